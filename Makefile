@@ -1,0 +1,42 @@
+# Everything a fresh machine needs: Python 3.11, pip, make, gcc, git. The rest comes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint format ui lock clean
+
+demo: .venv/installed
+	$(BIN)/comodo sweep sweeps/demo.yaml
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-all: .venv/installed
+	$(BIN)/python -m pytest -m ''
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: .venv/installed
+	$(BIN)/comodo ui
+
+# momentfm pins old releases, so the lock is resolved with overrides and installed as it stands.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps -e .
+	touch $@
+
+lock: .venv/installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
+		-o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .comodo

@@ -1,0 +1,1 @@
+"""Sweeps and ablations of cross-modal video-to-IMU distillation, on Ray."""

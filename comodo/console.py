@@ -1,0 +1,53 @@
+"""What long work shows: a bar with an estimate on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+T = TypeVar("T")
+
+
+def progress_bar() -> Progress:
+    """A rich progress display with count, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
+    """Yields the items while showing how much of `total` is done.
+
+    Each item comes with its size, in the units of `total`; `what` names the work ("prepare demo").
+    """
+    start, done, next_line = time.monotonic(), 0, 0.1
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        for item, size in items:
+            yield item
+            done += size
+            bar.advance(task, size)
+            if not console.is_terminal and done >= next_line * total:
+                spent = time.monotonic() - start
+                left = spent * (total - done) / max(done, 1)
+                console.print(f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left")
+                next_line = done / total + 0.1

@@ -1,0 +1,111 @@
+"""Where artifacts live, and the hashes that name them.
+
+    windows/<key>/     part-*.parquet, meta.json      paired windows and rejected recordings
+    features/<key>/    part-*.parquet, meta.json      teacher features by window
+    simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
+    arrays/<key>/      *.safetensors, meta.json       both, packed for training
+    trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
+    sweeps/<name>/     asked trials, report           one sweep
+    mlflow/            database and artifacts         the records
+
+A key is a hash of everything that the artifact depends on, so nothing is ever stale; `meta.json` is
+written last, so what has one is whole. Knows nothing of what the artifacts mean.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comodo.config import DatasetConfig
+
+DEFAULT_ROOT = ".comodo"
+
+
+def key_of(content: Any) -> str:
+    """First 16 hex digits of the SHA-256 of `content` as canonical JSON.
+
+    The order of mapping keys does not matter. Raises TypeError or ValueError for what JSON cannot
+    hold.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint(path: str | Path) -> dict[str, int]:
+    """Size and modification time: what tells one version of an input file from the next.
+
+    A missing file has the empty fingerprint. A folder (of model weights) counts as its files.
+    """
+    path = Path(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [file.stat() for file in files if file.exists()]
+    return {
+        "size": sum(stat.st_size for stat in stats),
+        "modified_ns": max((stat.st_mtime_ns for stat in stats), default=0),
+    }
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it if the block succeeds and removed if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The Parquet parts of an artifact, in their lasting order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_parts(folder: Path, columns: list[str]) -> pa.Table:
+    """All parts of an artifact, only the named columns, in the parts' order."""
+    return pa.concat_tables([pq.read_table(path, columns=columns) for path in parts(folder)])
+
+
+class Store:
+    """The folder under which every artifact lies."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root or os.environ.get("COMODO_STORE") or DEFAULT_ROOT).resolve()
+
+    def folder(self, kind: str, key: str) -> Path:
+        """The folder of one artifact; it need not exist yet."""
+        return self.root / kind / key
+
+    def simulated(self, settings: DatasetConfig) -> Path:
+        """Where the files of a simulated dataset lie; other kinds have theirs elsewhere."""
+        made_by = settings.model_dump(
+            mode="json", exclude={"window_seconds", "imu_rate", "max_rejected"}
+        )
+        return self.folder("simulated", key_of(made_by))
+
+    def meta(self, kind: str, key: str) -> Any | None:
+        """The artifact's meta.json, or None while the artifact is not whole."""
+        path = self.folder(kind, key) / "meta.json"
+        return read_json(path) if path.exists() else None

@@ -1,0 +1,88 @@
+"""What tests share: small real recordings, a Ray that is started once, the shared data folder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from comodo.config import CHANNELS
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real recordings beside the checkout; tests that need them skip without."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real recordings at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray of two CPUs and one logical GPU, so that placement can be seen."""
+    import logging
+
+    import ray
+    import ray.data
+
+    ray.init(
+        num_cpus=2,
+        num_gpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+def write_video(path: Path, seconds: float, fps: int = 10, size: int = 64, shade: int = 0) -> None:
+    """A small h264 file whose picture moves with time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for number in range(round(seconds * fps)):
+            picture = np.full((size, size, 3), shade, np.uint8)
+            picture[:, : (number * 4) % size] = 255 - shade
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def write_imu(path: Path, seconds: float, rate: float = 50, pitch: float = 1.0) -> None:
+    """A CSV in g and deg/s: gravity, and a swing of `pitch` Hz on every channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time_N = np.arange(round(seconds * rate)) / rate
+    swing_N = np.sin(2 * np.pi * pitch * time_N)
+    units = ["g"] * 3 + ["deg/s"] * 3
+    header = ",".join(
+        ["time_s", *(f"{c} [{unit}]" for c, unit in zip(CHANNELS, units, strict=True))]
+    )
+    columns = [time_N, *(swing_N * (i + 1) / 6 + (i == 2) for i in range(6))]
+    np.savetxt(path, np.stack(columns, 1), delimiter=",", header=header, comments="", fmt="%.5f")
+
+
+@pytest.fixture(scope="session")
+def make_folder() -> Callable[..., Path]:
+    """Writes a folder dataset of two activities; returns its manifest."""
+
+    def make(folder: Path, recordings: int = 12, seconds: float = 4.0) -> Path:
+        lines = ["recording,video,imu,label,split,group"]
+        for i in range(recordings):
+            label = ("walking", "running")[i % 2]
+            write_video(folder / f"videos/r{i:03d}.mp4", seconds, shade=40 + 160 * (i % 2))
+            write_imu(folder / f"imu/r{i:03d}.csv", seconds, pitch=1.5 + 2 * (i % 2) + 0.03 * i)
+            split = ("train", "train", "train", "val", "test")[(i // 2) % 5]
+            lines.append(f"r{i:03d},videos/r{i:03d}.mp4,imu/r{i:03d}.csv,{label},{split},s{i // 2}")
+        manifest = folder / "manifest.csv"
+        manifest.write_text("\n".join(lines) + "\n")
+        return manifest
+
+    return make
