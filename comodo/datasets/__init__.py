@@ -1,0 +1,106 @@
+"""The recordings of a dataset: one file for each kind, one small interface for all.
+
+A reader lists recordings without opening them, and reads the IMU stream of one. It knows
+neither windows nor models.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from comodo.config import (
+    DatasetConfig,
+    FolderDataset,
+    GoproDataset,
+    GroupSplit,
+    SimulatedDataset,
+    UtdMhadDataset,
+)
+from comodo.imu import ImuStream
+
+SPLITS = ("train", "val", "test")
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be listed; the text names the file, the place and the mend."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One video file with one IMU stream."""
+
+    id: str
+    video: str
+    imu: str
+    split: str
+    group: str
+    """Subject, capture or day: what must not stand in two splits."""
+    label: str | None = None
+    acc_unit: str = ""
+    gyro_unit: str = ""
+    imu_rate: float | None = None
+    """Hz; only for IMU files without a clock of their own."""
+    imu_offset: float = 0.0
+    """Seconds to add to the IMU's clock to get the video's."""
+
+
+class Reader(Protocol):
+    def recordings(self) -> list[Recording]:
+        """All recordings, sorted by id; raises DatasetError."""
+
+    def read_imu(self, recording: Recording) -> ImuStream:
+        """The whole stream, on the video's clock; raises ImuError."""
+
+
+def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
+    """The reader for a dataset's settings. `data_folder` is where simulated files lie or will."""
+    match settings:
+        case SimulatedDataset():
+            from comodo.datasets.simulated_reader import SimulatedReader
+
+            return SimulatedReader(settings, data_folder)
+        case FolderDataset():
+            from comodo.datasets.folder import FolderReader
+
+            return FolderReader(settings)
+        case GoproDataset():
+            from comodo.datasets.gopro import GoproReader
+
+            return GoproReader(settings)
+        case UtdMhadDataset():
+            from comodo.datasets.utd_mhad import UtdMhadReader
+
+            return UtdMhadReader(settings)
+
+
+def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
+    """Gives whole groups to the splits until each holds about its share of the recordings.
+
+    Groups are taken in random order (seeded); every split with a share gets at least one.
+
+    Raises:
+        DatasetError: fewer groups than splits.
+    """
+    wanted = {name: getattr(shares, name) for name in SPLITS if getattr(shares, name) > 0}
+    sizes: dict[str, int] = {}
+    for recording in recordings:
+        sizes[recording.group] = sizes.get(recording.group, 0) + 1
+    groups = sorted(sizes)
+    if len(groups) < len(wanted):
+        raise DatasetError(
+            f"split_by_group: {len(groups)} groups cannot make {len(wanted)} splits; "
+            "give more groups in the manifest's group column, or the splits themselves"
+        )
+    random.Random(shares.seed).shuffle(groups)
+    filled = dict.fromkeys(wanted, 0)
+    split_of: dict[str, str] = {}
+    for group in groups:
+        empty = [name for name in wanted if name not in split_of.values()]
+        rest = len(groups) - len(split_of)
+        choices = empty if rest <= len(empty) else list(wanted)
+        lacking = {name: wanted[name] * len(recordings) - filled[name] for name in choices}
+        split_of[group] = max(lacking, key=lambda name: lacking[name])
+        filled[split_of[group]] += sizes[group]
+    return [replace(recording, split=split_of[recording.group]) for recording in recordings]

@@ -1,0 +1,230 @@
+"""prepare: recordings to paired windows in Parquet, through Ray Data.
+
+A window pairs a span of video with an IMU array. Knows no model; the only thing it asks of a video
+is its duration.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
+from comodo.console import console, track
+from comodo.datasets import Reader, Recording, open_dataset
+from comodo.imu import has_gap, resample
+from comodo.store import Store, fingerprint, key_of, read_parts, write_json, write_table
+from comodo.video import duration
+
+VERSION = 1  # of the numbers made here; raise it when they change
+LONGEST_GAP = 0.5  # seconds without an IMU sample that a window may contain
+SCHEMA = pa.schema(
+    [
+        ("window", pa.string()),
+        ("recording", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("video", pa.string()),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("imu", pa.list_(pa.float32())),  # [6, T] row by row, g and deg/s
+        ("rejected", pa.string()),  # the reason, for a recording without windows
+    ]
+)
+
+
+class PrepareError(RuntimeError):
+    """Too much of a dataset cannot be used."""
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """The prepared windows of one dataset."""
+
+    key: str
+    folder: Path
+    counts: dict[str, int]
+    """Windows in each split."""
+    rejected: dict[str, str]
+    """Recording id to reason."""
+
+
+def window_spans(start: float, end: float, seconds: float) -> list[tuple[float, float]]:
+    """Non-overlapping spans of `seconds` that fit into [start, end], from the start on."""
+    count = math.floor((end - start) / seconds + 1e-6)
+    return [(start + i * seconds, start + (i + 1) * seconds) for i in range(max(count, 0))]
+
+
+def slice_recording(
+    reader: Reader, recording: Recording, settings: DatasetConfig
+) -> list[dict[str, Any]]:
+    """The windows of one recording, as rows of `SCHEMA`.
+
+    Raises:
+        ImuError, VideoError: the recording cannot be read.
+        PrepareError: no window of it has both video and IMU.
+    """
+    stream = reader.read_imu(recording)
+    sample = 1 / stream.rate
+    start = max(0.0, stream.time_N[0])
+    end = min(duration(recording.video), stream.time_N[-1] + sample)
+    if end <= start:
+        raise PrepareError(
+            f"video and IMU do not overlap: the IMU runs from {stream.time_N[0]:.1f} s "
+            f"to {stream.time_N[-1]:.1f} s of the video's clock"
+        )
+    if settings.window_seconds == "whole":
+        spans = [(start, end)]
+    else:
+        # A stream that begins within a sample of the video begins with it.
+        start = start if start > sample else 0.0
+        spans = window_spans(start, end + sample, settings.window_seconds)
+        if not spans:
+            raise PrepareError(f"{end - start:.1f} s are shorter than one window")
+    rows = []
+    for index, (begin, stop) in enumerate(spans):
+        if has_gap(stream, begin, stop, max(LONGEST_GAP, 2 * sample)):
+            continue
+        imu_TC = resample(stream, begin, stop - begin, settings.imu_rate)
+        rows.append(
+            {
+                "window": f"{recording.id}:{index}",
+                **_described(recording),
+                "start": begin,
+                "end": stop,
+                "imu": np.ascontiguousarray(imu_TC.T).ravel(),
+            }
+        )
+    if not rows:
+        raise PrepareError(f"every window has a gap of over {LONGEST_GAP} s in its IMU samples")
+    return rows
+
+
+def _described(recording: Recording) -> dict[str, Any]:
+    return {
+        "recording": recording.id,
+        "split": recording.split,
+        "group": recording.group,
+        "label": recording.label,
+        "video": recording.video,
+    }
+
+
+def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
+    """Names the window set by everything that it depends on."""
+    content: dict[str, Any] = {
+        "version": VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"max_rejected"}),
+    }
+    if not isinstance(settings, SimulatedDataset):  # whose files follow from its settings
+        content["recordings"] = [asdict(recording) for recording in recordings]
+        content["files"] = [[fingerprint(r.video), fingerprint(r.imu)] for r in recordings]
+    return key_of(content)
+
+
+def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
+    """Windows of a dataset, made where they are missing. Ray must be connected.
+
+    A run that was interrupted goes on with the recordings that are not done.
+
+    Raises:
+        DatasetError: the dataset cannot be listed.
+        PrepareError: more than the allowed share of recordings was rejected.
+    """
+    data_folder = store.simulated(settings)
+    recordings = open_dataset(settings, data_folder).recordings()
+    key = window_key(settings, recordings)
+    folder = store.folder("windows", key)
+    meta = store.meta("windows", key)
+    if meta is None:
+        chunks = _chunks(recordings)
+        missing = {part: chunk for part, chunk in chunks.items() if not (folder / part).exists()}
+        waiting = sum(map(len, missing.values()))
+        for _ in track(_run(settings, data_folder, folder, missing), waiting, f"prepare {name}"):
+            pass
+        meta = _summary(folder)
+        write_json(folder / "meta.json", meta)
+    window_set = WindowSet(key, folder, meta["windows"], meta["rejected"])
+    _report(name, window_set, len(recordings), settings.max_rejected)
+    return window_set
+
+
+def _chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
+    """Parts of the artifact: recordings that are sliced and written together."""
+    size = max(1, min(16, len(recordings) // 64))
+    return {
+        f"part-{i:06d}.parquet": recordings[i : i + size] for i in range(0, len(recordings), size)
+    }
+
+
+def _run(
+    settings: DatasetConfig, data_folder: Path, folder: Path, chunks: dict[str, list[Recording]]
+) -> Iterator[tuple[str, int]]:
+    """Writes the parts on the cluster; yields each with its number of recordings."""
+    if not chunks:
+        return
+    rows = [
+        {"part": part, "recordings": json.dumps([asdict(r) for r in chunk])}
+        for part, chunk in chunks.items()
+    ]
+
+    def write_part(row: dict[str, Any]) -> dict[str, Any]:
+        reader = open_dataset(settings, data_folder)
+        chunk = [Recording(**fields) for fields in json.loads(row["recordings"])]
+        write_table(folder / row["part"], slice_chunk(reader, chunk, settings))
+        return {"part": row["part"], "recordings": len(chunk)}
+
+    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write_part)
+    for row in done.iter_rows():
+        yield row["part"], row["recordings"]
+
+
+def slice_chunk(reader: Reader, chunk: list[Recording], settings: DatasetConfig) -> pa.Table:
+    """Windows of several recordings; one that fails becomes a row with its reason."""
+    rows: list[dict[str, Any]] = []
+    for recording in chunk:
+        try:
+            rows += slice_recording(reader, recording, settings)
+        except Exception as error:  # whatever is wrong with one recording, the others go on
+            rows.append({**_described(recording), "rejected": f"{type(error).__name__}: {error}"})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    table = read_parts(folder, ["recording", "split", "rejected", "label"]).to_pandas()
+    good = table[table.rejected.isna()]
+    return {
+        "channels": CHANNELS,
+        "windows": {str(split): int(n) for split, n in good.split.value_counts().items()},
+        "labelled": {
+            str(split): int(n) for split, n in good[good.label.notna()].split.value_counts().items()
+        },
+        "rejected": dict(
+            table[table.rejected.notna()][["recording", "rejected"]].itertuples(index=False)
+        ),
+    }
+
+
+def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:
+    """Prints what came out, and refuses a dataset of which too much was rejected."""
+    counts = ", ".join(f"{n} {split}" for split, n in sorted(windows.counts.items()))
+    console.print(
+        f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "
+        f"windows: {counts or 'none'}  ({windows.folder})"
+    )
+    for id, reason in list(windows.rejected.items())[:10]:
+        console.print(f"  rejected {id}: {reason}", style="yellow")
+    if len(windows.rejected) > 10:
+        console.print(f"  and {len(windows.rejected) - 10} more, in {windows.folder}/meta.json")
+    if len(windows.rejected) > allowed * recordings:
+        raise PrepareError(
+            f"{name}: {len(windows.rejected)} of {recordings} recordings were rejected, over the "
+            f"allowed share of {allowed:g}; mend them, or raise datasets.{name}.max_rejected"
+        )

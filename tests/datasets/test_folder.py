@@ -1,0 +1,120 @@
+"""The user's own manifest: what is read, what is refused, how groups make splits."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import FolderDataset, GroupSplit
+from comodo.datasets import DatasetError, Recording, split_by_group
+from comodo.datasets.folder import FolderReader
+from comodo.imu import ImuError
+
+
+def reader(path: Path, **settings: object) -> FolderReader:
+    return FolderReader(FolderDataset(kind="folder", path=str(path), **settings))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name in ("videos", "imu"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_csv_and_parquet_manifests_agree(files: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "video": ["videos/b.mp4", "videos/a.mp4"],
+            "imu": ["imu/b.npy", "imu/a.npy"],
+            "label": ["walking", None],
+            "split": ["train", "test"],
+            "group": ["s1", "s2"],
+            "imu_rate": [50.0, 100.0],
+        }
+    )
+    rows.to_csv(files / "m.csv", index=False)
+    rows.to_parquet(files / "m.parquet")
+    listed = reader(files / "m.csv").recordings()
+    assert listed == reader(files / "m.parquet").recordings()
+    assert [(r.id, r.label, r.group, r.imu_rate) for r in listed] == [
+        ("a", None, "s2", 100.0),
+        ("b", "walking", "s1", 50.0),
+    ]
+    assert listed[0].video == str(files / "videos/a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("video,sensor\n", "needed: video, imu"),
+        ("video,imu\n", "no rows"),
+        ("video,imu,split\nvideos/a.mp4,imu/a.csv,training\n", "row 2: split is 'training'"),
+        ("video,imu,split\n,imu/a.csv,train\n", "row 2: video is empty"),
+        ("video,imu,split\nfilms/a.mp4,imu/a.csv,train\n", "films does not exist"),
+        (
+            "video,imu,split\nvideos/a.mp4,imu/a.csv,train\nvideos/a.mp4,imu/b.csv,train\n",
+            "'a' stands twice",
+        ),
+        ("video,imu,split,imu_rate\nvideos/a.mp4,imu/a.csv,train,fast\n", "row 2: could not"),
+    ],
+)
+def test_wrong_manifests_are_refused_with_place_and_mend(files: Path, text: str, told: str) -> None:
+    (files / "m.csv").write_text(text)
+    with pytest.raises(DatasetError, match=r"m\.csv") as error:
+        reader(files / "m.csv").recordings()
+    assert told in str(error.value)
+
+
+def test_npy_needs_rate_and_units_and_offset_shifts_the_clock(files: Path) -> None:
+    np.save(files / "imu/a.npy", np.random.default_rng(0).normal(size=(20, 6)))
+    recordings = {}
+    for name, extra in {"bare": ",,,", "rate": "10,,,", "all": "10,g,deg/s,1.5"}.items():
+        (files / "m.csv").write_text(
+            "video,imu,split,imu_rate,acc_unit,gyro_unit,imu_offset\n"
+            f"videos/a.mp4,imu/a.npy,train,{extra}\n"
+        )
+        recordings[name] = reader(files / "m.csv").recordings()[0]
+    with pytest.raises(ImuError, match="imu_rate"):
+        reader(files / "m.csv").read_imu(recordings["bare"])
+    with pytest.raises(ImuError, match="acc_unit"):
+        reader(files / "m.csv").read_imu(recordings["rate"])
+    stream = reader(files / "m.csv").read_imu(recordings["all"])
+    assert stream.time_N[0] == 1.5
+
+
+def test_split_by_group_in_the_sweep_file(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    manifest = make_folder(tmp_path, recordings=12, seconds=0.5)
+    shares = GroupSplit(train=0.5, val=0.25, test=0.25)
+    recordings = reader(manifest, split_by_group=shares).recordings()
+    splits_of: dict[str, set[str]] = {}
+    for recording in recordings:
+        splits_of.setdefault(recording.group, set()).add(recording.split)
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    assert {recording.split for recording in recordings} == {"train", "val", "test"}
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=3, max_size=20),
+    seed=st.integers(0, 1000),
+)
+def test_groups_are_never_torn_and_every_split_gets_one(sizes: list[int], seed: int) -> None:
+    recordings = [
+        Recording(f"{g}-{i}", "v", "i", "", f"g{g}") for g, n in enumerate(sizes) for i in range(n)
+    ]
+    shares = GroupSplit(train=0.6, val=0.2, test=0.2, seed=seed)
+    first = split_by_group(recordings, shares)
+    assert first == split_by_group(recordings, shares)
+    assert {r.split for r in first} == {"train", "val", "test"}
+    assert len({(r.group, r.split) for r in first}) == len(sizes)
+
+
+def test_too_few_groups() -> None:
+    with pytest.raises(DatasetError, match="2 groups cannot make 3 splits"):
+        split_by_group(
+            [Recording("a", "", "", "", "g1"), Recording("b", "", "", "", "g2")], GroupSplit()
+        )

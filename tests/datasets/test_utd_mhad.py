@@ -1,0 +1,31 @@
+"""UTD-MHAD as it lies in the shared recordings."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comodo.config import UtdMhadDataset
+from comodo.datasets import DatasetError
+from comodo.datasets.utd_mhad import UtdMhadReader
+from comodo.video import duration
+
+
+def test_splits_labels_and_streams(shared_data: Path) -> None:
+    folder = shared_data / "utd_mhad"
+    reader = UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(folder)))
+    recordings = reader.recordings()
+    assert Counter(r.split for r in recordings) == {"train": 431, "test": 430}
+    assert len({r.label for r in recordings}) == 27
+    train, test = ({r.group for r in recordings if r.split == s} for s in ("train", "test"))
+    assert len(train) == len(test) == 4
+    assert not train & test
+    stream = reader.read_imu(recordings[0])
+    assert stream.time_N[-1] == pytest.approx(duration(recordings[0].video))
+    assert 0.5 < np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() < 2
+
+
+def test_a_folder_that_is_not_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no Inertial"):
+        UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(tmp_path))).recordings()

@@ -1,0 +1,130 @@
+"""prepare: slicing, rejection, keys, resuming; on real files, through a real Ray."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import FolderDataset, GoproDataset
+from comodo.datasets import open_dataset
+from comodo.store import Store, parts, read_parts
+from comodo.windows import PrepareError, prepare, window_key, window_spans
+from tests.conftest import write_imu, write_video
+
+
+@given(start=st.floats(0, 100), length=st.floats(0, 1000), seconds=st.floats(0.1, 60))
+def test_spans_tile_the_overlap(start: float, length: float, seconds: float) -> None:
+    end = start + length
+    spans = window_spans(start, end, seconds)
+    assert len(spans) <= length / seconds + 1e-3
+    assert (len(spans) + 1) * seconds > length - 1e-3
+    for (a, b), (c, _) in itertools.pairwise(spans):
+        assert b == pytest.approx(c)
+        assert b - a == pytest.approx(seconds)
+    if spans:
+        assert spans[0][0] == start
+        assert spans[-1][1] <= end + 1e-5 * seconds + 1e-9
+
+
+def folder(manifest: Path, **settings: object) -> FolderDataset:
+    values = {"window_seconds": 2.0, "imu_rate": 25.0, **settings}
+    return FolderDataset(kind="folder", path=str(manifest), **values)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestPrepare:
+    def test_windows_of_a_folder(self, tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=4.0)
+        windows = prepare("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.counts == {"train": 12, "val": 4, "test": 4}
+        assert windows.rejected == {}
+        table = read_parts(windows.folder, ["window", "start", "end", "imu", "label"])
+        rows = table.to_pylist()
+        assert [row["window"] for row in rows[:3]] == ["r000:0", "r000:1", "r001:0"]
+        assert (rows[1]["start"], rows[1]["end"]) == (2.0, 4.0)
+        imu_CT = np.array(rows[0]["imu"]).reshape(6, -1)
+        assert imu_CT.shape == (6, 50)
+        assert imu_CT[2].mean() == pytest.approx(1, abs=0.1)  # gravity, in g
+
+    def test_whole_recordings(self, tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=3.0)
+        settings = folder(manifest, window_seconds="whole")
+        windows = prepare("mine", settings, Store(tmp_path / "store"))
+        rows = read_parts(windows.folder, ["start", "end", "imu"]).to_pylist()
+        assert len(rows) == 10
+        assert rows[0]["end"] == pytest.approx(3.0, abs=0.03)
+        assert len(rows[0]["imu"]) == 6 * 75
+
+    def test_damaged_recordings_are_rejected_with_reasons(
+        self, tmp_path: Path, make_folder: Callable[..., Path]
+    ) -> None:
+        data = tmp_path / "data"
+        manifest = make_folder(data, recordings=20, seconds=2.0)
+        (data / "videos/r000.mp4").write_bytes(b"")
+        (data / "videos/r001.mp4").unlink()
+        (data / "imu/r002.csv").unlink()
+        lines = (data / "imu/r003.csv").read_text().splitlines()
+        (data / "imu/r003.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+        write_imu(data / "imu/r004.csv", 0.5)
+        settings, store = folder(manifest, max_rejected=0.5), Store(tmp_path / "store")
+        windows = prepare("mine", settings, store)
+        reasons = {
+            "r000": "empty",
+            "r001": "r001.mp4",
+            "r002": "no such file",
+            "r003": "backwards",
+            "r004": "shorter than one window",
+        }
+        assert windows.rejected.keys() == reasons.keys()
+        for id, reason in reasons.items():
+            assert reason in windows.rejected[id]
+        assert sum(windows.counts.values()) == 15
+        with pytest.raises(PrepareError, match=r"5 of 20 recordings.*datasets\.mine\.max_rejected"):
+            prepare("mine", folder(manifest, max_rejected=0.1), store)
+
+    def test_no_overlap(self, tmp_path: Path) -> None:
+        write_video(tmp_path / "v/a.mp4", 3)
+        write_imu(tmp_path / "i/a.csv", 3)
+        (tmp_path / "m.csv").write_text("video,imu,split,imu_offset\nv/a.mp4,i/a.csv,train,60\n")
+        windows = prepare("mine", folder(tmp_path / "m.csv", max_rejected=1), Store(tmp_path / "s"))
+        assert "do not overlap" in windows.rejected["a"]
+
+    def test_a_second_run_reads_and_an_interrupted_one_goes_on(
+        self, tmp_path: Path, make_folder: Callable[..., Path]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+        store = Store(tmp_path / "store")
+        windows = prepare("mine", folder(manifest), store)
+        before = {part: part.stat().st_mtime_ns for part in parts(windows.folder)}
+        assert prepare("mine", folder(manifest), store) == windows
+        lost = parts(windows.folder)[3]
+        (windows.folder / "meta.json").unlink()
+        lost.unlink()
+        assert prepare("mine", folder(manifest), store) == windows
+        changed = {part for part in before if part.stat().st_mtime_ns != before[part]}
+        assert changed == {lost}
+
+    def test_real_gopro_recording(self, tmp_path: Path, shared_data: Path) -> None:
+        settings = GoproDataset(
+            kind="gopro", path=str(shared_data / "gopro"), window_seconds=1.0, imu_rate=100
+        )
+        windows = prepare("gopro", settings, Store(tmp_path))
+        assert windows.counts == {"train": 10}
+        imu = read_parts(windows.folder, ["imu"])["imu"].to_pylist()
+        acc_NT = np.linalg.norm(np.array(imu).reshape(10, 6, 100)[:, :3], axis=1)
+        assert acc_NT.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_key_follows_files_and_settings(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    manifest = make_folder(tmp_path, recordings=4, seconds=0.5)
+    settings = folder(manifest)
+    recordings = open_dataset(settings, tmp_path).recordings()
+    key = window_key(settings, recordings)
+    assert key == window_key(folder(manifest, max_rejected=0.9), recordings)
+    assert key != window_key(folder(manifest, imu_rate=50.0), recordings)
+    write_video(tmp_path / "videos/r000.mp4", 0.7)
+    assert key != window_key(settings, recordings)
