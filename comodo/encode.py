@@ -1,0 +1,277 @@
+"""encode: windows to teacher features, through Ray Data.
+
+CPU tasks decode frames, a pool of actors runs the frozen teacher (on GPUs when the cluster has
+them), and features go to Parquet as they come, so that an interrupted run goes on by window. The
+feature is the teacher's own, before any projector: one encoding serves every trial.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
+
+from comodo.cluster import capacity
+from comodo.config import TeacherConfig
+from comodo.console import console, track
+from comodo.store import Store, fingerprint, key_of, parts, read_parts, write_json, write_table
+from comodo.video import VideoError, decode_frames
+from comodo.windows import WindowSet
+
+VERSION = 1  # of the numbers made here; raise it when they change
+BATCH = 16  # windows that go through the teacher together
+ROWS_PER_PART = 128
+SCHEMA = pa.schema(
+    [
+        ("window", pa.string()),
+        ("feature", pa.list_(pa.float32())),
+        ("rejected", pa.string()),  # the reason, for a window without a feature
+    ]
+)
+
+
+class EncodeError(RuntimeError):
+    """Too many windows have no feature."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """The teacher's features of one window set."""
+
+    key: str
+    folder: Path
+    rejected: int
+    """Windows without a feature."""
+
+
+def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
+    """Names the features by everything that they depend on."""
+    content: dict[str, Any] = {
+        "version": VERSION,
+        "teacher": teacher.model_dump(mode="json"),
+        "windows": windows.key,
+    }
+    for local in (teacher.weights, teacher.path):
+        if local is not None and Path(local).exists():
+            content[local] = fingerprint(local)
+    return key_of(content)
+
+
+def encode(
+    name: str, teacher: TeacherConfig, windows: WindowSet, store: Store, max_rejected: float
+) -> FeatureSet:
+    """Features of a window set, made where they are missing. Ray must be connected.
+
+    Raises:
+        EncodeError: more than the allowed share of windows has no feature.
+    """
+    key = feature_key(teacher, windows)
+    folder = store.folder("features", key)
+    meta = store.meta("features", key)
+    if meta is None:
+        wanted = _wanted(windows)
+        if teacher.name == "precomputed":
+            write_table(folder / "part-given.parquet", given_features(teacher, wanted))
+            devices: set[str] = set()
+        else:
+            devices = _encode_missing(name, teacher, wanted, folder)
+        table = read_parts(folder, ["window", "rejected"])
+        reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
+        meta = {
+            "teacher": teacher.model_dump(mode="json"),
+            "windows": windows.key,
+            "count": len(table),
+            "devices": sorted(devices),
+            "rejected": {row["window"]: row["rejected"] for row in reasons},
+        }
+        write_json(folder / "meta.json", meta)
+    lost = len(meta["rejected"])
+    for window, reason in list(meta["rejected"].items())[:5]:
+        console.print(f"  no feature for {window}: {reason}", style="yellow")
+    console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
+    if lost > max_rejected * meta["count"]:
+        raise EncodeError(
+            f"{name}: {lost} of {meta['count']} windows have no feature, over the allowed share "
+            f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"
+        )
+    return FeatureSet(key, folder, lost)
+
+
+def _wanted(windows: WindowSet) -> pa.Table:
+    """The windows to encode; neighbours in a file stay neighbours."""
+    columns = ["window", "recording", "video", "start", "end", "rejected"]
+    table = read_parts(windows.folder, columns)
+    return table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+
+
+def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
+    """The user's own features, found by window id or else by recording id.
+
+    Raises:
+        EncodeError: the file lacks the named arrays or columns.
+    """
+    assert teacher.path is not None
+    path = Path(teacher.path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            names = list(arrays)
+            found = {
+                name: arrays[name] for name in (teacher.ids, teacher.features) if name in names
+            }
+    else:
+        table = pq.read_table(path)
+        names = table.column_names
+        found = {
+            name: np.array(table[name].to_pylist())
+            for name in (teacher.ids, teacher.features)
+            if name in names
+        }
+    for key, name in (("ids", teacher.ids), ("features", teacher.features)):
+        if name not in found:
+            raise EncodeError(
+                f"trial.teacher.{key}: {path} has no '{name}'; it has {', '.join(names)}"
+            )
+    ids = [str(id) for id in found[teacher.ids]]
+    feature_NF = found[teacher.features].reshape(len(ids), -1).astype(np.float32)
+    row_of = {id: row for row, id in enumerate(ids)}
+    rows: list[dict[str, Any]] = []
+    for window, recording in zip(
+        wanted["window"].to_pylist(), wanted["recording"].to_pylist(), strict=True
+    ):
+        row = row_of.get(window, row_of.get(recording))
+        if row is None:
+            rows.append({"window": window, "rejected": f"{path.name} has no such id"})
+        elif not np.isfinite(feature_NF[row]).all():
+            rows.append({"window": window, "rejected": f"{path.name}: the feature is not finite"})
+        else:
+            rows.append({"window": window, "feature": feature_NF[row]})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _encode_missing(name: str, teacher: TeacherConfig, wanted: pa.Table, folder: Path) -> set[str]:
+    """Encodes what no part holds yet; returns the devices that did it."""
+    if parts(folder):
+        done = read_parts(folder, ["window"])["window"]
+        wanted = wanted.filter(
+            pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
+        )
+    devices = set()
+    batches = _run(teacher, wanted, folder)
+    for batch in track(batches, len(wanted), f"encode {name} with {teacher.name}"):
+        devices |= set(batch["device"])
+    return devices
+
+
+def _run(
+    teacher: TeacherConfig, wanted: pa.Table, folder: Path
+) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """Yields what was written (window ids and devices) with its number of windows."""
+    if not len(wanted):
+        return
+    has = capacity()
+    if has.gpus:
+        actors, actor_cpus, actor_gpus, decode_cpus = int(has.gpus), 1.0, 1.0, 1.0
+    else:
+        # Unequal shares keep Ray Data from fusing decoding into the actors.
+        actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
+    blocks = max(1, min(len(wanted) // BATCH, 1000))
+    frames, size = _input_of(teacher)
+    missing: Any = ray.data.from_arrow(wanted)
+    written = (
+        missing.repartition(blocks)
+        .map_batches(
+            decode_batch,
+            fn_kwargs={"count": frames, "size": size},
+            batch_size=BATCH,
+            num_cpus=decode_cpus,
+        )
+        .map_batches(
+            TeacherActor,
+            fn_constructor_args=(teacher,),
+            batch_size=BATCH,
+            compute=ray.data.ActorPoolStrategy(size=min(actors, blocks)),
+            num_cpus=actor_cpus,
+            num_gpus=actor_gpus,
+        )
+        .map_batches(
+            write_features,
+            fn_kwargs={"folder": folder},
+            batch_size=ROWS_PER_PART,
+            num_cpus=0.1,
+        )
+    )
+    for batch in written.iter_batches(batch_size=None):
+        yield batch, len(batch["window"])
+
+
+def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
+    """Frames for each window and their height, as the teacher wants them."""
+    from comodo.teachers import build_teacher
+
+    built = build_teacher(teacher)
+    return built.frames, built.image_size
+
+
+def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[str, np.ndarray]:
+    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
+    where a file cannot be decoded."""
+    frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
+    reasons = []
+    spans = zip(batch["video"], batch["start"], batch["end"], strict=True)
+    for row, (video, start, end) in enumerate(spans):
+        try:
+            frames_BFHW3[row] = decode_frames(video, start, end, count, size)
+            reasons.append("")
+        except (VideoError, OSError) as error:
+            reasons.append(str(error))
+    return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
+
+
+class TeacherActor:
+    """Holds the frozen teacher on the device that Ray gave to the actor."""
+
+    def __init__(self, settings: TeacherConfig) -> None:
+        import torch
+
+        from comodo.teachers import build_teacher
+
+        gpus = ray.get_gpu_ids()
+        self.device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
+        if self.device == "cpu":
+            torch.set_num_threads(1)  # one actor for each core
+        self.teacher = build_teacher(settings).to(self.device)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import torch
+
+        frames_BFHW3 = torch.from_numpy(np.array(batch["frames"]))
+        feature_BD = self.teacher(frames_BFHW3.to(self.device)).cpu().numpy()
+        return {
+            "window": batch["window"],
+            "feature": feature_BD,
+            "rejected": batch["rejected"],
+            "device": np.array([self.label] * len(feature_BD)),
+        }
+
+
+def write_features(batch: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
+    """Writes one part, named by the windows in it."""
+    windows = [str(window) for window in batch["window"]]
+    rows = [
+        {"window": window, "rejected": str(reason)}
+        if reason
+        else {"window": window, "feature": feature}
+        for window, feature, reason in zip(
+            windows, batch["feature"], batch["rejected"], strict=True
+        )
+    ]
+    write_table(
+        folder / f"part-{key_of(windows)}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA)
+    )
+    return {"window": batch["window"], "device": batch["device"]}
