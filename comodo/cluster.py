@@ -1,6 +1,7 @@
 """Connecting to Ray, and what the cluster can hold."""
 
 import logging
+import os
 from dataclasses import dataclass
 
 import ray
@@ -15,6 +16,8 @@ def connect() -> None:
     """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS."""
     if ray.is_initialized():
         return
+    # Ray's native code writes warnings of its own workings between the lines of a progress bar.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own

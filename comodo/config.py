@@ -369,11 +369,11 @@ class Sweep(Settings):
             return TrialConfig.model_validate(data)
         except ValidationError as error:
             problem = error.errors()[0]
-            key = _key_of(problem["loc"], data)
+            key, around = _key_of(problem["loc"], data)
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
                 f"search.space.{swept}: trial.{key} with "
-                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {_reason(problem)}"
+                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {_reason(problem, around)}"
             ) from None
 
     def grid(self) -> Iterator[dict[str, Any]]:
@@ -439,27 +439,31 @@ def load_sweep(path: str | Path) -> Sweep:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            key, reason = _key_of(problem["loc"], data), _reason(problem)
+            key, around = _key_of(problem["loc"], data)
+            reason = _reason(problem, around)
             if not key:  # checks of the whole file begin their text with the key
                 key, _, reason = reason.partition(": ")
             lines.append(f"{path}:{_line_of(key, tree)}: {key}: {reason}")
         raise ConfigError("\n".join(lines)) from None
 
 
-def _key_of(location: tuple[int | str, ...], data: Any) -> str:
-    """The dotted key as the user wrote it: pydantic's union tags are left out."""
+def _key_of(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
+    """The dotted key as the user wrote it (pydantic's union tags are left out), and the mapping
+    or list that it stands in."""
     parts: list[str] = []
+    around = data
     for i, part in enumerate(location):
         if isinstance(data, dict) and part not in data and i + 1 < len(location):
             continue
         if isinstance(data, (str, int, float)) or str(part).startswith(("list[", "constrained")):
             continue
         parts.append(str(part))
+        around = data
         if isinstance(data, dict):
             data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int):
             data = data[part]
-    return ".".join(parts)
+    return ".".join(parts), around
 
 
 def _line_of(key: str, node: yaml.Node | None) -> int:
@@ -475,32 +479,26 @@ def _line_of(key: str, node: yaml.Node | None) -> int:
     return line
 
 
-def _reason(problem: Any) -> str:
+def _reason(problem: Any, around: Any) -> str:
     """Pydantic's message, with the nearest valid name for an unknown key."""
     if problem["type"] == "extra_forbidden":
-        return f"unknown key{_nearest(str(problem['loc'][-1]), _all_keys())}"
+        return f"unknown key{_nearest(str(problem['loc'][-1]), _keys_beside(around))}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("value_error", "missing") or isinstance(problem["input"], dict):
         return str(message)
     return f"{message}, not {problem['input']!r}"
 
 
-def _all_keys() -> set[str]:
-    """Every key of every settings class."""
-    pending, keys = [Settings], set[str]()
-    while pending:
-        model = pending.pop()
-        keys.update(model.model_fields)
-        pending.extend(model.__subclasses__())
-    return keys
+def _keys_beside(around: dict[str, Any]) -> set[str]:
+    """The keys of those settings classes that a mapping is most like."""
+    models: list[type[Settings]] = [Settings]
+    for model in models:  # grows while it is walked
+        models.extend(model.__subclasses__())
+    shared = {model: len(model.model_fields.keys() & around.keys()) for model in models}
+    alike = [model for model in models if shared[model] == max(shared.values())]
+    return {key for model in alike for key in model.model_fields}
 
 
 def _nearest(name: str, valid: Any) -> str:
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"
-
-
-METHOD_NAMES = tuple(
-    get_args(method.model_fields["name"].annotation)[0]
-    for method in (ComodoMethod, InfonceMethod, L2Method, NoneMethod)
-)

@@ -25,7 +25,7 @@ from comodo.windows import WindowSet
 
 VERSION = 1  # of the numbers made here; raise it when they change
 BATCH = 16  # windows that go through the teacher together
-ROWS_PER_PART = 128
+ROWS_PER_PART = 64
 SCHEMA = pa.schema(
     [
         ("window", pa.string()),
@@ -179,12 +179,13 @@ def _run(
     else:
         # Unequal shares keep Ray Data from fusing decoding into the actors.
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
-    blocks = max(1, min(len(wanted) // BATCH, 1000))
+    # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
+    rows = max(BATCH, len(wanted) // 1000)
+    blocks = [wanted.slice(start, rows) for start in range(0, len(wanted), rows)]
     frames, size = _input_of(teacher)
-    missing: Any = ray.data.from_arrow(wanted)
+    missing: Any = ray.data.from_arrow(blocks)
     written = (
-        missing.repartition(blocks)
-        .map_batches(
+        missing.map_batches(
             decode_batch,
             fn_kwargs={"count": frames, "size": size},
             batch_size=BATCH,
@@ -194,7 +195,7 @@ def _run(
             TeacherActor,
             fn_constructor_args=(teacher,),
             batch_size=BATCH,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, blocks)),
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
             num_cpus=actor_cpus,
             num_gpus=actor_gpus,
         )
@@ -210,10 +211,16 @@ def _run(
 
 
 def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
-    """Frames for each window and their height, as the teacher wants them."""
+    """Frames for each window and their height, as the teacher wants them.
+
+    Raises EncodeError for a teacher that cannot be had, before any actor is started for it.
+    """
     from comodo.teachers import build_teacher
 
-    built = build_teacher(teacher)
+    try:
+        built = build_teacher(teacher)
+    except ValueError as error:
+        raise EncodeError(f"trial.teacher: {error}") from None
     return built.frames, built.image_size
 
 

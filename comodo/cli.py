@@ -1,0 +1,125 @@
+"""The verbs of the command line: parsing and printing only.
+
+Nothing heavy is imported before a sweep file has been read and checked, so that a wrong one is
+refused at once.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comodo.config import ConfigError, Sweep, load_sweep
+from comodo.console import console
+from comodo.store import Store
+
+app = typer.Typer(
+    help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
+    "sweeps/demo.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="Folder of all artifacts; by default $COMODO_STORE, else ./.comodo."
+    ),
+]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """The user's mistakes are printed as they are, without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command again goes on from here", style="yellow")
+        raise typer.Exit(130) from None
+    except (ValueError, RuntimeError, OSError) as error:
+        if type(error).__module__.split(".")[0] != "comodo" and not isinstance(error, OSError):
+            raise
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+@app.command(epilog="Example: comodo sweep sweeps/demo.yaml")
+def sweep(file: File, store: StoreOption = None) -> None:
+    """Run a sweep: prepare, encode, train, probe, compare.
+
+    What is done already, in this sweep or another, is not done again: after an interruption run
+    the same command.
+    """
+    with clear_errors():
+        checked, place = _checked(file, store), Store(store)
+        from comodo.report import table
+        from comodo.sweep import run_sweep
+
+        rows, folder = run_sweep(checked, place)
+        console.print(table(rows))
+        console.print(f"report:  {folder}/report.md")
+        console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
+        failed = sum(row.state == "failed" for row in rows)
+        if failed:
+            console.print(f"{failed} trials failed; the reasons are in {folder}", style="red")
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: comodo prepare sweeps/gopro.yaml")
+def prepare(file: File, store: StoreOption = None) -> None:
+    """Only slice the recordings of a sweep file's data sets into paired windows."""
+    with clear_errors():
+        checked, place = _checked(file, store), Store(store)
+        from comodo.cluster import connect
+        from comodo.windows import prepare as prepare_windows
+
+        connect()
+        for name, settings in checked.datasets.items():
+            prepare_windows(name, settings, place)
+
+
+@app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
+def encode(file: File, store: StoreOption = None) -> None:
+    """Only prepare, then run the frozen teacher over the windows."""
+    with clear_errors():
+        checked, place = _checked(file, store), Store(store)
+        from comodo.cluster import connect
+        from comodo.sweep import make_material
+
+        connect()
+        make_material(checked, place)
+
+
+@app.command(epilog="Example: comodo ui --port 5001")
+def ui(
+    store: StoreOption = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow comparison of all sweeps, on this machine only."""
+    with clear_errors():
+        place = Store(store)
+        from comodo.tracking import artifact_root, tracking_uri
+
+        uri = tracking_uri(place)
+        console.print(f"MLflow on http://127.0.0.1:{port}  ({uri}); Ctrl-C ends it")
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--backend-store-uri", uri]
+        command += ["--artifacts-destination", str(artifact_root(place))]
+        sys.stdout.flush()
+        os.execv(sys.executable, command)
+
+
+def _checked(file: Path, store: Path | None) -> Sweep:
+    """The sweep file, with all that can be checked before anything heavy starts."""
+    checked = load_sweep(file)
+    from comodo.precheck import precheck
+
+    precheck(file, checked, Store(store))
+    return checked

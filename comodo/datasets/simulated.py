@@ -1,0 +1,46 @@
+"""The simulated dataset: the demonstration's recordings, written when they are first read.
+
+The files are read as a user's own would be; how they come about is in simulator.py.
+"""
+
+import csv
+from pathlib import Path
+
+from comodo.config import FolderDataset, SimulatedDataset
+from comodo.datasets import Recording
+from comodo.datasets.folder import FolderReader
+from comodo.datasets.simulator import manifest, plan, write_recording
+from comodo.imu import ImuStream
+from comodo.store import atomic
+
+
+class SimulatedReader:
+    def __init__(self, settings: SimulatedDataset, folder: Path) -> None:
+        rows = plan(
+            settings.subjects,
+            settings.recordings,
+            settings.seconds,
+            settings.labelled,
+            settings.seed,
+        )
+        self._folder = folder
+        self._rows = {row.id: row for row in rows}
+        path = folder / "manifest.csv"
+        if not path.exists():
+            for name in ("videos", "imu"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            listed = manifest(rows)
+            with atomic(path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, listed[0])
+                writer.writeheader()
+                writer.writerows(listed)
+        self._files = FolderReader(FolderDataset.model_construct(kind="folder", path=str(path)))
+
+    def recordings(self) -> list[Recording]:
+        return self._files.recordings()
+
+    def read_imu(self, recording: Recording) -> ImuStream:
+        """Reads the IMU file; makes it and the video first if they are not there yet."""
+        if not (Path(recording.video).exists() and Path(recording.imu).exists()):
+            write_recording(self._rows[recording.id], self._folder)
+        return self._files.read_imu(recording)

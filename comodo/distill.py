@@ -1,0 +1,218 @@
+"""The training loop of one trial.
+
+Handed a student, mapped arrays, a checkpoint's path and something that reports; knows neither
+Tune nor Train nor MLflow. All of a run's state is in its checkpoint, written after every epoch: a
+run that is stopped anywhere and started again ends as one that never stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from comodo.arrays import Arrays, Batch
+from comodo.config import ComodoMethod, InfonceMethod, L2Method, TrialConfig
+from comodo.evaluate import quick_accuracy
+from comodo.losses import comodo_loss, infonce_loss, l2_loss
+from comodo.queue import TeacherQueue
+from comodo.store import atomic, key_of
+from comodo.students import Student, build_head
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class TrainingError(RuntimeError):
+    """A trial that cannot go on; the last good checkpoint is kept."""
+
+
+def seed_of(seed: int, purpose: str, number: int = 0) -> int:
+    """An independent 32-bit seed for each use of the trial's one seed."""
+    return int(key_of([seed, purpose, number])[:8], 16)
+
+
+def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
+    """Linear from 0 to `peak` over the first `warmup` share of the steps, then linearly to 0."""
+    rising = int(warmup * steps)
+    if step < rising:
+        return peak * step / rising
+    return peak * max(0.0, (steps - step) / max(1, steps - rising))
+
+
+def steps_in(windows: int, batch_size: int) -> int:
+    """Steps of an epoch. A last batch of a single window is left out: batch normalisation has no
+    variance there."""
+    return math.ceil(windows / batch_size) - (windows % batch_size == 1)
+
+
+def epoch_order(windows: int, reserved: Tensor, epoch: int, seed: int) -> Tensor:
+    """The order of an epoch's windows. Those that filled the queue (`reserved`) join from the
+    second epoch on, as published."""
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    order_N = torch.randperm(windows, generator=generator)
+    return order_N[~torch.isin(order_N, reserved)] if epoch == 0 else order_N
+
+
+class Distillation:
+    """One run: student and head, the teacher's side, optimizer and queue."""
+
+    def __init__(
+        self, trial: TrialConfig, seed: int, arrays: Arrays, student: Student, device: str
+    ) -> None:
+        method = trial.method
+        if not isinstance(method, ComodoMethod | InfonceMethod | L2Method):
+            raise TrainingError(f"the method '{method.name}' trains nothing")
+        self.trial, self.method, self.seed, self.device = trial, method, seed, device
+        self.arrays = arrays
+        self.train_split = arrays.splits["train"]
+        self.student = student.to(device)
+        torch.manual_seed(seed_of(seed, "heads"))
+        self.head, self.teacher_head = self._heads()
+        self.optimizer = torch.optim.AdamW(
+            [*self.student.parameters(), *self.head.parameters()],
+            lr=trial.learning_rate,
+            weight_decay=trial.weight_decay,
+        )
+        windows = len(self.train_split)
+        self.reserved = torch.empty(0, dtype=torch.long)
+        self.queue: TeacherQueue | None = None
+        if isinstance(method, ComodoMethod):
+            if method.queue_size >= windows:
+                raise TrainingError(
+                    f"method.queue_size: {method.queue_size} leaves nothing of {windows} "
+                    "training windows for the first epoch"
+                )
+            generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
+            self.reserved = torch.randperm(windows, generator=generator)[: method.queue_size]
+            self.queue = TeacherQueue(self._teacher_embeddings(self.reserved))
+        self.epoch = 0
+        first = steps_in(windows - len(self.reserved), trial.batch_size)
+        later = steps_in(windows, trial.batch_size)
+        self.first_steps = [0, *(first + later * epoch for epoch in range(trial.epochs))]
+        self.history: list[dict[str, Any]] = []
+
+    def _heads(self) -> tuple[nn.Module, nn.Module]:
+        """The student's projector, and the teacher's: random and frozen, or none."""
+        head, features = self.method.head, self.arrays.feature_dim
+        teacher: nn.Module = nn.Identity()
+        output = features
+        if head.kind == "mlp":
+            output = head.output_dim
+            teacher = build_head("mlp", features, output, head.hidden_dim)
+        student = build_head(head.kind, self.student.dim, output, head.hidden_dim)
+        return student.to(self.device), teacher.to(self.device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def _teacher_embeddings(self, index_N: Tensor) -> Tensor:
+        chunks = [
+            self.teacher_head(batch.feature_BF.to(self.device))
+            for batch in self.train_split.batches(index_N, 1024)
+        ]
+        return F.normalize(torch.cat(chunks), dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The method's loss of one batch; the queue then takes the batch in."""
+        bf16 = self.trial.precision == "bf16"
+        with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            feature_BD = self.student(batch.imu_BCT.to(self.device), batch.length_B)
+        student_BD = self.head(feature_BD.float())
+        with torch.no_grad():
+            teacher_BD = F.normalize(self.teacher_head(batch.feature_BF.to(self.device)), dim=1)
+        match self.method:
+            case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
+                assert self.queue is not None
+                loss = comodo_loss(student_BD, teacher_BD, self.queue.keys_QD, tau_v, tau_x)
+                self.queue.push(teacher_BD)
+                return loss
+            case InfonceMethod(temperature=tau, symmetric=symmetric):
+                return infonce_loss(student_BD, teacher_BD, tau, symmetric)
+            case L2Method():
+                return l2_loss(student_BD, teacher_BD)
+
+    def train_epoch(self) -> dict[str, Any]:
+        """One pass over the training windows; its metrics.
+
+        Raises:
+            TrainingError: the loss became infinite or NaN.
+        """
+        trial, began = self.trial, time.perf_counter()
+        self.student.train()
+        self.head.train()
+        order_N = epoch_order(len(self.train_split), self.reserved, self.epoch, self.seed)
+        # Seeded anew for every epoch, so that random states need not be kept to go on.
+        torch.manual_seed(seed_of(self.seed, "dropout", self.epoch))
+        steps = self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
+        losses, norms, rate = [], [], 0.0
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for i, index_B in enumerate(order_N.split(trial.batch_size)[:steps]):
+            step = self.first_steps[self.epoch] + i
+            rate = learning_rate(step, self.first_steps[-1], trial.warmup, trial.learning_rate)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss = self.loss(self.train_split.batch(index_B))
+            self.optimizer.zero_grad()
+            loss.backward()
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            norms.append(nn.utils.get_total_norm(gradients))
+            self.optimizer.step()
+            losses.append(loss.detach())
+        mean_loss = float(torch.stack(losses).mean()) if losses else math.nan
+        if not math.isfinite(mean_loss):
+            bad = [i for i, value in enumerate(losses) if not math.isfinite(float(value))]
+            raise TrainingError(
+                f"the loss became {mean_loss} in epoch {self.epoch + 1}, step {bad[0] + 1}; "
+                "lower learning_rate or raise the temperatures"
+            )
+        seconds = time.perf_counter() - began
+        self.epoch += 1
+        return {
+            "epoch": self.epoch,
+            "train/loss": mean_loss,
+            "train/learning_rate": rate,
+            "train/grad_norm": float(torch.stack(norms).mean()),
+            "train/windows_per_second": len(order_N) / seconds,
+        }
+
+    def save(self, path: Path) -> None:
+        """Everything that is needed to go on, in one atomic write."""
+        state = {
+            "epoch": self.epoch,
+            "history": self.history,
+            "student": self.student.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "queue": None if self.queue is None else self.queue.state_dict(),
+        }
+        with atomic(path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.student.load_state_dict(state["student"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.queue is not None:
+            self.queue.load_state_dict(state["queue"])
+
+
+def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str, Any]]:
+    """Trains to the last epoch, from the checkpoint if there is one; returns the epochs' metrics.
+
+    `report` is called after every epoch, when its checkpoint is safe.
+    """
+    if checkpoint.exists():
+        run.restore(checkpoint)
+    while run.epoch < run.trial.epochs:
+        metrics = run.train_epoch()
+        quick = quick_accuracy(run.student, run.arrays)
+        if quick is not None:
+            metrics["val/quick_acc1"] = quick
+        run.history.append(metrics)
+        run.save(checkpoint)
+        report(metrics)
+    return run.history

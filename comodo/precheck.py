@@ -1,0 +1,75 @@
+"""What is refused before Ray starts: data that is not there, queues that are too long, resources
+that this machine does not have. Imports nothing heavy; of a recording it reads at most the length.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from comodo.config import (
+    ComodoMethod,
+    ConfigError,
+    DatasetConfig,
+    SimulatedDataset,
+    Sweep,
+)
+from comodo.datasets import DatasetError, Recording, open_dataset
+from comodo.store import Store
+from comodo.video import VideoError, duration
+
+PATIENCE = 1.0  # seconds for looking into files
+
+
+def precheck(file: Path, sweep: Sweep, store: Store) -> None:
+    """Raises ConfigError, naming the file, the key and the mend."""
+    cpus = os.cpu_count() or 1
+    try:
+        if "RAY_ADDRESS" not in os.environ and sweep.resources.cpus_per_trial > cpus:
+            raise ConfigError(
+                f"resources.cpus_per_trial: {sweep.resources.cpus_per_trial:g} is more than the "
+                f"{cpus} CPUs of this machine; lower it, or name a cluster in RAY_ADDRESS"
+            )
+        most = {}
+        for name, settings in sweep.datasets.items():
+            recordings = open_dataset(settings, store.simulated(settings)).recordings()
+            train = [recording for recording in recordings if recording.split == "train"]
+            most[name] = most_windows(settings, train)
+        refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
+    except (ConfigError, DatasetError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | None:
+    """An upper bound of the windows that these recordings can give; None if it takes too long."""
+    if settings.window_seconds == "whole":
+        return len(recordings)
+    if isinstance(settings, SimulatedDataset):
+        return len(recordings) * int(settings.seconds / settings.window_seconds)
+    began, windows = time.monotonic(), 0
+    for recording in recordings:
+        if time.monotonic() - began > PATIENCE:
+            return None
+        try:
+            windows += int(duration(recording.video) / settings.window_seconds + 0.1)
+        except VideoError:
+            continue  # prepare will reject it, with the reason
+    return windows
+
+
+def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
+    """Raises ConfigError when a queue would leave nothing of a dataset's training windows.
+
+    `train_windows`: how many there are, or can be at most, by dataset; a dataset that is not in
+    it is not judged.
+    """
+    for values in sweep.points():
+        config = sweep.with_values(values)
+        windows = train_windows.get(config.dataset)
+        if windows is None or not isinstance(config.method, ComodoMethod):
+            continue
+        if config.method.queue_size >= windows:
+            raise ConfigError(
+                f"trial.method.queue_size: a queue of {config.method.queue_size} is too long for "
+                f"the training split of '{config.dataset}', which has {windows} windows; "
+                f"choose at most {windows - 1}, better a quarter of that"
+            )

@@ -1,0 +1,428 @@
+"""A sweep file to finished trials: prepare, encode and pack what is missing, then Ray Tune.
+
+What was asked and how it ended is kept in the sweep's folder; results lie with the trials. So
+running the same command again goes on where the last run stopped, and Ray's own experiment state
+is thrown away.
+"""
+
+import itertools
+import os
+import shutil
+import statistics
+import tempfile
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+from rich.progress import Progress, TaskID
+
+from comodo import report
+from comodo.arrays import pack
+from comodo.cluster import concurrent_trials, connect
+from comodo.config import NoneMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.console import console, progress_bar
+from comodo.encode import encode
+from comodo.precheck import refuse_long_queues
+from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values
+from comodo.store import Store, read_json, write_json
+from comodo.tracking import Tracker
+from comodo.trial import Trial, read_result, run_trial
+from comodo.windows import WindowSet, prepare
+
+RETRIES = 2  # after a lost process; a trial's own exceptions are not retried
+
+
+@dataclass(frozen=True)
+class Material:
+    """What trials of one dataset and teacher share."""
+
+    arrays: Path
+    windows: WindowSet
+
+
+def pairs_of(sweep: Sweep) -> list[tuple[str, TeacherConfig]]:
+    """Every pair of dataset and teacher that a trial of the sweep may ask for."""
+    lists = {
+        key: values
+        for key, values in sweep.search.space.items()
+        if key.split(".")[0] in ("dataset", "teacher") and isinstance(values, list)
+    }
+    pairs = []
+    for values in itertools.product(*lists.values()):
+        config = sweep.with_values(dict(zip(lists, values, strict=True)))
+        if (config.dataset, config.teacher) not in pairs:
+            pairs.append((config.dataset, config.teacher))
+    return pairs
+
+
+def make_material(sweep: Sweep, store: Store) -> dict[tuple[str, TeacherConfig], Material]:
+    """Windows, features and arrays for all trials, made where they are missing."""
+    pairs = pairs_of(sweep)
+    window_sets = {
+        name: prepare(name, sweep.datasets[name], store)
+        for name in dict.fromkeys(name for name, _ in pairs)
+    }
+    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
+    material = {}
+    for name, teacher in pairs:
+        windows = window_sets[name]
+        features = encode(name, teacher, windows, store, sweep.datasets[name].max_rejected)
+        material[name, teacher] = Material(pack(store, windows.key, features.key), windows)
+    return material
+
+
+@dataclass
+class Configuration:
+    """Values that were asked, with one trial for each seed."""
+
+    values: Values
+    trials: list[Trial]
+    scores: dict[str, float | None] = field(default_factory=dict)
+    """By trial key, as they end; None when failed or pruned."""
+
+
+class Ledger:
+    """Which trials the sweep asks for, in which order, and how each ended.
+
+    Kept in the sweep's folder: `asked.json` (the values, in order) and `ended.json` (trials
+    without a result: pruned or failed, with the reason).
+    """
+
+    def __init__(
+        self, sweep: Sweep, store: Store, material: dict[tuple[str, TeacherConfig], Material]
+    ) -> None:
+        self.sweep, self.store, self.material = sweep, store, material
+        self.folder = store.folder("sweeps", sweep.name)
+        self.trials: dict[str, Trial] = {}
+        self._waiting: deque[Trial] = deque()
+        self._open: list[Configuration] = []
+        self._asked: list[Values] = self._read("asked.json", [])
+        self.ended: dict[str, dict[str, Any]] = {
+            key: end
+            for key, end in self._read("ended.json", {}).items()
+            if end["state"] == "pruned"
+        }  # what failed is tried again
+        self._proposals = self._make_proposals()
+
+    def next_trial(self) -> Trial | None:
+        """The next trial to run; None when all are asked. Finished ones are read, not run."""
+        while not self._waiting:
+            values = self._proposals.ask()
+            if values is None:
+                return None
+            self._take(values)
+        return self._waiting.popleft()
+
+    def end(self, trial: Trial, state: str, reason: str) -> None:
+        """Notes how a running trial ended: `finished`, `pruned` or `failed`."""
+        if state != "finished":
+            self.ended[trial.key] = {"state": state, "reason": reason}
+            write_json(self.folder / "ended.json", self.ended)
+        self._score(trial)
+
+    def result(self, trial: Trial) -> dict[str, Any] | None:
+        return read_result(self.store.folder("trials", trial.key))
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were asked and have not ended."""
+        return [trial for trial in self.trials.values() if not self._is_over(trial)]
+
+    def put_back(self, trial: Trial) -> None:
+        """Makes the trial the next one again."""
+        self._waiting.appendleft(trial)
+
+    def planned(self) -> list[Trial]:
+        """All trials of a grid; of a search, which decides as it goes, those asked so far."""
+        if self.sweep.search.sampler != "grid":
+            return list(self.trials.values())
+        trials = [trial for values in self.sweep.grid() for trial in self._trials_of(values)]
+        return self._with_untrained(trials)
+
+    def done(self) -> int:
+        """How many of the planned trials are over."""
+        return sum(map(self._is_over, self.planned()))
+
+    def _make_proposals(self) -> Proposals:
+        if self.sweep.search.sampler == "grid":
+            return GridProposals(self.sweep)
+        assert self.sweep.budget.trials is not None
+        limit = max(1, self.sweep.budget.trials // len(self.sweep.seeds))
+        earlier = []
+        for values in self._asked:
+            scores = [self._score_of(trial) for trial in self._trials_of(values)]
+            whole = [score for score in scores if score is not None]
+            earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
+            for trial in self._with_untrained(self._trials_of(values)):
+                if self._is_over(trial):
+                    self.trials[trial.key] = trial
+        return OptunaProposals(self.sweep, limit, earlier)
+
+    def _trials_of(self, values: Values) -> list[Trial]:
+        config = self.sweep.with_values(values)
+        arrays = self.material[config.dataset, config.teacher].arrays.name
+        return [Trial(config, seed, arrays) for seed in self.sweep.seeds]
+
+    def _take(self, values: Values) -> None:
+        """Puts what is not done yet of a configuration's trials on the waiting list."""
+        if values not in self._asked:
+            self._asked.append(values)
+            write_json(self.folder / "asked.json", self._asked)
+        trials = self._trials_of(values)
+        self._open.append(Configuration(values, trials))
+        for trial in self._with_untrained(trials):
+            if self._is_over(trial):
+                self.trials[trial.key] = trial
+                self._score(trial)
+            elif trial.key not in self.trials:
+                self.trials[trial.key] = trial
+                self._waiting.append(trial)
+
+    def _with_untrained(self, trials: list[Trial]) -> list[Trial]:
+        """The trials, each student's untrained twin first if the sweep asks for it."""
+        twins = [trial.untrained for trial in trials] if self.sweep.untrained else []
+        return list({trial.key: trial for trial in twins + trials}.values())
+
+    def _is_over(self, trial: Trial) -> bool:
+        return trial.key in self.ended or self.result(trial) is not None
+
+    def _score_of(self, trial: Trial) -> float | None:
+        result = self.result(trial)
+        return None if result is None else result["metrics"].get(self.sweep.objective.metric)
+
+    def _score(self, trial: Trial) -> None:
+        """Tells the search a configuration's mean over seeds once its last trial has ended."""
+        for configuration in list(self._open):
+            keys = [member.key for member in configuration.trials]
+            if trial.key not in keys:
+                continue
+            configuration.scores[trial.key] = self._score_of(trial)
+            if len(configuration.scores) == len(set(keys)):
+                scores = [score for score in configuration.scores.values() if score is not None]
+                whole = len(scores) == len(configuration.scores)
+                self._proposals.tell(
+                    configuration.values, statistics.mean(scores) if whole else None
+                )
+                self._open.remove(configuration)
+
+    def _read(self, name: str, default: Any) -> Any:
+        path = self.folder / name
+        return read_json(path) if path.exists() else default
+
+
+class LedgerSearcher(Searcher):
+    """Hands the ledger's trials to Ray Tune."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def suggest(self, trial_id: str) -> Any:
+        trial = self._ledger.next_trial()
+        if trial is None:
+            return Searcher.FINISHED
+        return {
+            "key": trial.key,
+            "trial": trial.config.model_dump(mode="json"),
+            "seed": trial.seed,
+            "arrays": str(self._ledger.store.folder("arrays", trial.arrays)),
+            "folder": str(self._ledger.store.folder("trials", trial.key)),
+            "threads": max(1, int(self._ledger.sweep.resources.cpus_per_trial)),
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Endings are noted by the watcher, which Tune also tells of them."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is on disk."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is read from disk."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune keeps a copy for its own way of resuming, which is not used
+
+
+def train_in_process(config: dict[str, Any]) -> None:
+    """One trial, in the process that Tune gave it.
+
+    Ray Train's local mode runs the loop here: a worker group of its own would cost half a minute
+    for each trial. A trial's own exceptions end it with a reason; only lost processes are retried.
+    """
+
+    def loop(config: dict[str, Any]) -> None:
+        import torch
+
+        torch.set_num_threads(config["threads"])
+        arrays = Path(config["arrays"])
+        trial = Trial(TrialConfig.model_validate(config["trial"]), config["seed"], arrays.name)
+        try:
+            run_trial(trial, arrays, Path(config["folder"]), tune.report)
+        except Exception as error:
+            tune.report({"failed": f"{type(error).__name__}: {error}"})
+
+    TorchTrainer(loop, train_loop_config=config, scaling_config=ScalingConfig(num_workers=0)).fit()
+
+
+class Watcher(TrialProgressCallback):
+    """Shows progress, notes endings in the ledger, and records in MLflow.
+
+    It derives from Tune's own display because Tune adds that when it finds none.
+    """
+
+    def __init__(self, ledger: Ledger, tracker: Tracker, bar: Progress) -> None:
+        self._ledger, self._tracker, self._bar = ledger, tracker, bar
+        total = len(ledger.planned()) if ledger.sweep.search.sampler == "grid" else None
+        self._all = bar.add_task("trials", total=total, completed=ledger.done())
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        mine = self._ledger.trials[trial.config["key"]]
+        if mine.key not in self._tasks:
+            epochs = None if isinstance(mine.config.method, NoneMethod) else mine.config.epochs
+            self._tasks[mine.key] = self._bar.add_task(f"  {self._name(mine)}", total=epochs)
+        self._tracker.start(mine, self._name(mine))
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "train/loss" not in result:
+            return
+        mine = self._ledger.trials[trial.config["key"]]
+        named = {key: value for key, value in result.items() if key == "epoch" or "/" in key}
+        metrics = {k: v for k, v in named.items() if k.split("/")[0] in ("epoch", "train", "val")}
+        self._bar.update(self._tasks[mine.key], completed=result["epoch"])
+        self._tracker.epoch(mine, metrics)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        mine = self._ledger.trials[trial.config["key"]]
+        result = self._ledger.result(mine)
+        last = trial.last_result or {}
+        if result is not None:
+            folder = self._ledger.store.folder("trials", mine.key)
+            self._tracker.finish(mine, self._name(mine), result, folder)
+            accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
+            self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")
+        elif "failed" in last:
+            self._tracker.end(mine, "FAILED", last["failed"])
+            self._end(mine, "failed", last["failed"])
+        else:
+            reason = f"stopped after epoch {last.get('epoch')}"
+            self._tracker.end(mine, "KILLED", reason)
+            self._end(mine, "pruned", reason)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        mine = self._ledger.trials[trial.config["key"]]
+        reason = f"its process was lost {RETRIES + 1} times"
+        self._tracker.end(mine, "FAILED", reason)
+        self._end(mine, "failed", reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for the searcher
+
+    def _name(self, trial: Trial) -> str:
+        return report.trial_name(trial, self._ledger.sweep)
+
+    def _end(self, trial: Trial, state: str, note: str) -> None:
+        self._ledger.end(trial, state, note)
+        if task := self._tasks.pop(trial.key, None):
+            self._bar.remove_task(task)
+        self._bar.advance(self._all)
+        style = "red" if state == "failed" else None
+        console.print(f"{self._name(trial)}: {state}{', ' if note else ''}{note}", style=style)
+
+
+def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
+    """Runs what is missing of a sweep; returns its table and the folder of its report.
+
+    Raises:
+        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError: with the mend.
+    """
+    connect()
+    resources = sweep.resources
+    concurrent = concurrent_trials(
+        resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent_trials
+    )
+    ledger = Ledger(sweep, store, make_material(sweep, store))
+    tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
+    _run_missing(ledger, tracker, concurrent)
+    for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
+        if (result := ledger.result(trial)) is not None:
+            folder = store.folder("trials", trial.key)
+            tracker.finish(trial, report.trial_name(trial, sweep), result, folder)
+    rows = [_row(ledger, trial) for trial in ledger.trials.values()]
+    folder = report.write(sweep, ledger.folder, rows)
+    tracker.close(folder)
+    return rows, folder
+
+
+def _row(ledger: Ledger, trial: Trial) -> report.Row:
+    result = ledger.result(trial)
+    label = report.configuration_label(trial, ledger.sweep)
+    if result is None:
+        return report.Row(trial, label, ledger.ended[trial.key]["state"], {})
+    return report.Row(trial, label, "finished", result["metrics"])
+
+
+def _run_missing(ledger: Ledger, tracker: Tracker, concurrent: int) -> None:
+    first = ledger.next_trial()
+    if first is None:
+        console.print(f"all {ledger.done()} trials are done already")
+        return
+    ledger.put_back(first)
+    sweep = ledger.sweep
+    console.print(f"up to {concurrent} trials at once")
+    scratch = tempfile.mkdtemp(prefix="comodo-tune-")
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # whose display cannot be replaced
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    with progress_bar() as bar:
+        tuner = tune.Tuner(
+            tune.with_resources(
+                train_in_process,
+                {"CPU": sweep.resources.cpus_per_trial, "GPU": sweep.resources.gpus_per_trial},
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=LedgerSearcher(ledger),
+                scheduler=_scheduler(sweep),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                callbacks=[Watcher(ledger, tracker, bar)],
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    # Tune takes Ctrl-C itself, stops the trials and returns.
+    if unfinished := ledger.unfinished():
+        for trial in unfinished:
+            tracker.end(trial, "KILLED", "interrupted")
+        raise KeyboardInterrupt
+
+
+def _scheduler(sweep: Sweep) -> ASHAScheduler | None:
+    if sweep.early_stopping is None:
+        return None
+    return ASHAScheduler(
+        time_attr="epoch",
+        metric="val/quick_acc1",
+        mode="max",
+        max_t=1_000_000,  # a trial ends by itself, after its probe
+        grace_period=sweep.early_stopping.grace_epochs,
+        reduction_factor=sweep.early_stopping.reduction_factor,
+    )

@@ -1,0 +1,177 @@
+"""The one place that talks to MLflow.
+
+Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
+the driver alone. When MLflow cannot be reached, training goes on, and the next run of the same
+command brings the records up to date from the store.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from comodo.console import console
+from comodo.store import Store
+from comodo.trial import Trial
+
+TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
+
+
+def tracking_uri(store: Store) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite in the store."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
+
+
+def artifact_root(store: Store) -> Path:
+    return store.folder("mlflow", "artifacts")
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+class Tracker:
+    """The records of one sweep."""
+
+    def __init__(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
+        self._runs: dict[str, str] = {}  # trial key to run id
+        self._client: MlflowClient | None = None
+        self._guarded(self._open, store, sweep, config)
+
+    def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
+        uri = tracking_uri(store)
+        if uri.startswith("sqlite"):
+            store.folder("mlflow", "").mkdir(parents=True, exist_ok=True)
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(sweep)
+        if experiment is not None:
+            self._experiment = experiment.experiment_id
+        else:
+            root = f"{artifact_root(store)}/{sweep}" if uri.startswith("sqlite") else None
+            self._experiment = client.create_experiment(sweep, artifact_location=root)
+        self._parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'") or self._create(
+            client, f"sweep {sweep}", {SWEEP: sweep}
+        )
+        client.log_dict(self._parent, config, "sweep.json")
+        client.update_run(self._parent, RunStatus.to_string(RunStatus.RUNNING))
+        for run in client.search_runs(
+            [self._experiment],
+            f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'",
+            max_results=10_000,
+        ):  # left by a driver that was killed
+            client.set_terminated(run.info.run_id, "KILLED")
+        self._client = client
+
+    def _find(self, client: MlflowClient, condition: str) -> str | None:
+        runs = client.search_runs([self._experiment], condition, max_results=1)
+        return str(runs[0].info.run_id) if runs else None
+
+    def _create(self, client: MlflowClient, name: str, tags: dict[str, str]) -> str:
+        return str(client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
+
+    def start(self, trial: Trial, name: str) -> None:
+        """Opens the trial's run, or goes on with the one that it has."""
+        self._guarded(self._run_of, trial, name)
+
+    def epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
+        """Records one epoch of a running trial."""
+        self._guarded(self._log_epochs, self._runs.get(trial.key), [metrics])
+
+    def finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
+        """Records a finished trial whole: missing epochs, measures, files."""
+        self._guarded(self._finish, trial, name, result, folder)
+
+    def end(self, trial: Trial, status: str, reason: str) -> None:
+        """Closes the run of a trial without a result: KILLED when pruned, FAILED when it failed."""
+        self._guarded(self._end, trial, status, reason)
+
+    def close(self, report: Path) -> None:
+        """Attaches the report and closes the sweep's run."""
+        self._guarded(self._close, report)
+
+    def _guarded(self, call: Any, *args: Any) -> None:
+        """Records must never stop a trial: what fails is said, and made good by the next run."""
+        if self._client is None and call != self._open:
+            return
+        try:
+            call(*args)
+        except (MlflowException, OSError) as error:
+            console.print(
+                f"MLflow: {str(error).splitlines()[0]}; training goes on, run the same "
+                "command again to complete the records",
+                style="yellow",
+            )
+
+    def _run_of(self, trial: Trial, name: str) -> str:
+        assert self._client is not None
+        if trial.key not in self._runs:
+            mine = f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
+            run = self._find(self._client, mine)
+            if run is None:
+                tags = {
+                    PARENT: self._parent,
+                    TRIAL: trial.key,
+                    "dataset": trial.config.dataset,
+                    "teacher": trial.config.teacher.name,
+                    "student": trial.config.student.name,
+                    "method": trial.config.method.name,
+                }
+                run = self._create(self._client, name, tags)
+                config = flatten(trial.config.model_dump(mode="json")) | {"seed": trial.seed}
+                params = [Param(key, str(value)) for key, value in config.items()]
+                self._client.log_batch(run, params=params)
+            self._runs[trial.key] = run
+            self._client.update_run(run, RunStatus.to_string(RunStatus.RUNNING))
+        return self._runs[trial.key]
+
+    def _log_epochs(self, run: str | None, epochs: list[dict[str, Any]]) -> None:
+        if run is None or self._client is None:
+            return
+        now = mlflow.utils.time.get_current_time_millis()
+        metrics = [
+            Metric(key, float(value), now, int(epoch["epoch"]))
+            for epoch in epochs
+            for key, value in epoch.items()
+            if key != "epoch"
+        ]
+        for i in range(0, len(metrics), 1000):  # the most that one call takes
+            self._client.log_batch(run, metrics=metrics[i : i + 1000])
+
+    def _finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
+        assert self._client is not None
+        run = self._run_of(trial, name)
+        if self._client.get_run(run).info.status == "FINISHED":
+            return
+        logged = {m.step for m in self._client.get_metric_history(run, "train/loss")}
+        self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in logged])
+        last = len(result["history"])
+        self._log_epochs(run, [{"epoch": last, **result["metrics"]}])
+        self._client.log_artifact(run, str(folder / "result.json"))
+        self._client.log_artifacts(run, str(folder / "student"), "student")
+        self._client.set_terminated(run, "FINISHED")
+
+    def _end(self, trial: Trial, status: str, reason: str) -> None:
+        assert self._client is not None
+        if run := self._runs.get(trial.key):
+            self._client.set_tag(run, "comodo.reason", reason[:500])
+            self._client.set_terminated(run, status)
+
+    def _close(self, report: Path) -> None:
+        assert self._client is not None
+        self._client.log_artifacts(self._parent, str(report), "report")
+        self._client.set_terminated(self._parent, "FINISHED")

@@ -1,0 +1,183 @@
+"""The main job as a user runs it: one file, one command, on recordings made for the test."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from tests.helpers import TINY_MANTIS
+
+COMMAND = [sys.executable, "-m", "comodo"]
+LIMIT = 300  # seconds; nothing here may wait for ever
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data"), recordings=20, seconds=4.0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for the module: the windows and features are made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+def sweep_file(folder: Path, data: Path, **changes: Any) -> Path:
+    head = {"hidden_dim": 16, "output_dim": 8}
+    content = {
+        "name": "small",
+        "datasets": {
+            "mine": {
+                "kind": "folder",
+                "path": str(data),
+                "window_seconds": 1.0,
+                "imu_rate": 32.0,
+            }
+        },
+        "trial": {
+            "dataset": "mine",
+            "teacher": {"name": "efficientnet-lite0", "frames": 1},
+            "student": TINY_MANTIS,
+            "method": {"name": "comodo", "queue_size": 8, "head": head},
+            "epochs": 2,
+            "batch_size": 8,
+        },
+        "search": {"space": {"method.queue_size": [8, 16]}},
+        "seeds": [0, 1],
+        **changes,
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def comodo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def children(store: Path, experiment: str) -> list[Any]:
+    client = MlflowClient(f"sqlite:///{store}/mlflow/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    return [run for run in runs if "comodo.trial" in run.data.tags]
+
+
+def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path) -> None:
+    file = sweep_file(tmp_path, data)
+    first = comodo("sweep", file, "--store", store)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "mine: 20 of 20 recordings" in first.stdout
+    for name in ("untrained", "comodo queue_size=8", "comodo queue_size=16"):
+        for seed in (0, 1):
+            assert f"{name} seed {seed}: finished" in first.stdout
+    assert "comodo ui" in first.stdout
+    report = re.search(r"report:\s+(\S+)", first.stdout)
+    assert report is not None
+    assert (Path(report[1]).parent / "accuracy.png").stat().st_size > 1000
+    results = list(store.glob("trials/*/result.json"))
+    assert len(results) == 6
+    stamps = {path: path.stat().st_mtime_ns for path in store.rglob("result.json")}
+
+    again = comodo("sweep", file, "--store", store)
+    assert "all 6 trials are done already" in again.stdout
+    table = first.stdout[first.stdout.index("┏") : first.stdout.index("report:")]
+    assert table in again.stdout
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    runs = children(store, "small")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 6
+    assert all("val/acc1" in run.data.metrics for run in runs)
+
+
+def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store: Path) -> None:
+    search = {"space": {"method.queue_size": [16, 8]}}
+    file = sweep_file(tmp_path, data, name="other", search=search, seeds=[1])
+    done = comodo("sweep", file, "--store", store)
+    assert "all 3 trials are done already" in done.stdout, done.stdout + done.stderr
+    assert len(children(store, "other")) == 3
+
+
+def test_a_failing_trial_leaves_the_others_alone(tmp_path: Path, data: Path, store: Path) -> None:
+    space = {"learning_rate": [1e-3, 1e30]}  # the second drives the weights to infinity
+    file = sweep_file(tmp_path, data, name="failing", search={"space": space}, seeds=[0])
+    done = comodo("sweep", file, "--store", store)
+    assert done.returncode == 1
+    assert "learning_rate=0.001 seed 0: finished" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"learning_rate=1e\+30 seed 0: failed, TrainingError: the loss", done.stdout)
+    assert "1 trials failed" in done.stdout
+    states = sorted(run.info.status for run in children(store, "failing"))
+    assert states == ["FAILED", "FINISHED", "FINISHED"]
+
+
+def test_tpe_with_early_stopping(tmp_path: Path, data: Path, store: Path) -> None:
+    file = sweep_file(
+        tmp_path,
+        data,
+        name="tpe",
+        search={
+            "sampler": "tpe",
+            "space": {
+                "learning_rate": {"min": 1e-4, "max": 1e-1, "log": True},
+                "method": ["infonce", {"name": "l2"}],
+            },
+        },
+        budget={"trials": 5},
+        seeds=[0],
+        early_stopping={"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
+    )
+    done = comodo("sweep", file, "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = json.loads((store / "sweeps/tpe/asked.json").read_text())
+    assert len(asked) == 5
+    ended = done.stdout.count(": finished") + done.stdout.count(": pruned")
+    assert ended == 5  # the untrained student was done by the first test
+    assert {run.info.status for run in children(store, "tpe")} <= {"FINISHED", "KILLED"}
+
+
+def test_interrupted_and_run_again(tmp_path: Path, data: Path, store: Path) -> None:
+    space = {"method.queue_size": [8, 16, 32]}
+    file = sweep_file(tmp_path, data, name="interrupted", search={"space": space}, seeds=[7, 8])
+    command = [*COMMAND, "sweep", str(file), "--store", str(store)]
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        began = time.monotonic()
+        while log.read_text().count(": finished") < 2 and time.monotonic() - began < LIMIT:
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=LIMIT) == 130, log.read_text()
+    assert "the same command again goes on" in log.read_text()
+    finished = set(re.findall(r"(.+): finished", log.read_text()))
+    assert 2 <= len(finished) < 8
+    again = comodo("sweep", file, "--store", store)
+    assert again.returncode == 0, again.stdout + again.stderr
+    rest = set(re.findall(r"(.+): finished", again.stdout))
+    assert not rest & finished
+    assert len(rest | finished) == 8
+    assert [run.info.status for run in children(store, "interrupted")] == ["FINISHED"] * 8
+
+
+def test_help_has_examples() -> None:
+    text = comodo("--help").stdout
+    for verb in ("prepare", "encode", "sweep", "ui"):
+        assert verb in text
+        assert f"Example: comodo {verb}" in comodo(verb, "--help").stdout
+
+
+def test_mistakes_exit_with_two_and_one_clear_line(tmp_path: Path, data: Path) -> None:
+    file = sweep_file(tmp_path, data, seedz=[1])
+    done = comodo("sweep", file)
+    assert done.returncode == 2
+    assert done.stdout.strip() == f"{file}:16: seedz: unknown key; did you mean 'seeds'?"
+    assert not done.stderr

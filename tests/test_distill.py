@@ -1,0 +1,171 @@
+"""The training loop: schedule, order, resuming bit for bit, and what ends a run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import TrialConfig
+from comodo.distill import (
+    Distillation,
+    TrainingError,
+    distil,
+    epoch_order,
+    learning_rate,
+    steps_in,
+)
+from comodo.students import build_student
+from tests.helpers import load, make_arrays, trial_config, weights_equal
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_arrays(tmp_path_factory.mktemp("arrays") / "a")
+
+
+def new_run(config: TrialConfig, arrays: Path, seed: int = 0) -> Distillation:
+    torch.manual_seed(seed)
+    return Distillation(config, seed, load(arrays), build_student(config.student), "cpu")
+
+
+def ignore(metrics: dict[str, Any]) -> None:
+    """A report that nobody reads."""
+
+
+def test_schedule_rises_and_falls_over_the_real_steps() -> None:
+    rates = [learning_rate(step, 100, 0.1, 3e-4) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(1.5e-4)
+    assert max(rates) == rates[10] == 3e-4
+    assert rates[55] == pytest.approx(1.5e-4)
+    assert rates[100] == 0
+    assert learning_rate(0, 10, 0.0, 1.0) == 1
+
+
+@given(windows=st.integers(2, 500), batch=st.integers(2, 64))
+def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
+    sizes = [len(b) for b in torch.arange(windows).split(batch)[: steps_in(windows, batch)]]
+    assert min(sizes) > 1
+    assert sum(sizes) >= windows - 1
+
+
+def test_queue_members_join_from_the_second_epoch() -> None:
+    reserved = torch.tensor([1, 5, 7])
+    first, second = (epoch_order(10, reserved, epoch, seed=3) for epoch in (0, 1))
+    assert sorted(first.tolist()) == [0, 2, 3, 4, 6, 8, 9]
+    assert sorted(second.tolist()) == list(range(10))
+    assert torch.equal(second, epoch_order(10, reserved, 1, seed=3))
+    assert not torch.equal(second, epoch_order(10, reserved, 1, seed=4))
+
+
+METHODS: list[Any] = [
+    {"name": "comodo", "queue_size": 10, "head": {"hidden_dim": 16, "output_dim": 8}},
+    {"name": "comodo", "queue_size": 3, "head": {"kind": "linear"}},
+    {"name": "infonce", "head": {"hidden_dim": 16, "output_dim": 8}},
+    {"name": "l2", "head": {"kind": "linear"}},
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_lowers_the_loss_and_reports_every_epoch(
+    arrays: Path, tmp_path: Path, method: dict[str, Any]
+) -> None:
+    config = trial_config(method=method, epochs=8)
+    reported: list[dict[str, Any]] = []
+    history = distil(new_run(config, arrays), tmp_path / "checkpoint.pt", reported.append)
+    assert history == reported
+    assert [metrics["epoch"] for metrics in history] == list(range(1, 9))
+    assert history[-1]["train/loss"] < history[1]["train/loss"]
+    for metrics in history:
+        assert metrics["train/grad_norm"] > 0
+        assert metrics["train/windows_per_second"] > 0
+        assert 0 <= metrics["val/quick_acc1"] <= 1
+
+
+class Stop(Exception):
+    """A run's sudden end."""
+
+
+@pytest.mark.parametrize("stop_at_step", [0, 3, 6, 11, 17, 21])
+def test_a_stopped_run_goes_on_bit_for_bit(
+    arrays: Path, tmp_path: Path, stop_at_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = trial_config()
+    whole = new_run(config, arrays)
+    history = distil(whole, tmp_path / "whole.pt", ignore)
+
+    taken, loss = 0, Distillation.loss
+
+    def stopping_loss(self: Distillation, batch: Any) -> torch.Tensor:
+        nonlocal taken
+        if taken == stop_at_step:
+            raise Stop
+        taken += 1
+        return loss(self, batch)
+
+    path = tmp_path / "stopped.pt"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Distillation, "loss", stopping_loss)
+        distil(new_run(config, arrays), path, ignore)
+    torch.manual_seed(12345)  # the second process starts anywhere
+    again = new_run(config, arrays)
+    torch.rand(7)
+    resumed = distil(again, path, ignore)
+    assert weights_equal(whole.student, again.student)
+    assert weights_equal(whole.head, again.head)
+    assert whole.queue is not None
+    assert again.queue is not None
+    assert torch.equal(whole.queue.keys_QD, again.queue.keys_QD)
+    assert [m["train/loss"] for m in history] == [m["train/loss"] for m in resumed]
+
+
+def test_seed_decides_everything(arrays: Path, tmp_path: Path) -> None:
+    runs = [new_run(trial_config(epochs=1), arrays, seed) for seed in (0, 0, 1)]
+    losses = [
+        distil(run, tmp_path / f"{i}.pt", ignore)[0]["train/loss"] for i, run in enumerate(runs)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_teachers_head_is_frozen_and_off(arrays: Path, tmp_path: Path) -> None:
+    run = new_run(trial_config(epochs=2), arrays)
+    before = [parameter.clone() for parameter in run.teacher_head.parameters()]
+    distil(run, tmp_path / "c.pt", ignore)
+    assert not run.teacher_head.training
+    for old, new in zip(before, run.teacher_head.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(trial_config(), arrays)
+    path = tmp_path / "checkpoint.pt"
+    loss = Distillation.loss
+
+    def poisoned(self: Distillation, batch: Any) -> torch.Tensor:
+        return loss(self, batch) * (math.nan if self.epoch == 2 else 1)
+
+    monkeypatch.setattr(Distillation, "loss", poisoned)
+    with pytest.raises(TrainingError, match="loss became nan in epoch 3, step 1"):
+        distil(run, path, ignore)
+    assert torch.load(path, weights_only=True)["epoch"] == 2
+
+
+def test_a_queue_that_takes_all_windows_is_refused(arrays: Path) -> None:
+    method = {"name": "comodo", "queue_size": 40}
+    with pytest.raises(TrainingError, match=r"method\.queue_size: 40 leaves nothing of 40"):
+        new_run(trial_config(method=method), arrays)
+
+
+def test_bf16_stays_close(arrays: Path, tmp_path: Path) -> None:
+    losses = [
+        distil(new_run(trial_config(epochs=1, precision=p), arrays), tmp_path / p, ignore)[0]
+        for p in ("float32", "bf16")
+    ]
+    assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=0.05)
+    assert losses[0]["train/loss"] != losses[1]["train/loss"]

@@ -1,0 +1,100 @@
+"""Records in a real MLflow on SQLite."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from comodo.store import Store, write_json
+from comodo.tracking import Tracker, flatten, tracking_uri
+from comodo.trial import Trial
+from tests.helpers import trial_config
+
+HISTORY: list[dict[str, Any]] = [
+    {"epoch": epoch, "train/loss": 1 / epoch, "val/quick_acc1": 0.1 * epoch} for epoch in (1, 2, 3)
+]
+RESULT = {"metrics": {"val/acc1": 0.5, "test/acc1": 0.4}, "history": HISTORY}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A finished trial's folder."""
+    write_json(tmp_path / "t/result.json", RESULT)
+    write_json(tmp_path / "t/student/student.json", {})
+    return tmp_path / "t"
+
+
+def runs(store: Store) -> tuple[Any, list[Any]]:
+    client = MlflowClient(tracking_uri(store))
+    experiment = client.get_experiment_by_name("s")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    parents = [run for run in found if "comodo.sweep" in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in found if run is not parents[0]]
+
+
+def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) -> None:
+    trial = Trial(trial_config(), 3, "a")
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.start(trial, "comodo seed 3")
+    tracker.epoch(trial, HISTORY[0])
+    for _ in range(2):  # finishing twice records once
+        tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    parent, (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "comodo seed 3"
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.params["method.queue_size"] == "10"
+    assert run.data.params["seed"] == "3"
+    assert run.data.metrics["test/acc1"] == 0.4
+    client = MlflowClient(tracking_uri(store))
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert sorted((m.step, m.value) for m in losses) == [(1, 1), (2, 0.5), (3, 1 / 3)]
+    paths = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert paths == {"result.json", "student"}
+    assert run.info.artifact_uri.startswith(str(store.root / "mlflow"))
+
+
+def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, folder: Path) -> None:
+    trial = Trial(trial_config(), 0, "a")
+    Tracker(store, "s", {}).start(trial, "t")
+    again = Tracker(store, "s", {})
+    assert runs(store)[1][0].info.status == "KILLED"
+    again.start(trial, "t")
+    assert runs(store)[1][0].info.status == "RUNNING"
+    again.end(trial, "FAILED", "because")
+    (run,) = runs(store)[1]
+    assert (run.info.status, run.data.tags["comodo.reason"]) == ("FAILED", "because")
+
+
+def test_an_unreachable_tracker_stops_nothing(
+    store: Store,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    trial = Trial(trial_config(), 0, "a")
+    tracker = Tracker(store, "s", {})
+    tracker.start(trial, "t")
+    tracker.epoch(trial, HISTORY[0])
+    assert "training goes on" in capsys.readouterr().out
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    later = Tracker(store, "s", {})
+    later.finish(trial, "t", RESULT, folder)
+    (run,) = runs(store)[1]
+    history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
+    assert len(history) == 3
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}
