@@ -1,12 +1,14 @@
 """pack: windows and features to memory-mapped arrays that all trials of a node share.
 
-Each split is a row of safetensors shards. A trial maps them and copies only the batch that it
-gathers, so a dataset larger than memory works. Knows neither Ray nor the origin of the windows.
+The windows of a dataset are packed once, the features of each teacher beside them, row by row in
+the same order. Each split is a row of safetensors shards. A trial maps them and copies only the
+batch that it gathers, so a dataset larger than memory works. Knows neither Ray nor how windows and
+features came about.
 
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,30 +23,43 @@ from torch import Tensor
 from comodo.config import CHANNELS
 from comodo.store import Store, atomic, key_of, parts, read_json, read_parts, write_json
 
-VERSION = 1  # of the layout; raise it when it changes
+VERSION = 2  # of the layout; raise it when it changes
 SHARD = 16_384  # windows in a file
 NO_LABEL = -1
 
+Row = dict[str, Any]
 
-@dataclass(frozen=True)
-class Batch:
-    """Some windows: `imu_BCT` left-padded with zeros to T, of which the last `length_B` samples
-    are real (None: all of them)."""
 
-    imu_BCT: Tensor
-    length_B: Tensor | None
-    feature_BF: Tensor
+class Shards:
+    """Rows of named arrays over several mapped files."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = [load_file(file) for file in files]
+
+    def column(self, name: str) -> Tensor:
+        """A whole array, in memory."""
+        return torch.cat([file[name] for file in self._files])
+
+    def gather(self, name: str, index_B: Tensor) -> Tensor:
+        """Some rows of an array, in the order of the indices."""
+        if len(self._files) == 1:
+            return self._files[0][name][index_B]
+        first = self._files[0][name]
+        out = torch.empty(len(index_B), *first.shape[1:], dtype=first.dtype)
+        for number, file in enumerate(self._files):
+            here = index_B // SHARD == number
+            out[here] = file[name][index_B[here] - number * SHARD]
+        return out
 
 
 class Split:
-    """The windows of one split, mapped from files."""
+    """The windows of one split."""
 
-    def __init__(self, files: Sequence[Path], uniform: bool) -> None:
-        self._shards = [load_file(file) for file in files]
-        self._uniform = uniform
-        self.label_N = torch.cat([shard["label"] for shard in self._shards])
+    def __init__(self, shards: Shards, uniform: bool) -> None:
+        self._shards, self._uniform = shards, uniform
+        self.label_N = shards.column("label")
         """Index of the class, or NO_LABEL."""
-        self.group_N = torch.cat([shard["group"] for shard in self._shards])
+        self.group_N = shards.column("group")
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -54,143 +69,161 @@ class Split:
         """Indices of the windows that carry a label."""
         return torch.nonzero(self.label_N != NO_LABEL).squeeze(1)
 
-    def batch(self, index_B: Tensor) -> Batch:
-        """The windows with these indices, in this order."""
-        length_B = self._gather("length", index_B)
-        imu_BCT = self._gather("imu", index_B)
-        longest = int(length_B.max())
-        return Batch(
-            imu_BCT[..., imu_BCT.shape[-1] - longest :],
-            None if self._uniform else length_B,
-            self._gather("feature", index_B),
-        )
-
-    def batches(self, index_N: Tensor, size: int) -> Iterator[Batch]:
-        for index_B in index_N.split(size):
-            yield self.batch(index_B)
-
-    def _gather(self, name: str, index_B: Tensor) -> Tensor:
-        if len(self._shards) == 1:
-            return self._shards[0][name][index_B]
-        first = self._shards[0][name]
-        out = torch.empty(len(index_B), *first.shape[1:], dtype=first.dtype)
-        for number, shard in enumerate(self._shards):
-            here = index_B // SHARD == number
-            out[here] = shard[name][index_B[here] - number * SHARD]
-        return out
+    def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`imu_BCT` in g and deg/s, left-padded with zeros to the longest, and `length_B`: how
+        many of the last samples are real (None: all of them)."""
+        imu_BCT, length_B = self._shards.gather("imu", index_B), None
+        if not self._uniform:
+            length_B = self._shards.gather("length", index_B)
+            imu_BCT = imu_BCT[..., imu_BCT.shape[-1] - int(length_B.max()) :]
+        return imu_BCT, length_B
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """A packed dataset: its splits, and the names behind the class and group indices."""
+class Windows:
+    """The packed windows of a dataset, and the names behind the class and group indices."""
 
     splits: dict[str, Split]
     classes: list[str]
     groups: list[str]
-    feature_dim: int
 
     @classmethod
-    def load(cls, folder: Path) -> "Arrays":
-        """Maps the arrays; reads nothing but labels and lengths."""
+    def load(cls, folder: Path) -> "Windows":
+        """Maps the arrays; reads nothing but labels and groups."""
         meta = read_json(folder / "meta.json")
         splits = {
-            name: Split([folder / file for file in files], meta["uniform"])
-            for name, files in meta["files"].items()
+            split: Split(Shards([folder / file for file in files]), meta["uniform"])
+            for split, files in meta["files"].items()
         }
-        return cls(splits, meta["classes"], meta["groups"], meta["feature_dim"])
+        return cls(splits, meta["classes"], meta["groups"])
 
 
-def pack(store: Store, windows: str, features: str) -> Path:
-    """The folder of arrays for a window set and its features (by their keys), made if missing.
+@dataclass(frozen=True)
+class Features:
+    """A teacher's packed features, row by row beside the windows."""
 
-    Windows without a feature are left out, for every method alike. Rows keep the order of the
-    windows' parts, so equal keys mean equal arrays.
-    """
+    dim: int
+    encoded: dict[str, Tensor]
+    """Indices of the windows that have a feature, by split."""
+    _shards: dict[str, Shards]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Features":
+        """Maps the arrays; reads nothing but which windows have a feature."""
+        meta = read_json(folder / "meta.json")
+        shards = {
+            split: Shards([folder / file for file in files])
+            for split, files in meta["files"].items()
+        }
+        encoded = {
+            split: torch.nonzero(rows.column("encoded")).squeeze(1)
+            for split, rows in shards.items()
+        }
+        return cls(meta["dim"], encoded, shards)
+
+    def gather(self, split: str, index_B: Tensor) -> Tensor:
+        """`feature_BF` of windows that have one."""
+        return self._shards[split].gather("feature", index_B)
+
+
+def pack_windows(store: Store, windows: str) -> str:
+    """Packs a window set, if that is not done; returns the arrays' key."""
+    key = key_of([VERSION, windows])
+    folder = store.folder("arrays", key)
+    if store.meta("arrays", key) is None:
+        source = store.folder("windows", windows)
+        names = read_parts(source, ["label", "group", "rejected"]).to_pandas()
+        names = names[names.rejected.isna()]
+        classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
+        lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
+        longest = max(lengths, default=0) // len(CHANNELS)
+
+        def stack(rows: list[Row]) -> dict[str, np.ndarray]:
+            length_N = np.array([len(row["imu"]) // len(CHANNELS) for row in rows])
+            imu_NCT = np.zeros((len(rows), len(CHANNELS), longest), np.float32)
+            for imu_CT, row, length in zip(imu_NCT, rows, length_N, strict=True):
+                imu_CT[:, longest - length :] = row["imu"].reshape(len(CHANNELS), length)
+            labels = [NO_LABEL if r["label"] is None else classes.index(r["label"]) for r in rows]
+            group_N = np.array([groups.index(row["group"]) for row in rows])
+            return {
+                "imu": imu_NCT,
+                "length": length_N,
+                "label": np.array(labels),
+                "group": group_N,
+            }
+
+        rows = _windows(source, ["split", "label", "group", "imu"])
+        files = _write_shards(folder, rows, stack)
+        meta = {"windows": windows, "classes": classes, "groups": groups, "files": files}
+        write_json(folder / "meta.json", meta | {"uniform": len(lengths) == 1})
+    return key
+
+
+def pack_features(store: Store, windows: str, features: str) -> str:
+    """Packs the features of a window set in its order, if that is not done; returns the arrays'
+    key. A window without a feature keeps its row, marked."""
     key = key_of([VERSION, windows, features])
     folder = store.folder("arrays", key)
-    if store.meta("arrays", key) is not None:
-        return folder
-    feature_of = _features(store.folder("features", features))
-    window_folder = store.folder("windows", windows)
-    table = read_parts(window_folder, ["window", "label", "group"]).to_pandas()
-    table = table[table.window.isin(feature_of)]
-    classes = sorted(table.label.dropna().unique())
-    groups = sorted(table.group.unique())
-    lengths = {len(row["imu"]) for row in _rows(window_folder) if row["window"] in feature_of}
-    longest = max(lengths) // len(CHANNELS)
+    if store.meta("arrays", key) is None:
+        table = read_parts(store.folder("features", features), ["window", "feature"])
+        vectors = table["feature"].to_numpy(zero_copy_only=False)
+        feature_of = {
+            window: vector
+            for window, vector in zip(table["window"].to_pylist(), vectors, strict=True)
+            if vector is not None
+        }
+        dim = len(next(iter(feature_of.values()), ()))
+        nothing = np.zeros(dim, np.float32)
+
+        def stack(rows: list[Row]) -> dict[str, np.ndarray]:
+            found = [feature_of.get(row["window"]) for row in rows]
+            return {
+                "feature": np.stack([nothing if vector is None else vector for vector in found]),
+                "encoded": np.array([vector is not None for vector in found]),
+            }
+
+        rows = _windows(store.folder("windows", windows), ["split", "window"])
+        files = _write_shards(folder, rows, stack)
+        write_json(folder / "meta.json", {"features": features, "dim": dim, "files": files})
+    return key
+
+
+def _write_shards(
+    folder: Path, rows: Iterable[Row], stack: Callable[[list[Row]], dict[str, np.ndarray]]
+) -> dict[str, list[str]]:
+    """Writes the rows of each split in files of SHARD; returns the files' names by split."""
     files: dict[str, list[str]] = {}
-    pending: dict[str, list[dict[str, Any]]] = {}
+    pending: dict[str, list[Row]] = {}
 
     def flush(split: str) -> None:
-        name = f"{split}-{len(files.setdefault(split, [])):05d}.safetensors"
-        with atomic(folder / name) as temporary:
-            save_file(_stack(pending.pop(split), longest), temporary)
-        files[split].append(name)
+        names = files.setdefault(split, [])
+        names.append(f"{split}-{len(names):05d}.safetensors")
+        with atomic(folder / names[-1]) as temporary:
+            save_file(stack(pending.pop(split)), temporary)
 
-    for row in _rows(window_folder):
-        if row["window"] not in feature_of:
-            continue
-        split = row["split"]
-        row["feature"] = feature_of[row["window"]]
-        row["class"] = NO_LABEL if row["label"] is None else classes.index(row["label"])
-        row["group"] = groups.index(row["group"])
-        pending.setdefault(split, []).append(row)
-        if len(pending[split]) == SHARD:
-            flush(split)
+    for row in rows:
+        waiting = pending.setdefault(row["split"], [])
+        waiting.append(row)
+        if len(waiting) == SHARD:
+            flush(row["split"])
     for split in sorted(pending):
         flush(split)
-    feature_dim = len(next(iter(feature_of.values())))
-    write_json(
-        folder / "meta.json",
-        {
-            "windows": windows,
-            "features": features,
-            "classes": classes,
-            "groups": groups,
-            "feature_dim": feature_dim,
-            "uniform": len(lengths) == 1,
-            "files": files,
-        },
-    )
-    return folder
+    return files
 
 
-def _features(folder: Path) -> dict[str, np.ndarray]:
-    table = read_parts(folder, ["window", "feature"])
-    return {
-        window: np.asarray(feature, np.float32)
-        for batch in table.to_batches()
-        for window, feature in zip(
-            batch["window"].to_pylist(),
-            batch["feature"].to_numpy(zero_copy_only=False),
-            strict=True,
-        )
-        if feature is not None
-    }
-
-
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """The windows of all parts, in order; `imu` as a numpy array `[6 * T]`."""
-    columns = ["window", "split", "group", "label", "imu"]
+def _windows(folder: Path, columns: list[str]) -> Iterator[Row]:
+    """The windows of all parts, in their lasting order; `imu` as a numpy array `[6 * T]`."""
     for part in parts(folder):
-        for batch in pq.ParquetFile(part).iter_batches(columns=columns):
-            imu = batch["imu"].to_numpy(zero_copy_only=False)
-            for row, samples in zip(batch.drop_columns(["imu"]).to_pylist(), imu, strict=True):
-                if samples is not None:
-                    yield {**row, "imu": samples}
-
-
-def _stack(rows: list[dict[str, Any]], longest: int) -> dict[str, np.ndarray]:
-    imu_NCT = np.zeros((len(rows), len(CHANNELS), longest), np.float32)
-    length_N = np.zeros(len(rows), np.int64)
-    for n, row in enumerate(rows):
-        imu_CT = row["imu"].reshape(len(CHANNELS), -1)
-        imu_NCT[n, :, longest - imu_CT.shape[1] :] = imu_CT
-        length_N[n] = imu_CT.shape[1]
-    return {
-        "imu": imu_NCT,
-        "length": length_N,
-        "feature": np.stack([row["feature"] for row in rows]),
-        "label": np.array([row["class"] for row in rows], np.int64),
-        "group": np.array([row["group"] for row in rows], np.int64),
-    }
+        for batch in pq.ParquetFile(part).iter_batches(columns=[*columns, "rejected"]):
+            rows = (
+                batch.to_pydict()
+                if "imu" not in columns
+                else {
+                    **batch.drop_columns(["imu"]).to_pydict(),
+                    "imu": batch["imu"].to_numpy(zero_copy_only=False),
+                }
+            )
+            for values in zip(*rows.values(), strict=True):
+                row = dict(zip(rows, values, strict=True))
+                if row.pop("rejected") is None:
+                    yield row

@@ -91,10 +91,10 @@ def encode(file: File, store: StoreOption = None) -> None:
     with clear_errors():
         checked, place = _checked(file, store), Store(store)
         from comodo.cluster import connect
-        from comodo.sweep import make_material
+        from comodo.sweep import make_arrays
 
         connect()
-        make_material(checked, place)
+        make_arrays(checked, place)
 
 
 @app.command(epilog="Example: comodo ui --port 5001")

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -13,16 +15,33 @@ class ClusterError(RuntimeError):
 
 
 def connect() -> None:
-    """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS."""
+    """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS.
+
+    Ray's native code writes remarks on its own workings between the lines of a progress bar;
+    RAY_BACKEND_LOG_LEVEL=info brings them back.
+    """
     if ray.is_initialized():
         return
-    # Ray's native code writes warnings of its own workings between the lines of a progress bar.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    with _native_silence():  # or it would write which level it has been set to
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _native_silence() -> Iterator[None]:
+    """Sends what the process writes to its error stream nowhere; exceptions are unaffected."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from comodo.arrays import Arrays, Batch
+from comodo.arrays import Features, Windows
 from comodo.config import ComodoMethod, InfonceMethod, L2Method, TrialConfig
 from comodo.evaluate import quick_accuracy
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
@@ -61,14 +61,20 @@ class Distillation:
     """One run: student and head, the teacher's side, optimizer and queue."""
 
     def __init__(
-        self, trial: TrialConfig, seed: int, arrays: Arrays, student: Student, device: str
+        self,
+        trial: TrialConfig,
+        seed: int,
+        windows: Windows,
+        features: Features,
+        student: Student,
+        device: str,
     ) -> None:
         method = trial.method
         if not isinstance(method, ComodoMethod | InfonceMethod | L2Method):
             raise TrainingError(f"the method '{method.name}' trains nothing")
         self.trial, self.method, self.seed, self.device = trial, method, seed, device
-        self.arrays = arrays
-        self.train_split = arrays.splits["train"]
+        self.windows, self.features = windows, features
+        self.encoded_N = features.encoded["train"]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
         self.head, self.teacher_head = self._heads()
@@ -77,27 +83,27 @@ class Distillation:
             lr=trial.learning_rate,
             weight_decay=trial.weight_decay,
         )
-        windows = len(self.train_split)
+        count = len(self.encoded_N)
         self.reserved = torch.empty(0, dtype=torch.long)
         self.queue: TeacherQueue | None = None
         if isinstance(method, ComodoMethod):
-            if method.queue_size >= windows:
+            if method.queue_size >= count:
                 raise TrainingError(
-                    f"method.queue_size: {method.queue_size} leaves nothing of {windows} "
+                    f"method.queue_size: {method.queue_size} leaves nothing of {count} "
                     "training windows for the first epoch"
                 )
             generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
-            self.reserved = torch.randperm(windows, generator=generator)[: method.queue_size]
+            self.reserved = torch.randperm(count, generator=generator)[: method.queue_size]
             self.queue = TeacherQueue(self._teacher_embeddings(self.reserved))
         self.epoch = 0
-        first = steps_in(windows - len(self.reserved), trial.batch_size)
-        later = steps_in(windows, trial.batch_size)
+        first = steps_in(count - len(self.reserved), trial.batch_size)
+        later = steps_in(count, trial.batch_size)
         self.first_steps = [0, *(first + later * epoch for epoch in range(trial.epochs))]
         self.history: list[dict[str, Any]] = []
 
     def _heads(self) -> tuple[nn.Module, nn.Module]:
         """The student's projector, and the teacher's: random and frozen, or none."""
-        head, features = self.method.head, self.arrays.feature_dim
+        head, features = self.method.head, self.features.dim
         teacher: nn.Module = nn.Identity()
         output = features
         if head.kind == "mlp":
@@ -108,20 +114,21 @@ class Distillation:
 
     @torch.no_grad()
     def _teacher_embeddings(self, index_N: Tensor) -> Tensor:
+        """Unit-length embeddings `[N, D]` of the encoded windows with these places."""
         chunks = [
-            self.teacher_head(batch.feature_BF.to(self.device))
-            for batch in self.train_split.batches(index_N, 1024)
+            self.teacher_head(self.features.gather("train", rows).to(self.device))
+            for rows in self.encoded_N[index_N].split(1024)
         ]
         return F.normalize(torch.cat(chunks), dim=1)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, index_B: Tensor) -> Tensor:
         """The method's loss of one batch; the queue then takes the batch in."""
+        imu_BCT, length_B = self.windows.splits["train"].imu(self.encoded_N[index_B])
         bf16 = self.trial.precision == "bf16"
         with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            feature_BD = self.student(batch.imu_BCT.to(self.device), batch.length_B)
+            feature_BD = self.student(imu_BCT.to(self.device), length_B)
         student_BD = self.head(feature_BD.float())
-        with torch.no_grad():
-            teacher_BD = F.normalize(self.teacher_head(batch.feature_BF.to(self.device)), dim=1)
+        teacher_BD = self._teacher_embeddings(index_B)
         match self.method:
             case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
                 assert self.queue is not None
@@ -142,7 +149,7 @@ class Distillation:
         trial, began = self.trial, time.perf_counter()
         self.student.train()
         self.head.train()
-        order_N = epoch_order(len(self.train_split), self.reserved, self.epoch, self.seed)
+        order_N = epoch_order(len(self.encoded_N), self.reserved, self.epoch, self.seed)
         # Seeded anew for every epoch, so that random states need not be kept to go on.
         torch.manual_seed(seed_of(self.seed, "dropout", self.epoch))
         steps = self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
@@ -153,7 +160,7 @@ class Distillation:
             rate = learning_rate(step, self.first_steps[-1], trial.warmup, trial.learning_rate)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = self.loss(self.train_split.batch(index_B))
+            loss = self.loss(index_B)
             self.optimizer.zero_grad()
             loss.backward()
             gradients = [p.grad for p in parameters if p.grad is not None]
@@ -209,7 +216,7 @@ def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str
         run.restore(checkpoint)
     while run.epoch < run.trial.epochs:
         metrics = run.train_epoch()
-        quick = quick_accuracy(run.student, run.arrays)
+        quick = quick_accuracy(run.student, run.windows)
         if quick is not None:
             metrics["val/quick_acc1"] = quick
         run.history.append(metrics)

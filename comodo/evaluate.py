@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comodo.arrays import Arrays, Split
+from comodo.arrays import Split, Windows
 from comodo.probe import SVMProbe
 from comodo.students import Student
 
@@ -26,23 +26,23 @@ def extract(student: Student, split: Split, index_N: Tensor) -> Tensor:
     was_training = student.training
     student.eval()
     device = next(student.parameters()).device
-    features = [
-        student(batch.imu_BCT.to(device), batch.length_B).cpu()
-        for batch in split.batches(index_N, BATCH)
-    ]
+    features = []
+    for index_B in index_N.split(BATCH):
+        imu_BCT, length_B = split.imu(index_B)
+        features.append(student(imu_BCT.to(device), length_B).cpu())
     student.train(was_training)
     return torch.cat(features).float()
 
 
-def quick_accuracy(student: Student, arrays: Arrays) -> float | None:
+def quick_accuracy(student: Student, windows: Windows) -> float | None:
     """Acc@1 of the nearest class mean: up to 512 labelled train windows against 512 of val.
 
     Cheap enough for every epoch, not comparable with the probe. None without labelled windows in
     both splits.
     """
-    if "train" not in arrays.splits or "val" not in arrays.splits:
+    if "train" not in windows.splits or "val" not in windows.splits:
         return None
-    train, val = arrays.splits["train"], arrays.splits["val"]
+    train, val = windows.splits["train"], windows.splits["val"]
     known_N, asked_N = _spread(train.labelled_N), _spread(val.labelled_N)
     if not len(known_N) or not len(asked_N):
         return None
@@ -60,7 +60,7 @@ def _spread(index_N: Tensor) -> Tensor:
     return index_N[torch.linspace(0, len(index_N) - 1, min(QUICK, len(index_N))).long()]
 
 
-def probe(student: Student, arrays: Arrays, seed: int) -> dict[str, float]:
+def probe(student: Student, windows: Windows, seed: int) -> dict[str, float]:
     """The SVM probe: fitted on the labelled train windows, scored on val and test.
 
     Returns `val/acc1` ... `test/acc5` (shares, not percent; only of splits that have labels), and
@@ -69,13 +69,13 @@ def probe(student: Student, arrays: Arrays, seed: int) -> dict[str, float]:
     Raises:
         EvaluateError: no labelled train windows.
     """
-    train = arrays.splits.get("train")
+    train = windows.splits.get("train")
     if train is None or not len(train.labelled_N):
         raise EvaluateError("no labelled windows in the train split: a probe needs labels")
     fitted = SVMProbe(seed=seed).fit(*_labelled(student, train))
     metrics = {"probe/C": float(fitted.C_)}
     for name in ("val", "test"):
-        split = arrays.splits.get(name)
+        split = windows.splits.get(name)
         if split is not None and len(split.labelled_N):
             accuracy = fitted.accuracy(*_labelled(student, split))
             metrics |= {f"{name}/acc{k}": float(value) for k, value in accuracy.items()}

@@ -4,6 +4,7 @@ Reads results and names trials; computes no measure itself.
 """
 
 import csv
+import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,8 +40,20 @@ def configuration_label(trial: Trial, sweep: Sweep) -> str:
     if isinstance(trial.config.method, NoneMethod):
         name = "as pretrained" if trial.config.student.weights else "untrained"
         keys = [key for key in keys if key.startswith(("dataset", "student."))]
-    values = [f"{key.split('.')[-1]}={mine[key]}" for key in keys if key in mine]
-    return " ".join([name, *values])
+    return " ".join([name, *(_shown(key, mine[key]) for key in keys if key in mine)])
+
+
+def _shown(key: str, value: Any) -> str:
+    """`queue_size=256`; names of datasets and models speak for themselves."""
+    if key in ("dataset", "teacher.name", "student.name"):
+        return str(value)
+    if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz
+        axes: dict[str, str] = {}
+        for channel in value:
+            sensor, axis = channel.split("_")
+            axes[sensor] = axes.get(sensor, "") + axis
+        return "+".join(f"{sensor}_{letters}" for sensor, letters in axes.items())
+    return f"{key.split('.')[-1]}={value}"
 
 
 def trial_name(trial: Trial, sweep: Sweep) -> str:
@@ -49,10 +62,19 @@ def trial_name(trial: Trial, sweep: Sweep) -> str:
 
 
 def varied_keys(sweep: Sweep) -> list[str]:
-    """Dotted keys of `trial` that take more than one value in the sweep."""
+    """Dotted keys of `trial` that take more than one value in the sweep.
+
+    Of models that differ by name only the name counts.
+    """
+    points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
+    for part in ("teacher", "student"):
+        models = {json.dumps(point[part], sort_keys=True) for point in points}
+        names = {point[part]["name"] for point in points}
+        if 1 < len(names) == len(models):
+            points = [{**point, part: {"name": point[part]["name"]}} for point in points]
     seen: dict[str, list[Any]] = {}
-    for point in sweep.points():
-        for key, value in flatten(sweep.with_values(point).model_dump(mode="json")).items():
+    for point in points:
+        for key, value in flatten(point).items():
             values = seen.setdefault(key, [])
             if value not in values:
                 values.append(value)

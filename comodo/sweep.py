@@ -1,17 +1,14 @@
 """A sweep file to finished trials: prepare, encode and pack what is missing, then Ray Tune.
 
-What was asked and how it ended is kept in the sweep's folder; results lie with the trials. So
-running the same command again goes on where the last run stopped, and Ray's own experiment state
-is thrown away.
+What was asked and how it ended is kept by the ledger; results lie with the trials. So running the
+same command again goes on where the last run stopped, and Ray's own experiment state is thrown
+away.
 """
 
 import itertools
 import os
 import shutil
-import statistics
 import tempfile
-from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +21,19 @@ from ray.tune.search import Searcher
 from rich.progress import Progress, TaskID
 
 from comodo import report
-from comodo.arrays import pack
+from comodo.arrays import pack_features, pack_windows
 from comodo.cluster import concurrent_trials, connect
-from comodo.config import NoneMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.config import NoneMethod, Sweep, TeacherConfig
 from comodo.console import console, progress_bar
 from comodo.encode import encode
+from comodo.ledger import Ledger
 from comodo.precheck import refuse_long_queues
-from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values
-from comodo.store import Store, read_json, write_json
+from comodo.store import Store
 from comodo.tracking import Tracker
-from comodo.trial import Trial, read_result, run_trial
-from comodo.windows import WindowSet, prepare
+from comodo.trial import Trial, run_trial
+from comodo.windows import prepare
 
 RETRIES = 2  # after a lost process; a trial's own exceptions are not retried
-
-
-@dataclass(frozen=True)
-class Material:
-    """What trials of one dataset and teacher share."""
-
-    arrays: Path
-    windows: WindowSet
 
 
 def pairs_of(sweep: Sweep) -> list[tuple[str, TeacherConfig]]:
@@ -62,158 +51,26 @@ def pairs_of(sweep: Sweep) -> list[tuple[str, TeacherConfig]]:
     return pairs
 
 
-def make_material(sweep: Sweep, store: Store) -> dict[tuple[str, TeacherConfig], Material]:
-    """Windows, features and arrays for all trials, made where they are missing."""
+def make_arrays(sweep: Sweep, store: Store) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
+    """Windows, features and arrays for all trials, made where they are missing.
+
+    Returns the keys of the packed windows and features for each pair of dataset and teacher.
+    """
     pairs = pairs_of(sweep)
     window_sets = {
         name: prepare(name, sweep.datasets[name], store)
         for name in dict.fromkeys(name for name, _ in pairs)
     }
     refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
-    material = {}
+    arrays = {}
     for name, teacher in pairs:
         windows = window_sets[name]
         features = encode(name, teacher, windows, store, sweep.datasets[name].max_rejected)
-        material[name, teacher] = Material(pack(store, windows.key, features.key), windows)
-    return material
-
-
-@dataclass
-class Configuration:
-    """Values that were asked, with one trial for each seed."""
-
-    values: Values
-    trials: list[Trial]
-    scores: dict[str, float | None] = field(default_factory=dict)
-    """By trial key, as they end; None when failed or pruned."""
-
-
-class Ledger:
-    """Which trials the sweep asks for, in which order, and how each ended.
-
-    Kept in the sweep's folder: `asked.json` (the values, in order) and `ended.json` (trials
-    without a result: pruned or failed, with the reason).
-    """
-
-    def __init__(
-        self, sweep: Sweep, store: Store, material: dict[tuple[str, TeacherConfig], Material]
-    ) -> None:
-        self.sweep, self.store, self.material = sweep, store, material
-        self.folder = store.folder("sweeps", sweep.name)
-        self.trials: dict[str, Trial] = {}
-        self._waiting: deque[Trial] = deque()
-        self._open: list[Configuration] = []
-        self._asked: list[Values] = self._read("asked.json", [])
-        self.ended: dict[str, dict[str, Any]] = {
-            key: end
-            for key, end in self._read("ended.json", {}).items()
-            if end["state"] == "pruned"
-        }  # what failed is tried again
-        self._proposals = self._make_proposals()
-
-    def next_trial(self) -> Trial | None:
-        """The next trial to run; None when all are asked. Finished ones are read, not run."""
-        while not self._waiting:
-            values = self._proposals.ask()
-            if values is None:
-                return None
-            self._take(values)
-        return self._waiting.popleft()
-
-    def end(self, trial: Trial, state: str, reason: str) -> None:
-        """Notes how a running trial ended: `finished`, `pruned` or `failed`."""
-        if state != "finished":
-            self.ended[trial.key] = {"state": state, "reason": reason}
-            write_json(self.folder / "ended.json", self.ended)
-        self._score(trial)
-
-    def result(self, trial: Trial) -> dict[str, Any] | None:
-        return read_result(self.store.folder("trials", trial.key))
-
-    def unfinished(self) -> list[Trial]:
-        """Trials that were asked and have not ended."""
-        return [trial for trial in self.trials.values() if not self._is_over(trial)]
-
-    def put_back(self, trial: Trial) -> None:
-        """Makes the trial the next one again."""
-        self._waiting.appendleft(trial)
-
-    def planned(self) -> list[Trial]:
-        """All trials of a grid; of a search, which decides as it goes, those asked so far."""
-        if self.sweep.search.sampler != "grid":
-            return list(self.trials.values())
-        trials = [trial for values in self.sweep.grid() for trial in self._trials_of(values)]
-        return self._with_untrained(trials)
-
-    def done(self) -> int:
-        """How many of the planned trials are over."""
-        return sum(map(self._is_over, self.planned()))
-
-    def _make_proposals(self) -> Proposals:
-        if self.sweep.search.sampler == "grid":
-            return GridProposals(self.sweep)
-        assert self.sweep.budget.trials is not None
-        limit = max(1, self.sweep.budget.trials // len(self.sweep.seeds))
-        earlier = []
-        for values in self._asked:
-            scores = [self._score_of(trial) for trial in self._trials_of(values)]
-            whole = [score for score in scores if score is not None]
-            earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
-            for trial in self._with_untrained(self._trials_of(values)):
-                if self._is_over(trial):
-                    self.trials[trial.key] = trial
-        return OptunaProposals(self.sweep, limit, earlier)
-
-    def _trials_of(self, values: Values) -> list[Trial]:
-        config = self.sweep.with_values(values)
-        arrays = self.material[config.dataset, config.teacher].arrays.name
-        return [Trial(config, seed, arrays) for seed in self.sweep.seeds]
-
-    def _take(self, values: Values) -> None:
-        """Puts what is not done yet of a configuration's trials on the waiting list."""
-        if values not in self._asked:
-            self._asked.append(values)
-            write_json(self.folder / "asked.json", self._asked)
-        trials = self._trials_of(values)
-        self._open.append(Configuration(values, trials))
-        for trial in self._with_untrained(trials):
-            if self._is_over(trial):
-                self.trials[trial.key] = trial
-                self._score(trial)
-            elif trial.key not in self.trials:
-                self.trials[trial.key] = trial
-                self._waiting.append(trial)
-
-    def _with_untrained(self, trials: list[Trial]) -> list[Trial]:
-        """The trials, each student's untrained twin first if the sweep asks for it."""
-        twins = [trial.untrained for trial in trials] if self.sweep.untrained else []
-        return list({trial.key: trial for trial in twins + trials}.values())
-
-    def _is_over(self, trial: Trial) -> bool:
-        return trial.key in self.ended or self.result(trial) is not None
-
-    def _score_of(self, trial: Trial) -> float | None:
-        result = self.result(trial)
-        return None if result is None else result["metrics"].get(self.sweep.objective.metric)
-
-    def _score(self, trial: Trial) -> None:
-        """Tells the search a configuration's mean over seeds once its last trial has ended."""
-        for configuration in list(self._open):
-            keys = [member.key for member in configuration.trials]
-            if trial.key not in keys:
-                continue
-            configuration.scores[trial.key] = self._score_of(trial)
-            if len(configuration.scores) == len(set(keys)):
-                scores = [score for score in configuration.scores.values() if score is not None]
-                whole = len(scores) == len(configuration.scores)
-                self._proposals.tell(
-                    configuration.values, statistics.mean(scores) if whole else None
-                )
-                self._open.remove(configuration)
-
-    def _read(self, name: str, default: Any) -> Any:
-        path = self.folder / name
-        return read_json(path) if path.exists() else default
+        arrays[name, teacher] = (
+            pack_windows(store, windows.key),
+            pack_features(store, windows.key, features.key),
+        )
+    return arrays
 
 
 class LedgerSearcher(Searcher):
@@ -229,10 +86,8 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         return {
             "key": trial.key,
-            "trial": trial.config.model_dump(mode="json"),
-            "seed": trial.seed,
-            "arrays": str(self._ledger.store.folder("arrays", trial.arrays)),
-            "folder": str(self._ledger.store.folder("trials", trial.key)),
+            "trial": trial,
+            "store": self._ledger.store,
             "threads": max(1, int(self._ledger.sweep.resources.cpus_per_trial)),
         }
 
@@ -262,10 +117,8 @@ def train_in_process(config: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(config["threads"])
-        arrays = Path(config["arrays"])
-        trial = Trial(TrialConfig.model_validate(config["trial"]), config["seed"], arrays.name)
         try:
-            run_trial(trial, arrays, Path(config["folder"]), tune.report)
+            run_trial(config["trial"], config["store"], tune.report)
         except Exception as error:
             tune.report({"failed": f"{type(error).__name__}: {error}"})
 
@@ -351,7 +204,7 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     concurrent = concurrent_trials(
         resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent_trials
     )
-    ledger = Ledger(sweep, store, make_material(sweep, store))
+    ledger = Ledger(sweep, store, make_arrays(sweep, store))
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     _run_missing(ledger, tracker, concurrent)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from comodo.arrays import Arrays
+from comodo.arrays import Features, Windows
 from comodo.config import NoneMethod, TrialConfig
 from comodo.distill import Distillation, Report, distil, seed_of
 from comodo.evaluate import probe
-from comodo.store import fingerprint, key_of, read_json, write_json
+from comodo.store import Store, fingerprint, key_of, read_json, write_json
 from comodo.students import build_student, save_student
 
 VERSION = 1  # of the numbers made by training and probe; raise it when they change
@@ -28,24 +28,27 @@ class Trial:
 
     config: TrialConfig
     seed: int
-    arrays: str
-    """Key of the packed arrays, which stands for the dataset and the teacher."""
+    windows: str
+    """Key of the packed windows, which stands for the dataset."""
+    features: str
+    """Key of the packed features, which stands for the teacher."""
 
     @property
     def key(self) -> str:
         student = self.config.student
         content = self.config.model_dump(mode="json", exclude={"dataset", "teacher"})
-        if isinstance(self.config.method, NoneMethod):  # nothing of the training matters
+        content["features"] = self.features
+        if isinstance(self.config.method, NoneMethod):  # nothing of teacher and training matters
             content = {"student": content["student"], "method": content["method"]}
         if student.weights is not None and Path(student.weights).exists():
             content["weights"] = fingerprint(student.weights)
-        return key_of([VERSION, content, self.seed, self.arrays])
+        return key_of([VERSION, content, self.seed, self.windows])
 
     @property
     def untrained(self) -> "Trial":
         """The same student, seed and data with nothing trained."""
         config = self.config.model_copy(update={"method": NoneMethod(name="none")})
-        return Trial(config, self.seed, self.arrays)
+        return Trial(config, self.seed, self.windows, self.features)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -54,32 +57,35 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
-def run_trial(trial: Trial, arrays: Path, folder: Path, report: Report) -> dict[str, Any]:
+def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
     """Trains (from the checkpoint if there is one), keeps the student, probes it.
 
     Returns the result that is also written to result.json: `metrics`, the epochs' `history`, the
     configuration and the seconds that this call took.
 
     Raises:
-        TrainingError, EvaluateError, StudentError: the trial cannot be done; the text says why.
+        TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
     """
     began = time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = Arrays.load(arrays)
+    folder = store.folder("trials", trial.key)
+    windows = Windows.load(store.folder("arrays", trial.windows))
     torch.manual_seed(seed_of(trial.seed, "student"))
     student = build_student(trial.config.student).to(device)
     checkpoint = folder / "checkpoint.pt"
     history = []
     if not isinstance(trial.config.method, NoneMethod):
-        run = Distillation(trial.config, trial.seed, data, student, device)
+        features = Features.load(store.folder("arrays", trial.features))
+        run = Distillation(trial.config, trial.seed, windows, features, student, device)
         history = distil(run, checkpoint, report)
     save_student(student, folder / "student")
     result = {
         "key": trial.key,
         "trial": trial.config.model_dump(mode="json"),
         "seed": trial.seed,
-        "arrays": trial.arrays,
-        "metrics": probe(student, data, trial.seed),
+        "windows": trial.windows,
+        "features": trial.features,
+        "metrics": probe(student, windows, trial.seed),
         "history": history,
         "seconds": time.perf_counter() - began,
     }

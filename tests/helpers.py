@@ -1,14 +1,11 @@
 """Small packed arrays for tests of training, made without video, Ray or the store."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from comodo.arrays import Arrays
 from comodo.config import TrialConfig
-from comodo.store import write_json
+from comodo.store import Store, write_json
 
 TINY_MANTIS = {
     "name": "mantis",
@@ -24,41 +21,41 @@ TINY_MANTIS = {
 }
 
 
-def make_arrays(folder: Path, windows: int = 40, classes: int = 3, feature_dim: int = 12) -> Path:
-    """Splits train, val and test of windows whose IMU and feature both know the class."""
+def make_arrays(store: Store, windows: int = 40, classes: int = 3) -> tuple[str, str]:
+    """Splits train, val and test of windows whose IMU and feature both know the class.
+
+    Returns the keys of the packed windows and features; training windows 0 and 1 have no feature.
+    """
     rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    centre_KF = rng.normal(size=(classes, feature_dim))
+    centre_KF = rng.normal(size=(classes, 12))
     time_T = np.arange(64) / 20
-    files = {}
-    for split, count in (("train", windows), ("val", windows // 2), ("test", windows // 2)):
+    files = {split: [f"{split}-00000.safetensors"] for split in ("train", "val", "test")}
+    for split, (name,) in files.items():
+        count = windows + 2 if split == "train" else windows // 2
         label_N = np.arange(count) % classes
         phase_NC = rng.uniform(0, 6, (count, 6))
         wave = np.sin((1 + label_N[:, None, None]) * time_T * 6 + phase_NC[..., None])
-        files[split] = [f"{split}-00000.safetensors"]
-        save_file(
-            {
+        for kind, arrays in {
+            "w": {
                 "imu": (wave + rng.normal(0, 0.3, wave.shape)).astype(np.float32),
                 "length": np.full(count, 64),
-                "feature": (centre_KF[label_N] + rng.normal(0, 0.5, (count, feature_dim))).astype(
-                    np.float32
-                ),
                 "label": label_N,
                 "group": np.arange(count) % 4,
             },
-            folder / files[split][0],
-        )
-    write_json(
-        folder / "meta.json",
-        {
-            "classes": [f"c{k}" for k in range(classes)],
-            "groups": [f"g{k}" for k in range(4)],
-            "feature_dim": feature_dim,
-            "uniform": True,
-            "files": files,
-        },
-    )
-    return folder
+            "f": {
+                "feature": (centre_KF[label_N] + rng.normal(0, 0.5, (count, 12))).astype(
+                    np.float32
+                ),
+                "encoded": np.arange(count) >= 2 * (split == "train"),
+            },
+        }.items():
+            folder = store.folder("arrays", kind)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(arrays, folder / name)
+    names = {"classes": [f"c{k}" for k in range(classes)], "groups": [f"g{k}" for k in range(4)]}
+    write_json(store.folder("arrays", "w") / "meta.json", names | {"uniform": True, "files": files})
+    write_json(store.folder("arrays", "f") / "meta.json", {"dim": 12, "files": files})
+    return "w", "f"
 
 
 def trial_config(**changes: object) -> TrialConfig:
@@ -77,10 +74,6 @@ def trial_config(**changes: object) -> TrialConfig:
         "learning_rate": 1e-2,
     }
     return TrialConfig.model_validate({**content, **changes})
-
-
-def load(folder: Path) -> Arrays:
-    return Arrays.load(folder)
 
 
 def weights_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

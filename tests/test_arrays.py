@@ -9,7 +9,7 @@ import torch
 
 from comodo import arrays as arrays_module
 from comodo import encode, windows
-from comodo.arrays import NO_LABEL, Arrays, pack
+from comodo.arrays import NO_LABEL, Features, Windows, pack_features, pack_windows
 from comodo.store import Store, write_table
 
 
@@ -48,29 +48,34 @@ def test_rows_lengths_labels_and_order(
     store: Store, shard: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrays_module, "SHARD", shard)
-    data = Arrays.load(pack(store, "w", "f"))
+    data = Windows.load(store.folder("arrays", pack_windows(store, "w")))
+    features = Features.load(store.folder("arrays", pack_features(store, "w", "f")))
     train = data.splits["train"]
-    assert (len(train), len(data.splits["test"])) == (5, 1)
-    assert (data.classes, data.groups, data.feature_dim) == (["a", "b"], ["g0", "g1"], 2)
-    assert train.label_N.tolist() == [1, 0, NO_LABEL, 0, 1]
-    assert train.labelled_N.tolist() == [0, 1, 3, 4]
-    batch = train.batch(torch.tensor([4, 0, 2]))
-    assert batch.feature_BF.tolist() == [[6, -6], [0, 0], [4, -4]]
-    assert batch.length_B is not None
-    assert batch.length_B.tolist() == [9, 3, 7]
-    assert batch.imu_BCT.shape == (3, 6, 9)
-    assert batch.imu_BCT[1, :, :6].abs().sum() == 0  # padded on the left
-    assert batch.imu_BCT[1, 1, 6:].tolist() == [2, 2, 2]
-    assert batch.imu_BCT[0, 5].tolist() == [66.0] * 9
+    assert (len(train), len(data.splits["test"])) == (6, 1)
+    assert (data.classes, data.groups) == (["a", "b"], ["g0", "g1"])
+    assert train.label_N.tolist() == [1, 0, 1, NO_LABEL, 0, 1]
+    assert train.labelled_N.tolist() == [0, 1, 2, 4, 5]
+    imu_BCT, length_B = train.imu(torch.tensor([5, 0, 3]))
+    assert length_B is not None
+    assert length_B.tolist() == [9, 3, 7]
+    assert imu_BCT.shape == (3, 6, 9)
+    assert imu_BCT[1, :, :6].abs().sum() == 0  # padded on the left
+    assert imu_BCT[1, 1, 6:].tolist() == [2, 2, 2]
+    assert imu_BCT[0, 5].tolist() == [66.0] * 9
+    assert features.dim == 2
+    assert features.encoded["train"].tolist() == [0, 1, 3, 4, 5]
+    rows_BF = features.gather("train", torch.tensor([5, 0, 3]))
+    assert rows_BF.tolist() == [[6, -6], [0, 0], [4, -4]]
 
 
 def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
-    train = Arrays.load(pack(store, "w", "f")).splits["train"]
-    assert train.batch(torch.tensor([0])).imu_BCT.shape[-1] == 3
+    data = Windows.load(store.folder("arrays", pack_windows(store, "w")))
+    assert data.splits["train"].imu(torch.tensor([0]))[0].shape[-1] == 3
 
 
 def test_packed_once(store: Store) -> None:
-    folder = pack(store, "w", "f")
-    stamps = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert pack(store, "w", "f") == folder
-    assert stamps == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    keys = pack_windows(store, "w"), pack_features(store, "w", "f")
+    stamps = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.safetensors")}
+    assert len(stamps) == 4
+    assert keys == (pack_windows(store, "w"), pack_features(store, "w", "f"))
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comodo.arrays import Features, Windows
 from comodo.config import TrialConfig
 from comodo.distill import (
     Distillation,
@@ -18,18 +19,23 @@ from comodo.distill import (
     learning_rate,
     steps_in,
 )
+from comodo.store import Store
 from comodo.students import build_student
-from tests.helpers import load, make_arrays, trial_config, weights_equal
+from tests.helpers import make_arrays, trial_config, weights_equal
+
+Arrays = tuple[Windows, Features]
 
 
 @pytest.fixture(scope="module")
-def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_arrays(tmp_path_factory.mktemp("arrays") / "a")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
+    store = Store(tmp_path_factory.mktemp("store"))
+    windows, features = (store.folder("arrays", key) for key in make_arrays(store))
+    return Windows.load(windows), Features.load(features)
 
 
-def new_run(config: TrialConfig, arrays: Path, seed: int = 0) -> Distillation:
+def new_run(config: TrialConfig, arrays: Arrays, seed: int = 0) -> Distillation:
     torch.manual_seed(seed)
-    return Distillation(config, seed, load(arrays), build_student(config.student), "cpu")
+    return Distillation(config, seed, *arrays, build_student(config.student), "cpu")
 
 
 def ignore(metrics: dict[str, Any]) -> None:
@@ -72,7 +78,7 @@ METHODS: list[Any] = [
 
 @pytest.mark.parametrize("method", METHODS)
 def test_training_lowers_the_loss_and_reports_every_epoch(
-    arrays: Path, tmp_path: Path, method: dict[str, Any]
+    arrays: Arrays, tmp_path: Path, method: dict[str, Any]
 ) -> None:
     config = trial_config(method=method, epochs=8)
     reported: list[dict[str, Any]] = []
@@ -92,7 +98,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("stop_at_step", [0, 3, 6, 11, 17, 21])
 def test_a_stopped_run_goes_on_bit_for_bit(
-    arrays: Path, tmp_path: Path, stop_at_step: int, monkeypatch: pytest.MonkeyPatch
+    arrays: Arrays, tmp_path: Path, stop_at_step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = trial_config()
     whole = new_run(config, arrays)
@@ -100,12 +106,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 
     taken, loss = 0, Distillation.loss
 
-    def stopping_loss(self: Distillation, batch: Any) -> torch.Tensor:
+    def stopping_loss(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
         nonlocal taken
         if taken == stop_at_step:
             raise Stop
         taken += 1
-        return loss(self, batch)
+        return loss(self, index_B)
 
     path = tmp_path / "stopped.pt"
     with monkeypatch.context() as patch, pytest.raises(Stop):
@@ -123,7 +129,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert [m["train/loss"] for m in history] == [m["train/loss"] for m in resumed]
 
 
-def test_seed_decides_everything(arrays: Path, tmp_path: Path) -> None:
+def test_seed_decides_everything(arrays: Arrays, tmp_path: Path) -> None:
     runs = [new_run(trial_config(epochs=1), arrays, seed) for seed in (0, 0, 1)]
     losses = [
         distil(run, tmp_path / f"{i}.pt", ignore)[0]["train/loss"] for i, run in enumerate(runs)
@@ -131,7 +137,7 @@ def test_seed_decides_everything(arrays: Path, tmp_path: Path) -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_the_teachers_head_is_frozen_and_off(arrays: Path, tmp_path: Path) -> None:
+def test_the_teachers_head_is_frozen_and_off(arrays: Arrays, tmp_path: Path) -> None:
     run = new_run(trial_config(epochs=2), arrays)
     before = [parameter.clone() for parameter in run.teacher_head.parameters()]
     distil(run, tmp_path / "c.pt", ignore)
@@ -141,14 +147,14 @@ def test_the_teachers_head_is_frozen_and_off(arrays: Path, tmp_path: Path) -> No
 
 
 def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
-    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run(trial_config(), arrays)
     path = tmp_path / "checkpoint.pt"
     loss = Distillation.loss
 
-    def poisoned(self: Distillation, batch: Any) -> torch.Tensor:
-        return loss(self, batch) * (math.nan if self.epoch == 2 else 1)
+    def poisoned(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
+        return loss(self, index_B) * (math.nan if self.epoch == 2 else 1)
 
     monkeypatch.setattr(Distillation, "loss", poisoned)
     with pytest.raises(TrainingError, match="loss became nan in epoch 3, step 1"):
@@ -156,13 +162,19 @@ def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
     assert torch.load(path, weights_only=True)["epoch"] == 2
 
 
-def test_a_queue_that_takes_all_windows_is_refused(arrays: Path) -> None:
+def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
     method = {"name": "comodo", "queue_size": 40}
     with pytest.raises(TrainingError, match=r"method\.queue_size: 40 leaves nothing of 40"):
         new_run(trial_config(method=method), arrays)
 
 
-def test_bf16_stays_close(arrays: Path, tmp_path: Path) -> None:
+def test_windows_without_a_feature_teach_nothing(arrays: Arrays) -> None:
+    run = new_run(trial_config(), arrays)
+    assert run.encoded_N.tolist() == list(range(2, 42))
+    assert len(arrays[0].splits["train"]) == 42
+
+
+def test_bf16_stays_close(arrays: Arrays, tmp_path: Path) -> None:
     losses = [
         distil(new_run(trial_config(epochs=1, precision=p), arrays), tmp_path / p, ignore)[0]
         for p in ("float32", "bf16")

@@ -21,7 +21,7 @@ def rows_of(sweep: Sweep) -> list[Row]:
     rows: list[Row] = []
     for values in [{"method": "none"}, *sweep.grid()]:
         for seed in (0, 1):
-            trial = Trial(sweep.with_values(values), seed, "a")
+            trial = Trial(sweep.with_values(values), seed, "w", "f")
             metrics = {m: (len(rows) + 1) / 20 for m in MEASURES if not m.startswith("val/acc3")}
             rows.append(Row(trial, configuration_label(trial, sweep), "finished", metrics))
     rows[-1] = Row(rows[-1].trial, rows[-1].label, "failed", {})
@@ -32,8 +32,20 @@ def test_names_say_what_varies(tmp_path: Path) -> None:
     sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
     labels = [row.label for row in rows_of(sweep)]
     assert labels[::2] == ["untrained", "comodo queue_size=8", "comodo queue_size=16", "infonce"]
-    trial = Trial(sweep.with_values({"method": SPACE["method"][1]}), 4, "a")
+    trial = Trial(sweep.with_values({"method": SPACE["method"][1]}), 4, "w", "f")
     assert trial_name(trial, sweep) == "comodo queue_size=16 seed 4"
+
+
+def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
+    channels = [["acc_x", "acc_y", "acc_z"], ["acc_x", "gyro_x", "gyro_z"]]
+    teachers = ["efficientnet-lite0", "timesformer-base-k400"]
+    space = {"student.channels": channels, "teacher": teachers}
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
+    labels = [configuration_label(trial, sweep) for trial in trials]
+    assert labels[0] == "comodo efficientnet-lite0 acc_xyz"
+    assert labels[3] == "comodo timesformer acc_x+gyro_xz"
+    assert configuration_label(trials[3].untrained, sweep) == "untrained acc_x+gyro_xz"
 
 
 def test_files(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def runs(store: Store) -> tuple[Any, list[Any]]:
 
 
 def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) -> None:
-    trial = Trial(trial_config(), 3, "a")
+    trial = Trial(trial_config(), 3, "w", "f")
     tracker = Tracker(store, "s", {"name": "s"})
     tracker.start(trial, "comodo seed 3")
     tracker.epoch(trial, HISTORY[0])
@@ -64,7 +64,7 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
 
 
 def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, folder: Path) -> None:
-    trial = Trial(trial_config(), 0, "a")
+    trial = Trial(trial_config(), 0, "w", "f")
     Tracker(store, "s", {}).start(trial, "t")
     again = Tracker(store, "s", {})
     assert runs(store)[1][0].info.status == "KILLED"
@@ -83,7 +83,7 @@ def test_an_unreachable_tracker_stops_nothing(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    trial = Trial(trial_config(), 0, "a")
+    trial = Trial(trial_config(), 0, "w", "f")
     tracker = Tracker(store, "s", {})
     tracker.start(trial, "t")
     tracker.epoch(trial, HISTORY[0])
