@@ -91,10 +91,10 @@ def encode(file: File, store: StoreOption = None) -> None:
     with clear_errors():
         checked, place = _checked(file, store), Store(store)
         from comodo.cluster import connect
-        from comodo.sweep import make_arrays
+        from comodo.sweep import encode_all, prepare_all
 
         connect()
-        make_arrays(checked, place)
+        encode_all(checked, prepare_all(checked, place), place)
 
 
 @app.command(epilog="Example: comodo ui --port 5001")

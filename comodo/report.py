@@ -124,12 +124,13 @@ def _page(sweep: Sweep, rows: list[Row], has_figure: bool) -> list[str]:
             "the machinery works, nothing about real recordings.",
             "",
         ]
-    lines += [f"Selection by {sweep.objective.metric}; accuracies in percent.", ""]
-    if sweep.objective.metric.startswith("test/"):
-        lines += ["**Selected on the test split**: test accuracies here are optimistic.", ""]
+    if sweep.search.sampler == "tpe" or sweep.early_stopping is not None:
+        lines += [f"The search was guided by {sweep.objective.metric}.", ""]
+        if sweep.objective.metric.startswith("test/"):
+            lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
     if has_figure:
         lines += ["![test accuracy by method](accuracy.png)", ""]
-    lines += ["## By configuration, mean over seeds (lowest to highest)", ""]
+    lines += ["## By configuration: percent, mean over seeds (lowest to highest)", ""]
     lines += _markdown(
         ["configuration", "seeds", *MEASURES],
         [

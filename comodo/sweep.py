@@ -23,7 +23,7 @@ from rich.progress import Progress, TaskID
 from comodo import report
 from comodo.arrays import pack_features, pack_windows
 from comodo.cluster import concurrent_trials, connect
-from comodo.config import NoneMethod, Sweep, TeacherConfig
+from comodo.config import ConfigError, NoneMethod, Sweep, TeacherConfig
 from comodo.console import console, progress_bar
 from comodo.encode import encode
 from comodo.ledger import Ledger
@@ -31,7 +31,7 @@ from comodo.precheck import refuse_long_queues
 from comodo.store import Store
 from comodo.tracking import Tracker
 from comodo.trial import Trial, run_trial
-from comodo.windows import prepare
+from comodo.windows import WindowSet, prepare
 
 RETRIES = 2  # after a lost process; a trial's own exceptions are not retried
 
@@ -51,19 +51,23 @@ def pairs_of(sweep: Sweep) -> list[tuple[str, TeacherConfig]]:
     return pairs
 
 
-def make_arrays(sweep: Sweep, store: Store) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
-    """Windows, features and arrays for all trials, made where they are missing.
+def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
+    """The windows of every dataset that a trial may ask for, made where they are missing."""
+    names = dict.fromkeys(name for name, _ in pairs_of(sweep))
+    window_sets = {name: prepare(name, sweep.datasets[name], store) for name in names}
+    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
+    return window_sets
+
+
+def encode_all(
+    sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
+) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
+    """Features and packed arrays for all trials, made where they are missing.
 
     Returns the keys of the packed windows and features for each pair of dataset and teacher.
     """
-    pairs = pairs_of(sweep)
-    window_sets = {
-        name: prepare(name, sweep.datasets[name], store)
-        for name in dict.fromkeys(name for name, _ in pairs)
-    }
-    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
     arrays = {}
-    for name, teacher in pairs:
+    for name, teacher in pairs_of(sweep):
         windows = window_sets[name]
         features = encode(name, teacher, windows, store, sweep.datasets[name].max_rejected)
         arrays[name, teacher] = (
@@ -71,6 +75,23 @@ def make_arrays(sweep: Sweep, store: Store) -> dict[tuple[str, TeacherConfig], t
             pack_features(store, windows.key, features.key),
         )
     return arrays
+
+
+def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
+    """Raises ConfigError when trials could not be probed, or a search could not be guided."""
+    guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
+    for name, windows in window_sets.items():
+        if not windows.labelled.get("train"):
+            raise ConfigError(
+                f"datasets.{name}: no labelled training windows, so students cannot be probed; "
+                "give some recordings of the train split a label"
+            )
+        split = sweep.objective.metric.split("/")[0]
+        if guided and not windows.labelled.get(split):
+            raise ConfigError(
+                f"objective.metric: '{name}' has no labelled windows in its {split} split to "
+                "guide the search; make one (split_by_group), or use a grid without early_stopping"
+            )
 
 
 class LedgerSearcher(Searcher):
@@ -204,7 +225,9 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     concurrent = concurrent_trials(
         resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent_trials
     )
-    ledger = Ledger(sweep, store, make_arrays(sweep, store))
+    window_sets = prepare_all(sweep, store)
+    refuse_unlabelled(sweep, window_sets)
+    ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store))
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     _run_missing(ledger, tracker, concurrent)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished

@@ -63,7 +63,9 @@ class Tracker:
             self._experiment = experiment.experiment_id
         else:
             root = f"{artifact_root(store)}/{sweep}" if uri.startswith("sqlite") else None
-            self._experiment = client.create_experiment(sweep, artifact_location=root)
+            # The page then opens on training runs, not on traces.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            self._experiment = client.create_experiment(sweep, root, tags)
         self._parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'") or self._create(
             client, f"sweep {sweep}", {SWEEP: sweep}
         )

@@ -52,6 +52,8 @@ class WindowSet:
     folder: Path
     counts: dict[str, int]
     """Windows in each split."""
+    labelled: dict[str, int]
+    """Those of them that carry a label."""
     rejected: dict[str, str]
     """Recording id to reason."""
 
@@ -151,7 +153,7 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
             pass
         meta = _summary(folder)
         write_json(folder / "meta.json", meta)
-    window_set = WindowSet(key, folder, meta["windows"], meta["rejected"])
+    window_set = WindowSet(key, folder, meta["windows"], meta["labelled"], meta["rejected"])
     _report(name, window_set, len(recordings), settings.max_rejected)
     return window_set
 

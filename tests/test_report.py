@@ -64,7 +64,10 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_selection_on_test_is_said(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, objective={"metric": "test/acc1"}))
+    search = {"sampler": "tpe", "space": {"epochs": [1, 2]}}
+    objective = {"metric": "test/acc1"}
+    file = sweep_file(tmp_path, objective=objective, search=search, budget={"trials": 2})
+    sweep = load_sweep(file)
     folder = write(sweep, tmp_path, [])
     assert "**Selected on the test split**" in (folder / "report.md").read_text()
 

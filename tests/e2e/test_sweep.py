@@ -145,6 +145,17 @@ def test_tpe_with_early_stopping(tmp_path: Path, data: Path, store: Path) -> Non
     assert {run.info.status for run in children(store, "tpe")} <= {"FINISHED", "KILLED"}
 
 
+def test_without_labels_nothing_is_trained(
+    tmp_path: Path, data: Path, store: Path, make_folder: Callable[..., Path]
+) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=20, seconds=1.0)
+    lines = manifest.read_text().replace("walking", "").replace("running", "")
+    manifest.write_text(lines)
+    done = comodo("sweep", sweep_file(tmp_path, manifest), "--store", store)
+    assert done.returncode == 2
+    assert "datasets.mine: no labelled training windows" in done.stdout
+
+
 def test_interrupted_and_run_again(tmp_path: Path, data: Path, store: Path) -> None:
     space = {"method.queue_size": [8, 16, 32]}
     file = sweep_file(tmp_path, data, name="interrupted", search={"space": space}, seeds=[7, 8])
