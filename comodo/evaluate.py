@@ -21,15 +21,18 @@ class EvaluateError(ValueError):
 
 
 @torch.inference_mode()
-def extract(student: Student, split: Split, index_N: Tensor) -> Tensor:
-    """Student features `[N, D]` float32 of the windows with these indices, in evaluation mode."""
+def extract(student: Student, split: Split, index_N: Tensor, mask: bool = True) -> Tensor:
+    """Student features `[N, D]` float32 of the windows with these indices, in evaluation mode.
+
+    `mask` as in `Student.forward`.
+    """
     was_training = student.training
     student.eval()
     device = next(student.parameters()).device
     features = []
     for index_B in index_N.split(BATCH):
         imu_BCT, length_B = split.imu(index_B)
-        features.append(student(imu_BCT.to(device), length_B).cpu())
+        features.append(student(imu_BCT.to(device), length_B, mask).cpu())
     student.train(was_training)
     return torch.cat(features).float()
 
@@ -60,8 +63,10 @@ def _spread(index_N: Tensor) -> Tensor:
     return index_N[torch.linspace(0, len(index_N) - 1, min(QUICK, len(index_N))).long()]
 
 
-def probe(student: Student, windows: Windows, seed: int) -> dict[str, float]:
+def probe(student: Student, windows: Windows, seed: int, mask: bool = True) -> dict[str, float]:
     """The SVM probe: fitted on the labelled train windows, scored on val and test.
+
+    `mask=False` shows MOMENT its padding as if it were real, as the published probe does.
 
     Returns `val/acc1` ... `test/acc5` (shares, not percent; only of splits that have labels), and
     `probe/C`.
@@ -72,16 +77,16 @@ def probe(student: Student, windows: Windows, seed: int) -> dict[str, float]:
     train = windows.splits.get("train")
     if train is None or not len(train.labelled_N):
         raise EvaluateError("no labelled windows in the train split: a probe needs labels")
-    fitted = SVMProbe(seed=seed).fit(*_labelled(student, train))
+    fitted = SVMProbe(seed=seed).fit(*_labelled(student, train, mask))
     metrics = {"probe/C": float(fitted.C_)}
     for name in ("val", "test"):
         split = windows.splits.get(name)
         if split is not None and len(split.labelled_N):
-            accuracy = fitted.accuracy(*_labelled(student, split))
+            accuracy = fitted.accuracy(*_labelled(student, split, mask))
             metrics |= {f"{name}/acc{k}": float(value) for k, value in accuracy.items()}
     return metrics
 
 
-def _labelled(student: Student, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(student: Student, split: Split, mask: bool) -> tuple[np.ndarray, np.ndarray]:
     index_N = split.labelled_N
-    return extract(student, split, index_N).numpy(), split.label_N[index_N].numpy()
+    return extract(student, split, index_N, mask).numpy(), split.label_N[index_N].numpy()
