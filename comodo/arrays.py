@@ -23,7 +23,7 @@ from torch import Tensor
 from comodo.config import CHANNELS
 from comodo.store import Store, atomic, key_of, parts, read_json, read_parts, write_json
 
-VERSION = 2  # of the layout; raise it when it changes
+VERSION = 3  # of the layout; raise it when it changes
 SHARD = 16_384  # windows in a file
 NO_LABEL = -1
 
@@ -60,6 +60,8 @@ class Split:
         self.label_N = shards.column("label")
         """Index of the class, or NO_LABEL."""
         self.group_N = shards.column("group")
+        self.last_N = shards.column("last")
+        """Whether a window is the last of a recording that was cut into windows."""
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -132,8 +134,11 @@ def pack_windows(store: Store, windows: str) -> str:
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
         source = store.folder("windows", windows)
-        names = read_parts(source, ["label", "group", "rejected"]).to_pandas()
+        names = read_parts(source, ["window", "recording", "label", "group", "rejected"])
+        names = names.to_pandas()
         names = names[names.rejected.isna()]
+        cut = read_json(source / "meta.json")["window_seconds"] != "whole"
+        last = set(names.drop_duplicates("recording", keep="last").window) if cut else set()
         classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
         lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
         longest = max(lengths, default=0) // len(CHANNELS)
@@ -144,15 +149,15 @@ def pack_windows(store: Store, windows: str) -> str:
             for imu_CT, row, length in zip(imu_NCT, rows, length_N, strict=True):
                 imu_CT[:, longest - length :] = row["imu"].reshape(len(CHANNELS), length)
             labels = [NO_LABEL if r["label"] is None else classes.index(r["label"]) for r in rows]
-            group_N = np.array([groups.index(row["group"]) for row in rows])
             return {
                 "imu": imu_NCT,
                 "length": length_N,
                 "label": np.array(labels),
-                "group": group_N,
+                "group": np.array([groups.index(row["group"]) for row in rows]),
+                "last": np.array([row["window"] in last for row in rows]),
             }
 
-        rows = _windows(source, ["split", "label", "group", "imu"])
+        rows = _windows(source, ["split", "window", "label", "group", "imu"])
         files = _write_shards(folder, rows, stack)
         meta = {"windows": windows, "classes": classes, "groups": groups, "files": files}
         write_json(folder / "meta.json", meta | {"uniform": len(lengths) == 1})

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 import ray
 import ray.data
 
+from comodo.config import Resources
+
+DRIVER_CPUS = 0.01  # of a trial whose workers are processes of their own
+
 
 class ClusterError(RuntimeError):
     """The cluster cannot hold what is asked of it."""
 
 
-def connect() -> None:
+def connect(dashboard: bool = False) -> None:
     """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS.
 
+    Trials of several workers need the dashboard: through it a stopped one frees its workers.
     Ray's native code writes remarks on its own workings between the lines of a progress bar;
     RAY_BACKEND_LOG_LEVEL=info brings them back.
     """
@@ -24,7 +29,7 @@ def connect() -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with _native_silence():  # or it would write which level it has been set to
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
@@ -61,19 +66,37 @@ def capacity() -> Capacity:
     return Capacity(sum(cpus), sum(gpus), max(cpus), max(gpus))
 
 
-def concurrent_trials(cpus: float, gpus: float, limit: int | None) -> int:
+def concurrent_trials(asked: Resources) -> int:
     """How many trials run at once.
 
     Raises:
-        ClusterError: no node could ever hold a trial, so that it would wait for ever.
+        ClusterError: the cluster could never hold a trial, so that it would wait for ever.
     """
     has = capacity()
-    if cpus > has.node_cpus or gpus > has.node_gpus:
-        raise ClusterError(
-            f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, but the largest node "
-            f"has {has.node_cpus:g} and {has.node_gpus:g}; lower cpus_per_trial or gpus_per_trial"
-        )
-    fits = int(has.cpus // cpus)
+    cpus, gpus = asked.cpus_per_worker, asked.gpus_per_worker
+    workers = int(has.cpus // cpus)
     if gpus:
-        fits = min(fits, int(has.gpus // gpus))
-    return max(1, min(fits, limit or fits))
+        workers = min(workers, int(has.gpus // gpus))
+    if cpus > has.node_cpus or gpus > has.node_gpus or workers < asked.workers:
+        raise ClusterError(
+            f"resources: a trial asks for {asked.workers} workers of {cpus:g} CPUs and {gpus:g} "
+            f"GPUs; the cluster has {has.cpus:g} and {has.gpus:g}, its largest node "
+            f"{has.node_cpus:g} and {has.node_gpus:g}; lower workers, cpus_per_worker or "
+            "gpus_per_worker"
+        )
+    fits = workers // asked.workers
+    if asked.workers > 1:  # each trial's driver takes a little beside its workers
+        fits = min(fits, int(has.cpus // (asked.workers * cpus + DRIVER_CPUS)))
+        if not fits:
+            raise ClusterError(
+                f"resources: {asked.workers} workers of {cpus:g} CPUs leave none of {has.cpus:g} "
+                f"for the trial's driver, which takes {DRIVER_CPUS}; lower cpus_per_worker"
+            )
+    return max(1, min(fits, asked.max_concurrent_trials or fits))
+
+
+def trial_resources(asked: Resources) -> dict[str, float]:
+    """What Ray Tune sets aside for a trial's own process."""
+    if asked.workers > 1:  # its workers ask for themselves
+        return {"CPU": DRIVER_CPUS}
+    return {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}

@@ -131,7 +131,18 @@ DatasetConfig = Annotated[
 ]
 
 
-# ---------------------------------------------------------------- models
+# ---------------------------------------------------------------- the trial
+
+Protocol = Literal["corrected", "published"]
+"""`published` computes what the published code does where that parts from the paper."""
+
+
+def _by_protocol(corrected: Any, published: Any) -> Any:
+    """A field whose default follows the trial's protocol."""
+    return Field(
+        default_factory=lambda data: published if data.get("protocol") == "published" else corrected
+    )
+
 
 TEACHER_PRESETS: dict[str, dict[str, Any]] = {
     "timesformer-base-k400": {
@@ -150,6 +161,10 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
     "moment-small": {"name": "moment", "weights": "AutonLab/MOMENT-1-small"},
     "moment-base": {"name": "moment", "weights": "AutonLab/MOMENT-1-base"},
     "moment-large": {"name": "moment", "weights": "AutonLab/MOMENT-1-large"},
+    **{
+        f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
+        for size in ("tiny", "mini", "small", "base")
+    },
 }
 
 
@@ -194,7 +209,7 @@ class TeacherConfig(Settings):
 class StudentConfig(Settings):
     """The IMU encoder that is trained."""
 
-    name: Literal["mantis", "mantis-v2", "moment"]
+    name: Literal["mantis", "mantis-v2", "moment", "chronos-bolt"]
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`."""
     revision: str | None = None
@@ -210,12 +225,17 @@ class StudentConfig(Settings):
 
 
 class Head(Settings):
-    """The projector: `mlp` on both sides (the teacher's random and frozen), or one `linear` layer
-    from student to feature size with the teacher's feature taken as it is."""
+    """The student's projector, and whether the teacher has one: an MLP, random and frozen.
+
+    By default `mlp` on both sides, or one `linear` layer from student to feature size with the
+    teacher's feature taken as it is.
+    """
 
     kind: Literal["mlp", "linear"] = "mlp"
+    teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
     hidden_dim: int = Field(2048, ge=1)
     output_dim: int = Field(128, ge=1)
+    """Without a teacher's projector the output has the size of the feature."""
 
 
 class ComodoMethod(Settings):
@@ -223,6 +243,8 @@ class ComodoMethod(Settings):
     queue_size: int = Field(1024, ge=1)
     teacher_temperature: float = Field(0.1, gt=0)
     student_temperature: float = Field(0.05, gt=0)
+    hold_out_queue: bool = True
+    """Whether the windows that fill the queue join the training from the second epoch only."""
     head: Head = Head()
 
 
@@ -256,6 +278,7 @@ def _method_by_name(value: Any) -> Any:
 class TrialConfig(Settings):
     """One student, trained by one method on one dataset; the seed is added by the sweep."""
 
+    protocol: Protocol = "corrected"
     dataset: str
     teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS)]
     student: Annotated[StudentConfig, _preset(STUDENT_PRESETS)]
@@ -266,7 +289,29 @@ class TrialConfig(Settings):
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly from zero."""
+    schedule: Literal["steps", "published"] = _by_protocol("steps", "published")
+    """The learning rate follows the real `steps`; as `published`, the queue's samples are counted
+    as steps too, so that a longer queue means a lower learning rate."""
+    last_window: Literal["keep", "drop"] = _by_protocol("keep", "drop")
+    """As published, the last full window of a recording is dropped for training, not for the
+    probe."""
+    probe_mask: bool = _by_protocol(True, False)
+    """Whether the probe tells MOMENT what is padding, as training does; published: no."""
     precision: Literal["float32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _published_heads(self) -> "TrialConfig":
+        """`infonce` and `l2` as published have a linear head."""
+        method = self.method
+        if (
+            self.protocol == "published"
+            and isinstance(method, InfonceMethod | L2Method)
+            and "head" not in method.model_fields_set
+        ):
+            method = method.model_copy(update={"head": Head(kind="linear")})
+            method.model_fields_set.discard("head")  # it follows the protocol, if that changes
+            object.__setattr__(self, "method", method)
+        return self
 
 
 # ---------------------------------------------------------------- the search
@@ -325,8 +370,10 @@ class EarlyStopping(Settings):
 
 
 class Resources(Settings):
-    cpus_per_trial: float = Field(1, gt=0)
-    gpus_per_trial: float = Field(0, ge=0)
+    workers: int = Field(1, ge=1)
+    """Processes that train one student together; the batch is divided among them."""
+    cpus_per_worker: float = Field(1, gt=0)
+    gpus_per_worker: float = Field(0, ge=0)
     max_concurrent_trials: int | None = Field(None, ge=1)
 
 
@@ -339,13 +386,20 @@ class Sweep(Settings):
     """A whole sweep file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    protocol: Protocol = "corrected"
+    """The protocol of every trial; swept as `search.space.protocol`."""
     datasets: dict[str, DatasetConfig]
     trial: TrialConfig
     search: Search = Search()
     seeds: list[int] = Field([0], min_length=1)
     untrained: bool = True
     """Also probe every student untrained, the line that each method has to beat."""
-    objective: Objective = Objective()
+    objective: Objective = Field(
+        default_factory=lambda data: Objective(
+            metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"
+        )
+    )
+    """As published, selection is by the test split, and the report says so."""
     early_stopping: EarlyStopping | None = None
     resources: Resources = Resources()
     budget: Budget = Budget()
@@ -356,13 +410,13 @@ class Sweep(Settings):
         Raises:
             ConfigError: an unknown key or an impossible value, by its dotted name.
         """
-        data = self.trial.model_dump(mode="json")
+        data = self.trial.model_dump(mode="json", exclude_unset=True)
         for key, value in values.items():
             *parents, last = key.split(".")
             place: Any = data
             for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or (last not in place and not parents):
+                place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
                 raise ConfigError(f"search.space.{key}: trial has no such key")
             place[last] = value
         try:
@@ -381,6 +435,13 @@ class Sweep(Settings):
         lists = [values for values in self.search.space.values() if isinstance(values, list)]
         for values in itertools.product(*lists):
             yield dict(zip(self.search.space, values, strict=True))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_of_the_trial(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "protocol" in data and isinstance(data.get("trial"), dict):
+            data = {**data, "trial": {"protocol": data["protocol"], **data["trial"]}}
+        return data
 
     @model_validator(mode="after")
     def _holds_together(self) -> "Sweep":

@@ -19,6 +19,7 @@ from comodo.arrays import Features, Windows
 from comodo.config import ComodoMethod, InfonceMethod, L2Method, TrialConfig
 from comodo.evaluate import quick_accuracy
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
+from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
 from comodo.store import atomic, key_of
 from comodo.students import Student, build_head
@@ -49,6 +50,12 @@ def steps_in(windows: int, batch_size: int) -> int:
     return math.ceil(windows / batch_size) - (windows % batch_size == 1)
 
 
+def published_steps(first: int, epochs: int, queue_size: int) -> int:
+    """Steps that the published code plans its schedule for: after an epoch of `first` batches it
+    counts the queue's samples as batches too, so the rate peaks late or never."""
+    return first + (epochs - 1) * (first + queue_size)
+
+
 def epoch_order(windows: int, reserved: Tensor, epoch: int, seed: int) -> Tensor:
     """The order of an epoch's windows. Those that filled the queue (`reserved`) join from the
     second epoch on, as published."""
@@ -73,11 +80,15 @@ class Distillation:
         if not isinstance(method, ComodoMethod | InfonceMethod | L2Method):
             raise TrainingError(f"the method '{method.name}' trains nothing")
         self.trial, self.method, self.seed, self.device = trial, method, seed, device
+        self.workers = Workers()
         self.windows, self.features = windows, features
         self.encoded_N = features.encoded["train"]
+        if trial.last_window == "drop":
+            self.encoded_N = self.encoded_N[~windows.splits["train"].last_N[self.encoded_N]]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
         self.head, self.teacher_head = self._heads()
+        self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
         self.optimizer = torch.optim.AdamW(
             [*self.student.parameters(), *self.head.parameters()],
             lr=trial.learning_rate,
@@ -93,12 +104,18 @@ class Distillation:
                     "training windows for the first epoch"
                 )
             generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
-            self.reserved = torch.randperm(count, generator=generator)[: method.queue_size]
-            self.queue = TeacherQueue(self._teacher_embeddings(self.reserved))
+            first_keys = torch.randperm(count, generator=generator)[: method.queue_size]
+            self.queue = TeacherQueue(self._teacher_embeddings(first_keys))
+            if method.hold_out_queue:
+                self.reserved = first_keys
         self.epoch = 0
         first = steps_in(count - len(self.reserved), trial.batch_size)
         later = steps_in(count, trial.batch_size)
         self.first_steps = [0, *(first + later * epoch for epoch in range(trial.epochs))]
+        self.planned_steps = self.first_steps[-1]
+        if trial.schedule == "published":
+            queue_size = 0 if self.queue is None else len(self.queue)
+            self.planned_steps = published_steps(first, trial.epochs, queue_size)
         self.history: list[dict[str, Any]] = []
 
     def _heads(self) -> tuple[nn.Module, nn.Module]:
@@ -106,7 +123,7 @@ class Distillation:
         head, features = self.method.head, self.features.dim
         teacher: nn.Module = nn.Identity()
         output = features
-        if head.kind == "mlp":
+        if head.teacher_projector:
             output = head.output_dim
             teacher = build_head("mlp", features, output, head.hidden_dim)
         student = build_head(head.kind, self.student.dim, output, head.hidden_dim)
@@ -122,12 +139,17 @@ class Distillation:
         return F.normalize(torch.cat(chunks), dim=1)
 
     def loss(self, index_B: Tensor) -> Tensor:
-        """The method's loss of one batch; the queue then takes the batch in."""
-        imu_BCT, length_B = self.windows.splits["train"].imu(self.encoded_N[index_B])
+        """The method's loss of one batch; the queue then takes the batch in.
+
+        With several workers the student sees this worker's share, everything else the batch.
+        """
+        share_b = self.workers.share(self.encoded_N[index_B])
+        imu_bCT, length_b = self.windows.splits["train"].imu(share_b)
         bf16 = self.trial.precision == "bf16"
         with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            feature_BD = self.student(imu_BCT.to(self.device), length_B)
-        student_BD = self.head(feature_BD.float())
+            feature_bD = self.student(imu_bCT.to(self.device), length_b)
+        feature_BD = self.workers.gather(feature_bD.to(self.precision), len(index_B))
+        student_BD = self.head(feature_BD)
         teacher_BD = self._teacher_embeddings(index_B)
         match self.method:
             case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
@@ -151,18 +173,19 @@ class Distillation:
         self.head.train()
         order_N = epoch_order(len(self.encoded_N), self.reserved, self.epoch, self.seed)
         # Seeded anew for every epoch, so that random states need not be kept to go on.
-        torch.manual_seed(seed_of(self.seed, "dropout", self.epoch))
+        torch.manual_seed(seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch))
         steps = self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
         losses, norms, rate = [], [], 0.0
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for i, index_B in enumerate(order_N.split(trial.batch_size)[:steps]):
             step = self.first_steps[self.epoch] + i
-            rate = learning_rate(step, self.first_steps[-1], trial.warmup, trial.learning_rate)
+            rate = learning_rate(step, self.planned_steps, trial.warmup, trial.learning_rate)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = self.loss(index_B)
             self.optimizer.zero_grad()
             loss.backward()
+            self.workers.sum_gradients(self.student)
             gradients = [p.grad for p in parameters if p.grad is not None]
             norms.append(nn.utils.get_total_norm(gradients))
             self.optimizer.step()
@@ -210,7 +233,8 @@ class Distillation:
 def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str, Any]]:
     """Trains to the last epoch, from the checkpoint if there is one; returns the epochs' metrics.
 
-    `report` is called after every epoch, when its checkpoint is safe.
+    `report` is called after every epoch, when its checkpoint is safe. Of several workers the first
+    writes it, and all restore it.
     """
     if checkpoint.exists():
         run.restore(checkpoint)
@@ -220,6 +244,8 @@ def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str
         if quick is not None:
             metrics["val/quick_acc1"] = quick
         run.history.append(metrics)
-        run.save(checkpoint)
+        if run.workers.rank == 0:
+            run.save(checkpoint)
+        run.workers.wait()
         report(metrics)
     return run.history

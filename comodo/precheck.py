@@ -24,10 +24,12 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
     """Raises ConfigError, naming the file, the key and the mend."""
     cpus = os.cpu_count() or 1
     try:
-        if "RAY_ADDRESS" not in os.environ and sweep.resources.cpus_per_trial > cpus:
+        asked = sweep.resources.workers * sweep.resources.cpus_per_worker
+        if "RAY_ADDRESS" not in os.environ and asked > cpus:
             raise ConfigError(
-                f"resources.cpus_per_trial: {sweep.resources.cpus_per_trial:g} is more than the "
-                f"{cpus} CPUs of this machine; lower it, or name a cluster in RAY_ADDRESS"
+                f"resources.cpus_per_worker: a trial of {sweep.resources.workers} workers asks for "
+                f"{asked:g} CPUs, this machine has {cpus}; lower it, or name a cluster in "
+                "RAY_ADDRESS"
             )
         most = {}
         for name, settings in sweep.datasets.items():

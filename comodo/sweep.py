@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray.train
 from ray import tune
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
@@ -22,8 +24,8 @@ from rich.progress import Progress, TaskID
 
 from comodo import report
 from comodo.arrays import pack_features, pack_windows
-from comodo.cluster import concurrent_trials, connect
-from comodo.config import ConfigError, NoneMethod, Sweep, TeacherConfig
+from comodo.cluster import concurrent_trials, connect, trial_resources
+from comodo.config import ConfigError, NoneMethod, Resources, Sweep, TeacherConfig
 from comodo.console import console, progress_bar
 from comodo.encode import encode
 from comodo.ledger import Ledger
@@ -97,9 +99,9 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
 class LedgerSearcher(Searcher):
     """Hands the ledger's trials to Ray Tune."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, scratch: str) -> None:
         super().__init__()
-        self._ledger = ledger
+        self._ledger, self._scratch = ledger, scratch
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._ledger.next_trial()
@@ -109,7 +111,8 @@ class LedgerSearcher(Searcher):
             "key": trial.key,
             "trial": trial,
             "store": self._ledger.store,
-            "threads": max(1, int(self._ledger.sweep.resources.cpus_per_trial)),
+            "resources": self._ledger.sweep.resources,
+            "scratch": self._scratch,
         }
 
     def on_trial_complete(
@@ -127,23 +130,51 @@ class LedgerSearcher(Searcher):
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
 
-def train_in_process(config: dict[str, Any]) -> None:
-    """One trial, in the process that Tune gave it.
+def train(config: dict[str, Any]) -> None:
+    """One trial as Ray Tune runs it: the loop under Ray Train.
 
-    Ray Train's local mode runs the loop here: a worker group of its own would cost half a minute
-    for each trial. A trial's own exceptions end it with a reason; only lost processes are retried.
+    A trial's own exceptions end it with a reason; only lost processes are retried.
     """
+    try:
+        TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
+    except Exception as error:
+        cause = error.__cause__ or error
+        tune.report({"failed": f"{type(cause).__name__}: {cause}"})
 
-    def loop(config: dict[str, Any]) -> None:
-        import torch
 
-        torch.set_num_threads(config["threads"])
-        try:
-            run_trial(config["trial"], config["store"], tune.report)
-        except Exception as error:
-            tune.report({"failed": f"{type(error).__name__}: {error}"})
+def train_loop(config: dict[str, Any]) -> None:
+    """What each of a trial's workers does."""
+    import torch
 
-    TorchTrainer(loop, train_loop_config=config, scaling_config=ScalingConfig(num_workers=0)).fit()
+    resources: Resources = config["resources"]
+    torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
+    report = tune.report if resources.workers == 1 else ray.train.report
+    run_trial(config["trial"], config["store"], report)
+
+
+def _workers(config: dict[str, Any]) -> dict[str, Any]:
+    """How Ray Train spreads a trial.
+
+    With one worker, its local mode runs the loop in the trial's own process: a worker group of its
+    own would cost half a minute for each trial.
+    """
+    asked: Resources = config["resources"]
+    if asked.workers == 1:
+        return {"scaling_config": ScalingConfig(num_workers=0)}
+    train_api: Any = ray.train  # whose types are those of its first version
+    return {
+        "scaling_config": ScalingConfig(
+            num_workers=asked.workers,
+            use_gpu=asked.gpus_per_worker > 0,
+            resources_per_worker={"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker},
+        ),
+        "run_config": train_api.RunConfig(
+            storage_path=config["scratch"],
+            callbacks=[TuneReportCallback()],
+            # Without a limit a group that cannot start is tried for ever.
+            failure_config=train_api.FailureConfig(controller_failure_limit=RETRIES),
+        ),
+    }
 
 
 class Watcher(TrialProgressCallback):
@@ -220,11 +251,8 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     Raises:
         ConfigError, DatasetError, PrepareError, EncodeError, ClusterError: with the mend.
     """
-    connect()
-    resources = sweep.resources
-    concurrent = concurrent_trials(
-        resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent_trials
-    )
+    connect(dashboard=sweep.resources.workers > 1)
+    concurrent = concurrent_trials(sweep.resources)
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
     ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store))
@@ -261,12 +289,9 @@ def _run_missing(ledger: Ledger, tracker: Tracker, concurrent: int) -> None:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     with progress_bar() as bar:
         tuner = tune.Tuner(
-            tune.with_resources(
-                train_in_process,
-                {"CPU": sweep.resources.cpus_per_trial, "GPU": sweep.resources.gpus_per_trial},
-            ),
+            tune.with_resources(train, trial_resources(sweep.resources)),
             tune_config=tune.TuneConfig(
-                search_alg=LedgerSearcher(ledger),
+                search_alg=LedgerSearcher(ledger, scratch),
                 scheduler=_scheduler(sweep),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,

@@ -16,6 +16,7 @@ from comodo.arrays import Features, Windows
 from comodo.config import NoneMethod, TrialConfig
 from comodo.distill import Distillation, Report, distil, seed_of
 from comodo.evaluate import probe
+from comodo.parallel import Workers
 from comodo.store import Store, fingerprint, key_of, read_json, write_json
 from comodo.students import build_student, save_student
 
@@ -36,10 +37,10 @@ class Trial:
     @property
     def key(self) -> str:
         student = self.config.student
-        content = self.config.model_dump(mode="json", exclude={"dataset", "teacher"})
+        content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
         content["features"] = self.features
         if isinstance(self.config.method, NoneMethod):  # nothing of teacher and training matters
-            content = {"student": content["student"], "method": content["method"]}
+            content = {key: content[key] for key in ("student", "method", "probe_mask")}
         if student.weights is not None and Path(student.weights).exists():
             content["weights"] = fingerprint(student.weights)
         return key_of([VERSION, content, self.seed, self.windows])
@@ -61,7 +62,8 @@ def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
     """Trains (from the checkpoint if there is one), keeps the student, probes it.
 
     Returns the result that is also written to result.json: `metrics`, the epochs' `history`, the
-    configuration and the seconds that this call took.
+    configuration and the seconds that this call took. Of several workers the first probes and
+    writes; the others return nothing.
 
     Raises:
         TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
@@ -78,6 +80,8 @@ def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
         features = Features.load(store.folder("arrays", trial.features))
         run = Distillation(trial.config, trial.seed, windows, features, student, device)
         history = distil(run, checkpoint, report)
+    if Workers().rank > 0:
+        return {}
     save_student(student, folder / "student")
     result = {
         "key": trial.key,
@@ -85,7 +89,7 @@ def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
         "seed": trial.seed,
         "windows": trial.windows,
         "features": trial.features,
-        "metrics": probe(student, windows, trial.seed),
+        "metrics": probe(student, windows, trial.seed, trial.config.probe_mask),
         "history": history,
         "seconds": time.perf_counter() - began,
     }

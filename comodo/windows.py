@@ -22,7 +22,7 @@ from comodo.imu import has_gap, resample
 from comodo.store import Store, fingerprint, key_of, read_parts, write_json, write_table
 from comodo.video import duration
 
-VERSION = 1  # of the numbers made here; raise it when they change
+VERSION = 2  # of the numbers made here; raise it when they change
 LONGEST_GAP = 0.5  # seconds without an IMU sample that a window may contain
 SCHEMA = pa.schema(
     [
@@ -151,7 +151,7 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
         waiting = sum(map(len, missing.values()))
         for _ in track(_run(settings, data_folder, folder, missing), waiting, f"prepare {name}"):
             pass
-        meta = _summary(folder)
+        meta = _summary(folder) | {"window_seconds": settings.window_seconds}
         write_json(folder / "meta.json", meta)
     window_set = WindowSet(key, folder, meta["windows"], meta["labelled"], meta["rejected"])
     _report(name, window_set, len(recordings), settings.max_rejected)

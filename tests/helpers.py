@@ -21,7 +21,9 @@ TINY_MANTIS = {
 }
 
 
-def make_arrays(store: Store, windows: int = 40, classes: int = 3) -> tuple[str, str]:
+def make_arrays(
+    store: Store, windows: int = 40, classes: int = 3, dtype: type = np.float32
+) -> tuple[str, str]:
     """Splits train, val and test of windows whose IMU and feature both know the class.
 
     Returns the keys of the packed windows and features; training windows 0 and 1 have no feature.
@@ -37,15 +39,14 @@ def make_arrays(store: Store, windows: int = 40, classes: int = 3) -> tuple[str,
         wave = np.sin((1 + label_N[:, None, None]) * time_T * 6 + phase_NC[..., None])
         for kind, arrays in {
             "w": {
-                "imu": (wave + rng.normal(0, 0.3, wave.shape)).astype(np.float32),
+                "imu": (wave + rng.normal(0, 0.3, wave.shape)).astype(dtype),
                 "length": np.full(count, 64),
                 "label": label_N,
                 "group": np.arange(count) % 4,
+                "last": np.arange(count) % 5 == 4,
             },
             "f": {
-                "feature": (centre_KF[label_N] + rng.normal(0, 0.5, (count, 12))).astype(
-                    np.float32
-                ),
+                "feature": (centre_KF[label_N] + rng.normal(0, 0.5, (count, 12))).astype(dtype),
                 "encoded": np.arange(count) >= 2 * (split == "train"),
             },
         }.items():

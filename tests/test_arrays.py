@@ -10,7 +10,7 @@ import torch
 from comodo import arrays as arrays_module
 from comodo import encode, windows
 from comodo.arrays import NO_LABEL, Features, Windows, pack_features, pack_windows
-from comodo.store import Store, write_table
+from comodo.store import Store, write_json, write_table
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Store:
     rows = [
         {
             "window": f"w{i}",
-            "recording": f"r{i}",
+            "recording": f"r{(i + 1) // 2}",
             "split": "test" if i == 3 else "train",
             "group": f"g{i % 2}",
             "label": None if i == 4 else ("b", "a")[i % 2],
@@ -34,6 +34,7 @@ def store(tmp_path: Path) -> Store:
             store.folder("windows", "w") / f"part-{number}.parquet",
             pa.Table.from_pylist(chunk, schema=windows.SCHEMA),
         )
+    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0})
     features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]
     features.append({"window": "w2", "rejected": "broken"})
     write_table(
@@ -55,6 +56,7 @@ def test_rows_lengths_labels_and_order(
     assert (data.classes, data.groups) == (["a", "b"], ["g0", "g1"])
     assert train.label_N.tolist() == [1, 0, 1, NO_LABEL, 0, 1]
     assert train.labelled_N.tolist() == [0, 1, 2, 4, 5]
+    assert train.last_N.tolist() == [True, False, True, True, False, True]
     imu_BCT, length_B = train.imu(torch.tensor([5, 0, 3]))
     assert length_B is not None
     assert length_B.tolist() == [9, 3, 7]

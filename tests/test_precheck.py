@@ -46,8 +46,8 @@ def test_queue_longer_than_a_folder(
 
 def test_impossible_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    path = sweep_file(tmp_path, resources={"cpus_per_trial": 10_000})
-    with pytest.raises(ConfigError, match=r"resources\.cpus_per_trial: 10000 is more than"):
+    path = sweep_file(tmp_path, resources={"cpus_per_worker": 10_000})
+    with pytest.raises(ConfigError, match=r"resources\.cpus_per_worker: .* 10000 CPUs"):
         check(path, tmp_path)
 
 
@@ -77,7 +77,20 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize(
-    "module", ["losses", "queue", "imu", "video", "students", "teachers", "distill", "probe"]
+    "module",
+    [
+        "losses",
+        "queue",
+        "imu",
+        "video",
+        "encoders",
+        "students",
+        "teachers",
+        "parallel",
+        "distill",
+        "probe",
+        "trial",
+    ],
 )
 def test_numeric_rooms_know_neither_ray_nor_mlflow(module: str) -> None:
     program = f"import sys, comodo.{module}; assert not {{'ray', 'mlflow'}} & set(sys.modules)"

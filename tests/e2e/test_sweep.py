@@ -151,7 +151,8 @@ def test_without_labels_nothing_is_trained(
     manifest = make_folder(tmp_path / "data", recordings=20, seconds=1.0)
     lines = manifest.read_text().replace("walking", "").replace("running", "")
     manifest.write_text(lines)
-    done = comodo("sweep", sweep_file(tmp_path, manifest), "--store", store)
+    file = sweep_file(tmp_path, manifest, search={})
+    done = comodo("sweep", file, "--store", store)
     assert done.returncode == 2
     assert "datasets.mine: no labelled training windows" in done.stdout
 
@@ -177,6 +178,22 @@ def test_interrupted_and_run_again(tmp_path: Path, data: Path, store: Path) -> N
     assert not rest & finished
     assert len(rest | finished) == 8
     assert [run.info.status for run in children(store, "interrupted")] == ["FINISHED"] * 8
+
+
+@pytest.mark.slow
+def test_two_workers_train_one_student(tmp_path: Path, data: Path, store: Path) -> None:
+    file = sweep_file(
+        tmp_path,
+        data,
+        name="workers",
+        search={"space": {"learning_rate": [1e-3, 2e-3]}},
+        seeds=[21],
+        resources={"workers": 2, "cpus_per_worker": 0.9},
+    )
+    done = comodo("sweep", file, "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("seed 21: finished") == 3
+    assert [run.info.status for run in children(store, "workers")] == ["FINISHED"] * 3
 
 
 def test_help_has_examples() -> None:

@@ -1,0 +1,183 @@
+"""The two protocols: what each sets, and that every setting can be swept on its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from comodo.arrays import Features, Windows
+from comodo.config import load_sweep
+from comodo.distill import Distillation, distil, learning_rate, published_steps, steps_in
+from comodo.store import Store, read_json
+from comodo.students import build_student
+from comodo.trial import Trial
+from tests.helpers import make_arrays, trial_config
+from tests.test_config import sweep_file
+
+SCHEDULES = read_json(Path(__file__).parent / "golden" / "lr_schedule.json")
+
+
+@pytest.mark.parametrize("golden", SCHEDULES, ids=lambda golden: f"queue {golden['queue']}")
+def test_published_schedule_is_the_golden_one(golden: dict[str, Any]) -> None:
+    first = steps_in(golden["n_train"] - golden["queue"], golden["batch"])
+    later = steps_in(golden["n_train"], golden["batch"])
+    actual = first + (golden["epochs"] - 1) * later
+    planned = published_steps(first, golden["epochs"], golden["queue"])
+    assert (planned, actual) == (golden["planned"], golden["actual"])
+    assert int(0.1 * planned) == golden["warmup"]
+    rates = [learning_rate(step, planned, 0.1, 3e-4) for step in range(actual)]
+    assert rates[:10] == pytest.approx(golden["first10"], rel=0, abs=1e-12)
+    assert max(rates) == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
+    assert rates[-1] == pytest.approx(golden["last_lr"], rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "schedule", "last_window", "probe_mask", "linear", "selected_by"),
+    [
+        ("corrected", "steps", "keep", True, False, "val/acc1"),
+        ("published", "published", "drop", False, True, "test/acc1"),
+    ],
+)
+def test_one_key_sets_them_all(
+    tmp_path: Path,
+    protocol: str,
+    schedule: str,
+    last_window: str,
+    probe_mask: bool,
+    linear: bool,
+    selected_by: str,
+) -> None:
+    space = {"method": [{"name": "comodo", "queue_size": 8}, "infonce", "l2"]}
+    sweep = load_sweep(sweep_file(tmp_path, protocol=protocol, search__space=space))
+    trials = [sweep.with_values(values) for values in sweep.grid()]
+    for trial in trials:
+        assert trial.schedule == schedule
+        assert trial.last_window == last_window
+        assert trial.probe_mask == probe_mask
+        assert (trial.batch_size, trial.epochs, trial.learning_rate) == (128, 20, 3e-4)
+    heads = [getattr(trial.method, "head").kind for trial in trials]  # noqa: B009
+    assert heads == (["mlp", "linear", "linear"] if linear else ["mlp"] * 3)
+    assert sweep.objective.metric == selected_by
+
+
+def test_what_is_given_wins_over_the_protocol(tmp_path: Path) -> None:
+    method = {"name": "infonce", "head": {"kind": "mlp"}}
+    file = sweep_file(tmp_path, protocol="published", trial__method=method, trial__schedule="steps")
+    trial = load_sweep(file).trial
+    assert trial.schedule == "steps"
+    assert trial.last_window == "drop"
+    assert trial.method.name == "infonce"
+    assert trial.method.head.kind == "mlp"
+
+
+def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
+    spaces: list[dict[str, list[Any]]] = [
+        {"protocol": ["corrected", "published"]},
+        {"schedule": ["steps", "published"]},
+        {"last_window": ["keep", "drop"]},
+        {"probe_mask": [True, False]},
+        {"method.head.kind": ["mlp", "linear"]},
+        {"method.head.teacher_projector": [True, False]},
+        {"batch_size": [48, 128]},
+    ]
+    for space in spaces:
+        method = {"name": "infonce"}
+        sweep = load_sweep(sweep_file(tmp_path, trial__method=method, search__space=space))
+        trials = [sweep.with_values(values) for values in sweep.grid()]
+        keys = {Trial(trial, 0, "w", "f").key for trial in trials}
+        assert len(keys) == 2, space
+    comodo = load_sweep(
+        sweep_file(tmp_path, search__space={"method.hold_out_queue": [True, False]})
+    )
+    assert len({Trial(comodo.with_values(v), 0, "w", "f").key for v in comodo.grid()}) == 2
+
+
+def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
+    published = trial_config(
+        protocol="published", schedule="steps", last_window="keep", probe_mask=True
+    )
+    assert Trial(published, 0, "w", "f").key == Trial(trial_config(), 0, "w", "f").key
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> tuple[Windows, Features]:
+    store = Store(tmp_path_factory.mktemp("store"))
+    windows, features = (store.folder("arrays", key) for key in make_arrays(store))
+    return Windows.load(windows), Features.load(features)
+
+
+def run_of(arrays: tuple[Windows, Features], **changes: Any) -> Distillation:
+    config = trial_config(**changes)
+    torch.manual_seed(0)
+    return Distillation(config, 0, *arrays, build_student(config.student), "cpu")
+
+
+def test_last_windows_are_dropped_for_training_only(arrays: tuple[Windows, Features]) -> None:
+    last = set(torch.nonzero(arrays[0].splits["train"].last_N).flatten().tolist())
+    assert last
+    kept, dropped = (run_of(arrays, last_window=rule).encoded_N for rule in ("keep", "drop"))
+    assert set(kept.tolist()) - set(dropped.tolist()) == last & set(kept.tolist())
+    assert len(arrays[0].splits["train"].labelled_N) == len(arrays[0].splits["train"])
+
+
+def test_queue_members_may_train_from_the_first_epoch(arrays: tuple[Windows, Features]) -> None:
+    method = {"name": "comodo", "queue_size": 10}
+    held = run_of(arrays, method=method)
+    joined = run_of(arrays, method={**method, "hold_out_queue": False})
+    assert held.queue is not None
+    assert joined.queue is not None
+    assert torch.equal(held.queue.keys_QD, joined.queue.keys_QD)
+    assert held.first_steps[1] == steps_in(30, 7)
+    assert joined.first_steps[1] == steps_in(40, 7)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+@pytest.mark.parametrize("projector", [True, False])
+@pytest.mark.parametrize("name", ["comodo", "infonce", "l2"])
+def test_every_method_takes_every_head(
+    arrays: tuple[Windows, Features], tmp_path: Path, kind: str, projector: bool, name: str
+) -> None:
+    head = {"kind": kind, "teacher_projector": projector, "hidden_dim": 16, "output_dim": 8}
+    method: dict[str, Any] = {"name": name, "head": head}
+    if name == "comodo":
+        method["queue_size"] = 10
+    run = run_of(arrays, method=method, epochs=1)
+    student_BD = run.head(torch.randn(4, run.student.dim))
+    assert student_BD.shape[1] == (8 if projector else 12)  # 12: the size of the feature
+    assert len(list(run.head.children())) == (4 if kind == "mlp" else 1)
+    assert sum(1 for _ in run.teacher_head.parameters()) == (6 if projector else 0)
+    assert distil(run, tmp_path / "c.pt", lambda metrics: None)[0]["train/loss"] > 0
+
+
+def test_published_schedule_lowers_the_rate_as_the_queue_grows(
+    arrays: tuple[Windows, Features], tmp_path: Path
+) -> None:
+    peaks = {}
+    for schedule in ("steps", "published"):
+        for size in (5, 30):
+            run = run_of(
+                arrays,
+                schedule=schedule,
+                method={"name": "comodo", "queue_size": size},
+                epochs=3,
+                warmup=0.5,
+            )
+            history = distil(run, tmp_path / f"{schedule}{size}.pt", lambda metrics: None)
+            peaks[schedule, size] = max(m["train/learning_rate"] for m in history)
+    assert peaks["published", 30] < 0.6 * peaks["published", 5]
+    assert peaks["steps", 30] > 0.9 * peaks["steps", 5]
+
+
+def test_the_golden_loss_curve(arrays: tuple[Windows, Features], tmp_path: Path) -> None:
+    """A change of numbers is a decision: then write the file anew, and raise trial.VERSION."""
+    golden = read_json(Path(__file__).parent / "golden" / "loss_curve.json")
+    for name, expected in golden.items():
+        method: dict[str, Any] = {"name": name, "head": {"hidden_dim": 16, "output_dim": 8}}
+        if name == "comodo":
+            method["queue_size"] = 10
+        torch.set_num_threads(1)
+        history = distil(run_of(arrays, method=method), tmp_path / name, lambda metrics: None)
+        losses = [metrics["train/loss"] for metrics in history]
+        # Processors differ in the last bits, and training carries them on.
+        assert losses == pytest.approx(expected, rel=1e-4), name
