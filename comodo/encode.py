@@ -175,7 +175,8 @@ def _run(
         return
     has = capacity()
     if has.gpus:
-        actors, actor_cpus, actor_gpus, decode_cpus = int(has.gpus), 1.0, 1.0, 1.0
+        actors, actor_cpus, actor_gpus = int(has.gpus), 0.5, 1.0
+        decode_cpus = 1.0 if has.cpus >= actors * actor_cpus + 1 else 0.25
     else:
         # Unequal shares keep Ray Data from fusing decoding into the actors.
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25

@@ -65,9 +65,13 @@ class Ledger:
     def result(self, trial: Trial) -> dict[str, Any] | None:
         return read_result(self.store.folder("trials", trial.key))
 
+    def is_over(self, trial: Trial) -> bool:
+        """Whether the trial has a result, or has been pruned or failed in this run."""
+        return trial.key in self.ended or self.result(trial) is not None
+
     def unfinished(self) -> list[Trial]:
         """Trials that were asked and have not ended."""
-        return [trial for trial in self.trials.values() if not self._is_over(trial)]
+        return [trial for trial in self.trials.values() if not self.is_over(trial)]
 
     def put_back(self, trial: Trial) -> None:
         """Makes the trial the next one again."""
@@ -82,7 +86,7 @@ class Ledger:
 
     def done(self) -> int:
         """How many of the planned trials are over."""
-        return sum(map(self._is_over, self.planned()))
+        return sum(map(self.is_over, self.planned()))
 
     def _make_proposals(self) -> Proposals:
         if self.sweep.search.sampler == "grid":
@@ -95,7 +99,7 @@ class Ledger:
             whole = [score for score in scores if score is not None]
             earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
             for trial in self._with_untrained(self._trials_of(values)):
-                if self._is_over(trial):
+                if self.is_over(trial):
                     self.trials[trial.key] = trial
         return OptunaProposals(self.sweep, limit, earlier)
 
@@ -112,7 +116,7 @@ class Ledger:
         trials = self._trials_of(values)
         self._open.append(Configuration(values, trials))
         for trial in self._with_untrained(trials):
-            if self._is_over(trial):
+            if self.is_over(trial):
                 self.trials[trial.key] = trial
                 self._score(trial)
             elif trial.key not in self.trials:
@@ -123,9 +127,6 @@ class Ledger:
         """The trials, each student's untrained twin first if the sweep asks for it."""
         twins = [trial.untrained for trial in trials] if self.sweep.untrained else []
         return list({trial.key: trial for trial in twins + trials}.values())
-
-    def _is_over(self, trial: Trial) -> bool:
-        return trial.key in self.ended or self.result(trial) is not None
 
     def _score_of(self, trial: Trial) -> float | None:
         result = self.result(trial)

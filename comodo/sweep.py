@@ -17,15 +17,13 @@ from ray import tune
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
-from rich.progress import Progress, TaskID
 
 from comodo import report
 from comodo.arrays import pack_features, pack_windows
 from comodo.cluster import concurrent_trials, connect, trial_resources
-from comodo.config import ConfigError, NoneMethod, Resources, Sweep, TeacherConfig
+from comodo.config import ConfigError, Resources, Sweep, TeacherConfig
 from comodo.console import console, progress_bar
 from comodo.encode import encode
 from comodo.ledger import Ledger
@@ -33,6 +31,7 @@ from comodo.precheck import refuse_long_queues
 from comodo.store import Store
 from comodo.tracking import Tracker
 from comodo.trial import Trial, run_trial
+from comodo.watch import Watcher
 from comodo.windows import WindowSet, prepare
 
 RETRIES = 2  # after a lost process; a trial's own exceptions are not retried
@@ -177,74 +176,6 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Watcher(TrialProgressCallback):
-    """Shows progress, notes endings in the ledger, and records in MLflow.
-
-    It derives from Tune's own display because Tune adds that when it finds none.
-    """
-
-    def __init__(self, ledger: Ledger, tracker: Tracker, bar: Progress) -> None:
-        self._ledger, self._tracker, self._bar = ledger, tracker, bar
-        total = len(ledger.planned()) if ledger.sweep.search.sampler == "grid" else None
-        self._all = bar.add_task("trials", total=total, completed=ledger.done())
-        self._tasks: dict[str, TaskID] = {}
-
-    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
-        if mine.key not in self._tasks:
-            epochs = None if isinstance(mine.config.method, NoneMethod) else mine.config.epochs
-            self._tasks[mine.key] = self._bar.add_task(f"  {self._name(mine)}", total=epochs)
-        self._tracker.start(mine, self._name(mine))
-
-    def on_trial_result(
-        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if "train/loss" not in result:
-            return
-        mine = self._ledger.trials[trial.config["key"]]
-        named = {key: value for key, value in result.items() if key == "epoch" or "/" in key}
-        metrics = {k: v for k, v in named.items() if k.split("/")[0] in ("epoch", "train", "val")}
-        self._bar.update(self._tasks[mine.key], completed=result["epoch"])
-        self._tracker.epoch(mine, metrics)
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
-        result = self._ledger.result(mine)
-        last = trial.last_result or {}
-        if result is not None:
-            folder = self._ledger.store.folder("trials", mine.key)
-            self._tracker.finish(mine, self._name(mine), result, folder)
-            accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
-            self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")
-        elif "failed" in last:
-            self._tracker.end(mine, "FAILED", last["failed"])
-            self._end(mine, "failed", last["failed"])
-        else:
-            reason = f"stopped after epoch {last.get('epoch')}"
-            self._tracker.end(mine, "KILLED", reason)
-            self._end(mine, "pruned", reason)
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
-        reason = f"its process was lost {RETRIES + 1} times"
-        self._tracker.end(mine, "FAILED", reason)
-        self._end(mine, "failed", reason)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as for the searcher
-
-    def _name(self, trial: Trial) -> str:
-        return report.trial_name(trial, self._ledger.sweep)
-
-    def _end(self, trial: Trial, state: str, note: str) -> None:
-        self._ledger.end(trial, state, note)
-        if task := self._tasks.pop(trial.key, None):
-            self._bar.remove_task(task)
-        self._bar.advance(self._all)
-        style = "red" if state == "failed" else None
-        console.print(f"{self._name(trial)}: {state}{', ' if note else ''}{note}", style=style)
-
-
 def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     """Runs what is missing of a sweep; returns its table and the folder of its report.
 
@@ -301,7 +232,7 @@ def _run_missing(ledger: Ledger, tracker: Tracker, concurrent: int) -> None:
                 name=sweep.name,
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
-                callbacks=[Watcher(ledger, tracker, bar)],
+                callbacks=[Watcher(ledger, tracker, bar, RETRIES)],
                 verbose=0,
             ),
         )

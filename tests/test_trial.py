@@ -1,5 +1,9 @@
 """A trial's name, and its way from arrays to a result on disk."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +78,45 @@ def test_untrained_is_where_every_method_starts(store: Store) -> None:
     torch.manual_seed(seed_of(5, "student"))
     fresh = build_student(trial.config.student)
     assert weights_equal(fresh, load_student(store.folder("trials", trial.key) / "student"))
+
+
+@pytest.mark.parametrize("epochs_before", [1, 3])
+def test_a_killed_trial_ends_as_one_that_never_stopped(
+    store: Store, tmp_path: Path, epochs_before: int
+) -> None:
+    trial = Trial(trial_config(epochs=6), 0, *make_arrays(store))
+    torch.set_num_threads(1)
+    run_trial(trial, store, lambda metrics: None)
+    undisturbed = load_student(store.folder("trials", trial.key) / "student")
+
+    other = Store(tmp_path / "other")
+    make_arrays(other)
+    program = f"""
+import sys, time, torch
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from comodo.store import Store
+from comodo.trial import Trial, run_trial
+from tests.helpers import trial_config
+torch.set_num_threads(1)
+def report(metrics):
+    print("epoch", metrics["epoch"], flush=True)
+    time.sleep(0.05)
+run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r}), report)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == f"epoch {epochs_before}":
+            break
+    time.sleep(0.07)  # into the next epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = other.folder("trials", trial.key)
+    assert (folder / "checkpoint.pt").exists()
+    assert read_result(folder) is None
+    result = run_trial(trial, other, lambda metrics: None)
+    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2, 3, 4, 5, 6]
+    assert weights_equal(undisturbed, load_student(folder / "student"))
 
 
 def test_without_labels_there_is_nothing_to_probe(store: Store) -> None:
