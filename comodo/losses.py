@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-# Keys compared at once. On a CPU the working set (2 x B x keys) should stay in the cache; on an
+# Up to so many keys their similarities fit the cache, and are made whole; more are taken in chunks.
+_FEW_KEYS = 4096
+# Keys in a chunk. On a CPU the working set (2 x B x keys) should stay in the cache; on an
 # accelerator few large kernels are faster than many small ones.
 _KEYS_AT_ONCE_CPU = 512
 _KEYS_AT_ONCE_ACCELERATOR = 16_384
@@ -136,12 +138,11 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
 
 
 class _QueueCrossEntropy(torch.autograd.Function):
-    """The comodo loss of unit-length embeddings, in one sweep over the keys.
+    """The comodo loss of unit-length embeddings, and its gradient, in the forward pass.
 
     -sum(P_v log P_x) = logsumexp(z_x K^T / tau_x) - z_x (P_v K) / tau_x, because P_v sums to one;
-    its gradient by z_x is (P_x - P_v) K / tau_x. So the two [B, D] averages of the keys, P_v K and
-    P_x K, give both. They are accumulated over chunks of keys with a running maximum (an online
-    softmax), and only the gradient [B, D] is kept for backward: no [B, Q + B] tensor ever exists.
+    its gradient by z_x is (P_x - P_v) K / tau_x. Only that [B, D] gradient is kept for backward,
+    never a [B, Q + B] tensor.
     """
 
     @staticmethod
@@ -153,15 +154,16 @@ class _QueueCrossEntropy(torch.autograd.Function):
         teacher_temperature: float,
         student_temperature: float,
     ) -> Tensor:
-        # Both distributions share each product with the keys: teacher rows first, then student.
-        query_2BD = torch.cat([teacher_BD / teacher_temperature, student_BD / student_temperature])
         with torch.autocast(student_BD.device.type, enabled=False):
-            mean_2BD, logsumexp_2B = _softmax_average(query_2BD, queue_QD, teacher_BD)
-        teacher_mean_BD, student_mean_BD = mean_2BD.chunk(2)
-        _, logsumexp_B = logsumexp_2B.chunk(2)
-        scale = 1 / (len(student_BD) * student_temperature)
-        ctx.save_for_backward((student_mean_BD - teacher_mean_BD) * scale)
-        return logsumexp_B.mean() - (student_BD * teacher_mean_BD).sum() * scale
+            compare = _compare_whole if len(queue_QD) <= _FEW_KEYS else _compare_in_chunks
+            loss, difference_BD = compare(
+                student_BD / student_temperature,
+                teacher_BD / teacher_temperature,
+                queue_QD,
+                teacher_BD,
+            )
+        ctx.save_for_backward(difference_BD / (len(student_BD) * student_temperature))
+        return loss
 
     @staticmethod
     @once_differentiable
@@ -170,8 +172,36 @@ class _QueueCrossEntropy(torch.autograd.Function):
         return grad_loss * grad_BD, None, None, None, None
 
 
+def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, and (P_x - P_v) K `[B, D]`, of queries that are divided by their temperatures."""
+    key_KD = torch.cat([functional.normalize(part.to(student_BD.dtype), dim=1) for part in keys])
+    logit_BK = student_BD @ key_KD.T
+    teacher_BK = (teacher_BD @ key_KD.T).softmax(dim=1)
+    logsumexp_B1 = logit_BK.logsumexp(dim=1, keepdim=True)
+    loss = logsumexp_B1.mean() - torch.dot(teacher_BK.flatten(), logit_BK.flatten()) / len(logit_BK)
+    return loss, logit_BK.sub_(logsumexp_B1).exp_().sub_(teacher_BK) @ key_KD
+
+
+def _compare_in_chunks(
+    student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same for any number of keys, in memory that does not grow with them.
+
+    Loss and gradient follow from P_v K and P_x K, which are summed over chunks of keys.
+    """
+    # Both distributions share each product with the keys: teacher rows first, then student.
+    mean_2BD, logsumexp_2B = _softmax_average(torch.cat([teacher_BD, student_BD]), *keys)
+    teacher_mean_BD, student_mean_BD = mean_2BD.chunk(2)
+    _, logsumexp_B = logsumexp_2B.chunk(2)
+    loss = logsumexp_B.mean() - (student_BD * teacher_mean_BD).sum() / len(student_BD)
+    return loss, student_mean_BD - teacher_mean_BD
+
+
 def _softmax_average(query_ND: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(query K^T) K, shape [N, D], and logsumexp(query K^T), shape [N]; K = all keys."""
+    """softmax(query K^T) K, shape [N, D], and logsumexp(query K^T), shape [N]; K = all keys.
+
+    An online softmax: sums are kept relative to the largest similarity so far.
+    """
     at_once = _KEYS_AT_ONCE_CPU if query_ND.device.type == "cpu" else _KEYS_AT_ONCE_ACCELERATOR
     peak_N1 = query_ND.new_full((len(query_ND), 1), float("-inf"))
     total_N1 = torch.zeros_like(peak_N1)

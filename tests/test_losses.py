@@ -48,6 +48,13 @@ def with_grad(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_()
 
 
+@pytest.fixture(params=["whole", "in chunks"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are compared whole when they are few, else in chunks: the same numbers."""
+    monkeypatch.setattr(losses, "_FEW_KEYS", 10**9 if request.param == "whole" else 0)
+
+
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("case", COMODO_CASES)
 def test_golden_comodo(case: str) -> None:
     queue = TeacherQueue(golden(f"{case}/queue"))
@@ -84,6 +91,7 @@ def test_golden_l2() -> None:
 AT_ONCE = losses._KEYS_AT_ONCE_CPU
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("batch", [1, 16, AT_ONCE + 1])
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1])
 def test_comodo_equals_the_plain_formula(size: int, batch: int) -> None:
@@ -97,6 +105,7 @@ def test_comodo_equals_the_plain_formula(size: int, batch: int) -> None:
     torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_comodo_gradcheck() -> None:
     teacher, queue = embeddings(3, 4, seed=1), embeddings(7, 4, seed=2)
     assert torch.autograd.gradcheck(
@@ -104,6 +113,7 @@ def test_comodo_gradcheck() -> None:
     )
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_comodo_keeps_no_similarities_for_backward() -> None:
     batch, size, width = 16, 4096, 8
     kept: list[int] = []
@@ -118,6 +128,7 @@ def test_comodo_keeps_no_similarities_for_backward() -> None:
     assert kept and max(kept) <= batch * width
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("temperature", [0.01, 0.05, 1.0])
 def test_low_precision_stays_finite(dtype: torch.dtype, temperature: float) -> None:
