@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from comodo.datasets import simulator
+from comodo.datasets import scenery, simulator
 from comodo.datasets.simulator import Plan, Trajectory
 
 
@@ -40,7 +40,7 @@ def test_plan_is_repeatable_and_moves_with_the_seed() -> None:
 def test_there_are_enough_activities_and_they_share_scenes() -> None:
     assert len(simulator.ACTIVITIES) >= 8
     in_scene = Counter(s for a in simulator.ACTIVITIES.values() for s in a.scenes)
-    assert set(in_scene) == set(simulator.SCENES)
+    assert set(in_scene) == set(scenery.SCENES)
     assert min(in_scene.values()) >= 2
 
 
@@ -147,7 +147,7 @@ def test_the_picture_turns_with_the_head() -> None:
         np.abs(np.roll(first, shift, axis=1) - second)[middle, middle].mean()
         for shift in range(-10, 11)
     ]
-    expected_px = np.tan(np.radians(3.0)) / simulator.VIEW * simulator.FRAME_PX / 2
+    expected_px = np.tan(np.radians(3.0)) / scenery.VIEW * scenery.FRAME_PX / 2
     assert np.argmin(errors) - 10 == pytest.approx(expected_px, abs=1)
 
 
@@ -170,7 +170,7 @@ def test_files_open_have_the_right_size_and_repeat(tmp_path: Path) -> None:
         assert stream.codec_context.name == "h264"
         assert stream.codec_context.pix_fmt == "yuv420p"
     assert len(pictures) == 30
-    assert pictures[0].shape == (simulator.FRAME_PX, simulator.FRAME_PX, 3)
+    assert pictures[0].shape == (scenery.FRAME_PX, scenery.FRAME_PX, 3)
     assert np.std(pictures[0]) > 5
     assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1
 

@@ -1,0 +1,48 @@
+"""The sweep file: every key, its default, its limits and its error.
+
+Knows neither torch nor Ray, so that a wrong file is refused at once. Nothing here looks inside a
+recording; that the named files exist is all that is checked.
+"""
+
+from comodo.config.base import ConfigError
+from comodo.config.datasets import (
+    DatasetConfig,
+    FolderDataset,
+    GoproDataset,
+    GroupSplit,
+    SimulatedDataset,
+    UtdMhadDataset,
+)
+from comodo.config.sweep import Range, Resources, Sweep, load_sweep
+from comodo.config.trial import (
+    CHANNELS,
+    ComodoMethod,
+    InfonceMethod,
+    L2Method,
+    NoneMethod,
+    StudentConfig,
+    TeacherConfig,
+    TrialConfig,
+)
+
+__all__ = [
+    "CHANNELS",
+    "ComodoMethod",
+    "ConfigError",
+    "DatasetConfig",
+    "FolderDataset",
+    "GoproDataset",
+    "GroupSplit",
+    "InfonceMethod",
+    "L2Method",
+    "NoneMethod",
+    "Range",
+    "Resources",
+    "SimulatedDataset",
+    "StudentConfig",
+    "Sweep",
+    "TeacherConfig",
+    "TrialConfig",
+    "UtdMhadDataset",
+    "load_sweep",
+]

@@ -1,0 +1,98 @@
+"""What all settings share: strictness, paths, and errors that name key, reason and mend."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+
+class ConfigError(ValueError):
+    """A sweep file that cannot be run; the text names the file, the key and the mend."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _existing_path(value: str, info: ValidationInfo) -> str:
+    """Expands `~` and `$VARIABLES`, resolves against the sweep file's folder, must exist."""
+    expanded = os.path.expandvars(os.path.expanduser(value))
+    if unset := re.search(r"\$\{?(\w+)", expanded):
+        raise ValueError(f"the environment variable {unset[1]} is not set; export {unset[1]}=...")
+    path = (Path((info.context or {}).get("folder", ".")) / expanded).resolve()
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; give a path that does")
+    return str(path)
+
+
+def _hub_id_or_folder(value: str, info: ValidationInfo) -> str:
+    """A hub id stays as it is; what begins like a path must exist."""
+    return _existing_path(value, info) if value[:1] in "./~$" else value
+
+
+ExistingPath = Annotated[str, AfterValidator(_existing_path)]
+Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
+"""A hub id, or a folder written as a path: ./here, ~/there, /there, $THERE."""
+
+
+def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
+    """The dotted key as the user wrote it (pydantic's union tags are left out), and the mapping
+    or list that it stands in."""
+    parts: list[str] = []
+    around = data
+    for i, part in enumerate(location):
+        if isinstance(data, dict) and part not in data and i + 1 < len(location):
+            continue
+        if isinstance(data, (str, int, float)) or str(part).startswith(("list[", "constrained")):
+            continue
+        parts.append(str(part))
+        around = data
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            data = data[part]
+    return ".".join(parts), around
+
+
+def line_of(key: str, node: yaml.Node | None) -> int:
+    """Line of the deepest part of a dotted key that stands in the file."""
+    line = 1
+    while key and isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if key == name.value or key.startswith(name.value + "."):
+                line, node, key = name.start_mark.line + 1, value, key[len(name.value) + 1 :]
+                break
+        else:
+            break
+    return line
+
+
+def reason_of(problem: Any, around: Any) -> str:
+    """Pydantic's message, with the nearest valid name for an unknown key."""
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key{nearest(str(problem['loc'][-1]), keys_beside(around))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("value_error", "missing") or isinstance(problem["input"], dict):
+        return str(message)
+    return f"{message}, not {problem['input']!r}"
+
+
+def keys_beside(around: dict[str, Any]) -> set[str]:
+    """The keys of those settings classes that a mapping is most like."""
+    models: list[type[Settings]] = [Settings]
+    for model in models:  # grows while it is walked
+        models.extend(model.__subclasses__())
+    shared = {model: len(model.model_fields.keys() & around.keys()) for model in models}
+    alike = [model for model in models if shared[model] == max(shared.values())]
+    return {key for model in alike for key in model.model_fields}
+
+
+def nearest(name: str, valid: Any) -> str:
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"

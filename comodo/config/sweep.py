@@ -1,0 +1,201 @@
+"""A whole sweep file: trials, search, resources; and how it is read."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from comodo.config.base import ConfigError, Settings, dotted_key, line_of, nearest, reason_of
+from comodo.config.datasets import DatasetConfig
+from comodo.config.trial import Protocol, TrialConfig
+
+
+class Range(Settings):
+    """Numbers from `min` to `max`, both included."""
+
+    min: float
+    max: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.min < self.max:
+            raise ValueError("min must be below max")
+        if self.log and self.min <= 0:
+            raise ValueError("a log range must begin above zero")
+        return self
+
+    def ends(self) -> list[float]:
+        return [int(self.min), int(self.max)] if self.integer else [self.min, self.max]
+
+
+Choices = Annotated[list[Any], Field(min_length=1)]
+
+
+class Search(Settings):
+    sampler: Literal["grid", "random", "tpe"] = "grid"
+    space: dict[str, Choices | Range] = Field({})
+    """Dotted keys of `trial` to lists of values, or to ranges (random and tpe)."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _grid_has_no_ranges(self) -> "Search":
+        ranges = [key for key, values in self.space.items() if isinstance(values, Range)]
+        if self.sampler == "grid" and ranges:
+            raise ValueError(f"a grid needs a list of values for {ranges[0]}, not a range")
+        return self
+
+
+class Objective(Settings):
+    metric: Literal["val/acc1", "val/acc3", "val/acc5", "test/acc1", "test/acc3", "test/acc5"] = (
+        "val/acc1"
+    )
+    mode: Literal["max", "min"] = "max"
+
+
+class EarlyStopping(Settings):
+    """ASHA on epochs, judged by the quick validation accuracy."""
+
+    name: Literal["asha"]
+    grace_epochs: int = Field(3, ge=1)
+    reduction_factor: float = Field(3, gt=1)
+
+
+class Resources(Settings):
+    workers: int = Field(1, ge=1)
+    """Processes that train one student together; the batch is divided among them."""
+    cpus_per_worker: float = Field(1, gt=0)
+    gpus_per_worker: float = Field(0, ge=0)
+    max_concurrent_trials: int | None = Field(None, ge=1)
+
+
+class Budget(Settings):
+    trials: int | None = Field(None, ge=1)
+    """At most so many trials (configurations times seeds); needed by random and tpe."""
+
+
+class Sweep(Settings):
+    """A whole sweep file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    protocol: Protocol = "corrected"
+    """The protocol of every trial; swept as `search.space.protocol`."""
+    datasets: dict[str, DatasetConfig]
+    trial: TrialConfig
+    search: Search = Search()
+    seeds: list[int] = Field([0], min_length=1)
+    untrained: bool = True
+    """Also probe every student untrained, the line that each method has to beat."""
+    objective: Objective = Field(
+        default_factory=lambda data: Objective(
+            metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"
+        )
+    )
+    """As published, selection is by the test split, and the report says so."""
+    early_stopping: EarlyStopping | None = None
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+
+    def with_values(self, values: dict[str, Any]) -> TrialConfig:
+        """The trial with dotted keys replaced, checked anew.
+
+        Raises:
+            ConfigError: an unknown key or an impossible value, by its dotted name.
+        """
+        data = self.trial.model_dump(mode="json", exclude_unset=True)
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            place: Any = data
+            for parent in parents:
+                place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise ConfigError(f"search.space.{key}: trial has no such key")
+            place[last] = value
+        try:
+            return TrialConfig.model_validate(data)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key, around = dotted_key(problem["loc"], data)
+            swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
+            raise ConfigError(
+                f"search.space.{swept}: trial.{key} with "
+                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason_of(problem, around)}"
+            ) from None
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every combination of the listed values, in the file's order."""
+        lists = [values for values in self.search.space.values() if isinstance(values, list)]
+        for values in itertools.product(*lists):
+            yield dict(zip(self.search.space, values, strict=True))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_of_the_trial(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "protocol" in data and isinstance(data.get("trial"), dict):
+            data = {**data, "trial": {"protocol": data["protocol"], **data["trial"]}}
+        return data
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "Sweep":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: each seed once")
+        if self.search.sampler != "grid" and self.budget.trials is None:
+            raise ValueError(f"budget.trials: the sampler {self.search.sampler} needs it")
+        for values in self.points():
+            trial = self.with_values(values)
+            if trial.dataset not in self.datasets:
+                raise ValueError(
+                    f"trial.dataset: '{trial.dataset}' is not under datasets"
+                    + nearest(trial.dataset, self.datasets)
+                )
+        return self
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The grid; of another search each value or end of each key once, the others at their
+        first, which is enough to check every key."""
+        if self.search.sampler == "grid":
+            yield from self.grid()
+            return
+        ends = {
+            key: values if isinstance(values, list) else values.ends()
+            for key, values in self.search.space.items()
+        }
+        first = {key: values[0] for key, values in ends.items()}
+        yield first
+        for key, values in ends.items():
+            for value in values[1:]:
+                yield {**first, key: value}
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Reads and checks a sweep file.
+
+    Raises:
+        ConfigError: with a line for each problem: file, line, dotted key, reason, mend.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    text = path.read_text()
+    try:
+        data = yaml.safe_load(text)
+        tree = yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
+    try:
+        return Sweep.model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key, around = dotted_key(problem["loc"], data)
+            reason = reason_of(problem, around)
+            if not key:  # checks of the whole file begin their text with the key
+                key, _, reason = reason.partition(": ")
+            lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
+        raise ConfigError("\n".join(lines)) from None

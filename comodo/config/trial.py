@@ -1,0 +1,190 @@
+"""The settings of a trial: teacher, student, method, training, protocol."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from comodo.config.base import ExistingPath, Settings, Weights, nearest
+
+Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+Protocol = Literal["corrected", "published"]
+"""`published` computes what the published code does where that parts from the paper."""
+
+
+def _by_protocol(corrected: Any, published: Any) -> Any:
+    """A field whose default follows the trial's protocol."""
+    return Field(
+        default_factory=lambda data: published if data.get("protocol") == "published" else corrected
+    )
+
+
+TEACHER_PRESETS: dict[str, dict[str, Any]] = {
+    "timesformer-base-k400": {
+        "name": "timesformer",
+        "weights": "facebook/timesformer-base-finetuned-k400",
+    },
+    "videomae-base-k400": {
+        "name": "videomae",
+        "weights": "MCG-NJU/videomae-base-finetuned-kinetics",
+    },
+    "efficientnet-lite0": {"name": "efficientnet-lite0"},
+}
+STUDENT_PRESETS: dict[str, dict[str, Any]] = {
+    "mantis-8m": {"name": "mantis", "weights": "paris-noah/Mantis-8M"},
+    "mantis-v2": {"name": "mantis-v2", "weights": "paris-noah/MantisV2"},
+    "moment-small": {"name": "moment", "weights": "AutonLab/MOMENT-1-small"},
+    "moment-base": {"name": "moment", "weights": "AutonLab/MOMENT-1-base"},
+    "moment-large": {"name": "moment", "weights": "AutonLab/MOMENT-1-large"},
+    **{
+        f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
+        for size in ("tiny", "mini", "small", "base")
+    },
+}
+
+
+def _preset(presets: dict[str, dict[str, Any]]) -> BeforeValidator:
+    """A known model may be given by its name alone."""
+
+    def expand(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in presets:
+            raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
+        return presets[value]
+
+    return BeforeValidator(expand)
+
+
+class TeacherConfig(Settings):
+    """The frozen video encoder."""
+
+    name: Literal["timesformer", "videomae", "efficientnet-lite0", "precomputed"]
+    weights: Weights | None = None
+    revision: str | None = None
+    frames: int | None = Field(None, ge=1, le=256)
+    """Frames for each window; by default what the teacher was trained with."""
+    precision: Literal["float32", "bf16"] = "float32"
+    path: ExistingPath | None = None
+    """`precomputed`: an .npz or Parquet file of features."""
+    ids: str = "id"
+    """`precomputed`: name of the array or column of window or recording ids."""
+    features: str = "feature"
+    """`precomputed`: name of the array or column of features."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TeacherConfig":
+        if self.name in ("timesformer", "videomae") and self.weights is None:
+            raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
+        if (self.name == "precomputed") != (self.path is not None):
+            raise ValueError("path belongs to the teacher 'precomputed', which needs it")
+        return self
+
+
+class StudentConfig(Settings):
+    """The IMU encoder that is trained."""
+
+    name: Literal["mantis", "mantis-v2", "moment", "chronos-bolt"]
+    weights: Weights | None = None
+    """Without weights the encoder starts from scratch at `size`."""
+    revision: str | None = None
+    size: dict[str, int | float] = Field({})
+    pooling: Literal["concat", "mean"] = "concat"
+    channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
+
+    @model_validator(mode="after")
+    def _size_is_from_scratch(self) -> "StudentConfig":
+        if self.weights is not None and self.size:
+            raise ValueError("size is for students from scratch; leave out weights or size")
+        return self
+
+
+class Head(Settings):
+    """The student's projector, and whether the teacher has one: an MLP, random and frozen.
+
+    By default `mlp` on both sides, or one `linear` layer from student to feature size with the
+    teacher's feature taken as it is.
+    """
+
+    kind: Literal["mlp", "linear"] = "mlp"
+    teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
+    hidden_dim: int = Field(2048, ge=1)
+    output_dim: int = Field(128, ge=1)
+    """Without a teacher's projector the output has the size of the feature."""
+
+
+class ComodoMethod(Settings):
+    name: Literal["comodo"]
+    queue_size: int = Field(1024, ge=1)
+    teacher_temperature: float = Field(0.1, gt=0)
+    student_temperature: float = Field(0.05, gt=0)
+    hold_out_queue: bool = True
+    """Whether the windows that fill the queue join the training from the second epoch only."""
+    head: Head = Head()
+
+
+class InfonceMethod(Settings):
+    name: Literal["infonce"]
+    temperature: float = Field(0.1, gt=0)
+    symmetric: bool = False
+    head: Head = Head()
+
+
+class L2Method(Settings):
+    name: Literal["l2"]
+    head: Head = Head()
+
+
+class NoneMethod(Settings):
+    """The student as it starts, untrained or as pretrained."""
+
+    name: Literal["none"]
+
+
+MethodConfig = Annotated[
+    ComodoMethod | InfonceMethod | L2Method | NoneMethod, Field(discriminator="name")
+]
+
+
+def _method_by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class TrialConfig(Settings):
+    """One student, trained by one method on one dataset; the seed is added by the sweep."""
+
+    protocol: Protocol = "corrected"
+    dataset: str
+    teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS)]
+    student: Annotated[StudentConfig, _preset(STUDENT_PRESETS)]
+    method: Annotated[MethodConfig, BeforeValidator(_method_by_name)]
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises linearly from zero."""
+    schedule: Literal["steps", "published"] = _by_protocol("steps", "published")
+    """The learning rate follows the real `steps`; as `published`, the queue's samples are counted
+    as steps too, so that a longer queue means a lower learning rate."""
+    last_window: Literal["keep", "drop"] = _by_protocol("keep", "drop")
+    """As published, the last full window of a recording is dropped for training, not for the
+    probe."""
+    probe_mask: bool = _by_protocol(True, False)
+    """Whether the probe tells MOMENT what is padding, as training does; published: no."""
+    precision: Literal["float32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _published_heads(self) -> "TrialConfig":
+        """`infonce` and `l2` as published have a linear head."""
+        method = self.method
+        if (
+            self.protocol == "published"
+            and isinstance(method, InfonceMethod | L2Method)
+            and "head" not in method.model_fields_set
+        ):
+            method = method.model_copy(update={"head": Head(kind="linear")})
+            method.model_fields_set.discard("head")  # it follows the protocol, if that changes
+            object.__setattr__(self, "method", method)
+        return self
