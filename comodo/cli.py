@@ -108,6 +108,9 @@ def ui(
         from comodo.tracking import artifact_root, tracking_uri
 
         uri = tracking_uri(place)
+        if uri.startswith("http"):
+            console.print(f"the records are kept by a server already: open {uri}")
+            return
         console.print(f"MLflow on http://127.0.0.1:{port}  ({uri}); Ctrl-C ends it")
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--backend-store-uri", uri]

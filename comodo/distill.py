@@ -98,9 +98,9 @@ class Distillation:
         self.reserved = torch.empty(0, dtype=torch.long)
         self.queue: TeacherQueue | None = None
         if isinstance(method, ComodoMethod):
-            if method.queue_size >= count:
+            if method.queue_size > count - 2 * method.hold_out_queue:
                 raise TrainingError(
-                    f"method.queue_size: {method.queue_size} leaves nothing of {count} "
+                    f"method.queue_size: {method.queue_size} leaves too little of {count} "
                     "training windows for the first epoch"
                 )
             generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
@@ -143,11 +143,7 @@ class Distillation:
 
         With several workers the student sees this worker's share, everything else the batch.
         """
-        share_b = self.workers.share(self.encoded_N[index_B])
-        imu_bCT, length_b = self.windows.splits["train"].imu(share_b)
-        bf16 = self.trial.precision == "bf16"
-        with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            feature_bD = self.student(imu_bCT.to(self.device), length_b)
+        feature_bD = self._features(self.workers.share(self.encoded_N[index_B]))
         feature_BD = self.workers.gather(feature_bD.to(self.precision), len(index_B))
         student_BD = self.head(feature_BD)
         teacher_BD = self._teacher_embeddings(index_B)
@@ -161,6 +157,16 @@ class Distillation:
                 return infonce_loss(student_BD, teacher_BD, tau, symmetric)
             case L2Method():
                 return l2_loss(student_BD, teacher_BD)
+
+    def _features(self, row_b: Tensor) -> Tensor:
+        """The student's features `[b, D]` of some training windows, perhaps of none."""
+        if not len(row_b):
+            return torch.zeros(0, self.student.dim, device=self.device)
+        imu_bCT, length_b = self.windows.splits["train"].imu(row_b)
+        bf16 = self.trial.precision == "bf16"
+        with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            feature_bD: Tensor = self.student(imu_bCT.to(self.device), length_b)
+        return feature_bD
 
     def train_epoch(self) -> dict[str, Any]:
         """One pass over the training windows; its metrics.
@@ -190,18 +196,22 @@ class Distillation:
             norms.append(nn.utils.get_total_norm(gradients))
             self.optimizer.step()
             losses.append(loss.detach())
-        mean_loss = float(torch.stack(losses).mean()) if losses else math.nan
-        if not math.isfinite(mean_loss):
-            bad = [i for i, value in enumerate(losses) if not math.isfinite(float(value))]
+        for what, values in (("loss", losses), ("gradient", norms)):
+            bad = [i for i, value in enumerate(values) if not math.isfinite(float(value))]
+            if bad:
+                raise TrainingError(
+                    f"the {what} became {float(values[bad[0]])} in epoch {self.epoch + 1}, step "
+                    f"{bad[0] + 1}; lower learning_rate or raise the temperatures"
+                )
+        if not all(bool(parameter.isfinite().all()) for parameter in parameters):
             raise TrainingError(
-                f"the loss became {mean_loss} in epoch {self.epoch + 1}, step {bad[0] + 1}; "
-                "lower learning_rate or raise the temperatures"
+                f"the weights became infinite in epoch {self.epoch + 1}; lower learning_rate"
             )
         seconds = time.perf_counter() - began
         self.epoch += 1
         return {
             "epoch": self.epoch,
-            "train/loss": mean_loss,
+            "train/loss": float(torch.stack(losses).mean()),
             "train/learning_rate": rate,
             "train/grad_norm": float(torch.stack(norms).mean()),
             "train/windows_per_second": len(order_N) / seconds,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,16 @@ import ray
 from comodo.cluster import capacity
 from comodo.config import TeacherConfig
 from comodo.console import console, track
-from comodo.store import Store, fingerprint, key_of, parts, read_parts, write_json, write_table
+from comodo.store import (
+    Store,
+    fingerprint,
+    forget_rejected,
+    key_of,
+    parts,
+    read_parts,
+    write_json,
+    write_table,
+)
 from comodo.video import VideoError, decode_frames
 from comodo.windows import WindowSet
 
@@ -91,6 +101,8 @@ def encode(
         }
         write_json(folder / "meta.json", meta)
     lost = len(meta["rejected"])
+    if lost > max_rejected * meta["count"]:
+        forget_rejected(folder)  # when the files are mended, they are tried again
     for window, reason in list(meta["rejected"].items())[:5]:
         console.print(f"  no feature for {window}: {reason}", style="yellow")
     console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
@@ -117,26 +129,31 @@ def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
     """
     assert teacher.path is not None
     path = Path(teacher.path)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            names = list(arrays)
+    wanted_names = (teacher.ids, teacher.features)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                names = list(arrays)
+                found = {name: arrays[name] for name in wanted_names if name in names}
+        else:
+            table = pq.read_table(path)
+            names = table.column_names
             found = {
-                name: arrays[name] for name in (teacher.ids, teacher.features) if name in names
+                name: np.array(table[name].to_pylist()) for name in wanted_names if name in names
             }
-    else:
-        table = pq.read_table(path)
-        names = table.column_names
-        found = {
-            name: np.array(table[name].to_pylist())
-            for name in (teacher.ids, teacher.features)
-            if name in names
-        }
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise EncodeError(f"trial.teacher.path: {path} cannot be read: {error}") from None
     for key, name in (("ids", teacher.ids), ("features", teacher.features)):
         if name not in found:
             raise EncodeError(
                 f"trial.teacher.{key}: {path} has no '{name}'; it has {', '.join(names)}"
             )
     ids = [str(id) for id in found[teacher.ids]]
+    if len(set(ids)) < len(ids) or len(ids) != len(found[teacher.features]):
+        raise EncodeError(
+            f"trial.teacher.path: {path} has {len(set(ids))} different ids in {len(ids)} rows and "
+            f"{len(found[teacher.features])} features; give each id one feature"
+        )
     feature_NF = found[teacher.features].reshape(len(ids), -1).astype(np.float32)
     row_of = {id: row for row, id in enumerate(ids)}
     rows: list[dict[str, Any]] = []
@@ -175,8 +192,9 @@ def _run(
         return
     has = capacity()
     if has.gpus:
-        actors, actor_cpus, actor_gpus = int(has.gpus), 0.5, 1.0
-        decode_cpus = 1.0 if has.cpus >= actors * actor_cpus + 1 else 0.25
+        # However many GPUs there are for each core, a core is left to decode.
+        actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
+        actor_cpus = min(0.5, (has.cpus - decode_cpus) / actors)
     else:
         # Unequal shares keep Ray Data from fusing decoding into the actors.
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25

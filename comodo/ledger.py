@@ -9,8 +9,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from comodo.config import Sweep, TeacherConfig
-from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values
+from comodo.config import ConfigError, Sweep, TeacherConfig
+from comodo.console import console
+from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values, fits
 from comodo.store import Store, read_json, write_json
 from comodo.trial import Trial, read_result
 
@@ -41,8 +42,8 @@ class Ledger:
         self._waiting: deque[Trial] = deque()
         self._open: list[Configuration] = []
         self._asked: list[Values] = self._read("asked.json", [])
-        ended = self._read("ended.json", {})
-        # What failed is tried again.
+        ended = self._read("ended.json", {}) if sweep.early_stopping is not None else {}
+        # What failed is tried again, and what was pruned when nothing prunes any more.
         self.ended = {key: end for key, end in ended.items() if end["state"] == "pruned"}
         self._proposals = self._make_proposals()
 
@@ -52,7 +53,11 @@ class Ledger:
             values = self._proposals.ask()
             if values is None:
                 return None
-            self._take(values)
+            try:
+                self._take(values)
+            except ConfigError as error:  # a combination that no check of the file has met
+                console.print(f"skipped: {error}", style="yellow")
+                self._proposals.tell(values, None)
         return self._waiting.popleft()
 
     def end(self, trial: Trial, state: str, reason: str) -> None:
@@ -92,9 +97,10 @@ class Ledger:
         if self.sweep.search.sampler == "grid":
             return GridProposals(self.sweep)
         assert self.sweep.budget.trials is not None
-        limit = max(1, self.sweep.budget.trials // len(self.sweep.seeds))
+        limit = self.sweep.budget.trials // len(self.sweep.seeds)
         earlier = []
-        for values in self._asked:
+        # What was asked before the space was changed says nothing about it.
+        for values in [values for values in self._asked if fits(values, self.sweep)]:
             scores = [self._score_of(trial) for trial in self._trials_of(values)]
             whole = [score for score in scores if score is not None]
             earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
@@ -110,10 +116,10 @@ class Ledger:
 
     def _take(self, values: Values) -> None:
         """Puts what is not done yet of a configuration's trials on the waiting list."""
+        trials = self._trials_of(values)
         if values not in self._asked:
             self._asked.append(values)
             write_json(self.folder / "asked.json", self._asked)
-        trials = self._trials_of(values)
         self._open.append(Configuration(values, trials))
         for trial in self._with_untrained(trials):
             if self.is_over(trial):

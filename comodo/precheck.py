@@ -69,9 +69,10 @@ def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
         windows = train_windows.get(config.dataset)
         if windows is None or not isinstance(config.method, ComodoMethod):
             continue
-        if config.method.queue_size >= windows:
+        most = windows - 2 * config.method.hold_out_queue
+        if config.method.queue_size > most:
             raise ConfigError(
                 f"trial.method.queue_size: a queue of {config.method.queue_size} is too long for "
                 f"the training split of '{config.dataset}', which has {windows} windows; "
-                f"choose at most {windows - 1}, better a quarter of that"
+                f"choose at most {most}, better a quarter of that"
             )

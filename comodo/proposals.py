@@ -101,6 +101,15 @@ class OptunaProposals:
         )
 
 
+def fits(values: Values, sweep: Sweep) -> bool:
+    """Whether values, perhaps of an earlier version of the file, lie in the space."""
+    space = sweep.search.space
+    return values.keys() == space.keys() and all(
+        value in span if isinstance(span, list) else span.min <= value <= span.max
+        for value, span in ((values[key], span) for key, span in space.items())
+    )
+
+
 def _distribution(span: list[Any] | Range) -> BaseDistribution:
     if isinstance(span, list):
         return CategoricalDistribution([_param(span, value) for value in span])

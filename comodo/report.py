@@ -125,11 +125,15 @@ def _page(sweep: Sweep, rows: list[Row], has_figure: bool) -> list[str]:
             "",
         ]
     if sweep.search.sampler == "tpe" or sweep.early_stopping is not None:
-        lines += [f"The search was guided by {sweep.objective.metric}.", ""]
-        if sweep.objective.metric.startswith("test/"):
-            lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
+        if sweep.search.sampler == "tpe":
+            lines += [f"The search was guided by {sweep.objective.metric}.", ""]
+        if sweep.early_stopping is not None:
+            lines += ["Trials were stopped early by val/quick_acc1.", ""]
     if has_figure:
         lines += ["![test accuracy by method](accuracy.png)", ""]
+    lines += _best(sweep, rows)
+    if sweep.objective.metric.startswith("test/"):
+        lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
     lines += ["## By configuration: percent, mean over seeds (lowest to highest)", ""]
     lines += _markdown(
         ["configuration", "seeds", *MEASURES],
@@ -147,6 +151,20 @@ def _page(sweep: Sweep, rows: list[Row], has_figure: bool) -> list[str]:
         ],
     )
     return lines
+
+
+def _best(sweep: Sweep, rows: list[Row]) -> list[str]:
+    """The configuration that the objective selects, by its mean over seeds."""
+    metric, sign = sweep.objective.metric, 1 if sweep.objective.mode == "max" else -1
+    scores = {
+        label: statistics.mean(row.metrics[metric] for row in group)
+        for label, group in by_label(rows).items()
+        if all(metric in row.metrics for row in group)
+    }
+    if not scores:
+        return [f"No trial has {metric}, so none is selected.", ""]
+    label = max(scores, key=lambda name: sign * scores[name])
+    return [f"Selected by {metric}: **{label}** ({100 * scores[label]:.1f}).", ""]
 
 
 def by_label(rows: list[Row]) -> dict[str, list[Row]]:

@@ -88,6 +88,14 @@ def read_parts(folder: Path, columns: list[str]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in parts(folder)])
 
 
+def forget_rejected(folder: Path) -> None:
+    """Removes the parts of an artifact that hold rejected rows, so that they are made anew."""
+    (folder / "meta.json").unlink(missing_ok=True)
+    for path in parts(folder):
+        if pq.read_table(path, columns=["rejected"])["rejected"].drop_null():
+            path.unlink()
+
+
 class Store:
     """The folder under which every artifact lies."""
 

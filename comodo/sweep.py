@@ -6,6 +6,7 @@ away.
 """
 
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -23,12 +24,14 @@ from ray.tune.search import Searcher
 from comodo import report
 from comodo.arrays import pack_features, pack_windows
 from comodo.cluster import concurrent_trials, connect, trial_resources
-from comodo.config import ConfigError, Resources, Sweep, TeacherConfig
+from comodo.config import ConfigError, Resources, StudentConfig, Sweep, TeacherConfig
 from comodo.console import console, progress_bar
 from comodo.encode import encode
 from comodo.ledger import Ledger
+from comodo.platt import FOLDS
 from comodo.precheck import refuse_long_queues
 from comodo.store import Store
+from comodo.students import build_student
 from comodo.tracking import Tracker
 from comodo.trial import Trial, run_trial
 from comodo.watch import Watcher
@@ -87,12 +90,32 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
                 f"datasets.{name}: no labelled training windows, so students cannot be probed; "
                 "give some recordings of the train split a label"
             )
-        split = sweep.objective.metric.split("/")[0]
-        if guided and not windows.labelled.get(split):
+        if len(windows.classes) < 2 or max(windows.classes.values()) < FOLDS:
             raise ConfigError(
-                f"objective.metric: '{name}' has no labelled windows in its {split} split to "
-                "guide the search; make one (split_by_group), or use a grid without early_stopping"
+                f"datasets.{name}: the probe needs two classes, one of them with {FOLDS} training "
+                f"windows; it has {windows.classes}; give more recordings a label"
             )
+        needed = {sweep.objective.metric.split("/")[0]} if guided else set()
+        if sweep.early_stopping is not None:
+            needed.add("val")
+        for split in sorted(needed):
+            if not windows.labelled.get(split):
+                raise ConfigError(
+                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
+                    "search; make one (split_by_group), or use a grid without early_stopping"
+                )
+
+
+def refuse_students(sweep: Sweep) -> None:
+    """Raises ConfigError for a student that cannot be built, before anything is encoded for it."""
+    for student in dict.fromkeys(
+        json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
+        for point in sweep.points()
+    ):
+        try:
+            build_student(StudentConfig.model_validate_json(student))
+        except (ValueError, AssertionError) as error:
+            raise ConfigError(f"trial.student: {error}") from None
 
 
 class LedgerSearcher(Searcher):
@@ -186,6 +209,7 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     concurrent = concurrent_trials(sweep.resources)
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
+    refuse_students(sweep)
     ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store))
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     _run_missing(ledger, tracker, concurrent)
@@ -218,6 +242,8 @@ def _run_missing(ledger: Ledger, tracker: Tracker, concurrent: int) -> None:
     scratch = tempfile.mkdtemp(prefix="comodo-tune-")
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # whose display cannot be replaced
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # A trial that failed reports its reason and no measure; ASHA then leaves it alone.
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     with progress_bar() as bar:
         tuner = tune.Tuner(
             tune.with_resources(train, trial_resources(sweep.resources)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
@@ -186,8 +187,10 @@ def _pretrained(architecture: Any, settings: TeacherConfig, attention: str) -> A
         )
     except OSError as error:
         raise ValueError(_unavailable(weights, "the weights")) from error
-    except RuntimeError as error:
-        raise ValueError(f"weights {weights!r} do not fit {settings.name}") from error
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"weights {weights!r} are damaged or do not fit {settings.name}"
+        ) from error
     encoder, loading = loaded
     if loading["missing_keys"]:
         # They would be left random, and every feature with them.

@@ -156,9 +156,10 @@ class Tracker:
 
     def _finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
         assert self._client is not None
-        run = self._run_of(trial, name)
-        if self._client.get_run(run).info.status == "FINISHED":
+        mine = f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
+        if self._find(self._client, f"{mine} and attributes.status = 'FINISHED'"):
             return
+        run = self._run_of(trial, name)
         logged = {m.step for m in self._client.get_metric_history(run, "train/loss")}
         self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in logged])
         last = len(result["history"])

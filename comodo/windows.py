@@ -19,10 +19,18 @@ from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
 from comodo.console import console, track
 from comodo.datasets import Reader, Recording, open_dataset
 from comodo.imu import has_gap, resample
-from comodo.store import Store, fingerprint, key_of, read_parts, write_json, write_table
+from comodo.store import (
+    Store,
+    fingerprint,
+    forget_rejected,
+    key_of,
+    read_parts,
+    write_json,
+    write_table,
+)
 from comodo.video import duration
 
-VERSION = 2  # of the numbers made here; raise it when they change
+VERSION = 3  # of the numbers made here; raise it when they change
 LONGEST_GAP = 0.5  # seconds without an IMU sample that a window may contain
 SCHEMA = pa.schema(
     [
@@ -54,8 +62,12 @@ class WindowSet:
     """Windows in each split."""
     labelled: dict[str, int]
     """Those of them that carry a label."""
+    classes: dict[str, int]
+    """Labelled training windows of each class."""
     rejected: dict[str, str]
     """Recording id to reason."""
+    leaks: dict[str, str]
+    """Of val and test: how many of their groups stand in train too, as `3 of 10`."""
 
 
 def window_spans(start: float, end: float, seconds: float) -> list[tuple[float, float]]:
@@ -153,7 +165,15 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
             pass
         meta = _summary(folder) | {"window_seconds": settings.window_seconds}
         write_json(folder / "meta.json", meta)
-    window_set = WindowSet(key, folder, meta["windows"], meta["labelled"], meta["rejected"])
+    window_set = WindowSet(
+        key,
+        folder,
+        meta["windows"],
+        meta["labelled"],
+        meta["classes"],
+        meta["rejected"],
+        meta["leaks"],
+    )
     _report(name, window_set, len(recordings), settings.max_rejected)
     return window_set
 
@@ -200,13 +220,23 @@ def slice_chunk(reader: Reader, chunk: list[Recording], settings: DatasetConfig)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    table = read_parts(folder, ["recording", "split", "rejected", "label"]).to_pandas()
+    columns = ["recording", "split", "group", "rejected", "label"]
+    table = read_parts(folder, columns).to_pandas()
     good = table[table.rejected.isna()]
+    groups = {str(split): set(rows.group) for split, rows in good.groupby("split")}
+    known = groups.get("train", set())
+    labels = good[good.split == "train"].label.dropna()
     return {
         "channels": CHANNELS,
         "windows": {str(split): int(n) for split, n in good.split.value_counts().items()},
         "labelled": {
             str(split): int(n) for split, n in good[good.label.notna()].split.value_counts().items()
+        },
+        "classes": {str(label): int(n) for label, n in labels.value_counts().items()},
+        "leaks": {
+            split: f"{len(members & known)} of {len(members)}"
+            for split, members in groups.items()
+            if split != "train" and members & known
         },
         "rejected": dict(
             table[table.rejected.notna()][["recording", "rejected"]].itertuples(index=False)
@@ -221,11 +251,18 @@ def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> N
         f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "
         f"windows: {counts or 'none'}  ({windows.folder})"
     )
+    for split, share in windows.leaks.items():
+        console.print(
+            f"  leakage: {share} groups of {split} stand in train too, which makes its accuracy "
+            "optimistic; split_by_group makes clean splits",
+            style="yellow",
+        )
     for id, reason in list(windows.rejected.items())[:10]:
         console.print(f"  rejected {id}: {reason}", style="yellow")
     if len(windows.rejected) > 10:
         console.print(f"  and {len(windows.rejected) - 10} more, in {windows.folder}/meta.json")
     if len(windows.rejected) > allowed * recordings:
+        forget_rejected(windows.folder)  # when the files are mended, they are tried again
         raise PrepareError(
             f"{name}: {len(windows.rejected)} of {recordings} recordings were rejected, over the "
             f"allowed share of {allowed:g}; mend them, or raise datasets.{name}.max_rejected"

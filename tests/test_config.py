@@ -65,6 +65,24 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ({"seeds": [1, 1]}, "seeds: each seed once"),
         ({"trial__student": {"name": "mantis", "weights": "./absent"}}, "absent does not exist"),
         ({"trial__student__channels": []}, "trial.student.channels"),
+        ({"trial__student__channels": ["acc_x", "acc_x"]}, "each channel once"),
+        (
+            {"trial__student__size": {"hiden_dim": 8}},
+            "trial.student: size.hiden_dim: unknown; did you mean 'hidden_dim'?",
+        ),
+        ({"trial__method__student_temperature": float("inf")}, "student_temperature"),
+        (
+            {"search__space": {"method.name": ["comodo", "l2"]}},
+            "trial.method.queue_size with method.name=l2: the key does not go with l2",
+        ),
+        (
+            {
+                "search": {"sampler": "random", "space": {"teacher.frames": {"min": 1, "max": 2}}},
+                "budget": {"trials": 2},
+            },
+            "search.space.teacher.frames: needs a list",
+        ),
+        ({"budget": {"trials": 1}, "seeds": [0, 1]}, "the grid has 2 trials, more than 1"),
         ({"name": "../up"}, "name: String should match"),
     ],
 )
@@ -75,6 +93,7 @@ def test_mistakes_are_named_with_their_line(
     with pytest.raises(ConfigError) as error:
         load_sweep(path)
     assert told in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     line = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
     assert 1 <= line <= len(path.read_text().splitlines())
 
@@ -90,9 +109,9 @@ def test_line_is_that_of_the_key(tmp_path: Path) -> None:
 def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_sweep(tmp_path / "absent.yaml")
-    for text in ("a: [", "just words", ""):
+    for text in (b"a: [", b"just words", b"", b"name: caf\xe9"):
         path = tmp_path / "broken.yaml"
-        path.write_text(text)
+        path.write_bytes(text)
         with pytest.raises(ConfigError):
             load_sweep(path)
 
@@ -111,6 +130,19 @@ def test_paths_are_relative_to_the_file_and_expand(
     path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": "$ABSENT_VARIABLE/x"})
     with pytest.raises(ConfigError, match="export ABSENT_VARIABLE"):
         load_sweep(path)
+
+
+def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "features.npz").touch()
+    (tmp_path / "weights").mkdir()
+    space = {
+        "teacher": [{"name": "precomputed", "path": "features.npz"}],
+        "student": [{"name": "mantis", "weights": "weights"}],
+    }
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    (trial,) = map(sweep.with_values, sweep.grid())
+    assert trial.teacher.path == str(tmp_path / "features.npz")
+    assert trial.student.weights == str(tmp_path / "weights")
 
 
 def test_grid_replaces_dotted_keys_and_whole_objects(tmp_path: Path) -> None:

@@ -163,8 +163,8 @@ def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
-    method = {"name": "comodo", "queue_size": 40}
-    with pytest.raises(TrainingError, match=r"method\.queue_size: 40 leaves nothing of 40"):
+    method = {"name": "comodo", "queue_size": 39}
+    with pytest.raises(TrainingError, match=r"method\.queue_size: 39 leaves too little of 40"):
         new_run(trial_config(method=method), arrays)
 
 

@@ -98,6 +98,11 @@ class TestEncode:
         wrong = teacher.model_copy(update={"features": "absent"})
         with pytest.raises(EncodeError, match=r"has no 'absent'; it has names, vectors"):
             encode("mine", wrong, windows, store, 0.2)
+        for content in (b"", b"PK broken"):
+            (tmp_path / "broken.npz").write_bytes(content)
+            broken = teacher.model_copy(update={"path": str(tmp_path / "broken.npz")})
+            with pytest.raises(EncodeError, match=r"trial\.teacher\.path: .*broken\.npz"):
+                encode("mine", broken, windows, store, 0.2)
 
     def test_real_gopro_frames(self, store: Store, shared_data: Path) -> None:
         settings = GoproDataset(
@@ -111,11 +116,11 @@ class TestEncode:
 
 
 def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
-    windows = WindowSet("w", tmp_path, {}, {}, {})
+    windows = WindowSet("w", tmp_path, {}, {}, {}, {}, {})
     key = feature_key(TEACHER, windows)
     assert key != feature_key(TEACHER.model_copy(update={"frames": 3}), windows)
     assert key != feature_key(TEACHER.model_copy(update={"precision": "bf16"}), windows)
-    assert key != feature_key(TEACHER, WindowSet("v", tmp_path, {}, {}, {}))
+    assert key != feature_key(TEACHER, WindowSet("v", tmp_path, {}, {}, {}, {}, {}))
     (tmp_path / "weights").mkdir()
     local = TeacherConfig(name="videomae", weights=str(tmp_path / "weights"))
     before = feature_key(local, windows)

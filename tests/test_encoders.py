@@ -11,6 +11,8 @@ from mantis.architecture import Mantis8M, MantisV1, MantisV2
 from torch import Tensor
 from torch.nn import functional
 
+from comodo.config import STUDENT_SIZES
+from comodo.encoders import ENCODERS
 from tests.tiny_students import DIM, FAMILIES, MANTIS, SIZES, T5, left_padded, make, windows
 
 pytestmark = [
@@ -67,6 +69,11 @@ def saved_chronos(folder: Path, **changes: Any) -> Any:
     config = T5Config.from_dict({**T5, **ids, "chronos_config": {**CHRONOS_CONFIG, **changes}})
     ChronosBoltModelForForecasting(config).save_pretrained(folder)
     return ChronosBoltPipeline.from_pretrained(folder)
+
+
+def test_sizes_of_the_sweep_file_are_those_of_the_libraries() -> None:
+    for name, encoder in ENCODERS.items():
+        assert STUDENT_SIZES[name] == set(encoder.size_keys)
 
 
 @pytest.mark.parametrize("library", [MantisV1, Mantis8M, MantisV2])

@@ -60,7 +60,7 @@ def test_finished_trials_are_read_not_run(tmp_path: Path, store: Store) -> None:
 
 
 def test_pruned_stays_pruned_and_failed_is_tried_again(tmp_path: Path, store: Store) -> None:
-    sweep = grid(tmp_path)
+    sweep = grid(tmp_path, early_stopping={"name": "asha"})
     ledger = ledger_of(sweep, store)
     asked = drain(ledger)
     for trial in asked[:4]:
@@ -69,6 +69,8 @@ def test_pruned_stays_pruned_and_failed_is_tried_again(tmp_path: Path, store: St
     ledger.end(asked[4], "pruned", "slow")
     ledger.end(asked[5], "failed", "NaN")
     assert drain(ledger_of(sweep, store)) == [asked[5]]
+    patient = drain(ledger_of(grid(tmp_path), store))
+    assert [trial.key for trial in patient] == [trial.key for trial in asked[4:]]
 
 
 class Notes:

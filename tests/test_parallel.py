@@ -18,7 +18,7 @@ from tests.helpers import TINY_MANTIS, make_arrays, trial_config
 
 HEAD = {"hidden_dim": 16, "output_dim": 8}
 METHODS: list[dict[str, Any]] = [
-    {"name": "comodo", "queue_size": 5, "head": HEAD},  # shorter than the batch of 9
+    {"name": "comodo", "queue_size": 5, "head": HEAD},  # shorter than the batch
     {"name": "infonce", "head": HEAD},
 ]
 
@@ -31,11 +31,11 @@ def train(root: Path, method: dict[str, Any], name: str) -> None:
     """
     torch.set_default_dtype(torch.float64)
     size = {**TINY_MANTIS["size"], "transf_dropout": 0.0}  # type: ignore[dict-item]
-    # 40 windows in batches of 9: the last one has 4, or fewer without the queue's.
+    # 40 windows in batches of 19: the last one has 2, fewer than three workers.
     config = trial_config(
         method=method,
         student={**TINY_MANTIS, "size": size},
-        batch_size=9,
+        batch_size=19,
         epochs=3,
         learning_rate=1e-2,
     )
@@ -52,11 +52,11 @@ def train(root: Path, method: dict[str, Any], name: str) -> None:
     torch.save({**state, "losses": losses}, root / f"{name}-{run.workers.rank}.pt")
 
 
-def worker(rank: int, root: Path, method: dict[str, Any]) -> None:
+def worker(rank: int, root: Path, method: dict[str, Any], workers: int) -> None:
     torch.set_num_threads(1)
     rendezvous = f"file://{root}/rendezvous"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
-    train(root, method, "two")
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
+    train(root, method, "all")
     dist.destroy_process_group()
 
 
@@ -72,18 +72,16 @@ def usual_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_two_workers_are_as_one(tmp_path: Path, method: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("method", "workers"), list(zip(METHODS, (2, 3), strict=True)))
+def test_several_workers_are_as_one(tmp_path: Path, method: dict[str, Any], workers: int) -> None:
     make_arrays(Store(tmp_path), dtype=np.float64)
     train(tmp_path, method, "one")
-    spawn(worker, args=(tmp_path, method), nprocs=2)
-    one, first, second = (
-        torch.load(tmp_path / f"{name}.pt", weights_only=True)
-        for name in ("one-0", "two-0", "two-1")
-    )
-    for two in (first, second):
-        torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(flat(two), flat(one), rtol=0, atol=1e-5)
-    if one["queue"] is not None:
-        assert torch.equal(first["queue"], second["queue"])
-        torch.testing.assert_close(first["queue"], one["queue"], rtol=0, atol=1e-6)
+    spawn(worker, args=(tmp_path, method, workers), nprocs=workers)
+    names = ["one-0", *(f"all-{rank}" for rank in range(workers))]
+    one, *several = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in names)
+    for each in several:
+        torch.testing.assert_close(each["losses"], one["losses"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(flat(each), flat(one), rtol=0, atol=1e-5)
+        if one["queue"] is not None:
+            assert torch.equal(each["queue"], several[0]["queue"])
+            torch.testing.assert_close(each["queue"], one["queue"], rtol=0, atol=1e-6)

@@ -36,11 +36,11 @@ def test_queue_longer_than_a_folder(
     manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
     mine = {"kind": "folder", "path": str(manifest), "window_seconds": seconds}
     changes = {"datasets": {"mine": mine}, "trial__dataset": "mine"}
-    method = {"name": "comodo", "queue_size": most}
+    method = {"name": "comodo", "queue_size": most - 1}
     check(sweep_file(tmp_path, **changes, trial__method=method), tmp_path)
-    space = {"method.queue_size": [1, most + 1]}
+    space = {"method.queue_size": [1, most]}
     path = sweep_file(tmp_path, **changes, trial__method=method, search__space=space)
-    with pytest.raises(ConfigError, match=f"{most + 1} is too long .* {most + 1} windows"):
+    with pytest.raises(ConfigError, match=f"{most} is too long .* {most + 1} windows"):
         check(path, tmp_path)
 
 

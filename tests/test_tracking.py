@@ -46,8 +46,9 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
     tracker = Tracker(store, "s", {"name": "s"})
     tracker.start(trial, "comodo seed 3")
     tracker.epoch(trial, HISTORY[0])
-    for _ in range(2):  # finishing twice records once
-        tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    for _ in range(2):  # as when the same command is run again
+        Tracker(store, "s", {"name": "s"}).finish(trial, "comodo seed 3", RESULT, folder)
     parent, (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "comodo seed 3"
@@ -57,6 +58,7 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
     assert run.data.metrics["test/acc1"] == 0.4
     client = MlflowClient(tracking_uri(store))
     losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert len(client.get_metric_history(run.info.run_id, "test/acc1")) == 1
     assert sorted((m.step, m.value) for m in losses) == [(1, 1), (2, 0.5), (3, 1 / 3)]
     paths = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert paths == {"result.json", "student"}

@@ -83,8 +83,25 @@ class TestPrepare:
         for id, reason in reasons.items():
             assert reason in windows.rejected[id]
         assert sum(windows.counts.values()) == 15
+        strict = folder(manifest, max_rejected=0.1)
         with pytest.raises(PrepareError, match=r"5 of 20 recordings.*datasets\.mine\.max_rejected"):
-            prepare("mine", folder(manifest, max_rejected=0.1), store)
+            prepare("mine", strict, store)
+        # What was rejected is tried again, for the reason may have gone; the rest stays.
+        assert len(parts(windows.folder)) == 15
+        with pytest.raises(PrepareError, match="5 of 20"):
+            prepare("mine", strict, store)
+
+    def test_shared_groups_are_counted(
+        self, tmp_path: Path, make_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+        windows = prepare("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.leaks == {}
+        assert windows.classes == {"running": 3, "walking": 3}
+        manifest.write_text(manifest.read_text().replace("test,s4", "test,s1"))
+        windows = prepare("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.leaks == {"test": "1 of 1"}
+        assert "leakage: 1 of 1 groups of test stand in train too" in capsys.readouterr().out
 
     def test_no_overlap(self, tmp_path: Path) -> None:
         write_video(tmp_path / "v/a.mp4", 3)

@@ -16,6 +16,7 @@ from comodo.config.datasets import (
 from comodo.config.sweep import Range, Resources, Sweep, load_sweep
 from comodo.config.trial import (
     CHANNELS,
+    STUDENT_SIZES,
     ComodoMethod,
     InfonceMethod,
     L2Method,
@@ -27,6 +28,7 @@ from comodo.config.trial import (
 
 __all__ = [
     "CHANNELS",
+    "STUDENT_SIZES",
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",

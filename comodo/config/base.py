@@ -17,7 +17,7 @@ class ConfigError(ValueError):
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:
@@ -32,8 +32,9 @@ def _existing_path(value: str, info: ValidationInfo) -> str:
 
 
 def _hub_id_or_folder(value: str, info: ValidationInfo) -> str:
-    """A hub id stays as it is; what begins like a path must exist."""
-    return _existing_path(value, info) if value[:1] in "./~$" else value
+    """A hub id stays as it is; a folder is resolved; what begins like a path must exist."""
+    beside = Path((info.context or {}).get("folder", ".")) / value
+    return _existing_path(value, info) if value[:1] in "./~$" or beside.is_dir() else value
 
 
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
@@ -76,7 +77,10 @@ def line_of(key: str, node: yaml.Node | None) -> int:
 def reason_of(problem: Any, around: Any) -> str:
     """Pydantic's message, with the nearest valid name for an unknown key."""
     if problem["type"] == "extra_forbidden":
-        return f"unknown key{nearest(str(problem['loc'][-1]), keys_beside(around))}"
+        name, known = str(problem["loc"][-1]), keys_beside(around)
+        if name in known:
+            return f"the key does not go with {around.get('name', 'the others')}"
+        return f"unknown key{nearest(name, known)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("value_error", "missing") or isinstance(problem["input"], dict):
         return str(message)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Settings, dotted_key, line_of, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
@@ -100,6 +100,8 @@ class Sweep(Settings):
     resources: Resources = Resources()
     budget: Budget = Budget()
 
+    _folder: Path = PrivateAttr(Path("."))
+
     def with_values(self, values: dict[str, Any]) -> TrialConfig:
         """The trial with dotted keys replaced, checked anew.
 
@@ -116,7 +118,7 @@ class Sweep(Settings):
                 raise ConfigError(f"search.space.{key}: trial has no such key")
             place[last] = value
         try:
-            return TrialConfig.model_validate(data)
+            return TrialConfig.model_validate(data, context={"folder": self._folder})
         except ValidationError as error:
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
@@ -135,16 +137,32 @@ class Sweep(Settings):
     @model_validator(mode="before")
     @classmethod
     def _protocol_of_the_trial(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "protocol" in data and isinstance(data.get("trial"), dict):
-            data = {**data, "trial": {"protocol": data["protocol"], **data["trial"]}}
+        if isinstance(data, dict) and isinstance(data.get("trial"), dict):
+            trial = data["trial"]
+            if "protocol" in data:
+                return {**data, "trial": {"protocol": data["protocol"], **trial}}
+            if "protocol" in trial:
+                return {**data, "protocol": trial["protocol"]}
         return data
 
     @model_validator(mode="after")
-    def _holds_together(self) -> "Sweep":
+    def _holds_together(self, info: ValidationInfo) -> "Sweep":
+        self._folder = (info.context or {}).get("folder", Path("."))
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: each seed once")
-        if self.search.sampler != "grid" and self.budget.trials is None:
-            raise ValueError(f"budget.trials: the sampler {self.search.sampler} needs it")
+        for key, span in self.search.space.items():
+            if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
+                raise ValueError(f"search.space.{key}: needs a list of values, not a range")
+        trials = self.budget.trials
+        if self.search.sampler != "grid":
+            if trials is None:
+                raise ValueError(f"budget.trials: the sampler {self.search.sampler} needs it")
+            if trials < len(self.seeds):
+                raise ValueError(
+                    f"budget.trials: {trials} do not reach for {len(self.seeds)} seeds"
+                )
+        elif trials is not None and (size := len(list(self.grid())) * len(self.seeds)) > trials:
+            raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
         for values in self.points():
             trial = self.with_values(values)
             if trial.dataset not in self.datasets:
@@ -180,11 +198,11 @@ def load_sweep(path: str | Path) -> Sweep:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
-    text = path.read_text()
     try:
+        text = path.read_text()
         data = yaml.safe_load(text)
         tree = yaml.compose(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
@@ -193,6 +211,8 @@ def load_sweep(path: str | Path) -> Sweep:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
+            if problem["type"] == "default_factory_not_called":
+                continue  # the fault of another key, which is named
             key, around = dotted_key(problem["loc"], data)
             reason = reason_of(problem, around)
             if not key:  # checks of the whole file begin their text with the key

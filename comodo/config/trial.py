@@ -82,6 +82,21 @@ class TeacherConfig(Settings):
         return self
 
 
+_MANTIS_SIZE = {
+    "seq_len", "hidden_dim", "num_patches", "scalar_scales", "hidden_dim_scalar_enc",
+    "epsilon_scalar_enc", "transf_depth", "transf_num_heads", "transf_mlp_dim",
+    "transf_dim_head", "transf_dropout",
+}  # fmt: skip
+_T5_SIZE = {"d_model", "num_layers", "num_heads", "d_kv", "d_ff", "dropout_rate"}
+STUDENT_SIZES: dict[str, set[str]] = {
+    "mantis": _MANTIS_SIZE,
+    "mantis-v2": _MANTIS_SIZE | {"kernel_size"},
+    "moment": _T5_SIZE | {"seq_len", "patch_len"},
+    "chronos-bolt": _T5_SIZE | {"context_length", "input_patch_size", "input_patch_stride"},
+}
+"""The keys of `size` for each student from scratch: its library's constructor arguments."""
+
+
 class StudentConfig(Settings):
     """The IMU encoder that is trained."""
 
@@ -95,6 +110,11 @@ class StudentConfig(Settings):
 
     @model_validator(mode="after")
     def _size_is_from_scratch(self) -> "StudentConfig":
+        for key in self.size:
+            if key not in STUDENT_SIZES[self.name]:
+                raise ValueError(f"size.{key}: unknown{nearest(key, STUDENT_SIZES[self.name])}")
+        if len(set(self.channels)) < len(self.channels):
+            raise ValueError("channels: each channel once")
         if self.weights is not None and self.size:
             raise ValueError("size is for students from scratch; leave out weights or size")
         return self

@@ -63,6 +63,7 @@ class FolderReader:
                 frame = pd.read_parquet(self.manifest)
             else:
                 frame = pd.read_csv(self.manifest, dtype=str, keep_default_na=False)
+            frame = frame.astype(object).where(frame.notna(), "").astype(str)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{self.manifest}: cannot be read as a manifest: {error}") from None
         unknown = sorted(set(frame.columns) - COLUMNS)

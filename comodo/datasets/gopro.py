@@ -4,6 +4,7 @@ Telemetry is decoded by telemetry-parser (`pip install comodo[cameras]`). No lab
 and distillation, not for probing.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
+        if find_spec("telemetry_parser") is None:
+            raise DatasetError("GoPro files need telemetry-parser: pip install comodo[cameras]")
         folder = Path(self.settings.path)
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".mp4")
         if not files:
             raise DatasetError(f"{folder}: no .mp4 files")
-        rows = [
-            Recording(str(p.relative_to(folder).with_suffix("")), str(p), str(p), "train", p.stem)
-            for p in files
-        ]
+        ids = {path: str(path.relative_to(folder)) for path in files}
+        rows = [Recording(id, str(p), str(p), "train", group=id) for p, id in ids.items()]
+        rows.sort(key=lambda recording: recording.id)
         shares: GroupSplit | None = self.settings.split_by_group
         return rows if shares is None else split_by_group(rows, shares)
 

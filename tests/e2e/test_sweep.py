@@ -110,7 +110,14 @@ def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store:
 
 def test_a_failing_trial_leaves_the_others_alone(tmp_path: Path, data: Path, store: Path) -> None:
     space = {"learning_rate": [1e-3, 1e30]}  # the second drives the weights to infinity
-    file = sweep_file(tmp_path, data, name="failing", search={"space": space}, seeds=[0])
+    file = sweep_file(
+        tmp_path,
+        data,
+        name="failing",
+        search={"space": space},
+        seeds=[0],
+        early_stopping={"name": "asha"},
+    )
     done = comodo("sweep", file, "--store", store)
     assert done.returncode == 1
     assert "learning_rate=0.001 seed 0: finished" in done.stdout, done.stdout + done.stderr
