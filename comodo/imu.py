@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy.signal import resample_poly
 
 from comodo.config import CHANNELS
 
@@ -77,6 +76,8 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     Raises:
         ImuError: a missing column or unit, or an unusable stream.
     """
+    import pandas as pd  # as scipy.signal below: half a second that a mere check need not wait
+
     frame = pd.read_csv(path)
     columns: dict[str, tuple[str, str]] = {}
     for column in frame.columns:
@@ -102,7 +103,7 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     return checked(time_N, np.stack(values, axis=1), str(path))
 
 
-def _numbers(column: "pd.Series[float]", path: Path) -> np.ndarray:
+def _numbers(column: Any, path: Path) -> np.ndarray:
     try:
         return column.to_numpy(np.float64)
     except ValueError as error:
@@ -130,6 +131,8 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
     Jitter is removed by linear interpolation at about the stream's own rate; the step to the
     common rate is a polyphase filter, which holds back what the lower rate cannot carry.
     """
+    from scipy.signal import resample_poly
+
     wanted = round(seconds * rate)
     if rate > stream.rate:
         ratio = Fraction(rate / stream.rate).limit_denominator(20)

@@ -9,10 +9,11 @@ group       optional: subject, capture or day; by default the recording itself
 acc_unit, gyro_unit, imu_rate, imu_offset     optional, see `Recording`
 """
 
+import csv
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
+import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
 from comodo.datasets import SPLITS, DatasetError, Recording, split_by_group
@@ -28,14 +29,11 @@ class FolderReader:
         self.manifest = Path(settings.path)
 
     def recordings(self) -> list[Recording]:
-        frame = self._frame()
-        rows = [
-            self._recording(row, line) for line, row in enumerate(frame.to_dict("records"), start=2)
-        ]
-        duplicates = frame_duplicates([recording.id for recording in rows])
-        if duplicates:
+        rows = [self._recording(row, line) for line, row in enumerate(self._rows(), start=2)]
+        id, count = Counter(recording.id for recording in rows).most_common(1)[0]
+        if count > 1:
             raise DatasetError(
-                f"{self.manifest}: the id '{duplicates[0]}' stands twice; "
+                f"{self.manifest}: the id '{id}' stands twice; "
                 "give each recording its own in a column recording"
             )
         self._refuse_missing_folders(rows)
@@ -57,32 +55,40 @@ class FolderReader:
             stream = read_csv(path, recording.acc_unit, recording.gyro_unit)
         return ImuStream(stream.time_N + recording.imu_offset, stream.imu_NC)
 
-    def _frame(self) -> pd.DataFrame:
+    def _rows(self) -> list[dict[str, str]]:
+        """The manifest's rows as text; what is empty is an empty string."""
         try:
             if self.manifest.suffix == ".parquet":
-                frame = pd.read_parquet(self.manifest)
+                table = pq.read_table(self.manifest)
+                columns = table.column_names
+                rows = [
+                    {key: "" if value is None or value != value else str(value)
+                     for key, value in row.items()}
+                    for row in table.to_pylist()
+                ]  # fmt: skip
             else:
-                frame = pd.read_csv(self.manifest, dtype=str, keep_default_na=False)
-            frame = frame.astype(object).where(frame.notna(), "").astype(str)
-        except (OSError, ValueError) as error:
+                with self.manifest.open(newline="") as file:
+                    reader = csv.DictReader(file, restval="")
+                    rows, columns = list(reader), list(reader.fieldnames or ())
+        except (OSError, ValueError, csv.Error) as error:
             raise DatasetError(f"{self.manifest}: cannot be read as a manifest: {error}") from None
-        unknown = sorted(set(frame.columns) - COLUMNS)
-        if unknown or not {"video", "imu"} <= set(frame.columns):
+        unknown = sorted(map(str, set(columns) - COLUMNS))
+        if unknown or not {"video", "imu"} <= set(columns):
             raise DatasetError(
-                f"{self.manifest}: columns {', '.join(frame.columns)}; needed: video, imu; "
+                f"{self.manifest}: columns {', '.join(columns)}; needed: video, imu; "
                 f"allowed: {', '.join(sorted(COLUMNS))}"
             )
-        if frame.empty:
+        if not rows:
             raise DatasetError(f"{self.manifest}: no rows")
-        return frame
+        return rows
 
-    def _recording(self, row: dict[Any, Any], line: int) -> Recording:
-        filled = {str(k): v for k, v in row.items() if v is not None and v == v and v != ""}
+    def _recording(self, row: dict[str, str], line: int) -> Recording:
+        filled = {key: value for key, value in row.items() if value}
         where = f"{self.manifest}, row {line}"
         for needed in ("video", "imu"):
             if needed not in filled:
                 raise DatasetError(f"{where}: {needed} is empty")
-        split = str(filled.get("split", ""))
+        split = filled.get("split", "")
         if self.settings.split_by_group is None and split not in SPLITS:
             raise DatasetError(
                 f"{where}: split is '{split}'; wanted train, val or test, "
@@ -93,17 +99,17 @@ class FolderReader:
             offset = float(filled.get("imu_offset", 0))
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
-        id = str(filled.get("recording", Path(str(filled["video"])).stem))
+        id = filled.get("recording", Path(filled["video"]).stem)
         folder = self.manifest.parent
         return Recording(
             id=id,
-            video=str(folder / str(filled["video"])),
-            imu=str(folder / str(filled["imu"])),
+            video=str(folder / filled["video"]),
+            imu=str(folder / filled["imu"]),
             split=split,
-            group=str(filled.get("group", id)),
-            label=str(filled["label"]) if "label" in filled else None,
-            acc_unit=str(filled.get("acc_unit", "")),
-            gyro_unit=str(filled.get("gyro_unit", "")),
+            group=filled.get("group", id),
+            label=filled.get("label"),
+            acc_unit=filled.get("acc_unit", ""),
+            gyro_unit=filled.get("gyro_unit", ""),
             imu_rate=rate,
             imu_offset=offset,
         )
@@ -116,8 +122,3 @@ class FolderReader:
                     f"{self.manifest}: the folder {folder} does not exist; paths "
                     f"in a manifest are relative to {self.manifest.parent}"
                 )
-
-
-def frame_duplicates(ids: list[str]) -> list[str]:
-    """Ids that stand more than once."""
-    return sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < len(ids) else []

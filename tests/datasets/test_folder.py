@@ -48,6 +48,15 @@ def test_csv_and_parquet_manifests_agree(files: Path) -> None:
     assert listed[0].video == str(files / "videos/a.mp4")
 
 
+def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None:
+    rows = {"video": ["videos/a.mp4"], "imu": ["imu/a.csv"], "split": ["train"], "group": [[1, 2]]}
+    pd.DataFrame(rows).to_parquet(files / "m.parquet")
+    assert reader(files / "m.parquet").recordings()[0].group == "[1, 2]"
+    pd.DataFrame({**rows, "imu_rate": [pd.Timestamp(0)]}).to_parquet(files / "m.parquet")
+    with pytest.raises(DatasetError, match="row 2: could not convert"):
+        reader(files / "m.parquet").recordings()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
