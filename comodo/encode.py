@@ -101,12 +101,11 @@ def encode(
         }
         write_json(folder / "meta.json", meta)
     lost = len(meta["rejected"])
-    if lost > max_rejected * meta["count"]:
-        forget_rejected(folder)  # when the files are mended, they are tried again
     for window, reason in list(meta["rejected"].items())[:5]:
         console.print(f"  no feature for {window}: {reason}", style="yellow")
     console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
     if lost > max_rejected * meta["count"]:
+        forget_rejected(folder)  # when the files are mended, they are tried again
         raise EncodeError(
             f"{name}: {lost} of {meta['count']} windows have no feature, over the allowed share "
             f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"

@@ -159,7 +159,7 @@ def train(config: dict[str, Any]) -> None:
     """
     try:
         TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
-    except Exception as error:
+    except Exception as error:  # whatever it is, this trial failed and the others go on
         cause = error.__cause__ or error
         tune.report({"failed": f"{type(cause).__name__}: {cause}"})
 

@@ -122,8 +122,7 @@ class Tracker:
     def _run_of(self, trial: Trial, name: str) -> str:
         assert self._client is not None
         if trial.key not in self._runs:
-            mine = f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
-            run = self._find(self._client, mine)
+            run = self._find(self._client, self._condition(trial))
             if run is None:
                 tags = {
                     PARENT: self._parent,
@@ -141,6 +140,10 @@ class Tracker:
             self._client.update_run(run, RunStatus.to_string(RunStatus.RUNNING))
         return self._runs[trial.key]
 
+    def _condition(self, trial: Trial) -> str:
+        """MLflow's filter for the trial's run in this sweep."""
+        return f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
+
     def _log_epochs(self, run: str | None, epochs: list[dict[str, Any]]) -> None:
         if run is None or self._client is None:
             return
@@ -156,8 +159,7 @@ class Tracker:
 
     def _finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
         assert self._client is not None
-        mine = f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
-        if self._find(self._client, f"{mine} and attributes.status = 'FINISHED'"):
+        if self._find(self._client, f"{self._condition(trial)} and attributes.status = 'FINISHED'"):
             return
         run = self._run_of(trial, name)
         logged = {m.step for m in self._client.get_metric_history(run, "train/loss")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from comodo.config import FolderDataset, SimulatedDataset
 from comodo.datasets import Recording
 from comodo.datasets.folder import FolderReader
-from comodo.datasets.simulator import manifest, plan, write_recording
+from comodo.datasets.simulator import Plan, plan, write_recording
 from comodo.imu import ImuStream
 from comodo.store import atomic
 
@@ -44,3 +44,18 @@ class SimulatedReader:
         if not (Path(recording.video).exists() and Path(recording.imu).exists()):
             write_recording(self._rows[recording.id], self._folder)
         return self._files.read_imu(recording)
+
+
+def manifest(rows: list[Plan]) -> list[dict[str, str]]:
+    """Rows for manifest.csv. Paths are relative to its folder; an unlabelled label is empty."""
+    return [
+        {
+            "recording": row.id,
+            "video": f"videos/{row.id}.mp4",
+            "imu": f"imu/{row.id}.csv",
+            "label": row.activity if row.labelled else "",
+            "split": row.split,
+            "group": row.subject,
+        }
+        for row in rows
+    ]

@@ -1,6 +1,6 @@
 """Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
 
-Its one job is to write MP4 videos and IMU CSV files that share a cause, with a manifest for them.
+Its one job is to write MP4 videos and IMU CSV files that share a cause.
 It does not know how they are read back, cut into windows, encoded or scored: they go through the
 same reader as a user's own folder. It is a demonstration, not a model of any real data set.
 
@@ -203,21 +203,6 @@ def _with_label(
         count = max(1, round(share * len(of_activity)))
         chosen.update(of_activity[i] for i in rng.permutation(len(of_activity))[:count])
     return chosen
-
-
-def manifest(rows: list[Plan]) -> list[dict[str, str]]:
-    """Rows for manifest.csv. Paths are relative to its folder; an unlabelled label is empty."""
-    return [
-        {
-            "recording": row.id,
-            "video": f"videos/{row.id}.mp4",
-            "imu": f"imu/{row.id}.csv",
-            "label": row.activity if row.labelled else "",
-            "split": row.split,
-            "group": row.subject,
-        }
-        for row in rows
-    ]
 
 
 def write_recording(row: Plan, folder: Path) -> None:

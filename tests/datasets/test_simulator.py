@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from comodo.datasets import scenery, simulator
+from comodo.datasets import scenery, simulated, simulator
 from comodo.datasets.simulator import Plan, Trajectory
 
 
@@ -79,7 +79,7 @@ def test_wrong_sizes_are_named(wrong: dict[str, float], word: str) -> None:
 
 def test_manifest_hides_labels_and_gives_relative_paths() -> None:
     rows = simulator.plan(4, 1, 5.0, 0.1, 0)
-    listed = simulator.manifest(rows)
+    listed = simulated.manifest(rows)
     assert list(listed[0]) == ["recording", "video", "imu", "label", "split", "group"]
     for row, entry in zip(rows, listed, strict=True):
         assert entry["video"] == f"videos/{row.id}.mp4"
