@@ -62,13 +62,15 @@ def sweep(file: File, store: StoreOption = None) -> None:
         from comodo.report import table
         from comodo.sweep import run_sweep
 
-        rows, folder = run_sweep(checked, place)
-        console.print(table(rows))
+        results, folder = run_sweep(checked, place)
+        console.print(table(results))
         console.print(f"report:  {folder}/report.md")
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
-        failed = sum(row.state == "failed" for row in rows)
+        failed = sum(row.state == "failed" for row in results.rows)
         if failed:
-            console.print(f"{failed} trials failed; the reasons are in {folder}", style="red")
+            console.print(
+                f"{failed} trials failed; the reasons are in {folder}/report.md", style="red"
+            )
             raise typer.Exit(1)
 
 

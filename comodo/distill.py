@@ -16,8 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from comodo.arrays import Features, Windows
-from comodo.config import ComodoMethod, InfonceMethod, L2Method, TrialConfig
-from comodo.evaluate import quick_accuracy
+from comodo.config import (
+    ComodoMethod,
+    DistillingMethod,
+    InfonceMethod,
+    L2Method,
+    NoneMethod,
+    SupervisedMethod,
+    TrialConfig,
+)
+from comodo.evaluate import ClassMeans, quick_accuracy
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
@@ -25,6 +33,8 @@ from comodo.store import atomic, key_of
 from comodo.students import Student, build_head
 
 Report = Callable[[dict[str, Any]], None]
+
+QUICK_SHARE = 10  # the quick check looks at a tenth as many windows as an epoch trains on
 
 
 class TrainingError(RuntimeError):
@@ -64,37 +74,65 @@ def epoch_order(windows: int, reserved: Tensor, epoch: int, seed: int) -> Tensor
     return order_N[~torch.isin(order_N, reserved)] if epoch == 0 else order_N
 
 
+def build_heads(
+    method: DistillingMethod, student_dim: int, feature_dim: int
+) -> tuple[nn.Module, nn.Module]:
+    """The student's projector, and the teacher's: random and frozen, or none."""
+    head, output = method.head, feature_dim
+    teacher: nn.Module = nn.Identity()
+    if head.teacher_projector:
+        output = head.output_dim
+        teacher = build_head("mlp", feature_dim, output, head.hidden_dim)
+    student = build_head(head.kind, student_dim, output, head.hidden_dim)
+    return student, teacher.eval().requires_grad_(False)
+
+
 class Distillation:
-    """One run: student and head, the teacher's side, optimizer and queue."""
+    """One run: student and head, the teacher's side, optimizer and queue.
+
+    The method `supervised` is trained by the same loop, on labels: it has no teacher's side, and
+    its head names the class.
+    """
 
     def __init__(
         self,
         trial: TrialConfig,
         seed: int,
         windows: Windows,
-        features: Features,
+        features: Features | None,
         student: Student,
         device: str,
     ) -> None:
         method = trial.method
-        if not isinstance(method, ComodoMethod | InfonceMethod | L2Method):
+        if isinstance(method, NoneMethod):
             raise TrainingError(f"the method '{method.name}' trains nothing")
         self.trial, self.method, self.seed, self.device = trial, method, seed, device
         self.workers = Workers()
-        self.windows, self.features = windows, features
-        self.encoded_N = features.encoded["train"]
-        if trial.last_window == "drop":
-            self.encoded_N = self.encoded_N[~windows.splits["train"].last_N[self.encoded_N]]
+        self.windows, self.train = windows, windows.splits["train"]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
-        self.head, self.teacher_head = self._heads()
+        head: nn.Module
+        teacher_head: nn.Module
+        if isinstance(method, SupervisedMethod):
+            self.row_N = self.train.labelled_N
+            head, teacher_head = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
+        else:
+            if features is None:
+                raise TrainingError(f"the method '{method.name}' needs a teacher's features")
+            self.features = features
+            self.row_N = features.encoded["train"]
+            head, teacher_head = build_heads(method, student.dim, features.dim)
+        self.head, self.teacher_head = head.to(device), teacher_head.to(device)
+        if trial.last_window == "drop":
+            self.row_N = self.row_N[~self.train.last_N[self.row_N]]
+        self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
         self.optimizer = torch.optim.AdamW(
             [*self.student.parameters(), *self.head.parameters()],
             lr=trial.learning_rate,
             weight_decay=trial.weight_decay,
         )
-        count = len(self.encoded_N)
+        count = len(self.row_N)
         self.reserved = torch.empty(0, dtype=torch.long)
         self.queue: TeacherQueue | None = None
         if isinstance(method, ComodoMethod):
@@ -118,23 +156,12 @@ class Distillation:
             self.planned_steps = published_steps(first, trial.epochs, queue_size)
         self.history: list[dict[str, Any]] = []
 
-    def _heads(self) -> tuple[nn.Module, nn.Module]:
-        """The student's projector, and the teacher's: random and frozen, or none."""
-        head, features = self.method.head, self.features.dim
-        teacher: nn.Module = nn.Identity()
-        output = features
-        if head.teacher_projector:
-            output = head.output_dim
-            teacher = build_head("mlp", features, output, head.hidden_dim)
-        student = build_head(head.kind, self.student.dim, output, head.hidden_dim)
-        return student.to(self.device), teacher.to(self.device).eval().requires_grad_(False)
-
     @torch.no_grad()
     def _teacher_embeddings(self, index_N: Tensor) -> Tensor:
-        """Unit-length embeddings `[N, D]` of the encoded windows with these places."""
+        """Unit-length embeddings `[N, D]` of the training rows with these places."""
         chunks = [
             self.teacher_head(self.features.gather("train", rows).to(self.device))
-            for rows in self.encoded_N[index_N].split(1024)
+            for rows in self.row_N[index_N].split(1024)
         ]
         return F.normalize(torch.cat(chunks), dim=1)
 
@@ -143,9 +170,14 @@ class Distillation:
 
         With several workers the student sees this worker's share, everything else the batch.
         """
-        feature_bD = self._features(self.workers.share(self.encoded_N[index_B]))
+        row_B = self.row_N[index_B]
+        label_B = self.train.label_N[row_B]
+        feature_bD = self._features(self.workers.share(row_B))
         feature_BD = self.workers.gather(feature_bD.to(self.precision), len(index_B))
+        self.class_means.add(feature_BD, label_B)
         student_BD = self.head(feature_BD)
+        if isinstance(self.method, SupervisedMethod):
+            return F.cross_entropy(student_BD, label_B.to(self.device))
         teacher_BD = self._teacher_embeddings(index_B)
         match self.method:
             case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
@@ -162,7 +194,7 @@ class Distillation:
         """The student's features `[b, D]` of some training windows, perhaps of none."""
         if not len(row_b):
             return torch.zeros(0, self.student.dim, device=self.device)
-        imu_bCT, length_b = self.windows.splits["train"].imu(row_b)
+        imu_bCT, length_b = self.train.imu(row_b)
         bf16 = self.trial.precision == "bf16"
         with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
             feature_bD: Tensor = self.student(imu_bCT.to(self.device), length_b)
@@ -177,7 +209,8 @@ class Distillation:
         trial, began = self.trial, time.perf_counter()
         self.student.train()
         self.head.train()
-        order_N = epoch_order(len(self.encoded_N), self.reserved, self.epoch, self.seed)
+        self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
+        order_N = epoch_order(len(self.row_N), self.reserved, self.epoch, self.seed)
         # Seeded anew for every epoch, so that random states need not be kept to go on.
         torch.manual_seed(seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch))
         steps = self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
@@ -217,6 +250,18 @@ class Distillation:
             "train/windows_per_second": len(order_N) / seconds,
         }
 
+    def quick_accuracy(self) -> float | None:
+        """Of the epoch just trained, at under a twentieth of its cost; None without labels."""
+        if "val" not in self.windows.splits:
+            return None
+        most = len(self.row_N) // QUICK_SHARE
+        return quick_accuracy(self.student, self.class_means, self.windows.splits["val"], most)
+
+    def save_heads(self, path: Path) -> None:
+        """The projectors of both sides, which some measures need."""
+        with atomic(path) as temporary:
+            torch.save([self.head.state_dict(), self.teacher_head.state_dict()], temporary)
+
     def save(self, path: Path) -> None:
         """Everything that is needed to go on, in one atomic write."""
         state = {
@@ -250,7 +295,7 @@ def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str
         run.restore(checkpoint)
     while run.epoch < run.trial.epochs:
         metrics = run.train_epoch()
-        quick = quick_accuracy(run.student, run.windows)
+        quick = run.quick_accuracy()
         if quick is not None:
             metrics["val/quick_acc1"] = quick
         run.history.append(metrics)

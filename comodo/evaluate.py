@@ -1,23 +1,93 @@
-"""Measures of a frozen student: its features, the probe's accuracies, a quick check per epoch.
+"""What is measured of a frozen student on one data set.
 
-Knows neither how the student was trained nor where results go.
+Features are extracted once and serve every measure; the measures themselves are in `probe` and
+`measures`. Knows neither how the student was trained nor where results go.
+
+Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from comodo.arrays import Split, Windows
+from comodo import measures
+from comodo.arrays import Features, Split, Windows
 from comodo.probe import SVMProbe
 from comodo.students import Student
 
+VERSION = 1  # of the numbers made here; raise it when they change
 BATCH = 128  # windows at a time; features do not depend on it
-QUICK = 512  # windows of each split that the quick check looks at
+QUICK = 512  # windows that the quick check looks at, at most
+SCORED = ("val", "test")
+FEWEST_ALIGNED, MOST_ALIGNED = 12, 2_000  # windows whose features are compared with the teacher's
+
+Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 class EvaluateError(ValueError):
-    """A dataset on which a student cannot be measured."""
+    """A data set on which a student cannot be measured."""
+
+
+class Measured(NamedTuple):
+    metrics: dict[str, float]
+    predictions: pa.Table | None = None
+    """A row for each scored window: split, group, label, predicted, and rank of the true class by
+    probability (0 is the first)."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The teacher's side of a student on the data set that it was trained on."""
+
+    features: Features
+    heads: tuple[nn.Module, nn.Module] | None
+    """Projectors of student and teacher; None for a student that no teacher has trained."""
+
+
+@dataclass(eq=False)
+class Subject:
+    """A frozen student on one data set."""
+
+    student: Student
+    windows: Windows
+    seed: int
+    mask: bool = True
+    """As in `Student.forward`."""
+    teacher: Teacher | None = None
+    source: "Subject | None" = None
+    """The student on the data set that it was trained on, if this is another."""
+    common_name: dict[str, str] = field(default_factory=dict)
+    """Classes to names that several data sets share; others keep their own."""
+
+    def __post_init__(self) -> None:
+        self.labelled = cache(self._labelled)
+
+    def _labelled(self, split: str) -> Labelled | None:
+        """Features [N, D] and labels [N] of a split's labelled windows; None if it has none."""
+        part = self.windows.splits.get(split)
+        if part is None or not len(index_N := part.labelled_N):
+            return None
+        features_ND = extract(self.student, part, index_N, self.mask).numpy()
+        return features_ND, part.label_N[index_N].numpy()
+
+    def train(self) -> Labelled:
+        """Raises EvaluateError without labelled training windows."""
+        if (labelled := self.labelled("train")) is None:
+            raise EvaluateError("no labelled windows in the train split: a probe needs labels")
+        return labelled
+
+    def scored(self) -> dict[str, Labelled]:
+        """The labelled windows of val and test, as far as there are any."""
+        found = {split: self.labelled(split) for split in SCORED}
+        return {split: labelled for split, labelled in found.items() if labelled is not None}
 
 
 @torch.inference_mode()
@@ -37,56 +107,227 @@ def extract(student: Student, split: Split, index_N: Tensor, mask: bool = True) 
     return torch.cat(features).float()
 
 
-def quick_accuracy(student: Student, windows: Windows) -> float | None:
-    """Acc@1 of the nearest class mean: up to 512 labelled train windows against 512 of val.
+class ClassMeans:
+    """Mean unit-length feature of each class over an epoch's own training windows."""
 
-    Cheap enough for every epoch, not comparable with the probe. None without labelled windows in
-    both splits.
+    def __init__(self, classes: int, dim: int, device: str) -> None:
+        self._sum_KD = torch.zeros(classes + 1, dim, device=device)  # the last: without a label
+
+    def add(self, feature_BD: Tensor, label_B: Tensor) -> None:
+        place_B = (label_B % len(self._sum_KD)).to(feature_BD.device)  # NO_LABEL is -1
+        self._sum_KD.index_add_(
+            0, place_B, F.normalize(feature_BD.detach().to(self._sum_KD), dim=1)
+        )
+
+    def nearest(self, feature_ND: Tensor) -> Tensor | None:
+        """Class [N] of the nearest mean by angle; None when no window had a label."""
+        seen_K = self._sum_KD[:-1].any(dim=1).cpu()
+        if not seen_K.any():
+            return None
+        similarity_NK = feature_ND @ F.normalize(self._sum_KD[:-1].to(feature_ND), dim=1).T
+        return similarity_NK.masked_fill(~seen_K, -torch.inf).argmax(1)
+
+
+def quick_accuracy(student: Student, means: ClassMeans, split: Split, most: int) -> float | None:
+    """Acc@1 by the nearest class mean over at most `most` labelled windows, evenly spread.
+
+    The means come from features that training made anyway, so that this is cheap enough for every
+    epoch. Not comparable with the probe. None without labels.
     """
-    if "train" not in windows.splits or "val" not in windows.splits:
+    labelled_N = split.labelled_N
+    count = min(QUICK, most, len(labelled_N))
+    if not count:
         return None
-    train, val = windows.splits["train"], windows.splits["val"]
-    known_N, asked_N = _spread(train.labelled_N), _spread(val.labelled_N)
-    if not len(known_N) or not len(asked_N):
-        return None
-    known_ND = F.normalize(extract(student, train, known_N), dim=1)
-    asked_ND = F.normalize(extract(student, val, asked_N), dim=1)
-    label_N = train.label_N[known_N]
-    classes_K = label_N.unique()
-    mean_KD = torch.stack([known_ND[label_N == label].mean(0) for label in classes_K])
-    answer_N = classes_K[torch.cdist(asked_ND, mean_KD).argmin(1)]
-    return float((answer_N == val.label_N[asked_N]).float().mean())
+    index_N = labelled_N[torch.linspace(0, len(labelled_N) - 1, count).long()]
+    answer_N = means.nearest(extract(student, split, index_N))
+    return None if answer_N is None else float((answer_N == split.label_N[index_N]).float().mean())
 
 
-def _spread(index_N: Tensor) -> Tensor:
-    """At most QUICK of the indices, evenly spread."""
-    return index_N[torch.linspace(0, len(index_N) - 1, min(QUICK, len(index_N))).long()]
-
-
-def probe(student: Student, windows: Windows, seed: int, mask: bool = True) -> dict[str, float]:
+def probe(subject: Subject) -> Measured:
     """The SVM probe: fitted on the labelled train windows, scored on val and test.
 
-    `mask=False` shows MOMENT its padding as if it were real, as the published probe does.
-
-    Returns `val/acc1` ... `test/acc5` (shares, not percent; only of splits that have labels), and
-    `probe/C`.
+    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (shares, not
+    percent; only of splits that have labels), and `probe/C`.
 
     Raises:
         EvaluateError: no labelled train windows.
     """
-    train = windows.splits.get("train")
-    if train is None or not len(train.labelled_N):
-        raise EvaluateError("no labelled windows in the train split: a probe needs labels")
-    fitted = SVMProbe(seed=seed).fit(*_labelled(student, train, mask))
-    metrics = {"probe/C": float(fitted.C_)}
-    for name in ("val", "test"):
-        split = windows.splits.get(name)
-        if split is not None and len(split.labelled_N):
-            accuracy = fitted.accuracy(*_labelled(student, split, mask))
-            metrics |= {f"{name}/acc{k}": float(value) for k, value in accuracy.items()}
-    return metrics
+    return _probed(subject, subject, "probe")
 
 
-def _labelled(student: Student, split: Split, mask: bool) -> tuple[np.ndarray, np.ndarray]:
-    index_N = split.labelled_N
-    return extract(student, split, index_N, mask).numpy(), split.label_N[index_N].numpy()
+def direct(subject: Subject) -> Measured:
+    """The probe of the data set trained on, scored here: no label of this data set is learnt from.
+
+    Both data sets are cut to the classes that they share. Metrics as of the probe, under `direct/`.
+
+    Raises:
+        EvaluateError: fewer than two shared classes.
+    """
+    assert subject.source is not None
+    shared = sorted(_names(subject) & _names(subject.source))
+    if len(shared) < 2:
+        raise EvaluateError(
+            f"direct: the data sets share the classes {shared}, two are needed; "
+            "name what is the same in label_map"
+        )
+    measured = _probed(subject.source, subject, "direct/probe", shared)
+    metrics = {
+        key if key.startswith("direct/") else f"direct/{key}": value
+        for key, value in measured.metrics.items()
+    }
+    return Measured(metrics, measured.predictions)
+
+
+def _names(subject: Subject) -> set[str]:
+    return {subject.common_name.get(name, name) for name in subject.windows.classes}
+
+
+def _probed(
+    fitted_on: Subject, scored_on: Subject, name: str, classes: list[str] | None = None
+) -> Measured:
+    """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
+    train_ND, label_N = _by_name(fitted_on, fitted_on.train(), classes)
+    fitted = SVMProbe(seed=fitted_on.seed).fit(train_ND, label_N)
+    metrics = {f"{name}/C": float(fitted.C_)}
+    tables = []
+    for split, labelled in scored_on.scored().items():
+        features_ND, label_N = _by_name(scored_on, labelled, classes)
+        if not len(label_N):
+            continue
+        probability_NK = fitted.probabilities(features_ND)
+        predicted_N = fitted.classes_[probability_NK.argmax(1)]
+        rank_N = _ranks(probability_NK, fitted.classes_, label_N)
+        metrics |= {f"{split}/acc{k}": float((rank_N < k).mean()) for k in (1, 3, 5)}
+        summary = measures.classification(label_N, predicted_N)
+        metrics |= {f"{split}/{key}": value for key, value in summary.items()}
+        tables.append(
+            pa.table(
+                {
+                    "split": [split] * len(label_N),
+                    "group": _groups(scored_on, split, classes),
+                    "label": label_N,
+                    "predicted": predicted_N,
+                    "rank": rank_N,
+                }
+            )
+        )
+    return Measured(metrics, pa.concat_tables(tables) if tables else None)
+
+
+def _by_name(
+    subject: Subject, labelled: Labelled, classes: list[str] | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.str_]]:
+    """Labelled windows with the names of their classes; with `classes` only of those."""
+    features_ND, label_N = labelled
+    names = subject.windows.classes
+    if classes is None:
+        return features_ND, np.array(names)[label_N]
+    name_N = np.array([subject.common_name.get(name, name) for name in names])[label_N]
+    kept_N = np.isin(name_N, classes)
+    return features_ND[kept_N], name_N[kept_N]
+
+
+def _groups(subject: Subject, split: str, classes: list[str] | None) -> npt.NDArray[np.str_]:
+    """Names of the groups of the windows that `_by_name` keeps."""
+    part = subject.windows.splits[split]
+    index_N = part.labelled_N
+    group_N = np.array(subject.windows.groups)[part.group_N[index_N].numpy()]
+    if classes is None:
+        return group_N
+    names = np.array([subject.common_name.get(name, name) for name in subject.windows.classes])
+    return group_N[np.isin(names[part.label_N[index_N].numpy()], classes)]
+
+
+def _ranks(
+    probability_NK: npt.NDArray[np.float64],
+    classes_K: npt.NDArray[np.str_],
+    label_N: npt.NDArray[np.str_],
+) -> npt.NDArray[np.int64]:
+    """Place of the true class by falling probability, the first of equals first; K if unknown."""
+    order_NK = np.argsort(-probability_NK, axis=1, kind="stable")
+    hit_NK = classes_K[order_NK] == label_N[:, None]
+    return np.where(hit_NK.any(axis=1), hit_NK.argmax(axis=1), len(classes_K))
+
+
+def linear(subject: Subject) -> Measured:
+    """A logistic regression in place of the SVM: `test/linear/acc1`."""
+    return _scored(subject, measures.linear_probe)
+
+
+def knn(subject: Subject) -> Measured:
+    """Nearest neighbours in place of the SVM: `test/knn/acc1`."""
+    return _scored(subject, measures.nearest_neighbours)
+
+
+def few_shot(subject: Subject) -> Measured:
+    """Accuracy against the number of labelled windows of each class."""
+    curve = partial(measures.few_shot, seed=subject.seed)
+    return _scored(subject, curve, splits=("test",))
+
+
+def _scored(
+    subject: Subject, measure: Callable[..., dict[str, float]], splits: tuple[str, ...] = SCORED
+) -> Measured:
+    train = subject.train()
+    return Measured(
+        {
+            f"{split}/{key}": value
+            for split, labelled in subject.scored().items()
+            if split in splits
+            for key, value in measure(*train, *labelled).items()
+        }
+    )
+
+
+def zero_shot(subject: Subject) -> Measured:
+    """Student embeddings against one anchor video of each class, without any classifier."""
+    assert subject.teacher is not None and subject.teacher.heads is not None
+    student_head, teacher_head = subject.teacher.heads
+    train = subject.windows.splits["train"]
+    encoded_N = subject.teacher.features.encoded["train"]
+    known_N = encoded_N[train.label_N[encoded_N] >= 0]
+    teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", known_N))
+    classes = len(subject.windows.classes)
+    anchor_KD = measures.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)
+    metrics: dict[str, float] = {}
+    for split, (features_ND, label_N) in subject.scored().items():
+        student_ND = _embed(student_head, torch.from_numpy(features_ND))
+        found = measures.zero_shot(student_ND, anchor_KD, label_N)
+        metrics |= {f"{split}/{key}": value for key, value in found.items()}
+    return Measured(metrics)
+
+
+@torch.inference_mode()
+def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
+    return F.normalize(head.eval()(feature_ND.float()), dim=1).numpy()
+
+
+def alignment(subject: Subject) -> Measured:
+    """How alike student and teacher features of the same windows are, before any projector."""
+    assert subject.teacher is not None
+    features = subject.teacher.features
+    metrics: dict[str, float] = {}
+    for split, (student_ND, _) in subject.scored().items():
+        part = subject.windows.splits[split]
+        encoded_N = torch.isin(part.labelled_N, features.encoded[split])
+        place_N = torch.nonzero(encoded_N).squeeze(1)
+        place_N = place_N[:: max(1, -(-len(place_N) // MOST_ALIGNED))]
+        if len(place_N) < FEWEST_ALIGNED:
+            continue
+        teacher_NF = features.gather(split, part.labelled_N[place_N]).numpy()
+        mine_ND = student_ND[place_N.numpy()]
+        metrics[f"{split}/alignment/cka"] = measures.linear_cka(mine_ND, teacher_NF)
+        overlap = measures.neighbour_overlap(mine_ND, teacher_NF)
+        metrics[f"{split}/alignment/neighbours"] = overlap
+    return Measured(metrics)
+
+
+MEASURES: dict[str, Callable[[Subject], Measured]] = {
+    "probe": probe,
+    "linear": linear,
+    "knn": knn,
+    "few-shot": few_shot,
+    "zero-shot": zero_shot,
+    "alignment": alignment,
+    "direct": direct,
+}

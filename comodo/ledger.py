@@ -1,6 +1,6 @@
 """Which trials a sweep asks for, in which order, and how each ended.
 
-Turns proposed values into one trial for each seed, with the untrained student beside them, and
+Turns proposed values into one trial for each seed, with the reference students beside them, and
 tells the proposals a configuration's mean over seeds. Knows neither Ray nor MLflow.
 """
 
@@ -13,7 +13,7 @@ from comodo.config import ConfigError, Sweep, TeacherConfig
 from comodo.console import console
 from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values, fits
 from comodo.store import Store, read_json, write_json
-from comodo.trial import Trial, read_result
+from comodo.trial import Evaluation, Trial, read_result
 
 
 @dataclass
@@ -34,9 +34,15 @@ class Ledger:
     """
 
     def __init__(
-        self, sweep: Sweep, store: Store, arrays: dict[tuple[str, TeacherConfig], tuple[str, str]]
+        self,
+        sweep: Sweep,
+        store: Store,
+        arrays: dict[tuple[str, TeacherConfig], tuple[str, str]],
+        evaluation: Evaluation,
     ) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
+        self._evaluation = evaluation
+        self._results: dict[str, dict[str, Any]] = {}  # as they are found, for they do not change
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
         self._waiting: deque[Trial] = deque()
@@ -68,7 +74,12 @@ class Ledger:
         self._score(trial)
 
     def result(self, trial: Trial) -> dict[str, Any] | None:
-        return read_result(self.store.folder("trials", trial.key))
+        if trial.key not in self._results:
+            result = read_result(trial, self.store)
+            if result is None:
+                return None
+            self._results[trial.key] = result
+        return self._results[trial.key]
 
     def is_over(self, trial: Trial) -> bool:
         """Whether the trial has a result, or has been pruned or failed in this run."""
@@ -87,7 +98,7 @@ class Ledger:
         if self.sweep.search.sampler != "grid":
             return list(self.trials.values())
         trials = [trial for values in self.sweep.grid() for trial in self._trials_of(values)]
-        return self._with_untrained(trials)
+        return self._with_references(trials)
 
     def done(self) -> int:
         """How many of the planned trials are over."""
@@ -104,7 +115,7 @@ class Ledger:
             scores = [self._score_of(trial) for trial in self._trials_of(values)]
             whole = [score for score in scores if score is not None]
             earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
-            for trial in self._with_untrained(self._trials_of(values)):
+            for trial in self._with_references(self._trials_of(values)):
                 if self.is_over(trial):
                     self.trials[trial.key] = trial
         return OptunaProposals(self.sweep, limit, earlier)
@@ -112,7 +123,9 @@ class Ledger:
     def _trials_of(self, values: Values) -> list[Trial]:
         config = self.sweep.with_values(values)
         windows, features = self._arrays[config.dataset, config.teacher]
-        return [Trial(config, seed, windows, features) for seed in self.sweep.seeds]
+        return [
+            Trial(config, seed, windows, features, self._evaluation) for seed in self.sweep.seeds
+        ]
 
     def _take(self, values: Values) -> None:
         """Puts what is not done yet of a configuration's trials on the waiting list."""
@@ -121,7 +134,7 @@ class Ledger:
             self._asked.append(values)
             write_json(self.folder / "asked.json", self._asked)
         self._open.append(Configuration(values, trials))
-        for trial in self._with_untrained(trials):
+        for trial in self._with_references(trials):
             if self.is_over(trial):
                 self.trials[trial.key] = trial
                 self._score(trial)
@@ -129,10 +142,14 @@ class Ledger:
                 self.trials[trial.key] = trial
                 self._waiting.append(trial)
 
-    def _with_untrained(self, trials: list[Trial]) -> list[Trial]:
-        """The trials, each student's untrained twin first if the sweep asks for it."""
-        twins = [trial.untrained for trial in trials] if self.sweep.untrained else []
-        return list({trial.key: trial for trial in twins + trials}.values())
+    def _with_references(self, trials: list[Trial]) -> list[Trial]:
+        """The trials, after what each student is compared with."""
+        twins = {
+            "none": [trial.untrained for trial in trials],
+            "supervised": [trial.supervised(self.sweep.trial) for trial in trials],
+        }
+        before = [twin for name in self.sweep.references for twin in twins[name]]
+        return list({trial.key: trial for trial in before + trials}.values())
 
     def _score_of(self, trial: Trial) -> float | None:
         result = self.result(trial)

@@ -32,8 +32,14 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
                 "RAY_ADDRESS"
             )
         most = {}
+        watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
             recordings = open_dataset(settings, store.simulated(settings)).recordings()
+            if name in watched and not any(recording.video for recording in recordings):
+                raise ConfigError(
+                    f"datasets.{name}: no recording has a video for the teacher to see; such a "
+                    "data set can stand in evaluate_on, or have a precomputed teacher"
+                )
             train = [recording for recording in recordings if recording.split == "train"]
             most[name] = most_windows(settings, train)
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
@@ -50,6 +56,8 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
     began, windows = time.monotonic(), 0
     for recording in recordings:
         if time.monotonic() - began > PATIENCE:
+            return None
+        if not recording.video:
             return None
         try:
             windows += int(duration(recording.video) / settings.window_seconds + 0.1)

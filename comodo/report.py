@@ -1,121 +1,64 @@
-"""What came out of a sweep: a table, a figure and a page.
+"""What came out of a sweep, as a page, tables and figures; computes no measure itself."""
 
-Reads results and names trials; computes no measure itself.
-"""
-
-import csv
-import json
-import statistics
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
-from comodo.config import NoneMethod, SimulatedDataset, Sweep
+from comodo import figures
+from comodo.config import NoneMethod, SimulatedDataset
+from comodo.results import Difference, Results
+from comodo.stats import Interval
 from comodo.store import atomic
-from comodo.tracking import flatten
-from comodo.trial import Trial
 
-MEASURES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
+ACCURACIES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One trial as the table shows it."""
-
-    trial: Trial
-    label: str
-    """What tells its configuration from the sweep's others; the same for all seeds."""
-    state: str
-    metrics: dict[str, float]
-
-
-def configuration_label(trial: Trial, sweep: Sweep) -> str:
-    """The method and the values of the keys that vary in the sweep."""
-    mine = flatten(trial.config.model_dump(mode="json"))
-    name: str = trial.config.method.name
-    keys = varied_keys(sweep)
-    if isinstance(trial.config.method, NoneMethod):
-        name = "as pretrained" if trial.config.student.weights else "untrained"
-        keys = [key for key in keys if key.startswith(("dataset", "student."))]
-    return " ".join([name, *(_shown(key, mine[key]) for key in keys if key in mine)])
-
-
-def _shown(key: str, value: Any) -> str:
-    """`queue_size=256`; names of datasets and models speak for themselves."""
-    if key in ("dataset", "teacher.name", "student.name"):
-        return str(value)
-    if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz
-        axes: dict[str, str] = {}
-        for channel in value:
-            sensor, axis = channel.split("_")
-            axes[sensor] = axes.get(sensor, "") + axis
-        return "+".join(f"{sensor}_{letters}" for sensor, letters in axes.items())
-    return f"{key.split('.')[-1]}={value}"
-
-
-def trial_name(trial: Trial, sweep: Sweep) -> str:
-    """A name that a person knows the trial by."""
-    return f"{configuration_label(trial, sweep)} seed {trial.seed}"
-
-
-def varied_keys(sweep: Sweep) -> list[str]:
-    """Dotted keys of `trial` that take more than one value in the sweep.
-
-    Of models that differ by name only the name counts.
-    """
-    points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
-    for part in ("teacher", "student"):
-        models = {json.dumps(point[part], sort_keys=True) for point in points}
-        names = {point[part]["name"] for point in points}
-        if 1 < len(names) == len(models):
-            points = [{**point, part: {"name": point[part]["name"]}} for point in points]
-    seen: dict[str, list[Any]] = {}
-    for point in points:
-        for key, value in flatten(point).items():
-            values = seen.setdefault(key, [])
-            if value not in values:
-                values.append(value)
-    return [key for key, values in seen.items() if len(values) > 1 and key != "method.name"]
-
-
-def table(rows: Iterable[Row]) -> Table:
-    """All trials, for the terminal."""
-    shown = Table(title="trials", caption="accuracies in percent")
-    shown.add_column("method", overflow="fold")
-    for column in ("queue", "seed", "val Acc@1/3/5", "test Acc@1/3/5"):
-        shown.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        cells = _cells(row)
-        accuracies = [" / ".join(cells[:3]), " / ".join(cells[3:])]
-        if row.state != "finished":
-            accuracies = [row.state, ""]
-        shown.add_row(row.label, _queue(row.trial), str(row.trial.seed), *accuracies)
-    return shown
-
-
-def write(sweep: Sweep, folder: Path, rows: list[Row]) -> Path:
-    """Writes report.md, trials.csv and accuracy.png into `folder`/report; returns that."""
+def write(results: Results, folder: Path) -> Path:
+    """Writes report.md, its figures and CSV tables into `folder`/report; returns that."""
     folder = folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / "trials.csv") as path, path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["trial", "method", "queue", "seed", "state", *MEASURES])
-        for row in rows:
-            values = [row.metrics.get(measure, "") for measure in MEASURES]
-            queue = _queue(row.trial)
-            writer.writerow([row.trial.key, row.label, queue, row.trial.seed, row.state, *values])
-    finished = [row for row in rows if "test/acc1" in row.metrics]
-    if finished:
-        _figure(finished, sweep, folder / "accuracy.png")
+    for old in folder.glob("*.png"):
+        old.unlink()  # of an earlier run, which may have had more to show
+    pictures = figures.draw_all(results, folder)
+    tables = {"trials.csv": _trials(results)}
+    if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
+        answers = results.test_answers(label)
+        for column in ("label", "group"):
+            hits = (answers["rank"] == 0).groupby(answers[column])
+            table = hits.agg(acc1="mean", answers="count").reset_index()
+            tables[f"accuracy_by_{'class' if column == 'label' else column}.csv"] = table
+    for name, table in tables.items():
+        with atomic(folder / name) as path:
+            table.to_csv(path, index=False)
     with atomic(folder / "report.md") as path:
-        path.write_text("\n".join(_page(sweep, rows, bool(finished))) + "\n")
+        path.write_text("\n".join(_page(results, pictures)) + "\n")
     return folder
 
 
-def _page(sweep: Sweep, rows: list[Row], has_figure: bool) -> list[str]:
+def table(results: Results) -> Table:
+    """The configurations, for the terminal."""
+    shown = Table(title=results.sweep.name, caption="percent, with 95 % intervals")
+    shown.add_column("configuration", overflow="fold")
+    for column in ("seeds", "val Acc@1", "test Acc@1"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    shown.add_column("against untrained", no_wrap=True)
+    verdict = {
+        d.first: _verdict(d) for d in reversed(results.differences) if _is_untrained(results, d)
+    }
+    for label, rows in results.by_label.items():
+        cells = [_cell(results.accuracy(label, split)) for split in ("val", "test")]
+        shown.add_row(label, str(len(rows)), *cells, verdict.get(label, ""))
+    for row in results.rows:
+        if row.state != "finished":
+            shown.add_row(row.label, f"seed {row.trial.seed}", row.state, "", "")
+    return shown
+
+
+def _page(results: Results, pictures: list[tuple[str, str]]) -> list[str]:
+    sweep = results.sweep
     lines = [f"# {sweep.name}", ""]
     simulated = [n for n, d in sweep.datasets.items() if isinstance(d, SimulatedDataset)]
     if simulated:
@@ -124,104 +67,192 @@ def _page(sweep: Sweep, rows: list[Row], has_figure: bool) -> list[str]:
             "the machinery works, nothing about real recordings.",
             "",
         ]
-    if sweep.search.sampler == "tpe" or sweep.early_stopping is not None:
-        if sweep.search.sampler == "tpe":
-            lines += [f"The search was guided by {sweep.objective.metric}.", ""]
-        if sweep.early_stopping is not None:
-            lines += ["Trials were stopped early by val/quick_acc1.", ""]
-    if has_figure:
-        lines += ["![test accuracy by method](accuracy.png)", ""]
-    lines += _best(sweep, rows)
+    if sweep.search.sampler == "tpe":
+        lines += [f"The search was guided by {sweep.objective.metric}.", ""]
+    if sweep.early_stopping is not None:
+        lines += ["Trials were stopped early by val/quick_acc1.", ""]
+    if results.selected is None:
+        lines += [f"No trial has {sweep.objective.metric}, so none is selected.", ""]
+    else:
+        lines += [f"Selected by {sweep.objective.metric}: **{results.selected}**.", ""]
     if sweep.objective.metric.startswith("test/"):
         lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
-    lines += ["## By configuration: percent, mean over seeds (lowest to highest)", ""]
-    lines += _markdown(
-        ["configuration", "seeds", *MEASURES],
-        [
-            [label, str(len(group)), *(_span(group, measure) for measure in MEASURES)]
-            for label, group in by_label(rows).items()
-        ],
-    )
-    lines += ["", "## Trials", ""]
-    lines += _markdown(
-        ["configuration", "queue", "seed", "state", *MEASURES],
-        [
-            [row.label, _queue(row.trial), str(row.trial.seed), row.state, *_cells(row)]
-            for row in rows
-        ],
-    )
-    return lines
+    for section in (_accuracies, _differences, _others, _transfer, _importances):
+        lines += section(results)
+    for name, shows in pictures:
+        lines += [f"![{shows}]({name})", ""]
+    return lines + _listed(results)
 
 
-def _best(sweep: Sweep, rows: list[Row]) -> list[str]:
-    """The configuration that the objective selects, by its mean over seeds."""
-    metric, sign = sweep.objective.metric, 1 if sweep.objective.mode == "max" else -1
-    scores = {
-        label: statistics.mean(row.metrics[metric] for row in group)
-        for label, group in by_label(rows).items()
-        if all(metric in row.metrics for row in group)
-    }
-    if not scores:
-        return [f"No trial has {metric}, so none is selected.", ""]
-    label = max(scores, key=lambda name: sign * scores[name])
-    return [f"Selected by {metric}: **{label}** ({100 * scores[label]:.1f}).", ""]
-
-
-def by_label(rows: list[Row]) -> dict[str, list[Row]]:
-    """Finished trials of each configuration, in the rows' order."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.state == "finished":
-            groups.setdefault(row.label, []).append(row)
-    return groups
-
-
-def _figure(rows: list[Row], sweep: Sweep, path: Path) -> None:
-    from matplotlib.figure import Figure  # without pyplot: no display, no global state
-
-    groups = by_label(rows)
-    figure = Figure(figsize=(7, 1.2 + 0.45 * len(groups)), layout="constrained")
-    axes = figure.add_subplot()
-    for height, group in enumerate(groups.values()):
-        values = [100 * row.metrics["test/acc1"] for row in group]
-        plain = isinstance(group[0].trial.config.method, NoneMethod)
-        axes.barh(height, statistics.mean(values), color="0.75" if plain else "tab:blue")
-        axes.plot(values, [height] * len(values), "o", color="black", markersize=4)
-        axes.annotate(
-            f"{statistics.mean(values):.1f}",
-            (max(values), height),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("test Acc@1 (%): bar = mean, dots = seeds")
-    axes.set_title(f"{sweep.name}: IMU-only accuracy of the probe")
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-
-
-def _queue(trial: Trial) -> str:
-    return str(getattr(trial.config.method, "queue_size", "–"))
-
-
-def _cells(row: Row) -> list[str]:
+def _accuracies(results: Results) -> list[str]:
+    header = ["configuration", "seeds", *ACCURACIES]
+    rows = []
+    for label, trials in results.by_label.items():
+        cells = [_cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
+        rows.append([label, str(len(trials)), *cells])
     return [
-        f"{100 * row.metrics[measure]:.1f}" if measure in row.metrics else "–"
-        for measure in MEASURES
+        "## Accuracy",
+        "",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups "
+        "(subjects, captures or days); of one seed, for that student on new groups.",
+        "",
+        *_markdown(header, rows),
     ]
 
 
-def _span(rows: list[Row], measure: str) -> str:
-    values = [100 * row.metrics[measure] for row in rows if measure in row.metrics]
-    if not values:
+def _differences(results: Results) -> list[str]:
+    if not results.differences:
+        return []
+    rows = [
+        [
+            f"{d.first} – {d.second}",
+            str(d.seeds),
+            f"{100 * d.comparison.difference:+.1f} "
+            f"({100 * d.comparison.low:+.1f} to {100 * d.comparison.high:+.1f})",
+            f"{d.p:.2g}",
+            _verdict(d),
+            _needed(d),
+        ]
+        for d in results.differences
+    ]
+    header = ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"]
+    return [
+        "## Differences",
+        "",
+        "Paired by seed and group. p is corrected for all lines of this table; the interval is of "
+        "its line alone. More seeds: to tell the difference apart if it stayed as it is.",
+        "",
+        *_markdown(header, rows),
+    ]
+
+
+def _verdict(difference: Difference) -> str:
+    if not difference.distinguishable:
+        return "not distinguishable at 95 %"
+    points = 100 * difference.comparison.difference
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}"
+
+
+def _needed(difference: Difference) -> str:
+    more = difference.comparison.more_seeds
+    if difference.distinguishable:
         return "–"
-    return f"{statistics.mean(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+    if more is None:
+        return "more groups" if difference.seeds > 1 else "unknown with one seed"
+    return str(more) if more else "none without the correction for many comparisons"
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+def _is_untrained(results: Results, difference: Difference) -> bool:
+    trial = results.by_label[difference.second][0].trial
+    return isinstance(trial.config.method, NoneMethod)
+
+
+def _others(results: Results) -> list[str]:
+    """Measures that the other tables do not have."""
+    names = [
+        name
+        for rows in results.by_label.values()
+        for name in rows[0].metrics
+        if not name.startswith("on/") and name not in (*ACCURACIES, "probe/C")
+    ]
+    names = [name for name in dict.fromkeys(names) if not name.endswith("_std")]
+    rows = [
+        [name, *(_cell(results.measure(label, name)) for label in results.by_label)]
+        for name in names
+    ]
+    return [
+        "## Other measures",
+        "",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on these windows.",
+        "",
+        *_markdown(["measure", *results.by_label], rows),
+    ]
+
+
+def _transfer(results: Results) -> list[str]:
+    datasets = results.tested_on
+    if len(datasets) < 2:
+        return []
+    lines = ["## Transfer", ""]
+    for measure, says in (
+        ("probe", "Test Acc@1 of a probe fitted on the train split of the data set tested on."),
+        (
+            "direct",
+            "Test Acc@1 of the probe of the data set trained on, without a label of the data set "
+            "tested on; among the classes that both have.",
+        ),
+    ):
+        grid = results.transfer(measure)
+        if grid:
+            rows = [
+                [row.trained_on, row.label, *(_cell(row.cells[name]) for name in datasets)]
+                for row in grid
+            ]
+            header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
+            lines += [says, "", *_markdown(header, rows)]
+    return lines
+
+
+def _importances(results: Results) -> list[str]:
+    found = results.importances()
+    if not found:
+        return []
+    rows = [[key, _cell(share)] for key, share in found.items()]
+    return [
+        "## Which key mattered",
+        "",
+        f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
+        "(fANOVA), in percent; in brackets the range of nine in ten resamplings of the "
+        "configurations. Wide ranges mean that there are too few of them to tell.",
+        "",
+        *_markdown(["key", "importance"], rows),
+    ]
+
+
+def _listed(results: Results) -> list[str]:
+    rows = []
+    for row in results.rows:
+        cells = [row.reason or "–", ""]
+        if row.state == "finished":
+            cells = [_cell(results.of_trial(row, split)) for split in ("val", "test")]
+        rows.append([row.label, str(row.trial.seed), row.state, *cells])
+    return [
+        "## Trials",
+        "",
+        "Acc@1 in percent; in brackets the 95 % interval for that student on new groups.",
+        "",
+        *_markdown(["configuration", "seed", "state", "val", "test"], rows),
+    ]
+
+
+def _trials(results: Results) -> pd.DataFrame:
+    """Every trial with every measure."""
+    return pd.DataFrame(
+        {
+            "trial": row.trial.key,
+            "configuration": row.label,
+            "seed": row.trial.seed,
+            "state": row.state,
+            "reason": row.reason,
+            **row.metrics,
+        }
+        for row in results.rows
+    )
+
+
+def _asked(name: str) -> tuple[str, int]:
+    split, _, k = name.partition("/acc")
+    return split, int(k)
+
+
+def _cell(found: Interval | None) -> str:
+    if found is None:
+        return "–"
+    if math.isnan(found.low):
+        return f"{100 * found.mean:.1f}"
+    return f"{100 * found.mean:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
+
+
+def _markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]

@@ -28,36 +28,23 @@ from comodo.config import ConfigError, Resources, StudentConfig, Sweep, TeacherC
 from comodo.console import console, progress_bar
 from comodo.encode import encode
 from comodo.ledger import Ledger
+from comodo.names import Names
 from comodo.platt import FOLDS
 from comodo.precheck import refuse_long_queues
+from comodo.results import Results, Row
 from comodo.store import Store
 from comodo.students import build_student
 from comodo.tracking import Tracker
-from comodo.trial import Trial, run_trial
+from comodo.trial import Evaluation, Trial, run_trial
 from comodo.watch import Watcher
 from comodo.windows import WindowSet, prepare
 
 RETRIES = 2  # after a lost process; a trial's own exceptions are not retried
 
 
-def pairs_of(sweep: Sweep) -> list[tuple[str, TeacherConfig]]:
-    """Every pair of dataset and teacher that a trial of the sweep may ask for."""
-    lists = {
-        key: values
-        for key, values in sweep.search.space.items()
-        if key.split(".")[0] in ("dataset", "teacher") and isinstance(values, list)
-    }
-    pairs = []
-    for values in itertools.product(*lists.values()):
-        config = sweep.with_values(dict(zip(lists, values, strict=True)))
-        if (config.dataset, config.teacher) not in pairs:
-            pairs.append((config.dataset, config.teacher))
-    return pairs
-
-
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
-    """The windows of every dataset that a trial may ask for, made where they are missing."""
-    names = dict.fromkeys(name for name, _ in pairs_of(sweep))
+    """The windows of every dataset that is trained or measured on, made where they are missing."""
+    names = dict.fromkeys([*(name for name, _ in sweep.trained_on()), *sweep.evaluate_on])
     window_sets = {name: prepare(name, sweep.datasets[name], store) for name in names}
     refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
     return window_sets
@@ -71,7 +58,7 @@ def encode_all(
     Returns the keys of the packed windows and features for each pair of dataset and teacher.
     """
     arrays = {}
-    for name, teacher in pairs_of(sweep):
+    for name, teacher in sweep.trained_on():
         windows = window_sets[name]
         features = encode(name, teacher, windows, store, sweep.datasets[name].max_rejected)
         arrays[name, teacher] = (
@@ -81,29 +68,72 @@ def encode_all(
     return arrays
 
 
+def evaluation_of(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) -> Evaluation:
+    """What every student is measured by, with the further data sets packed."""
+    return Evaluation(
+        tuple(sweep.measures),
+        {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on},
+        frozenset(n for n in sweep.evaluate_on if unfit_for_probe(window_sets[n]) is not None),
+        sweep.label_map,
+    )
+
+
+def unfit_for_probe(windows: WindowSet) -> str | None:
+    """Why no probe can be fitted on a data set's training windows; None if one can."""
+    classes = windows.classes.get("train", {})
+    if not classes:
+        return "no labelled training windows; give some recordings of the train split a label"
+    if len(classes) < 2 or max(classes.values()) < FOLDS:
+        return (
+            f"the probe needs two classes, one of them with {FOLDS} training windows; it has "
+            f"{classes}; give more recordings a label"
+        )
+    return None
+
+
 def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     """Raises ConfigError when trials could not be probed, or a search could not be guided."""
     guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
+    trained_on = {name for name, _ in sweep.trained_on()}
     for name, windows in window_sets.items():
-        if not windows.labelled.get("train"):
-            raise ConfigError(
-                f"datasets.{name}: no labelled training windows, so students cannot be probed; "
-                "give some recordings of the train split a label"
-            )
-        if len(windows.classes) < 2 or max(windows.classes.values()) < FOLDS:
-            raise ConfigError(
-                f"datasets.{name}: the probe needs two classes, one of them with {FOLDS} training "
-                f"windows; it has {windows.classes}; give more recordings a label"
-            )
+        reason = unfit_for_probe(windows)
+        if reason is not None and (name in trained_on or "direct" not in sweep.measures):
+            raise ConfigError(f"datasets.{name}: {reason}")
         needed = {sweep.objective.metric.split("/")[0]} if guided else set()
         if sweep.early_stopping is not None:
             needed.add("val")
-        for split in sorted(needed):
-            if not windows.labelled.get(split):
+        for split in sorted(needed) if name in trained_on else []:
+            if not windows.classes.get(split):
                 raise ConfigError(
                     f"datasets.{name}: no labelled windows in its {split} split to guide the "
                     "search; make one (split_by_group), or use a grid without early_stopping"
                 )
+        if name in sweep.evaluate_on and not {"val", "test"} & windows.classes.keys():
+            raise ConfigError(
+                f"datasets.{name}: no labelled windows in its test split to be measured on"
+            )
+    if "direct" in sweep.measures:
+        for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
+            _refuse_few_shared(sweep, window_sets, own, other)
+
+
+def _refuse_few_shared(
+    sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
+) -> None:
+    names = {
+        name: {
+            sweep.label_map.get(name, {}).get(label, label)
+            for labels in window_sets[name].classes.values()
+            for label in labels
+        }
+        for name in (own, other)
+    }
+    if own != other and len(names[own] & names[other]) < 2:
+        raise ConfigError(
+            f"label_map: '{own}' ({', '.join(sorted(names[own]))}) and '{other}' "
+            f"({', '.join(sorted(names[other]))}) share fewer than two classes; map what is the "
+            "same to one name"
+        )
 
 
 def refuse_students(sweep: Sweep) -> None:
@@ -199,8 +229,8 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
-    """Runs what is missing of a sweep; returns its table and the folder of its report.
+def run_sweep(sweep: Sweep, store: Store) -> tuple[Results, Path]:
+    """Runs what is missing of a sweep; returns its results and the folder of its report.
 
     Raises:
         ConfigError, DatasetError, PrepareError, EncodeError, ClusterError: with the mend.
@@ -210,25 +240,28 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[list[report.Row], Path]:
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
     refuse_students(sweep)
-    ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store))
+    evaluation = evaluation_of(sweep, window_sets, store)
+    ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store), evaluation)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     _run_missing(ledger, tracker, concurrent)
+    names = Names(sweep)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
         if (result := ledger.result(trial)) is not None:
             folder = store.folder("trials", trial.key)
-            tracker.finish(trial, report.trial_name(trial, sweep), result, folder)
-    rows = [_row(ledger, trial) for trial in ledger.trials.values()]
-    folder = report.write(sweep, ledger.folder, rows)
+            tracker.finish(trial, names.trial(trial), result, folder)
+    rows = [_row(ledger, names, trial) for trial in ledger.trials.values()]
+    results = Results(sweep, rows, store)
+    folder = report.write(results, ledger.folder)
     tracker.close(folder)
-    return rows, folder
+    return results, folder
 
 
-def _row(ledger: Ledger, trial: Trial) -> report.Row:
-    result = ledger.result(trial)
-    label = report.configuration_label(trial, ledger.sweep)
+def _row(ledger: Ledger, names: Names, trial: Trial) -> Row:
+    result, label = ledger.result(trial), names.configuration(trial)
     if result is None:
-        return report.Row(trial, label, ledger.ended[trial.key]["state"], {})
-    return report.Row(trial, label, "finished", result["metrics"])
+        end = ledger.ended[trial.key]
+        return Row(trial, label, end["state"], {}, end["reason"])
+    return Row(trial, label, "finished", result["metrics"])
 
 
 def _run_missing(ledger: Ledger, tracker: Tracker, concurrent: int) -> None:

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from comodo.console import console
+from comodo.names import flatten
 from comodo.store import Store
 from comodo.trial import Trial
 
@@ -30,17 +31,6 @@ def tracking_uri(store: Store) -> str:
 
 def artifact_root(store: Store) -> Path:
     return store.folder("mlflow", "artifacts")
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 class Tracker:
@@ -166,7 +156,7 @@ class Tracker:
         self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in logged])
         last = len(result["history"])
         self._log_epochs(run, [{"epoch": last, **result["metrics"]}])
-        self._client.log_artifact(run, str(folder / "result.json"))
+        self._client.log_dict(run, result, "result.json")
         self._client.log_artifacts(run, str(folder / "student"), "student")
         self._client.set_terminated(run, "FINISHED")
 

@@ -5,10 +5,10 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 from rich.progress import Progress, TaskID
 
-from comodo import report
 from comodo.config import NoneMethod
 from comodo.console import console
 from comodo.ledger import Ledger
+from comodo.names import Names
 from comodo.tracking import Tracker
 from comodo.trial import Trial
 
@@ -21,6 +21,7 @@ class Watcher(TrialProgressCallback):
 
     def __init__(self, ledger: Ledger, tracker: Tracker, bar: Progress, retries: int) -> None:
         self._ledger, self._tracker, self._bar, self._retries = ledger, tracker, bar, retries
+        self._names = Names(ledger.sweep)
         self._tasks: dict[str, TaskID] = {}
         self._shown: dict[str, int] = {}  # epochs of each trial that the first bar counts already
         # Trials differ in length, so the time that is left is estimated from epochs.
@@ -77,7 +78,7 @@ class Watcher(TrialProgressCallback):
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
     def _name(self, trial: Trial) -> str:
-        return report.trial_name(trial, self._ledger.sweep)
+        return self._names.trial(trial)
 
     def _end(self, trial: Trial, state: str, note: str) -> None:
         self._ledger.end(trial, state, note)

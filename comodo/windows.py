@@ -30,7 +30,7 @@ from comodo.store import (
 )
 from comodo.video import duration
 
-VERSION = 3  # of the numbers made here; raise it when they change
+VERSION = 4  # of the numbers made here; raise it when they change
 LONGEST_GAP = 0.5  # seconds without an IMU sample that a window may contain
 SCHEMA = pa.schema(
     [
@@ -60,10 +60,8 @@ class WindowSet:
     folder: Path
     counts: dict[str, int]
     """Windows in each split."""
-    labelled: dict[str, int]
-    """Those of them that carry a label."""
-    classes: dict[str, int]
-    """Labelled training windows of each class."""
+    classes: dict[str, dict[str, int]]
+    """Labelled windows of each class in each split that has labels."""
     rejected: dict[str, str]
     """Recording id to reason."""
     leaks: dict[str, str]
@@ -87,8 +85,9 @@ def slice_recording(
     """
     stream = reader.read_imu(recording)
     sample = 1 / stream.rate
-    start = max(0.0, stream.time_N[0])
-    end = min(duration(recording.video), stream.time_N[-1] + sample)
+    start, end = stream.time_N[0], stream.time_N[-1] + sample
+    if recording.video:
+        start, end = max(0.0, start), min(duration(recording.video), end)
     if end <= start:
         raise PrepareError(
             f"video and IMU do not overlap: the IMU runs from {stream.time_N[0]:.1f} s "
@@ -139,7 +138,9 @@ def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
     }
     if not isinstance(settings, SimulatedDataset):  # whose files follow from its settings
         content["recordings"] = [asdict(recording) for recording in recordings]
-        content["files"] = [[fingerprint(r.video), fingerprint(r.imu)] for r in recordings]
+        content["files"] = [
+            [fingerprint(r.video) if r.video else None, fingerprint(r.imu)] for r in recordings
+        ]
     return key_of(content)
 
 
@@ -169,7 +170,6 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
         key,
         folder,
         meta["windows"],
-        meta["labelled"],
         meta["classes"],
         meta["rejected"],
         meta["leaks"],
@@ -225,14 +225,13 @@ def _summary(folder: Path) -> dict[str, Any]:
     good = table[table.rejected.isna()]
     groups = {str(split): set(rows.group) for split, rows in good.groupby("split")}
     known = groups.get("train", set())
-    labels = good[good.split == "train"].label.dropna()
     return {
         "channels": CHANNELS,
         "windows": {str(split): int(n) for split, n in good.split.value_counts().items()},
-        "labelled": {
-            str(split): int(n) for split, n in good[good.label.notna()].split.value_counts().items()
+        "classes": {
+            str(split): {str(label): int(n) for label, n in labels.value_counts().items()}
+            for split, labels in good.dropna(subset="label").groupby("split").label
         },
-        "classes": {str(label): int(n) for label, n in labels.value_counts().items()},
         "leaks": {
             split: f"{len(members & known)} of {len(members)}"
             for split, members in groups.items()

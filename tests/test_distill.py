@@ -170,7 +170,7 @@ def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
 
 def test_windows_without_a_feature_teach_nothing(arrays: Arrays) -> None:
     run = new_run(trial_config(), arrays)
-    assert run.encoded_N.tolist() == list(range(2, 42))
+    assert run.row_N.tolist() == list(range(2, 42))
     assert len(arrays[0].splits["train"]) == 42
 
 

@@ -116,11 +116,11 @@ class TestEncode:
 
 
 def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
-    windows = WindowSet("w", tmp_path, {}, {}, {}, {}, {})
+    windows = WindowSet("w", tmp_path, {}, {}, {}, {})
     key = feature_key(TEACHER, windows)
     assert key != feature_key(TEACHER.model_copy(update={"frames": 3}), windows)
     assert key != feature_key(TEACHER.model_copy(update={"precision": "bf16"}), windows)
-    assert key != feature_key(TEACHER, WindowSet("v", tmp_path, {}, {}, {}, {}, {}))
+    assert key != feature_key(TEACHER, WindowSet("v", tmp_path, {}, {}, {}, {}))
     (tmp_path / "weights").mkdir()
     local = TeacherConfig(name="videomae", weights=str(tmp_path / "weights"))
     before = feature_key(local, windows)

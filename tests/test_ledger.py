@@ -8,7 +8,7 @@ import pytest
 from comodo.config import Sweep, load_sweep
 from comodo.ledger import Ledger
 from comodo.store import Store, write_json
-from comodo.trial import Trial
+from comodo.trial import Evaluation, Trial
 from tests.test_config import sweep_file
 
 
@@ -19,17 +19,19 @@ def store(tmp_path: Path) -> Store:
 
 def ledger_of(sweep: Sweep, store: Store) -> Ledger:
     pairs = {(t.dataset, t.teacher) for t in map(sweep.with_values, sweep.points())}
-    return Ledger(sweep, store, dict.fromkeys(pairs, ("w", "f")))
+    return Ledger(sweep, store, dict.fromkeys(pairs, ("w", "f")), Evaluation())
 
 
 def grid(tmp_path: Path, **changes: Any) -> Sweep:
-    space = {"method.queue_size": [8, 16]}
-    return load_sweep(sweep_file(tmp_path, search__space=space, seeds=[0, 1], **changes))
+    changes = {"search__space": {"method.queue_size": [8, 16]}, "seeds": [0, 1], **changes}
+    return load_sweep(sweep_file(tmp_path, **changes))
 
 
 def finish(store: Store, trial: Trial, accuracy: float = 0.5) -> None:
-    path = store.folder("trials", trial.key) / "result.json"
-    write_json(path, {"metrics": {"val/acc1": accuracy}})
+    folder = store.folder("trials", trial.key)
+    write_json(folder / "trained.json", {"history": []})
+    for _, _, place in trial.measures():
+        write_json(folder / f"{place}.json", {"val/acc1": accuracy})
 
 
 def drain(ledger: Ledger) -> list[Trial]:
@@ -44,8 +46,11 @@ def test_each_seed_once_with_one_untrained_student_beside(tmp_path: Path, store:
     methods = [trial.config.method.name for trial in asked]
     assert methods == ["none", "none", "comodo", "comodo", "comodo", "comodo"]
     assert len({trial.key for trial in asked}) == 6
-    alone = drain(ledger_of(grid(tmp_path, untrained=False), store))
+    alone = drain(ledger_of(grid(tmp_path, references=[]), store))
     assert [trial.config.method.name for trial in alone] == ["comodo"] * 4
+    swept = grid(tmp_path, references=["supervised"], search__space={"learning_rate": [1e-3, 1e-2]})
+    twins = [t for t in drain(ledger_of(swept, store)) if t.config.method.name == "supervised"]
+    assert [(t.seed, t.config.learning_rate) for t in twins] == [(0, 3e-4), (1, 3e-4)]
 
 
 def test_finished_trials_are_read_not_run(tmp_path: Path, store: Store) -> None:

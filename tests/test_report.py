@@ -1,82 +1,82 @@
-"""Names, table, figure and page of a sweep."""
+"""Table, figures and page of a sweep."""
 
 import csv
+import re
 from pathlib import Path
-from typing import Any
 
+import pytest
 from PIL import Image
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import load_sweep
 from comodo.console import console
-from comodo.report import MEASURES, Row, configuration_label, table, trial_name, write
-from comodo.trial import Trial
+from comodo.report import table, write
+from comodo.results import Results, Row
+from comodo.store import Store
 from tests.test_config import sweep_file
-
-SPACE: dict[str, Any] = {
-    "method": [{"name": "comodo", "queue_size": q} for q in (8, 16)] + ["infonce"]
-}
+from tests.test_results import METHODS, results_of
 
 
-def rows_of(sweep: Sweep) -> list[Row]:
-    rows: list[Row] = []
-    for values in [{"method": "none"}, *sweep.grid()]:
-        for seed in (0, 1):
-            trial = Trial(sweep.with_values(values), seed, "w", "f")
-            metrics = {m: (len(rows) + 1) / 20 for m in MEASURES if not m.startswith("val/acc3")}
-            rows.append(Row(trial, configuration_label(trial, sweep), "finished", metrics))
-    rows[-1] = Row(rows[-1].trial, rows[-1].label, "failed", {})
-    return rows
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
 
 
-def test_names_say_what_varies(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
-    labels = [row.label for row in rows_of(sweep)]
-    assert labels[::2] == ["untrained", "comodo queue_size=8", "comodo queue_size=16", "infonce"]
-    trial = Trial(sweep.with_values({"method": SPACE["method"][1]}), 4, "w", "f")
-    assert trial_name(trial, sweep) == "comodo queue_size=16 seed 4"
+@pytest.fixture
+def results(tmp_path: Path, store: Store) -> Results:
+    """Four configurations, of which the last lost a seed."""
+    sweep = load_sweep(sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3]))
+    whole = results_of(sweep, store, ["none", *METHODS])
+    lost = whole.rows[-1]
+    failed = Row(lost.trial, lost.label, "failed", {}, "the loss became nan")
+    return Results(sweep, [*whole.rows[:-1], failed], store)
 
 
-def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
-    channels = [["acc_x", "acc_y", "acc_z"], ["acc_x", "gyro_x", "gyro_z"]]
-    teachers = ["efficientnet-lite0", "timesformer-base-k400"]
-    space = {"student.channels": channels, "teacher": teachers}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
-    trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
-    labels = [configuration_label(trial, sweep) for trial in trials]
-    assert labels[0] == "comodo efficientnet-lite0 acc_xyz"
-    assert labels[3] == "comodo timesformer acc_x+gyro_xz"
-    assert configuration_label(trials[3].untrained, sweep) == "untrained acc_x+gyro_xz"
-
-
-def test_files(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
-    folder = write(sweep, tmp_path / "out", rows_of(sweep))
-    page = (folder / "report.md").read_text()
+def test_page_has_intervals_and_verdicts(results: Results, tmp_path: Path) -> None:
+    page = (write(results, tmp_path) / "report.md").read_text()
     assert "**A demonstration**: demo is simulated" in page
-    assert "| untrained | 2 | 7.5 (5.0–10.0) | – |" in page
-    assert "| infonce | 1 |" in page  # one of its two seeds failed
+    assert f"Selected by val/acc1: **{results.selected}**" in page
+    accuracy = r"\d+\.\d \(\d+\.\d–\d+\.\d\)"
+    assert re.search(rf"\| untrained \| 4 \|( {accuracy} \|){{6}}", page)
+    assert "not distinguishable at 95 %" in page
+    assert re.search(r"\| comodo queue_size=8 – untrained \| 4 \| \+\d+\.\d .* points better", page)
+    assert "| infonce | 3 | failed | the loss became nan |" in page
+
+
+def test_files(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/old.png").touch()
+    folder = write(results, tmp_path)
     with (folder / "trials.csv").open() as file:
         listed = list(csv.DictReader(file))
     assert [row["state"] for row in listed].count("failed") == 1
-    assert float(listed[2]["test/acc1"]) == 0.15
-    with Image.open(folder / "accuracy.png") as picture:
-        assert picture.width > 500
+    assert float(listed[0]["test/acc1"]) == results.rows[0].metrics["test/acc1"]
+    with (folder / "accuracy_by_group.csv").open() as file:
+        groups = list(csv.DictReader(file))
+    assert [row["group"] for row in groups] == [f"g{i}" for i in range(8)]
+    with (folder / "accuracy_by_class.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    pictures = {path.name: Image.open(path).size for path in folder.glob("*.png")}
+    assert pictures.keys() == {"accuracy.png", "confusion.png", "effects.png"}
+    assert all(width > 400 for width, _ in pictures.values())
 
 
-def test_selection_on_test_is_said(tmp_path: Path) -> None:
-    search = {"sampler": "tpe", "space": {"epochs": [1, 2]}}
-    objective = {"metric": "test/acc1"}
-    file = sweep_file(tmp_path, objective=objective, search=search, budget={"trials": 2})
-    sweep = load_sweep(file)
-    folder = write(sweep, tmp_path, [])
-    assert "**Selected on the test split**" in (folder / "report.md").read_text()
+def test_selection_on_test_is_said(tmp_path: Path, store: Store) -> None:
+    sweep = load_sweep(sweep_file(tmp_path, objective__metric="test/acc1"))
+    page = (write(results_of(sweep, store, ["comodo"]), tmp_path) / "report.md").read_text()
+    assert "**Selected on the test split**" in page
 
 
-def test_table_fits_a_narrow_terminal(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
-    with console.capture() as capture:
-        console.print(table(rows_of(sweep)), width=80)
-    text = capture.get()
-    assert "5.0 / – / 5.0" in text
-    assert "failed" in text
-    assert max(map(len, text.splitlines())) <= 80
+def test_nothing_finished(tmp_path: Path, store: Store, results: Results) -> None:
+    failed = Results(results.sweep, results.rows[-1:], store)
+    page = (write(failed, tmp_path) / "report.md").read_text()
+    assert "none is selected" in page
+    assert "the loss became nan" in page
+
+
+def test_table_fits_a_terminal(results: Results) -> None:
+    with console.capture() as captured:
+        console.print(table(results), width=100)
+    shown = captured.get()
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "points better" in shown
+    assert "failed" in shown

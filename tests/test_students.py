@@ -108,9 +108,12 @@ def test_the_probe_sees_features_with_and_without_the_mask() -> None:
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
     seen = []
     student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
-    data: Any = SimpleNamespace(splits={"train": split, "val": split})
-    evaluate.probe(student, data, seed=0)
-    evaluate.probe(student, data, seed=0, mask=False)
+    split.group_N = torch.zeros(20, dtype=torch.long)
+    data: Any = SimpleNamespace(
+        splits={"train": split, "val": split}, classes=["a", "b"], groups=["g"]
+    )
+    for mask in (True, False):
+        evaluate.probe(evaluate.Subject(student, data, 0, mask))
     assert seen == [True, True, False, False]
 
 

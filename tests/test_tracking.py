@@ -7,7 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from comodo.store import Store, write_json
-from comodo.tracking import Tracker, flatten, tracking_uri
+from comodo.tracking import Tracker, tracking_uri
 from comodo.trial import Trial
 from tests.helpers import trial_config
 
@@ -96,7 +96,3 @@ def test_an_unreachable_tracker_stops_nothing(
     (run,) = runs(store)[1]
     history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
     assert len(history) == 3
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}

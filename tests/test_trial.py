@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 from comodo.config import StudentConfig
 from comodo.distill import seed_of
 from comodo.evaluate import EvaluateError
-from comodo.store import Store
+from comodo.store import Store, read_json, write_json
 from comodo.students import build_student, load_student
-from comodo.trial import Trial, read_result, run_trial
+from comodo.trial import Evaluation, Trial, read_result, run_trial
 from tests.helpers import make_arrays, trial_config, weights_equal
 
 
@@ -29,9 +30,14 @@ def test_name_depends_on_what_is_computed_and_nothing_else() -> None:
         Trial(trial_config(epochs=5), 0, "w", "f"),
         Trial(trial_config(method={"name": "comodo", "queue_size": 11}), 0, "w", "f"),
         Trial(trial_config(precision="bf16"), 0, "w", "f"),
+        Trial(trial_config(method="supervised"), 0, "w", "f"),
         trial.untrained,
     ]
-    assert len({trial.key, *(other.key for other in others)}) == 8
+    assert len({trial.key, *(other.key for other in others)}) == 9
+    more = Evaluation(("probe", "knn"), {"other": "v"})
+    assert Trial(trial_config(), 0, "w", "f", more).key == trial.key
+    labelled = Trial(trial_config(method="supervised"), 0, "w", "f")
+    assert labelled.key == Trial(trial_config(method="supervised"), 0, "w", "other").key
 
 
 def test_untrained_trials_do_not_depend_on_training() -> None:
@@ -61,10 +67,20 @@ def test_result_student_and_history_are_kept(store: Store) -> None:
     trial, reported = Trial(trial_config(), 0, *make_arrays(store)), list[dict[str, Any]]()
     folder = store.folder("trials", trial.key)
     result = run_trial(trial, store, reported.append)
-    assert read_result(folder) == result
+    assert read_result(trial, store) == result
     assert result["history"] == reported
-    measures = {f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5)}
+    kinds = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
+    measures = {f"{split}/{kind}" for split in ("val", "test") for kind in kinds}
     assert set(result["metrics"]) == measures | {"probe/C"}
+    table = trial.predictions(store, "d")
+    assert table is not None
+    answers = table.to_pandas()
+    assert answers.columns.tolist() == ["split", "group", "label", "predicted", "rank"]
+    test = answers[answers.split == "test"]
+    assert len(test) == 20
+    assert (test["rank"] == 0).mean() == result["metrics"]["test/acc1"]
+    assert (test.label == test.predicted).mean() == result["metrics"]["test/acc1"]
+    assert sorted(test.group.unique()) == ["g0", "g1", "g2", "g3"]
     assert result["metrics"]["test/acc3"] == 1  # there are three classes
     assert not (folder / "checkpoint.pt").exists()
     student = load_student(folder / "student")
@@ -93,7 +109,7 @@ def test_a_killed_trial_ends_as_one_that_never_stopped(
     program = f"""
 import sys, time, torch
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from comodo.store import Store
+from comodo.store import Store, read_json, write_json
 from comodo.trial import Trial, run_trial
 from tests.helpers import trial_config
 torch.set_num_threads(1)
@@ -112,7 +128,7 @@ run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r})
     process.wait()
     folder = other.folder("trials", trial.key)
     assert (folder / "checkpoint.pt").exists()
-    assert read_result(folder) is None
+    assert read_result(trial, other) is None
     result = run_trial(trial, other, lambda metrics: None)
     assert [metrics["epoch"] for metrics in result["history"]] == [1, 2, 3, 4, 5, 6]
     assert weights_equal(undisturbed, load_student(folder / "student"))
@@ -126,3 +142,76 @@ def test_without_labels_there_is_nothing_to_probe(store: Store) -> None:
     save_file(content, path)
     with pytest.raises(EvaluateError, match="no labelled windows"):
         run_trial(trial, store, print)
+
+
+ALL = ("probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct")
+
+
+def other_dataset(store: Store) -> str:
+    """The same arrays under another key and other class names, of which the map shares two."""
+    key = make_arrays(store, name="v")[0]
+    meta = store.folder("arrays", key) / "meta.json"
+    write_json(meta, read_json(meta) | {"classes": ["one", "three", "two"]})
+    return key
+
+
+def test_what_is_asked_later_is_measured_without_training_again(store: Store) -> None:
+    arrays = make_arrays(store)
+    trial, reported = Trial(trial_config(), 0, *arrays), list[dict[str, Any]]()
+    before = run_trial(trial, store, reported.append)
+    names = {"d": {"c0": "one", "c1": "two"}}
+    asked = Evaluation(ALL, {"other": other_dataset(store)}, label_map=names)
+    more = Trial(trial_config(), 0, *arrays, asked)
+    assert read_result(more, store) is None
+    result = run_trial(more, store, reported.append)
+    assert len(reported) == 4  # the epochs of the first run
+    metrics = result["metrics"]
+    assert {key: metrics[key] for key in before["metrics"]} == before["metrics"]
+    assert {"test/linear/acc1", "val/knn/acc1", "test/few_shot/1", "test/few_shot/5"} <= set(
+        metrics
+    )
+    assert {"test/zero_shot/acc1", "test/alignment/cka", "on/other/test/acc1"} <= set(metrics)
+    # The other data set has the same windows, so that a probe of its own comes out the same.
+    assert metrics["on/other/test/acc1"] == metrics["test/acc1"]
+    assert not any(key.startswith("on/other/test/alignment") for key in metrics)
+    # Classes "one" and "two" are c0 and c2 there, c0 and c1 here: the right answer for c1 is new.
+    assert metrics["on/other/direct/test/acc1"] == pytest.approx(0.5, abs=0.25)
+    answers = more.predictions(store, "other")
+    assert answers is not None
+    assert set(answers["label"].to_pylist()) == {"one", "three", "two"}
+
+    renamed = replace(asked, label_map={"d": {"c0": "one", "c2": "two"}})
+    same = run_trial(Trial(trial_config(), 0, *arrays, renamed), store, reported.append)
+    assert same["metrics"]["on/other/direct/test/acc1"] > 0.9
+    assert len(reported) == 4
+
+
+def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store) -> None:
+    arrays, other = make_arrays(store), other_dataset(store)
+    names = {"d": {"c0": "one", "c2": "two"}}
+    asked = Evaluation(("probe", "direct"), {"other": other}, frozenset({"other"}), names)
+    trial = Trial(trial_config(), 0, *arrays, asked)
+    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    assert "on/other/direct/test/acc1" in metrics
+    assert "on/other/test/acc1" not in metrics
+    assert trial.predictions(store, "other") is None
+    answers = trial.predictions(store, "other", "direct")
+    assert answers is not None
+    assert set(answers["label"].to_pylist()) == {"one", "two"}
+
+
+def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> None:
+    asked = Evaluation(("probe", "zero-shot", "alignment"))
+    for method in ("none", "supervised"):
+        trial = Trial(trial_config(method=method), 0, *make_arrays(store), asked)
+        metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+        assert "test/alignment/cka" in metrics
+        assert "test/zero_shot/acc1" not in metrics
+
+
+def test_labels_train_a_supervised_student(store: Store) -> None:
+    reported = list[dict[str, Any]]()
+    trial = Trial(trial_config(method="supervised", epochs=40), 0, *make_arrays(store))
+    run_trial(trial, store, reported.append)
+    assert reported[-1]["train/loss"] < 0.5 * reported[0]["train/loss"]
+    assert reported[-1]["val/quick_acc1"] > 0.6

@@ -97,7 +97,7 @@ class TestPrepare:
         manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
         windows = prepare("mine", folder(manifest), Store(tmp_path / "store"))
         assert windows.leaks == {}
-        assert windows.classes == {"running": 3, "walking": 3}
+        assert windows.classes["train"] == {"running": 3, "walking": 3}
         manifest.write_text(manifest.read_text().replace("test,s4", "test,s1"))
         windows = prepare("mine", folder(manifest), Store(tmp_path / "store"))
         assert windows.leaks == {"test": "1 of 1"}

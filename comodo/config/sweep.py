@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 
 from comodo.config.base import ConfigError, Settings, dotted_key, line_of, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.trial import Protocol, TrialConfig
+from comodo.config.trial import Protocol, TeacherConfig, TrialConfig
 
 
 class Range(Settings):
@@ -57,6 +57,12 @@ class Objective(Settings):
     mode: Literal["max", "min"] = "max"
 
 
+Measure = Literal["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
+
+
+Reference = Literal["none", "supervised"]
+
+
 class EarlyStopping(Settings):
     """ASHA on epochs, judged by the quick validation accuracy."""
 
@@ -78,6 +84,10 @@ class Budget(Settings):
     """At most so many trials (configurations times seeds); needed by random and tpe."""
 
 
+def _references(data: dict[str, Any]) -> list[Reference]:
+    return ["none", "supervised"] if data.get("evaluate_on") else ["none"]
+
+
 class Sweep(Settings):
     """A whole sweep file."""
 
@@ -88,14 +98,23 @@ class Sweep(Settings):
     trial: TrialConfig
     search: Search = Search()
     seeds: list[int] = Field([0], min_length=1)
-    untrained: bool = True
-    """Also probe every student untrained, the line that each method has to beat."""
     objective: Objective = Field(
         default_factory=lambda data: Objective(
             metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"
         )
     )
     """As published, selection is by the test split, and the report says so."""
+    measures: list[Measure] = Field(["probe"], min_length=1)
+    """What is measured of each student; all share one extraction of features. `direct` fits the
+    probe on the data set trained on and scores it on those of `evaluate_on`."""
+    evaluate_on: list[str] = Field([])
+    """Data sets, with or without video, that students are also measured on, beside their own."""
+    references: list[Reference] = Field(default_factory=_references)
+    """Also measured, for every student: untrained (or as pretrained), the line that each method has
+    to beat; and trained with labels on the schedule of `trial`, beside which transfer is read."""
+    label_map: dict[str, dict[str, str]] = Field({})
+    """For `direct`: by data set, its classes to names that the data sets share. A class that is
+    not listed keeps its own name; what both sets have then is compared."""
     early_stopping: EarlyStopping | None = None
     resources: Resources = Resources()
     budget: Budget = Budget()
@@ -153,6 +172,7 @@ class Sweep(Settings):
         for key, span in self.search.space.items():
             if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
+        self._evaluations_hold_together()
         trials = self.budget.trials
         if self.search.sampler != "grid":
             if trials is None:
@@ -171,6 +191,34 @@ class Sweep(Settings):
                     + nearest(trial.dataset, self.datasets)
                 )
         return self
+
+    def _evaluations_hold_together(self) -> None:
+        if "probe" not in self.measures:
+            raise ValueError("measures: probe has to be among them, it gives the objective")
+        if "direct" in self.measures and not self.evaluate_on:
+            raise ValueError("measures: direct needs evaluate_on, the data sets to transfer to")
+        if self.label_map and "direct" not in self.measures:
+            raise ValueError("label_map: only the measure 'direct' uses it; add it to measures")
+        for key, names in (("evaluate_on", self.evaluate_on), ("label_map", self.label_map)):
+            for name in names:
+                if name not in self.datasets:
+                    raise ValueError(
+                        f"{key}: '{name}' is not under datasets{nearest(name, self.datasets)}"
+                    )
+
+    def trained_on(self) -> list[tuple[str, TeacherConfig]]:
+        """Every pair of data set and teacher that a trial may ask for."""
+        lists = {
+            key: values
+            for key, values in self.search.space.items()
+            if key.split(".")[0] in ("dataset", "teacher") and isinstance(values, list)
+        }
+        pairs = []
+        for values in itertools.product(*lists.values()):
+            config = self.with_values(dict(zip(lists, values, strict=True)))
+            if (config.dataset, config.teacher) not in pairs:
+                pairs.append((config.dataset, config.teacher))
+        return pairs
 
     def points(self) -> Iterator[dict[str, Any]]:
         """The grid; of another search each value or end of each key once, the others at their

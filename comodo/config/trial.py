@@ -156,14 +156,22 @@ class L2Method(Settings):
     head: Head = Head()
 
 
+class SupervisedMethod(Settings):
+    """The student trained with the labels instead of a teacher, through a linear layer."""
+
+    name: Literal["supervised"]
+
+
 class NoneMethod(Settings):
     """The student as it starts, untrained or as pretrained."""
 
     name: Literal["none"]
 
 
+DistillingMethod = ComodoMethod | InfonceMethod | L2Method
+"""Methods that learn from a teacher."""
 MethodConfig = Annotated[
-    ComodoMethod | InfonceMethod | L2Method | NoneMethod, Field(discriminator="name")
+    DistillingMethod | SupervisedMethod | NoneMethod, Field(discriminator="name")
 ]
 
 

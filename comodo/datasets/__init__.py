@@ -33,6 +33,7 @@ class Recording:
 
     id: str
     video: str
+    """Empty for a recording of the IMU alone, which students can be measured on."""
     imu: str
     split: str
     group: str

@@ -1,8 +1,8 @@
 """The user's own recordings: a CSV or Parquet manifest with a row for each.
 
-video       path, relative to the manifest's folder
-imu         path of a .csv or .npy file, likewise
-recording   optional id; by default the video's file name
+imu         path of a .csv or .npy file, relative to the manifest's folder
+video       path, likewise; may be missing where students are only measured (`evaluate_on`)
+recording   optional id; by default the file name of the video, or of the IMU without one
 label       optional activity; empty where it is not known
 split       optional: train, val or test (or split_by_group in the sweep file)
 group       optional: subject, capture or day; by default the recording itself
@@ -73,9 +73,9 @@ class FolderReader:
         except (OSError, ValueError, csv.Error) as error:
             raise DatasetError(f"{self.manifest}: cannot be read as a manifest: {error}") from None
         unknown = sorted(map(str, set(columns) - COLUMNS))
-        if unknown or not {"video", "imu"} <= set(columns):
+        if unknown or "imu" not in columns:
             raise DatasetError(
-                f"{self.manifest}: columns {', '.join(columns)}; needed: video, imu; "
+                f"{self.manifest}: columns {', '.join(columns)}; needed: imu; "
                 f"allowed: {', '.join(sorted(COLUMNS))}"
             )
         if not rows:
@@ -85,9 +85,8 @@ class FolderReader:
     def _recording(self, row: dict[str, str], line: int) -> Recording:
         filled = {key: value for key, value in row.items() if value}
         where = f"{self.manifest}, row {line}"
-        for needed in ("video", "imu"):
-            if needed not in filled:
-                raise DatasetError(f"{where}: {needed} is empty")
+        if "imu" not in filled:
+            raise DatasetError(f"{where}: imu is empty")
         split = filled.get("split", "")
         if self.settings.split_by_group is None and split not in SPLITS:
             raise DatasetError(
@@ -99,11 +98,12 @@ class FolderReader:
             offset = float(filled.get("imu_offset", 0))
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
-        id = filled.get("recording", Path(filled["video"]).stem)
+        video = filled.get("video", "")
+        id = filled.get("recording", Path(video or filled["imu"]).stem)
         folder = self.manifest.parent
         return Recording(
             id=id,
-            video=str(folder / filled["video"]),
+            video=str(folder / video) if video else "",
             imu=str(folder / filled["imu"]),
             split=split,
             group=filled.get("group", id),
@@ -116,7 +116,8 @@ class FolderReader:
 
     def _refuse_missing_folders(self, rows: list[Recording]) -> None:
         """A single missing file is a rejected recording; a missing folder is a wrong manifest."""
-        for folder in sorted({Path(path).parent for row in rows for path in (row.video, row.imu)}):
+        files = [path for row in rows for path in (row.video, row.imu) if path]
+        for folder in sorted({Path(path).parent for path in files}):
             if not folder.is_dir():
                 raise DatasetError(
                     f"{self.manifest}: the folder {folder} does not exist; paths "

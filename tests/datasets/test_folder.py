@@ -60,10 +60,10 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("video,sensor\n", "needed: video, imu"),
+        ("video,sensor\n", "needed: imu"),
         ("video,imu\n", "no rows"),
         ("video,imu,split\nvideos/a.mp4,imu/a.csv,training\n", "row 2: split is 'training'"),
-        ("video,imu,split\n,imu/a.csv,train\n", "row 2: video is empty"),
+        ("video,imu,split\nvideos/a.mp4,,train\n", "row 2: imu is empty"),
         ("video,imu,split\nfilms/a.mp4,imu/a.csv,train\n", "films does not exist"),
         (
             "video,imu,split\nvideos/a.mp4,imu/a.csv,train\nvideos/a.mp4,imu/b.csv,train\n",

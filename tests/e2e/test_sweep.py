@@ -86,9 +86,9 @@ def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path
     report = re.search(r"report:\s+(\S+)", first.stdout)
     assert report is not None
     assert (Path(report[1]).parent / "accuracy.png").stat().st_size > 1000
-    results = list(store.glob("trials/*/result.json"))
+    results = list(store.glob("trials/*/trained.json"))
     assert len(results) == 6
-    stamps = {path: path.stat().st_mtime_ns for path in store.rglob("result.json")}
+    stamps = {path: path.stat().st_mtime_ns for path in store.glob("trials/**/*.json")}
 
     again = comodo("sweep", file, "--store", store)
     assert "all 6 trials are done already" in again.stdout

@@ -45,11 +45,12 @@ def run(tmp_path: Path, shared_data: Path, teacher: Any) -> dict[str, dict[str, 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "861 of 861 recordings, windows: 430 test, 431 train" in done.stdout
-    results = [read_json(path) for path in store.glob("trials/*/result.json")]
-    return {
-        f"{r['trial']['method']['name']} {len(r['trial']['student']['channels'])}": r["metrics"]
-        for r in results
-    }
+    found = {}
+    for path in store.glob("trials/*/trained.json"):
+        trial = read_json(path)["trial"]
+        (measure,) = path.parent.glob("measures/*/probe-*.json")
+        found[f"{trial['method']['name']} {len(trial['student']['channels'])}"] = read_json(measure)
+    return found
 
 
 def check(measures: dict[str, dict[str, float]]) -> None:

@@ -1,0 +1,180 @@
+"""The pictures of a report, drawn from `Results` with matplotlib; computes no measure itself."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+from comodo.config import NoneMethod, SupervisedMethod
+from comodo.results import Results, TransferRow
+from comodo.store import atomic
+
+PLAIN, BLUE = "0.75", "tab:blue"
+
+
+def draw_all(results: Results, folder: Path) -> list[tuple[str, str]]:
+    """Draws what the results have something for; returns name of each file and what it shows."""
+    made = []
+    for name, shows, figure in (
+        ("accuracy.png", "test accuracy by configuration", _accuracy(results)),
+        ("transfer.png", "transfer grid", _transfer(results)),
+        ("few_shot.png", "accuracy against labelled windows", _few_shot(results)),
+        ("effects.png", "mean objective by value of each key", _effects(results)),
+        ("confusion.png", "confusion of the selected configuration", _confusion(results)),
+    ):
+        if figure is None:
+            continue
+        with atomic(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+        made.append((name, shows))
+    return made
+
+
+def _accuracy(results: Results) -> Figure | None:
+    """Bars: mean. Lines: interval. Dots: seeds."""
+    shown = [
+        (label, found)
+        for label in results.by_label
+        if (found := results.accuracy(label, "test")) is not None
+    ]
+    if not shown:
+        return None
+    figure = Figure(figsize=(7, 1.2 + 0.45 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    for height, (label, found) in enumerate(shown):
+        rows = results.by_label[label]
+        method = rows[0].trial.config.method
+        reference = isinstance(method, NoneMethod | SupervisedMethod)
+        axes.barh(height, 100 * found.mean, color=PLAIN if reference else BLUE)
+        values = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
+        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=3)
+        top = 100 * found.mean
+        if not math.isnan(found.low):
+            ends = [100 * found.low, 100 * found.high]
+            axes.plot(ends, [height, height], color="black", linewidth=1.5)
+            top = max(ends)
+        axes.annotate(
+            f"{100 * found.mean:.1f}",
+            (max(top, *values), height),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(shown)), [label for label, _ in shown])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds")
+    axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _transfer(results: Results) -> Figure | None:
+    grid, datasets = results.transfer(), results.tested_on
+    if len(datasets) < 2 or not grid:
+        return None
+    values = np.array([[_mean(row, name) for name in datasets] for row in grid])
+    figure = Figure(
+        figsize=(3.5 + 1.2 * len(datasets), 1.4 + 0.4 * len(grid)), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        text = "–" if math.isnan(value) else f"{value:.1f}"
+        axes.text(x, y, text, ha="center", va="center", color="white" if value < 60 else "black")
+    axes.set_xticks(range(len(datasets)), datasets)
+    axes.set_yticks(range(len(grid)), [f"{row.trained_on}: {row.label}" for row in grid])
+    axes.set_xlabel("tested on")
+    axes.set_ylabel("trained on: student")
+    axes.set_title("test Acc@1 (%) of a probe fitted on the data set tested on")
+    figure.colorbar(image, ax=axes)
+    return figure
+
+
+def _mean(row: TransferRow, dataset: str) -> float:
+    cell = row.cells.get(dataset)
+    return math.nan if cell is None else 100 * cell.mean
+
+
+def _few_shot(results: Results) -> Figure | None:
+    curves = {label: few_shot_curve(results, label) for label in results.by_label}
+    curves = {label: curve for label, curve in curves.items() if curve}
+    if not curves:
+        return None
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (label, curve) in enumerate(curves.items()):
+        style = ("-", "--", ":", "-.")[number // 10 % 4]
+        shots, means = list(curve), [100 * value for value in curve.values()]
+        axes.plot(shots, means, style, marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_xticks(shots, [str(shot) for shot in shots])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled windows of each class")
+    axes.set_ylabel("test Acc@1 (%) of a linear classifier")
+    axes.set_title(f"{results.sweep.name}: few labels, mean over draws and seeds")
+    axes.legend(fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def few_shot_curve(results: Results, label: str) -> dict[int, float]:
+    """Labelled windows of each class to accuracy."""
+    metrics = results.by_label[label][0].metrics
+    found = [re.fullmatch(r"test/few_shot/(\d+)", name) for name in metrics]
+    curve = {}
+    for shot in sorted(int(match[1]) for match in found if match):
+        measured = results.measure(label, f"test/few_shot/{shot}")
+        assert measured is not None
+        curve[shot] = measured.mean
+    return curve
+
+
+def _effects(results: Results) -> Figure | None:
+    effects = results.main_effects()
+    if not effects:
+        return None
+    figure = Figure(figsize=(2.8 * len(effects) + 0.6, 3.4), layout="constrained")
+    every = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
+    for axes, (key, points) in zip(every, effects.items(), strict=True):
+        places = range(len(points))
+        axes.plot(places, [100 * mean for _, mean, _ in points], "o-", color=BLUE)
+        axes.set_xticks(places, [f"{_short(v)}\n(n={n})" for v, _, n in points], fontsize="small")
+        axes.set_title(key, fontsize="medium")
+        axes.margins(x=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    every[0].set_ylabel(f"mean {results.sweep.objective.metric} (%)")
+    return figure
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _confusion(results: Results) -> Figure | None:
+    label = results.selected
+    if label is None or results.accuracy(label, "test") is None:
+        return None
+    answers = results.test_answers(label)
+    counts = pd.crosstab(answers.label, answers.predicted, normalize="index")
+    classes = sorted({*counts.index, *counts.columns})
+    shares = 100 * counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
+    size = 2.5 + 0.42 * len(classes)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    if len(classes) <= 15:
+        for (y, x), share in np.ndenumerate(shares):
+            color = "white" if share > 50 else "black"
+            axes.text(x, y, f"{share:.0f}", ha="center", va="center", color=color, fontsize="small")
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize="small")
+    axes.set_yticks(range(len(classes)), classes, fontsize="small")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (each row sums to 100 %)")
+    axes.set_title(label, fontsize="medium")
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure

@@ -1,0 +1,271 @@
+"""Measures of frozen features beside the SVM probe: how well they classify, and what they resemble.
+
+Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and
+labels of labelled windows only. Metrics are shares from 0 to 1, under the names to log them by. A
+measure that fits a classifier sees features as the probe does, of unit length and standardised; one
+by cosine needs only their directions.
+
+All raise ValueError on arrays of different lengths, features that are not finite, or labels out of
+range; those that learn from a train split, when it has fewer than two classes. A class that is
+absent there is always classified wrongly.
+
+This file knows nothing of students, teachers, splits, files or training.
+
+Shape suffixes: N windows (train and test each their own), D and E features, K classes, R draws.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import config_context
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, recall_score
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_consistent_length
+
+from comodo.platt import Floats, Indices
+from comodo.probe import _checked, _unit_rows
+
+Features = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.integer]
+Names = npt.NDArray[np.integer] | npt.NDArray[np.str_]
+
+TEMPERATURE = 0.07  # of the votes of nearest neighbours, as published
+BLOCK_MB = 256  # of cosine distances at a time
+
+
+def classification(label_N: Names, predicted_N: Names) -> dict[str, float]:
+    """`balanced_accuracy` (mean recall) and `macro_f1`, over the classes that occur in the truth.
+
+    A class that is predicted but never true makes others wrong; it is not averaged in as a class.
+    """
+    truth = {"labels": np.unique(label_N), "average": "macro"}
+    return {
+        "balanced_accuracy": float(recall_score(label_N, predicted_N, **truth)),
+        "macro_f1": float(f1_score(label_N, predicted_N, **truth)),
+    }
+
+
+def linear_probe(
+    train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels
+) -> dict[str, float]:
+    """`linear/acc1`: accuracy of multinomial logistic regression on frozen features.
+
+    Its C is not chosen but 1, scikit-learn's default: standardised features share one scale, and
+    a convex fit without folds or grid depends on nothing but the windows.
+    """
+    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND)
+    return {"linear/acc1": _logistic_accuracy(train_ND, train_label_N, test_ND, test_label_N)}
+
+
+def few_shot(
+    train_ND: Features,
+    train_label_N: Labels,
+    test_ND: Features,
+    test_label_N: Labels,
+    shots: Sequence[int] = (1, 5, 10, 50, 100),
+    draws: int = 10,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The linear probe with k labelled windows of each class: the curve of label efficiency.
+
+    The classifier is the same for every k, so that the curve ends where the linear probe stands;
+    at k=1 it is much like the nearest class mean. Features are standardised by all train windows:
+    whoever has few labels still has the unlabelled windows, and statistics need no labels.
+
+    Each draw (at least two) queues the windows of every class at random and takes the first k, or
+    all of a smaller class. So a smaller k sees a part of what a larger one sees, and every encoder
+    measured at a seed gets the same windows. A k above the windows of every class would repeat the
+    linear probe, and is left out.
+
+    Returns:
+        `few_shot/{k}`, the mean accuracy over draws, and `few_shot/{k}_std`, their sample standard
+        deviation: the luck of the draw alone, which vanishes once k takes in all windows.
+    """
+    if draws < 2 or min(shots, default=1) < 1:
+        raise ValueError(f"few-shot needs two draws and k >= 1, got {draws} draws of {shots}")
+    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND)
+    places_RN = [
+        _place_in_class(train_label_N, np.random.default_rng([seed, draw])) for draw in range(draws)
+    ]
+    metrics = {}
+    largest = int(places_RN[0].max()) + 1
+    for k in (k for k in shots if k <= largest):
+        accuracies = [
+            _logistic_accuracy(train_ND[chosen_N], train_label_N[chosen_N], test_ND, test_label_N)
+            for chosen_N in (place_N < k for place_N in places_RN)
+        ]
+        metrics[f"few_shot/{k}"] = float(np.mean(accuracies))
+        metrics[f"few_shot/{k}_std"] = float(np.std(accuracies, ddof=1))
+    return metrics
+
+
+def nearest_neighbours(
+    train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels, k: int = 20
+) -> dict[str, float]:
+    """`knn/acc1`: accuracy of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
+
+    The votes are those of Wu et al. (2018, arXiv 1805.01978), k=20 is that of DINO (Caron et al.
+    2021, arXiv 2104.14294). Nothing is fitted or standardised; train windows fewer than k all vote.
+    Memory does not grow with train x test.
+    """
+    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND)
+    voters = KNeighborsClassifier(
+        min(k, len(train_ND)),
+        weights=lambda distance: np.exp((1 - distance) / TEMPERATURE),
+        algorithm="brute",
+        metric="cosine",
+    ).fit(train_ND, train_label_N)
+    with config_context(working_memory=BLOCK_MB):
+        return {"knn/acc1": float(voters.score(test_ND, test_label_N))}
+
+
+def anchors(teacher_ND: Features, label_N: Labels, classes: int) -> Features:
+    """The embedding [K, D] of one real window for each class, as `zero_shot` wants them.
+
+    `teacher_ND` are embeddings of training windows in the space that the student was distilled to.
+    An anchor is the one closest by cosine to the mean direction of its class: one for a class, as
+    published, but without the lottery of drawing it. A class without windows gets a row of NaN.
+    """
+    teacher_ND = _checked(teacher_ND)
+    check_consistent_length(teacher_ND, label_N)
+    _check_range(label_N, classes)
+    unit_ND = _unit_rows(teacher_ND)
+    anchor_KD = np.full((classes, teacher_ND.shape[1]), np.nan, dtype=teacher_ND.dtype)
+    for label in np.unique(label_N):
+        members = np.flatnonzero(label_N == label)
+        closeness = unit_ND[members] @ unit_ND[members].mean(axis=0)
+        anchor_KD[label] = teacher_ND[members[closeness.argmax()]]
+    return anchor_KD
+
+
+def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dict[str, float]:
+    """`zero_shot/acc1`, `acc3`, `acc5`: is the own class's anchor among the k closest by cosine?
+
+    Students are embedded in the anchors' space, and labels are places among the anchors. A class
+    whose row is NaN is never predicted; without any other class this is a ValueError. Acc@3 and
+    Acc@5 are left out unless there are more anchors than that.
+    """
+    student_ND = _checked(student_ND)
+    check_consistent_length(student_ND, label_N)
+    _check_range(label_N, len(anchor_KD))
+    present = np.flatnonzero(~np.isnan(anchor_KD).all(axis=1))
+    if not len(present):
+        raise ValueError("no class has an anchor")
+    if anchor_KD.shape[1] != student_ND.shape[1]:
+        raise ValueError(f"anchors {anchor_KD.shape} for students {student_ND.shape}")
+    cosine_NK = np.full((len(student_ND), len(anchor_KD)), -np.inf)
+    cosine_NK[:, present] = _unit_rows(student_ND) @ _unit_rows(_checked(anchor_KD[present])).T
+    hit_NK = np.argsort(-cosine_NK, axis=1, kind="stable") == label_N[:, None]
+    return {
+        f"zero_shot/acc{k}": float(hit_NK[:, :k].any(axis=1).mean())
+        for k in (1, 3, 5)
+        if k == 1 or k < len(present)
+    }
+
+
+def linear_cka(a_ND: Features, b_NE: Features) -> float:
+    """Debiased linear CKA of two representations of the same windows: 1 alike, 0 unrelated.
+
+    Invariant to rotating, shifting and scaling either (Kornblith et al. 2019, arXiv 1905.00414).
+    Their plain estimate nears 1 for unrelated features when these outnumber the windows. This one
+    is the ratio of unbiased HSIC_1 (Song et al. 2012) as in Nguyen et al. (2021, arXiv 2010.15327):
+    it scatters around 0 then, so it may be a little negative. Memory does not grow with N x N.
+
+    A representation without variance (a collapsed student) resembles nothing: 0. Fewer than four
+    windows are a ValueError.
+    """
+    a_ND, b_NE = _centred(a_ND), _centred(b_NE)
+    check_consistent_length(a_ND, b_NE)
+    if len(a_ND) < 4:
+        raise ValueError(f"CKA needs at least four windows, got {len(a_ND)}")
+    own_a, own_b = _hsic(a_ND, a_ND), _hsic(b_NE, b_NE)
+    if min(own_a, own_b) < 1e-12:  # rounding is all there is
+        return 0.0
+    return float(_hsic(a_ND, b_NE) / np.sqrt(own_a * own_b))
+
+
+def neighbour_overlap(a_ND: Features, b_NE: Features, k: int = 10) -> float:
+    """Mean share of a window's k nearest others that two representations have in common.
+
+    Mutual k-NN alignment (Huh et al. 2024, arXiv 2405.07987), by cosine; unrelated ones share
+    k / (N - 1). With no more than k + 1 windows, where all others are neighbours, this is a
+    ValueError. Memory does not grow with N x N.
+    """
+    a_ND, b_NE = _checked(a_ND), _checked(b_NE)
+    check_consistent_length(a_ND, b_NE)
+    if len(a_ND) <= k + 1:
+        raise ValueError(f"overlap of {k} neighbours needs over {k + 1} windows, got {len(a_ND)}")
+    a_Nk, b_Nk = _neighbours(a_ND, k), _neighbours(b_NE, k)
+    return float((a_Nk[:, :, None] == b_Nk[:, None, :]).sum() / a_Nk.size)
+
+
+def _check_range(label_N: Labels, classes: int) -> None:
+    if label_N.min() < 0 or label_N.max() >= classes:
+        raise ValueError(f"labels {label_N.min()} to {label_N.max()}, expected 0 to {classes - 1}")
+
+
+def _checked_sets(
+    train_ND: Features, train_label_N: Labels, test_ND: Features
+) -> tuple[Features, Features]:
+    train_ND, test_ND = _checked(train_ND), _checked(test_ND)
+    check_consistent_length(train_ND, train_label_N)
+    if len(classes := np.unique(train_label_N)) < 2:
+        raise ValueError(f"at least two classes are needed in train, got {classes.tolist()}")
+    return train_ND, test_ND
+
+
+def _standardised(
+    train_ND: Features, train_label_N: Labels, test_ND: Features
+) -> tuple[Floats, Floats]:
+    """Unit rows, standardised by the train windows, in float64 for the solver."""
+    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND)
+    unit_ND = _unit_rows(train_ND).astype(np.float64)
+    scaler = StandardScaler().fit(unit_ND)
+    return scaler.transform(unit_ND), scaler.transform(_unit_rows(test_ND).astype(np.float64))
+
+
+def _logistic_accuracy(
+    train_ND: Floats, train_label_N: Labels, test_ND: Floats, test_label_N: Labels
+) -> float:
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(train_ND, train_label_N)
+    return float(model.score(test_ND, test_label_N))
+
+
+def _place_in_class(label_N: Labels, rng: np.random.Generator) -> Indices:
+    """Each window's place [N], from 0, in a random queue of its class."""
+    shuffled_N = rng.permutation(len(label_N))
+    place_N = np.empty(len(label_N), dtype=np.intp)
+    for label in np.unique(label_N):
+        members = shuffled_N[label_N[shuffled_N] == label]
+        place_N[members] = np.arange(len(members))
+    return place_N
+
+
+def _neighbours(features_ND: Features, k: int) -> Indices:
+    """The k windows nearest by cosine to each [N, k], itself excepted."""
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="cosine").fit(features_ND)
+    with config_context(working_memory=BLOCK_MB):
+        return np.asarray(search.kneighbors(return_distance=False))
+
+
+def _centred(features_ND: Features) -> Floats:
+    """Columns of mean 0, the whole of norm 1; zeros if the windows differ by rounding only."""
+    features_ND = _checked(features_ND).astype(np.float64)
+    centred_ND = features_ND - features_ND.mean(axis=0)
+    spread = np.linalg.norm(centred_ND)
+    return centred_ND / spread if spread > 1e-6 * np.linalg.norm(features_ND) else 0 * centred_ND
+
+
+def _hsic(a_ND: Floats, b_NE: Floats) -> float:
+    """HSIC_1 of the linear kernels times N (N - 3).
+
+    As columns have mean 0, its sums over the kernels without their diagonals come down to the
+    features' cross-product and the windows' squared norms.
+    """
+    n = len(a_ND)
+    norms_a_N, norms_b_N = np.square(a_ND).sum(axis=1), np.square(b_NE).sum(axis=1)
+    shared = np.square(a_ND.T @ b_NE).sum() - n / (n - 2) * (norms_a_N @ norms_b_N)
+    return float(shared + norms_a_N.sum() * norms_b_N.sum() / ((n - 1) * (n - 2)))

@@ -1,0 +1,254 @@
+"""What came out of a sweep's trials: accuracies with intervals, differences, transfer.
+
+Reads results and the probes' answers; draws and writes nothing.
+
+A configuration is what has one label; its trials differ by seed. Accuracies are shares.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.importance import importances, main_effects
+from comodo.names import Names, flatten
+from comodo.stats import Comparison, Interval, compare, holm, interval
+from comodo.store import Store
+from comodo.trial import Trial
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial as the tables show it."""
+
+    trial: Trial
+    label: str
+    """What tells its configuration from the sweep's others; the same for all seeds."""
+    state: str
+    metrics: dict[str, float]
+    reason: str = ""
+    """Why it did not finish."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two configurations compared on the test split, corrected for all that the report compares."""
+
+    first: str
+    second: str
+    seeds: int
+    comparison: Comparison
+    p: float
+    """Holm's."""
+
+    @property
+    def distinguishable(self) -> bool:
+        return self.p <= 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """One line of a transfer grid."""
+
+    trained_on: str
+    label: str
+    cells: dict[str, Interval | None]
+    """By the data set tested on."""
+
+
+class Results:
+    """The trials of one sweep, finished or not."""
+
+    def __init__(self, sweep: Sweep, rows: list[Row], store: Store) -> None:
+        self.sweep, self.rows, self._store = sweep, rows, store
+        self._names = Names(sweep)
+        self.by_label: dict[str, list[Row]] = {}
+        """Finished trials of each configuration, in the rows' order."""
+        for row in rows:
+            if row.state == "finished":
+                self.by_label.setdefault(row.label, []).append(row)
+        self.answers = cache(self._answers)
+        self.accuracy = cache(self._accuracy)
+
+    def _answers(self, key: str, dataset: str, measure: str) -> pd.DataFrame | None:
+        """A trial's answers on a data set: split, group, label, predicted, rank."""
+        trial = next(row.trial for row in self.rows if row.trial.key == key)
+        table = trial.predictions(self._store, dataset, measure)
+        return None if table is None else table.to_pandas()
+
+    def _hits(
+        self, rows: list[Row], split: str, k: int, dataset: str, measure: str = "probe"
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers."""
+        tables = []
+        for row in rows:
+            answers = self.answers(row.trial.key, dataset, measure)
+            if answers is None or not (answers.split == split).any():
+                return None
+            answers = answers[answers.split == split]
+            tables.append((answers["rank"] < k).groupby(answers.group).agg(["sum", "count"]))
+        hits_SG = np.stack([table["sum"].to_numpy() for table in tables])
+        return hits_SG, tables[0]["count"].to_numpy()
+
+    def own(self, label: str) -> str:
+        """The data set that a configuration was trained on."""
+        return self.by_label[label][0].trial.config.dataset
+
+    def _accuracy(
+        self, label: str, split: str, k: int = 1, dataset: str = "", measure: str = "probe"
+    ) -> Interval | None:
+        """Acc@k of a configuration; None where it was not measured.
+
+        Without a second seed and a second group there is no interval: both bounds are NaN.
+        """
+        rows = self.by_label[label]
+        return self._interval(rows, split, k, dataset or self.own(label), measure)
+
+    def of_trial(self, row: Row, split: str, k: int = 1) -> Interval | None:
+        """Acc@k of one trial on its own data set: with that seed, on new groups."""
+        return self._interval([row], split, k, row.trial.config.dataset, "probe")
+
+    def _interval(
+        self, rows: list[Row], split: str, k: int, dataset: str, measure: str
+    ) -> Interval | None:
+        table = self._hits(rows, split, k, dataset, measure)
+        if table is None:
+            return None
+        hits_SG, count_G = table
+        mean = float(hits_SG.sum() / (len(rows) * count_G.sum()))
+        return interval(hits_SG, count_G, LEVEL) or Interval(mean, math.nan, math.nan)
+
+    def measure(self, label: str, name: str) -> Interval | None:
+        """Any other measure of a configuration, with an interval for new seeds alone."""
+        rows = self.by_label[label]
+        values = [row.metrics[name] for row in rows if name in row.metrics]
+        if not values:
+            return None
+        mean = statistics.mean(values)
+        if len(values) == 1:
+            return Interval(mean, math.nan, math.nan)
+        spread = statistics.stdev(values) / math.sqrt(len(values))
+        half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * spread
+        return Interval(mean, mean - half, mean + half)
+
+    def test_answers(self, label: str) -> pd.DataFrame:
+        """A configuration's answers on its own test split, of all seeds."""
+        found = [
+            self.answers(row.trial.key, self.own(label), "probe") for row in self.by_label[label]
+        ]
+        answers = pd.concat([answers for answers in found if answers is not None])
+        return answers[answers.split == "test"]
+
+    @cached_property
+    def selected(self) -> str | None:
+        """The configuration that the objective selects, by its mean over seeds."""
+        metric, sign = self.sweep.objective.metric, 1 if self.sweep.objective.mode == "max" else -1
+        scores = {
+            label: sign * statistics.mean(row.metrics[metric] for row in rows)
+            for label, rows in self.by_label.items()
+            if all(metric in row.metrics for row in rows)
+        }
+        return max(scores, key=lambda label: scores[label]) if scores else None
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """Each configuration against its untrained student, and against the selected one.
+
+        Compared by test Acc@1, paired by seed and group, among configurations trained on one data
+        set; p-values are corrected together.
+        """
+        found = []
+        for first, second in self._pairs():
+            seeds = {row.trial.seed: row for row in self.by_label[first]}
+            paired = [
+                (seeds[row.trial.seed], row)
+                for row in self.by_label[second]
+                if row.trial.seed in seeds
+            ]
+            tables = [
+                self._hits([pair[side] for pair in paired], "test", 1, self.own(first))
+                for side in (0, 1)
+                if paired
+            ]
+            if len(tables) == 2 and tables[0] is not None and tables[1] is not None:
+                comparison = compare(tables[0], tables[1], LEVEL)
+                if comparison is not None:
+                    found.append((first, second, len(paired), comparison))
+        adjusted = holm([comparison.p for *_, comparison in found])
+        return [Difference(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        pairs = []
+        for label, rows in self.by_label.items():
+            trial = rows[0].trial
+            if not isinstance(trial.config.method, NoneMethod):
+                untrained = self._names.configuration(trial.untrained)
+                if untrained in self.by_label:
+                    pairs.append((label, untrained))
+        for label in self.by_label:
+            best = self.selected
+            if best is not None and best != label and self.own(best) == self.own(label):
+                pair = (best, label)
+                if pair not in pairs:
+                    pairs.append(pair)
+        return pairs
+
+    @cached_property
+    def tested_on(self) -> list[str]:
+        """Data sets that some student was measured on, its own or another."""
+        trials = [row.trial for rows in self.by_label.values() for row in rows]
+        return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
+
+    def transfer(self, measure: str = "probe") -> list[TransferRow]:
+        """The transfer grid: students by the data set that they were trained on, against all."""
+        grid: dict[tuple[str, str], TransferRow] = {}
+        for label in self.by_label:
+            method = self.by_label[label][0].trial.config.method
+            own = self.own(label)
+            trained_on = "–" if isinstance(method, NoneMethod) else own
+            # Untrained students are the same whatever they stand beside.
+            name = " ".join(part for part in label.split(" ") if part != own)
+            cells = {
+                dataset: self.accuracy(label, "test", 1, dataset, measure)
+                for dataset in self.tested_on
+            }
+            grid.setdefault((trained_on, name), TransferRow(trained_on, name, cells))
+        return [row for row in grid.values() if any(cell for cell in row.cells.values())]
+
+    def points(self) -> tuple[list[dict[str, Any]], list[float]]:
+        """Values of the keys that vary, and the objective's mean, of each configuration."""
+        points, scores = [], []
+        keys = ["method.name", *self._names.keys]
+        for rows in self.by_label.values():
+            values = [row.metrics.get(self.sweep.objective.metric) for row in rows]
+            known = [value for value in values if value is not None]
+            reference = self._is_reference(rows[0].trial)
+            if known and not reference:
+                config = flatten(rows[0].trial.config.model_dump(mode="json"))
+                points.append({key: config[key] for key in keys if key in config})
+                scores.append(statistics.mean(known))
+        return points, scores
+
+    def _is_reference(self, trial: Trial) -> bool:
+        asked = [point.get("method", {}) for point in self.sweep.points()]
+        names = {method if isinstance(method, str) else method.get("name") for method in asked}
+        method = trial.config.method
+        return isinstance(method, NoneMethod | SupervisedMethod) and (
+            method.name not in names | {self.sweep.trial.method.name}
+        )
+
+    def importances(self) -> dict[str, Interval]:
+        """Which swept key the objective depends on; empty for too few configurations."""
+        return importances(*self.points())
+
+    def main_effects(self) -> dict[str, list[tuple[Any, float, int]]]:
+        """For each swept key: value, mean objective, number of configurations."""
+        return main_effects(*self.points())

@@ -1,0 +1,136 @@
+"""`comodo sweep` on a set that has no video, another rate, other units and other class names."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.helpers import TINY_MANTIS
+
+
+def write_watch_set(folder: Path, recordings: int = 12, rate: float = 100) -> Path:
+    """Recordings of the IMU alone in m/s^2 and rad/s on a clock in milliseconds."""
+    (folder / "imu").mkdir(parents=True)
+    names = [f"acc_{axis} [m/s^2]" for axis in "xyz"] + [f"gyro_{axis} [rad/s]" for axis in "xyz"]
+    lines = ["imu,label,split,group"]
+    for i in range(recordings):
+        label = ("walk", "run", "sit")[i % 3]
+        time_N = np.arange(round(6 * rate)) / rate
+        swing_N = np.sin(2 * np.pi * (1.5, 3.5, 0.1)[i % 3] * time_N)
+        columns = [1000 * time_N + 5000, *(swing_N * (c + 1) + 9.8 * (c == 2) for c in range(6))]
+        np.savetxt(
+            folder / f"imu/w{i}.csv",
+            np.stack(columns, 1),
+            delimiter=",",
+            header=",".join(["time_ms", *names]),
+            comments="",
+        )
+        split = "train" if i < recordings // 2 else "test"
+        lines.append(f"imu/w{i}.csv,{label},{split},p{i // 3}")
+    manifest = folder / "manifest.csv"
+    manifest.write_text("\n".join(lines) + "\n")
+    return manifest
+
+
+def test_transfer_to_a_watch(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    video, watch = make_folder(tmp_path / "video", recordings=20), write_watch_set(tmp_path / "w")
+    every = ["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
+    content: dict[str, Any] = {
+        "name": "transfer",
+        "datasets": {
+            "video": {"kind": "folder", "path": str(video), "window_seconds": 1, "imu_rate": 50},
+            "watch": {"kind": "folder", "path": str(watch), "window_seconds": 2, "imu_rate": 100},
+        },
+        "trial": {
+            "dataset": "video",
+            "teacher": {"name": "efficientnet-lite0", "frames": 1},
+            "student": TINY_MANTIS,
+            "method": {"name": "comodo", "queue_size": 8, "head": {"hidden_dim": 16}},
+            "epochs": 2,
+            "batch_size": 16,
+        },
+        "measures": every,
+        "evaluate_on": ["watch"],
+        "label_map": {"watch": {"walk": "walking", "run": "running"}},
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "comodo", "sweep", str(file), "--store", str(tmp_path / "s")]
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "watch: 12 of 12 recordings, windows: 18 test, 18 train" in done.stdout
+    report = tmp_path / "s/sweeps/transfer/report"
+    page = (report / "report.md").read_text()
+    assert "| trained on | student | tested on video | tested on watch |" in page
+    for line in ("| – | untrained | ", "| video | supervised | ", "| video | comodo | "):
+        assert page.count(line) == 2  # with a probe of the target's own, and directly
+    with (report / "trials.csv").open() as listed:
+        trial = next(row for row in csv.DictReader(listed) if row["configuration"] == "comodo")
+    for name in ("zero_shot/acc1", "knn/acc1", "few_shot/5", "alignment/cka", "macro_f1"):
+        assert trial[f"test/{name}"]
+    for name in ("test/acc1", "direct/test/acc1", "test/linear/acc1"):
+        assert 0 <= float(trial[f"on/watch/{name}"]) <= 1
+    assert (report / "transfer.png").exists()
+    assert (report / "few_shot.png").exists()
+
+
+def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    video, watch = make_folder(tmp_path / "video", recordings=20), write_watch_set(tmp_path / "w")
+    content: dict[str, Any] = {
+        "name": "transfer",
+        "datasets": {
+            "video": {"kind": "folder", "path": str(video), "window_seconds": 1},
+            "watch": {"kind": "folder", "path": str(watch), "window_seconds": 2},
+        },
+        "trial": {
+            "dataset": "watch",
+            "teacher": "efficientnet-lite0",
+            "student": TINY_MANTIS,
+            "method": {"name": "comodo", "queue_size": 8},
+        },
+    }
+
+    def told(**changes: Any) -> str:
+        file = tmp_path / "sweep.yaml"
+        file.write_text(yaml.safe_dump({**content, **changes}))
+        command = [sys.executable, "-m", "comodo", "sweep", str(file), "--store", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 2, done.stdout + done.stderr
+        return done.stdout.splitlines()[-1]
+
+    assert "datasets.watch: no recording has a video for the teacher to see" in told()
+    trial = {**content["trial"], "dataset": "video"}
+    direct = {"measures": ["probe", "direct"], "evaluate_on": ["watch"]}
+    assert "label_map: 'video' (running, walking) and 'watch' (run, sit, walk) share fewer" in (
+        told(trial=trial, **direct)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "mend"),
+    [
+        ({"measures": ["knn"]}, "measures: probe has to be among them"),
+        ({"measures": ["probe", "direct"]}, "measures: direct needs evaluate_on"),
+        ({"evaluate_on": ["wach"]}, "did you mean 'watch'?"),
+        ({"label_map": {"watch": {}}, "evaluate_on": ["watch"]}, "add it to measures"),
+        ({"measures": ["prob"]}, "'probe'"),
+    ],
+)
+def test_wrong_keys_are_refused_at_once(changes: dict[str, Any], mend: str, tmp_path: Path) -> None:
+    from comodo.config import ConfigError, load_sweep
+    from tests.test_config import sweep_file
+
+    datasets = {name: {"kind": "simulated"} for name in ("demo", "watch")}
+    with pytest.raises(ConfigError) as error:
+        load_sweep(sweep_file(tmp_path, datasets=datasets, **changes))
+    assert mend in str(error.value)

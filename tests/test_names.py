@@ -1,0 +1,41 @@
+"""What trials are called."""
+
+from pathlib import Path
+from typing import Any
+
+from comodo.config import load_sweep
+from comodo.names import Names, flatten
+from comodo.trial import Trial
+from tests.test_config import sweep_file
+
+SPACE: dict[str, Any] = {
+    "method": [{"name": "comodo", "queue_size": q} for q in (8, 16)] + ["infonce", "supervised"]
+}
+
+
+def test_names_say_what_varies(tmp_path: Path) -> None:
+    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
+    names = Names(sweep)
+    trials = [Trial(sweep.with_values(values), 4, "w", "f") for values in sweep.grid()]
+    labels = [names.configuration(trial) for trial in trials]
+    assert labels == ["comodo queue_size=8", "comodo queue_size=16", "infonce", "supervised"]
+    assert names.configuration(trials[0].untrained) == "untrained"
+    assert names.trial(trials[1]) == "comodo queue_size=16 seed 4"
+
+
+def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
+    channels = [["acc_x", "acc_y", "acc_z"], ["acc_x", "gyro_x", "gyro_z"]]
+    teachers = ["efficientnet-lite0", "timesformer-base-k400"]
+    space = {"student.channels": channels, "teacher": teachers}
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    names = Names(sweep)
+    trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
+    assert names.configuration(trials[0]) == "comodo efficientnet-lite0 acc_xyz"
+    assert names.configuration(trials[3]) == "comodo timesformer acc_x+gyro_xz"
+    assert names.configuration(trials[3].untrained) == "untrained acc_x+gyro_xz"
+    labelled = trials[3].supervised(sweep.trial)
+    assert names.configuration(labelled) == "supervised acc_x+gyro_xz"  # no teacher taught it
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}

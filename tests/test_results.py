@@ -1,0 +1,174 @@
+"""Accuracies with intervals, differences, transfer grids and importances of a sweep's trials."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comodo.config import Sweep, load_sweep
+from comodo.names import Names
+from comodo.results import Results, Row
+from comodo.store import Store, write_json
+from comodo.trial import Evaluation, Trial, read_result
+from tests.helpers import answer
+from tests.test_config import sweep_file
+
+METHODS: list[Any] = [{"name": "comodo", "queue_size": q} for q in (8, 16)] + ["infonce"]
+ACCURACY = {"none": 0.5, "comodo": 0.7, "infonce": 0.71, "supervised": 0.8}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def results_of(
+    sweep: Sweep, store: Store, methods: list[Any], evaluation: Evaluation | None = None
+) -> Results:
+    """Trials of four seeds for each method, finished with the accuracies above."""
+    names, rows = Names(sweep), []
+    for method in methods:
+        for seed in range(4):
+            config = sweep.with_values({"method": method})
+            trial = Trial(config, seed, "w", "f", evaluation or Evaluation())
+            for dataset in trial.measured_on():
+                answer(store, trial, ACCURACY[config.method.name], dataset)
+            result = read_result(trial, store)
+            assert result is not None
+            rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
+    return Results(sweep, rows, store)
+
+
+@pytest.fixture
+def results(tmp_path: Path, store: Store) -> Results:
+    sweep = load_sweep(sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3]))
+    return results_of(sweep, store, ["none", *METHODS])
+
+
+def test_accuracy_is_over_seeds_with_an_interval_around(results: Results) -> None:
+    for label, rows in results.by_label.items():
+        for split in ("val", "test"):
+            found = results.accuracy(label, split)
+            assert found is not None
+            mean = np.mean([row.metrics[f"{split}/acc1"] for row in rows])
+            assert found.mean == pytest.approx(mean)
+            assert found.low < found.mean < found.high
+    one = results.of_trial(results.rows[0], "test")
+    assert one is not None
+    assert one.mean == pytest.approx(results.rows[0].metrics["test/acc1"])
+    assert one.low < one.mean < one.high
+    top5 = results.accuracy("infonce", "test", 5)
+    assert top5 is not None
+    assert top5.mean == 1
+    assert results.accuracy("infonce", "train") is None
+
+
+def test_one_seed_and_one_group_have_no_interval(tmp_path: Path, store: Store) -> None:
+    sweep = load_sweep(sweep_file(tmp_path))
+    trial = Trial(sweep.trial, 0, "w", "f")
+    answer(store, trial, 0.7, groups=1)
+    results = Results(sweep, [Row(trial, "comodo", "finished", {"val/acc1": 0.7})], store)
+    found = results.accuracy("comodo", "test")
+    assert found is not None
+    assert math.isnan(found.low)
+    assert 0.5 < found.mean < 0.9
+    assert results.differences == []
+
+
+def test_large_differences_are_told_apart_and_small_ones_are_not(results: Results) -> None:
+    assert results.selected in ("comodo queue_size=8", "comodo queue_size=16", "infonce")
+    found = {(d.first, d.second): d for d in results.differences}
+    best = results.selected
+    assert len(found) == 3 + 2  # each against untrained, and the best against the two others
+    for (first, second), difference in found.items():
+        assert difference.seeds == 4
+        assert difference.p >= difference.comparison.p
+        assert difference.distinguishable == (second == "untrained"), (first, second, difference)
+    assert (best, "untrained") in found
+
+
+def test_only_seeds_of_both_are_paired(results: Results, store: Store) -> None:
+    lost = [row for row in results.rows if (row.label, row.trial.seed) != ("infonce", 1)]
+    fewer = Results(results.sweep, lost, store)
+    seeds = {(d.first, d.second): d.seeds for d in fewer.differences}
+    assert seeds["infonce", "untrained"] == 3
+    assert seeds["comodo queue_size=8", "untrained"] == 4
+
+
+def test_other_measures_vary_over_seeds_alone(results: Results, store: Store) -> None:
+    values = iter((0.4, 0.5, 0.4, 0.5))
+    rows = [
+        replace(row, metrics={**row.metrics, "test/knn/acc1": next(values)})
+        if row.label == "infonce"
+        else row
+        for row in results.rows
+    ]
+    other = Results(results.sweep, rows, store)
+    found = other.measure("infonce", "test/knn/acc1")
+    assert found is not None
+    assert found.mean == pytest.approx(0.45)
+    assert found.high - found.mean == pytest.approx(3.18245 * 0.05 / 3**0.5, rel=1e-4)  # t of 3
+    assert other.measure("untrained", "test/knn/acc1") is None
+
+
+def test_transfer_grid(tmp_path: Path, store: Store) -> None:
+    changes: dict[str, Any] = {
+        "datasets": {name: {"kind": "simulated"} for name in ("demo", "other", "third")},
+        "evaluate_on": ["other", "third"],
+        "measures": ["probe", "direct"],
+        "search__space": {"dataset": ["demo", "other"]},
+    }
+    sweep = load_sweep(sweep_file(tmp_path, **changes))
+    assert sweep.references == ["none", "supervised"]
+    asked = Evaluation(("probe", "direct"), {"other": "v", "third": "u"}, frozenset({"third"}))
+    names, rows = Names(sweep), []
+    for dataset, windows in (("demo", "w"), ("other", "v")):
+        for method in ("none", "supervised", "comodo"):
+            config = sweep.with_values({"dataset": dataset, "method": method})
+            trial = Trial(config, 0, windows, "f", asked)
+            for name in trial.measured_on():
+                answer(store, trial, ACCURACY[method], name)
+            result = read_result(trial, store)
+            assert result is not None
+            rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
+    results = Results(sweep, rows, store)
+    assert results.tested_on == ["demo", "other", "third"]
+    grid = {(row.trained_on, row.label): row.cells for row in results.transfer()}
+    assert list(grid) == [
+        ("–", "untrained"),
+        ("demo", "supervised"),
+        ("demo", "comodo"),
+        ("other", "supervised"),
+        ("other", "comodo"),
+    ]
+    assert grid["demo", "comodo"]["third"] is None  # it has no labels for a probe
+    assert grid["other", "comodo"]["demo"] is None  # which is not in evaluate_on
+    cell = grid["demo", "supervised"]["other"]
+    assert cell is not None
+    assert cell.mean == pytest.approx(0.8, abs=0.1)
+    direct = {(row.trained_on, row.label): row.cells for row in results.transfer("direct")}
+    assert direct["demo", "comodo"]["demo"] is None
+    assert direct["demo", "comodo"]["third"] is not None
+
+
+def test_importances_are_of_what_was_searched(tmp_path: Path, store: Store) -> None:
+    space = {"method.queue_size": [8, 16, 32], "learning_rate": [1e-3, 1e-2]}
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    names, rows = Names(sweep), []
+    for values in [{"method": "none"}, *sweep.grid()]:
+        trial = Trial(sweep.with_values(values), 0, "w", "f")
+        score = 0.5 + 10 * float(values.get("learning_rate", 0))
+        write_json(store.folder("trials", trial.key) / "trained.json", {})
+        rows.append(Row(trial, names.configuration(trial), "finished", {"val/acc1": score}))
+    results = Results(sweep, rows, store)
+    found = results.importances()
+    assert next(iter(found)) == "learning_rate"
+    assert found["learning_rate"].mean > 0.9
+    effects = results.main_effects()
+    assert [(value, round(mean, 6), n) for value, mean, n in effects["learning_rate"]] == [
+        (1e-3, 0.51, 3),
+        (1e-2, 0.6, 3),
+    ]
