@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from comodo.results import Results, TransferRow
 from comodo.store import atomic
 
 PLAIN, BLUE = "0.75", "tab:blue"
+LEAST_SPAN = 10  # points of accuracy on the axis of effects
 
 
 def draw_all(results: Results, folder: Path) -> list[tuple[str, str]]:
@@ -140,14 +142,23 @@ def _effects(results: Results) -> Figure | None:
         return None
     figure = Figure(figsize=(2.8 * len(effects) + 0.6, 3.4), layout="constrained")
     every = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
-    for axes, (key, points) in zip(every, effects.items(), strict=True):
-        places = range(len(points))
-        axes.plot(places, [100 * mean for _, mean, _ in points], "o-", color=BLUE)
-        axes.set_xticks(places, [f"{_short(v)}\n(n={n})" for v, _, n in points], fontsize="small")
+    for axes, (key, values) in zip(every, effects.items(), strict=True):
+        places = range(len(values))
+        for place, (_, scores) in zip(places, values, strict=True):
+            axes.plot([place] * len(scores), [100 * s for s in scores], ".", color=PLAIN)
+        ordered = all(isinstance(value, int | float) for value, _ in values)
+        means = [100 * statistics.mean(scores) for _, scores in values]
+        axes.plot(places, means, "o-" if ordered else "o", color=BLUE)
+        names = [f"{_short(value)}\n(n={len(scores)})" for value, scores in values]
+        axes.set_xticks(places, names, fontsize="small")
         axes.set_title(key, fontsize="medium")
         axes.margins(x=0.15)
         axes.spines[["top", "right"]].set_visible(False)
-    every[0].set_ylabel(f"mean {results.sweep.objective.metric} (%)")
+    low, high = every[0].get_ylim()
+    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    every[0].set_ylim(middle - half, middle + half)  # or noise would look like an effect
+    every[0].set_ylabel(f"{results.sweep.objective.metric} (%)")
+    figure.suptitle("blue: mean, grey: configurations", fontsize="medium")
     return figure
 
 

@@ -72,20 +72,20 @@ def importances(
 
 def main_effects(
     points: list[Point], scores: list[float]
-) -> dict[str, list[tuple[Any, float, int]]]:
-    """For each varying key its values in order, each with its mean score and number of points.
+) -> dict[str, list[tuple[Any, list[float]]]]:
+    """For each varying key its values in order, each with the scores of its points.
 
     Numbers are sorted and come first; other values stand as they first appear, `ABSENT` last.
+    Nothing for fewer than `FEWEST_POINTS` points.
     """
-    effects: dict[str, list[tuple[Any, float, int]]] = {}
+    effects: dict[str, list[tuple[Any, list[float]]]] = {}
+    if len(points) < FEWEST_POINTS:
+        return effects
     for key, values in _choices(points).items():
         of_value: dict[str, list[float]] = {name: [] for name in values}
         for point, score in zip(points, scores, strict=True):
             of_value[_name(point, key)].append(score)
-        effects[key] = [
-            (value, float(np.mean(of_value[name])), len(of_value[name]))
-            for name, value in values.items()
-        ]
+        effects[key] = [(value, of_value[name]) for name, value in values.items()]
     return effects
 
 

@@ -41,19 +41,20 @@ def write(results: Results, folder: Path) -> Path:
 def table(results: Results) -> Table:
     """The configurations, for the terminal."""
     shown = Table(title=results.sweep.name, caption="percent, with 95 % intervals")
-    shown.add_column("configuration", overflow="fold")
-    for column in ("seeds", "val Acc@1", "test Acc@1"):
+    shown.add_column("configuration", overflow="fold", min_width=20)
+    for column in ("seeds", "test Acc@1"):
         shown.add_column(column, justify="right", no_wrap=True)
-    shown.add_column("against untrained", no_wrap=True)
-    verdict = {
-        d.first: _verdict(d) for d in reversed(results.differences) if _is_untrained(results, d)
-    }
+    shown.add_column("over untrained", no_wrap=True)
+    over = {d.first: d for d in reversed(results.differences) if _is_untrained(results, d)}
     for label, rows in results.by_label.items():
-        cells = [_cell(results.accuracy(label, split)) for split in ("val", "test")]
-        shown.add_row(label, str(len(rows)), *cells, verdict.get(label, ""))
+        gain = ""
+        if difference := over.get(label):
+            clear = "clear" if difference.distinguishable else "not distinguishable"
+            gain = f"{100 * difference.comparison.difference:+.1f}, {clear}"
+        shown.add_row(label, str(len(rows)), _cell(results.accuracy(label, "test")), gain)
     for row in results.rows:
         if row.state != "finished":
-            shown.add_row(row.label, f"seed {row.trial.seed}", row.state, "", "")
+            shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
     return shown
 
 
@@ -119,8 +120,9 @@ def _differences(results: Results) -> list[str]:
     return [
         "## Differences",
         "",
-        "Paired by seed and group. p is corrected for all lines of this table; the interval is of "
-        "its line alone. More seeds: to tell the difference apart if it stayed as it is.",
+        "Paired by seed and group. p is corrected for all lines of this table, the interval is of "
+        "its line alone. With so many more seeds a difference that stayed as it is would be told "
+        "apart about every second time.",
         "",
         *_markdown(header, rows),
     ]
@@ -203,7 +205,8 @@ def _importances(results: Results) -> list[str]:
         "",
         f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
         "(fANOVA), in percent; in brackets the range of nine in ten resamplings of the "
-        "configurations. Wide ranges mean that there are too few of them to tell.",
+        "configurations. The shares add up to all of it even where nothing matters: read them only "
+        "where configurations are distinguishable above.",
         "",
         *_markdown(["key", "importance"], rows),
     ]

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
 from comodo.importance import importances, main_effects
 from comodo.names import Names, flatten
-from comodo.stats import Comparison, Interval, compare, holm, interval
+from comodo.stats import Comparison, Interval, compare, holm, interval, over_seeds
 from comodo.store import Store
 from comodo.trial import Trial
 
@@ -132,12 +131,7 @@ class Results:
         values = [row.metrics[name] for row in rows if name in row.metrics]
         if not values:
             return None
-        mean = statistics.mean(values)
-        if len(values) == 1:
-            return Interval(mean, math.nan, math.nan)
-        spread = statistics.stdev(values) / math.sqrt(len(values))
-        half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * spread
-        return Interval(mean, mean - half, mean + half)
+        return over_seeds(values, LEVEL) or Interval(values[0], math.nan, math.nan)
 
     def test_answers(self, label: str) -> pd.DataFrame:
         """A configuration's answers on its own test split, of all seeds."""
@@ -249,6 +243,6 @@ class Results:
         """Which swept key the objective depends on; empty for too few configurations."""
         return importances(*self.points())
 
-    def main_effects(self) -> dict[str, list[tuple[Any, float, int]]]:
-        """For each swept key: value, mean objective, number of configurations."""
+    def main_effects(self) -> dict[str, list[tuple[Any, list[float]]]]:
+        """For each swept key: its values, each with the objective of its configurations."""
         return main_effects(*self.points())

@@ -88,6 +88,15 @@ def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
     return Comparison(difference, low, high, p, more_seeds)
 
 
+def over_seeds(values: list[float], level: float = 0.95) -> Interval | None:
+    """The mean of any measure and what new seeds would give, by Student's t; None for one value."""
+    if len(values) < 2:
+        return None
+    mean, tail = float(np.mean(values)), (1 + level) / 2
+    half = float(stdtrit(len(values) - 1, tail) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half)
+
+
 def holm(p_values: list[float]) -> list[float]:
     """P-values adjusted for their number, in the given order: step-down (Holm 1979)."""
     adjusted, highest = [0.0] * len(p_values), 0.0

@@ -9,9 +9,12 @@ from PIL import Image
 
 from comodo.config import load_sweep
 from comodo.console import console
+from comodo.names import Names
 from comodo.report import table, write
 from comodo.results import Results, Row
 from comodo.store import Store
+from comodo.trial import Trial, read_result
+from tests.helpers import answer
 from tests.test_config import sweep_file
 from tests.test_results import METHODS, results_of
 
@@ -56,7 +59,7 @@ def test_files(results: Results, tmp_path: Path) -> None:
     with (folder / "accuracy_by_class.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
     pictures = {path.name: Image.open(path).size for path in folder.glob("*.png")}
-    assert pictures.keys() == {"accuracy.png", "confusion.png", "effects.png"}
+    assert pictures.keys() == {"accuracy.png", "confusion.png"}
     assert all(width > 400 for width, _ in pictures.values())
 
 
@@ -75,8 +78,26 @@ def test_nothing_finished(tmp_path: Path, store: Store, results: Results) -> Non
 
 def test_table_fits_a_terminal(results: Results) -> None:
     with console.capture() as captured:
-        console.print(table(results), width=100)
+        console.print(table(results), width=80)
     shown = captured.get()
-    assert max(map(len, shown.splitlines())) <= 100
-    assert "points better" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "comodo queue_size=8 " in shown
+    assert ", clear" in shown
     assert "failed" in shown
+
+
+def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
+    space = {"method.queue_size": [8, 16, 32], "learning_rate": [1e-3, 1e-2]}
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    names, rows = Names(sweep), []
+    for number, values in enumerate(sweep.grid()):
+        trial = Trial(sweep.with_values(values), 0, "w", "f")
+        answer(store, trial, 0.5 + number / 20)
+        result = read_result(trial, store)
+        assert result is not None
+        rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
+    folder = write(Results(sweep, rows, store), tmp_path)
+    page = (folder / "report.md").read_text()
+    assert "## Which key mattered" in page
+    assert "| method.queue_size | " in page
+    assert (folder / "effects.png").exists()
