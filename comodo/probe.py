@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import check_random_state
 
 from comodo.platt import (
@@ -169,10 +169,12 @@ class SVMProbe:
         features_ND = _checked(features_ND)
         support_norms_S = self._gamma * np.square(self._support_SD).sum(axis=1)
         size = max(1, BLOCK_VALUES // max(len(support_norms_S), len(self.classes_) ** 2))
+        block_NS = np.empty((min(size, len(features_ND)), len(support_norms_S)))  # used again
         for start in range(0, len(features_ND), size):
             vectors_ND = self._vectors(features_ND[start : start + size])
             # -gamma |x - s|^2, expanded, with as few passes over the block as possible.
-            kernel_NS = (2 * self._gamma * vectors_ND) @ self._support_SD.T
+            kernel_NS = block_NS[: len(vectors_ND)]
+            np.matmul(2 * self._gamma * vectors_ND, self._support_SD.T, out=kernel_NS)
             kernel_NS -= self._gamma * np.square(vectors_ND).sum(axis=1)[:, None]
             kernel_NS -= support_norms_S
             np.exp(kernel_NS, out=kernel_NS)
@@ -193,9 +195,9 @@ def _checked(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
 
 def _unit_rows(features_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """L2-normalise; rows of unit length stay bit for bit, so that doing it twice is harmless."""
-    norms_N = np.linalg.norm(features_ND, axis=1, keepdims=True)
-    norms_N[(norms_N == 0) | (abs(norms_N - 1) < 1e-6)] = 1
-    unit_ND: npt.NDArray[np.floating] = features_ND / norms_N
+    unit_ND, norms_N = normalize(features_ND, return_norm=True)
+    already_N = abs(norms_N - 1) < 1e-6
+    unit_ND[already_N] = features_ND[already_N]
     return unit_ND
 
 
@@ -258,9 +260,9 @@ def _fit_pair_along_grid(kernel_MM: Floats, n_first: int) -> tuple[Floats, Float
     coefficients_MC, intercepts_C = np.empty((len(kernel_MM), len(C_GRID))), np.empty(len(C_GRID))
     for c, cost in enumerate(C_GRID):
         coefficients_MC[:, c], intercepts_C[c] = fit_pair(kernel_MM, n_first, cost)
-        # A bound that never binds cannot matter when it is wider. The factor is for the solver's
-        # way to the optimum, on which a coefficient may go further than where it ends.
-        if 2 * abs(coefficients_MC[:, c]).max() < cost:
+        # C only clips the solver's steps. Small coefficients at the end do not show that none was
+        # clipped on the way, but the same end for two values of C, to the last bit, does.
+        if c and (coefficients_MC[:, c] == coefficients_MC[:, c - 1]).all():
             coefficients_MC[:, c + 1 :] = coefficients_MC[:, c : c + 1]
             intercepts_C[c + 1 :] = intercepts_C[c]
             break

@@ -1,5 +1,6 @@
 """The probe against golden numbers, and against scikit-learn's own `SVC(probability=True)`."""
 
+import ast
 import inspect
 import json
 import warnings
@@ -28,18 +29,56 @@ needs_svc_probabilities = pytest.mark.skipif(
 # with one member is absent from one training fold.
 CLASS_SIZES = [(40, 40), (90, 12), (45, 4), (30, 30, 30), (70, 25, 3), (40, 30, 1), (30,) * 6]
 CLASS_SIZES += [(60, 40, 25, 12, 7, 2), (6, 6, 6), (1, 1, 30, 30)]
+KINDS: dict[str, dict[str, Any]] = {
+    "noise": {"spread": 0},
+    "near-separable": {"spread": 1.5, "features": 200},
+    "copies": {"copies": 40},
+    "float32 and strings": {"dtype": np.float32, "features": 200, "strings": True},
+}
+LARGE = [  # class sizes, features, distance of the classes
+    ((150, 150), 1536, 0.1),
+    ((200, 100, 60, 30, 6, 3, 1), 256, 0.15),
+    ((125,) * 8, 768, 0.0),
+    ((60,) * 12, 512, 0.2),
+    ((600, 350, 200, 150, 100, 60, 36, 4), 1536, 0.07),
+]
+CASES = [pytest.param({"class_sizes": sizes}, id=str(sizes)) for sizes in CLASS_SIZES]
+CASES += [pytest.param({"class_sizes": (50, 40, 20), **kind}, id=id) for id, kind in KINDS.items()]
+CASES += [
+    pytest.param(
+        KINDS["float32 and strings"] | {"class_sizes": sizes, "features": D, "spread": spread},
+        marks=pytest.mark.slow,
+        id=f"{sum(sizes)} windows of {len(sizes)} classes, {D} features",
+    )
+    for sizes, D, spread in LARGE
+]
 
 
-def windows_of(class_sizes: tuple[int, ...], features: int = 24, seed: int = 0) -> Any:
-    """Train and test features and labels: overlapping Gaussians, in shuffled order."""
+def windows_of(
+    class_sizes: tuple[int, ...],
+    features: int = 24,
+    seed: int = 0,
+    spread: float = 0.45,
+    copies: int = 0,
+    dtype: Any = np.float64,
+    strings: bool = False,
+) -> Any:
+    """Train and test features and labels: Gaussians `spread` apart, in shuffled order.
+
+    `copies` of the training windows repeat others, whatever their class.
+    """
     rng = np.random.default_rng([seed, *class_sizes])
     labels_N = rng.permutation(np.repeat(np.arange(len(class_sizes)), class_sizes))
     test_labels_N = rng.integers(len(class_sizes), size=80)
-    means_KD = rng.normal(size=(len(class_sizes), features)) * 0.45
+    means_KD = rng.normal(size=(len(class_sizes), features)) * spread
     train_ND, test_ND = (
-        rng.normal(size=(len(labels), features)) + means_KD[labels]
+        (rng.normal(size=(len(labels), features)) + means_KD[labels]).astype(dtype)
         for labels in (labels_N, test_labels_N)
     )
+    into, source = rng.integers(len(labels_N), size=(2, copies))
+    train_ND[into] = train_ND[source]
+    if strings:
+        labels_N, test_labels_N = labels_N.astype(str), test_labels_N.astype(str)
     return train_ND, labels_N, test_ND, test_labels_N
 
 
@@ -82,9 +121,9 @@ def test_golden_accuracy_at_each_seed(golden: Any) -> None:
         assert list(accuracy.values()) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("class_sizes", CLASS_SIZES, ids=str)
-def test_same_as_grid_search(class_sizes: tuple[int, ...]) -> None:
-    train_ND, labels_N, test_ND, _ = windows_of(class_sizes)
+@pytest.mark.parametrize("case", CASES)
+def test_same_as_grid_search(case: dict[str, Any]) -> None:
+    train_ND, labels_N, test_ND, _ = windows_of(**case)
     probe = SVMProbe().fit(train_ND, labels_N)
     scaled_train_ND, scaled_test_ND = standardised(train_ND, test_ND)
     with warnings.catch_warnings():
@@ -99,9 +138,9 @@ def test_same_as_grid_search(class_sizes: tuple[int, ...]) -> None:
 
 
 @needs_svc_probabilities
-@pytest.mark.parametrize("class_sizes", CLASS_SIZES, ids=str)
-def test_same_probabilities_as_libsvm(class_sizes: tuple[int, ...]) -> None:
-    train_ND, labels_N, test_ND, _ = windows_of(class_sizes)
+@pytest.mark.parametrize("case", CASES)
+def test_same_probabilities_as_libsvm(case: dict[str, Any]) -> None:
+    train_ND, labels_N, test_ND, _ = windows_of(**case)
     probe = SVMProbe(seed=7).fit(train_ND, labels_N)
     scaled_train_ND, scaled_test_ND = standardised(train_ND, test_ND)
     svm = SVC(C=probe.C_, probability=True, random_state=7)
@@ -109,13 +148,15 @@ def test_same_probabilities_as_libsvm(class_sizes: tuple[int, ...]) -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         svm.fit(scaled_train_ND, labels_N)
 
-    probabilities_NK = probe.probabilities(test_ND)
-    np.testing.assert_allclose(probabilities_NK, svm.predict_proba(scaled_test_ND), atol=2e-4)
+    probabilities_NK, direct_NK = probe.probabilities(test_ND), svm.predict_proba(scaled_test_ND)
+    np.testing.assert_allclose(probabilities_NK, direct_NK, atol=2e-4)
+    np.testing.assert_array_equal(probabilities_NK.argmax(axis=1), direct_NK.argmax(axis=1))
     np.testing.assert_allclose(probabilities_NK.sum(axis=1), 1)
 
 
-def test_cut_grid_finds_what_every_fit_finds() -> None:
-    train_ND, labels_N, _, _ = windows_of((30, 20), features=200)
+@pytest.mark.parametrize("spread", [0, 0.45, 1.5])
+def test_cut_grid_finds_what_every_fit_finds(spread: float) -> None:
+    train_ND, labels_N, _, _ = windows_of((30, 20), features=200, spread=spread)
     vectors_ND = train_ND[np.argsort(labels_N, kind="stable")]
     distances_NN = probe_module._squared_distances(vectors_ND)
     kernel_NN = probe_module._kernel(distances_NN, probe_module._scale_gamma(vectors_ND))
@@ -124,6 +165,22 @@ def test_cut_grid_finds_what_every_fit_finds() -> None:
         coefficients_N, intercept = platt.fit_pair(kernel_NN, 30, cost)
         np.testing.assert_array_equal(coefficients_NC[:, c], coefficients_N)
         assert intercepts_C[c] == intercept
+
+
+def test_asks_scikit_learn_for_nothing_private_or_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def svc(*, kernel: str, C: float) -> SVC:
+        return SVC(kernel=kernel, C=C)  # without probability=, which 1.11 drops
+
+    monkeypatch.setattr(platt, "SVC", svc)
+    train_ND, labels_N, test_ND, _ = windows_of((20, 20, 20))
+    SVMProbe().fit(train_ND, labels_N).probabilities(test_ND)
+
+    for path in Path(probe_module.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                assert not any("._" in name for name in names), f"{path}: {names}"
+            assert not isinstance(node, ast.keyword) or node.arg != "probability", path
 
 
 def test_accuracy_is_membership_in_the_k_most_probable() -> None:
