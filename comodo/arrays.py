@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
-from comodo.store import Store, atomic, key_of, parts, read_json, read_parts, write_json
+from comodo.identity import packed_features_key, packed_windows_key
+from comodo.store import Store, atomic, parts, read_json, read_parts, write_json
 
-VERSION = 3  # of the layout; raise it when it changes
 SHARD = 16_384  # windows in a file
 NO_LABEL = -1
 
@@ -130,7 +130,7 @@ class Features:
 
 def pack_windows(store: Store, windows: str) -> str:
     """Packs a window set, if that is not done; returns the arrays' key."""
-    key = key_of([VERSION, windows])
+    key = packed_windows_key(windows)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
         source = store.folder("windows", windows)
@@ -167,7 +167,7 @@ def pack_windows(store: Store, windows: str) -> str:
 def pack_features(store: Store, windows: str, features: str) -> str:
     """Packs the features of a window set in its order, if that is not done; returns the arrays'
     key. A window without a feature keeps its row, marked."""
-    key = key_of([VERSION, windows, features])
+    key = packed_features_key(windows, features)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
         table = read_parts(store.folder("features", features), ["window", "feature"])

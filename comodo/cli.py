@@ -4,6 +4,7 @@ Nothing heavy is imported before a sweep file has been read and checked, so that
 refused at once.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,41 @@ def sweep(file: File, store: StoreOption = None) -> None:
             raise typer.Exit(1)
 
 
+@app.command(epilog="Example: comodo plan sweeps/demo.yaml")
+def plan(
+    file: File,
+    store: StoreOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Train a few batches (20 s) to know this machine's speed."),
+    ] = False,
+) -> None:
+    """Show what a sweep will do, and start nothing: trials, what is there already, time, memory
+    and disk, and what else moves with each swept key.
+    """
+    with clear_errors():
+        checked, place = _checked(file, store), Store(store)
+        from comodo.plan import make_plan
+        from comodo.plan_view import show
+
+        console.print(show(make_plan(checked, place, measure)))
+
+
+@app.command(epilog="Example: comodo status demo")
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep's name; without it, all sweeps are listed.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Show how far a sweep is, from any shell or machine that sees its store."""
+    with clear_errors():
+        from comodo.status import read_all, read_status, show, show_all
+
+        place = Store(store)
+        console.print(show_all(read_all(place)) if name is None else show(read_status(name, place)))
+
+
 @app.command(epilog="Example: comodo prepare sweeps/gopro.yaml")
 def prepare(file: File, store: StoreOption = None) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
@@ -93,10 +129,16 @@ def encode(file: File, store: StoreOption = None) -> None:
     with clear_errors():
         checked, place = _checked(file, store), Store(store)
         from comodo.cluster import connect
-        from comodo.sweep import encode_all, prepare_all
+        from comodo.stages import encode_all, prepare_all
 
         connect()
         encode_all(checked, prepare_all(checked, place), place)
+
+
+@app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
+def schema() -> None:
+    """Print the JSON schema of sweep files, by which editors complete and check their keys."""
+    print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
 @app.command(epilog="Example: comodo ui --port 5001")

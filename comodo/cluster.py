@@ -1,17 +1,23 @@
 """Connecting to Ray, and what the cluster can hold."""
 
 import logging
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
 import ray.data
+from ray.autoscaler.sdk import request_resources
 
 from comodo.config import Resources
+from comodo.console import console
 
 DRIVER_CPUS = 0.01  # of a trial whose workers are processes of their own
+
+SAY_EVERY = 60.0  # seconds between two lines while waiting
 
 
 class ClusterError(RuntimeError):
@@ -29,11 +35,22 @@ def connect(dashboard: bool = False) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with _native_silence():  # or it would write which level it has been set to
-        ray.init(include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            # Without an address Ray would attach to any cluster that was ever started here.
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            include_dashboard=dashboard if not attaches() else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
+
+
+def attaches() -> bool:
+    """Whether `connect` attaches to a cluster that is there, and does not start its own."""
+    return os.environ.get("RAY_ADDRESS", "local") != "local"
 
 
 @contextmanager
@@ -93,6 +110,47 @@ def concurrent_trials(asked: Resources) -> int:
                 f"for the trial's driver, which takes {DRIVER_CPUS}; lower cpus_per_worker"
             )
     return max(1, min(fits, asked.max_concurrent_trials or fits))
+
+
+def await_room(asked: Resources) -> int:
+    """As `concurrent_trials`, but waits for a cluster that may still be growing.
+
+    One that was attached to may grow, one that was started here does not. An autoscaler is told
+    what is needed.
+
+    Raises:
+        ClusterError: it has not grown enough within `wait_minutes`, or never will.
+    """
+    grows = attaches()
+    node = {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+    node = {name: amount for name, amount in node.items() if amount}
+    began, said = time.monotonic(), -math.inf
+    while True:
+        waited = time.monotonic() - began
+        try:
+            fits = concurrent_trials(asked)
+        except ClusterError as error:
+            if not grows:
+                raise
+            if waited >= 60 * asked.wait_minutes:
+                raise ClusterError(
+                    f"{error}; waited {asked.wait_minutes:g} min for it to grow"
+                ) from None
+        else:
+            if said >= 0:
+                request_resources(bundles=[])  # from here on the trials ask for themselves
+            return fits
+        if waited - said >= SAY_EVERY:
+            said, has = waited, capacity()
+            count = "a node" if asked.workers == 1 else f"{asked.workers} places"
+            console.print(
+                f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
+                f"the cluster has {has.cpus:g} and {has.gpus:g}, its largest node "
+                f"{has.node_cpus:g} and {has.node_gpus:g}; {waited / 60:.0f} of up to "
+                f"{asked.wait_minutes:g} min"
+            )
+            request_resources(bundles=[node] * asked.workers)
+        time.sleep(1)
 
 
 def trial_resources(asked: Resources) -> dict[str, float]:

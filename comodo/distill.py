@@ -29,8 +29,22 @@ from comodo.evaluate import ClassMeans, quick_accuracy
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
+from comodo.schedule import learning_rate, published_steps, schedule_of, steps_in
 from comodo.store import atomic, key_of
 from comodo.students import Student, build_head
+
+__all__ = [
+    "Distillation",
+    "Report",
+    "TrainingError",
+    "build_heads",
+    "distil",
+    "epoch_order",
+    "learning_rate",
+    "published_steps",
+    "seed_of",
+    "steps_in",
+]
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -44,26 +58,6 @@ class TrainingError(RuntimeError):
 def seed_of(seed: int, purpose: str, number: int = 0) -> int:
     """An independent 32-bit seed for each use of the trial's one seed."""
     return int(key_of([seed, purpose, number])[:8], 16)
-
-
-def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear from 0 to `peak` over the first `warmup` share of the steps, then linearly to 0."""
-    rising = int(warmup * steps)
-    if step < rising:
-        return peak * step / rising
-    return peak * max(0.0, (steps - step) / max(1, steps - rising))
-
-
-def steps_in(windows: int, batch_size: int) -> int:
-    """Steps of an epoch. A last batch of a single window is left out: batch normalisation has no
-    variance there."""
-    return math.ceil(windows / batch_size) - (windows % batch_size == 1)
-
-
-def published_steps(first: int, epochs: int, queue_size: int) -> int:
-    """Steps that the published code plans its schedule for: after an epoch of `first` batches it
-    counts the queue's samples as batches too, so the rate peaks late or never."""
-    return first + (epochs - 1) * (first + queue_size)
 
 
 def epoch_order(windows: int, reserved: Tensor, epoch: int, seed: int) -> Tensor:
@@ -147,13 +141,9 @@ class Distillation:
             if method.hold_out_queue:
                 self.reserved = first_keys
         self.epoch = 0
-        first = steps_in(count - len(self.reserved), trial.batch_size)
-        later = steps_in(count, trial.batch_size)
-        self.first_steps = [0, *(first + later * epoch for epoch in range(trial.epochs))]
-        self.planned_steps = self.first_steps[-1]
-        if trial.schedule == "published":
-            queue_size = 0 if self.queue is None else len(self.queue)
-            self.planned_steps = published_steps(first, trial.epochs, queue_size)
+        steps = schedule_of(trial, count)
+        self.first_steps = [0, *(steps.first + steps.later * n for n in range(trial.epochs))]
+        self.planned_steps = steps.planned
         self.history: list[dict[str, Any]] = []
 
     @torch.no_grad()

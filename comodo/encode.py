@@ -5,6 +5,7 @@ them), and features go to Parquet as they come, so that an interrupted run goes 
 feature is the teacher's own, before any projector: one encoding serves every trial.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray
 
-from comodo.cluster import capacity
 from comodo.config import TeacherConfig
 from comodo.console import console, track
 from comodo.store import (
@@ -84,7 +83,8 @@ def encode(
     folder = store.folder("features", key)
     meta = store.meta("features", key)
     if meta is None:
-        wanted = _wanted(windows)
+        wanted, began = _wanted(windows), time.perf_counter()
+        done = encoded(folder)
         if teacher.name == "precomputed":
             write_table(folder / "part-given.parquet", given_features(teacher, wanted))
             devices: set[str] = set()
@@ -97,6 +97,7 @@ def encode(
             "windows": windows.key,
             "count": len(table),
             "devices": sorted(devices),
+            "speed": (len(table) - done) / (time.perf_counter() - began),  # windows per second
             "rejected": {row["window"]: row["rejected"] for row in reasons},
         }
         write_json(folder / "meta.json", meta)
@@ -111,6 +112,11 @@ def encode(
             f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"
         )
     return FeatureSet(key, folder, lost)
+
+
+def encoded(folder: Path) -> int:
+    """How many windows have been through the teacher, with or without a feature."""
+    return sum(pq.read_metadata(part).num_rows for part in parts(folder))
 
 
 def _wanted(windows: WindowSet) -> pa.Table:
@@ -189,6 +195,10 @@ def _run(
     """Yields what was written (window ids and devices) with its number of windows."""
     if not len(wanted):
         return
+    import ray.data  # takes seconds, which those who only ask for a key need not pay
+
+    from comodo.cluster import capacity
+
     has = capacity()
     if has.gpus:
         # However many GPUs there are for each core, a core is left to decode.
@@ -261,6 +271,7 @@ class TeacherActor:
     """Holds the frozen teacher on the device that Ray gave to the actor."""
 
     def __init__(self, settings: TeacherConfig) -> None:
+        import ray
         import torch
 
         from comodo.teachers import build_teacher

@@ -9,7 +9,7 @@ Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from comodo.arrays import Features, Split, Windows
 from comodo.probe import SVMProbe
 from comodo.students import Student
 
-VERSION = 1  # of the numbers made here; raise it when they change
 BATCH = 128  # windows at a time; features do not depend on it
 QUICK = 512  # windows that the quick check looks at, at most
 SCORED = ("val", "test")
@@ -61,6 +60,8 @@ class Subject:
     seed: int
     mask: bool = True
     """As in `Student.forward`."""
+    ties: Literal["smallest", "middle"] = "middle"
+    """As in `SVMProbe`."""
     teacher: Teacher | None = None
     source: "Subject | None" = None
     """The student on the data set that it was trained on, if this is another."""
@@ -187,7 +188,7 @@ def _probed(
 ) -> Measured:
     """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
     train_ND, label_N = _by_name(fitted_on, fitted_on.train(), classes)
-    fitted = SVMProbe(seed=fitted_on.seed).fit(train_ND, label_N)
+    fitted = SVMProbe(seed=fitted_on.seed, ties=fitted_on.ties).fit(train_ND, label_N)
     metrics = {f"{name}/C": float(fitted.C_)}
     tables = []
     for split, labelled in scored_on.scored().items():

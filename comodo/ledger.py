@@ -1,77 +1,105 @@
 """Which trials a sweep asks for, in which order, and how each ended.
 
-Turns proposed values into one trial for each seed, with the reference students beside them, and
-tells the proposals a configuration's mean over seeds. Knows neither Ray nor MLflow.
+Turns proposed points into one trial for each seed, with the reference students beside them, and
+tells the proposals how a configuration did: its mean over seeds. Knows neither Ray nor MLflow.
 """
 
+import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from comodo.config import ConfigError, Sweep, TeacherConfig
+from comodo.config import ConfigError, Point, Sweep
+from comodo.config.search import canonical
 from comodo.console import console
-from comodo.proposals import GridProposals, OptunaProposals, Proposals, Values, fits
+from comodo.earlier import Arrays, Learnt, learn, read_asked, refuse_unknown_sweeps
+from comodo.identity import Evaluation, Trial, read_result
+from comodo.proposals import GridProposals, OptunaProposals, Outcome, Proposals
 from comodo.store import Store, read_json, write_json
-from comodo.trial import Evaluation, Trial, read_result
 
 
 @dataclass
 class Configuration:
-    """Values that were asked, with one trial for each seed."""
+    """A point that was asked, with one trial for each seed."""
 
-    values: Values
+    point: Point
     trials: list[Trial]
-    scores: dict[str, float | None] = field(default_factory=dict)
-    """By trial key, as they end; None when failed or pruned."""
+    held: list[Trial] = field(default_factory=list)
+    """Those that wait for how the first ends."""
 
 
 class Ledger:
     """The trials of one sweep.
 
-    Kept in the sweep's folder: `asked.json` (the values, in order) and `ended.json` (trials
-    without a result: pruned or failed, with the reason).
+    Kept in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
+    `ended.json` (trials without a result: pruned or failed, with the reason).
+
+    Raises:
+        ConfigError: `warm_start` names a sweep that the store does not know.
     """
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        store: Store,
-        arrays: dict[tuple[str, TeacherConfig], tuple[str, str]],
-        evaluation: Evaluation,
-    ) -> None:
+    def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
         self._evaluation = evaluation
         self._results: dict[str, dict[str, Any]] = {}  # as they are found, for they do not change
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
+        self._of_point: dict[str, list[Trial]] = {}
         self._waiting: deque[Trial] = deque()
-        self._open: list[Configuration] = []
-        self._asked: list[Values] = self._read("asked.json", [])
-        ended = self._read("ended.json", {}) if sweep.early_stopping is not None else {}
+        self._open: dict[str, list[Configuration]] = {}  # by key of each of their trials
+        self._given_up: set[str] = set()
+        self._best: float | None = None  # mean of the first objective, times its sign
+        self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
+        ended = self.folder / "ended.json"
+        ends = read_json(ended) if ended.exists() and sweep.early_stopping is not None else {}
         # What failed is tried again, and what was pruned when nothing prunes any more.
-        self.ended = {key: end for key, end in ended.items() if end["state"] == "pruned"}
-        self._proposals = self._make_proposals()
+        self.ended = {key: end for key, end in ends.items() if end["state"] == "pruned"}
+        self._grid: list[Trial] = []
+        if sweep.search.sampler == "grid":
+            points = list(sweep.grid())
+            trials = [trial for point in points for trial in self._trials_of(point)]
+            self._grid = self._with_references(trials)
+            for trial in self._grid:
+                self.result(trial)
+        else:  # what was asked before the space was changed is none of its points
+            points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
+        for point in points:
+            self._note_best(self._outcome(self._trials_of(point)))
+        self._proposals = self._make_proposals(points)
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run; None when all are asked. Finished ones are read, not run."""
+        """The next trial to run; None when all are asked, but for what is `held_back`. Finished
+        ones are read, not run."""
         while not self._waiting:
-            values = self._proposals.ask()
-            if values is None:
+            point = self._proposals.ask()
+            if point is None:
                 return None
             try:
-                self._take(values)
+                self._take(point)
             except ConfigError as error:  # a combination that no check of the file has met
                 console.print(f"skipped: {error}", style="yellow")
-                self._proposals.tell(values, None)
+                self._proposals.tell(point, Outcome("failed"))
         return self._waiting.popleft()
 
-    def end(self, trial: Trial, state: str, reason: str) -> None:
-        """Notes how a running trial ended: `finished`, `pruned` or `failed`."""
+    @property
+    def held_back(self) -> bool:
+        """Whether more trials may be asked for once some that are running have ended."""
+        return any(c.held for configurations in self._open.values() for c in configurations)
+
+    def end(
+        self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
+    ) -> None:
+        """Notes how a running trial ended: `finished`, `pruned` or `failed`.
+
+        `reached`: of a pruned one, its epochs and the quick accuracy by then.
+        """
         if state != "finished":
-            self.ended[trial.key] = {"state": state, "reason": reason}
+            self.ended[trial.key] = {"state": state, "reason": reason, "reached": reached}
             write_json(self.folder / "ended.json", self.ended)
-        self._score(trial)
+        self.result(trial)
+        for configuration in list(self._open.get(trial.key, ())):
+            self._settle(configuration)
 
     def result(self, trial: Trial) -> dict[str, Any] | None:
         if trial.key not in self._results:
@@ -94,53 +122,142 @@ class Ledger:
         self._waiting.appendleft(trial)
 
     def planned(self) -> list[Trial]:
-        """All trials of a grid; of a search, which decides as it goes, those asked so far."""
+        """All trials of a grid that were not given up; of a search, which decides as it goes,
+        those asked so far."""
         if self.sweep.search.sampler != "grid":
             return list(self.trials.values())
-        trials = [trial for values in self.sweep.grid() for trial in self._trials_of(values)]
-        return self._with_references(trials)
+        return [t for t in self._grid if t.key not in self._given_up or t.key in self.trials]
 
     def done(self) -> int:
-        """How many of the planned trials are over."""
-        return sum(map(self.is_over, self.planned()))
+        """How many of the planned trials are over, as far as this ledger has seen."""
+        return sum(t.key in self.ended or t.key in self._results for t in self.planned())
 
-    def _make_proposals(self) -> Proposals:
+    def _make_proposals(self, points: list[Point]) -> Proposals:
         if self.sweep.search.sampler == "grid":
             return GridProposals(self.sweep)
         assert self.sweep.budget.trials is not None
         limit = self.sweep.budget.trials // len(self.sweep.seeds)
         earlier = []
-        # What was asked before the space was changed says nothing about it.
-        for values in [values for values in self._asked if fits(values, self.sweep)]:
-            scores = [self._score_of(trial) for trial in self._trials_of(values)]
-            whole = [score for score in scores if score is not None]
-            earlier.append((values, statistics.mean(whole) if len(whole) == len(scores) else None))
-            for trial in self._with_references(self._trials_of(values)):
+        for point in points:
+            trials = self._trials_of(point)
+            outcome = self._outcome(trials) or self._given_up_after(trials)
+            earlier.append((point, outcome))
+            for trial in self._with_references(trials):
                 if self.is_over(trial):
                     self.trials[trial.key] = trial
-        return OptunaProposals(self.sweep, limit, earlier)
+        learnt = self._learn()
+        points_learnt = [(point, Outcome("finished", scores)) for point, scores in learnt.points]
+        return OptunaProposals(self.sweep, limit, earlier, points_learnt, learnt.known)
 
-    def _trials_of(self, values: Values) -> list[Trial]:
-        config = self.sweep.with_values(values)
-        windows, features = self._arrays[config.dataset, config.teacher]
-        return [
-            Trial(config, seed, windows, features, self._evaluation) for seed in self.sweep.seeds
-        ]
+    def _learn(self) -> Learnt:
+        """From earlier sweeps, and from what this one asked before its space was changed."""
+        refuse_unknown_sweeps(self.sweep, self.store)
+        of_sweeps = {
+            name: read_asked(self.store.folder("sweeps", name))
+            for name in self.sweep.search.warm_start
+        }
+        if self.sweep.search.sampler == "tpe":
+            of_sweeps[self.sweep.name] = [
+                entry for entry in self._asked.values() if entry["values"] not in self.sweep.space
+            ]
+        all_learnt = Learnt()
+        for name, asked in of_sweeps.items():
+            learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
+            all_learnt.points += learnt.points
+            all_learnt.known += learnt.known
+            if asked:
+                reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
+                console.print(
+                    f"learnt from {len(learnt.points)} of {len(asked)} configurations of {name}"
+                    + "".join(reasons)
+                )
+        return all_learnt
 
-    def _take(self, values: Values) -> None:
+    def _trials_of(self, point: Point) -> list[Trial]:
+        if (name := canonical(point)) not in self._of_point:
+            config = self.sweep.with_values(point)
+            windows, features = self._arrays[config.dataset, config.teacher]
+            self._of_point[name] = [
+                Trial(config, seed, windows, features, self._evaluation)
+                for seed in self.sweep.seeds
+            ]
+        return self._of_point[name]
+
+    def _take(self, point: Point) -> None:
         """Puts what is not done yet of a configuration's trials on the waiting list."""
-        trials = self._trials_of(values)
-        if values not in self._asked:
-            self._asked.append(values)
-            write_json(self.folder / "asked.json", self._asked)
-        self._open.append(Configuration(values, trials))
-        for trial in self._with_references(trials):
-            if self.is_over(trial):
-                self.trials[trial.key] = trial
-                self._score(trial)
-            elif trial.key not in self.trials:
-                self.trials[trial.key] = trial
-                self._waiting.append(trial)
+        trials = self._trials_of(point)
+        entry = {"values": point, "trials": [trial.key for trial in trials]}
+        if self._asked.get(canonical(point)) != entry:
+            self._asked[canonical(point)] = entry
+            write_json(self.folder / "asked.json", list(self._asked.values()))
+        first = 1 if self.sweep.search.hopeless_below is not None else len(trials)
+        configuration = Configuration(point, trials, trials[first:])
+        for trial in trials:
+            self._open.setdefault(trial.key, []).append(configuration)
+        self._waiting += self._new(trials[:first])
+        self._settle(configuration)
+
+    def _new(self, trials: list[Trial]) -> list[Trial]:
+        """Those of the trials and their references that nothing has asked for, nor done."""
+        new = [t for t in self._with_references(trials) if t.key not in self.trials]
+        self.trials |= {trial.key: trial for trial in new}
+        return [trial for trial in new if not self.is_over(trial)]
+
+    def _settle(self, configuration: Configuration) -> None:
+        """Tells the search how a configuration ended, if it has; lets held seeds go, or drops
+        them, when the first has ended."""
+        trials = configuration.trials
+        outcome = None
+        if configuration.held and self.is_over(trials[0]):
+            outcome = self._given_up_after(trials)
+            if outcome is None:
+                self._waiting.extendleft(reversed(self._new(configuration.held)))
+            else:
+                self._given_up |= {trial.key for trial in configuration.held}
+            configuration.held = []
+        outcome = outcome or self._outcome(trials)
+        if outcome is not None:
+            self._note_best(outcome)
+            self._proposals.tell(configuration.point, outcome)
+            for key in {trial.key for trial in trials}:
+                self._open[key].remove(configuration)
+                if not self._open[key]:
+                    del self._open[key]
+
+    def _outcome(self, trials: list[Trial]) -> Outcome | None:
+        """How a configuration ended; None while a trial of it has not."""
+        if not all(map(self.is_over, trials)):
+            return None
+        ends = [self.ended[trial.key] for trial in trials if trial.key in self.ended]
+        if any(end["state"] == "failed" for end in ends):
+            return Outcome("failed")
+        if ends:
+            reached = [tuple(end["reached"]) for end in ends if end.get("reached")]
+            known = reached and self.sweep.objective.mode == "max"  # as the quick accuracy is
+            return Outcome("pruned", reached=max(reached) if known else None)
+        scores = [self._scores_of(trial) for trial in trials]
+        if any(score is None for score in scores):
+            return Outcome("failed")
+        whole = [score for score in scores if score is not None]
+        return Outcome("finished", tuple(map(statistics.mean, zip(*whole, strict=True))))
+
+    def _given_up_after(self, trials: list[Trial]) -> Outcome | None:
+        """How a configuration ends that is not worth its other seeds, by its first; else None."""
+        margin = self.sweep.search.hopeless_below
+        if margin is None or len(trials) == 1 or not self.is_over(trials[0]):
+            return None
+        outcome = self._outcome(trials[:1])
+        if outcome is None or outcome.state != "finished":
+            return outcome
+        score = outcome.scores[0]
+        if self._best is None or self._best - self.sweep.objectives[0].sign * score <= margin:
+            return None
+        return Outcome("pruned", reached=(trials[0].config.epochs, score))
+
+    def _note_best(self, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.state == "finished":
+            score = self.sweep.objectives[0].sign * outcome.scores[0]
+            self._best = score if self._best is None else max(self._best, score)
 
     def _with_references(self, trials: list[Trial]) -> list[Trial]:
         """The trials, after what each student is compared with."""
@@ -151,25 +268,9 @@ class Ledger:
         before = [twin for name in self.sweep.references for twin in twins[name]]
         return list({trial.key: trial for trial in before + trials}.values())
 
-    def _score_of(self, trial: Trial) -> float | None:
+    def _scores_of(self, trial: Trial) -> tuple[float, ...] | None:
+        """Its objectives; None where one is missing or no number."""
         result = self.result(trial)
-        return None if result is None else result["metrics"].get(self.sweep.objective.metric)
-
-    def _score(self, trial: Trial) -> None:
-        """Tells the search a configuration's mean over seeds once its last trial has ended."""
-        for configuration in list(self._open):
-            keys = [member.key for member in configuration.trials]
-            if trial.key not in keys:
-                continue
-            configuration.scores[trial.key] = self._score_of(trial)
-            if len(configuration.scores) == len(set(keys)):
-                scores = [score for score in configuration.scores.values() if score is not None]
-                whole = len(scores) == len(configuration.scores)
-                self._proposals.tell(
-                    configuration.values, statistics.mean(scores) if whole else None
-                )
-                self._open.remove(configuration)
-
-    def _read(self, name: str, default: Any) -> Any:
-        path = self.folder / name
-        return read_json(path) if path.exists() else default
+        metrics = {} if result is None else result["metrics"]
+        scores = tuple(metrics.get(o.metric, math.nan) for o in self.sweep.objectives)
+        return scores if all(map(math.isfinite, scores)) else None

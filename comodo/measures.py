@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
 
 from comodo.platt import Floats, Indices
-from comodo.probe import _checked, _unit_rows
+from comodo.probe import checked_features, unit_rows
 
 Features = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
@@ -129,10 +129,10 @@ def anchors(teacher_ND: Features, label_N: Labels, classes: int) -> Features:
     An anchor is the one closest by cosine to the mean direction of its class: one for a class, as
     published, but without the lottery of drawing it. A class without windows gets a row of NaN.
     """
-    teacher_ND = _checked(teacher_ND)
+    teacher_ND = checked_features(teacher_ND)
     check_consistent_length(teacher_ND, label_N)
     _check_range(label_N, classes)
-    unit_ND = _unit_rows(teacher_ND)
+    unit_ND = unit_rows(teacher_ND)
     anchor_KD = np.full((classes, teacher_ND.shape[1]), np.nan, dtype=teacher_ND.dtype)
     for label in np.unique(label_N):
         members = np.flatnonzero(label_N == label)
@@ -148,7 +148,7 @@ def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dic
     whose row is NaN is never predicted; without any other class this is a ValueError. Acc@3 and
     Acc@5 are left out unless there are more anchors than that.
     """
-    student_ND = _checked(student_ND)
+    student_ND = checked_features(student_ND)
     check_consistent_length(student_ND, label_N)
     _check_range(label_N, len(anchor_KD))
     present = np.flatnonzero(~np.isnan(anchor_KD).all(axis=1))
@@ -157,7 +157,9 @@ def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dic
     if anchor_KD.shape[1] != student_ND.shape[1]:
         raise ValueError(f"anchors {anchor_KD.shape} for students {student_ND.shape}")
     cosine_NK = np.full((len(student_ND), len(anchor_KD)), -np.inf)
-    cosine_NK[:, present] = _unit_rows(student_ND) @ _unit_rows(_checked(anchor_KD[present])).T
+    cosine_NK[:, present] = (
+        unit_rows(student_ND) @ unit_rows(checked_features(anchor_KD[present])).T
+    )
     hit_NK = np.argsort(-cosine_NK, axis=1, kind="stable") == label_N[:, None]
     return {
         f"zero_shot/acc{k}": float(hit_NK[:, :k].any(axis=1).mean())
@@ -194,7 +196,7 @@ def neighbour_overlap(a_ND: Features, b_NE: Features, k: int = 10) -> float:
     k / (N - 1). With no more than k + 1 windows, where all others are neighbours, this is a
     ValueError. Memory does not grow with N x N.
     """
-    a_ND, b_NE = _checked(a_ND), _checked(b_NE)
+    a_ND, b_NE = checked_features(a_ND), checked_features(b_NE)
     check_consistent_length(a_ND, b_NE)
     if len(a_ND) <= k + 1:
         raise ValueError(f"overlap of {k} neighbours needs over {k + 1} windows, got {len(a_ND)}")
@@ -210,7 +212,7 @@ def _check_range(label_N: Labels, classes: int) -> None:
 def _checked_sets(
     train_ND: Features, train_label_N: Labels, test_ND: Features
 ) -> tuple[Features, Features]:
-    train_ND, test_ND = _checked(train_ND), _checked(test_ND)
+    train_ND, test_ND = checked_features(train_ND), checked_features(test_ND)
     check_consistent_length(train_ND, train_label_N)
     if len(classes := np.unique(train_label_N)) < 2:
         raise ValueError(f"at least two classes are needed in train, got {classes.tolist()}")
@@ -222,9 +224,9 @@ def _standardised(
 ) -> tuple[Floats, Floats]:
     """Unit rows, standardised by the train windows, in float64 for the solver."""
     train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND)
-    unit_ND = _unit_rows(train_ND).astype(np.float64)
+    unit_ND = unit_rows(train_ND).astype(np.float64)
     scaler = StandardScaler().fit(unit_ND)
-    return scaler.transform(unit_ND), scaler.transform(_unit_rows(test_ND).astype(np.float64))
+    return scaler.transform(unit_ND), scaler.transform(unit_rows(test_ND).astype(np.float64))
 
 
 def _logistic_accuracy(
@@ -253,7 +255,7 @@ def _neighbours(features_ND: Features, k: int) -> Indices:
 
 def _centred(features_ND: Features) -> Floats:
     """Columns of mean 0, the whole of norm 1; zeros if the windows differ by rounding only."""
-    features_ND = _checked(features_ND).astype(np.float64)
+    features_ND = checked_features(features_ND).astype(np.float64)
     centred_ND = features_ND - features_ND.mean(axis=0)
     spread = np.linalg.norm(centred_ND)
     return centred_ND / spread if spread > 1e-6 * np.linalg.norm(features_ND) else 0 * centred_ND

@@ -4,18 +4,8 @@ import json
 from typing import Any
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
-from comodo.trial import Trial
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+from comodo.config.search import flatten
+from comodo.identity import Trial
 
 
 class Names:

@@ -18,6 +18,7 @@ from comodo.store import Store
 from comodo.video import VideoError, duration
 
 PATIENCE = 1.0  # seconds for looking into files
+FOLDS = 5  # of the probe
 
 
 def precheck(file: Path, sweep: Sweep, store: Store) -> None:
@@ -45,6 +46,19 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(f"{file}: {error}") from None
+
+
+def unfit_for_probe(classes: dict[str, int]) -> str | None:
+    """Why no probe can be fitted on so many labelled training windows of each class; None if one
+    can."""
+    if not classes:
+        return "no labelled training windows; give some recordings of the train split a label"
+    if len(classes) < 2 or max(classes.values()) < FOLDS:
+        return (
+            f"the probe needs two classes, one of them with {FOLDS} training windows; it has "
+            f"{classes}; give more recordings a label"
+        )
+    return None
 
 
 def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | None:

@@ -12,9 +12,11 @@ Shape suffixes: N windows, D features, V validation windows of a fold, M windows
 classes, S support vectors, K classes, P pairs of classes, C values of the grid.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,13 +49,23 @@ class SVMProbe:
         seed: of the stratified subset and of libsvm's internal cross-validation; the latter alone
             moves Acc@1 by about a point, so compare probes at the same seed.
         max_train: train on at most this many windows, drawn from each class in proportion.
+        ties: which of the values of C with the best cross-validated accuracy is taken: the
+            `smallest`, as published, or that nearest to 1 (`middle`). Votes do not change when all
+            decision values shrink with C, but Platt's sigmoid does not follow them: with few and
+            easy windows every C is as good, and the smallest has the probabilities of chance.
 
     After `fit`: `classes_` (sorted labels), `C_` (chosen), `cv_accuracy_` (C to mean accuracy).
     """
 
-    def __init__(self, seed: int = 0, max_train: int = 10_000) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        max_train: int = 10_000,
+        ties: Literal["smallest", "middle"] = "smallest",
+    ) -> None:
         self.seed = seed
         self.max_train = max_train
+        self.ties = ties
 
     def fit(self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike) -> "SVMProbe":
         """Choose C, train every pair of classes, and calibrate each.
@@ -69,7 +81,7 @@ class SVMProbe:
             ValueError: on wrong shapes, features that are not finite, fewer than two classes, or
                 classes too small for the cross-validation.
         """
-        features_ND = _checked(features_ND)
+        features_ND = checked_features(features_ND)
         labels_N = np.asarray(labels_N)
         if labels_N.shape != features_ND.shape[:1]:
             raise ValueError(f"{len(features_ND)} rows of features, labels of {labels_N.shape}")
@@ -77,7 +89,7 @@ class SVMProbe:
         if len(self.classes_) < 2:
             raise ValueError(f"a probe needs at least two classes, got {self.classes_.tolist()}")
         self._pairs: Pairs = list(combinations(range(len(self.classes_)), 2))
-        self._scaler = StandardScaler().fit(_unit_rows(features_ND))
+        self._scaler = StandardScaler().fit(unit_rows(features_ND))
         kept_N = _stratified_subset(codes_N, self.max_train, self.seed)
         vectors_ND, codes_N = self._vectors(features_ND[kept_N]), codes_N[kept_N]
 
@@ -139,7 +151,9 @@ class SVMProbe:
             accuracy_CF[:, fold] = (winners_CV == codes_N[valid]).mean(axis=1)
         means_C = accuracy_CF.mean(axis=1)
         self.cv_accuracy_: dict[float, float] = dict(zip(C_GRID, means_C.tolist(), strict=True))
-        self.C_: float = C_GRID[int(means_C.argmax())]
+        best = [cost for cost, mean in zip(C_GRID, means_C, strict=True) if mean == means_C.max()]
+        distance = {"smallest": float, "middle": lambda cost: abs(math.log10(cost))}[self.ties]
+        self.C_: float = min(best, key=distance)
 
     def _train_pairs(self, vectors_ND: Floats, codes_N: Indices, distances_NN: Floats) -> None:
         self._gamma = _scale_gamma(vectors_ND)
@@ -162,11 +176,11 @@ class SVMProbe:
 
     def _vectors(self, features_ND: npt.NDArray[np.floating]) -> Floats:
         """Standardise in the precision given, as published; libsvm then works in float64."""
-        return np.asarray(self._scaler.transform(_unit_rows(features_ND)), dtype=np.float64)
+        return np.asarray(self._scaler.transform(unit_rows(features_ND)), dtype=np.float64)
 
     def _decisions(self, features_ND: npt.ArrayLike) -> Iterator[Floats]:
         """Yield the decision values [n, P] of one block of windows after another."""
-        features_ND = _checked(features_ND)
+        features_ND = checked_features(features_ND)
         support_norms_S = self._gamma * np.square(self._support_SD).sum(axis=1)
         size = max(1, BLOCK_VALUES // max(len(support_norms_S), len(self.classes_) ** 2))
         block_NS = np.empty((min(size, len(features_ND)), len(support_norms_S)))  # used again
@@ -181,7 +195,7 @@ class SVMProbe:
             yield kernel_NS @ self._coefficients_SP + self._intercepts_P
 
 
-def _checked(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
+def checked_features(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
     features_ND = np.asarray(features_ND)
     if features_ND.ndim != 2 or not features_ND.size:
         raise ValueError(f"features must be [windows, features], got {features_ND.shape}")
@@ -193,7 +207,7 @@ def _checked(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
     return features_ND
 
 
-def _unit_rows(features_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def unit_rows(features_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """L2-normalise; rows of unit length stay bit for bit, so that doing it twice is harmless."""
     unit_ND, norms_N = normalize(features_ND, return_norm=True)
     already_N = abs(norms_N - 1) < 1e-6

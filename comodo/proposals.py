@@ -1,27 +1,49 @@
 """Which configurations a sweep tries next: a grid, or Optuna's samplers.
 
-Proposes values for the dotted keys of the space and learns from scores; knows neither seeds nor
-Ray nor what a trial is.
+Proposes points of the space and learns how they ended; knows neither seeds nor Ray nor what a
+trial is.
 """
 
 import json
-from typing import Any, Protocol
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState, create_trial
 
-from comodo.config import Range, Sweep
+from comodo.config import Choices, Point, Range, Sweep
+from comodo.config.search import canonical
 
-Values = dict[str, Any]
+DRAWS = 50  # for a point that is new, before another way is taken
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a configuration ended."""
+
+    state: Literal["finished", "pruned", "failed"]
+    scores: tuple[float, ...] = ()
+    """Of a finished one: its mean over seeds, for each objective."""
+    reached: tuple[int, float] | None = None
+    """Of a pruned one, where it is known: epochs done, and how good it was by then, in the
+    direction of the objective. Only compared with others that were pruned."""
 
 
 class Proposals(Protocol):
-    def ask(self) -> Values | None:
-        """Values to try next; None when there are no more."""
+    def ask(self) -> Point | None:
+        """The point to try next; None when there are no more."""
 
-    def tell(self, values: Values, score: float | None) -> None:
-        """The score of values that were asked; None when they failed or were given up."""
+    def tell(self, point: Point, outcome: Outcome) -> None:
+        """How a point that was asked ended."""
 
 
 class GridProposals:
@@ -30,10 +52,10 @@ class GridProposals:
     def __init__(self, sweep: Sweep) -> None:
         self._points = sweep.grid()
 
-    def ask(self) -> Values | None:
+    def ask(self) -> Point | None:
         return next(self._points, None)
 
-    def tell(self, values: Values, score: float | None) -> None:
+    def tell(self, point: Point, outcome: Outcome) -> None:
         """A grid learns nothing."""
 
 
@@ -44,88 +66,159 @@ class OptunaProposals:
     so there is no second record to keep in step with the store.
 
     Args:
-        sweep: the space, sampler, seed and direction.
+        sweep: the space, sampler, seed, objectives, and the points to start with.
         limit: how many configurations may be asked in all, those of earlier runs included.
-        earlier: values and scores of earlier runs; without a score they are proposed first.
+        earlier: points of earlier runs; those without an outcome are proposed first.
+        learnt: points of other sweeps that are only learnt from.
+        known: those of them that are the same as here, which are not proposed again.
     """
 
     def __init__(
-        self, sweep: Sweep, limit: int, earlier: list[tuple[Values, float | None]]
+        self,
+        sweep: Sweep,
+        limit: int,
+        earlier: list[tuple[Point, Outcome | None]],
+        learnt: Iterable[tuple[Point, Outcome]] = (),
+        known: Iterable[Point] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = sweep.search.seed + len(earlier)  # or the first suggestions would come again
         samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self._study = optuna.create_study(
             sampler=samplers[sweep.search.sampler](seed=seed),
-            direction="maximize" if sweep.objective.mode == "max" else "minimize",
+            directions=[
+                "maximize" if objective.mode == "max" else "minimize"
+                for objective in sweep.objectives
+            ],
         )
-        self._space = sweep.search.space
-        self._distributions = {key: _distribution(span) for key, span in self._space.items()}
+        self._by_chance = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+        self._space = sweep.space
         self._left = limit - len(earlier)
-        self._asked: dict[str, optuna.Trial | None] = {}
-        self._unfinished = []
-        for values, score in earlier:
-            self._asked[_name(values)] = None
-            if score is None:
-                self._unfinished.append(values)
-            else:
-                self._remember(values, score)
+        self._asked = {canonical(point) for point, _ in earlier}
+        self._known = {canonical(point) for point in known}
+        self._running: dict[str, optuna.Trial] = {}
+        self._unfinished = deque(point for point, outcome in earlier if outcome is None)
+        ended = [(point, outcome) for point, outcome in earlier if outcome is not None]
+        for point, outcome in [*learnt, *ended]:
+            self._remember(point, outcome)
+        self._starts = _not_begun(sweep.search.start_with, [point for point, _ in earlier])
 
-    def ask(self) -> Values | None:
+    def ask(self) -> Point | None:
         if self._unfinished:
-            return self._unfinished.pop(0)
-        for _ in range(100):  # a small space runs out of new points
-            if self._left <= 0:
-                return None
-            trial = self._study.ask(self._distributions)
-            values = {key: _value(self._space[key], trial.params[key]) for key in self._space}
-            if _name(values) not in self._asked:
-                self._asked[_name(values)] = trial
-                self._left -= 1
-                return values
-            self._study.tell(trial, state=TrialState.FAIL)
+            return self._unfinished.popleft()
+        if self._left <= 0:
+            return None
+        while self._starts:
+            start = self._starts.popleft()
+            for _ in range(DRAWS):  # for what the start leaves open
+                if (point := self._draw(start, self._asked)) is not None:
+                    return point
+        taken = self._asked | self._known
+        for _ in range(DRAWS):
+            if (point := self._draw({}, taken)) is not None:
+                return point
+        for _ in range(DRAWS):  # TPE dwells where it has been
+            if canonical(point := self._suggestion(self._by_chance.ask())) not in taken:
+                return self._draw(point, taken)
+        if self._space.is_countable():  # and nearly all asked, so what is left is soon found
+            for point in self._space.points():
+                if canonical(point) not in taken:
+                    return self._draw(point, taken)
         return None
 
-    def tell(self, values: Values, score: float | None) -> None:
-        trial = self._asked.get(_name(values))
-        if trial is not None:
-            state = TrialState.FAIL if score is None else TrialState.COMPLETE
-            self._study.tell(trial, score, state)
-        elif score is not None:
-            self._remember(values, score)
+    def _draw(self, start: Point, taken: set[str]) -> Point | None:
+        """The sampler's suggestion that agrees with `start`; None if it is taken."""
+        if start:
+            self._study.enqueue_trial(
+                {key: _param(self._space.spans[key], value) for key, value in start.items()}
+            )
+        trial = self._study.ask()
+        point = self._suggestion(trial)
+        if canonical(point) in taken:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        self._asked.add(canonical(point))
+        self._running[canonical(point)] = trial
+        self._left -= 1
+        return point
 
-    def _remember(self, values: Values, score: float) -> None:
-        params = {key: _param(self._space[key], values[key]) for key in self._space}
+    def _suggestion(self, trial: optuna.Trial) -> Point:
+        point: Point = {}
+        for key in self._space.order:
+            if self._space.is_active(key, point):
+                point[key] = _suggest(trial, key, self._space.spans[key])
+        return {key: point[key] for key in self._space.spans if key in point}
+
+    def tell(self, point: Point, outcome: Outcome) -> None:
+        trial = self._running.pop(canonical(point), None)
+        if trial is None:
+            self._remember(point, outcome)
+            return
+        state = _state(outcome)
+        if state == TrialState.PRUNED and (reached := self._reached(outcome)):
+            ((epochs, value),) = reached.items()
+            trial.report(value, epochs)
+        scores = outcome.scores if state == TrialState.COMPLETE else None
+        self._study.tell(trial, scores, state)
+
+    def _remember(self, point: Point, outcome: Outcome) -> None:
+        state, spans = _state(outcome), self._space.spans
         self._study.add_trial(
-            create_trial(params=params, distributions=self._distributions, value=score)
+            create_trial(
+                state=state,
+                params={key: _param(spans[key], value) for key, value in point.items()},
+                distributions={key: _distribution(spans[key]) for key in point},
+                values=outcome.scores if state == TrialState.COMPLETE else None,
+                intermediate_values=self._reached(outcome) if state == TrialState.PRUNED else None,
+            )
         )
 
-
-def fits(values: Values, sweep: Sweep) -> bool:
-    """Whether values, perhaps of an earlier version of the file, lie in the space."""
-    space = sweep.search.space
-    return values.keys() == space.keys() and all(
-        value in span if isinstance(span, list) else span.min <= value <= span.max
-        for value, span in ((values[key], span) for key, span in space.items())
-    )
+    def _reached(self, outcome: Outcome) -> dict[int, float]:
+        """As Optuna's intermediate value, which it does not know of several objectives."""
+        if outcome.reached is None or len(self._study.directions) > 1:
+            return {}
+        return dict([outcome.reached])
 
 
-def _distribution(span: list[Any] | Range) -> BaseDistribution:
-    if isinstance(span, list):
-        return CategoricalDistribution([_param(span, value) for value in span])
+def _not_begun(starts: list[Point], asked: list[Point]) -> deque[Point]:
+    """Those points to start with that none of the asked ones, each for one, came from."""
+    left: deque[Point] = deque()
+    asked = list(asked)
+    for start in starts:
+        from_it = next((point for point in asked if start.items() <= point.items()), None)
+        if from_it is None:
+            left.append(start)
+        else:
+            asked.remove(from_it)
+    return left
+
+
+def _state(outcome: Outcome) -> TrialState:
+    if outcome.state == "pruned":
+        return TrialState.PRUNED
+    good = outcome.state == "finished" and all(map(math.isfinite, outcome.scores))
+    return TrialState.COMPLETE if good else TrialState.FAIL
+
+
+def _suggest(trial: optuna.Trial, key: str, span: Choices | Range) -> Any:
+    if isinstance(span, Choices):
+        choices = [_param(span, value) for value in span.values]
+        return span.values[choices.index(trial.suggest_categorical(key, choices))]
     if span.integer:
-        return optuna.distributions.IntDistribution(int(span.min), int(span.max), log=span.log)
-    return optuna.distributions.FloatDistribution(span.min, span.max, log=span.log)
+        return trial.suggest_int(key, int(span.min), int(span.max), log=span.log)
+    return trial.suggest_float(key, span.min, span.max, log=span.log)
 
 
-def _param(span: list[Any] | Range, value: Any) -> Any:
+def _distribution(span: Choices | Range) -> BaseDistribution:
+    if isinstance(span, Choices):
+        return CategoricalDistribution([_param(span, value) for value in span.values])
+    if span.integer:
+        return IntDistribution(int(span.min), int(span.max), log=span.log)
+    return FloatDistribution(span.min, span.max, log=span.log)
+
+
+def _param(span: Choices | Range, value: Any) -> Any:
     """Optuna's choices are plain values: a mapping stands there as JSON."""
-    return json.dumps(value, sort_keys=True) if isinstance(span, list) else value
-
-
-def _value(span: list[Any] | Range, param: Any) -> Any:
-    return json.loads(param) if isinstance(span, list) else param
-
-
-def _name(values: Values) -> str:
-    return json.dumps(values, sort_keys=True)
+    if not isinstance(span, Choices):
+        return value
+    return json.dumps(span.values[span.values.index(value)], sort_keys=True)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from comodo import figures
 from comodo.config import NoneMethod, SimulatedDataset
+from comodo.config.objective import PARAMETERS
 from comodo.results import Difference, Results
 from comodo.stats import Interval
 from comodo.store import atomic
@@ -76,13 +77,32 @@ def _page(results: Results, pictures: list[tuple[str, str]]) -> list[str]:
         lines += [f"No trial has {sweep.objective.metric}, so none is selected.", ""]
     else:
         lines += [f"Selected by {sweep.objective.metric}: **{results.selected}**.", ""]
-    if sweep.objective.metric.startswith("test/"):
+    if any("test/" in objective.metric for objective in sweep.objectives):
         lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
-    for section in (_accuracies, _differences, _others, _transfer, _importances):
+    for section in (_pareto, _accuracies, _differences, _others, _transfer, _importances):
         lines += section(results)
     for name, shows in pictures:
         lines += [f"![{shows}]({name})", ""]
     return lines + _listed(results)
+
+
+def _pareto(results: Results) -> list[str]:
+    """Of several objectives: what no other configuration beats in all of them."""
+    if len(results.sweep.objectives) == 1 or not results.pareto:
+        return []
+    header = ["configuration", *(f"{o.metric} ({o.mode})" for o in results.sweep.objectives)]
+    rows = [
+        [label, *(f"{value:,}" if value > 1 else f"{100 * value:.1f}" for value in values)]
+        for label, values in results.pareto.items()
+    ]
+    return [
+        "## Pareto front",
+        "",
+        "Configurations that no other beats in one objective without losing in another; shares in "
+        "percent, means over seeds.",
+        "",
+        *_markdown(header, rows),
+    ]
 
 
 def _accuracies(results: Results) -> list[str]:
@@ -155,13 +175,15 @@ def _others(results: Results) -> list[str]:
         name
         for rows in results.by_label.values()
         for name in rows[0].metrics
-        if not name.startswith("on/") and name not in (*ACCURACIES, "probe/C")
+        if not name.startswith("on/") and name not in (*ACCURACIES, "probe/C", PARAMETERS)
     ]
     names = [name for name in dict.fromkeys(names) if not name.endswith("_std")]
     rows = [
         [name, *(_cell(results.measure(label, name)) for label in results.by_label)]
         for name in names
     ]
+    sizes = [f"{results.by_label[label][0].metrics[PARAMETERS]:,.0f}" for label in results.by_label]
+    rows.append([PARAMETERS, *sizes])
     return [
         "## Other measures",
         "",

@@ -7,6 +7,7 @@ A configuration is what has one label; its trials differ by seed. Accuracies are
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.search import flatten
 from comodo.importance import importances, main_effects
-from comodo.names import Names, flatten
+from comodo.names import Names
 from comodo.stats import Comparison, Interval, compare, holm, interval, over_seeds
 from comodo.store import Store
 from comodo.trial import Trial
@@ -61,6 +63,22 @@ class TransferRow:
     label: str
     cells: dict[str, Interval | None]
     """By the data set tested on."""
+
+
+def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
+    """Names whose scores none dominates: at least as good in all, and better in one.
+
+    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other.
+    """
+    good = {name: [s * x for s, x in zip(signs, row, strict=True)] for name, row in scores.items()}
+    return [
+        name
+        for name, mine in good.items()
+        if not any(
+            row != mine and all(x >= y for x, y in zip(row, mine, strict=True))
+            for row in good.values()
+        )
+    ]
 
 
 class Results:
@@ -141,16 +159,45 @@ class Results:
         answers = pd.concat([answers for answers in found if answers is not None])
         return answers[answers.split == "test"]
 
+    def objectives(self, label: str) -> tuple[float, ...] | None:
+        """A configuration's mean over seeds of each objective; None where one is missing."""
+        rows = self.by_label[label]
+        names = [objective.metric for objective in self.sweep.objectives]
+        if not all(name in row.metrics for row in rows for name in names):
+            return None
+        return tuple(statistics.mean(row.metrics[name] for row in rows) for name in names)
+
     @cached_property
     def selected(self) -> str | None:
-        """The configuration that the objective selects, by its mean over seeds."""
-        metric, sign = self.sweep.objective.metric, 1 if self.sweep.objective.mode == "max" else -1
+        """The configuration that the first objective selects, by its mean over seeds.
+
+        The untrained student competes, the one trained with labels only if the sweep asks for it.
+        """
+        sign = self.sweep.objectives[0].sign
         scores = {
-            label: sign * statistics.mean(row.metrics[metric] for row in rows)
+            label: sign * found[0]
             for label, rows in self.by_label.items()
-            if all(metric in row.metrics for row in rows)
+            if (found := self.objectives(label)) is not None
+            and not (
+                isinstance(rows[0].trial.config.method, SupervisedMethod)
+                and self._is_reference(rows[0].trial)
+            )
         }
         return max(scores, key=lambda label: scores[label]) if scores else None
+
+    @cached_property
+    def pareto(self) -> dict[str, tuple[float, ...]]:
+        """The configurations that no other beats in one objective without losing in another, with
+        their objectives, the best by the first objective first. References do not compete."""
+        scores = {
+            label: found
+            for label, rows in self.by_label.items()
+            if not self._is_reference(rows[0].trial)
+            and (found := self.objectives(label)) is not None
+        }
+        signs = [objective.sign for objective in self.sweep.objectives]
+        front = {label: scores[label] for label in pareto_front(scores, signs)}
+        return dict(sorted(front.items(), key=lambda item: -signs[0] * item[1][0]))
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -231,12 +278,15 @@ class Results:
                 scores.append(statistics.mean(known))
         return points, scores
 
+    @cached_property
+    def _searched(self) -> set[str]:
+        """Names of the methods that the sweep asks for, beside references."""
+        return {self.sweep.with_values(point).method.name for point in self.sweep.points()}
+
     def _is_reference(self, trial: Trial) -> bool:
-        asked = [point.get("method", {}) for point in self.sweep.points()]
-        names = {method if isinstance(method, str) else method.get("name") for method in asked}
         method = trial.config.method
         return isinstance(method, NoneMethod | SupervisedMethod) and (
-            method.name not in names | {self.sweep.trial.method.name}
+            method.name not in self._searched
         )
 
     def importances(self) -> dict[str, Interval]:

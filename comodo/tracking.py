@@ -7,18 +7,19 @@ command brings the records up to date from the store.
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from comodo.config.search import flatten
 from comodo.console import console
-from comodo.names import flatten
+from comodo.identity import Trial
 from comodo.store import Store
-from comodo.trial import Trial
 
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 
@@ -43,10 +44,11 @@ class Tracker:
 
     def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
         uri = tracking_uri(store)
-        if uri.startswith("sqlite"):
-            store.folder("mlflow", "").mkdir(parents=True, exist_ok=True)
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        database = store.folder("mlflow", "mlflow.db")
+        if uri == f"sqlite:///{database}" and not database.exists():
+            _make_database(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
         if experiment is not None:
@@ -56,9 +58,10 @@ class Tracker:
             # The page then opens on training runs, not on traces.
             tags = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = client.create_experiment(sweep, root, tags)
-        self._parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'") or self._create(
-            client, f"sweep {sweep}", {SWEEP: sweep}
-        )
+        parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'")
+        if parent is None:
+            parent = self._create(client, f"sweep {sweep}", {SWEEP: sweep})
+        self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
         client.update_run(self._parent, RunStatus.to_string(RunStatus.RUNNING))
         for run in client.search_runs(
@@ -69,12 +72,12 @@ class Tracker:
             client.set_terminated(run.info.run_id, "KILLED")
         self._client = client
 
-    def _find(self, client: MlflowClient, condition: str) -> str | None:
+    def _find(self, client: MlflowClient, condition: str) -> Run | None:
         runs = client.search_runs([self._experiment], condition, max_results=1)
-        return str(runs[0].info.run_id) if runs else None
+        return runs[0] if runs else None
 
-    def _create(self, client: MlflowClient, name: str, tags: dict[str, str]) -> str:
-        return str(client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
+    def _create(self, client: MlflowClient, name: str, tags: dict[str, str]) -> Run:
+        return client.create_run(self._experiment, tags=tags, run_name=name)
 
     def start(self, trial: Trial, name: str) -> None:
         """Opens the trial's run, or goes on with the one that it has."""
@@ -123,11 +126,12 @@ class Tracker:
                     "method": trial.config.method.name,
                 }
                 run = self._create(self._client, name, tags)
+            if not run.data.params:  # a new run, or one whose driver was killed right then
                 config = flatten(trial.config.model_dump(mode="json")) | {"seed": trial.seed}
                 params = [Param(key, str(value)) for key, value in config.items()]
-                self._client.log_batch(run, params=params)
-            self._runs[trial.key] = run
-            self._client.update_run(run, RunStatus.to_string(RunStatus.RUNNING))
+                self._client.log_batch(run.info.run_id, params=params)
+            self._runs[trial.key] = str(run.info.run_id)
+            self._client.update_run(run.info.run_id, RunStatus.to_string(RunStatus.RUNNING))
         return self._runs[trial.key]
 
     def _condition(self, trial: Trial) -> str:
@@ -149,13 +153,15 @@ class Tracker:
 
     def _finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
         assert self._client is not None
-        if self._find(self._client, f"{self._condition(trial)} and attributes.status = 'FINISHED'"):
+        known = self._find(self._client, self._condition(trial))
+        logged = {} if known is None else known.data.metrics
+        measures = {key: value for key, value in result["metrics"].items() if key not in logged}
+        if known is not None and known.info.status == "FINISHED" and not measures:
             return
         run = self._run_of(trial, name)
-        logged = {m.step for m in self._client.get_metric_history(run, "train/loss")}
-        self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in logged])
-        last = len(result["history"])
-        self._log_epochs(run, [{"epoch": last, **result["metrics"]}])
+        steps = {m.step for m in self._client.get_metric_history(run, "train/loss")}
+        self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in steps])
+        self._log_epochs(run, [{"epoch": len(result["history"]), **measures}])
         self._client.log_dict(run, result, "result.json")
         self._client.log_artifacts(run, str(folder / "student"), "student")
         self._client.set_terminated(run, "FINISHED")
@@ -170,3 +176,19 @@ class Tracker:
         assert self._client is not None
         self._client.log_artifacts(self._parent, str(report), "report")
         self._client.set_terminated(self._parent, "FINISHED")
+
+
+def _make_database(path: Path) -> None:
+    """Makes MLflow's database, under another name until it is whole.
+
+    MLflow takes seconds to make its tables, and cannot use what a process that was killed
+    meanwhile has left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another sweep of this store was faster
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,16 +1,17 @@
-"""What happens to running trials, as Ray Tune tells it: shown, noted in the ledger, recorded."""
+"""What happens to running trials, as Ray Tune tells it: noted in the ledger, recorded, shown."""
 
 from typing import Any
 
+import ray.exceptions
 from ray.tune.progress_reporter import TrialProgressCallback
-from rich.progress import Progress, TaskID
 
-from comodo.config import NoneMethod
 from comodo.console import console
+from comodo.identity import Trial
 from comodo.ledger import Ledger
-from comodo.names import Names
+from comodo.limits import Limits
+from comodo.progress import QUICK, Progress
+from comodo.store import atomic
 from comodo.tracking import Tracker
-from comodo.trial import Trial
 
 
 class Watcher(TrialProgressCallback):
@@ -19,85 +20,109 @@ class Watcher(TrialProgressCallback):
     It derives from Tune's own display because Tune adds that when it finds none.
     """
 
-    def __init__(self, ledger: Ledger, tracker: Tracker, bar: Progress, retries: int) -> None:
-        self._ledger, self._tracker, self._bar, self._retries = ledger, tracker, bar, retries
-        self._names = Names(ledger.sweep)
-        self._tasks: dict[str, TaskID] = {}
-        self._shown: dict[str, int] = {}  # epochs of each trial that the first bar counts already
-        # Trials differ in length, so the time that is left is estimated from epochs.
-        grid = ledger.sweep.search.sampler == "grid"
-        total = sum(map(_work, ledger.planned())) if grid else None
-        self._all = bar.add_task("", total=total)
-        for trial in ledger.planned():
-            if ledger.is_over(trial):
-                self._advance(trial, _work(trial))
-        self._describe()
+    def __init__(
+        self, ledger: Ledger, tracker: Tracker, limits: Limits, progress: Progress
+    ) -> None:
+        self._ledger, self._tracker = ledger, tracker
+        self._limits, self._progress = limits, progress
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self._limits.spend(len(self._progress.running))
+        self._progress.beat()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
-        if mine.key not in self._tasks:
-            name = f"  {self._name(mine)}"
-            self._tasks[mine.key] = self._bar.add_task(name, total=_work(mine) - 1 or None)
-        self._tracker.start(mine, self._name(mine))
+        mine = self._mine(trial)
+        self._progress.start(mine)
+        self._tracker.start(mine, self._progress.name(mine))
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "train/loss" not in result:
-            return
-        mine = self._ledger.trials[trial.config["key"]]
-        self._bar.update(self._tasks[mine.key], completed=result["epoch"])
-        self._advance(mine, result["epoch"])
-        kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
-        self._tracker.epoch(mine, {k: v for k, v in result.items() if k.startswith(kept)})
+        mine = self._mine(trial)
+        if "failed" in result:
+            trial.max_failures = 0  # what failed by itself would fail again
+        if "train/loss" in result:
+            self._progress.epoch(mine, result["epoch"], result.get(QUICK))
+            kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
+            self._tracker.epoch(mine, {k: v for k, v in result.items() if k.startswith(kept)})
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        mine = self._mine(trial)
+        self._progress.end(mine, over=False)
+        console.print(
+            f"{self._progress.name(mine)}: its process was lost; begun again from its checkpoint",
+            style="yellow",
+            markup=False,
+        )
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
+        mine = self._mine(trial)
         result = self._ledger.result(mine)
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
-            self._tracker.finish(mine, self._name(mine), result, folder)
+            (folder / "failed.txt").unlink(missing_ok=True)
+            self._tracker.finish(mine, self._progress.name(mine), result, folder)
             accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
             self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")
-        elif "failed" in last:
-            self._tracker.end(mine, "FAILED", last["failed"])
-            self._end(mine, "failed", last["failed"])
+        elif (limit := self._limits.reason) is not None:
+            self._tracker.end(mine, "KILLED", limit)
+            self._progress.end(mine, over=False)
+            self._say(mine, "half done", f"stopped after epoch {last.get('epoch')}")
         else:
-            reason = f"stopped after epoch {last.get('epoch')}"
+            epoch, quick = last.get("epoch"), last.get(QUICK)
+            reason = f"stopped after epoch {epoch}"
             self._tracker.end(mine, "KILLED", reason)
-            self._end(mine, "pruned", reason)
+            reached = None if epoch is None or quick is None else (int(epoch), float(quick))
+            self._end(mine, "pruned", reason, reached)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._ledger.trials[trial.config["key"]]
-        reason = f"its process was lost {self._retries + 1} times"
+        mine = self._mine(trial)
+        reason = (trial.last_result or {}).get("failed")
+        if reason is None:
+            times = "once" if trial.num_failures == 1 else f"{trial.num_failures} times"
+            reason = f"its process was lost {times}, {_why(trial)}"
+            folder = self._ledger.store.folder("trials", mine.key)
+            with atomic(folder / "failed.txt") as path:
+                path.write_text(f"{reason}\n\n{_error(trial)}\n")
         self._tracker.end(mine, "FAILED", reason)
         self._end(mine, "failed", reason)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
-    def _name(self, trial: Trial) -> str:
-        return self._names.trial(trial)
+    def _mine(self, trial: Any) -> Trial:
+        return self._ledger.trials[trial.config["key"]]
 
-    def _end(self, trial: Trial, state: str, note: str) -> None:
-        self._ledger.end(trial, state, note)
-        if trial.key in self._tasks:
-            self._bar.remove_task(self._tasks.pop(trial.key))
-        self._advance(trial, _work(trial))
-        self._describe()
-        style = "red" if state == "failed" else None
-        console.print(f"{self._name(trial)}: {state}{', ' if note else ''}{note}", style=style)
+    def _end(
+        self, trial: Trial, state: str, note: str, reached: tuple[int, float] | None = None
+    ) -> None:
+        self._ledger.end(trial, state, note, reached)
+        self._limits.ended(note if state == "failed" else None)
+        self._progress.end(trial, over=True)
+        self._say(trial, state, note)
 
-    def _advance(self, trial: Trial, epochs: int) -> None:
-        self._bar.advance(self._all, epochs - self._shown.get(trial.key, 0))
-        self._shown[trial.key] = epochs
-
-    def _describe(self) -> None:
-        done, planned = self._ledger.done(), len(self._ledger.planned())
-        self._bar.update(self._all, description=f"{done} of {planned} trials, epochs")
+    def _say(self, trial: Trial, state: str, note: str) -> None:
+        line = f"{self._progress.name(trial)}: {state}{', ' if note else ''}{note}"
+        console.print(line, style="red" if state == "failed" else None, markup=False)
 
 
-def _work(trial: Trial) -> int:
-    """Epochs of a trial, with one more for its probe."""
-    return 1 + (0 if isinstance(trial.config.method, NoneMethod) else trial.config.epochs)
+def _error(trial: Any) -> BaseException | None:
+    """Why Tune gave a trial up, or begins it again."""
+    error: BaseException | None = trial.get_pickled_error() or trial.get_error()
+    return getattr(error, "cause", None) or error
+
+
+def _why(trial: Any) -> str:
+    """What became of a lost process, as far as Ray knows."""
+    error = _error(trial)
+    if "low on memory" in str(error):
+        return (
+            "killed by Ray for want of memory (OutOfMemoryError); lower batch_size, or raise "
+            "resources so that fewer trials run at once"
+        )
+    if isinstance(error, ray.exceptions.RayActorError):
+        if "its node has died" in str(error):
+            return f"with its node ({type(error).__name__})"
+        return f"killed or crashed ({type(error).__name__}); out of memory?"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]

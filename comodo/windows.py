@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
 from comodo.console import console, track
@@ -144,6 +143,15 @@ def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
     return key_of(content)
 
 
+def prepared(key: str, store: Store) -> WindowSet | None:
+    """A window set that is there; None while it is not whole."""
+    meta = store.meta("windows", key)
+    if meta is None:
+        return None
+    folder = store.folder("windows", key)
+    return WindowSet(key, folder, meta["windows"], meta["classes"], meta["rejected"], meta["leaks"])
+
+
 def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
     """Windows of a dataset, made where they are missing. Ray must be connected.
 
@@ -157,33 +165,26 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
     recordings = open_dataset(settings, data_folder).recordings()
     key = window_key(settings, recordings)
     folder = store.folder("windows", key)
-    meta = store.meta("windows", key)
-    if meta is None:
-        chunks = _chunks(recordings)
-        missing = {part: chunk for part, chunk in chunks.items() if not (folder / part).exists()}
+    if store.meta("windows", key) is None:
+        missing = missing_parts(recordings, folder)
         waiting = sum(map(len, missing.values()))
         for _ in track(_run(settings, data_folder, folder, missing), waiting, f"prepare {name}"):
             pass
         meta = _summary(folder) | {"window_seconds": settings.window_seconds}
         write_json(folder / "meta.json", meta)
-    window_set = WindowSet(
-        key,
-        folder,
-        meta["windows"],
-        meta["classes"],
-        meta["rejected"],
-        meta["leaks"],
-    )
+    window_set = prepared(key, store)
+    assert window_set is not None
     _report(name, window_set, len(recordings), settings.max_rejected)
     return window_set
 
 
-def _chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
-    """Parts of the artifact: recordings that are sliced and written together."""
+def missing_parts(recordings: list[Recording], folder: Path) -> dict[str, list[Recording]]:
+    """Parts of the artifact that are not there: recordings that are sliced and written together."""
     size = max(1, min(16, len(recordings) // 64))
-    return {
+    chunks = {
         f"part-{i:06d}.parquet": recordings[i : i + size] for i in range(0, len(recordings), size)
     }
+    return {part: chunk for part, chunk in chunks.items() if not (folder / part).exists()}
 
 
 def _run(
@@ -192,6 +193,8 @@ def _run(
     """Writes the parts on the cluster; yields each with its number of recordings."""
     if not chunks:
         return
+    import ray.data  # takes seconds, which those who only ask for a key need not pay
+
     rows = [
         {"part": part, "recordings": json.dumps([asdict(r) for r in chunk])}
         for part, chunk in chunks.items()

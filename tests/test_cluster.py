@@ -1,10 +1,15 @@
 """How many trials fit, and what never will."""
 
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from typing import Any
 
 import pytest
 
-from comodo.cluster import ClusterError, capacity, concurrent_trials
+from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials
 from comodo.config import Resources
 
 
@@ -15,6 +20,7 @@ from comodo.config import Resources
         ({}, 2),
         ({"cpus_per_worker": 0.5, "max_concurrent_trials": 3}, 3),
         ({"cpus_per_worker": 0.5, "gpus_per_worker": 0.5}, 2),
+        ({"cpus_per_worker": 0.25, "gpus_per_worker": 0.25}, 4),  # small students share the GPU
         ({"cpus_per_worker": 2, "gpus_per_worker": 1}, 1),
         ({"workers": 2, "cpus_per_worker": 0.5}, 1),
         ({"workers": 2, "cpus_per_worker": 0.4}, 2),
@@ -38,3 +44,60 @@ def test_concurrency_follows_the_cluster(asked: dict[str, Any], trials: int) -> 
 def test_what_can_never_fit_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ClusterError, match="lower .*cpus_per_worker"):
         concurrent_trials(Resources(**asked))
+
+
+GROWING = """
+import os, sys, threading
+import ray
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
+os.environ["RAY_ADDRESS"] = cluster.address
+from comodo.cluster import ClusterError, await_room, connect
+from comodo.config import Resources
+connect()
+ray._private.utils.set_sigterm_handler = lambda handler: None  # not from another thread
+if sys.argv[1] == "grows":
+    threading.Timer(3, lambda: cluster.add_node(num_cpus=4, num_gpus=1)).start()
+try:
+    asked = Resources(cpus_per_worker=2, gpus_per_worker=0.5, wait_minutes=float(sys.argv[2]))
+    print(await_room(asked), "trials fit")
+except ClusterError as error:
+    print("refused:", error)
+sys.stdout.flush()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.parametrize(
+    ("grows", "minutes", "says"),
+    [("grows", 1, "2 trials fit"), ("stays", 0.03, "waited 0.03 min for it to grow")],
+)
+def test_a_cluster_that_is_still_growing_is_waited_for(
+    grows: str, minutes: float, says: str
+) -> None:
+    command = [sys.executable, "-c", GROWING, grows, str(minutes)]
+    # Where the cluster's address is written: nothing else on this machine may attach to it.
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        os.mkdir(f"{folder}/ray")
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "RAY_TMPDIR": folder},
+        )
+    assert says in done.stdout, done.stdout + done.stderr
+    assert "waiting for a node with 2 CPUs and 0.5 GPUs; the cluster has 1 and 0" in done.stdout
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cluster_of_this_machine_alone_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match="lower workers"):
+        await_room(Resources(gpus_per_worker=2))
+    assert time.monotonic() - began < 5

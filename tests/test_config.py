@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from comodo.config import ConfigError, FolderDataset, load_sweep
+from comodo.config import ConfigError, FolderDataset, Sweep, load_sweep
+
+CONDITIONAL: dict[str, Any] = {
+    "method.temperature": {"values": [0.1, 0.2], "when": {"method.name": "infonce"}},
+    "method.name": ["comodo", "infonce", "l2"],
+    "method.queue_size": {"values": [8, 16], "when": {"method.name": ["comodo"]}},
+    "warmup": {"values": [0.0, 0.5], "when": {"method.queue_size": 16}},
+}
+"""Conditions on conditional keys, in no order."""
 
 
 def sweep_file(tmp_path: Path, **changes: Any) -> Path:
@@ -72,8 +80,93 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ),
         ({"trial__method__student_temperature": float("inf")}, "student_temperature"),
         (
-            {"search__space": {"method.name": ["comodo", "l2"]}},
-            "trial.method.queue_size with method.name=l2: the key does not go with l2",
+            {"search__space": {"method.queue_size": [8], "method.name": ["comodo", "l2"]}},
+            "trial.method.queue_size with method.queue_size=8, method.name=l2: the key does not "
+            "go with l2; give it a condition, when: {method.name: [comodo]}",
+        ),
+        ({"search__space": {"learning_rate": 0.1}}, "search.space.learning_rate: needs a list"),
+        (
+            {"search__space": {"epochs": {"values": [1], "wehn": {}}}},
+            "search.space.epochs.wehn: unknown key; did you mean 'when'?",
+        ),
+        (
+            {"search__space": {"epochs": {"min": 2, "max": 1}}},
+            "search.space.epochs: min must be below max",
+        ),
+        ({"search__space": {"epochs": []}}, "search.space.epochs"),
+        (
+            {"search__space": {"epochs": {"values": [1], "when": {"metod.name": "l2"}}}},
+            "search.space.epochs.when.metod.name: no key of the space or of trial; did you mean "
+            "'method.name'?",
+        ),
+        (
+            {
+                "search__space": {
+                    "method.name": ["comodo", "l2"],
+                    "epochs": {"values": [1], "when": {"method.name": "infonce"}},
+                }
+            },
+            "search.space.epochs.when.method.name: 'infonce' is not a value of it; known:",
+        ),
+        (
+            {
+                "search__space": {
+                    "epochs": {"values": [1], "when": {"warmup": 0.1}},
+                    "batch_size": {"values": [8], "when": {"epochs": 1}},
+                    "warmup": {"values": [0.1], "when": {"batch_size": 8}},
+                }
+            },
+            "waits for itself: epochs -> warmup -> batch_size -> epochs",
+        ),
+        (
+            {"search": {"space": {"epochs": [1, 2]}, "start_with": [{"epochs": 3}]}},
+            "search.start_with: epochs: 3 is not in the space, which has [1, 2]",
+        ),
+        (
+            {"search": {"space": {"epochs": [1, 2]}, "start_with": [{"epoks": 1}]}},
+            "search.start_with: epoks: no key of the space; did you mean 'epochs'?",
+        ),
+        (
+            {"search": {"space": CONDITIONAL, "start_with": [{"method.queue_size": 8}]}},
+            "search.start_with: method.queue_size: needs method.name beside it",
+        ),
+        (
+            {
+                "search": {
+                    "space": CONDITIONAL,
+                    "start_with": [{"method.queue_size": 8, "method.name": "infonce"}],
+                }
+            },
+            "search.start_with: method.queue_size: is not there unless",
+        ),
+        ({"search": {"warm_start": ["other"]}}, "the sampler grid does not learn; take tpe"),
+        (
+            {
+                "search": {"sampler": "tpe", "warm_start": ["small"], "space": {"epochs": [1]}},
+                "budget": {"trials": 1},
+            },
+            "search.warm_start: a sweep goes on from its own trials anyway",
+        ),
+        (
+            {"objective": {"metric": "val/acc11"}},
+            "objective.metric: unknown 'val/acc11'; did you mean 'val/acc1'?",
+        ),
+        (
+            {"objective": {"metric": "test/few_shot/5"}},
+            "objective.metric: test/few_shot/5 needs 'few-shot' in measures",
+        ),
+        (
+            {"objective": {"metric": "on/demo/test/acc1"}, "evaluate_on": ["demo"]},
+            "objective.metric: unknown 'on/demo/test/acc1'",  # which it is trained on
+        ),
+        ({"objective": [{"metric": "val/acc1"}] * 2}, "val/acc1 stands there twice"),
+        ({"objective": {"metric": "val/acc1", "mode": "most"}}, "objective.mode: Input should"),
+        (
+            {
+                "search": {"hopeless_below": 0.1},
+                "objective": [{"metric": "val/acc1"}, {"metric": "student/parameters"}],
+            },
+            "search.hopeless_below: needs a single objective",
         ),
         (
             {
@@ -155,6 +248,119 @@ def test_grid_replaces_dotted_keys_and_whole_objects(tmp_path: Path) -> None:
         ("comodo", 0.1),
         ("comodo", 0.2),
     ]
+
+
+def test_a_grid_has_distinct_points_without_inactive_keys(tmp_path: Path) -> None:
+    sweep = load_sweep(sweep_file(tmp_path, search__space=CONDITIONAL))
+    assert list(sweep.grid()) == [
+        {"method.name": "comodo", "method.queue_size": 8},
+        {"method.name": "comodo", "method.queue_size": 16, "warmup": 0.0},
+        {"method.name": "comodo", "method.queue_size": 16, "warmup": 0.5},
+        {"method.temperature": 0.1, "method.name": "infonce"},
+        {"method.temperature": 0.2, "method.name": "infonce"},
+        {"method.name": "l2"},
+    ]
+    trials = [sweep.with_values(point) for point in sweep.grid()]
+    assert [trial.method.name for trial in trials] == ["comodo"] * 3 + ["infonce"] * 2 + ["l2"]
+    assert sweep.trial.method.model_fields_set == {"name", "queue_size"}
+    twice = load_sweep(sweep_file(tmp_path, search__space={"epochs": [1, 2, 1]}))
+    assert len(list(twice.grid())) == 2
+
+
+def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> None:
+    space = {
+        "method": [{"name": "comodo", "queue_size": 8}, "infonce"],
+        "method.queue_size": {"values": [16, 32], "when": {"method.name": "comodo"}},
+        "epochs": {"values": [1, 2], "when": {"dataset": "other"}},
+        "warmup": {"values": [0.0], "when": {"protocol": "corrected"}},
+    }
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    points = list(sweep.grid())
+    assert [point.get("method.queue_size") for point in points] == [16, 32, None]
+    assert all(point.keys() & {"epochs", "warmup"} == {"warmup"} for point in points)
+    trials = [sweep.with_values(point) for point in points]
+    assert [getattr(trial.method, "queue_size", None) for trial in trials] == [16, 32, None]
+    assert list(sweep.grid()) == points  # nothing was written into the space
+
+
+def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__sampler": "random", "budget": {"trials": 9}}
+    sweep = load_sweep(sweep_file(tmp_path, search__space=CONDITIONAL, **changes))
+    points = list(sweep.points())
+    for key, span in sweep.search.space.items():
+        assert {p[key] for p in points if key in p} == set(span.ends())
+    assert all(point in sweep.space for point in points)
+    wrong = {
+        **CONDITIONAL,
+        "method.temperature": {"min": -1, "max": 1, "when": {"method.name": "infonce"}},
+    }
+    with pytest.raises(ConfigError, match="trial.method.temperature with .*greater than 0"):
+        load_sweep(sweep_file(tmp_path, search__space=wrong, **changes))
+
+
+def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) -> None:
+    student = {"name": "mantis", "size": {"hidden_dim": 8, "seq_len": 32}, "pooling": "mean"}
+    teachers = ["efficientnet-lite0", "timesformer"]
+    space = {
+        "student.name": ["mantis", "moment"],
+        "teacher.name": teachers,
+        "teacher.weights": {"values": ["a/b"], "when": {"teacher.name": "timesformer"}},
+    }
+    sweep = load_sweep(sweep_file(tmp_path, search__space=space, trial__student=student))
+    trials = [sweep.with_values(point) for point in sweep.grid()]
+    sizes = {trial.student.name: trial.student.size for trial in trials}
+    assert sizes == {"mantis": {"hidden_dim": 8, "seq_len": 32}, "moment": {"seq_len": 32}}
+    assert {trial.student.pooling for trial in trials} == {"mean"}
+    asked = [(teacher.name, teacher.weights) for _, teacher in sweep.trained_on()]
+    assert asked == [("efficientnet-lite0", None), ("timesformer", "a/b")]
+
+
+def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:
+    search = {
+        "space": {"epochs": [1, 2, 3], "batch_size": [8, 16]},
+        "start_with": [{"epochs": 3, "batch_size": 16}, {"batch_size": 16}],
+    }
+    points = list(load_sweep(sweep_file(tmp_path, search=search)).grid())
+    plain = {"space": search["space"]}
+    assert [(p["epochs"], p["batch_size"]) for p in points[:4]] == [
+        (3, 16),
+        (1, 16),
+        (2, 16),
+        (1, 8),
+    ]
+    every = list(load_sweep(sweep_file(tmp_path, search=plain)).grid())
+    assert sorted(points, key=str) == sorted(every, key=str)
+
+
+def test_one_objective_or_several(tmp_path: Path) -> None:
+    one = load_sweep(sweep_file(tmp_path, objective={"metric": "val/macro_f1"}))
+    assert (one.objective.metric, one.objective.mode) == ("val/macro_f1", "max")
+    assert one.objective.splits == {"val"}
+    several = load_sweep(
+        sweep_file(
+            tmp_path,
+            datasets__other={"kind": "simulated"},
+            evaluate_on=["other"],
+            measures=["probe", "direct"],
+            objective=[
+                {"metric": "on/other/direct/test/acc1"},
+                {"metric": "student/parameters"},
+            ],
+        )
+    )
+    assert several.objective.metric == "on/other/direct/test/acc1"
+    assert [objective.mode for objective in several.objectives] == ["max", "min"]
+    assert several.objective.splits == set()
+
+
+def test_the_schema_has_every_form_of_an_entry_and_of_an_objective() -> None:
+    schema = Sweep.model_json_schema()
+    entry = schema["$defs"]["Search"]["properties"]["space"]["additionalProperties"]
+    assert {"type": "array", "items": {}} in entry["oneOf"][0]["anyOf"]
+    assert "when" in schema["$defs"]["Choices"]["properties"]
+    assert "when" in schema["$defs"]["Range"]["properties"]
+    objective = schema["$defs"]["Objectives"]["anyOf"]
+    assert [form.get("type", "object") for form in objective] == ["object", "array"]
 
 
 def test_every_sweep_of_the_project_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import load_sweep
-from comodo.names import Names, flatten
+from comodo.config.search import flatten
+from comodo.names import Names
 from comodo.trial import Trial
 from tests.test_config import sweep_file
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, load_sweep
-from comodo.precheck import precheck
+from comodo.platt import FOLDS as PROBE_FOLDS
+from comodo.precheck import FOLDS, precheck, unfit_for_probe
 from comodo.store import Store
 from tests.test_config import sweep_file
 
@@ -59,6 +60,14 @@ def test_missing_video_folder(tmp_path: Path) -> None:
         check(path, tmp_path)
 
 
+def test_a_probe_needs_two_classes_and_a_window_for_each_fold() -> None:
+    assert FOLDS == PROBE_FOLDS  # kept twice, for the probe's room is slow to import
+    assert unfit_for_probe({"a": FOLDS, "b": 1}) is None
+    assert "no labelled training windows" in str(unfit_for_probe({}))
+    for classes in ({"a": 100}, {"a": FOLDS - 1, "b": 1}):
+        assert "the probe needs two classes" in str(unfit_for_probe(classes))
+
+
 def test_refusal_comes_before_anything_heavy(tmp_path: Path) -> None:
     path = sweep_file(tmp_path, trial__method=QUEUE)
     program = f"""
@@ -89,6 +98,8 @@ assert not heavy, heavy
         "teachers",
         "parallel",
         "distill",
+        "schedule",
+        "identity",
         "probe",
         "trial",
     ],

@@ -269,3 +269,22 @@ def test_errors_name_what_is_wrong() -> None:
         probe.probabilities(broken_ND)
     with pytest.raises(ValueError, match="11 labels"):
         probe.accuracy(features_ND, labels_N[:-1])
+
+
+def test_of_equally_good_c_the_one_nearest_to_one_keeps_its_probabilities() -> None:
+    train_ND, labels_N, test_ND, test_labels_N = windows_of((10,) * 6, features=200)
+    train_ND = train_ND * 0.3 + far_means(labels_N)
+    test_ND = test_ND * 0.3 + far_means(test_labels_N)
+    smallest = SVMProbe().fit(train_ND, labels_N)
+    middle = SVMProbe(ties="middle").fit(train_ND, labels_N)
+    assert smallest.cv_accuracy_ == middle.cv_accuracy_
+    assert len(set(smallest.cv_accuracy_.values())) == 1
+    assert (smallest.C_, middle.C_) == (1e-4, 1)
+    assert (smallest.predict(test_ND) == test_labels_N).mean() > 0.9
+    assert smallest.accuracy(test_ND, test_labels_N)[1] < 0.5  # as scikit-learn's own
+    assert middle.accuracy(test_ND, test_labels_N)[1] > 0.9
+
+
+def far_means(labels_N: Any) -> Any:
+    """Means [N, 200] that hardly overlap."""
+    return 3 * np.random.default_rng(5).normal(size=(6, 200))[labels_N]

@@ -55,6 +55,7 @@ def test_one_key_sets_them_all(
         assert trial.schedule == schedule
         assert trial.last_window == last_window
         assert trial.probe_mask == probe_mask
+        assert trial.probe_ties == ("middle" if protocol == "corrected" else "smallest")
         assert (trial.batch_size, trial.epochs, trial.learning_rate) == (128, 20, 3e-4)
     heads = [getattr(trial.method, "head").kind for trial in trials]  # noqa: B009
     assert heads == (["mlp", "linear", "linear"] if linear else ["mlp"] * 3)
@@ -77,6 +78,7 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
         {"schedule": ["steps", "published"]},
         {"last_window": ["keep", "drop"]},
         {"probe_mask": [True, False]},
+        {"probe_ties": ["middle", "smallest"]},
         {"method.head.kind": ["mlp", "linear"]},
         {"method.head.teacher_projector": [True, False]},
         {"batch_size": [48, 128]},
@@ -95,7 +97,11 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
 
 def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
     published = trial_config(
-        protocol="published", schedule="steps", last_window="keep", probe_mask=True
+        protocol="published",
+        schedule="steps",
+        last_window="keep",
+        probe_mask=True,
+        probe_ties="middle",
     )
     assert Trial(published, 0, "w", "f").key == Trial(trial_config(), 0, "w", "f").key
 

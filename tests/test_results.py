@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comodo.config import Sweep, load_sweep
 from comodo.names import Names
-from comodo.results import Results, Row
+from comodo.results import Results, Row, pareto_front
 from comodo.store import Store, write_json
 from comodo.trial import Evaluation, Trial, read_result
 from tests.helpers import answer
@@ -152,6 +154,45 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
     direct = {(row.trained_on, row.label): row.cells for row in results.transfer("direct")}
     assert direct["demo", "comodo"]["demo"] is None
     assert direct["demo", "comodo"]["third"] is not None
+
+
+def test_the_pareto_front() -> None:
+    scores = {
+        "best": (0.9, 100.0),
+        "dominated": (0.8, 100.0),
+        "smaller": (0.7, 10.0),
+        "equal": (0.7, 10.0),
+        "worst": (0.6, 200.0),
+    }
+    assert pareto_front(scores, [1, -1]) == ["best", "smaller", "equal"]
+    assert pareto_front(scores, [1, 1]) == ["best", "worst"]
+    assert pareto_front({}, [1, -1]) == []
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=12))
+def test_outside_the_front_something_on_it_is_better(points: list[tuple[int, int, int]]) -> None:
+    scores = {str(i): tuple(map(float, point)) for i, point in enumerate(points)}
+    front = pareto_front(scores, [1, 1, 1])
+    for name, mine in scores.items():
+        better = [f for f in front if scores[f] != mine and np.all(np.array(scores[f]) >= mine)]
+        assert (name in front) == (not better)
+
+
+def test_several_objectives_give_a_front_without_references(tmp_path: Path, store: Store) -> None:
+    objective = [{"metric": "val/acc1"}, {"metric": "student/parameters"}]
+    file = sweep_file(tmp_path, search__space={"method": METHODS}, objective=objective)
+    results = results_of(load_sweep(file), store, ["none", *METHODS])
+    sizes = {"untrained": 1.0, "comodo queue_size=8": 5.0, "comodo queue_size=16": 9.0}
+    rows = [
+        replace(row, metrics={**row.metrics, "student/parameters": sizes.get(row.label, 9.0)})
+        for row in results.rows
+    ]
+    front = Results(results.sweep, rows, store).pareto
+    best = max(front.values())[0]
+    assert "untrained" not in front and "comodo queue_size=8" in front
+    assert next(iter(front.values()))[0] == best
+    unknown = [replace(row, metrics={"val/acc1": row.metrics["val/acc1"]}) for row in results.rows]
+    assert Results(results.sweep, unknown, store).pareto == {}
 
 
 def test_importances_are_of_what_was_searched(tmp_path: Path, store: Store) -> None:

@@ -1,14 +1,17 @@
 """Records in a real MLflow on SQLite."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from comodo.identity import Trial
 from comodo.store import Store, write_json
 from comodo.tracking import Tracker, tracking_uri
-from comodo.trial import Trial
 from tests.helpers import trial_config
 
 HISTORY: list[dict[str, Any]] = [
@@ -96,3 +99,21 @@ def test_an_unreachable_tracker_stops_nothing(
     (run,) = runs(store)[1]
     history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
     assert len(history) == 3
+
+
+def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path) -> None:
+    """The process is killed while MLflow makes its tables."""
+    program = (
+        "import sys; from comodo.store import Store; from comodo.tracking import Tracker; "
+        "Tracker(Store(sys.argv[1]), 's', {})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    while not list((tmp_path / "mlflow").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    Tracker(store, "s", {}).start(Trial(trial_config(), 0, "w", "f"), "t")
+    parent, (run,) = runs(store)
+    assert (parent.info.status, run.info.status) == ("RUNNING", "RUNNING")

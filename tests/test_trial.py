@@ -71,7 +71,7 @@ def test_result_student_and_history_are_kept(store: Store) -> None:
     assert result["history"] == reported
     kinds = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
     measures = {f"{split}/{kind}" for split in ("val", "test") for kind in kinds}
-    assert set(result["metrics"]) == measures | {"probe/C"}
+    assert set(result["metrics"]) == measures | {"probe/C", "student/parameters"}
     table = trial.predictions(store, "d")
     assert table is not None
     answers = table.to_pandas()

@@ -13,7 +13,9 @@ from comodo.config.datasets import (
     SimulatedDataset,
     UtdMhadDataset,
 )
-from comodo.config.sweep import Range, Resources, Sweep, load_sweep
+from comodo.config.objective import Objective
+from comodo.config.search import Choices, Point, Range
+from comodo.config.sweep import Resources, Sweep, load_sweep
 from comodo.config.trial import (
     CHANNELS,
     STUDENT_SIZES,
@@ -31,6 +33,7 @@ from comodo.config.trial import (
 __all__ = [
     "CHANNELS",
     "STUDENT_SIZES",
+    "Choices",
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",
@@ -41,6 +44,8 @@ __all__ = [
     "InfonceMethod",
     "L2Method",
     "NoneMethod",
+    "Objective",
+    "Point",
     "Range",
     "Resources",
     "SimulatedDataset",

@@ -17,7 +17,9 @@ class ConfigError(ValueError):
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:

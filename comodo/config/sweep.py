@@ -1,63 +1,34 @@
 """A whole sweep file: trials, search, resources; and how it is read."""
 
-import itertools
+import copy
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Settings, dotted_key, line_of, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.trial import Protocol, TeacherConfig, TrialConfig
+from comodo.config.objective import ELSEWHERE, OWN, Measure, Objective, Objectives
+from comodo.config.search import Point, Range, Search, Space, expanded
+from comodo.config.trial import (
+    STUDENT_SIZES,
+    ComodoMethod,
+    InfonceMethod,
+    L2Method,
+    NoneMethod,
+    Protocol,
+    SupervisedMethod,
+    TeacherConfig,
+    TrialConfig,
+)
 
-
-class Range(Settings):
-    """Numbers from `min` to `max`, both included."""
-
-    min: float
-    max: float
-    log: bool = False
-    integer: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if not self.min < self.max:
-            raise ValueError("min must be below max")
-        if self.log and self.min <= 0:
-            raise ValueError("a log range must begin above zero")
-        return self
-
-    def ends(self) -> list[float]:
-        return [int(self.min), int(self.max)] if self.integer else [self.min, self.max]
-
-
-Choices = Annotated[list[Any], Field(min_length=1)]
-
-
-class Search(Settings):
-    sampler: Literal["grid", "random", "tpe"] = "grid"
-    space: dict[str, Choices | Range] = Field({})
-    """Dotted keys of `trial` to lists of values, or to ranges (random and tpe)."""
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _grid_has_no_ranges(self) -> "Search":
-        ranges = [key for key, values in self.space.items() if isinstance(values, Range)]
-        if self.sampler == "grid" and ranges:
-            raise ValueError(f"a grid needs a list of values for {ranges[0]}, not a range")
-        return self
-
-
-class Objective(Settings):
-    metric: Literal["val/acc1", "val/acc3", "val/acc5", "test/acc1", "test/acc3", "test/acc5"] = (
-        "val/acc1"
-    )
-    mode: Literal["max", "min"] = "max"
-
-
-Measure = Literal["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
+_METHODS = {
+    get_args(method.model_fields["name"].annotation)[0]: method
+    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
+}
 
 
 Reference = Literal["none", "supervised"]
@@ -77,11 +48,24 @@ class Resources(Settings):
     cpus_per_worker: float = Field(1, gt=0)
     gpus_per_worker: float = Field(0, ge=0)
     max_concurrent_trials: int | None = Field(None, ge=1)
+    retries: int = Field(2, ge=0)
+    """How often a trial is begun again, from its checkpoint, after its process was lost."""
+    wait_minutes: float = Field(15, ge=0)
+    """How long to wait for a cluster that is still growing to hold one trial."""
 
 
 class Budget(Settings):
+    """At a limit no new trial starts, running ones checkpoint, and the report is made; with a
+    higher limit the same command goes on."""
+
     trials: int | None = Field(None, ge=1)
     """At most so many trials (configurations times seeds); needed by random and tpe."""
+    hours: float | None = Field(None, gt=0)
+    """Wall-clock time of one run of the command, from its first trial on."""
+    gpu_hours: float | None = Field(None, gt=0)
+    """GPUs set aside for trials times the hours that they ran, over all runs of the sweep."""
+    failures: int = Field(5, ge=1)
+    """So many failures of the same kind in a row stop the sweep."""
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
@@ -98,9 +82,9 @@ class Sweep(Settings):
     trial: TrialConfig
     search: Search = Search()
     seeds: list[int] = Field([0], min_length=1)
-    objective: Objective = Field(
-        default_factory=lambda data: Objective(
-            metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"
+    objective: Objectives = Field(
+        default_factory=lambda data: Objectives(
+            (Objective(metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"),)
         )
     )
     """As published, selection is by the test split, and the report says so."""
@@ -121,37 +105,70 @@ class Sweep(Settings):
 
     _folder: Path = PrivateAttr(Path("."))
 
-    def with_values(self, values: dict[str, Any]) -> TrialConfig:
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.objective.root
+
+    @cached_property
+    def space(self) -> Space:
+        return Space(self.search.space, self.trial.model_dump(mode="json"))
+
+    @cached_property
+    def metrics(self) -> dict[str, Measure]:
+        """What can be known of every student, with the measure that gives it."""
+        own = {name for name, _ in self.trained_on()}
+        others = [name for name in self.evaluate_on if name not in own]
+        return OWN | {
+            f"on/{name}/{metric}": m for name in others for metric, m in ELSEWHERE.items()
+        }
+
+    def with_values(self, values: Point) -> TrialConfig:
         """The trial with dotted keys replaced, checked anew.
+
+        Where the name of the method or of a model is replaced, settings of `trial` that the new
+        one does not have are left out.
 
         Raises:
             ConfigError: an unknown key or an impossible value, by its dotted name.
         """
         data = self.trial.model_dump(mode="json", exclude_unset=True)
-        for key, value in values.items():
+        # What is swept whole before what is in it, and names before what depends on them.
+        for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
             *parents, last = key.split(".")
             place: Any = data
             for parent in parents:
+                if isinstance(place, dict) and isinstance(place.get(parent), str):
+                    place[parent] = copy.copy(expanded(parent, place[parent]))
                 place = place.setdefault(parent, {}) if isinstance(place, dict) else None
             if not isinstance(place, dict):
                 raise ConfigError(f"search.space.{key}: trial has no such key")
-            place[last] = value
+            if last == "name" and place.get("name") != values[key]:
+                _leave_out_foreign(parents[-1] if parents else "", place, values[key])
+            place[last] = copy.deepcopy(values[key])
         try:
             return TrialConfig.model_validate(data, context={"folder": self._folder})
         except ValidationError as error:
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
+            reason = reason_of(problem, around)
+            if key in values and "does not go with" in reason:
+                having = [n for n, m in _METHODS.items() if key.split(".")[1] in m.model_fields]
+                reason += f"; give it a condition, when: {{method.name: [{', '.join(having)}]}}"
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
                 f"search.space.{swept}: trial.{key} with "
-                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason_of(problem, around)}"
+                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason}"
             ) from None
 
-    def grid(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the listed values, in the file's order."""
-        lists = [values for values in self.search.space.values() if isinstance(values, list)]
-        for values in itertools.product(*lists):
-            yield dict(zip(self.search.space, values, strict=True))
+    def grid(self) -> Iterator[Point]:
+        """Every point, in the file's order after those of `start_with`."""
+        starts = self.search.start_with
+
+        def place(point: Point) -> int:
+            agree = (i for i, start in enumerate(starts) if start.items() <= point.items())
+            return next(agree, len(starts))
+
+        return iter(sorted(self.space.points(), key=place))
 
     @model_validator(mode="before")
     @classmethod
@@ -172,7 +189,28 @@ class Sweep(Settings):
         for key, span in self.search.space.items():
             if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
+        self._search_holds_together()
         self._evaluations_hold_together()
+        for values in self.points():
+            trial = self.with_values(values)
+            if trial.dataset not in self.datasets:
+                raise ValueError(
+                    f"trial.dataset: '{trial.dataset}' is not under datasets"
+                    + nearest(trial.dataset, self.datasets)
+                )
+        self._objectives_hold_together()
+        return self
+
+    def _search_holds_together(self) -> None:
+        for start in self.search.start_with:
+            try:
+                self.space.check(start)
+            except ValueError as error:
+                raise ValueError(f"search.start_with: {error}") from None
+        if self.name in self.search.warm_start:
+            raise ValueError("search.warm_start: a sweep goes on from its own trials anyway")
+        if self.search.hopeless_below is not None and len(self.objectives) > 1:
+            raise ValueError("search.hopeless_below: needs a single objective to judge by")
         trials = self.budget.trials
         if self.search.sampler != "grid":
             if trials is None:
@@ -183,14 +221,21 @@ class Sweep(Settings):
                 )
         elif trials is not None and (size := len(list(self.grid())) * len(self.seeds)) > trials:
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
-        for values in self.points():
-            trial = self.with_values(values)
-            if trial.dataset not in self.datasets:
+
+    def _objectives_hold_together(self) -> None:
+        seen = set()
+        for metric in (objective.metric for objective in self.objectives):
+            if metric not in self.metrics:
                 raise ValueError(
-                    f"trial.dataset: '{trial.dataset}' is not under datasets"
-                    + nearest(trial.dataset, self.datasets)
+                    f"objective.metric: unknown '{metric}'{nearest(metric, self.metrics)}"
                 )
-        return self
+            if self.metrics[metric] not in self.measures:
+                raise ValueError(
+                    f"objective.metric: {metric} needs '{self.metrics[metric]}' in measures"
+                )
+            if metric in seen:
+                raise ValueError(f"objective.metric: {metric} stands there twice")
+            seen.add(metric)
 
     def _evaluations_hold_together(self) -> None:
         if "probe" not in self.measures:
@@ -208,33 +253,38 @@ class Sweep(Settings):
 
     def trained_on(self) -> list[tuple[str, TeacherConfig]]:
         """Every pair of data set and teacher that a trial may ask for."""
-        lists = {
-            key: values
-            for key, values in self.search.space.items()
-            if key.split(".")[0] in ("dataset", "teacher") and isinstance(values, list)
-        }
+        keys = [key for key in self.search.space if key.split(".")[0] in ("dataset", "teacher")]
         pairs = []
-        for values in itertools.product(*lists.values()):
-            config = self.with_values(dict(zip(lists, values, strict=True)))
+        for values in self.space.points(keys):
+            config = self.with_values(values)
             if (config.dataset, config.teacher) not in pairs:
                 pairs.append((config.dataset, config.teacher))
         return pairs
 
-    def points(self) -> Iterator[dict[str, Any]]:
+    def points(self) -> Iterator[Point]:
         """The grid; of another search each value or end of each key once, the others at their
-        first, which is enough to check every key."""
+        first, which is enough to check every key, and what it starts with."""
         if self.search.sampler == "grid":
             yield from self.grid()
-            return
-        ends = {
-            key: values if isinstance(values, list) else values.ends()
-            for key, values in self.search.space.items()
-        }
-        first = {key: values[0] for key, values in ends.items()}
-        yield first
-        for key, values in ends.items():
-            for value in values[1:]:
-                yield {**first, key: value}
+        else:
+            yield from self.space.corners()
+            yield from map(self.space.filled, self.search.start_with)
+
+
+def _leave_out_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
+    """Removes what a method, student or teacher of another name does not have."""
+    if part == "method" and name in _METHODS:
+        for key in settings.keys() - _METHODS[name].model_fields.keys():
+            del settings[key]
+    elif part == "student" and name in STUDENT_SIZES and "size" in settings:
+        size = settings["size"]
+        settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
+    elif part == "teacher":
+        foreign = {"path", "ids", "features"} if name != "precomputed" else {"weights", "revision"}
+        if name == "efficientnet-lite0":
+            foreign |= {"weights", "revision"}
+        for key in settings.keys() & foreign:
+            del settings[key]
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -261,9 +311,15 @@ def load_sweep(path: str | Path) -> Sweep:
         for problem in error.errors():
             if problem["type"] == "default_factory_not_called":
                 continue  # the fault of another key, which is named
-            key, around = dotted_key(problem["loc"], data)
+            key, around = dotted_key(_without_kind(problem["loc"]), data)
             reason = reason_of(problem, around)
             if not key:  # checks of the whole file begin their text with the key
                 key, _, reason = reason.partition(": ")
             lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
         raise ConfigError("\n".join(lines)) from None
+
+
+def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The location of a problem, without pydantic's name for the kind of an entry of the space."""
+    in_the_space = location[:2] == ("search", "space")
+    return location[:3] + location[4:] if in_the_space else location

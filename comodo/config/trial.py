@@ -44,8 +44,9 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _preset(presets: dict[str, dict[str, Any]]) -> BeforeValidator:
+def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
     """A known model may be given by its name alone."""
+    given: Any = Literal[tuple(presets)] | settings
 
     def expand(value: Any) -> Any:
         if not isinstance(value, str):
@@ -54,7 +55,7 @@ def _preset(presets: dict[str, dict[str, Any]]) -> BeforeValidator:
             raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
         return presets[value]
 
-    return BeforeValidator(expand)
+    return BeforeValidator(expand, json_schema_input_type=given)
 
 
 class TeacherConfig(Settings):
@@ -173,6 +174,7 @@ DistillingMethod = ComodoMethod | InfonceMethod | L2Method
 MethodConfig = Annotated[
     DistillingMethod | SupervisedMethod | NoneMethod, Field(discriminator="name")
 ]
+MethodName = Literal["comodo", "infonce", "l2", "supervised", "none"]
 
 
 def _method_by_name(value: Any) -> Any:
@@ -184,9 +186,12 @@ class TrialConfig(Settings):
 
     protocol: Protocol = "corrected"
     dataset: str
-    teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS)]
-    student: Annotated[StudentConfig, _preset(STUDENT_PRESETS)]
-    method: Annotated[MethodConfig, BeforeValidator(_method_by_name)]
+    teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
+    student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
+    method: Annotated[
+        MethodConfig,
+        BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
+    ]
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(3e-4, gt=0)
@@ -201,6 +206,9 @@ class TrialConfig(Settings):
     probe."""
     probe_mask: bool = _by_protocol(True, False)
     """Whether the probe tells MOMENT what is padding, as training does; published: no."""
+    probe_ties: Literal["middle", "smallest"] = _by_protocol("middle", "smallest")
+    """Which of equally good values of the probe's C is taken: the one nearest to 1; as published,
+    the smallest, with which the class probabilities can fall to chance where labels are few."""
     precision: Literal["float32", "bf16"] = "float32"
 
     @model_validator(mode="after")

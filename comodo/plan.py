@@ -1,0 +1,260 @@
+"""What a sweep will do, before anything starts: trials, what is there already, what must be made,
+time, memory, disk, and what else moves with the swept keys.
+
+Starts no Ray, downloads nothing, makes nothing but a simulated data set's listing; every number
+rests on something measured, or is left out.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from comodo.config import CHANNELS, ConfigError, NoneMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.confounds import Confound, TrainSplit, confounds
+from comodo.identity import Evaluation, Trial
+from comodo.inventory import (
+    DatasetPlan,
+    FeaturesPlan,
+    Machine,
+    dataset_plan,
+    features_plan,
+    this_machine,
+)
+from comodo.ledger import Ledger
+from comodo.precheck import unfit_for_probe
+from comodo.schedule import Schedule, schedule_of
+from comodo.speeds import Estimate, Record, Speeds, probe, read_records
+from comodo.store import Store
+
+FLOAT = 4  # bytes
+PROBE_SECONDS = 20.0
+MOST = 100_000  # configurations are counted one by one
+
+
+Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
+
+
+@dataclass
+class Plan:
+    """All that `comodo plan` shows."""
+
+    sweep: Sweep
+    store: Path
+    datasets: list[DatasetPlan]
+    features: list[FeaturesPlan]
+    trials: int
+    """Of a grid all, with the references; of a search those asked so far."""
+    done: int
+    half_done: int
+    configurations: int | None
+    """Of a grid; of another search the size of the space, None: infinite."""
+    left: int
+    """Trials to run; of a search without its references."""
+    keys_known: bool
+    """Whether windows and features are there, without which no trial can be done."""
+    estimates: list[tuple[Trial, Estimate]]
+    """Of trials to run; of a search one of each kind that it may ask."""
+    concurrent: int | None
+    machine: Machine
+    confounds: list[Confound]
+    schedules: list[Schedule]
+    """Those that trials may have, where the number of windows is known or bounded."""
+    free: int
+    """Bytes on the store's disk."""
+    disk: dict[str, int | None] = field(default_factory=dict)
+    """Bytes that will be written, by kind; None: not known."""
+    peak_memory: dict[str, int] | None = None
+    probe_failed: str = ""
+
+    @property
+    def trial_hours(self) -> float | None:
+        """Of all trials to run, one after the other; without their measures if those are not
+        known; None if any trial's training is not known."""
+        seconds = [e.training for _, e in self.estimates]
+        if any(s is None for s in seconds):
+            return None
+        total = sum((e.training or 0) + (e.measuring or 0) for _, e in self.estimates)
+        scale = self.left / len(seconds) if seconds else 0
+        return total * scale / 3600
+
+    @property
+    def gpu_hours(self) -> float | None:
+        asked = self.sweep.resources
+        hours = self.trial_hours
+        return None if hours is None else hours * asked.workers * asked.gpus_per_worker
+
+    @property
+    def encode_hours(self) -> float | None:
+        seconds = [features.seconds for features in self.features]
+        return None if None in seconds else sum(s for s in seconds if s is not None) / 3600
+
+    @property
+    def hours(self) -> float | None:
+        """Wall-clock time of encoding and trials on this machine."""
+        if self.trial_hours is None or self.encode_hours is None or not self.concurrent:
+            return None
+        return self.encode_hours + self.trial_hours / max(1, min(self.concurrent, self.left or 1))
+
+
+def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
+    """Looks at the store and the recordings' listing; with `measure`, trains a few batches.
+
+    Raises DatasetError for a data set that cannot be listed.
+    """
+    names = dict.fromkeys([*(name for name, _ in sweep.trained_on()), *sweep.evaluate_on])
+    datasets = {name: dataset_plan(name, sweep, store) for name in names}
+    machine = this_machine()
+    features = [
+        features_plan(datasets[name], teacher, store, machine)
+        for name, teacher in sweep.trained_on()
+    ]
+    arrays = _arrays(features, datasets)
+    ledger = Ledger(sweep, store, arrays, _evaluation(sweep, datasets))
+    grid = sweep.search.sampler == "grid"
+    planned = ledger.planned()
+    todo = [trial for trial in planned if not ledger.is_over(trial)]
+    halves = [t for t in todo if (store.folder("trials", t.key) / "checkpoint.pt").exists()]
+    records, failed = read_records(store), ""
+    if measure:
+        try:
+            records.append(_probe(sweep, datasets, features))
+        except ValueError as error:
+            failed = str(error)
+    speeds = Speeds(sweep, store, records)
+    kinds = todo if grid else _kinds(sweep, arrays)
+    estimates = []
+    for trial in kinds:
+        dataset = datasets[trial.config.dataset]
+        windows = None if dataset.train is None else dataset.train.of(trial.config)
+        estimates.append((trial, speeds.of(trial, windows, dataset.samples)))
+    own = {trial.config.method.name for trial in kinds}
+    over = [t for t in planned if ledger.is_over(t) and t.config.method.name in own]
+    trials_left = len(todo) if grid else max(0, (sweep.budget.trials or 0) - len(over))
+    fits = machine.holds(sweep.resources)
+    train = {name: plan.train for name, plan in datasets.items() if plan.train is not None}
+    plan = Plan(
+        sweep=sweep,
+        store=store.root,
+        datasets=list(datasets.values()),
+        features=features,
+        trials=len(planned),
+        done=ledger.done() if grid else len(over),
+        half_done=len(halves),
+        configurations=_space_size(sweep),
+        left=trials_left,
+        keys_known=all(d.ready for d in datasets.values()) and all(f.whole for f in features),
+        estimates=estimates,
+        concurrent=fits,
+        machine=machine,
+        confounds=confounds(sweep, train),
+        schedules=_schedules(sweep, train),
+        free=shutil.disk_usage(_existing(store.root)).free,
+        probe_failed=failed,
+    )
+    plan.disk = _disk(plan, store)
+    peaks = [e.peak_memory for _, e in estimates if e.peak_memory]
+    if peaks:
+        plan.peak_memory = {
+            key: max(peak.get(key, 0) for peak in peaks) for peak in peaks for key in peak
+        }
+    return plan
+
+
+def _arrays(features: list[FeaturesPlan], datasets: dict[str, DatasetPlan]) -> Arrays:
+    return {
+        (plan.dataset, plan.teacher): (datasets[plan.dataset].packed, plan.packed)
+        for plan in features
+    }
+
+
+def _evaluation(sweep: Sweep, datasets: dict[str, DatasetPlan]) -> Evaluation:
+    """As the sweep itself will ask for it, once the data sets are prepared."""
+    ready = {name: plan.ready for name, plan in datasets.items() if plan.ready is not None}
+    return Evaluation(
+        tuple(sweep.measures),
+        {name: datasets[name].packed for name in sweep.evaluate_on},
+        frozenset(
+            name
+            for name in sweep.evaluate_on
+            if name in ready and unfit_for_probe(ready[name].classes.get("train", {}))
+        ),
+        sweep.label_map,
+    )
+
+
+def _kinds(sweep: Sweep, arrays: Arrays) -> list[Trial]:
+    """One trial of each kind that a search may ask for."""
+    trials = []
+    for values in sweep.points():
+        try:
+            config = sweep.with_values(values)
+        except ConfigError:
+            continue  # the sweep skips it too
+        trials.append(Trial(config, sweep.seeds[0], *arrays[config.dataset, config.teacher]))
+    return trials
+
+
+def _space_size(sweep: Sweep) -> int | None:
+    """Configurations of the space, counted up to MOST; None: infinitely many."""
+    space = sweep.space
+    return sum(1 for _ in islice(space.points(), MOST)) if space.is_countable() else None
+
+
+def _schedules(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Schedule]:
+    """Of the trials that train; each once."""
+    found: dict[Schedule, None] = {}
+    for values in sweep.points():
+        try:
+            config: TrialConfig = sweep.with_values(values)
+        except ConfigError:
+            continue
+        if config.dataset in train and not isinstance(config.method, NoneMethod):
+            found[schedule_of(config, train[config.dataset].of(config))] = None
+    return list(found)
+
+
+def _disk(plan: Plan, store: Store) -> dict[str, int | None]:
+    """Bytes that are still to be written, uncompressed; None: not known."""
+    windows: list[int | None] = []
+    for dataset in plan.datasets:
+        copies = (dataset.ready is None) + (store.meta("arrays", dataset.packed) is None)
+        size = None
+        if dataset.total is not None and dataset.samples is not None:
+            size = dataset.total * len(CHANNELS) * dataset.samples * FLOAT
+        windows.append(0 if not copies else None if size is None else copies * size)
+    features: list[int | None] = []
+    for encoding in plan.features:
+        packed = store.meta("arrays", encoding.packed) is not None
+        size = None
+        if encoding.left is not None and encoding.total is not None and encoding.dim is not None:
+            size = (encoding.left + encoding.total * (not packed)) * encoding.dim * FLOAT
+        features.append(0 if encoding.whole and packed else size)
+    kept = [estimate.kept for _, estimate in plan.estimates]
+    students = None
+    if all(size is not None for size in kept):
+        mean = sum(size or 0 for size in kept) / max(1, len(kept))
+        # A checkpoint holds weights and both moments of the optimizer.
+        students = round(plan.left * mean + 3 * (plan.concurrent or 1) * mean * (plan.left > 0))
+    return {
+        "windows": _sum(windows),
+        "features": _sum(features),
+        "students and checkpoints": students,
+    }
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _probe(sweep: Sweep, datasets: dict[str, DatasetPlan], features: list[FeaturesPlan]) -> Record:
+    trial = sweep.trial
+    samples = datasets[trial.dataset].samples
+    if samples is None:
+        raise ValueError("how long the recordings are is not known; first run comodo prepare")
+    dim = next((f.dim for f in features if f.teacher == trial.teacher and f.dim), 768)
+    return probe(sweep, samples, dim, PROBE_SECONDS)
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())

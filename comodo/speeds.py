@@ -1,0 +1,255 @@
+"""How fast this store's students trained and its teachers encoded: what an estimate rests on.
+
+Reads what trials and features have noted of themselves; `probe` trains a few batches to get a
+speed where there is none. Nothing is guessed: what was not measured has no number.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comodo.config import CHANNELS, ComodoMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.identity import Trial
+from comodo.schedule import schedule_of
+from comodo.store import Store, read_json
+
+
+@dataclass(frozen=True)
+class Record:
+    """One student's training, as measured. None: not noted."""
+
+    trial: TrialConfig
+    speeds: list[float]
+    """Windows per second of each epoch."""
+    samples: int | None = None
+    """Length of the windows."""
+    device: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    peak_memory: dict[str, int] | None = None
+    """Bytes on `cpu` and `cuda`."""
+    measured: tuple[frozenset[str], float] | None = None
+    """Measures that were made together, and the seconds that they took."""
+    kept: int | None = None
+    """Bytes of the finished trial's folder."""
+    probed: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a trial will take; None where nothing like it was measured."""
+
+    training: float | None
+    """Seconds."""
+    measuring: float | None
+    basis: str
+    peak_memory: dict[str, int] | None = None
+    kept: int | None = None
+
+
+def window_samples(store: Store, key: str) -> int | None:
+    """Length of the longest packed window, from the header of the first file."""
+    file = next(iter(sorted(store.folder("arrays", key).glob("*.safetensors"))), None)
+    if file is None:
+        return None
+    with file.open("rb") as content:
+        header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
+    return int(header["imu"]["shape"][-1]) if "imu" in header else None
+
+
+def read_records(store: Store) -> list[Record]:
+    """Of every trained student in the store; one that another version wrote is left out."""
+    return [record for path in sorted(store.root.glob("trials/*/trained.json"))
+            if (record := _read(store, path)) is not None]  # fmt: skip
+
+
+def _read(store: Store, path: Path) -> Record | None:
+    trained = read_json(path)
+    try:
+        config = TrialConfig.model_validate(trained["trial"])
+        speeds = [epoch["train/windows_per_second"] for epoch in trained["history"]]
+        measured = None
+        if (path.parent / "measured.json").exists():
+            found = read_json(path.parent / "measured.json")
+            measured = frozenset(found["measures"]), float(found["seconds"])
+        return Record(
+            config,
+            speeds,
+            window_samples(store, trained["windows"]),
+            trained.get("device"),
+            trained.get("workers"),
+            trained.get("threads"),
+            trained.get("peak_memory"),
+            measured,
+            sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file()),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+class Speeds:
+    """Estimates for the trials of one sweep from the records of one store."""
+
+    def __init__(self, sweep: Sweep, store: Store, records: list[Record]) -> None:
+        self._store, self._records = store, records
+        asked = sweep.resources
+        self._device = "cuda" if asked.gpus_per_worker else "cpu"
+        self._workers, self._threads = asked.workers, max(1, int(asked.cpus_per_worker))
+
+    def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
+        """What the trial will take on so many training windows of that length."""
+        config, method = trial.config, trial.config.method.name
+        alike = [
+            record
+            for record in self._records
+            if record.trial.student == config.student
+            and record.device in (None, self._device)
+            and (samples is None or record.samples in (None, samples))
+        ]
+        measuring = self._measuring(trial, alike)
+        same = [record for record in alike if record.trial.method.name == method]
+        kept = next((record.kept for record in same if record.kept is not None), None)
+        if method == "none":
+            return Estimate(0.0, measuring, "", None, kept)
+        trained = [record for record in alike if record.speeds and
+                   record.trial.precision == config.precision]  # fmt: skip
+        if not trained:
+            return Estimate(None, measuring, "", None, kept)
+        fewest = min(len(self._other(record, config)) for record in trained)
+        best = [record for record in trained if len(self._other(record, config)) == fewest]
+        other = self._other(best[0], config)
+        best = [record for record in best if self._other(record, config) == other]
+        speeds = [speed for record in best for speed in record.speeds]
+        speed = statistics.median(speeds)
+        peaks = [record.peak_memory for record in best if record.peak_memory]
+        seconds = None
+        if windows is not None:
+            seconds = schedule_of(config, windows).seen / speed
+        return Estimate(
+            seconds,
+            measuring,
+            self._basis(best, other, speed, len(speeds)),
+            {key: max(peak[key] for peak in peaks) for key in peaks[0]} if peaks else None,
+            kept,
+        )
+
+    def _measuring(self, trial: Trial, alike: list[Record]) -> float | None:
+        places = frozenset(str(place) for *_, place in trial.measures())
+        times = [record.measured[1] for record in alike
+                 if record.measured is not None and record.measured[0] == places]  # fmt: skip
+        return statistics.median(times) if times else None
+
+    def _other(self, record: Record, config: TrialConfig) -> list[str]:
+        """What the record was measured with that the trial does not have."""
+        pairs = [
+            ("method", record.trial.method.name, config.method.name),
+            ("batch", record.trial.batch_size, config.batch_size),
+            ("workers", record.workers, self._workers),
+            ("threads", record.threads, self._threads),
+        ]
+        return [
+            f"{name} {was} where this sweep has {asked}"
+            for name, was, asked in pairs
+            if was not in (None, asked)
+        ]
+
+    def _basis(self, records: list[Record], other: list[str], speed: float, epochs: int) -> str:
+        first = records[0]
+        what = "passes over a few batches just now" if first.probed else "epochs in this store"
+        device = first.device or "an unrecorded device"
+        text = (
+            f"{speed:.0f} windows/s, the median of {epochs} {what}: {student_name(first.trial)}, "
+            f"batch {first.trial.batch_size}, {first.trial.precision}, on {device}"
+        )
+        return text + (f" ({'; '.join(other)})" if other else "")
+
+
+def student_name(trial: TrialConfig) -> str:
+    student = trial.student
+    size = ", ".join(f"{key} {value}" for key, value in student.size.items())
+    given = student.weights or f"from scratch{f' ({size})' if size else ''}"
+    return f"{student.name} {given}, {len(student.channels)} channels, {student.pooling}"
+
+
+def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
+    """Windows per second of the same teacher on the same kind of device, and the basis."""
+    speeds = []
+    for path in store.root.glob("features/*/meta.json"):
+        meta = read_json(path)
+        devices = {name.split(" ")[0] for name in meta["devices"]}
+        wanted = teacher.model_dump(mode="json")
+        if meta["teacher"] == wanted and devices == {device} and meta.get("speed"):
+            speeds.append(meta["speed"])
+    if not speeds:
+        return None
+    speed = statistics.median(speeds)
+    return speed, f"{speed:.1f} windows/s on {device}, {len(speeds)} earlier encodings here"
+
+
+def probe(sweep: Sweep, samples: int, feature_dim: int, seconds: float) -> Record:
+    """Trains the base trial's student on random windows for some seconds on this machine.
+
+    Raises ValueError for a student whose weights are not on this machine; it downloads nothing.
+    """
+    import numpy as np
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+    from safetensors.numpy import save_file
+
+    from comodo.arrays import Features, Shards, Split, Windows
+    from comodo.distill import Distillation
+    from comodo.encoders import WEIGHTS_FILE
+    from comodo.students import build_student
+
+    trial, asked = sweep.trial, sweep.resources
+    weights = trial.student.weights
+    if weights is not None and not Path(weights).is_dir():
+        cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
+        if not isinstance(cached, str):
+            raise ValueError(f"trial.student: {weights} is not on this machine; hf download it")
+    device = "cuda" if asked.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(asked.cpus_per_worker)))
+    count = 4 * trial.batch_size
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "imu": rng.normal(size=(count, len(CHANNELS), samples)).astype(np.float32),
+        "label": np.arange(count) % 2,
+        "group": np.zeros(count, np.int64),
+        "last": np.zeros(count, bool),
+        "feature": rng.normal(size=(count, feature_dim)).astype(np.float32),
+    }
+    if isinstance(trial.method, ComodoMethod):
+        queue = min(trial.method.queue_size, count - trial.batch_size)
+        method = trial.method.model_copy(update={"queue_size": queue, "hold_out_queue": False})
+        trial = trial.model_copy(update={"method": method})
+    trial = trial.model_copy(update={"schedule": "steps", "epochs": 1_000})
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            save_file(arrays, Path(folder) / "train.safetensors")
+            shards = Shards([Path(folder) / "train.safetensors"])
+            windows = Windows({"train": Split(shards, True)}, ["a", "b"], ["g"])
+            features = Features(feature_dim, {"train": torch.arange(count)}, {"train": shards})
+            student = build_student(trial.student)
+            run = Distillation(trial, 0, windows, features, student, device)
+            speeds = list(_speeds(run, seconds))
+    finally:
+        torch.set_num_threads(threads)
+    kept = sum(p.numel() * p.element_size() for p in student.parameters())
+    peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    used = max(1, int(asked.cpus_per_worker))
+    return Record(sweep.trial, speeds, samples, device, 1, used, peak, None, kept, probed=True)
+
+
+def _speeds(run: Any, seconds: float) -> Iterator[float]:
+    began = time.monotonic()
+    first = run.train_epoch()  # warms up; counts if there is no time for another
+    if time.monotonic() - began >= seconds:
+        yield first["train/windows_per_second"]
+    while time.monotonic() - began < seconds:
+        yield run.train_epoch()["train/windows_per_second"]

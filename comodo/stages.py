@@ -1,0 +1,112 @@
+"""What happens before training: windows, features and packed arrays are made where they are
+missing, and what could not be trained or measured is refused.
+"""
+
+import itertools
+import json
+
+from comodo.arrays import pack_features, pack_windows
+from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.encode import encode
+from comodo.precheck import refuse_long_queues, unfit_for_probe
+from comodo.store import Store
+from comodo.students import build_student
+from comodo.trial import Evaluation
+from comodo.windows import WindowSet, prepare
+
+
+def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
+    """The windows of every dataset that is trained or measured on, made where they are missing."""
+    names = dict.fromkeys([*(name for name, _ in sweep.trained_on()), *sweep.evaluate_on])
+    window_sets = {name: prepare(name, sweep.datasets[name], store) for name in names}
+    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
+    return window_sets
+
+
+def encode_all(
+    sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
+) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
+    """Features and packed arrays for all trials, made where they are missing.
+
+    Returns the keys of the packed windows and features for each pair of dataset and teacher.
+    """
+    arrays = {}
+    for name, teacher in sweep.trained_on():
+        windows = window_sets[name]
+        features = encode(name, teacher, windows, store, sweep.datasets[name].max_rejected)
+        arrays[name, teacher] = (
+            pack_windows(store, windows.key),
+            pack_features(store, windows.key, features.key),
+        )
+    return arrays
+
+
+def evaluation_of(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) -> Evaluation:
+    """What every student is measured by, with the further data sets packed."""
+    return Evaluation(
+        tuple(sweep.measures),
+        {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on},
+        frozenset(
+            n
+            for n in sweep.evaluate_on
+            if unfit_for_probe(window_sets[n].classes.get("train", {})) is not None
+        ),
+        sweep.label_map,
+    )
+
+
+def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
+    """Raises ConfigError when trials could not be probed, or a search could not be guided."""
+    guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
+    trained_on = {name for name, _ in sweep.trained_on()}
+    for name, windows in window_sets.items():
+        reason = unfit_for_probe(windows.classes.get("train", {}))
+        if reason is not None and (name in trained_on or "direct" not in sweep.measures):
+            raise ConfigError(f"datasets.{name}: {reason}")
+        needed = set(sweep.objective.splits) if guided else set()
+        if sweep.early_stopping is not None:
+            needed.add("val")
+        for split in sorted(needed) if name in trained_on else []:
+            if not windows.classes.get(split):
+                raise ConfigError(
+                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
+                    "search; make one (split_by_group), or use a grid without early_stopping"
+                )
+        if name in sweep.evaluate_on and not {"val", "test"} & windows.classes.keys():
+            raise ConfigError(
+                f"datasets.{name}: no labelled windows in its test split to be measured on"
+            )
+    if "direct" in sweep.measures:
+        for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
+            _refuse_few_shared(sweep, window_sets, own, other)
+
+
+def _refuse_few_shared(
+    sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
+) -> None:
+    names = {
+        name: {
+            sweep.label_map.get(name, {}).get(label, label)
+            for labels in window_sets[name].classes.values()
+            for label in labels
+        }
+        for name in (own, other)
+    }
+    if own != other and len(names[own] & names[other]) < 2:
+        raise ConfigError(
+            f"label_map: '{own}' ({', '.join(sorted(names[own]))}) and '{other}' "
+            f"({', '.join(sorted(names[other]))}) share fewer than two classes; map what is the "
+            "same to one name"
+        )
+
+
+def refuse_students(sweep: Sweep) -> None:
+    """Raises ConfigError for a student that cannot be built, before anything is encoded for it."""
+    for student in dict.fromkeys(
+        json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
+        for point in sweep.points()
+    ):
+        try:
+            build_student(StudentConfig.model_validate_json(student))
+        except (ValueError, AssertionError) as error:
+            raise ConfigError(f"trial.student: {error}") from None

@@ -1,0 +1,246 @@
+"""The trials of a ledger, run by Ray Tune."""
+
+import os
+import shutil
+import tempfile
+import traceback
+from typing import Any
+
+import ray.exceptions
+import ray.train
+import torch
+from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.tune.execution import tune_controller
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from comodo.cluster import trial_resources
+from comodo.config import Resources, Sweep
+from comodo.console import console
+from comodo.ledger import Ledger
+from comodo.limits import Limits
+from comodo.progress import Progress
+from comodo.store import atomic
+from comodo.tracking import Tracker
+from comodo.trial import run_trial
+from comodo.watch import Watcher
+
+
+class LedgerSearcher(Searcher):
+    """Hands the ledger's trials to Ray Tune, until a limit is reached."""
+
+    def __init__(self, ledger: Ledger, limits: Limits, scratch: str) -> None:
+        super().__init__()
+        self._ledger, self._limits, self._scratch = ledger, limits, scratch
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._limits.reason is not None:
+            return Searcher.FINISHED
+        trial = self._ledger.next_trial()
+        if trial is None:  # there may be more when those that run have ended: Tune asks again
+            return None if self._ledger.held_back else Searcher.FINISHED
+        return {
+            "key": trial.key,
+            "trial": trial,
+            "store": self._ledger.store,
+            "resources": self._ledger.sweep.resources,
+            "scratch": self._scratch,
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Endings are noted by the watcher, which Tune also tells of them."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is on disk."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is read from disk."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune keeps a copy for its own way of resuming, which is not used
+
+
+class AtLimits(Stopper):
+    """Once a limit is reached, stops each trial after its next epoch, when its checkpoint is
+    safe; and with the last of them those that Tune has lined up."""
+
+    def __init__(self, limits: Limits, progress: Progress) -> None:
+        self._limits, self._progress = limits, progress
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._limits.reason is not None and "train/loss" in result
+
+    def stop_all(self) -> bool:
+        return self._limits.reason is not None and not self._progress.running
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def train(config: dict[str, Any]) -> None:
+    """One trial as Ray Tune runs it: the loop under Ray Train.
+
+    A trial's own exceptions end it with a reason; only lost processes are retried.
+    """
+    try:
+        TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
+    except Exception as error:  # whatever it is, this trial failed and the others go on
+        cause = _cause(error)
+        if isinstance(cause, _LOST):
+            raise cause from None
+        folder = config["store"].folder("trials", config["trial"].key)
+        with atomic(folder / "failed.txt") as path:
+            path.write_text("".join(traceback.format_exception(error)))
+        tune.report({"failed": _reason(cause)})
+        # Tune gives a process that ended well to the next trial. This one may be broken for
+        # others too (a GPU's context is, after some errors), so it does not end well.
+        raise
+
+
+_LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+
+
+class TrialProcesses(RayActorManager):
+    """Ray's, but for what its memory monitor kills: Ray 2.60's Tune does not know that error and
+    ends altogether. Here it is told of it as of any other process that is lost."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        super()._actor_task_failed(tracked_actor_task, _as_lost(exception))
+
+    def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
+        super()._actor_start_failed(tracked_actor, _as_lost(exception))
+
+
+def _as_lost(exception: Exception) -> Exception:
+    if isinstance(exception, ray.exceptions.OutOfMemoryError):
+        return ray.exceptions.RayActorError(error_msg=str(exception))
+    return exception
+
+
+tune_controller.RayActorManager = TrialProcesses  # type: ignore[attr-defined]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a trial failed of: of several workers a lost one, or else what was not only the
+    others' remark that one is gone."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    if failures:
+        causes = [failure.__cause__ or failure for failure in failures]
+        return min(causes, key=lambda c: (not isinstance(c, _LOST), type(c) is RuntimeError))
+    return error.__cause__ or error
+
+
+def _reason(cause: BaseException) -> str:
+    reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:400]
+    if isinstance(cause, MemoryError | torch.OutOfMemoryError):
+        reason += "; lower batch_size, or raise resources (fewer trials share a GPU or machine)"
+    return reason
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """What each of a trial's workers does."""
+    resources: Resources = config["resources"]
+    torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
+    report = tune.report if resources.workers == 1 else ray.train.report
+    run_trial(config["trial"], config["store"], report)
+
+
+def _workers(config: dict[str, Any]) -> dict[str, Any]:
+    """How Ray Train spreads a trial.
+
+    With one worker, its local mode runs the loop in the trial's own process: a worker group of its
+    own would cost half a minute for each trial.
+    """
+    asked: Resources = config["resources"]
+    if asked.workers == 1:
+        return {"scaling_config": ScalingConfig(num_workers=0)}
+    train_api: Any = ray.train  # whose types are those of its first version
+    return {
+        "scaling_config": ScalingConfig(
+            num_workers=asked.workers,
+            use_gpu=asked.gpus_per_worker > 0,
+            resources_per_worker={"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker},
+        ),
+        "run_config": train_api.RunConfig(
+            storage_path=config["scratch"],
+            callbacks=[TuneReportCallback()],
+            # Without a limit a group that cannot start is tried for ever.
+            failure_config=train_api.FailureConfig(controller_failure_limit=asked.retries),
+        ),
+    }
+
+
+def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: int) -> None:
+    """Runs the ledger's trials until all have ended or a limit is reached.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what ran is half done.
+    """
+    progress = Progress(ledger, limits)
+    first = ledger.next_trial()
+    if first is None:
+        progress.save("finished")
+        console.print(f"all {ledger.done()} trials are done already")
+        return
+    ledger.put_back(first)
+    if limits.reason is not None:
+        progress.save(f"stopped: {limits.reason}")
+        return
+    sweep = ledger.sweep
+    console.print(f"up to {concurrent} trials at once")
+    scratch = tempfile.mkdtemp(prefix="comodo-tune-")
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # whose display cannot be replaced
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # A trial that failed reports its reason and no measure; ASHA then leaves it alone.
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+    with progress.shown():
+        tuner = tune.Tuner(
+            tune.with_resources(train, trial_resources(sweep.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=LedgerSearcher(ledger, limits, scratch),
+                scheduler=_scheduler(sweep),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
+                callbacks=[Watcher(ledger, tracker, limits, progress)],
+                stop=AtLimits(limits, progress),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            limits.save()
+    # Tune takes Ctrl-C itself, stops the trials and returns.
+    if progress.running or (limits.reason is None and ledger.unfinished()):
+        for trial in ledger.unfinished():
+            tracker.end(trial, "KILLED", "interrupted")
+        progress.save("stopped: interrupted")
+        raise KeyboardInterrupt
+    progress.save("finished" if limits.reason is None else f"stopped: {limits.reason}")
+
+
+def _scheduler(sweep: Sweep) -> ASHAScheduler | None:
+    if sweep.early_stopping is None:
+        return None
+    return ASHAScheduler(
+        time_attr="epoch",
+        metric="val/quick_acc1",
+        mode="max",
+        max_t=1_000_000,  # a trial ends by itself, after its probe
+        grace_period=sweep.early_stopping.grace_epochs,
+        reduction_factor=sweep.early_stopping.reduction_factor,
+    )
