@@ -12,10 +12,9 @@ import ray
 import ray.data
 from ray.autoscaler.sdk import request_resources
 
+from comodo.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.config import Resources
 from comodo.console import console
-
-DRIVER_CPUS = 0.01  # of a trial whose workers are processes of their own
 
 SAY_EVERY = 60.0  # seconds between two lines while waiting
 
@@ -34,11 +33,12 @@ def connect(dashboard: bool = False) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address = cluster_address()
     with _native_silence():  # or it would write which level it has been set to
         ray.init(
             # Without an address Ray would attach to any cluster that was ever started here.
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            include_dashboard=dashboard if not attaches() else None,
+            address=address or "local",
+            include_dashboard=dashboard if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -46,11 +46,6 @@ def connect(dashboard: bool = False) -> None:
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
-
-
-def attaches() -> bool:
-    """Whether `connect` attaches to a cluster that is there, and does not start its own."""
-    return os.environ.get("RAY_ADDRESS", "local") != "local"
 
 
 @contextmanager
@@ -68,19 +63,27 @@ def _native_silence() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Capacity:
-    """CPUs and GPUs of the whole cluster, and the most that one node has."""
+    """CPUs and GPUs of each of the cluster's nodes."""
 
-    cpus: float
-    gpus: float
-    node_cpus: float
-    node_gpus: float
+    nodes: tuple[tuple[float, float], ...]
+
+    @property
+    def cpus(self) -> float:
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(gpus for _, gpus in self.nodes)
+
+    def __str__(self) -> str:
+        kinds = dict.fromkeys(sorted(self.nodes, reverse=True))
+        nodes = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in kinds)
+        return f"{self.cpus:g} and {self.gpus:g}, on nodes of {nodes}"
 
 
 def capacity() -> Capacity:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = [float(node.get("CPU", 0)) for node in nodes]
-    gpus = [float(node.get("GPU", 0)) for node in nodes]
-    return Capacity(sum(cpus), sum(gpus), max(cpus), max(gpus))
+    return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
 
 
 def concurrent_trials(asked: Resources) -> int:
@@ -88,28 +91,19 @@ def concurrent_trials(asked: Resources) -> int:
 
     Raises:
         ClusterError: the cluster could never hold a trial, so that it would wait for ever.
+        ConfigError: no cluster could.
     """
+    refuse_odd_gpus(asked)
     has = capacity()
-    cpus, gpus = asked.cpus_per_worker, asked.gpus_per_worker
-    workers = int(has.cpus // cpus)
-    if gpus:
-        workers = min(workers, int(has.gpus // gpus))
-    if cpus > has.node_cpus or gpus > has.node_gpus or workers < asked.workers:
+    fits = trials_that_fit(has.nodes, asked)
+    if not fits:
+        driver = f" and {DRIVER_CPUS} CPUs for its driver" if asked.workers > 1 else ""
         raise ClusterError(
-            f"resources: a trial asks for {asked.workers} workers of {cpus:g} CPUs and {gpus:g} "
-            f"GPUs; the cluster has {has.cpus:g} and {has.gpus:g}, its largest node "
-            f"{has.node_cpus:g} and {has.node_gpus:g}; lower workers, cpus_per_worker or "
-            "gpus_per_worker"
+            f"resources: a trial asks for {asked.workers} workers of {asked.cpus_per_worker:g} "
+            f"CPUs and {asked.gpus_per_worker:g} GPUs{driver}; the cluster has {has}; lower "
+            "workers, cpus_per_worker or gpus_per_worker"
         )
-    fits = workers // asked.workers
-    if asked.workers > 1:  # each trial's driver takes a little beside its workers
-        fits = min(fits, int(has.cpus // (asked.workers * cpus + DRIVER_CPUS)))
-        if not fits:
-            raise ClusterError(
-                f"resources: {asked.workers} workers of {cpus:g} CPUs leave none of {has.cpus:g} "
-                f"for the trial's driver, which takes {DRIVER_CPUS}; lower cpus_per_worker"
-            )
-    return max(1, min(fits, asked.max_concurrent_trials or fits))
+    return fits
 
 
 def await_room(asked: Resources) -> int:
@@ -121,7 +115,7 @@ def await_room(asked: Resources) -> int:
     Raises:
         ClusterError: it has not grown enough within `wait_minutes`, or never will.
     """
-    grows = attaches()
+    grows = cluster_address() is not None
     node = {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
     node = {name: amount for name, amount in node.items() if amount}
     began, said = time.monotonic(), -math.inf
@@ -141,12 +135,11 @@ def await_room(asked: Resources) -> int:
                 request_resources(bundles=[])  # from here on the trials ask for themselves
             return fits
         if waited - said >= SAY_EVERY:
-            said, has = waited, capacity()
+            said = waited
             count = "a node" if asked.workers == 1 else f"{asked.workers} places"
             console.print(
                 f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
-                f"the cluster has {has.cpus:g} and {has.gpus:g}, its largest node "
-                f"{has.node_cpus:g} and {has.node_gpus:g}; {waited / 60:.0f} of up to "
+                f"the cluster has {capacity()}; {waited / 60:.0f} of up to "
                 f"{asked.wait_minutes:g} min"
             )
             request_resources(bundles=[node] * asked.workers)

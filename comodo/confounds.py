@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comodo.config import (
-    ConfigError,
+    ComodoMethod,
     DistillingMethod,
     NoneMethod,
     SupervisedMethod,
@@ -71,7 +71,7 @@ def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
         found: dict[str, Confound] = {}
         for group in _alike_but_for(key, points):
             for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
-                pairs = [(value, resolved.get(quantity)) for value, resolved in group]
+                pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
                 if quantity not in own and len({shown for _, shown in pairs}) > 1:
                     found.setdefault(quantity, Confound(key, quantity, pairs))
         seen += found.values()
@@ -81,10 +81,7 @@ def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
 def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, Values]]:
     found = []
     for values in sweep.points():
-        try:
-            trial = sweep.with_values(values)
-        except ConfigError:
-            continue  # the sweep skips it too
+        trial = sweep.with_values(values)
         found.append((values, quantities(trial, train.get(trial.dataset))))
     return found
 
@@ -106,6 +103,10 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
             "peak learning rate": steps.peak,
             "windows trained on": windows,
         }
+    else:  # as published a queue moves the rate, though how far depends on the windows
+        queue = method.queue_size if isinstance(method, ComodoMethod) else 0
+        counted = (trial.epochs - 1) * queue if trial.schedule == "published" else 0
+        found = {"learning rate by steps planned for the queue": counted}
     head = "to the classes"
     if isinstance(method, DistillingMethod):
         projector = "with" if method.head.teacher_projector else "without"

@@ -25,10 +25,10 @@ from comodo.config import (
     SupervisedMethod,
     TrialConfig,
 )
-from comodo.evaluate import ClassMeans, quick_accuracy
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
+from comodo.quick import ClassMeans, quick_accuracy
 from comodo.schedule import learning_rate, published_steps, schedule_of, steps_in
 from comodo.store import atomic, key_of
 from comodo.students import Student, build_head

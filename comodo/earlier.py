@@ -31,8 +31,6 @@ class _PassedOver(Exception):
 class Learnt:
     points: list[tuple[Point, Scores]] = field(default_factory=list)
     """With the mean over seeds of each objective."""
-    known: list[Point] = field(default_factory=list)
-    """Those of them whose trials are the same here."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How many were not learnt from, by reason."""
 
@@ -58,7 +56,7 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
 def learn(
     asked: list[dict[str, Any]], sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation
 ) -> Learnt:
-    """The finished ones of configurations, as far as they lie in the space of a sweep."""
+    """The finished ones of configurations, as far as they are configurations of a sweep too."""
     elsewhere = any(objective.metric.startswith("on/") for objective in sweep.objectives)
     evaluation = replace(  # no more has to be measured than what is to be learnt
         evaluation,
@@ -68,20 +66,16 @@ def learn(
     learnt = Learnt()
     for entry in asked:
         try:
-            point, scores, same = _learn_one(entry["trials"], sweep, store, arrays, evaluation)
+            learnt.points.append(_learn_one(entry["trials"], sweep, store, arrays, evaluation))
         except _PassedOver as reason:
             learnt.passed_over[str(reason)] += 1
-            continue
-        learnt.points.append((point, scores))
-        if same:
-            learnt.known.append(point)
     return learnt
 
 
 def _learn_one(
     keys: list[str], sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation
-) -> tuple[Point, Scores, bool]:
-    """Point, scores, and whether its trials are the same here. Raises _PassedOver."""
+) -> tuple[Point, Scores]:
+    """Raises _PassedOver."""
     paths = [store.folder("trials", key) / "trained.json" for key in keys]
     if not paths or not all(path.exists() for path in paths):
         raise _PassedOver("not finished")
@@ -98,6 +92,8 @@ def _learn_one(
     if (windows, features) != (trained[0]["windows"], trained[0]["features"]):
         raise _PassedOver("of another data set or teacher")
     config = config.model_copy(update={"dataset": here.dataset})
+    if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:
+        raise _PassedOver(f"with other {', '.join(_differing(config, here))}")
     rows = []
     for seed in (one["seed"] for one in trained):
         result = read_result(Trial(config, seed, windows, features, evaluation), store)
@@ -106,7 +102,20 @@ def _learn_one(
     scores = tuple(statistics.mean(column) for column in zip(*rows, strict=True))
     if not all(map(math.isfinite, scores)):
         raise _PassedOver("without the objective")
-    return point, scores, Trial(here, trained[0]["seed"], windows, features).key == keys[0]
+    return point, scores
+
+
+def _differing(config: TrialConfig, other: TrialConfig) -> list[str]:
+    """The keys that two trials on the same arrays differ in; of a method or a student of another
+    name, the name."""
+    both = [
+        c.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
+        for c in (config, other)
+    ]
+    mine, theirs = map(flatten, both)
+    keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+    renamed = tuple(key.removesuffix("name") for key in keys if key.endswith(".name"))
+    return [key for key in keys if key.endswith(".name") or not key.startswith(renamed)]
 
 
 def locate(config: TrialConfig, sweep: Sweep) -> Point | None:

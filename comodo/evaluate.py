@@ -6,10 +6,10 @@ Features are extracted once and serve every measure; the measures themselves are
 Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ from comodo.probe import SVMProbe
 from comodo.students import Student
 
 BATCH = 128  # windows at a time; features do not depend on it
-QUICK = 512  # windows that the quick check looks at, at most
 SCORED = ("val", "test")
+UNKNOWN = np.iinfo(np.int64).max  # rank of a class that the probe was not fitted on
 FEWEST_ALIGNED, MOST_ALIGNED = 12, 2_000  # windows whose features are compared with the teacher's
 
 Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -38,8 +38,8 @@ class EvaluateError(ValueError):
 class Measured(NamedTuple):
     metrics: dict[str, float]
     predictions: pa.Table | None = None
-    """A row for each scored window: split, group, label, predicted, and rank of the true class by
-    probability (0 is the first)."""
+    """A row for each scored window: split, group, and either label, predicted and rank of the true
+    class by probability (0 is the first), or for each metric the share of draws that were right."""
 
 
 @dataclass(frozen=True)
@@ -108,42 +108,6 @@ def extract(student: Student, split: Split, index_N: Tensor, mask: bool = True) 
     return torch.cat(features).float()
 
 
-class ClassMeans:
-    """Mean unit-length feature of each class over an epoch's own training windows."""
-
-    def __init__(self, classes: int, dim: int, device: str) -> None:
-        self._sum_KD = torch.zeros(classes + 1, dim, device=device)  # the last: without a label
-
-    def add(self, feature_BD: Tensor, label_B: Tensor) -> None:
-        place_B = (label_B % len(self._sum_KD)).to(feature_BD.device)  # NO_LABEL is -1
-        self._sum_KD.index_add_(
-            0, place_B, F.normalize(feature_BD.detach().to(self._sum_KD), dim=1)
-        )
-
-    def nearest(self, feature_ND: Tensor) -> Tensor | None:
-        """Class [N] of the nearest mean by angle; None when no window had a label."""
-        seen_K = self._sum_KD[:-1].any(dim=1).cpu()
-        if not seen_K.any():
-            return None
-        similarity_NK = feature_ND @ F.normalize(self._sum_KD[:-1].to(feature_ND), dim=1).T
-        return similarity_NK.masked_fill(~seen_K, -torch.inf).argmax(1)
-
-
-def quick_accuracy(student: Student, means: ClassMeans, split: Split, most: int) -> float | None:
-    """Acc@1 by the nearest class mean over at most `most` labelled windows, evenly spread.
-
-    The means come from features that training made anyway, so that this is cheap enough for every
-    epoch. Not comparable with the probe. None without labels.
-    """
-    labelled_N = split.labelled_N
-    count = min(QUICK, most, len(labelled_N))
-    if not count:
-        return None
-    index_N = labelled_N[torch.linspace(0, len(labelled_N) - 1, count).long()]
-    answer_N = means.nearest(extract(student, split, index_N))
-    return None if answer_N is None else float((answer_N == split.label_N[index_N]).float().mean())
-
-
 def probe(subject: Subject) -> Measured:
     """The SVM probe: fitted on the labelled train windows, scored on val and test.
 
@@ -165,7 +129,8 @@ def direct(subject: Subject) -> Measured:
         EvaluateError: fewer than two shared classes.
     """
     assert subject.source is not None
-    shared = sorted(_names(subject) & _names(subject.source))
+    in_train = _names(subject.source, [subject.source.train()])
+    shared = sorted(in_train & _names(subject, subject.scored().values()))
     if len(shared) < 2:
         raise EvaluateError(
             f"direct: the data sets share the classes {shared}, two are needed; "
@@ -179,8 +144,10 @@ def direct(subject: Subject) -> Measured:
     return Measured(metrics, measured.predictions)
 
 
-def _names(subject: Subject) -> set[str]:
-    return {subject.common_name.get(name, name) for name in subject.windows.classes}
+def _names(subject: Subject, labelled: Iterable[Labelled]) -> set[str]:
+    """The classes that some labelled windows have, by their shared names."""
+    found = {subject.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
+    return {subject.common_name.get(name, name) for name in found}
 
 
 def _probed(
@@ -244,10 +211,11 @@ def _ranks(
     classes_K: npt.NDArray[np.str_],
     label_N: npt.NDArray[np.str_],
 ) -> npt.NDArray[np.int64]:
-    """Place of the true class by falling probability, the first of equals first; K if unknown."""
+    """Place of the true class by falling probability, the first of equals first; a class that the
+    probe does not know is beyond all."""
     order_NK = np.argsort(-probability_NK, axis=1, kind="stable")
     hit_NK = classes_K[order_NK] == label_N[:, None]
-    return np.where(hit_NK.any(axis=1), hit_NK.argmax(axis=1), len(classes_K))
+    return np.where(hit_NK.any(axis=1), hit_NK.argmax(axis=1), UNKNOWN)
 
 
 def linear(subject: Subject) -> Measured:
@@ -267,17 +235,32 @@ def few_shot(subject: Subject) -> Measured:
 
 
 def _scored(
-    subject: Subject, measure: Callable[..., dict[str, float]], splits: tuple[str, ...] = SCORED
+    subject: Subject,
+    measure: Callable[..., dict[str, measures.Hits]],
+    splits: Sequence[str] = SCORED,
 ) -> Measured:
-    train = subject.train()
-    return Measured(
-        {
-            f"{split}/{key}": value
-            for split, labelled in subject.scored().items()
-            if split in splits
-            for key, value in measure(*train, *labelled).items()
-        }
+    """What a classifier fitted on the train windows gets right of the others."""
+    train, scored = subject.train(), subject.scored()
+    return _of_hits(
+        subject, {split: measure(*train, *scored[split]) for split in splits if split in scored}
     )
+
+
+def _of_hits(subject: Subject, found: dict[str, dict[str, measures.Hits]]) -> Measured:
+    """Metrics, and a row for each window, of hits [N] or [draws, N] by split and name."""
+    metrics: dict[str, float] = {}
+    tables = []
+    for split, named in found.items():
+        columns: dict[str, Any] = {}
+        for name, hits in named.items():
+            hit_RN = np.atleast_2d(hits)
+            metrics[f"{split}/{name}"] = float(hit_RN.mean())
+            if len(hit_RN) > 1:
+                metrics[f"{split}/{name}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
+            columns[name] = hit_RN.mean(axis=0)
+        group_N = _groups(subject, split, None)
+        tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
+    return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
 def zero_shot(subject: Subject) -> Measured:
@@ -290,12 +273,15 @@ def zero_shot(subject: Subject) -> Measured:
     teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", known_N))
     classes = len(subject.windows.classes)
     anchor_KD = measures.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)
-    metrics: dict[str, float] = {}
-    for split, (features_ND, label_N) in subject.scored().items():
-        student_ND = _embed(student_head, torch.from_numpy(features_ND))
-        found = measures.zero_shot(student_ND, anchor_KD, label_N)
-        metrics |= {f"{split}/{key}": value for key, value in found.items()}
-    return Measured(metrics)
+    return _of_hits(
+        subject,
+        {
+            split: measures.zero_shot(
+                _embed(student_head, torch.from_numpy(features_ND)), anchor_KD, label_N
+            )
+            for split, (features_ND, label_N) in subject.scored().items()
+        },
+    )
 
 
 @torch.inference_mode()

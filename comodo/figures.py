@@ -15,6 +15,7 @@ from comodo.results import Results, TransferRow
 from comodo.store import atomic
 
 PLAIN, BLUE = "0.75", "tab:blue"
+MOST_TICKS = 8  # values of a key that stand side by side
 LEAST_SPAN = 10  # points of accuracy on the axis of effects
 
 
@@ -143,6 +144,9 @@ def _effects(results: Results) -> Figure | None:
     figure = Figure(figsize=(2.8 * len(effects) + 0.6, 3.4), layout="constrained")
     every = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
     for axes, (key, values) in zip(every, effects.items(), strict=True):
+        if len(values) > MOST_TICKS and all(isinstance(value, int | float) for value, _ in values):
+            _scatter(axes, key, values)
+            continue
         places = range(len(values))
         for place, (_, scores) in zip(places, values, strict=True):
             axes.plot([place] * len(scores), [100 * s for s in scores], ".", color=PLAIN)
@@ -160,6 +164,16 @@ def _effects(results: Results) -> Figure | None:
     every[0].set_ylabel(f"{results.sweep.objective.metric} (%)")
     figure.suptitle("blue: mean, grey: configurations", fontsize="medium")
     return figure
+
+
+def _scatter(axes: Any, key: str, values: list[tuple[Any, list[float]]]) -> None:
+    """A key of a range: a dot for each configuration on the key's own axis."""
+    xs = [value for value, scores in values for _ in scores]
+    axes.plot(xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE)
+    if min(xs) > 0 and max(xs) >= 10 * min(xs):
+        axes.set_xscale("log")
+    axes.set_title(key, fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _short(value: Any) -> str:

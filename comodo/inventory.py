@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from comodo.capacity import cluster_address, trials_that_fit
 from comodo.config import Resources, Sweep, TeacherConfig
 from comodo.confounds import TrainSplit
 from comodo.datasets import open_dataset
@@ -80,14 +81,7 @@ class Machine:
         """How many trials fit at once; None: cannot be told."""
         if self.cluster is not None or (asked.gpus_per_worker and self.gpus is None):
             return None
-        workers = int(self.cpus // asked.cpus_per_worker)
-        if asked.gpus_per_worker and self.gpus is not None:
-            # A worker never spans machines, and shares of a GPU lie on one GPU.
-            share = asked.gpus_per_worker
-            each = self.gpus * int(1 / share) if share < 1 else int(self.gpus // share)
-            workers = min(workers, each)
-        fits = workers // asked.workers
-        return min(fits, asked.max_concurrent_trials or fits)
+        return trials_that_fit([(self.cpus, self.gpus or 0)], asked)
 
 
 def this_machine() -> Machine:
@@ -97,7 +91,7 @@ def this_machine() -> Machine:
         gpus = None
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None and gpus is not None:
         gpus = min(gpus, len([name for name in visible.split(",") if name.strip()]))
-    return Machine(os.cpu_count() or 1, gpus, os.environ.get("RAY_ADDRESS"))
+    return Machine(os.cpu_count() or 1, gpus, cluster_address())
 
 
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
@@ -125,7 +119,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         bounds[split] = most_windows(settings, mine)
     windows = {split: bound for split, bound in bounds.items() if bound is not None}
     train_split = None
-    if "train" in windows:
+    if windows.get("train"):  # else no recording could be read, and nothing is known
         mine = [recording for recording in recordings if recording.split == "train"]
         with_label = [recording for recording in mine if recording.label is not None]
         cut_up = settings.window_seconds != "whole"

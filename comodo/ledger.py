@@ -18,6 +18,8 @@ from comodo.identity import Evaluation, Trial, read_result
 from comodo.proposals import GridProposals, OptunaProposals, Outcome, Proposals
 from comodo.store import Store, read_json, write_json
 
+REJECTED = 20  # draws in a row that can be no trial, after which the space is at fault
+
 
 @dataclass
 class Configuration:
@@ -35,6 +37,9 @@ class Ledger:
     Kept in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
     `ended.json` (trials without a result: pruned or failed, with the reason).
 
+    `own` and `references` are keys: of the configurations' trials, and of what they are compared
+    with; a trial may be both.
+
     Raises:
         ConfigError: `warm_start` names a sweep that the store does not know.
     """
@@ -45,16 +50,22 @@ class Ledger:
         self._results: dict[str, dict[str, Any]] = {}  # as they are found, for they do not change
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
+        self.own: set[str] = set()
+        self.references: set[str] = set()
         self._of_point: dict[str, list[Trial]] = {}
         self._waiting: deque[Trial] = deque()
         self._open: dict[str, list[Configuration]] = {}  # by key of each of their trials
         self._given_up: set[str] = set()
+        self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
         self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
         ended = self.folder / "ended.json"
-        ends = read_json(ended) if ended.exists() and sweep.early_stopping is not None else {}
+        self._ends: dict[str, dict[str, Any]] = read_json(ended) if ended.exists() else {}
         # What failed is tried again, and what was pruned when nothing prunes any more.
-        self.ended = {key: end for key, end in ends.items() if end["state"] == "pruned"}
+        prunes = sweep.early_stopping is not None
+        self.ended = {
+            k: end for k, end in self._ends.items() if prunes and end["state"] == "pruned"
+        }
         self._grid: list[Trial] = []
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
@@ -70,16 +81,29 @@ class Ledger:
 
     def next_trial(self) -> Trial | None:
         """The next trial to run; None when all are asked, but for what is `held_back`. Finished
-        ones are read, not run."""
+        ones are read, not run.
+
+        Raises:
+            ConfigError: of the last of many draws in a row that can be no trial.
+        """
+        rejected = 0
         while not self._waiting:
             point = self._proposals.ask()
             if point is None:
+                self._all_asked = True
                 return None
             try:
                 self._take(point)
+                rejected = 0
             except ConfigError as error:  # a combination that no check of the file has met
                 console.print(f"skipped: {error}", style="yellow")
-                self._proposals.tell(point, Outcome("failed"))
+                self._proposals.tell(point, Outcome("rejected"))
+                rejected += 1
+                if rejected == REJECTED:
+                    raise ConfigError(
+                        f"{error}; so were {REJECTED} draws in a row: narrow the space, or give "
+                        "its keys conditions"
+                    ) from None
         return self._waiting.popleft()
 
     @property
@@ -96,7 +120,10 @@ class Ledger:
         """
         if state != "finished":
             self.ended[trial.key] = {"state": state, "reason": reason, "reached": reached}
-            write_json(self.folder / "ended.json", self.ended)
+            self._ends[trial.key] = self.ended[trial.key]
+            write_json(self.folder / "ended.json", self._ends)
+        elif self._ends.pop(trial.key, None) is not None:
+            write_json(self.folder / "ended.json", self._ends)
         self.result(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
@@ -128,9 +155,23 @@ class Ledger:
             return list(self.trials.values())
         return [t for t in self._grid if t.key not in self._given_up or t.key in self.trials]
 
+    def to_come(self) -> int:
+        """How many trials a search may ask for beyond the planned ones, but for references."""
+        if self.sweep.search.sampler == "grid":
+            return 0
+        opened = list(self._open.values())  # Ray's loop may change it meanwhile
+        held = {t.key for configurations in opened for c in configurations for t in c.held}
+        assert self.sweep.budget.trials is not None
+        seeds = len(self.sweep.seeds)
+        left = 0 if self._all_asked else self.sweep.budget.trials // seeds - len(self._of_point)
+        return max(0, left) * seeds + len(held - self.trials.keys())
+
+    def over(self) -> list[Trial]:
+        """Those of the planned trials that are over, as far as this ledger has seen."""
+        return [t for t in self.planned() if t.key in self.ended or t.key in self._results]
+
     def done(self) -> int:
-        """How many of the planned trials are over, as far as this ledger has seen."""
-        return sum(t.key in self.ended or t.key in self._results for t in self.planned())
+        return len(self.over())
 
     def _make_proposals(self, points: list[Point]) -> Proposals:
         if self.sweep.search.sampler == "grid":
@@ -140,14 +181,16 @@ class Ledger:
         earlier = []
         for point in points:
             trials = self._trials_of(point)
-            outcome = self._outcome(trials) or self._given_up_after(trials)
+            outcome = self._outcome(trials)
+            if outcome is None and not any(map(self._is_half_done, trials)):
+                outcome = self._given_up_after(trials)
             earlier.append((point, outcome))
             for trial in self._with_references(trials):
                 if self.is_over(trial):
                     self.trials[trial.key] = trial
         learnt = self._learn()
         points_learnt = [(point, Outcome("finished", scores)) for point, scores in learnt.points]
-        return OptunaProposals(self.sweep, limit, earlier, points_learnt, learnt.known)
+        return OptunaProposals(self.sweep, limit, earlier, points_learnt)
 
     def _learn(self) -> Learnt:
         """From earlier sweeps, and from what this one asked before its space was changed."""
@@ -164,7 +207,6 @@ class Ledger:
         for name, asked in of_sweeps.items():
             learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
             all_learnt.points += learnt.points
-            all_learnt.known += learnt.known
             if asked:
                 reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
                 console.print(
@@ -181,20 +223,24 @@ class Ledger:
                 Trial(config, seed, windows, features, self._evaluation)
                 for seed in self.sweep.seeds
             ]
+            self.own |= {trial.key for trial in self._of_point[name]}
         return self._of_point[name]
 
     def _take(self, point: Point) -> None:
-        """Puts what is not done yet of a configuration's trials on the waiting list."""
+        """Puts what is not done yet of a configuration's trials on the waiting list; holds back
+        seeds that nothing is known of, where the first may be hopeless."""
         trials = self._trials_of(point)
         entry = {"values": point, "trials": [trial.key for trial in trials]}
         if self._asked.get(canonical(point)) != entry:
             self._asked[canonical(point)] = entry
             write_json(self.folder / "asked.json", list(self._asked.values()))
-        first = 1 if self.sweep.search.hopeless_below is not None else len(trials)
-        configuration = Configuration(point, trials, trials[first:])
+        held = []
+        if self.sweep.search.hopeless_below is not None:
+            held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
+        configuration = Configuration(point, trials, held)
         for trial in trials:
             self._open.setdefault(trial.key, []).append(configuration)
-        self._waiting += self._new(trials[:first])
+        self._waiting += self._new([trial for trial in trials if trial not in held])
         self._settle(configuration)
 
     def _new(self, trials: list[Trial]) -> list[Trial]:
@@ -207,15 +253,15 @@ class Ledger:
         """Tells the search how a configuration ended, if it has; lets held seeds go, or drops
         them, when the first has ended."""
         trials = configuration.trials
-        outcome = None
+        outcome = self._outcome(trials)
         if configuration.held and self.is_over(trials[0]):
-            outcome = self._given_up_after(trials)
-            if outcome is None:
+            given_up = None if outcome is not None else self._given_up_after(trials)
+            if given_up is None:
                 self._waiting.extendleft(reversed(self._new(configuration.held)))
             else:
-                self._given_up |= {trial.key for trial in configuration.held}
+                self._given_up |= {t.key for t in self._with_references(configuration.held)}
             configuration.held = []
-        outcome = outcome or self._outcome(trials)
+            outcome = outcome or given_up
         if outcome is not None:
             self._note_best(outcome)
             self._proposals.tell(configuration.point, outcome)
@@ -223,6 +269,12 @@ class Ledger:
                 self._open[key].remove(configuration)
                 if not self._open[key]:
                     del self._open[key]
+
+    def _is_half_done(self, trial: Trial) -> bool:
+        """Whether a trial that is not over was begun, by this run or an earlier one."""
+        folder = self.store.folder("trials", trial.key)
+        begun = any((folder / name).exists() for name in ("checkpoint.pt", "trained.json"))
+        return begun and not self.is_over(trial)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:
         """How a configuration ended; None while a trial of it has not."""
@@ -266,6 +318,7 @@ class Ledger:
             "supervised": [trial.supervised(self.sweep.trial) for trial in trials],
         }
         before = [twin for name in self.sweep.references for twin in twins[name]]
+        self.references |= {twin.key for twin in before}
         return list({trial.key: trial for trial in before + trials}.values())
 
     def _scores_of(self, trial: Trial) -> tuple[float, ...] | None:

@@ -1,9 +1,10 @@
 """Measures of frozen features beside the SVM probe: how well they classify, and what they resemble.
 
 Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and
-labels of labelled windows only. Metrics are shares from 0 to 1, under the names to log them by. A
-measure that fits a classifier sees features as the probe does, of unit length and standardised; one
-by cosine needs only their directions.
+labels of labelled windows only. A classifier's measure says of each test window whether it was
+right (a hit), under the name to log the accuracy by; the others are shares from 0 to 1. What fits a
+classifier sees features as the probe does, of unit length and standardised; what goes by cosine
+needs only their directions.
 
 All raise ValueError on arrays of different lengths, features that are not finite, or labels out of
 range; those that learn from a train split, when it has fewer than two classes. A class that is
@@ -30,6 +31,7 @@ from comodo.probe import checked_features, unit_rows
 
 Features = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
+Hits = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
 TEMPERATURE = 0.07  # of the votes of nearest neighbours, as published
@@ -50,14 +52,14 @@ def classification(label_N: Names, predicted_N: Names) -> dict[str, float]:
 
 def linear_probe(
     train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels
-) -> dict[str, float]:
-    """`linear/acc1`: accuracy of multinomial logistic regression on frozen features.
+) -> dict[str, Hits]:
+    """`linear/acc1`: hits [N] of multinomial logistic regression on frozen features.
 
     Its C is not chosen but 1, scikit-learn's default: standardised features share one scale, and
     a convex fit without folds or grid depends on nothing but the windows.
     """
-    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND)
-    return {"linear/acc1": _logistic_accuracy(train_ND, train_label_N, test_ND, test_label_N)}
+    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
+    return {"linear/acc1": _logistic_hits(train_ND, train_label_N, test_ND, test_label_N)}
 
 
 def few_shot(
@@ -68,7 +70,7 @@ def few_shot(
     shots: Sequence[int] = (1, 5, 10, 50, 100),
     draws: int = 10,
     seed: int = 0,
-) -> dict[str, float]:
+) -> dict[str, Hits]:
     """The linear probe with k labelled windows of each class: the curve of label efficiency.
 
     The classifier is the same for every k, so that the curve ends where the linear probe stands;
@@ -81,37 +83,36 @@ def few_shot(
     linear probe, and is left out.
 
     Returns:
-        `few_shot/{k}`, the mean accuracy over draws, and `few_shot/{k}_std`, their sample standard
-        deviation: the luck of the draw alone, which vanishes once k takes in all windows.
+        `few_shot/{k}`: hits [R, N] of each draw. How much accuracies differ between draws is the
+        luck of the draw alone, which vanishes once k takes in all windows.
     """
     if draws < 2 or min(shots, default=1) < 1:
         raise ValueError(f"few-shot needs two draws and k >= 1, got {draws} draws of {shots}")
-    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND)
+    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
     places_RN = [
         _place_in_class(train_label_N, np.random.default_rng([seed, draw])) for draw in range(draws)
     ]
-    metrics = {}
+    hits = {}
     largest = int(places_RN[0].max()) + 1
     for k in (k for k in shots if k <= largest):
-        accuracies = [
-            _logistic_accuracy(train_ND[chosen_N], train_label_N[chosen_N], test_ND, test_label_N)
+        of_draws = [
+            _logistic_hits(train_ND[chosen_N], train_label_N[chosen_N], test_ND, test_label_N)
             for chosen_N in (place_N < k for place_N in places_RN)
         ]
-        metrics[f"few_shot/{k}"] = float(np.mean(accuracies))
-        metrics[f"few_shot/{k}_std"] = float(np.std(accuracies, ddof=1))
-    return metrics
+        hits[f"few_shot/{k}"] = np.stack(of_draws)
+    return hits
 
 
 def nearest_neighbours(
     train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels, k: int = 20
-) -> dict[str, float]:
-    """`knn/acc1`: accuracy of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
+) -> dict[str, Hits]:
+    """`knn/acc1`: hits [N] of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
 
     The votes are those of Wu et al. (2018, arXiv 1805.01978), k=20 is that of DINO (Caron et al.
     2021, arXiv 2104.14294). Nothing is fitted or standardised; train windows fewer than k all vote.
     Memory does not grow with train x test.
     """
-    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND)
+    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
     voters = KNeighborsClassifier(
         min(k, len(train_ND)),
         weights=lambda distance: np.exp((1 - distance) / TEMPERATURE),
@@ -119,7 +120,7 @@ def nearest_neighbours(
         metric="cosine",
     ).fit(train_ND, train_label_N)
     with config_context(working_memory=BLOCK_MB):
-        return {"knn/acc1": float(voters.score(test_ND, test_label_N))}
+        return {"knn/acc1": voters.predict(test_ND) == test_label_N}
 
 
 def anchors(teacher_ND: Features, label_N: Labels, classes: int) -> Features:
@@ -141,8 +142,8 @@ def anchors(teacher_ND: Features, label_N: Labels, classes: int) -> Features:
     return anchor_KD
 
 
-def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dict[str, float]:
-    """`zero_shot/acc1`, `acc3`, `acc5`: is the own class's anchor among the k closest by cosine?
+def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dict[str, Hits]:
+    """`zero_shot/acc1`, `acc3`, `acc5`, hits [N]: is the own anchor among the k closest by cosine?
 
     Students are embedded in the anchors' space, and labels are places among the anchors. A class
     whose row is NaN is never predicted; without any other class this is a ValueError. Acc@3 and
@@ -162,7 +163,7 @@ def zero_shot(student_ND: Features, anchor_KD: Features, label_N: Labels) -> dic
     )
     hit_NK = np.argsort(-cosine_NK, axis=1, kind="stable") == label_N[:, None]
     return {
-        f"zero_shot/acc{k}": float(hit_NK[:, :k].any(axis=1).mean())
+        f"zero_shot/acc{k}": hit_NK[:, :k].any(axis=1)
         for k in (1, 3, 5)
         if k == 1 or k < len(present)
     }
@@ -210,30 +211,32 @@ def _check_range(label_N: Labels, classes: int) -> None:
 
 
 def _checked_sets(
-    train_ND: Features, train_label_N: Labels, test_ND: Features
+    train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels
 ) -> tuple[Features, Features]:
     train_ND, test_ND = checked_features(train_ND), checked_features(test_ND)
     check_consistent_length(train_ND, train_label_N)
+    check_consistent_length(test_ND, test_label_N)
     if len(classes := np.unique(train_label_N)) < 2:
         raise ValueError(f"at least two classes are needed in train, got {classes.tolist()}")
     return train_ND, test_ND
 
 
 def _standardised(
-    train_ND: Features, train_label_N: Labels, test_ND: Features
+    train_ND: Features, train_label_N: Labels, test_ND: Features, test_label_N: Labels
 ) -> tuple[Floats, Floats]:
     """Unit rows, standardised by the train windows, in float64 for the solver."""
-    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND)
+    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
     unit_ND = unit_rows(train_ND).astype(np.float64)
     scaler = StandardScaler().fit(unit_ND)
     return scaler.transform(unit_ND), scaler.transform(unit_rows(test_ND).astype(np.float64))
 
 
-def _logistic_accuracy(
+def _logistic_hits(
     train_ND: Floats, train_label_N: Labels, test_ND: Floats, test_label_N: Labels
-) -> float:
+) -> Hits:
     model = LogisticRegression(C=1.0, max_iter=1000).fit(train_ND, train_label_N)
-    return float(model.score(test_ND, test_label_N))
+    hit_N: Hits = model.predict(test_ND) == test_label_N
+    return hit_N
 
 
 def _place_in_class(label_N: Labels, rng: np.random.Generator) -> Indices:

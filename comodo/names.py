@@ -7,6 +7,9 @@ from comodo.config import NoneMethod, SupervisedMethod, Sweep
 from comodo.config.search import flatten
 from comodo.identity import Trial
 
+OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
+"""What an untrained student can differ by, with what measures it."""
+
 
 class Names:
     """The names in one sweep.
@@ -31,14 +34,14 @@ class Names:
         self.keys = [key for key, values in seen.items() if len(values) > 1]
         self.keys = [key for key in self.keys if key != "method.name"]
 
-    def configuration(self, trial: Trial) -> str:
-        """The same for all seeds."""
+    def configuration(self, trial: Trial, leave_out: str = "") -> str:
+        """The same for all seeds; without the value of the key to `leave_out`."""
         mine = flatten(trial.config.model_dump(mode="json"))
         name: str = trial.config.method.name
-        keys = self.keys
+        keys = [key for key in self.keys if key != leave_out]
         if isinstance(trial.config.method, NoneMethod):
             name = "as pretrained" if trial.config.student.weights else "untrained"
-            keys = [key for key in keys if key.startswith(("dataset", "student."))]
+            keys = [key for key in keys if key.startswith(OF_UNTRAINED)]
         if isinstance(trial.config.method, SupervisedMethod):
             keys = [key for key in keys if not key.startswith("teacher.")]
         return " ".join([name, *(_shown(key, mine[key]) for key in keys if key in mine)])

@@ -5,13 +5,16 @@ Starts no Ray, downloads nothing, makes nothing but a simulated data set's listi
 rests on something measured, or is left out.
 """
 
+import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from comodo.config import CHANNELS, ConfigError, NoneMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.config import CHANNELS, NoneMethod, Point, Sweep, TeacherConfig
 from comodo.confounds import Confound, TrainSplit, confounds
+from comodo.earlier import read_asked
 from comodo.identity import Evaluation, Trial
 from comodo.inventory import (
     DatasetPlan,
@@ -24,7 +27,7 @@ from comodo.inventory import (
 from comodo.ledger import Ledger
 from comodo.precheck import unfit_for_probe
 from comodo.schedule import Schedule, schedule_of
-from comodo.speeds import Estimate, Record, Speeds, probe, read_records
+from comodo.speeds import Estimate, Record, Speeds, bytes_in, probe, read_records
 from comodo.store import Store
 
 FLOAT = 4  # bytes
@@ -51,10 +54,10 @@ class Plan:
     """Of a grid; of another search the size of the space, None: infinite."""
     left: int
     """Trials to run; of a search without its references."""
-    keys_known: bool
-    """Whether windows and features are there, without which no trial can be done."""
     estimates: list[tuple[Trial, Estimate]]
-    """Of trials to run; of a search one of each kind that it may ask."""
+    """Of trials to train; of a search one of each kind that it may ask."""
+    to_measure: list[Estimate]
+    """Of trials to run that are trained already."""
     concurrent: int | None
     machine: Machine
     confounds: list[Confound]
@@ -68,15 +71,18 @@ class Plan:
     probe_failed: str = ""
 
     @property
+    def to_train(self) -> int:
+        return self.left - len(self.to_measure)
+
+    @property
     def trial_hours(self) -> float | None:
         """Of all trials to run, one after the other; without their measures if those are not
         known; None if any trial's training is not known."""
-        seconds = [e.training for _, e in self.estimates]
-        if any(s is None for s in seconds):
+        if any(e.training is None for _, e in self.estimates):
             return None
         total = sum((e.training or 0) + (e.measuring or 0) for _, e in self.estimates)
-        scale = self.left / len(seconds) if seconds else 0
-        return total * scale / 3600
+        scale = self.to_train / max(1, len(self.estimates))
+        return (total * scale + sum(e.measuring or 0 for e in self.to_measure)) / 3600
 
     @property
     def gpu_hours(self) -> float | None:
@@ -110,27 +116,37 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         for name, teacher in sweep.trained_on()
     ]
     arrays = _arrays(features, datasets)
-    ledger = Ledger(sweep, store, arrays, _evaluation(sweep, datasets))
+    evaluation = _evaluation(sweep, datasets)
+    ledger = Ledger(sweep, store, arrays, evaluation)
     grid = sweep.search.sampler == "grid"
     planned = ledger.planned()
-    todo = [trial for trial in planned if not ledger.is_over(trial)]
+    kinds = planned if grid else _trials(sweep, sweep.points(), sweep.seeds[:1], arrays, evaluation)
+    own = {trial.config.method.name for trial in kinds}
+    asked = planned
+    if not grid:  # the ledger itself has only those that are over
+        points = [e["values"] for e in read_asked(ledger.folder) if e["values"] in sweep.space]
+        asked = _trials(sweep, points, sweep.seeds, arrays, evaluation)
+    todo = [trial for trial in asked if not ledger.is_over(trial)]
+    trained = [t for t in todo if (store.folder("trials", t.key) / "trained.json").exists()]
+    measured_only = {trial.key for trial in trained}
+    todo = [trial for trial in todo if trial.key not in measured_only]
     halves = [t for t in todo if (store.folder("trials", t.key) / "checkpoint.pt").exists()]
     records, failed = read_records(store), ""
     if measure:
         try:
             records.append(_probe(sweep, datasets, features))
-        except ValueError as error:
-            failed = str(error)
+        except (ValueError, RuntimeError, OSError, AssertionError) as error:
+            failed = str(error) or type(error).__name__
     speeds = Speeds(sweep, store, records)
-    kinds = todo if grid else _kinds(sweep, arrays)
     estimates = []
-    for trial in kinds:
+    for trial in todo if grid else kinds:
         dataset = datasets[trial.config.dataset]
         windows = None if dataset.train is None else dataset.train.of(trial.config)
         estimates.append((trial, speeds.of(trial, windows, dataset.samples)))
-    own = {trial.config.method.name for trial in kinds}
     over = [t for t in planned if ledger.is_over(t) and t.config.method.name in own]
-    trials_left = len(todo) if grid else max(0, (sweep.budget.trials or 0) - len(over))
+    trials_left = len(todo) + len(trained)
+    if not grid:
+        trials_left = max(len(trained), (sweep.budget.trials or 0) - len(over))
     fits = machine.holds(sweep.resources)
     train = {name: plan.train for name, plan in datasets.items() if plan.train is not None}
     plan = Plan(
@@ -143,8 +159,8 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         half_done=len(halves),
         configurations=_space_size(sweep),
         left=trials_left,
-        keys_known=all(d.ready for d in datasets.values()) and all(f.whole for f in features),
         estimates=estimates,
+        to_measure=[speeds.to_measure(t, datasets[t.config.dataset].samples) for t in trained],
         concurrent=fits,
         machine=machine,
         confounds=confounds(sweep, train),
@@ -153,6 +169,8 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         probe_failed=failed,
     )
     plan.disk = _disk(plan, store)
+    if (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite").startswith("sqlite"):
+        plan.disk["MLflow's copies of students"] = _copies(plan, store, planned, trained)
     peaks = [e.peak_memory for _, e in estimates if e.peak_memory]
     if peaks:
         plan.peak_memory = {
@@ -183,16 +201,20 @@ def _evaluation(sweep: Sweep, datasets: dict[str, DatasetPlan]) -> Evaluation:
     )
 
 
-def _kinds(sweep: Sweep, arrays: Arrays) -> list[Trial]:
-    """One trial of each kind that a search may ask for."""
-    trials = []
-    for values in sweep.points():
-        try:
-            config = sweep.with_values(values)
-        except ConfigError:
-            continue  # the sweep skips it too
-        trials.append(Trial(config, sweep.seeds[0], *arrays[config.dataset, config.teacher]))
-    return trials
+def _trials(
+    sweep: Sweep,
+    points: Iterable[Point],
+    seeds: list[int],
+    arrays: Arrays,
+    evaluation: Evaluation,
+) -> list[Trial]:
+    """Those that a search asks for at these points, each once."""
+    trials = [
+        Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
+        for config in map(sweep.with_values, points)
+        for seed in seeds
+    ]
+    return list({trial.key: trial for trial in trials}.values())
 
 
 def _space_size(sweep: Sweep) -> int | None:
@@ -204,11 +226,7 @@ def _space_size(sweep: Sweep) -> int | None:
 def _schedules(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Schedule]:
     """Of the trials that train; each once."""
     found: dict[Schedule, None] = {}
-    for values in sweep.points():
-        try:
-            config: TrialConfig = sweep.with_values(values)
-        except ConfigError:
-            continue
+    for config in map(sweep.with_values, sweep.points()):
         if config.dataset in train and not isinstance(config.method, NoneMethod):
             found[schedule_of(config, train[config.dataset].of(config))] = None
     return list(found)
@@ -230,12 +248,12 @@ def _disk(plan: Plan, store: Store) -> dict[str, int | None]:
         if encoding.left is not None and encoding.total is not None and encoding.dim is not None:
             size = (encoding.left + encoding.total * (not packed)) * encoding.dim * FLOAT
         features.append(0 if encoding.whole and packed else size)
-    kept = [estimate.kept for _, estimate in plan.estimates]
+    student = _mean([estimate.kept for _, estimate in plan.estimates])
     students = None
-    if all(size is not None for size in kept):
-        mean = sum(size or 0 for size in kept) / max(1, len(kept))
+    if student is not None:
         # A checkpoint holds weights and both moments of the optimizer.
-        students = round(plan.left * mean + 3 * (plan.concurrent or 1) * mean * (plan.left > 0))
+        checkpoints = 3 * (plan.concurrent or 1) * (plan.to_train > 0)
+        students = round((plan.to_train + checkpoints) * student)
     return {
         "windows": _sum(windows),
         "features": _sum(features),
@@ -243,17 +261,34 @@ def _disk(plan: Plan, store: Store) -> dict[str, int | None]:
     }
 
 
+def _copies(plan: Plan, store: Store, planned: list[Trial], trained: list[Trial]) -> int | None:
+    """Bytes of the students that the sweep's records in the store will have beside the trials."""
+    student = _mean([estimate.student for _, estimate in plan.estimates])
+    recorded = store.folder("mlflow", "artifacts") / plan.sweep.name
+    copied = trained if recorded.exists() else [*planned, *trained]  # also what others have made
+    folders = {store.folder("trials", trial.key) / "student" for trial in copied}
+    return None if student is None else round(plan.to_train * student) + sum(map(bytes_in, folders))
+
+
+def _mean(sizes: list[int | None]) -> float | None:
+    total = _sum(sizes)
+    return None if total is None else total / max(1, len(sizes))
+
+
 def _sum(sizes: list[int | None]) -> int | None:
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _probe(sweep: Sweep, datasets: dict[str, DatasetPlan], features: list[FeaturesPlan]) -> Record:
-    trial = sweep.trial
+    configs = map(sweep.with_values, sweep.points())
+    trial = next((config for config in configs if not isinstance(config.method, NoneMethod)), None)
+    if trial is None:
+        raise ValueError("no trial of the space trains a student")
     samples = datasets[trial.dataset].samples
     if samples is None:
         raise ValueError("how long the recordings are is not known; first run comodo prepare")
     dim = next((f.dim for f in features if f.teacher == trial.teacher and f.dim), 768)
-    return probe(sweep, samples, dim, PROBE_SECONDS)
+    return probe(trial, sweep.resources, samples, dim, PROBE_SECONDS)
 
 
 def _existing(path: Path) -> Path:

@@ -20,21 +20,48 @@ SPLITS = ("train", "val", "test")
 def show(plan: Plan) -> RenderableType:
     """The whole plan, ready to be printed."""
     parts: list[RenderableType] = [Text(_trials(plan))]
-    if not plan.keys_known:
-        parts.append(Text("no trial of it can be done yet: windows or features are missing"))
+    if missing := _missing(plan):
+        parts.append(Text(f"not made yet, and so no trial that needs them: {', '.join(missing)}"))
     parts += [_stages(plan), _facts(plan)]
     parts += [Text(line, style="yellow") for line in _warnings(plan)]
-    if plan.confounds:
+    unknown = [d.name for d in plan.datasets if d.train is None and _features(plan, d)]
+    if plan.confounds or (unknown and plan.sweep.search.space):
         parts.append(Text("confounds: what else moves with a swept key", style="bold"))
         parts += [Text(f"  {line}", style="yellow") for line in confound_lines(plan.confounds)]
+        if unknown:
+            parts.append(
+                Text(
+                    f"  on {', '.join(unknown)} steps, warm-up and learning rate are not known "
+                    "before comodo prepare",
+                    style="yellow",
+                )
+            )
     elif plan.sweep.search.space:
         parts.append(Text("confounds: nothing else moves with a swept key"))
     return Group(*parts)
 
 
+def _missing(plan: Plan) -> list[str]:
+    """Windows, and features of windows that are there."""
+    missing = [f"windows of {dataset.name}" for dataset in plan.datasets if not dataset.ready]
+    for dataset in plan.datasets:
+        if dataset.ready:
+            names = [_encoding(features)[0] for features in _features(plan, dataset)
+                     if not features.whole]  # fmt: skip
+            missing += [f"features of {dataset.name} by {name}" for name in names]
+    return missing
+
+
+def _features(plan: Plan, dataset: DatasetPlan) -> list[FeaturesPlan]:
+    return [features for features in plan.features if features.dataset == dataset.name]
+
+
 def _trials(plan: Plan) -> str:
     sweep, seeds = plan.sweep, len(plan.sweep.seeds)
-    state = f"{plan.done} done, {plan.half_done} half done, {plan.left - plan.half_done} to do"
+    begun = f"{plan.half_done} half done"
+    if plan.to_measure:
+        begun += f", {len(plan.to_measure)} to measure only"
+    state = f"{plan.done} done, {begun}, {plan.to_train - plan.half_done} to do"
     if sweep.search.sampler == "grid":
         references = plan.trials - (plan.configurations or 0) * seeds
         beside = f" and {references} references" if references > 0 else ""
@@ -48,7 +75,7 @@ def _trials(plan: Plan) -> str:
     return (
         f"{sweep.name}: {sweep.search.sampler} over a space of {space} configurations, at most "
         f"{sweep.budget.trials} trials of {seeds} seeds each configuration: {plan.done} over, "
-        f"{plan.half_done} half done, {plan.left} left"
+        f"{begun}, {plan.left} left"
     )
 
 
@@ -57,7 +84,7 @@ def _stages(plan: Plan) -> Table:
     for column in ("data set", "windows", *SPLITS, "teacher", "features"):
         table.add_column(column, justify="right" if column in SPLITS else "left", overflow="fold")
     for dataset in plan.datasets:
-        mine = [features for features in plan.features if features.dataset == dataset.name]
+        mine = _features(plan, dataset)
         state = "prepared"
         if dataset.ready is None:
             state = f"{dataset.waiting} of {dataset.recordings} recordings to prepare"
@@ -153,7 +180,7 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
     rows.append(("trials", told))
     for basis in dict.fromkeys(estimate.basis for estimate in estimates if estimate.basis):
         rows.append(("", f"from {basis}"))
-    if any(estimate.measuring is None for estimate in estimates):
+    if any(estimate.measuring is None for estimate in estimates + plan.to_measure):
         rows.append(("", "without the time of measuring, which no earlier run has recorded"))
     if plan.half_done:
         rows.append(("", "half-done trials are counted whole"))

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from comodo.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.config import (
     ComodoMethod,
     ConfigError,
@@ -25,12 +26,15 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
     """Raises ConfigError, naming the file, the key and the mend."""
     cpus = os.cpu_count() or 1
     try:
-        asked = sweep.resources.workers * sweep.resources.cpus_per_worker
-        if "RAY_ADDRESS" not in os.environ and asked > cpus:
+        refuse_odd_gpus(sweep.resources)
+        only_cpus = sweep.resources.model_copy(update={"gpus_per_worker": 0.0})
+        if cluster_address() is None and not trials_that_fit([(cpus, 0)], only_cpus):
+            workers, each = sweep.resources.workers, sweep.resources.cpus_per_worker
+            driver = f" and {DRIVER_CPUS} for its driver" if workers > 1 else ""
             raise ConfigError(
-                f"resources.cpus_per_worker: a trial of {sweep.resources.workers} workers asks for "
-                f"{asked:g} CPUs, this machine has {cpus}; lower it, or name a cluster in "
-                "RAY_ADDRESS"
+                f"resources.cpus_per_worker: a trial of {workers} workers asks for "
+                f"{workers * each:g} CPUs{driver}, this machine has {cpus}; lower it, or name a "
+                "cluster in RAY_ADDRESS"
             )
         most = {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
@@ -53,10 +57,12 @@ def unfit_for_probe(classes: dict[str, int]) -> str | None:
     can."""
     if not classes:
         return "no labelled training windows; give some recordings of the train split a label"
-    if len(classes) < 2 or max(classes.values()) < FOLDS:
+    largest = max(classes.values())
+    # Each fold leaves out a window of the smaller classes, and another has to stay.
+    if largest < FOLDS or sum(classes.values()) - largest < 2:
         return (
-            f"the probe needs two classes, one of them with {FOLDS} training windows; it has "
-            f"{classes}; give more recordings a label"
+            f"the probe needs two classes, one of them with {FOLDS} training windows, and two "
+            f"windows beside those of the largest; it has {classes}; give more recordings a label"
         )
     return None
 
@@ -93,8 +99,10 @@ def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
             continue
         most = windows - 2 * config.method.hold_out_queue
         if config.method.queue_size > most:
+            keys = ("method.queue_size", "method")
+            swept = (f"search.space.{key}" for key in keys if key in values)
             raise ConfigError(
-                f"trial.method.queue_size: a queue of {config.method.queue_size} is too long for "
-                f"the training split of '{config.dataset}', which has {windows} windows; "
-                f"choose at most {most}, better a quarter of that"
+                f"{next(swept, 'trial.method.queue_size')}: a queue of {config.method.queue_size} "
+                f"is too long for the training split of '{config.dataset}', which has {windows} "
+                f"windows; choose at most {most}, better a quarter of that"
             )

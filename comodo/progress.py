@@ -4,6 +4,7 @@
 Knows the ledger and the limits, nothing of Ray or MLflow.
 """
 
+import math
 import os
 import socket
 import statistics
@@ -25,6 +26,7 @@ from comodo.identity import Trial
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.names import Names
+from comodo.status import used
 from comodo.store import write_json
 
 HEARTBEAT = 10.0  # seconds between two writings of progress.json
@@ -57,13 +59,14 @@ class Progress:
     def __init__(self, ledger: Ledger, limits: Limits) -> None:
         self._ledger, self._limits = ledger, limits
         self._names = Names(ledger.sweep)
-        self._scores: dict[str, list[float]] = {}  # of finished trials, by configuration
-        self._over: dict[str, Trial] = {}
-        self._planned = {trial.key: trial for trial in ledger.planned()}
+        self._scores: dict[
+            str, dict[int, float]
+        ] = {}  # by seed, of finished trials, by configuration
+        self._seen: set[str] = set()  # of the trials that are over
         self._saved = -HEARTBEAT
         self._began = time.monotonic()
         self.running: dict[str, Running] = {}
-        for trial in list(self._planned.values()):
+        for trial in ledger.planned():
             if ledger.is_over(trial):
                 self._count(trial)
         self._before = self._work_done()
@@ -72,7 +75,10 @@ class Progress:
         return self._names.trial(trial)
 
     def start(self, trial: Trial) -> None:
-        self._planned = {planned.key: planned for planned in self._ledger.planned()}
+        for over in self._ledger.over():
+            if over.key not in self._seen:  # another sweep did it, and this one has just asked
+                self._count(over)
+                self._before += work(over)
         self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
 
     def epoch(self, trial: Trial, epoch: int, metric: float | None) -> None:
@@ -113,7 +119,7 @@ class Progress:
                 }
                 for running in self.running.values()
             ],
-            "done": len(self._over),
+            "done": self._ledger.done(),
             "planned": self._trials(),
             "best": None
             if best is None
@@ -123,9 +129,10 @@ class Progress:
         write_json(self._ledger.folder / "progress.json", content)
 
     def best(self) -> tuple[str, str, float] | None:
-        """The configuration ahead so far, the objective, and its mean over finished seeds."""
-        objective = self._ledger.sweep.objective
-        means = {label: statistics.mean(values) for label, values in self._scores.items()}
+        """The configuration ahead of those with all seeds, the objective, and its mean."""
+        objective, seeds = self._ledger.sweep.objective, len(self._ledger.sweep.seeds)
+        scores = list(self._scores.items())  # Ray's loop may change it meanwhile
+        means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
         if not means:
             return None
         label = (max if objective.mode == "max" else min)(means, key=lambda label: means[label])
@@ -143,30 +150,29 @@ class Progress:
             yield
 
     def _count(self, trial: Trial) -> None:
-        self._over[trial.key] = trial
+        self._seen.add(trial.key)
         result, sweep = self._ledger.result(trial), self._ledger.sweep
         score = None if result is None else result["metrics"].get(sweep.objective.metric)
         reference = isinstance(trial.config.method, SupervisedMethod) and (
             "supervised" in sweep.references
         )
-        if score is not None and not reference:
-            self._scores.setdefault(self._names.configuration(trial), []).append(score)
+        if score is not None and math.isfinite(score) and not reference:
+            self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = score
 
     def _trials(self) -> int:
         """How many there will be, as far as that is known."""
-        search = self._ledger.sweep.search.sampler != "grid"
-        return max(len(self._planned), (self._ledger.sweep.budget.trials or 0) if search else 0)
+        return len(self._ledger.planned()) + self._ledger.to_come()
 
     def _budget(self) -> dict[str, list[float | None]]:
         limit = self._ledger.sweep.budget
         return {
-            "trials": [len(self._over), limit.trials],
+            "trials": [sum(t.key in self._ledger.own for t in self._ledger.over()), limit.trials],
             "hours": [round(self._limits.hours, 4), limit.hours],
             "gpu_hours": [round(self._limits.gpu_hours, 4), limit.gpu_hours],
         }
 
     def _work_done(self) -> int:
-        over = sum(map(work, list(self._over.values())))
+        over = sum(map(work, self._ledger.over()))
         return over + sum(running.epoch for running in list(self.running.values()))
 
     def _table(self) -> Group:
@@ -178,20 +184,15 @@ class Progress:
             metric = "" if running.metric is None else f"{running.metric:.3f}"
             epoch = f"{running.epoch}/{running.epochs}" if running.epochs else ""
             trials.add_row(Text(running.name), epoch, metric, _time(running.left()))
-        planned, passed = list(self._planned.values()), time.monotonic() - self._began
+        planned, passed = self._ledger.planned(), time.monotonic() - self._began
         done, total = self._work_done(), sum(map(work, planned))
         total = round(total * self._trials() / max(1, len(planned)))
         new = done - self._before
         left = passed / new * (total - done) if new > 0 else None
-        lines = [f"{len(self._over)} of {self._trials()} trials done"]
+        lines = [f"{self._ledger.done()} of {self._trials()} trials done"]
         if (best := self.best()) is not None:
             lines.append(f"best so far: {best[0]}, {best[1]} {best[2]:.3f}")
-        budget = [
-            f"{used:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
-            for key, (used, limit) in self._budget().items()
-            if used is not None and (limit is not None or used > 0)
-        ]
-        lines.append(f"used: {', '.join(budget)}" if budget else "")
+        lines.append(used(self._budget()))
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=max(1, total), completed=done, width=40),

@@ -7,7 +7,7 @@ trial is.
 import json
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -30,7 +30,8 @@ DRAWS = 50  # for a point that is new, before another way is taken
 class Outcome:
     """How a configuration ended."""
 
-    state: Literal["finished", "pruned", "failed"]
+    state: Literal["finished", "pruned", "failed", "rejected"]
+    """`rejected`: it can be no trial, and takes nothing of the budget."""
     scores: tuple[float, ...] = ()
     """Of a finished one: its mean over seeds, for each objective."""
     reached: tuple[int, float] | None = None
@@ -69,8 +70,7 @@ class OptunaProposals:
         sweep: the space, sampler, seed, objectives, and the points to start with.
         limit: how many configurations may be asked in all, those of earlier runs included.
         earlier: points of earlier runs; those without an outcome are proposed first.
-        learnt: points of other sweeps that are only learnt from.
-        known: those of them that are the same as here, which are not proposed again.
+        learnt: points of other sweeps that are learnt from and not proposed again.
     """
 
     def __init__(
@@ -78,8 +78,7 @@ class OptunaProposals:
         sweep: Sweep,
         limit: int,
         earlier: list[tuple[Point, Outcome | None]],
-        learnt: Iterable[tuple[Point, Outcome]] = (),
-        known: Iterable[Point] = (),
+        learnt: Sequence[tuple[Point, Outcome]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = sweep.search.seed + len(earlier)  # or the first suggestions would come again
@@ -95,7 +94,7 @@ class OptunaProposals:
         self._space = sweep.space
         self._left = limit - len(earlier)
         self._asked = {canonical(point) for point, _ in earlier}
-        self._known = {canonical(point) for point in known}
+        self._known = {canonical(point) for point, _ in learnt}
         self._running: dict[str, optuna.Trial] = {}
         self._unfinished = deque(point for point, outcome in earlier if outcome is None)
         ended = [(point, outcome) for point, outcome in earlier if outcome is not None]
@@ -150,6 +149,8 @@ class OptunaProposals:
         return {key: point[key] for key in self._space.spans if key in point}
 
     def tell(self, point: Point, outcome: Outcome) -> None:
+        if outcome.state == "rejected":
+            self._left += 1
         trial = self._running.pop(canonical(point), None)
         if trial is None:
             self._remember(point, outcome)

@@ -175,7 +175,7 @@ def _others(results: Results) -> list[str]:
         name
         for rows in results.by_label.values()
         for name in rows[0].metrics
-        if not name.startswith("on/") and name not in (*ACCURACIES, "probe/C", PARAMETERS)
+        if name not in (*ACCURACIES, PARAMETERS) and not name.endswith("probe/C")
     ]
     names = [name for name in dict.fromkeys(names) if not name.endswith("_std")]
     rows = [
@@ -187,7 +187,8 @@ def _others(results: Results) -> list[str]:
     return [
         "## Other measures",
         "",
-        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on these windows.",
+        "Percent, mean over seeds; in brackets the 95 % interval, of accuracies for new seeds on "
+        "new groups, of balanced accuracy, F1 and alignment for new seeds on these windows.",
         "",
         *_markdown(["measure", *results.by_label], rows),
     ]

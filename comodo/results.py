@@ -24,6 +24,8 @@ from comodo.store import Store
 from comodo.trial import Trial
 
 LEVEL = 0.95
+HITS_OF = {"linear": "linear", "knn": "knn", "few_shot": "few-shot", "zero_shot": "zero-shot"}
+"""How the metrics of measures that keep hits begin."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class TransferRow:
     """By the data set tested on."""
 
 
+def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:
+    mean = float(hits_SG.sum() / (len(hits_SG) * count_G.sum()))
+    return interval(hits_SG, count_G, LEVEL) or Interval(mean, math.nan, math.nan)
+
+
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
     """Names whose scores none dominates: at least as good in all, and better in one.
 
@@ -102,16 +109,22 @@ class Results:
         return None if table is None else table.to_pandas()
 
     def _hits(
-        self, rows: list[Row], split: str, k: int, dataset: str, measure: str = "probe"
+        self, rows: list[Row], split: str, k: int | str, dataset: str, measure: str = "probe"
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers."""
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
+
+        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
+        """
         tables = []
         for row in rows:
             answers = self.answers(row.trial.key, dataset, measure)
             if answers is None or not (answers.split == split).any():
                 return None
             answers = answers[answers.split == split]
-            tables.append((answers["rank"] < k).groupby(answers.group).agg(["sum", "count"]))
+            if isinstance(k, str) and k not in answers:
+                return None
+            hits = answers[k] if isinstance(k, str) else answers["rank"] < k
+            tables.append(hits.groupby(answers.group).agg(["sum", "count"]))
         hits_SG = np.stack([table["sum"].to_numpy() for table in tables])
         return hits_SG, tables[0]["count"].to_numpy()
 
@@ -139,17 +152,28 @@ class Results:
         table = self._hits(rows, split, k, dataset, measure)
         if table is None:
             return None
-        hits_SG, count_G = table
-        mean = float(hits_SG.sum() / (len(rows) * count_G.sum()))
-        return interval(hits_SG, count_G, LEVEL) or Interval(mean, math.nan, math.nan)
+        return _interval(*table)
 
     def measure(self, label: str, name: str) -> Interval | None:
-        """Any other measure of a configuration, with an interval for new seeds alone."""
-        rows = self.by_label[label]
+        """Any measure of a configuration by its metric's name; None where it was not measured.
+
+        Accuracies have an interval for new seeds on new groups, all else for new seeds alone.
+        """
+        rows, dataset, plain = self.by_label[label], self.own(label), name
+        if name.startswith("on/"):
+            dataset, plain = name.removeprefix("on/").split("/", 1)
+        split, _, column = plain.partition("/")
+        measure = HITS_OF.get(column.split("/")[0])
+        if measure is not None and not column.endswith("_std"):
+            table = self._hits(rows, split, column, dataset, measure)
+            return None if table is None else _interval(*table)
         values = [row.metrics[name] for row in rows if name in row.metrics]
         if not values:
             return None
-        return over_seeds(values, LEVEL) or Interval(values[0], math.nan, math.nan)
+        found = over_seeds(values, LEVEL) or Interval(values[0], math.nan, math.nan)
+        if "cka" in name:  # which alone can be negative
+            return found
+        return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
     def test_answers(self, label: str) -> pd.DataFrame:
         """A configuration's answers on its own test split, of all seeds."""
@@ -160,10 +184,12 @@ class Results:
         return answers[answers.split == "test"]
 
     def objectives(self, label: str) -> tuple[float, ...] | None:
-        """A configuration's mean over seeds of each objective; None where one is missing."""
+        """A configuration's mean over seeds of each objective; None where one is missing, or a
+        seed: a few lucky ones do not compete."""
         rows = self.by_label[label]
         names = [objective.metric for objective in self.sweep.objectives]
-        if not all(name in row.metrics for row in rows for name in names):
+        whole = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
+        if not whole or not all(name in row.metrics for row in rows for name in names):
             return None
         return tuple(statistics.mean(row.metrics[name] for row in rows) for name in names)
 
@@ -251,17 +277,17 @@ class Results:
     def transfer(self, measure: str = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all."""
         grid: dict[tuple[str, str], TransferRow] = {}
-        for label in self.by_label:
-            method = self.by_label[label][0].trial.config.method
-            own = self.own(label)
-            trained_on = "–" if isinstance(method, NoneMethod) else own
-            # Untrained students are the same whatever they stand beside.
-            name = " ".join(part for part in label.split(" ") if part != own)
-            cells = {
-                dataset: self.accuracy(label, "test", 1, dataset, measure)
-                for dataset in self.tested_on
-            }
-            grid.setdefault((trained_on, name), TransferRow(trained_on, name, cells))
+        for label, rows in self.by_label.items():
+            trial = rows[0].trial
+            # An untrained student is the same whatever it stands beside, but for `direct`, whose
+            # probe has learnt from its own data set.
+            untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
+            trained_on = "–" if untrained else self.own(label)
+            name = self._names.configuration(trial, leave_out="dataset")
+            row = grid.setdefault((trained_on, name), TransferRow(trained_on, name, {}))
+            for dataset in self.tested_on:
+                if row.cells.get(dataset) is None:
+                    row.cells[dataset] = self.accuracy(label, "test", 1, dataset, measure)
         return [row for row in grid.values() if any(cell for cell in row.cells.values())]
 
     def points(self) -> tuple[list[dict[str, Any]], list[float]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comodo.config import CHANNELS, ComodoMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.config import CHANNELS, ComodoMethod, Resources, Sweep, TeacherConfig, TrialConfig
 from comodo.identity import Trial
 from comodo.schedule import schedule_of
 from comodo.store import Store, read_json
@@ -37,6 +37,8 @@ class Record:
     """Measures that were made together, and the seconds that they took."""
     kept: int | None = None
     """Bytes of the finished trial's folder."""
+    student: int | None = None
+    """Bytes of the student in it."""
     probed: bool = False
 
 
@@ -50,6 +52,7 @@ class Estimate:
     basis: str
     peak_memory: dict[str, int] | None = None
     kept: int | None = None
+    student: int | None = None
 
 
 def window_samples(store: Store, key: str) -> int | None:
@@ -86,10 +89,15 @@ def _read(store: Store, path: Path) -> Record | None:
             trained.get("threads"),
             trained.get("peak_memory"),
             measured,
-            sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file()),
+            bytes_in(path.parent),
+            bytes_in(path.parent / "student") or None,
         )
     except (KeyError, ValueError):
         return None
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 class Speeds:
@@ -104,22 +112,17 @@ class Speeds:
     def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
         """What the trial will take on so many training windows of that length."""
         config, method = trial.config, trial.config.method.name
-        alike = [
-            record
-            for record in self._records
-            if record.trial.student == config.student
-            and record.device in (None, self._device)
-            and (samples is None or record.samples in (None, samples))
-        ]
-        measuring = self._measuring(trial, alike)
+        alike = self._alike(trial, samples)
+        measuring = self._measuring([place for *_, place in trial.measures()], alike)
         same = [record for record in alike if record.trial.method.name == method]
         kept = next((record.kept for record in same if record.kept is not None), None)
+        student = next((record.student for record in alike if record.student is not None), None)
         if method == "none":
-            return Estimate(0.0, measuring, "", None, kept)
+            return Estimate(0.0, measuring, "", None, kept, student)
         trained = [record for record in alike if record.speeds and
                    record.trial.precision == config.precision]  # fmt: skip
         if not trained:
-            return Estimate(None, measuring, "", None, kept)
+            return Estimate(None, measuring, "", None, kept, student)
         fewest = min(len(self._other(record, config)) for record in trained)
         best = [record for record in trained if len(self._other(record, config)) == fewest]
         other = self._other(best[0], config)
@@ -136,12 +139,29 @@ class Speeds:
             self._basis(best, other, speed, len(speeds)),
             {key: max(peak[key] for peak in peaks) for key in peaks[0]} if peaks else None,
             kept,
+            student,
         )
 
-    def _measuring(self, trial: Trial, alike: list[Record]) -> float | None:
-        places = frozenset(str(place) for *_, place in trial.measures())
+    def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
+        """What is left of a trial that is trained."""
+        folder = self._store.folder("trials", trial.key)
+        missing = [p for *_, p in trial.measures() if not (folder / f"{p}.json").exists()]
+        return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)), "")
+
+    def _alike(self, trial: Trial, samples: int | None) -> list[Record]:
+        """Records of the same student on windows of the same length."""
+        return [
+            record
+            for record in self._records
+            if record.trial.student == trial.config.student
+            and record.device in (None, self._device)
+            and (samples is None or record.samples in (None, samples))
+        ]
+
+    def _measuring(self, places: list[Path], alike: list[Record]) -> float | None:
+        asked = frozenset(map(str, places))
         times = [record.measured[1] for record in alike
-                 if record.measured is not None and record.measured[0] == places]  # fmt: skip
+                 if record.measured is not None and record.measured[0] == asked]  # fmt: skip
         return statistics.median(times) if times else None
 
     def _other(self, record: Record, config: TrialConfig) -> list[str]:
@@ -191,8 +211,10 @@ def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[f
     return speed, f"{speed:.1f} windows/s on {device}, {len(speeds)} earlier encodings here"
 
 
-def probe(sweep: Sweep, samples: int, feature_dim: int, seconds: float) -> Record:
-    """Trains the base trial's student on random windows for some seconds on this machine.
+def probe(
+    trial: TrialConfig, asked: Resources, samples: int, feature_dim: int, seconds: float
+) -> Record:
+    """Trains the trial's student on random windows for some seconds on this machine.
 
     Raises ValueError for a student whose weights are not on this machine; it downloads nothing.
     """
@@ -206,8 +228,7 @@ def probe(sweep: Sweep, samples: int, feature_dim: int, seconds: float) -> Recor
     from comodo.encoders import WEIGHTS_FILE
     from comodo.students import build_student
 
-    trial, asked = sweep.trial, sweep.resources
-    weights = trial.student.weights
+    config, weights = trial, trial.student.weights
     if weights is not None and not Path(weights).is_dir():
         cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
         if not isinstance(cached, str):
@@ -243,7 +264,7 @@ def probe(sweep: Sweep, samples: int, feature_dim: int, seconds: float) -> Recor
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
     used = max(1, int(asked.cpus_per_worker))
-    return Record(sweep.trial, speeds, samples, device, 1, used, peak, None, kept, probed=True)
+    return Record(config, speeds, samples, device, 1, used, peak, None, kept, kept, probed=True)
 
 
 def _speeds(run: Any, seconds: float) -> Iterator[float]:

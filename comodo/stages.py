@@ -4,9 +4,11 @@ missing, and what could not be trained or measured is refused.
 
 import itertools
 import json
+from collections import Counter
 
 from comodo.arrays import pack_features, pack_windows
 from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.config.base import nearest
 from comodo.encode import encode
 from comodo.precheck import refuse_long_queues, unfit_for_probe
 from comodo.store import Store
@@ -72,31 +74,46 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
                     f"datasets.{name}: no labelled windows in its {split} split to guide the "
                     "search; make one (split_by_group), or use a grid without early_stopping"
                 )
-        if name in sweep.evaluate_on and not {"val", "test"} & windows.classes.keys():
+        if name in sweep.evaluate_on and not windows.classes.get("test"):
             raise ConfigError(
                 f"datasets.{name}: no labelled windows in its test split to be measured on"
             )
+    _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
-            _refuse_few_shared(sweep, window_sets, own, other)
+            _refuse_unfit_transfer(sweep, window_sets, own, other)
 
 
-def _refuse_few_shared(
+def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
+    for name, mapped in sweep.label_map.items():
+        if name not in window_sets:
+            raise ConfigError(f"label_map.{name}: neither trained on nor in evaluate_on")
+        known = {label for labels in window_sets[name].classes.values() for label in labels}
+        for label in mapped:
+            if label not in known:
+                raise ConfigError(
+                    f"label_map.{name}.{label}: no class of '{name}'{nearest(label, known)}"
+                )
+
+
+def _refuse_unfit_transfer(
     sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
 ) -> None:
-    names = {
-        name: {
-            sweep.label_map.get(name, {}).get(label, label)
-            for labels in window_sets[name].classes.values()
-            for label in labels
-        }
-        for name in (own, other)
-    }
-    if own != other and len(names[own] & names[other]) < 2:
+    """`direct` fits a probe on the train windows of one set, of classes scored in the other."""
+    if own == other:
+        return
+    fitted, scored = Counter[str](), set[str]()
+    for label, count in window_sets[own].classes.get("train", {}).items():
+        fitted[sweep.label_map.get(own, {}).get(label, label)] += count
+    for split in ("val", "test"):
+        for label in window_sets[other].classes.get(split, {}):
+            scored.add(sweep.label_map.get(other, {}).get(label, label))
+    shared = {label: count for label, count in fitted.items() if label in scored}
+    if (reason := unfit_for_probe(shared)) is not None:
         raise ConfigError(
-            f"label_map: '{own}' ({', '.join(sorted(names[own]))}) and '{other}' "
-            f"({', '.join(sorted(names[other]))}) share fewer than two classes; map what is the "
-            "same to one name"
+            f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
+            f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
+            f"windows in common ({reason}); map what is the same to one name, or leave out direct"
         )
 
 

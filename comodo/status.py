@@ -108,7 +108,7 @@ def show(status: Status) -> RenderableType:
     best = progress.get("best")
     for one in best if isinstance(best, list) else [best] if best else []:
         parts.append(Text(f"best so far: {one['name']}, {one['metric']} {one['value']:.3f}"))
-    parts += [Text(line) for line in (_used(progress), _ended(status)) if line]
+    parts += [Text(line) for line in (used(progress.get("budget") or {}), _ended(status)) if line]
     report = status.folder / "report" / "report.md"
     if report.exists():
         parts.append(Text(f"report: {report}"))
@@ -141,13 +141,14 @@ def _heading(status: Status) -> str:
     )
 
 
-def _used(progress: dict[str, Any]) -> str:
-    used = [
+def used(budget: dict[str, list[float | None]]) -> str:
+    """What was spent of each part of a budget, with its limit."""
+    parts = [
         f"{spent:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
-        for key, (spent, limit) in (progress.get("budget") or {}).items()
+        for key, (spent, limit) in budget.items()
         if spent is not None and (limit is not None or spent > 0)
     ]
-    return f"used: {', '.join(used)}" if used else ""
+    return f"used: {', '.join(parts)}" if parts else ""
 
 
 def _ended(status: Status) -> str:

@@ -36,23 +36,34 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[Results, Path]:
     evaluation = evaluation_of(sweep, window_sets, store)
     ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store), evaluation)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
+    try:
+        return _run(sweep, store, ledger, tracker, concurrent)
+    except BaseException:
+        tracker.abandon()
+        raise
+
+
+def _run(
+    sweep: Sweep, store: Store, ledger: Ledger, tracker: Tracker, concurrent: int
+) -> tuple[Results, Path]:
+    """The trials that are missing, then the records of all, and the report."""
     limits = Limits(sweep, ledger.folder)
-    run_missing(ledger, tracker, limits, concurrent)
+    stopped = run_missing(ledger, tracker, limits, concurrent)
     names = Names(sweep)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
         if (result := ledger.result(trial)) is not None:
             folder = store.folder("trials", trial.key)
             tracker.finish(trial, names.trial(trial), result, folder)
-    rows = [_row(ledger, names, trial, limits) for trial in ledger.trials.values()]
+    rows = [_row(ledger, names, trial, stopped) for trial in ledger.trials.values()]
     results = Results(sweep, rows, store)
     folder = report.write(results, ledger.folder)
     tracker.close(folder)
-    if limits.reason is not None and ledger.unfinished():
-        console.print(f"stopped: {limits.reason}", style="yellow", markup=False)
+    if stopped is not None:
+        console.print(f"stopped: {stopped}", style="yellow", markup=False)
     return results, folder
 
 
-def _row(ledger: Ledger, names: Names, trial: Trial, limits: Limits) -> Row:
+def _row(ledger: Ledger, names: Names, trial: Trial, stopped: str | None) -> Row:
     result, label = ledger.result(trial), names.configuration(trial)
     if result is not None:
         return Row(trial, label, "finished", result["metrics"])
@@ -60,4 +71,4 @@ def _row(ledger: Ledger, names: Names, trial: Trial, limits: Limits) -> Row:
         return Row(trial, label, end["state"], {}, end["reason"])
     folder = ledger.store.folder("trials", trial.key)
     begun = (folder / "checkpoint.pt").exists() or (folder / "trained.json").exists()
-    return Row(trial, label, "half done" if begun else "not begun", {}, limits.reason or "")
+    return Row(trial, label, "half done" if begun else "not begun", {}, stopped or "")

@@ -99,6 +99,10 @@ class Tracker:
         """Attaches the report and closes the sweep's run."""
         self._guarded(self._close, report)
 
+    def abandon(self) -> None:
+        """Closes the sweep's run when it cannot be ended."""
+        self._guarded(self._abandon)
+
     def _guarded(self, call: Any, *args: Any) -> None:
         """Records must never stop a trial: what fails is said, and made good by the next run."""
         if self._client is None and call != self._open:
@@ -155,7 +159,7 @@ class Tracker:
         assert self._client is not None
         known = self._find(self._client, self._condition(trial))
         logged = {} if known is None else known.data.metrics
-        measures = {key: value for key, value in result["metrics"].items() if key not in logged}
+        measures = {k: value for k, value in result["metrics"].items() if logged.get(k) != value}
         if known is not None and known.info.status == "FINISHED" and not measures:
             return
         run = self._run_of(trial, name)
@@ -176,6 +180,10 @@ class Tracker:
         assert self._client is not None
         self._client.log_artifacts(self._parent, str(report), "report")
         self._client.set_terminated(self._parent, "FINISHED")
+
+    def _abandon(self) -> None:
+        assert self._client is not None
+        self._client.set_terminated(self._parent, "KILLED")
 
 
 def _make_database(path: Path) -> None:

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from comodo.cluster import trial_resources
-from comodo.config import Resources, Sweep
+from comodo.config import ConfigError, Resources, Sweep
 from comodo.console import console
 from comodo.ledger import Ledger
 from comodo.limits import Limits
@@ -41,11 +41,16 @@ class LedgerSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._limits.reason is not None:
             return Searcher.FINISHED
-        trial = self._ledger.next_trial()
+        try:
+            trial = self._ledger.next_trial()
+        except ConfigError as error:
+            self._limits.reason = str(error)
+            return Searcher.FINISHED
         if trial is None:  # there may be more when those that run have ended: Tune asks again
             return None if self._ledger.held_back else Searcher.FINISHED
         return {
             "key": trial.key,
+            "reference": trial.key in self._ledger.references,
             "trial": trial,
             "store": self._ledger.store,
             "resources": self._ledger.sweep.resources,
@@ -65,6 +70,23 @@ class LedgerSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
+
+
+class StudentsASHA(ASHAScheduler):
+    """Judges a trial among the configurations' alone, and while there is something to save.
+
+    What students are compared with is always trained to its end, and a trial that has come to its
+    last epoch is measured.
+    """
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        last = trial.config["trial"].config.epochs
+        if trial.config["reference"] or result.get("epoch", 0) >= last:
+            return ASHAScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Nothing: each epoch was judged as it came."""
 
 
 class AtLimits(Stopper):
@@ -177,8 +199,10 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: int) -> None:
+def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: int) -> str | None:
     """Runs the ledger's trials until all have ended or a limit is reached.
+
+    Returns why trials are left; None if none are.
 
     Raises:
         KeyboardInterrupt: it was interrupted; what ran is half done.
@@ -188,11 +212,11 @@ def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: in
     if first is None:
         progress.save("finished")
         console.print(f"all {ledger.done()} trials are done already")
-        return
+        return None
     ledger.put_back(first)
     if limits.reason is not None:
         progress.save(f"stopped: {limits.reason}")
-        return
+        return limits.reason
     sweep = ledger.sweep
     console.print(f"up to {concurrent} trials at once")
     scratch = tempfile.mkdtemp(prefix="comodo-tune-")
@@ -230,13 +254,17 @@ def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: in
             tracker.end(trial, "KILLED", "interrupted")
         progress.save("stopped: interrupted")
         raise KeyboardInterrupt
-    progress.save("finished" if limits.reason is None else f"stopped: {limits.reason}")
+    # Only a grid is known to be whole; a search might have asked for more.
+    whole = ledger.sweep.search.sampler == "grid" and ledger.done() == len(ledger.planned())
+    stopped = None if whole else limits.reason
+    progress.save("finished" if stopped is None else f"stopped: {stopped}")
+    return stopped
 
 
-def _scheduler(sweep: Sweep) -> ASHAScheduler | None:
+def _scheduler(sweep: Sweep) -> StudentsASHA | None:
     if sweep.early_stopping is None:
         return None
-    return ASHAScheduler(
+    return StudentsASHA(
         time_attr="epoch",
         metric="val/quick_acc1",
         mode="max",

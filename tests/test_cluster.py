@@ -9,8 +9,33 @@ from typing import Any
 
 import pytest
 
+from comodo.capacity import trials_that_fit
 from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials
-from comodo.config import Resources
+from comodo.config import ConfigError, Resources
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "trials"),
+    [
+        ([(64, 0), (4, 1)], {"cpus_per_worker": 8, "gpus_per_worker": 1}, 0),
+        ([(64, 0), (4, 1)], {"cpus_per_worker": 4, "gpus_per_worker": 1}, 1),
+        ([(3, 0), (3, 0), (1, 0)], {"workers": 3, "cpus_per_worker": 2}, 0),
+        ([(3, 0), (3, 0), (1, 0)], {"workers": 2, "cpus_per_worker": 2}, 1),
+        ([(16, 1)], {"gpus_per_worker": 0.1}, 10),
+        ([(16, 2)], {"gpus_per_worker": 0.6}, 2),
+        ([(16, 3), (16, 3)], {"gpus_per_worker": 2}, 2),
+        ([(2, 0)], {"workers": 2, "cpus_per_worker": 1}, 0),  # nothing is left for the driver
+        ([(2, 0), (0.5, 0)], {"workers": 2, "cpus_per_worker": 1}, 1),
+        ([(4, 0)], {"workers": 2, "cpus_per_worker": 1}, 1),
+        ([(1, 0)] * 10, {"workers": 30, "cpus_per_worker": 0.333}, 0),  # only crumbs are left
+        ([(9, 0)], {"max_concurrent_trials": 4}, 4),
+        ([], {}, 0),
+    ],
+)
+def test_a_worker_never_spans_nodes(
+    nodes: list[tuple[float, float]], asked: dict[str, Any], trials: int
+) -> None:
+    assert trials_that_fit(nodes, Resources(**asked)) == trials
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -44,6 +69,13 @@ def test_concurrency_follows_the_cluster(asked: dict[str, Any], trials: int) -> 
 def test_what_can_never_fit_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ClusterError, match="lower .*cpus_per_worker"):
         concurrent_trials(Resources(**asked))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_parts_of_several_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere")  # which might grow; this will never fit
+    with pytest.raises(ConfigError, match=r"resources\.gpus_per_worker: 1\.5 .* at most 1, or 2"):
+        await_room(Resources(gpus_per_worker=1.5))
 
 
 GROWING = """

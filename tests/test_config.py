@@ -298,6 +298,23 @@ def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> N
         load_sweep(sweep_file(tmp_path, search__space=wrong, **changes))
 
 
+def test_a_range_of_fractions_is_no_range_of_a_whole_number(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__sampler": "random", "budget": {"trials": 9}}
+    span: dict[str, Any] = {"min": 8, "max": 64, "log": True}
+    where = {"method.queue_size": {**span, "when": {"method.name": "comodo"}}}
+    spaces: list[dict[str, Any]] = [
+        {"method.queue_size": span},
+        {"method.name": ["l2", "comodo"], **where},
+    ]
+    for space in spaces:
+        with pytest.raises(ConfigError, match=r"search.space.method.queue_size.*integer: true$"):
+            load_sweep(sweep_file(tmp_path, search__space=space, **changes))
+        space["method.queue_size"] |= {"integer": True}
+        load_sweep(sweep_file(tmp_path, search__space=space, **changes))
+    rates = {"learning_rate": {"min": 1, "max": 2}}
+    load_sweep(sweep_file(tmp_path, search__space=rates, **changes))
+
+
 def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) -> None:
     student = {"name": "mantis", "size": {"hidden_dim": 8, "seq_len": 32}, "pooling": "mean"}
     teachers = ["efficientnet-lite0", "timesformer"]

@@ -18,7 +18,7 @@ from comodo.config.search import flatten
 from comodo.identity import Evaluation, Trial
 from comodo.ledger import Ledger
 from comodo.proposals import Outcome
-from comodo.store import Store, write_json
+from comodo.store import Store, read_json, write_json
 from comodo.trial import run_trial
 from tests.helpers import make_arrays, trial_config
 from tests.test_config import sweep_file
@@ -158,17 +158,17 @@ def test_pruned_is_told_as_pruned_and_no_number_as_failed(tmp_path: Path, store:
 
 
 def test_several_objectives_are_told_as_means_of_each(tmp_path: Path, store: Store) -> None:
-    objective = [{"metric": "val/acc1"}, {"metric": "student/parameters"}]
+    objective = [{"metric": "val/acc1"}, {"metric": "val/macro_f1"}]
     ledger, notes = noted(search(tmp_path, objective=objective), store)
     *_, a, b, c, d = drain(ledger)
-    for trial, parameters in ((a, 10.0), (b, 20.0)):
-        finish(store, trial, 0.5, **{"student/parameters": parameters})
+    for trial, f1 in ((a, 0.25), (b, 0.5)):
+        finish(store, trial, 0.5, **{"val/macro_f1": f1})
         ledger.end(trial, "finished", "")
     for trial in (c, d):
         finish(store, trial, 0.5)  # without the second
         ledger.end(trial, "finished", "")
     assert [outcome for _, outcome in notes.told] == [
-        Outcome("finished", (0.5, 15.0)),
+        Outcome("finished", (0.5, 0.375)),
         Outcome("failed"),
     ]
 
@@ -201,7 +201,93 @@ def test_a_hopeless_configuration_does_not_get_its_other_seeds(
     patient = grid(tmp_path, search__space=space, references=[])
     assert run(ledger_of(patient, store)) == [(2, 1)]
     narrow = grid(tmp_path, search__space=space, search__hopeless_below=0.01, references=[])
-    assert run(ledger_of(narrow, store)) == []  # what has its seeds keeps them
+    again = ledger_of(narrow, store)
+    assert run(again) == []  # what has its seeds keeps them
+    assert len(again.trials) == len(again.planned()) == again.done() == 8
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_seeds_that_were_begun_are_not_given_up(tmp_path: Path, store: Store, sampler: str) -> None:
+    changes = {"search__hopeless_below": 0.1, "seeds": [0, 1, 2], "references": []}
+    if sampler == "tpe":
+        changes |= {"search__sampler": "tpe", "budget": {"trials": 6}}
+    sweep = grid(tmp_path, **changes)
+    ledger = ledger_of(sweep, store)
+    points = [{"method.queue_size": size} for size in (8, 16)]
+    bad, good = (ledger._trials_of(point) for point in points)
+    entries = [{"values": p, "trials": [t.key for t in ledger._trials_of(p)]} for p in points]
+    write_json(ledger.folder / "asked.json", entries)
+    for trial in (*good, *bad[:2]):
+        finish(store, trial, 0.3 if trial in bad else 0.8)
+    again = ledger_of(sweep, store)
+    assert drain(again) == []
+    assert {trial.key for trial in again.trials.values()} == {t.key for t in (*good, *bad[:2])}
+    assert again.done() == len(again.planned()) == 5
+    (store.folder("trials", bad[2].key)).mkdir(parents=True)
+    (store.folder("trials", bad[2].key) / "checkpoint.pt").touch()
+    again = ledger_of(sweep, store)
+    assert drain(again) == [bad[2]]
+    assert again.unfinished() == [bad[2]]
+
+
+def test_references_of_seeds_that_are_given_up_are_not_planned(
+    tmp_path: Path, store: Store
+) -> None:
+    ledger = ledger_of(grid(tmp_path, search__hopeless_below=0.1), store)
+    for trial in drain(ledger):
+        ledger.end(trial, "failed", "NaN")
+    assert drain(ledger) == []
+    assert ledger.done() == len(ledger.planned()) == 3
+
+
+def test_a_failure_that_was_made_good_is_forgotten(tmp_path: Path, store: Store) -> None:
+    sweep = grid(tmp_path, early_stopping={"name": "asha"})
+    ledger = ledger_of(sweep, store)
+    pruned, failed, lost, *_ = drain(ledger)
+    for trial, state in ((pruned, "pruned"), (failed, "failed"), (lost, "failed")):
+        ledger.end(trial, state, "NaN")
+    again = ledger_of(sweep, store)
+    drain(again)
+    finish(store, failed)
+    again.end(failed, "finished", "")
+    ends = read_json(ledger.folder / "ended.json")
+    assert {key: end["state"] for key, end in ends.items()} == {
+        pruned.key: "pruned",
+        lost.key: "failed",
+    }
+
+
+def test_a_space_of_impossible_trials_is_an_error(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"learning_rate": {"min": 1e-5, "max": 1e-2}}
+    ledger = ledger_of(search(tmp_path, space, budget={"trials": 6}, references=[]), store)
+
+    def refuse(self: Sweep, values: Point) -> TrialConfig:
+        raise ConfigError(f"search.space.learning_rate: {values['learning_rate']} is odd")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sweep, "with_values", refuse)
+        with pytest.raises(ConfigError, match="learning_rate: .* is odd; so were 20 draws in a"):
+            ledger.next_trial()
+    assert len(drain(ledger)) == 6  # which the refused ones took nothing of
+
+
+def test_what_is_to_come_of_a_search(tmp_path: Path, store: Store) -> None:
+    space = {"epochs": {"min": 1, "max": 4, "integer": True}}
+    changes = {"budget": {"trials": 11}, "search__hopeless_below": 0.1}
+    ledger = ledger_of(search(tmp_path, space, **changes), store)
+    assert ledger.to_come() == 10
+    first, second = ledger.next_trial(), ledger.next_trial()
+    assert first is not None and second is not None
+    assert first.key in ledger.references - ledger.own
+    assert second.key in ledger.own - ledger.references
+    assert (len(ledger.planned()), ledger.to_come()) == (2, 9)
+    finish(store, second)
+    ledger.end(second, "finished", "")
+    assert (len(ledger.planned()), ledger.to_come()) == (4, 8)
+    drain(ledger)  # there are no more than four configurations, three of which wait
+    assert (len(ledger.planned()), ledger.to_come()) == (7, 3)
 
 
 def test_references_come_with_the_seeds_that_they_stand_beside(
@@ -248,7 +334,8 @@ def test_a_search_learns_from_earlier_sweeps(
     )
     ledger = ledger_of(wide, store)
     asked = [entry["values"] for entry in ledger_of(narrow, store)._asked.values()]
-    inside = [point for point in asked[:-1] if point["epochs"] <= 50]
+    within = [point for point in asked[:-1] if point["epochs"] <= 50]
+    inside = [point for point in within if point["batch_size"] == 128]
     study = ledger._proposals._study  # type: ignore[attr-defined]
     learnt = [(t.params["epochs"], t.value) for t in study.trials]
     assert learnt == [(p["epochs"], pytest.approx(p["epochs"] / 100 + 0.0005)) for p in inside]
@@ -256,7 +343,8 @@ def test_a_search_learns_from_earlier_sweeps(
     printed = capsys.readouterr().out.replace("\n", " ")
     assert f"learnt from {len(inside)} of 20 configurations of narrow" in printed
     assert "1 not finished" in printed and "outside the space" in printed
-    same = {p["epochs"] for p in inside if p["batch_size"] == 128}
+    assert f"{len(within) - len(inside)} with other batch_size" in printed
+    same = {p["epochs"] for p in inside}
     new = drain(ledger)
     assert len(new) == 8
     assert not [
@@ -266,6 +354,22 @@ def test_a_search_learns_from_earlier_sweeps(
         and t.config.method.queue_size == 64
         and t.config.epochs in same
     ]
+
+
+def test_of_other_settings_nothing_is_learnt(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {"learning_rate": {"min": 1e-4, "max": 1e-2, "log": True}}
+    other = {"trial__method": "infonce", "trial__epochs": 1, "seeds": [3], "references": []}
+    for name, changes in (("other", other), ("same", {"seeds": [3], "references": []})):
+        for trial in drain(ledger_of(search(tmp_path, space, name=name, **changes), store)):
+            finish(store, trial)
+    both = ["other", "same"]
+    ledger = ledger_of(search(tmp_path, space, search__warm_start=both, references=[]), store)
+    assert len(ledger._proposals._study.trials) == 4  # type: ignore[attr-defined]
+    printed = capsys.readouterr().out.replace("\n", " ")
+    assert "learnt from 0 of 4 configurations of other; 4 with other method.name, epochs" in printed
+    assert "learnt from 4 of 4 configurations of same" in printed
 
 
 def test_of_other_arrays_nothing_is_learnt(
@@ -383,6 +487,7 @@ def another(value: Any, key: str) -> Any:
         "schedule": ["steps", "published"],
         "last_window": ["keep", "drop"],
         "precision": ["float32", "bf16"],
+        "probe_ties": ["middle", "smallest"],
         "student.pooling": ["concat", "mean"],
         "student.name": ["mantis", "mantis-v2"],
         "student.channels": [["acc_x", "acc_y"], ["acc_y", "acc_x"]],

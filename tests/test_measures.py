@@ -1,5 +1,6 @@
 """Measures of features against scikit-learn, plain second formulations and known answers."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,28 @@ from comodo import measures
 from comodo.measures import (
     anchors,
     classification,
-    few_shot,
     linear_cka,
-    linear_probe,
-    nearest_neighbours,
     neighbour_overlap,
-    zero_shot,
 )
 
+
+def shares(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, float]]:
+    """The measure with the accuracy, and its deviation over draws, in place of hits."""
+
+    def measured(*sets: Any, **options: Any) -> dict[str, float]:
+        metrics = {}
+        for name, hits in measure(*sets, **options).items():
+            hit_RN = np.atleast_2d(hits)
+            metrics[name] = float(hit_RN.mean())
+            if len(hit_RN) > 1:
+                metrics[f"{name}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
+        return metrics
+
+    return measured
+
+
+few_shot, linear_probe = shares(measures.few_shot), shares(measures.linear_probe)
+nearest_neighbours, zero_shot = shares(measures.nearest_neighbours), shares(measures.zero_shot)
 LEARNERS = [linear_probe, partial(few_shot, shots=(1, 5), draws=2), nearest_neighbours]
 
 

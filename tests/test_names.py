@@ -38,5 +38,14 @@ def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
     assert names.configuration(labelled) == "supervised acc_x+gyro_xz"  # no teacher taught it
 
 
+def test_untrained_students_measured_in_two_ways_have_two_names(tmp_path: Path) -> None:
+    for space in ({"protocol": ["corrected", "published"]}, {"probe_ties": ["middle", "smallest"]}):
+        sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+        twins = [Trial(sweep.with_values(v), 0, "w", "f").untrained for v in sweep.grid()]
+        assert twins[0].key != twins[1].key
+        names = Names(sweep)
+        assert names.configuration(twins[0]) != names.configuration(twins[1])
+
+
 def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}

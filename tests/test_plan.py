@@ -1,37 +1,31 @@
-"""What a plan finds, counts and estimates, and which quantities it sees move with a swept key."""
+"""What a plan finds, counts and estimates."""
 
 import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from comodo.config import Resources, Sweep, load_sweep
-from comodo.confounds import Confound, TrainSplit, confounds
-from comodo.inventory import Machine
+from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, load_sweep
+from comodo.distill import TrainingError
+from comodo.inventory import Machine, this_machine
 from comodo.plan import Plan, make_plan
-from comodo.plan_view import confound_lines, show
+from comodo.plan_view import show
 from comodo.schedule import schedule_of
 from comodo.store import Store, write_json
+from comodo.windows import WindowSet
 from tests.test_config import sweep_file
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "lr_schedule.json").read_text())
-TRAIN = {"demo": TrainSplit(4553)}
 
 
 def sweep_of(tmp_path: Path, **changes: Any) -> Sweep:
     return load_sweep(sweep_file(tmp_path, **changes))
-
-
-def moved(sweep: Sweep, train: dict[str, TrainSplit] = TRAIN) -> dict[str, dict[str, Confound]]:
-    found: dict[str, dict[str, Confound]] = {}
-    for confound in confounds(sweep, train):
-        found.setdefault(confound.key, {})[confound.quantity] = confound
-    return found
 
 
 def text(plan: Plan) -> str:
@@ -40,88 +34,15 @@ def text(plan: Plan) -> str:
     return " ".join(console.export_text().split())
 
 
-def test_a_published_queue_sweep_names_the_learning_rate(tmp_path: Path) -> None:
-    queues = [case["queue"] for case in GOLDEN]
-    sweep = sweep_of(tmp_path, protocol="published", search__space={"method.queue_size": queues})
-    found = moved(sweep)["method.queue_size"]
-    for quantity, golden in (
-        ("planned steps", "planned"),
-        ("warm-up steps", "warmup"),
-        ("real steps", "actual"),
-        ("peak learning rate", "peak_lr"),
-    ):
-        expected = [(case["queue"], pytest.approx(case[golden])) for case in GOLDEN]
-        assert found[quantity].values == expected, quantity
-    (line,) = confound_lines(list(found.values()))
-    assert line.startswith("method.queue_size moves planned steps 5544→39312, ")
-    assert "peak learning rate 3.0e-4→5.4e-5" in line
-
-
-def test_as_corrected_only_held_out_windows_change_the_steps(tmp_path: Path) -> None:
-    space = {"method.queue_size": [256, 1024]}
-    found = moved(sweep_of(tmp_path, search__space=space))["method.queue_size"]
-    assert found.keys() == {"planned steps", "real steps", "steps of the first epoch"}
-    assert found["real steps"].values == [(256, 718), (1024, 712)]
-    kept = sweep_of(tmp_path, trial__method__hold_out_queue=False, search__space=space)
-    assert not moved(kept)
-
-
-def test_a_key_is_no_confound_of_itself(tmp_path: Path) -> None:
-    space = {"learning_rate": [1e-3, 1e-4], "method.teacher_temperature": [0.1, 0.2]}
-    assert not moved(sweep_of(tmp_path, search__space=space))
-    batches = moved(sweep_of(tmp_path, search__space={"batch_size": [64, 128]}))
-    assert "batch size" not in batches["batch_size"]
-    assert batches["batch_size"]["real steps"].values[0][0] == 64
-
-
-def test_methods_move_the_head(tmp_path: Path) -> None:
-    space = {"method": [{"name": "comodo", "queue_size": 64}, "infonce", "none"]}
-    found = moved(sweep_of(tmp_path, protocol="published", search__space=space))["method"]
-    heads = [head for _, head in found["head"].values]
-    assert heads[0].startswith("mlp with a teacher's projector")
-    assert heads[1] == "linear without a teacher's projector"
-    assert len(heads) == 2  # what is not trained has none
-    assert "head" not in moved(sweep_of(tmp_path, search__space=space)).get("method", {})
-
-
-def test_other_keys_are_held_fixed(tmp_path: Path) -> None:
-    space = {"epochs": [5, 10], "method.student_temperature": [0.05, 0.1]}
-    assert moved(sweep_of(tmp_path, search__space=space)).keys() == {"epochs"}
-    search = {
-        "sampler": "tpe",
-        "space": {"warmup": {"min": 0.0, "max": 0.5}, "learning_rate": [1e-3, 1e-4]},
-    }
-    sweep = sweep_of(tmp_path, search=search, budget={"trials": 4})
-    assert not moved(sweep)
-
-
-def test_conditional_keys_are_compared_where_they_are(tmp_path: Path) -> None:
-    space = {
-        "method": ["comodo", "infonce"],
-        "method.queue_size": {"values": [512, 64], "when": {"method": "comodo"}},
-    }
-    found = moved(sweep_of(tmp_path, search__space=space))
-    assert [value for value, _ in found["method.queue_size"]["real steps"].values] == [512, 64]
-    assert [value for value, _ in found["method"]["real steps"].values] == ["comodo", "infonce"]
-
-
-def test_windows_that_a_trial_trains_on(tmp_path: Path) -> None:
-    split = TrainSplit(1000, labelled=200, last=50, labelled_last=10)
-    space = {"last_window": ["keep", "drop"], "method": ["supervised", "infonce"]}
-    sweep = sweep_of(tmp_path, search__space=space)
-    windows = [split.of(sweep.with_values(point)) for point in sweep.grid()]
-    assert windows == [200, 1000, 190, 950]
-    assert "windows trained on" in moved(sweep, {"demo": split})["last_window"]
-    assert "windows trained on" not in moved(sweep, {}).get("last_window", {})
-
-
 @pytest.mark.parametrize(
     ("asked", "fits"),
     [
         ({}, 4),
-        ({"workers": 2, "cpus_per_worker": 2}, 1),
+        ({"workers": 2, "cpus_per_worker": 2}, 0),  # nothing is left for the driver
+        ({"workers": 2, "cpus_per_worker": 1.9}, 1),
         ({"cpus_per_worker": 8}, 0),
         ({"gpus_per_worker": 0.3}, 4),
+        ({"gpus_per_worker": 0.1, "cpus_per_worker": 0.1}, 20),
         ({"gpus_per_worker": 0.5, "cpus_per_worker": 0.1}, 4),
         ({"gpus_per_worker": 1}, 2),
         ({"gpus_per_worker": 1, "workers": 3}, 0),
@@ -140,13 +61,58 @@ def test_nothing_is_known_before_anything_was_run(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, search__space={"method.queue_size": [32, 64]}, seeds=[0, 1])
     plan = make_plan(sweep, Store(tmp_path / "store"))
     assert (plan.configurations, plan.trials, plan.done, plan.left) == (2, 6, 0, 6)
-    assert not plan.keys_known
     assert plan.trial_hours is None
     assert plan.datasets[0].waiting == plan.datasets[0].recordings > 0
     told = text(plan)
     assert "not known: no earlier run of this student here" in told
     assert "--measure makes a short run" in told
     assert "hours" not in told
+    assert "not made yet, and so no trial that needs them: windows of demo" in told
+
+
+def test_a_local_ray_address_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert this_machine().cluster is None
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere")
+    assert this_machine().cluster == "ray://elsewhere"
+
+
+def test_what_is_not_made_yet_is_named(tmp_path: Path) -> None:
+    plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
+    ready = WindowSet("key", tmp_path, {"train": 100}, {}, {}, {})
+    plan.datasets = [replace(plan.datasets[0], ready=ready, windows=ready.counts)]
+    other = TeacherConfig(name="efficientnet-lite0", frames=3)
+    plan.features = [
+        replace(plan.features[0], whole=True),
+        replace(plan.features[0], teacher=other, whole=False),
+    ]
+    plan.done = 24
+    told = text(plan)
+    assert told.count("features of demo by") == 1
+    plan.features = plan.features[:1]
+    assert "not made yet" not in text(plan)
+
+
+@pytest.mark.parametrize(("protocol", "named"), [("corrected", False), ("published", True)])
+def test_what_windows_decide_is_not_known_without_them(
+    tmp_path: Path, protocol: str, named: bool
+) -> None:
+    (tmp_path / "features.parquet").touch()
+    (tmp_path / "imu.csv").touch()
+    (tmp_path / "m.csv").write_text("recording,imu,split\na,imu.csv,train\n")
+    sweep = sweep_of(
+        tmp_path,
+        protocol=protocol,
+        datasets={"mine": {"kind": "folder", "path": "m.csv"}},
+        trial__dataset="mine",
+        trial__teacher={"name": "precomputed", "path": "features.parquet"},
+        search__space={"method.queue_size": [64, 1024]},
+    )
+    told = text(make_plan(sweep, Store(tmp_path / "store")))
+    assert "nothing else moves" not in told
+    assert "on mine steps, warm-up and learning rate are not known before comodo prepare" in told
+    line = "method.queue_size moves learning rate by steps planned for the queue 1216→19456"
+    assert (line in told) == named
 
 
 def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
@@ -191,6 +157,63 @@ def test_half_done_trials_are_those_with_a_checkpoint(tmp_path: Path) -> None:
     assert "0 done, 1 half done, 3 to do" in text(plan)
 
 
+SEARCH: dict[str, Any] = {
+    "search": {"sampler": "random", "space": {"epochs": [1, 2]}},
+    "budget": {"trials": 4},
+}
+
+
+@pytest.mark.parametrize("search", [{}, SEARCH])
+def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]) -> None:
+    store = Store(tmp_path / "store")
+    sweep = sweep_of(tmp_path, measures=["probe", "knn"], references=[], **search)
+    note_a_run(store, sweep, "earlier")
+    for name, size in (("student/weights", 1000), ("heads.pt", 500)):
+        file = store.folder("trials", "earlier") / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(size))
+    before = make_plan(sweep, store)
+    trial = before.estimates[0][0]
+    assert trial.evaluation.measures == ("probe", "knn")
+    places = [str(place) for *_, place in trial.measures()]
+    noted = {"measures": places, "seconds": 7200}
+    write_json(store.folder("trials", "earlier") / "measured.json", noted)
+    before = make_plan(sweep, store)
+    assert before.estimates[0][1].measuring == 7200
+    asked = [{"values": {"epochs": 1}, "trials": [trial.key]}] if search else []
+    write_json(store.folder("sweeps", sweep.name) / "asked.json", asked)
+    write_json(store.folder("trials", trial.key) / "trained.json", {"parameters": 1})
+    write_json(store.folder("trials", trial.key) / f"{places[0]}.json", {})
+    noted = {"measures": places[1:], "seconds": 3600}
+    note_a_run(store, sweep, "later")
+    write_json(store.folder("trials", "later") / "measured.json", noted)
+    plan = make_plan(sweep, store)
+    assert (plan.left, plan.to_train, plan.half_done) == (before.left, before.left - 1, 0)
+    assert [estimate.measuring for estimate in plan.to_measure] == [3600]
+    assert "0 half done, 1 to measure only" in text(plan)
+    if not search:
+        assert plan.trial_hours == pytest.approx(1)
+        assert plan.disk["students and checkpoints"] == 0
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:////elsewhere.db", "http://127.0.0.1:1"])
+def test_the_disk_also_takes_what_mlflow_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str | None
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    store, sweep = Store(tmp_path / "store"), sweep_of(tmp_path, references=[], seeds=[0, 1])
+    copies = "MLflow's copies of students"
+    assert make_plan(sweep, store).disk.get(copies, 0) == (0 if uri and "http" in uri else None)
+    note_a_run(store, sweep, "earlier")
+    student = store.folder("trials", "earlier") / "student" / "weights"
+    student.parent.mkdir()
+    student.write_bytes(bytes(1000))
+    disk = make_plan(sweep, store).disk
+    assert disk.get(copies) == (None if uri and "http" in uri else 2000)
+
+
 def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
     search = {"sampler": "random", "space": {"epochs": [1, 2], "batch_size": [32, 64, 128]}}
     file = {"search": search, "budget": {"trials": 4}, "seeds": [0, 1]}
@@ -200,6 +223,26 @@ def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
     plan = make_plan(sweep_of(tmp_path, **file), Store(tmp_path / "store"))
     assert plan.configurations is None
     assert "infinitely many" in text(plan)
+
+
+@pytest.mark.parametrize("error", [TrainingError("no"), OSError("no"), AssertionError("no")])
+def test_a_short_run_takes_the_first_trial_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    asked = []
+
+    def probe(trial: TrialConfig, *_: Any) -> Any:
+        asked.append(trial.method.name)
+        raise error
+
+    monkeypatch.setattr("comodo.plan.probe", probe)
+    space = {"method": ["none", "infonce", "comodo"]}
+    sweep = sweep_of(tmp_path, trial__method="none", search__space=space)
+    plan = make_plan(sweep, Store(tmp_path / "store"), measure=True)
+    assert (asked, plan.probe_failed) == (["infonce"], "no")
+    untrained = sweep_of(tmp_path, trial__method="none")
+    plan = make_plan(untrained, Store(tmp_path / "store"), measure=True)
+    assert plan.probe_failed == "no trial of the space trains a student"
 
 
 def test_a_disk_that_is_too_small_is_named(tmp_path: Path) -> None:

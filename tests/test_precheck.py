@@ -1,16 +1,20 @@
 """What is refused before anything heavy is imported."""
 
+import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from comodo.config import ConfigError, load_sweep
 from comodo.platt import FOLDS as PROBE_FOLDS
 from comodo.precheck import FOLDS, precheck, unfit_for_probe
+from comodo.probe import _fold_of_each
 from comodo.store import Store
 from tests.test_config import sweep_file
 
@@ -41,15 +45,36 @@ def test_queue_longer_than_a_folder(
     check(sweep_file(tmp_path, **changes, trial__method=method), tmp_path)
     space = {"method.queue_size": [1, most]}
     path = sweep_file(tmp_path, **changes, trial__method=method, search__space=space)
-    with pytest.raises(ConfigError, match=f"{most} is too long .* {most + 1} windows"):
+    told = rf"search\.space\.method\.queue_size: .* {most} is too long .* {most + 1} windows"
+    with pytest.raises(ConfigError, match=told):
         check(path, tmp_path)
 
 
-def test_impossible_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+CPUS = os.cpu_count() or 1
+
+
+@pytest.mark.parametrize("address", [None, "local"])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"cpus_per_worker": 10_000}, r"resources\.cpus_per_worker: .* 10000 CPUs"),
+        ({"workers": CPUS + 1}, r"resources\.cpus_per_worker: .*, this machine has"),
+        ({"workers": 2, "cpus_per_worker": CPUS / 2}, r"0\.01 for its driver, this machine has"),
+        ({"gpus_per_worker": 1.5}, r"resources\.gpus_per_worker: 1\.5 .* at most 1, or 2"),
+    ],
+)
+def test_impossible_resources(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str | None,
+    asked: dict[str, Any],
+    told: str,
+) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    path = sweep_file(tmp_path, resources={"cpus_per_worker": 10_000})
-    with pytest.raises(ConfigError, match=r"resources\.cpus_per_worker: .* 10000 CPUs"):
-        check(path, tmp_path)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match=told):
+        check(sweep_file(tmp_path, resources=asked), tmp_path)
 
 
 def test_missing_video_folder(tmp_path: Path) -> None:
@@ -62,10 +87,22 @@ def test_missing_video_folder(tmp_path: Path) -> None:
 
 def test_a_probe_needs_two_classes_and_a_window_for_each_fold() -> None:
     assert FOLDS == PROBE_FOLDS  # kept twice, for the probe's room is slow to import
-    assert unfit_for_probe({"a": FOLDS, "b": 1}) is None
     assert "no labelled training windows" in str(unfit_for_probe({}))
-    for classes in ({"a": 100}, {"a": FOLDS - 1, "b": 1}):
+    for classes in ({"a": 100}, {"a": FOLDS - 1, "b": 1}, {"a": 50, "b": 1}):
         assert "the probe needs two classes" in str(unfit_for_probe(classes))
+    sizes = [(4, 3), (5, 1), (5, 2), (49, 1, 1), (50, 1, 1), (7, 6), (5, 1, 1, 1), (3, 3, 3)]
+    for counts in sizes:  # unfit is what fails in whichever order the windows stand
+        unfit = unfit_for_probe(dict(zip("abcd", counts, strict=False)))
+        assert (unfit is None) == any(map(has_folds, itertools.permutations(enumerate(counts))))
+
+
+def has_folds(counts: tuple[tuple[int, int], ...]) -> bool:
+    codes, sizes = np.array(counts).T
+    try:
+        _fold_of_each(np.repeat(codes, sizes))
+    except ValueError:
+        return False
+    return True
 
 
 def test_refusal_comes_before_anything_heavy(tmp_path: Path) -> None:

@@ -170,6 +170,15 @@ def test_how_a_configuration_ended_is_told_as_it_is(tmp_path: Path) -> None:
     assert [t.params for t in told(proposals)] == [t.params for t in told(again)]
 
 
+def test_what_can_be_no_trial_takes_nothing_of_the_budget(tmp_path: Path) -> None:
+    proposals = OptunaProposals(tpe(tmp_path), limit=2, earlier=[])
+    for outcome in (Outcome("rejected"), score(0.5), Outcome("rejected"), FAILED):
+        values = proposals.ask()
+        assert values is not None
+        proposals.tell(values, outcome)
+    assert proposals.ask() is None
+
+
 def test_several_objectives_are_told_together(tmp_path: Path) -> None:
     objective = [{"metric": "val/acc1"}, {"metric": "student/parameters"}]
     space = {"epochs": {"min": 1, "max": 1000, "integer": True}, "batch_size": [8, 16]}
@@ -195,14 +204,13 @@ def test_what_other_sweeps_know_is_learnt_and_not_repeated(tmp_path: Path) -> No
     space = {"epochs": {"min": 1, "max": 1000, "integer": True}}
     sweep = tpe(tmp_path, space, 20)
     learnt = [({"epochs": n}, score(-abs(n - 700.0))) for n in range(1, 1000, 4)]
-    known = [values for values, _ in learnt]
-    proposals = OptunaProposals(sweep, limit=20, earlier=[], learnt=learnt, known=known)
+    proposals = OptunaProposals(sweep, limit=20, earlier=[], learnt=learnt)
     asked = []
     while (values := proposals.ask()) is not None:
         asked.append(values["epochs"])
         proposals.tell(values, score(-abs(values["epochs"] - 700.0)))
     assert len(set(asked)) == 20  # of the budget nothing is taken
-    assert not {values["epochs"] for values in known} & set(asked)
+    assert not {values["epochs"] for values, _ in learnt} & set(asked)
     assert sum(abs(epochs - 700) for epochs in asked) / 20 < 150  # from the first on
 
 

@@ -14,8 +14,8 @@ from comodo.config import Sweep, load_sweep
 from comodo.names import Names
 from comodo.results import Results, Row, pareto_front
 from comodo.store import Store, write_json
-from comodo.trial import Evaluation, Trial, read_result
-from tests.helpers import answer
+from comodo.trial import Evaluation, Trial, read_result, run_trial
+from tests.helpers import answer, make_arrays, trial_config
 from tests.test_config import sweep_file
 
 METHODS: list[Any] = [{"name": "comodo", "queue_size": q} for q in (8, 16)] + ["infonce"]
@@ -100,20 +100,40 @@ def test_only_seeds_of_both_are_paired(results: Results, store: Store) -> None:
     assert seeds["comodo queue_size=8", "untrained"] == 4
 
 
+def test_a_configuration_without_all_its_seeds_is_not_selected(
+    results: Results, store: Store
+) -> None:
+    best = results.selected
+    rows = [row for row in results.rows if (row.label, row.trial.seed) != (best, 0)]
+    assert Results(results.sweep, rows, store).selected not in (best, None)
+
+
+def test_measures_that_keep_hits_have_intervals_of_groups(store: Store, tmp_path: Path) -> None:
+    trial = Trial(trial_config(), 0, *make_arrays(store), Evaluation(("probe", "knn", "few-shot")))
+    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    sweep = load_sweep(sweep_file(tmp_path))
+    results = Results(sweep, [Row(trial, "comodo", "finished", metrics)], store)
+    for name in ("test/knn/acc1", "test/few_shot/1"):
+        found = results.measure("comodo", name)
+        assert found is not None
+        assert found.mean == pytest.approx(metrics[name])
+        assert 0 <= found.low < found.high <= 1
+
+
 def test_other_measures_vary_over_seeds_alone(results: Results, store: Store) -> None:
     values = iter((0.4, 0.5, 0.4, 0.5))
     rows = [
-        replace(row, metrics={**row.metrics, "test/knn/acc1": next(values)})
+        replace(row, metrics={**row.metrics, "test/macro_f1": next(values)})
         if row.label == "infonce"
         else row
         for row in results.rows
     ]
     other = Results(results.sweep, rows, store)
-    found = other.measure("infonce", "test/knn/acc1")
+    found = other.measure("infonce", "test/macro_f1")
     assert found is not None
     assert found.mean == pytest.approx(0.45)
     assert found.high - found.mean == pytest.approx(3.18245 * 0.05 / 3**0.5, rel=1e-4)  # t of 3
-    assert other.measure("untrained", "test/knn/acc1") is None
+    assert other.measure("untrained", "test/macro_f1") is None
 
 
 def test_transfer_grid(tmp_path: Path, store: Store) -> None:
@@ -146,12 +166,16 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
         ("other", "supervised"),
         ("other", "comodo"),
     ]
+    assert grid["–", "untrained"].keys() == {"demo", "other", "third"}
+    assert grid["–", "untrained"]["demo"] is not None  # of the student beside demo
+    assert grid["–", "untrained"]["other"] is not None
     assert grid["demo", "comodo"]["third"] is None  # it has no labels for a probe
     assert grid["other", "comodo"]["demo"] is None  # which is not in evaluate_on
     cell = grid["demo", "supervised"]["other"]
     assert cell is not None
     assert cell.mean == pytest.approx(0.8, abs=0.1)
     direct = {(row.trained_on, row.label): row.cells for row in results.transfer("direct")}
+    assert ("demo", "untrained") in direct and ("other", "untrained") in direct
     assert direct["demo", "comodo"]["demo"] is None
     assert direct["demo", "comodo"]["third"] is not None
 

@@ -170,6 +170,15 @@ def test_what_is_asked_later_is_measured_without_training_again(store: Store) ->
     assert {"test/linear/acc1", "val/knn/acc1", "test/few_shot/1", "test/few_shot/5"} <= set(
         metrics
     )
+    linear = more.predictions(store, "d", "linear")
+    assert linear is not None
+    test = linear.to_pandas().query("split == 'test'")
+    assert test["linear/acc1"].mean() == metrics["test/linear/acc1"]
+    few = more.predictions(store, "d", "few-shot")
+    assert few is not None
+    shares = few["few_shot/5"].to_numpy()
+    assert shares.mean() == pytest.approx(metrics["test/few_shot/5"])
+    assert "test/few_shot/1_std" in metrics
     assert {"test/zero_shot/acc1", "test/alignment/cka", "on/other/test/acc1"} <= set(metrics)
     # The other data set has the same windows, so that a probe of its own comes out the same.
     assert metrics["on/other/test/acc1"] == metrics["test/acc1"]
@@ -198,6 +207,17 @@ def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store)
     answers = trial.predictions(store, "other", "direct")
     assert answers is not None
     assert set(answers["label"].to_pylist()) == {"one", "two"}
+
+
+def test_a_class_that_the_probe_never_saw_is_always_wrong(store: Store) -> None:
+    arrays = make_arrays(store)
+    path = store.folder("arrays", "w") / "train-00000.safetensors"
+    content = load_file(path)
+    content["label"][content["label"] == 2] = -1
+    save_file(content, path)
+    trial = Trial(trial_config(), 0, *arrays).untrained
+    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    assert metrics["test/acc5"] == 14 / 20  # two classes of three
 
 
 def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -56,11 +57,72 @@ def test_the_heartbeat_says_what_runs_and_what_is_best(ledger: Ledger) -> None:
     ]
     assert (told["best"]["name"], told["best"]["metric"]) == ("untrained", "val/acc1")
     assert told["best"]["value"] == pytest.approx(0.5, abs=0.1)
-    assert told["budget"] == {"trials": [1, None], "hours": [0, 2], "gpu_hours": [0, None]}
+    assert told["budget"] == {"trials": [0, None], "hours": [0, 2], "gpu_hours": [0, None]}
     found.end(first, over=False)  # half done
     found.save("stopped: budget.hours")
     told = json.loads((ledger.folder / "progress.json").read_text())
     assert (told["running"], told["done"]) == ([], 1)
+
+
+def test_trials_are_counted_as_the_budget_counts_them(tmp_path: Path) -> None:
+    sweep = Sweep.model_validate(
+        {
+            "name": "s",
+            "datasets": {"d": {"kind": "simulated", "window_seconds": 1}},
+            "trial": trial_config().model_dump(mode="json"),
+            "search": {
+                "space": {"method.queue_size": [5, 10, 20]},
+                "sampler": "random",
+                "hopeless_below": 0.2,
+            },
+            "seeds": [0, 1],
+            "references": ["none", "supervised"],
+            "budget": {"trials": 4},
+        }
+    )
+    arrays = {("d", sweep.trial.teacher): ("w", "f")}
+    ledger = Ledger(sweep, Store(tmp_path), arrays, Evaluation())
+    found = Progress(ledger, Limits(sweep, ledger.folder))
+
+    def told() -> dict[str, Any]:
+        found.save("running")
+        content: dict[str, Any] = json.loads((ledger.folder / "progress.json").read_text())
+        return content
+
+    assert (told()["done"], told()["planned"]) == (0, 4)
+    accuracies = iter([0.8, 0.8, 0.4])  # the second configuration is hopeless
+    while (trial := ledger.next_trial()) is not None:
+        found.start(trial)
+        own = trial.key in ledger.own
+        answer(ledger.store, trial, next(accuracies) if own else 0.2)
+        ledger.end(trial, "finished", "")
+        found.end(trial, over=True)
+    assert (told()["done"], told()["planned"]) == (7, 7)
+    assert told()["budget"]["trials"] == [3, 4]
+
+
+def test_best_is_of_all_seeds_that_were_asked(tmp_path: Path) -> None:
+    sweep = Sweep.model_validate(
+        {
+            "name": "s",
+            "datasets": {"d": {"kind": "simulated", "window_seconds": 1}},
+            "trial": trial_config().model_dump(mode="json"),
+            "search": {"space": {"method.queue_size": [10, 20]}},
+            "seeds": [0, 1],
+            "references": [],
+        }
+    )
+    arrays = {("d", sweep.trial.teacher): ("w", "f")}
+    ledger = Ledger(sweep, Store(tmp_path), arrays, Evaluation())
+    found = Progress(ledger, Limits(sweep, ledger.folder))
+    for accuracy in (0.5, 0.3, 0.9):  # of the second configuration one seed
+        trial = ledger.next_trial()
+        assert trial is not None
+        answer(ledger.store, trial, accuracy)
+        ledger.end(trial, "finished", "")
+        found.end(trial, over=True)
+        best = found.best()
+        assert (best and best[0]) == (None if accuracy == 0.5 else "comodo queue_size=10")
 
 
 def test_the_table_shows_epochs_time_left_and_budget(

@@ -5,6 +5,7 @@ Knows neither seeds nor scores.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,10 @@ class Range(_Conditional):
         """All values in order; None where there are too many to count."""
         return range(int(self.min), int(self.max) + 1) if self.integer else None
 
+    def fraction(self) -> float:
+        """A value between the ends that is no whole number."""
+        return self.min + (self.max - self.min) / math.pi
+
 
 def _listed(value: Any) -> Any:
     if not isinstance(value, list | dict):
@@ -112,7 +117,8 @@ class Search(Settings):
     then begins with all of its points that agree."""
     warm_start: list[str] = Field([])
     """Earlier sweeps of the same store whose finished configurations `tpe` learns from, as far as
-    they lie in the space and were trained on the same arrays. They take nothing of the budget."""
+    they lie in the space, have this sweep's settings wherever the space leaves them alone, and were
+    trained on the same arrays, with whatever seeds. They take nothing of the budget."""
     hopeless_below: float | None = Field(None, ge=0)
     """A configuration whose first seed ends worse than the best mean so far by more than this, in
     the objective's unit, does not get its other seeds."""
@@ -243,6 +249,13 @@ class Space:
                 starts += [{**around, key: value} for value in self.spans[key].ends()]
         points = map(self.filled, starts)
         yield from {canonical(point): point for point in points}.values()
+
+    def fractions(self) -> Iterator[Point]:
+        """A point with a fraction for each range that is not of integers."""
+        for key, span in self.spans.items():
+            around = self._where_active(key)
+            if isinstance(span, Range) and not span.integer and around is not None:
+                yield self.filled({**around, key: span.fraction()})
 
     def _where_active(self, key: str) -> Point | None:
         around = self.points(self._waits_for[key])

@@ -154,6 +154,9 @@ class Sweep(Settings):
             if key in values and "does not go with" in reason:
                 having = [n for n, m in _METHODS.items() if key.split(".")[1] in m.model_fields]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(having)}]}}"
+            span = self.search.space.get(key)
+            if isinstance(span, Range) and problem["type"] == "int_from_float":
+                reason += "; add integer: true"
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
                 f"search.space.{swept}: trial.{key} with "
@@ -191,7 +194,7 @@ class Sweep(Settings):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
         self._search_holds_together()
         self._evaluations_hold_together()
-        for values in self.points():
+        for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
             if trial.dataset not in self.datasets:
                 raise ValueError(

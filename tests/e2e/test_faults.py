@@ -229,6 +229,7 @@ def sweep_runs(store: Path, experiment: str) -> list[str]:
     return [run.info.status for run in runs if "comodo.sweep" in run.data.tags]
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_retried_then_failed(
     tmp_path: Path, data: Path, store: Path, driver: Callable[[Path, Path], Driver]
 ) -> None:
@@ -281,6 +282,7 @@ def test_failures_in_a_row_stop_the_sweep(tmp_path: Path, data: Path, store: Pat
     assert all("Traceback" in log and "train_epoch" in log for log in logs)
 
 
+@pytest.mark.slow
 def test_at_a_limit_trials_are_half_done_and_the_report_is_made(
     tmp_path: Path, data: Path, store: Path
 ) -> None:
@@ -290,7 +292,7 @@ def test_at_a_limit_trials_are_half_done_and_the_report_is_made(
         "seeds": [41, 42],
         "references": [],
     }
-    long = {"epochs": 150}
+    long = {"epochs": 80}
     file = faulty_file(tmp_path, data, budget={"hours": 5 / 3600}, trial=long, **settings)
     done = comodo("sweep", file, "--store", store)
     assert done.returncode == 0, done.stdout + done.stderr

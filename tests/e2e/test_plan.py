@@ -36,6 +36,13 @@ def test_before_and_after_a_sweep(tmp_path: Path, data: Path) -> None:
     kept = files(store)
     after = comodo("plan", file, "--store", store)
     assert "6 trials: 6 done, 0 half done, 0 to do" in after.stdout, after.stdout + after.stderr
+    assert "to write: nothing" in after.stdout
+    assert kept == files(store)
+    next((store / "trials").rglob("measures/*/probe-*.json")).unlink()
+    again = " ".join(comodo("plan", file, "--store", store).stdout.split())
+    assert "5 done, 0 half done, 1 to measure only, 0 to do" in again
+    assert comodo("sweep", file, "--store", store).returncode == 0
+    kept = files(store)
     assert "prepared" in after.stdout
     assert "encoded" in after.stdout
     wider = sweep_file(tmp_path, data, search={"space": {"method.queue_size": [8, 16, 24]}})

@@ -72,8 +72,10 @@ def test_transfer_to_a_watch(tmp_path: Path, make_folder: Callable[..., Path]) -
     report = tmp_path / "s/sweeps/transfer/report"
     page = (report / "report.md").read_text()
     assert "| trained on | student | tested on video | tested on watch |" in page
-    for line in ("| – | untrained | ", "| video | supervised | ", "| video | comodo | "):
+    for line in ("| video | supervised | ", "| video | comodo | "):
         assert page.count(line) == 2  # with a probe of the target's own, and directly
+    assert page.count("| – | untrained | ") == page.count("| video | untrained | ") == 1
+    assert "| on/watch/test/knn/acc1 | " in page
     with (report / "trials.csv").open() as listed:
         trial = next(row for row in csv.DictReader(listed) if row["configuration"] == "comodo")
     for name in ("zero_shot/acc1", "knn/acc1", "few_shot/5", "alignment/cka", "macro_f1"):
@@ -111,8 +113,13 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
     assert "datasets.watch: no recording has a video for the teacher to see" in told()
     trial = {**content["trial"], "dataset": "video"}
     direct = {"measures": ["probe", "direct"], "evaluate_on": ["watch"]}
-    assert "label_map: 'video' (running, walking) and 'watch' (run, sit, walk) share fewer" in (
-        told(trial=trial, **direct)
+    assert (
+        "label_map: trained on 'video' (running, walking) and tested on 'watch' (run, sit, walk), "
+        "the measure direct has too few classes" in told(trial=trial, **direct)
+    )
+    typo = {"label_map": {"watch": {"wlak": "walking"}}}
+    assert "label_map.watch.wlak: no class of 'watch'; did you mean 'walk'?" in (
+        told(trial=trial, **direct, **typo)
     )
 
 

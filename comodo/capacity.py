@@ -1,0 +1,55 @@
+"""How many trials fit on nodes of so many CPUs and GPUs.
+
+Pure arithmetic, so that a plan can tell it without Ray.
+"""
+
+import os
+from collections.abc import Sequence
+
+from comodo.config import ConfigError, Resources
+
+DRIVER_CPUS = 0.01  # of a trial whose workers are processes of their own
+
+
+def cluster_address() -> str | None:
+    """The cluster to attach to, from RAY_ADDRESS; None: Ray is started on this machine."""
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    return None if address == "local" else address
+
+
+def trials_that_fit(nodes: Sequence[tuple[float, float]], asked: Resources) -> int:
+    """How many trials run at once on nodes of so many CPUs and GPUs; 0: none ever will."""
+    places = [_places(cpus, gpus, asked) for cpus, gpus in nodes]
+    trials = sum(places) // asked.workers
+    if asked.workers > 1:  # each trial's driver is beside its workers, or where one could be
+        left = sum(
+            _whole((cpus - taken * asked.cpus_per_worker) / DRIVER_CPUS)
+            for (cpus, _), taken in zip(nodes, places, strict=True)
+        )
+        drivers = asked.cpus_per_worker / DRIVER_CPUS
+        while trials > left + _whole((sum(places) - trials * asked.workers) * drivers):
+            trials -= 1
+    return min(trials, asked.max_concurrent_trials or trials)
+
+
+def _places(cpus: float, gpus: float, asked: Resources) -> int:
+    """How many workers one node holds; shares of a GPU lie on one GPU."""
+    places, share = _whole(cpus / asked.cpus_per_worker), asked.gpus_per_worker
+    if not share:
+        return places
+    return min(places, int(gpus) * _whole(1 / share) if share <= 1 else int(gpus // share))
+
+
+def _whole(amount: float) -> int:
+    """Rounded down, but for what only floats lack: 1 / 0.1 and its like."""
+    return int(amount + 1e-9)
+
+
+def refuse_odd_gpus(asked: Resources) -> None:
+    """Raises ConfigError for numbers of GPUs that Ray does not hand out."""
+    gpus = asked.gpus_per_worker
+    if gpus > 1 and not gpus.is_integer():
+        raise ConfigError(
+            f"resources.gpus_per_worker: {gpus:g} is neither a share of one GPU nor a whole number "
+            f"of them; choose at most 1, or {int(gpus) + 1}"
+        )
