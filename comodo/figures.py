@@ -93,7 +93,7 @@ def _transfer(results: Results) -> Figure | None:
     axes.set_yticks(range(len(grid)), [f"{row.trained_on}: {row.label}" for row in grid])
     axes.set_xlabel("tested on")
     axes.set_ylabel("trained on: student")
-    axes.set_title("test Acc@1 (%) of a probe fitted on the data set tested on")
+    axes.set_title("transfer: test Acc@1 (%)")
     figure.colorbar(image, ax=axes)
     return figure
 
