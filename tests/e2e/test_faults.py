@@ -23,6 +23,7 @@ from comodo.cli import app
 from tests.e2e.test_sweep import LIMIT, children, comodo, sweep_file
 
 EPOCHS = 12
+pytestmark = pytest.mark.slow  # each of these runs several sweeps
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def driver(tmp_path: Path) -> Iterator[Callable[[Path, Path], Driver]]:
             left.kill()
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, 20])
 @pytest.mark.timeout(3600)
 def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
     tmp_path: Path,
@@ -163,8 +164,8 @@ def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
     seeds = [100 * kills + number for number in range(1 if kills < 10 else 5)]
     space = {"method.queue_size": [8, 16]}
     name = f"kill{kills}"
-    # Long enough that the kills find it running.
-    epochs = 40 if kills < 10 else 120
+    # Long enough that the kills find it running, on a fast machine too.
+    epochs = 200
     file = faulty_file(
         tmp_path, data, name=name, search={"space": space}, seeds=seeds, trial={"epochs": epochs}
     )
@@ -179,7 +180,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
             wait = moments.uniform(1, 20)
         else:  # while a trial trains, or soon after
             running.until(partial(trained_since, store, time.time()))
-            wait = moments.uniform(0, 5)
+            wait = moments.uniform(0, 1)
         running.process.join(wait)
         seconds = running.kill()
         text = running.text()
@@ -229,7 +230,6 @@ def sweep_runs(store: Path, experiment: str) -> list[str]:
     return [run.info.status for run in runs if "comodo.sweep" in run.data.tags]
 
 
-@pytest.mark.slow
 def test_a_lost_process_is_retried_then_failed(
     tmp_path: Path, data: Path, store: Path, driver: Callable[[Path, Path], Driver]
 ) -> None:
@@ -282,7 +282,6 @@ def test_failures_in_a_row_stop_the_sweep(tmp_path: Path, data: Path, store: Pat
     assert all("Traceback" in log and "train_epoch" in log for log in logs)
 
 
-@pytest.mark.slow
 def test_at_a_limit_trials_are_half_done_and_the_report_is_made(
     tmp_path: Path, data: Path, store: Path
 ) -> None:

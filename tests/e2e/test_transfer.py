@@ -86,6 +86,7 @@ def test_transfer_to_a_watch(tmp_path: Path, make_folder: Callable[..., Path]) -
     assert (report / "few_shot.png").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     video, watch = make_folder(tmp_path / "video", recordings=20), write_watch_set(tmp_path / "w")
     content: dict[str, Any] = {
