@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from comodo.config import CHANNELS, NoneMethod, Point, Sweep, TeacherConfig
+from comodo.config import CHANNELS, NoneMethod, Point, Sweep
 from comodo.confounds import Confound, TrainSplit, confounds
-from comodo.earlier import read_asked
+from comodo.earlier import Arrays, read_asked
 from comodo.identity import Evaluation, Trial
 from comodo.inventory import (
     DatasetPlan,
@@ -25,7 +25,7 @@ from comodo.inventory import (
     this_machine,
 )
 from comodo.ledger import Ledger
-from comodo.precheck import unfit_for_probe
+from comodo.precheck import evaluation_of
 from comodo.schedule import Schedule, schedule_of
 from comodo.speeds import Estimate, Record, Speeds, bytes_in, probe, read_records
 from comodo.store import Store
@@ -33,9 +33,6 @@ from comodo.store import Store
 FLOAT = 4  # bytes
 PROBE_SECONDS = 20.0
 MOST = 100_000  # configurations are counted one by one
-
-
-Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
 
 
 @dataclass
@@ -108,15 +105,16 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
 
     Raises DatasetError for a data set that cannot be listed.
     """
-    names = dict.fromkeys([*(name for name, _ in sweep.trained_on()), *sweep.evaluate_on])
-    datasets = {name: dataset_plan(name, sweep, store) for name in names}
+    datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
     features = [
         features_plan(datasets[name], teacher, store, machine)
         for name, teacher in sweep.trained_on()
     ]
     arrays = _arrays(features, datasets)
-    evaluation = _evaluation(sweep, datasets)
+    packed = {name: dataset.packed for name, dataset in datasets.items()}
+    prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}
+    evaluation = evaluation_of(sweep, packed, prepared)
     ledger = Ledger(sweep, store, arrays, evaluation)
     grid = sweep.search.sampler == "grid"
     planned = ledger.planned()
@@ -184,21 +182,6 @@ def _arrays(features: list[FeaturesPlan], datasets: dict[str, DatasetPlan]) -> A
         (plan.dataset, plan.teacher): (datasets[plan.dataset].packed, plan.packed)
         for plan in features
     }
-
-
-def _evaluation(sweep: Sweep, datasets: dict[str, DatasetPlan]) -> Evaluation:
-    """As the sweep itself will ask for it, once the data sets are prepared."""
-    ready = {name: plan.ready for name, plan in datasets.items() if plan.ready is not None}
-    return Evaluation(
-        tuple(sweep.measures),
-        {name: datasets[name].packed for name in sweep.evaluate_on},
-        frozenset(
-            name
-            for name in sweep.evaluate_on
-            if name in ready and unfit_for_probe(ready[name].classes.get("train", {}))
-        ),
-        sweep.label_map,
-    )
 
 
 def _trials(

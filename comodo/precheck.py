@@ -15,6 +15,7 @@ from comodo.config import (
     Sweep,
 )
 from comodo.datasets import DatasetError, Recording, open_dataset
+from comodo.identity import Evaluation
 from comodo.store import Store
 from comodo.video import VideoError, duration
 
@@ -50,6 +51,24 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(f"{file}: {error}") from None
+
+
+def evaluation_of(
+    sweep: Sweep, packed: dict[str, str], classes: dict[str, dict[str, int]]
+) -> Evaluation:
+    """What every student is measured by.
+
+    Args:
+        packed: keys of the packed windows, by data set.
+        classes: labelled training windows of each class, of the data sets that are prepared.
+    """
+    unfit = {name for name, counts in classes.items() if unfit_for_probe(counts) is not None}
+    return Evaluation(
+        tuple(sweep.measures),
+        {name: packed[name] for name in sweep.evaluate_on},
+        frozenset(unfit & set(sweep.evaluate_on)),
+        sweep.label_map,
+    )
 
 
 def unfit_for_probe(classes: dict[str, int]) -> str | None:

@@ -13,14 +13,12 @@ from comodo.encode import encode
 from comodo.precheck import refuse_long_queues, unfit_for_probe
 from comodo.store import Store
 from comodo.students import build_student
-from comodo.trial import Evaluation
 from comodo.windows import WindowSet, prepare
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
     """The windows of every dataset that is trained or measured on, made where they are missing."""
-    names = dict.fromkeys([*(name for name, _ in sweep.trained_on()), *sweep.evaluate_on])
-    window_sets = {name: prepare(name, sweep.datasets[name], store) for name in names}
+    window_sets = {name: prepare(name, sweep.datasets[name], store) for name in sweep.used()}
     refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
     return window_sets
 
@@ -41,20 +39,6 @@ def encode_all(
             pack_features(store, windows.key, features.key),
         )
     return arrays
-
-
-def evaluation_of(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) -> Evaluation:
-    """What every student is measured by, with the further data sets packed."""
-    return Evaluation(
-        tuple(sweep.measures),
-        {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on},
-        frozenset(
-            n
-            for n in sweep.evaluate_on
-            if unfit_for_probe(window_sets[n].classes.get("train", {})) is not None
-        ),
-        sweep.label_map,
-    )
 
 
 def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:

@@ -8,6 +8,7 @@ away.
 from pathlib import Path
 
 from comodo import report
+from comodo.arrays import pack_windows
 from comodo.cluster import await_room, connect
 from comodo.config import Sweep
 from comodo.console import console
@@ -15,8 +16,9 @@ from comodo.identity import Trial
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.names import Names
+from comodo.precheck import evaluation_of
 from comodo.results import Results, Row
-from comodo.stages import encode_all, evaluation_of, prepare_all, refuse_students, refuse_unlabelled
+from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
 from comodo.store import Store
 from comodo.tracking import Tracker
 from comodo.tuning import run_missing
@@ -33,7 +35,9 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[Results, Path]:
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
     refuse_students(sweep)
-    evaluation = evaluation_of(sweep, window_sets, store)
+    packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
+    classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
+    evaluation = evaluation_of(sweep, packed, classes)
     ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store), evaluation)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:

@@ -254,6 +254,10 @@ class Sweep(Settings):
                         f"{key}: '{name}' is not under datasets{nearest(name, self.datasets)}"
                     )
 
+    def used(self) -> list[str]:
+        """The data sets that are trained or measured on."""
+        return list(dict.fromkeys([*(name for name, _ in self.trained_on()), *self.evaluate_on]))
+
     def trained_on(self) -> list[tuple[str, TeacherConfig]]:
         """Every pair of data set and teacher that a trial may ask for."""
         keys = [key for key in self.search.space if key.split(".")[0] in ("dataset", "teacher")]
