@@ -31,6 +31,8 @@ class ImuStream:
 
     time_N: np.ndarray
     imu_NC: np.ndarray
+    notes: tuple[str, ...] = ()
+    """What was found or mended in the file and a user should know, as `unit m/s^2 detected`."""
 
     @property
     def rate(self) -> float:
