@@ -12,6 +12,7 @@ from matplotlib.figure import Figure  # without pyplot: no display, no global st
 
 from comodo.config import NoneMethod, SupervisedMethod
 from comodo.results import Results, TransferRow
+from comodo.stats import Interval
 from comodo.store import atomic
 
 PLAIN, BLUE = "0.75", "tab:blue"
@@ -82,18 +83,22 @@ def _transfer(results: Results) -> Figure | None:
         return None
     values = np.array([[_mean(row, name) for name in datasets] for row in grid])
     figure = Figure(
-        figsize=(3.5 + 1.2 * len(datasets), 1.4 + 0.4 * len(grid)), layout="constrained"
+        figsize=(3.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid)), layout="constrained"
     )
     axes = figure.add_subplot()
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for (y, x), value in np.ndenumerate(values):
-        text = "–" if math.isnan(value) else f"{value:.1f}"
-        axes.text(x, y, text, ha="center", va="center", color="white" if value < 60 else "black")
+        cell = grid[y].cells.get(datasets[x])
+        text = "–" if cell is None else f"{value:.1f}"
+        if cell is not None and not math.isnan(cell.low):
+            text += f"\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
+        color = "white" if value < 60 else "black"
+        axes.text(x, y, text, ha="center", va="center", color=color, fontsize="small")
     axes.set_xticks(range(len(datasets)), datasets)
     axes.set_yticks(range(len(grid)), [f"{row.trained_on}: {row.label}" for row in grid])
     axes.set_xlabel("tested on")
     axes.set_ylabel("trained on: student")
-    axes.set_title("transfer: test Acc@1 (%)")
+    axes.set_title("transfer: test Acc@1 (%), 95 % interval")
     figure.colorbar(image, ax=axes)
     return figure
 
@@ -112,20 +117,30 @@ def _few_shot(results: Results) -> Figure | None:
     axes = figure.add_subplot()
     for number, (label, curve) in enumerate(curves.items()):
         style = ("-", "--", ":", "-.")[number // 10 % 4]
-        shots, means = list(curve), [100 * value for value in curve.values()]
-        axes.plot(shots, means, style, marker="o", label=label)
+        aside = 1 + 0.02 * (number - (len(curves) - 1) / 2)  # or intervals would hide each other
+        shots = list(curve)
+        found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
+        axes.errorbar(
+            [aside * shot for shot in shots],
+            found_3N[0],
+            abs(found_3N[1:] - found_3N[0]),
+            linestyle=style,
+            marker="o",
+            capsize=2,
+            label=label,
+        )
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])
     axes.minorticks_off()
     axes.set_xlabel("labelled windows of each class")
     axes.set_ylabel("test Acc@1 (%) of a linear classifier")
-    axes.set_title(f"{results.sweep.name}: few labels, mean over draws and seeds")
+    axes.set_title(f"{results.sweep.name}: few labels, mean and 95 % interval")
     axes.legend(fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def few_shot_curve(results: Results, label: str) -> dict[int, float]:
+def few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
     """Labelled windows of each class to accuracy."""
     metrics = results.by_label[label][0].metrics
     found = [re.fullmatch(r"test/few_shot/(\d+)", name) for name in metrics]
@@ -133,7 +148,7 @@ def few_shot_curve(results: Results, label: str) -> dict[int, float]:
     for shot in sorted(int(match[1]) for match in found if match):
         measured = results.measure(label, f"test/few_shot/{shot}")
         assert measured is not None
-        curve[shot] = measured.mean
+        curve[shot] = measured
     return curve
 
 

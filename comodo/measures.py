@@ -12,16 +12,17 @@ absent there is always classified wrongly.
 
 This file knows nothing of students, teachers, splits, files or training.
 
-Shape suffixes: N windows (train and test each their own), D and E features, K classes, R draws.
+Shape suffixes: N windows (train and test each their own), D and E features, K classes, R draws,
+G groups.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, recall_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
@@ -34,20 +35,44 @@ Labels = npt.NDArray[np.integer]
 Hits = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
+SUMMARIES = ("balanced_accuracy", "macro_f1")
 TEMPERATURE = 0.07  # of the votes of nearest neighbours, as published
 BLOCK_MB = 256  # of cosine distances at a time
 
 
 def classification(label_N: Names, predicted_N: Names) -> dict[str, float]:
-    """`balanced_accuracy` (mean recall) and `macro_f1`, over the classes that occur in the truth.
+    """The measures of `summaries` from each window's true and predicted class."""
+    found = summaries(confusions(label_N, predicted_N, np.zeros_like(label_N))[0])
+    return {name: float(value) for name, value in found.items()}
+
+
+def confusions(label_N: Names, predicted_N: Names, group_N: Names) -> npt.NDArray[np.int64]:
+    """Windows [G, K, K] of each group, in order, by true and predicted class.
+
+    Raises ValueError without windows, or for arrays of different lengths.
+    """
+    check_consistent_length(label_N, predicted_N, group_N)
+    if not len(label_N):
+        raise ValueError("no windows to be right or wrong about")
+    classes, class_2N = np.unique(np.concatenate([label_N, predicted_N]), return_inverse=True)
+    groups, place_N = np.unique(group_N, return_inverse=True)
+    shape = (len(groups), len(classes), len(classes))
+    cell_N = np.ravel_multi_index((place_N, *np.split(class_2N, 2)), shape)
+    return np.bincount(cell_N, minlength=math.prod(shape)).reshape(shape)
+
+
+def summaries(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArray[np.float64]]:
+    """`balanced_accuracy` (mean recall) and `macro_f1` [...], over the classes that occur in the
+    truth, of windows [..., K, K] by true and predicted class.
 
     A class that is predicted but never true makes others wrong; it is not averaged in as a class.
     """
-    truth = {"labels": np.unique(label_N), "average": "macro"}
-    return {
-        "balanced_accuracy": float(recall_score(label_N, predicted_N, **truth)),
-        "macro_f1": float(f1_score(label_N, predicted_N, **truth)),
-    }
+    hits_K = np.diagonal(confusion_KK, axis1=-2, axis2=-1)
+    true_K, predicted_K = confusion_KK.sum(-1), confusion_KK.sum(-2)
+    recall_K = hits_K / np.maximum(true_K, 1)
+    f1_K = 2 * hits_K / np.maximum(true_K + predicted_K, 1)
+    means = [np.mean(x_K, axis=-1, where=true_K > 0) for x_K in (recall_K, f1_K)]
+    return dict(zip(SUMMARIES, means, strict=True))
 
 
 def linear_probe(

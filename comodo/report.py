@@ -26,11 +26,8 @@ def write(results: Results, folder: Path) -> Path:
     pictures = figures.draw_all(results, folder)
     tables = {"trials.csv": _trials(results)}
     if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
-        answers = results.test_answers(label)
-        for column in ("label", "group"):
-            hits = (answers["rank"] == 0).groupby(answers[column])
-            table = hits.agg(acc1="mean", answers="count").reset_index()
-            tables[f"accuracy_by_{'class' if column == 'label' else column}.csv"] = table
+        for column, name in (("label", "class"), ("group", "group")):
+            tables[f"accuracy_by_{name}.csv"] = results.accuracy_by(label, column)
     for name, table in tables.items():
         with atomic(folder / name) as path:
             table.to_csv(path, index=False)
@@ -92,14 +89,22 @@ def _pareto(results: Results) -> list[str]:
         return []
     header = ["configuration", *(f"{o.metric} ({o.mode})" for o in results.sweep.objectives)]
     rows = [
-        [label, *(f"{value:,}" if value > 1 else f"{100 * value:.1f}" for value in values)]
+        [
+            label,
+            *(
+                f"{value:,.0f}"
+                if o.metric == PARAMETERS
+                else _cell(results.measure(label, o.metric))
+                for o, value in zip(results.sweep.objectives, values, strict=True)
+            ),
+        ]
         for label, values in results.pareto.items()
     ]
     return [
         "## Pareto front",
         "",
-        "Configurations that no other beats in one objective without losing in another; shares in "
-        "percent, means over seeds.",
+        "Configurations that no other beats in one objective without losing in another, by means "
+        "over seeds; shares in percent, with 95 % intervals.",
         "",
         *_markdown(header, rows),
     ]
@@ -187,8 +192,8 @@ def _others(results: Results) -> list[str]:
     return [
         "## Other measures",
         "",
-        "Percent, mean over seeds; in brackets the 95 % interval, of accuracies for new seeds on "
-        "new groups, of balanced accuracy, F1 and alignment for new seeds on these windows.",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups, of "
+        "alignment for new seeds on these windows.",
         "",
         *_markdown(["measure", *results.by_label], rows),
     ]

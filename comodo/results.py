@@ -12,20 +12,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from comodo.answers import LEVEL, Answers
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
 from comodo.config.search import flatten
 from comodo.importance import importances, main_effects
 from comodo.names import Names
-from comodo.stats import Comparison, Interval, compare, holm, interval, over_seeds
+from comodo.stats import Comparison, Interval, compare, holm, over_seeds
 from comodo.store import Store
 from comodo.trial import Trial
-
-LEVEL = 0.95
-HITS_OF = {"linear": "linear", "knn": "knn", "few_shot": "few-shot", "zero_shot": "zero-shot"}
-"""How the metrics of measures that keep hits begin."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,6 @@ class TransferRow:
     """By the data set tested on."""
 
 
-def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:
-    mean = float(hits_SG.sum() / (len(hits_SG) * count_G.sum()))
-    return interval(hits_SG, count_G, LEVEL) or Interval(mean, math.nan, math.nan)
-
-
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
     """Names whose scores none dominates: at least as good in all, and better in one.
 
@@ -99,34 +90,8 @@ class Results:
         for row in rows:
             if row.state == "finished":
                 self.by_label.setdefault(row.label, []).append(row)
-        self.answers = cache(self._answers)
+        self._answers = Answers(store)
         self.accuracy = cache(self._accuracy)
-
-    def _answers(self, key: str, dataset: str, measure: str) -> pd.DataFrame | None:
-        """A trial's answers on a data set: split, group, label, predicted, rank."""
-        trial = next(row.trial for row in self.rows if row.trial.key == key)
-        table = trial.predictions(self._store, dataset, measure)
-        return None if table is None else table.to_pandas()
-
-    def _hits(
-        self, rows: list[Row], split: str, k: int | str, dataset: str, measure: str = "probe"
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
-
-        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
-        """
-        tables = []
-        for row in rows:
-            answers = self.answers(row.trial.key, dataset, measure)
-            if answers is None or not (answers.split == split).any():
-                return None
-            answers = answers[answers.split == split]
-            if isinstance(k, str) and k not in answers:
-                return None
-            hits = answers[k] if isinstance(k, str) else answers["rank"] < k
-            tables.append(hits.groupby(answers.group).agg(["sum", "count"]))
-        hits_SG = np.stack([table["sum"].to_numpy() for table in tables])
-        return hits_SG, tables[0]["count"].to_numpy()
 
     def own(self, label: str) -> str:
         """The data set that a configuration was trained on."""
@@ -139,35 +104,25 @@ class Results:
 
         Without a second seed and a second group there is no interval: both bounds are NaN.
         """
-        rows = self.by_label[label]
-        return self._interval(rows, split, k, dataset or self.own(label), measure)
+        name = f"direct/{split}/acc{k}" if measure == "direct" else f"{split}/acc{k}"
+        return self._answers.interval(self._trials(label), name, dataset or self.own(label))
 
-    def of_trial(self, row: Row, split: str, k: int = 1) -> Interval | None:
-        """Acc@k of one trial on its own data set: with that seed, on new groups."""
-        return self._interval([row], split, k, row.trial.config.dataset, "probe")
-
-    def _interval(
-        self, rows: list[Row], split: str, k: int, dataset: str, measure: str
-    ) -> Interval | None:
-        table = self._hits(rows, split, k, dataset, measure)
-        if table is None:
-            return None
-        return _interval(*table)
+    def of_trial(self, row: Row, split: str) -> Interval | None:
+        """Acc@1 of one trial on its own data set: with that seed, on new groups."""
+        return self._answers.interval([row.trial], f"{split}/acc1", row.trial.config.dataset)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
 
-        Accuracies have an interval for new seeds on new groups, all else for new seeds alone.
+        What is made of answers has an interval for new seeds on new groups, all else for new seeds
+        alone.
         """
-        rows, dataset, plain = self.by_label[label], self.own(label), name
+        dataset, plain = self.own(label), name
         if name.startswith("on/"):
             dataset, plain = name.removeprefix("on/").split("/", 1)
-        split, _, column = plain.partition("/")
-        measure = HITS_OF.get(column.split("/")[0])
-        if measure is not None and not column.endswith("_std"):
-            table = self._hits(rows, split, column, dataset, measure)
-            return None if table is None else _interval(*table)
-        values = [row.metrics[name] for row in rows if name in row.metrics]
+        if (found := self._answers.interval(self._trials(label), plain, dataset)) is not None:
+            return found
+        values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
         if not values:
             return None
         found = over_seeds(values, LEVEL) or Interval(values[0], math.nan, math.nan)
@@ -175,13 +130,18 @@ class Results:
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
+    def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
+        """As `Answers.by`, of a configuration on its own data set."""
+        return self._answers.by(self._trials(label), column, self.own(label))
+
     def test_answers(self, label: str) -> pd.DataFrame:
         """A configuration's answers on its own test split, of all seeds."""
-        found = [
-            self.answers(row.trial.key, self.own(label), "probe") for row in self.by_label[label]
-        ]
+        found = [self._answers.of(trial, self.own(label)) for trial in self._trials(label)]
         answers = pd.concat([answers for answers in found if answers is not None])
         return answers[answers.split == "test"]
+
+    def _trials(self, label: str) -> list[Trial]:
+        return [row.trial for row in self.by_label[label]]
 
     def objectives(self, label: str) -> tuple[float, ...] | None:
         """A configuration's mean over seeds of each objective; None where one is missing, or a
@@ -234,14 +194,14 @@ class Results:
         """
         found = []
         for first, second in self._pairs():
-            seeds = {row.trial.seed: row for row in self.by_label[first]}
+            own, seeds = self.own(first), {row.trial.seed: row for row in self.by_label[first]}
             paired = [
                 (seeds[row.trial.seed], row)
                 for row in self.by_label[second]
                 if row.trial.seed in seeds
             ]
             tables = [
-                self._hits([pair[side] for pair in paired], "test", 1, self.own(first))
+                self._answers.hits([pair[side].trial for pair in paired], "test", 1, own)
                 for side in (0, 1)
                 if paired
             ]

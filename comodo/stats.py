@@ -19,6 +19,7 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Table = tuple[npt.ArrayLike, npt.ArrayLike]  # hits_SG, count_G
+LeftOut = tuple[Floats, Floats]  # values with all groups [..., S, 1], without each [..., S, G]
 MeanSquares = tuple[Floats, Floats, Floats]  # of groups, of seeds, of the rest
 
 MOST_SEEDS = 1000  # more than anyone would train
@@ -65,6 +66,29 @@ def interval(
     return Interval(*map(float, share_bounds(hits_SG, count_G, level)))
 
 
+def jackknife(
+    whole_S: npt.ArrayLike, without_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
+) -> Interval | None:
+    """As `interval`, of a measure that is no share of hits, as balanced accuracy or F1 (0..1).
+
+    Args:
+        whole_S: its value with each seed.
+        without_SG: the same with each group left out; of a single group anything.
+
+    Raises:
+        ValueError: on wrong shapes, or groups without windows.
+    """
+    whole_S, without_SG, count_G = (
+        np.asarray(x, np.float64) for x in (whole_S, without_SG, count_G)
+    )
+    shape = whole_S.shape + count_G.shape
+    if len(shape) != 2 or without_SG.shape != shape or not without_SG.size or (count_G <= 0).any():
+        raise ValueError(f"{without_SG.shape} is not [seeds, groups] of windows, {shape}")
+    if without_SG.size == 1:
+        return None
+    return Interval(*map(float, _bounds((whole_S[:, None], without_SG), count_G, level)))
+
+
 def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
     """The difference of two configurations, paired by seed and by group in the tables' order.
 
@@ -107,16 +131,20 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def share_bounds(hits_SG: Floats, count_G: Floats, level: float) -> tuple[Floats, Floats, Floats]:
-    """Accuracy, lower and upper bound [...] of tables [..., S, G].
+    """Accuracy, lower and upper bound [...] of tables [..., S, G]."""
+    return _bounds(_left_out(hits_SG, count_G), count_G, level)
+
+
+def _bounds(left_out: LeftOut, count_G: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+    """Mean over seeds, lower and upper bound [...].
 
     Clopper & Pearson's interval (1934) of a sample of the effective size: so many independent
     windows as would vary as much, cut by Student's t over the normal's for how little few groups
     and seeds tell of the variance (Korn & Graubard 1998). Near 0 and 1 it is rightly lopsided.
     Where nothing varies, as with every window right, the size is that of one seed's windows.
     """
-    n_seeds, tail = hits_SG.shape[-2], (1 - level) / 2
-    mean = hits_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
-    variance, t_squared = _error(1 - level, _mean_squares(hits_SG, count_G), n_seeds, count_G)
+    mean, n_seeds, tail = left_out[0].mean((-2, -1)), left_out[0].shape[-2], (1 - level) / 2
+    variance, t_squared = _error(1 - level, _mean_squares(left_out), n_seeds, count_G)
     size = np.broadcast_to(count_G.sum(-1), mean.shape).copy()
     np.divide(mean * (1 - mean), variance, out=size, where=variance > 0)
     size = size * ndtri(tail) ** 2 / t_squared
@@ -130,7 +158,7 @@ def paired_test(extra_SG: Floats, count_G: Floats, level: float) -> tuple[Floats
     """Difference, half the interval's width and p [...] of tables [..., S, G] of hits more."""
     n_seeds = extra_SG.shape[-2]
     difference = extra_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
-    squares = _mean_squares(extra_SG, count_G)
+    squares = _mean_squares(_left_out(extra_SG, count_G))
     variance, t_squared = _error(1 - level, squares, n_seeds, count_G)
     variance = np.maximum(variance, _least_variance(extra_SG, count_G, n_seeds))
     low, p = np.zeros(difference.shape), np.ones(difference.shape)
@@ -146,7 +174,7 @@ def _more_seeds(extra_SG: Floats, count_G: Floats, level: float) -> int | None:
     n_seeds = len(extra_SG)
     if n_seeds == 1:
         return None
-    group, seed, rest = _mean_squares(extra_SG, count_G)
+    group, seed, rest = _mean_squares(_left_out(extra_SG, count_G))
     seeds_M = np.arange(n_seeds + 1, MOST_SEEDS + 1)
     group_M = rest + np.maximum(group - rest, 0) * seeds_M / n_seeds
     variance_M, t_squared_M = _error(1 - level, (group_M, seed, rest), seeds_M, count_G)
@@ -165,18 +193,22 @@ def _least_variance(extra_SG: Floats, count_G: Floats, n_seeds: npt.ArrayLike) -
     return abs(extra_SG).mean(-2).sum(-1) / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
 
 
-def _mean_squares(hits_SG: Floats, count_G: Floats) -> MeanSquares:
+def _left_out(hits_SG: Floats, count_G: Floats) -> LeftOut:
+    """Each seed's share of hits with all groups, and with each left out."""
+    count_1G = count_G[..., None, :]
+    hits_S1, total_11 = hits_SG.sum(-1, keepdims=True), count_1G.sum(-1, keepdims=True)
+    return hits_S1 / total_11, (hits_S1 - hits_SG) / np.maximum(total_11 - count_1G, 1)
+
+
+def _mean_squares(left_out: LeftOut) -> MeanSquares:
     """Two-way analysis of variance: mean squares [...], zero for one group or one seed.
 
-    Its cells are the jackknife's pseudo-values of each seed's share, which is a ratio of sums over
-    groups of unequal size (Tukey 1958; Cochran 1977, section 6.17).
+    Its cells are the jackknife's pseudo-values of each seed's value, which groups of unequal size
+    make together (Tukey 1958; Cochran 1977, section 6.17).
     """
-    n_seeds, n_groups = hits_SG.shape[-2:]
-    count_1G = count_G[..., None, :]
-    total_11 = count_1G.sum(-1, keepdims=True)
-    share_S1 = hits_SG.sum(-1, keepdims=True) / total_11
-    others_1G = np.maximum(total_11 - count_1G, 1)
-    pseudo_SG = share_S1 + (n_groups - 1) * (hits_SG - count_1G * share_S1) / others_1G
+    whole_S1, without_SG = left_out
+    n_seeds, n_groups = without_SG.shape[-2:]
+    pseudo_SG = whole_S1 + (n_groups - 1) * (whole_S1 - without_SG)
     pseudo_SG = pseudo_SG - pseudo_SG.mean((-2, -1), keepdims=True)
     pseudo_SG[abs(pseudo_SG) < 1e-12] = 0  # rounding
     group_1G, seed_S1 = pseudo_SG.mean(-2, keepdims=True), pseudo_SG.mean(-1, keepdims=True)

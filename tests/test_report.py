@@ -56,6 +56,7 @@ def test_files(results: Results, tmp_path: Path) -> None:
     with (folder / "accuracy_by_group.csv").open() as file:
         groups = list(csv.DictReader(file))
     assert [row["group"] for row in groups] == [f"g{i}" for i in range(8)]
+    assert all(float(row["low"]) < float(row["acc1"]) < float(row["high"]) for row in groups)
     with (folder / "accuracy_by_class.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
     pictures = {path.name: Image.open(path).size for path in folder.glob("*.png")}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from comodo.config import Sweep, load_sweep
 from comodo.names import Names
@@ -120,20 +121,48 @@ def test_measures_that_keep_hits_have_intervals_of_groups(store: Store, tmp_path
         assert 0 <= found.low < found.high <= 1
 
 
+@pytest.mark.parametrize("name", ["test/balanced_accuracy", "test/macro_f1"])
+def test_balanced_accuracy_and_f1_have_intervals_of_groups(results: Results, name: str) -> None:
+    found = results.measure("infonce", name)
+    assert found is not None
+    assert 0.5 < found.low < found.mean < found.high < 0.9
+    score: Any = balanced_accuracy_score if "balanced" in name else f1_score
+    options = {} if "balanced" in name else {"average": "macro"}
+    answers = results.test_answers("infonce")  # of four seeds, one after the other
+    windows = len(answers) // 4
+    seeds = [answers.iloc[i * windows : (i + 1) * windows] for i in range(4)]
+    mean = np.mean([score(seed.label, seed.predicted, **options) for seed in seeds])
+    assert found.mean == pytest.approx(mean)
+
+
+def test_accuracy_by_class_and_by_group(results: Results) -> None:
+    answers = results.test_answers("infonce")
+    for column, number in (("label", 3), ("group", 8)):
+        table = results.accuracy_by("infonce", column)
+        assert len(table) == number
+        means = (answers["rank"] == 0).groupby(answers[column]).mean()
+        assert table.acc1.tolist() == pytest.approx(means.tolist())
+        assert (table.low < table.acc1).all() and (table.acc1 < table.high).all()
+        assert table.windows.sum() == len(answers) / 4
+    one = Results(results.sweep, results.rows[-1:], results._store)
+    assert one.accuracy_by("infonce", "group").low.isna().all()  # one seed on one group
+    assert one.accuracy_by("infonce", "label").low.notna().all()
+
+
 def test_other_measures_vary_over_seeds_alone(results: Results, store: Store) -> None:
     values = iter((0.4, 0.5, 0.4, 0.5))
     rows = [
-        replace(row, metrics={**row.metrics, "test/macro_f1": next(values)})
+        replace(row, metrics={**row.metrics, "test/alignment/neighbours": next(values)})
         if row.label == "infonce"
         else row
         for row in results.rows
     ]
     other = Results(results.sweep, rows, store)
-    found = other.measure("infonce", "test/macro_f1")
+    found = other.measure("infonce", "test/alignment/neighbours")
     assert found is not None
     assert found.mean == pytest.approx(0.45)
     assert found.high - found.mean == pytest.approx(3.18245 * 0.05 / 3**0.5, rel=1e-4)  # t of 3
-    assert other.measure("untrained", "test/macro_f1") is None
+    assert other.measure("untrained", "test/alignment/neighbours") is None
 
 
 def test_transfer_grid(tmp_path: Path, store: Store) -> None:

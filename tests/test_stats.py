@@ -16,11 +16,13 @@ import pytest
 from scipy import stats as scipy_stats
 from scipy.special import ndtr, ndtri
 
+from comodo import measures
 from comodo.stats import (
     MOST_SEEDS,
     compare,
     holm,
     interval,
+    jackknife,
     over_seeds,
     paired_test,
     share_bounds,
@@ -150,6 +152,45 @@ def test_with_holm_rarely_any_of_ten_equal_configurations_is_called_different() 
     assert_family_errors([case for case in CASES if case[1:] == ("seeds", 0.6)], 300)
 
 
+@pytest.mark.parametrize("name", measures.SUMMARIES)
+@pytest.mark.parametrize("sizes", [(3, 20), (1, 12), (5, 40)])
+def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
+    sizes: tuple[int, int], name: str
+) -> None:
+    """Three classes of unequal size and difficulty; what is wrong is taken for the next class."""
+    shares_K, accuracy_K = np.array([0.6, 0.3, 0.1]), np.array([0.9, 0.7, 0.5])
+    wrong_KK = np.roll(np.eye(3), 1, axis=1)
+    number = 400
+    studies = Studies(sizes, EFFECTS["groups"], number, seed=3)
+    total_RG = studies.count_RG
+    hits_KRSG = []
+    for share, accuracy in zip(shares_K, accuracy_K, strict=True):
+        studies.count_RG = np.maximum(np.round(share * total_RG), 1)
+        hits_KRSG.append((studies.count_RG, studies.hits(accuracy)))
+
+    def confusions(hits: npt.ArrayLike, count: npt.ArrayLike) -> Floats:
+        """[..., K, K] from each class's hits and windows [K, ...]."""
+        hit_K1 = np.moveaxis(np.asarray(hits, np.float64), 0, -1)[..., None]
+        miss_K1 = np.moveaxis(np.asarray(count, np.float64), 0, -1)[..., None] - hit_K1
+        return hit_K1 * np.eye(3) + miss_K1 * wrong_KK
+
+    expected = measures.summaries(confusions(1000 * shares_K * accuracy_K, 1000 * shares_K))[name]
+    held = 0
+    for study in range(number):
+        count_KG = np.array([count_RG[study] for count_RG, _ in hits_KRSG])
+        hits_KSG = np.array([hits_RSG[study] for _, hits_RSG in hits_KRSG])
+        each_SGKK = confusions(hits_KSG, np.broadcast_to(count_KG[:, None], hits_KSG.shape))
+        total_SKK = each_SGKK.sum(1)
+        found = jackknife(
+            measures.summaries(total_SKK)[name],
+            measures.summaries(total_SKK[:, None] - each_SGKK)[name],
+            count_KG.sum(0),
+        )
+        assert found is not None
+        held += bool(found.low <= expected <= found.high)
+    assert held / number >= 0.95 - sampling_error(0.95, number)
+
+
 @pytest.mark.slow
 def test_all_that_in_many_more_studies() -> None:
     assert_coverage(5000)
@@ -266,6 +307,18 @@ def test_the_same_results_do_not_differ() -> None:
         assert found is not None
         assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
         assert found.more_seeds is None
+
+
+def test_the_jackknife_of_a_share_is_its_interval() -> None:
+    hits_SG, count_G = np.array([[30, 90, 35], [33, 80, 30]]), np.array([50, 100, 40])
+    whole_S = hits_SG.sum(1) / count_G.sum()
+    without_SG = (hits_SG.sum(1, keepdims=True) - hits_SG) / (count_G.sum() - count_G)
+    assert jackknife(whole_S, without_SG, count_G) == interval(hits_SG, count_G)
+    assert jackknife([0.7, 0.8], [[0], [0]], [9]) is not None  # seeds on one group
+    assert jackknife([0.7], [[0]], [9]) is None
+    for wrong in ([[0.5, 0.5]], [5, 0]), ([[0.5]], [5, 5]), (np.zeros((0, 2)), [5, 5]):
+        with pytest.raises(ValueError, match="is not \\[seeds, groups\\] of windows"):
+            jackknife([0.5], *wrong)
 
 
 def test_one_seed_and_one_group_tell_nothing() -> None:
