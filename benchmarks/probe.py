@@ -1,38 +1,56 @@
-"""CPU time of `comodo.probe.SVMProbe` against the published procedure on the same windows.
+"""What measuring a student costs, in CPU time, against the direct procedure on the same windows.
 
-    OMP_NUM_THREADS=1 python benchmarks/probe.py --windows 2500 5000 --repeats 3
+    OMP_NUM_THREADS=1 python benchmarks/probe.py fit --windows 2500 5000 --repeats 3
+    OMP_NUM_THREADS=1 python benchmarks/probe.py score --windows 1500 10000 --scored 68000
+    OMP_NUM_THREADS=1 python benchmarks/probe.py measures --windows 2500
 
-The published procedure is `GridSearchCV` over `SVC(probability=True)`, then the predictions and
-probabilities of 500 more windows; ours does the same. Both sides take turns, the table holds the
-median of each, and what they find is compared. `--score 68000` instead times the probabilities of
-that many windows, for ours alone.
+fit        `comodo.probe.SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with
+           the predictions and probabilities of 500 more windows. What they find is compared.
+score      Probabilities of many windows: ours against scikit-learn's, fitted at the same C.
+measures   Every measure of one student of Mantis-8M's size: ours, which extracts features once,
+           against the probe as published and an extraction for each measure. Then the quick check
+           against the epoch that it follows.
 
-It knows neither Ray nor MLflow, and no real features: classes are Gaussians that overlap.
+Sides take turns, medians are printed. Knows neither Ray nor MLflow, and no real recordings: classes
+are Gaussians that overlap, or noise, as costs do not depend on what is in a window.
 """
 
 import argparse
 import os
 import platform
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 import sklearn
+import torch
+from safetensors.numpy import save_file
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
+from comodo.arrays import Features as TeacherFeatures
+from comodo.arrays import Windows
+from comodo.config import TrialConfig
+from comodo.distill import Distillation
+from comodo.evaluate import MEASURES, Subject, Teacher
 from comodo.probe import C_GRID, FOLDS, SVMProbe
+from comodo.store import write_json
+from comodo.students import build_student
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+Row = dict[str, str]  # heads of a table's columns and what stands below
 TEST_WINDOWS = 500
+CLASSES, SAMPLES, TEACHER_FEATURE = 8, 1000, 768  # of the student's windows
 
 
 class Found(NamedTuple):
@@ -61,6 +79,7 @@ def ours(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
 
 
 def published(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
+    """`GridSearchCV` as the public evaluation has it."""
     scaler = StandardScaler().fit(normalize(train_ND))
     scaled_test_ND = scaler.transform(normalize(test_ND))
     with warnings.catch_warnings():
@@ -79,26 +98,30 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def compare(windows: int, features: int, classes: int, repeats: int) -> dict[str, str]:
-    """One row of the table: the heads of its columns and what stands below."""
-    features_ND, labels_N = overlapping_classes(windows + TEST_WINDOWS, features, classes)
+def medians(repeats: int, sides: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """CPU seconds of each side; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, call in sides.items():
+            seconds[name].append(cpu_seconds(call))
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def fit(windows: int, args: argparse.Namespace) -> Row:
+    features_ND, labels_N = overlapping_classes(windows + TEST_WINDOWS, args.features, args.classes)
     train_ND, test_ND = features_ND[:windows], features_ND[windows:]
     found: dict[str, Found] = {}
 
     def run(side: Callable[[Features, Labels, Features], Found]) -> None:
         found[side.__name__] = side(train_ND, labels_N[:windows], test_ND)
 
-    seconds: dict[str, list[float]] = {"ours": [], "published": []}
-    for _ in range(repeats):
-        for side in (ours, published):
-            seconds[side.__name__].append(cpu_seconds(partial(run, side)))
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    took = medians(args.repeats, {side.__name__: partial(run, side) for side in (ours, published)})
     mine, theirs = found["ours"], found["published"]
     return {
         "windows": f"{windows:,}",
-        "ours, CPU s": f"{medians['ours']:.2f}",
-        "published, CPU s": f"{medians['published']:.1f}",
-        "ratio": f"{medians['published'] / medians['ours']:.1f}",
+        "ours, CPU s": f"{took['ours']:.2f}",
+        "published, CPU s": f"{took['published']:.1f}",
+        "ratio": f"{took['published'] / took['ours']:.1f}",
         "C (ours, published)": f"{mine.cost:g}, {theirs.cost:g}",
         "same CV scores": f"{(mine.cv_accuracy_C == theirs.cv_accuracy_C).sum()} of {len(C_GRID)}",
         "same predictions": f"{(mine.predicted_N == theirs.predicted_N).mean():.2%}",
@@ -107,35 +130,136 @@ def compare(windows: int, features: int, classes: int, repeats: int) -> dict[str
     }
 
 
-def score(windows: int, features: int, classes: int, repeats: int, scored: int) -> dict[str, str]:
-    train_ND, labels_N = overlapping_classes(windows, features, classes)
+def score(windows: int, args: argparse.Namespace) -> Row:
+    train_ND, labels_N = overlapping_classes(windows, args.features, args.classes)
+    scored_ND, _ = overlapping_classes(args.scored, args.features, args.classes)
     probe = SVMProbe(seed=0).fit(train_ND, labels_N)
-    scored_ND, _ = overlapping_classes(scored, features, classes)
-    seconds = [cpu_seconds(partial(probe.probabilities, scored_ND)) for _ in range(repeats)]
+    scaler = StandardScaler().fit(normalize(train_ND))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        direct = SVC(C=probe.C_, probability=True, random_state=0)
+        direct.fit(scaler.transform(normalize(train_ND)), labels_N)
+    found: dict[str, npt.NDArray[np.floating]] = {}
+
+    def mine() -> None:
+        found["ours"] = probe.probabilities(scored_ND)
+
+    def theirs() -> None:
+        found["direct"] = direct.predict_proba(scaler.transform(normalize(scored_ND)))
+
+    took = medians(args.repeats, {"ours": mine, "direct": theirs})
     return {
         "windows": f"{windows:,}",
-        "scored": f"{scored:,}",
-        "ours, CPU s": f"{statistics.median(seconds):.1f}",
+        "scored": f"{args.scored:,}",
+        "ours, CPU s": f"{took['ours']:.1f}",
+        "scikit-learn, CPU s": f"{took['direct']:.1f}",
+        "ratio": f"{took['direct'] / took['ours']:.1f}",
+        "largest difference": f"{abs(found['ours'] - found['direct']).max():.1e}",
     }
 
 
+def measures(windows: int, args: argparse.Namespace) -> Row:
+    method = {"name": "comodo", "queue_size": min(1024, windows // 4)}
+    config = TrialConfig.model_validate(
+        {
+            "dataset": "noise",
+            "teacher": "efficientnet-lite0",
+            "student": {"name": "mantis"},
+            "method": method,
+            "epochs": args.repeats + 1,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        arrays, features = make_arrays(Path(folder), windows)
+        student = build_student(config.student)
+        run = Distillation(config, 0, arrays, features, student, "cpu")
+        run.train_epoch()  # shorter than the others: the queue's windows are held out
+        sides: dict[str, Callable[[], object]] = {
+            "epoch": run.train_epoch,
+            "check": run.quick_accuracy,
+        }
+        training = medians(args.repeats, sides)
+        teacher = Teacher(features, (run.head, run.teacher_head))
+        took: dict[str, list[float]] = {}
+
+        def timed(name: str, call: Callable[[], object]) -> float:
+            took.setdefault(name, []).append(cpu_seconds(call))
+            return took[name][-1]
+
+        totals: dict[str, list[float]] = {"ours": [], "direct": []}
+        for _ in range(args.repeats):
+            subject = Subject(student, arrays, 0, teacher=teacher)
+            once = timed("extraction", lambda: [subject.labelled(s) for s in arrays.splits])  # noqa: B023
+            each = {
+                name: timed(name, partial(measure, subject))
+                for name, measure in MEASURES.items()
+                if name != "direct"  # is a probe scored on another data set
+            }
+            (train_ND, label_N), test_ND = subject.train(), subject.scored()["test"][0]
+            direct = timed("published probe", partial(published, train_ND, label_N, test_ND))
+            totals["ours"].append(once + sum(each.values()))
+            others = sum(each.values()) - each["probe"]
+            totals["direct"].append(len(each) * once + others + direct)
+    mine, theirs = statistics.median(totals["ours"]), statistics.median(totals["direct"])
+    return {
+        "windows": f"{windows:,}",
+        **{f"{name}, CPU s": f"{statistics.median(values):.2f}" for name, values in took.items()},
+        "ours, all": f"{mine:.1f}",
+        "direct, all": f"{theirs:.1f}",
+        "ratio": f"{theirs / mine:.1f}",
+        "epoch": f"{training['epoch']:.2f}",
+        "quick check": f"{training['check']:.2f}",
+        "of the epoch": f"{training['check'] / training['epoch']:.1%}",
+    }
+
+
+def make_arrays(folder: Path, windows: int) -> tuple[Windows, TeacherFeatures]:
+    """Three splits: `windows` to train, a quarter as many each to validate and to test."""
+    rng = np.random.default_rng(0)
+    files = {split: [f"{split}.safetensors"] for split in ("train", "val", "test")}
+    for split, (name,) in files.items():
+        count = windows if split == "train" else windows // 4
+        label_N = np.arange(count) % CLASSES
+        imu_NCT = rng.standard_normal((count, 6, SAMPLES), dtype=np.float32)
+        imu_NCT += np.sin(label_N[:, None, None] + 1) / 3
+        arrays = {"imu": imu_NCT, "length": np.full(count, SAMPLES), "label": label_N}
+        arrays |= {"group": np.arange(count) % 20, "last": np.zeros(count, bool)}
+        features_NF = rng.standard_normal((count, TEACHER_FEATURE), dtype=np.float32)
+        for kind, content in (
+            ("windows", arrays),
+            ("features", {"feature": features_NF, "encoded": np.ones(count, bool)}),
+        ):
+            (folder / kind).mkdir(exist_ok=True)
+            save_file(content, folder / kind / name)
+    names = {"classes": [f"c{k}" for k in range(CLASSES)], "groups": [f"g{k}" for k in range(20)]}
+    write_json(folder / "windows/meta.json", names | {"uniform": True, "files": files})
+    write_json(folder / "features/meta.json", {"dim": TEACHER_FEATURE, "files": files})
+    return Windows.load(folder / "windows"), TeacherFeatures.load(folder / "features")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = {"fit": fit, "score": score, "measures": measures}
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--windows", type=int, nargs="+", default=[1500], help="to train on")
     parser.add_argument("--features", type=int, default=1536)
     parser.add_argument("--classes", type=int, default=8)
+    parser.add_argument("--scored", type=int, default=68_000, help="windows that `score` scores")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--score", type=int, metavar="N", help="time scoring N windows instead")
     args = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}; ", end="")
     print(f"Python {platform.python_version()}, scikit-learn {sklearn.__version__}, ", end="")
-    print(f"numpy {np.__version__}, scipy {scipy.__version__}")
-    print(f"{args.features} features, {args.classes} classes; ", end="")
+    print(f"numpy {np.__version__}, scipy {scipy.__version__}, torch {torch.__version__}")
+    if args.part == "measures":
+        print(f"windows of 6 x {SAMPLES}, Mantis-8M's size, batch 128; ", end="")
+    else:
+        print(f"{args.features} features, {args.classes} classes; ", end="")
     print(f"medians of {args.repeats} interleaved repeats", end="\n\n")
     for i, windows in enumerate(args.windows):
-        sizes = (windows, args.features, args.classes, args.repeats)
-        row = score(*sizes, args.score) if args.score else compare(*sizes)
+        row = parts[args.part](windows, args)
         if i == 0:
             print(f"| {' | '.join(row)} |")
             print("|---" * len(row) + "|")
