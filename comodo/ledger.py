@@ -315,7 +315,9 @@ class Ledger:
         """The trials, after what each student is compared with."""
         twins = {
             "none": [trial.untrained for trial in trials],
-            "supervised": [trial.supervised(self.sweep.trial) for trial in trials],
+            "supervised": [
+                trial.supervised(self.sweep.supervised_like(trial.config)) for trial in trials
+            ],
         }
         before = [twin for name in self.sweep.references for twin in twins[name]]
         self.references |= {twin.key for twin in before}

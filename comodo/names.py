@@ -14,8 +14,8 @@ OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
 class Names:
     """The names in one sweep.
 
-    `keys`: dotted keys of `trial`, but for the method's name, that take more than one value. Of
-    models that differ by name only the name counts.
+    `keys`: dotted keys of `trial`, but for the method's name and what follows by a recipe, that
+    take more than one value. Of models that differ by name only the name counts.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -31,8 +31,9 @@ class Names:
                 values = seen.setdefault(key, [])
                 if value not in values:
                     values.append(value)
-        self.keys = [key for key, values in seen.items() if len(values) > 1]
-        self.keys = [key for key in self.keys if key != "method.name"]
+        follow = {key for recipe in sweep.recipes for key in recipe.set}
+        said = {"method.name"} | follow
+        self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
         """The same for all seeds; without the value of the key to `leave_out`."""

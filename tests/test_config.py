@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from comodo.config import ConfigError, FolderDataset, Sweep, load_sweep
+from comodo.names import Names
 
 CONDITIONAL: dict[str, Any] = {
     "method.temperature": {"values": [0.1, 0.2], "when": {"method.name": "infonce"}},
@@ -388,3 +389,38 @@ def test_every_sweep_of_the_project_loads(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert files
     for file in files:
         load_sweep(file)
+
+
+def test_recipes_set_what_goes_with_a_method_or_a_data_set(tmp_path: Path) -> None:
+    recipes = [
+        {"when": {"method.name": "comodo"}, "set": {"method.queue_size": 32}},
+        {"when": {"dataset": "other", "method.name": ["comodo"]}, "set": {"method.queue_size": 64}},
+        {"when": {"method.name": "supervised"}, "set": {"epochs": 7, "learning_rate": 1e-4}},
+    ]
+    changes: dict[str, Any] = {
+        "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
+        "search__space": {"dataset": ["demo", "other"], "method": ["comodo", "supervised"]},
+    }
+    sweep = load_sweep(sweep_file(tmp_path, recipes=recipes, **changes))
+    found = [sweep.with_values(point) for point in sweep.grid()]
+    assert [getattr(c.method, "queue_size", None) for c in found] == [32, None, 64, None]
+    assert [c.epochs == 7 for c in found] == [False, True, False, True]
+    assert sweep.supervised_like(found[0]).epochs == 7
+    assert Names(sweep).keys == ["dataset"]  # what follows is not said again
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"when": {"epoch": 2}, "set": {"batch_size": 8}}, "when.epoch.*did you mean 'epochs'"),
+        ({"when": {"dataset": "x"}, "set": {"epochs": 2}}, "when: no configuration is like that"),
+        ({"when": {"dataset": "demo"}, "set": {"epoch": 2}}, "set.epoch: unknown key.*'epochs'"),
+        ({"when": {"dataset": "demo"}, "set": {"epochs": 0}}, "set.epochs:.*greater than or equal"),
+        ({"when": {"dataset": "demo"}, "set": {"learning_rate": 1}}, "set.learning_rate: is swept"),
+        ({"when": {}, "set": {"epochs": 1}}, "when: "),
+    ],
+)
+def test_recipes_that_cannot_be(tmp_path: Path, recipe: dict[str, Any], reason: str) -> None:
+    space = {"learning_rate": [1e-3, 1e-2]}
+    with pytest.raises(ConfigError, match=f"recipes.0.{reason}"):
+        load_sweep(sweep_file(tmp_path, recipes=[recipe], search__space=space))

@@ -13,9 +13,10 @@ from comodo.config.datasets import (
     SimulatedDataset,
     UtdMhadDataset,
 )
+from comodo.config.load import load_sweep
 from comodo.config.objective import Objective
 from comodo.config.search import Choices, Point, Range
-from comodo.config.sweep import Resources, Sweep, load_sweep
+from comodo.config.sweep import Resources, Sweep
 from comodo.config.trial import (
     CHANNELS,
     STUDENT_SIZES,

@@ -1,35 +1,22 @@
-"""A whole sweep file: trials, search, resources; and how it is read."""
+"""A whole sweep file: trials, search, resources."""
 
-import copy
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import yaml
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Settings, dotted_key, line_of, nearest, reason_of
+from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
 from comodo.config.objective import ELSEWHERE, OWN, Measure, Objective, Objectives
-from comodo.config.search import Point, Range, Search, Space, expanded
+from comodo.config.search import Point, Range, Search, Space, flatten
 from comodo.config.trial import (
-    STUDENT_SIZES,
-    ComodoMethod,
-    InfonceMethod,
-    L2Method,
-    NoneMethod,
     Protocol,
-    SupervisedMethod,
     TeacherConfig,
     TrialConfig,
 )
-
-_METHODS = {
-    get_args(method.model_fields["name"].annotation)[0]: method
-    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
-}
-
+from comodo.config.values import METHODS, place
 
 Reference = Literal["none", "supervised"]
 
@@ -68,6 +55,21 @@ class Budget(Settings):
     """So many failures of the same kind in a row stop the sweep."""
 
 
+class Recipe(Settings):
+    """Settings that follow from others: no axis of the search, and set after its values."""
+
+    when: dict[str, Any] = Field(min_length=1)
+    """Dotted keys of `trial` with the value, or list of values, that each must have."""
+    set: dict[str, Any] = Field(min_length=1)
+    """Dotted keys of `trial` to their values then."""
+
+    def fits(self, flat: Point) -> bool:
+        return all(
+            flat.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+            for key, wanted in self.when.items()
+        )
+
+
 def _references(data: dict[str, Any]) -> list[Reference]:
     return ["none", "supervised"] if data.get("evaluate_on") else ["none"]
 
@@ -80,6 +82,9 @@ class Sweep(Settings):
     """The protocol of every trial; swept as `search.space.protocol`."""
     datasets: dict[str, DatasetConfig]
     trial: TrialConfig
+    recipes: list[Recipe] = Field([])
+    """What goes with a data set, a method or a model, as with `{when: {method.name: supervised},
+    set: {epochs: 40}}`. Later ones win."""
     search: Search = Search()
     seeds: list[int] = Field([0], min_length=1)
     objective: Objectives = Field(
@@ -132,19 +137,22 @@ class Sweep(Settings):
             ConfigError: an unknown key or an impossible value, by its dotted name.
         """
         data = self.trial.model_dump(mode="json", exclude_unset=True)
-        # What is swept whole before what is in it, and names before what depends on them.
-        for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
-            *parents, last = key.split(".")
-            place: Any = data
-            for parent in parents:
-                if isinstance(place, dict) and isinstance(place.get(parent), str):
-                    place[parent] = copy.copy(expanded(parent, place[parent]))
-                place = place.setdefault(parent, {}) if isinstance(place, dict) else None
-            if not isinstance(place, dict):
-                raise ConfigError(f"search.space.{key}: trial has no such key")
-            if last == "name" and place.get("name") != values[key]:
-                _leave_out_foreign(parents[-1] if parents else "", place, values[key])
-            place[last] = copy.deepcopy(values[key])
+        place(data, values, "search.space.")
+        trial = self._checked(data, values)
+        flat = flatten(trial.model_dump(mode="json"))
+        for number, recipe in enumerate(self.recipes):
+            if recipe.fits(flat):
+                place(data, recipe.set, f"recipes.{number}.set.")
+                trial = self._checked(data, values)
+        return trial
+
+    def supervised_like(self, config: TrialConfig) -> TrialConfig:
+        """How this sweep trains a student of a trial with labels, on the same data set."""
+        student = config.student.model_dump(mode="json", exclude_unset=True)
+        values = {"dataset": config.dataset, "student": student, "method": "supervised"}
+        return self.with_values(values)
+
+    def _checked(self, data: dict[str, Any], values: Point) -> TrialConfig:
         try:
             return TrialConfig.model_validate(data, context={"folder": self._folder})
         except ValidationError as error:
@@ -152,11 +160,14 @@ class Sweep(Settings):
             key, around = dotted_key(problem["loc"], data)
             reason = reason_of(problem, around)
             if key in values and "does not go with" in reason:
-                having = [n for n, m in _METHODS.items() if key.split(".")[1] in m.model_fields]
+                having = [n for n, m in METHODS.items() if key.split(".")[1] in m.model_fields]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(having)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":
                 reason += "; add integer: true"
+            for number, recipe in enumerate(self.recipes):
+                if key in recipe.set:
+                    raise ConfigError(f"recipes.{number}.set.{key}: {reason}") from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
                 f"search.space.{swept}: trial.{key} with "
@@ -193,6 +204,7 @@ class Sweep(Settings):
             if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
         self._search_holds_together()
+        self._recipes_hold_together()
         self._evaluations_hold_together()
         for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
@@ -224,6 +236,23 @@ class Sweep(Settings):
                 )
         elif trials is not None and (size := len(list(self.grid())) * len(self.seeds)) > trials:
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
+
+    def _recipes_hold_together(self) -> None:
+        points = list(self.points()) if self.recipes else []
+        flats = [flatten(self.with_values(point).model_dump(mode="json")) for point in points]
+        for number, recipe in enumerate(self.recipes):
+            for key in recipe.set:
+                if key in self.search.space:
+                    raise ValueError(f"recipes.{number}.set.{key}: is swept; leave out one of both")
+            known = {key for flat in flats for key in flat}
+            for key in recipe.when:
+                if key not in known:
+                    raise ValueError(
+                        f"recipes.{number}.when.{key}: no key of trial{nearest(key, known)}"
+                    )
+            grid = self.search.sampler == "grid"  # of others not every combination is looked at
+            if grid and not any(map(recipe.fits, flats)):
+                raise ValueError(f"recipes.{number}.when: no configuration is like that")
 
     def _objectives_hold_together(self) -> None:
         seen = set()
@@ -276,57 +305,3 @@ class Sweep(Settings):
         else:
             yield from self.space.corners()
             yield from map(self.space.filled, self.search.start_with)
-
-
-def _leave_out_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
-    """Removes what a method, student or teacher of another name does not have."""
-    if part == "method" and name in _METHODS:
-        for key in settings.keys() - _METHODS[name].model_fields.keys():
-            del settings[key]
-    elif part == "student" and name in STUDENT_SIZES and "size" in settings:
-        size = settings["size"]
-        settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
-    elif part == "teacher":
-        foreign = {"path", "ids", "features"} if name != "precomputed" else {"weights", "revision"}
-        if name == "efficientnet-lite0":
-            foreign |= {"weights", "revision"}
-        for key in settings.keys() & foreign:
-            del settings[key]
-
-
-def load_sweep(path: str | Path) -> Sweep:
-    """Reads and checks a sweep file.
-
-    Raises:
-        ConfigError: with a line for each problem: file, line, dotted key, reason, mend.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    try:
-        text = path.read_text()
-        data = yaml.safe_load(text)
-        tree = yaml.compose(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
-    try:
-        return Sweep.model_validate(data, context={"folder": path.parent})
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            if problem["type"] == "default_factory_not_called":
-                continue  # the fault of another key, which is named
-            key, around = dotted_key(_without_kind(problem["loc"]), data)
-            reason = reason_of(problem, around)
-            if not key:  # checks of the whole file begin their text with the key
-                key, _, reason = reason.partition(": ")
-            lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
-        raise ConfigError("\n".join(lines)) from None
-
-
-def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The location of a problem, without pydantic's name for the kind of an entry of the space."""
-    in_the_space = location[:2] == ("search", "space")
-    return location[:3] + location[4:] if in_the_space else location
