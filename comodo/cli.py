@@ -35,6 +35,15 @@ StoreOption = Annotated[
     ),
 ]
 
+SmokeOption = Annotated[
+    bool,
+    typer.Option(
+        "--smoke",
+        help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
+        "models with random weights, few epochs. The results mean nothing.",
+    ),
+]
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
@@ -51,15 +60,15 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
-@app.command(epilog="Example: comodo sweep sweeps/demo.yaml")
-def sweep(file: File, store: StoreOption = None) -> None:
+@app.command(epilog="Examples: comodo sweep sweeps/demo.yaml, comodo sweep FILE --smoke")
+def sweep(file: File, store: StoreOption = None, smoke: SmokeOption = False) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
     What is done already, in this sweep or another, is not done again: after an interruption run
     the same command.
     """
     with clear_errors():
-        checked, place = _checked(file, store), Store(store)
+        checked, place = _checked(file, store, smoke), Store(store)
         from comodo.report import table
         from comodo.sweep import run_sweep
 
@@ -83,12 +92,13 @@ def plan(
         bool,
         typer.Option("--measure", help="Train a few batches (20 s) to know this machine's speed."),
     ] = False,
+    smoke: SmokeOption = False,
 ) -> None:
     """Show what a sweep will do, and start nothing: trials, what is there already, time, memory
     and disk, and what else moves with each swept key.
     """
     with clear_errors():
-        checked, place = _checked(file, store), Store(store)
+        checked, place = _checked(file, store, smoke), Store(store)
         from comodo.plan import make_plan
         from comodo.plan_view import show
 
@@ -163,9 +173,14 @@ def ui(
         os.execv(sys.executable, command)
 
 
-def _checked(file: Path, store: Path | None) -> Sweep:
+def _checked(file: Path, store: Path | None, smoke: bool = False) -> Sweep:
     """The sweep file, with all that can be checked before anything heavy starts."""
-    checked = load_sweep(file)
+    if smoke:
+        from comodo.smoke import load_smoke
+
+        checked = load_smoke(file, Store(store))
+    else:
+        checked = load_sweep(file)
     from comodo.precheck import precheck
 
     precheck(file, checked, Store(store))

@@ -1,6 +1,8 @@
 """Reading a sweep file."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -8,9 +10,11 @@ from pydantic import ValidationError
 from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
 from comodo.config.sweep import Sweep
 
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
-def load_sweep(path: str | Path) -> Sweep:
-    """Reads and checks a sweep file.
+
+def load_sweep(path: str | Path, change: Change = lambda data: data) -> Sweep:
+    """Reads and checks a sweep file; `change` is made to what stands there before it is checked.
 
     Raises:
         ConfigError: with a line for each problem: file, line, dotted key, reason, mend.
@@ -27,7 +31,7 @@ def load_sweep(path: str | Path) -> Sweep:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
     try:
-        return Sweep.model_validate(data, context={"folder": path.parent})
+        return Sweep.model_validate(change(data), context={"folder": path.parent})
     except ValidationError as error:
         lines = []
         for problem in error.errors():
