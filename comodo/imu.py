@@ -70,6 +70,32 @@ def unit_factor(unit: str, units: dict[str, float], source: str) -> float:
     return units[unit]
 
 
+def unit_by_gravity(acc_N3: np.ndarray, units: dict[str, float], source: str) -> tuple[float, str]:
+    """The unit of raw acceleration, told by gravity: while worn, its length is mostly about 1 g.
+
+    Args:
+        units: the units that it can be in, with their factors to g.
+
+    Returns:
+        The factor to g and a note of what was found.
+
+    Raises:
+        ImuError: in none of them, or in several, is the median length between 3/4 and 4/3 g.
+    """
+    length_N = np.linalg.norm(acc_N3, axis=1)
+    length_N = length_N[np.isfinite(length_N)]
+    middle = float(np.median(length_N)) if len(length_N) else 0.0
+    fitting = [unit for unit, factor in units.items() if 3 / 4 < middle * factor < 4 / 3]
+    if len(fitting) != 1:
+        known = " nor ".join(f"{1 / factor:.6g} as in {unit}" for unit, factor in units.items())
+        raise ImuError(
+            f"{source}: unknown unit of acceleration: its median length is {middle:.4g}, "
+            f"neither about {known}"
+        )
+    unit = fitting[0]
+    return units[unit], f"accelerometer in {unit}, told by gravity (median length {middle:.4g})"
+
+
 def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     """A CSV with a time column (`time_s`, `time_ms`, `time_us`, `time_ns`) and the six channels.
 

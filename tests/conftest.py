@@ -7,7 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from comodo.config import CHANNELS
+from comodo.config import CHANNELS, DatasetConfig
+from comodo.datasets import open_dataset
+from comodo.windows import slice_chunk
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -67,6 +69,36 @@ def write_imu(path: Path, seconds: float, rate: float = 50, pitch: float = 1.0) 
     )
     columns = [time_N, *(swing_N * (i + 1) / 6 + (i == 2) for i in range(6))]
     np.savetxt(path, np.stack(columns, 1), delimiter=",", header=header, comments="", fmt="%.5f")
+
+
+def sliced(settings: DatasetConfig) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What prepare makes of a data set, without Ray: windows by id, each float32 `[6, T]`, and
+    the reasons of the rejected recordings by theirs."""
+    reader = open_dataset(settings, Path("."))
+    rows = slice_chunk(reader, reader.recordings(), settings).to_pylist()
+    windows = {
+        row["window"]: np.array(row["imu"], np.float32).reshape(6, -1)
+        for row in rows
+        if row["window"] is not None
+    }
+    return windows, {row["recording"]: row["rejected"] for row in rows if row["rejected"]}
+
+
+def write_lists(folder: Path, **lines: list[str]) -> Path:
+    """Split lists, as `train=[...]`; returns their folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, entries in lines.items():
+        (folder / f"{split}.txt").write_text("".join(f"{entry}\n" for entry in entries))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paper_splits(shared_data: Path) -> Path:
+    """The lists that the COMODO paper published."""
+    folder = shared_data / "paper_splits"
+    if not folder.is_dir():
+        pytest.skip(f"no published split lists at {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")

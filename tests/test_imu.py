@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from comodo.config import CHANNELS
 from comodo.imu import (
+    ACC_UNITS,
     STANDARD_GRAVITY,
     ImuError,
     ImuStream,
@@ -17,6 +18,7 @@ from comodo.imu import (
     read_csv,
     read_npy,
     resample,
+    unit_by_gravity,
 )
 
 
@@ -51,6 +53,32 @@ def test_npy_in_either_layout(tmp_path: Path) -> None:
         stream = read_npy(tmp_path / f"{name}.npy", 10, "g", "deg/s")
         np.testing.assert_allclose(stream.imu_NC, imu_NC, rtol=1e-6)
         assert stream.rate == pytest.approx(10)
+
+
+@given(unit=st.sampled_from(["g", "m/s^2"]), seed=st.integers(0, 99), motion=st.floats(0, 0.3))
+def test_gravity_tells_the_unit_however_the_sensor_is_turned(
+    unit: str, seed: int, motion: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    up_3 = rng.normal(size=3)
+    acc_N3 = up_3 / np.linalg.norm(up_3) + rng.normal(0, motion, (200, 3))
+    acc_N3[rng.random(200) < 0.1] *= 4  # knocks
+    acc_N3[:5] = np.nan
+    units = {name: ACC_UNITS[name] for name in ("g", "m/s^2")}
+    factor, told = unit_by_gravity(acc_N3 / ACC_UNITS[unit], units, "f")
+    assert factor == ACC_UNITS[unit]
+    assert told.startswith(f"accelerometer in {unit}, told by gravity (median length ")
+
+
+@pytest.mark.parametrize("length", [0.0, 0.4, 3.0, 30.0, np.nan])
+def test_acceleration_of_no_unit_is_never_guessed(length: float) -> None:
+    acc_N3 = np.full((10, 3), length / np.sqrt(3))
+    with pytest.raises(
+        ImuError, match=r"a\.csv: .* neither about 1 as in g nor 9\.80665 as in m/s"
+    ):
+        unit_by_gravity(acc_N3, {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY}, "a.csv")
+    with pytest.raises(ImuError, match="unknown unit"):  # where two units fit, neither is taken
+        unit_by_gravity(np.ones((10, 3)) / np.sqrt(3), {"one": 1.0, "other": 1.1}, "a.csv")
 
 
 @pytest.mark.parametrize(

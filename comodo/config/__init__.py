@@ -7,10 +7,14 @@ recording; that the named files exist is all that is checked.
 from comodo.config.base import ConfigError
 from comodo.config.datasets import (
     DatasetConfig,
+    Ego4dDataset,
+    EgoExo4dDataset,
     FolderDataset,
     GoproDataset,
     GroupSplit,
+    HaptDataset,
     SimulatedDataset,
+    UestcMmeaDataset,
     UtdMhadDataset,
 )
 from comodo.config.load import load_sweep
@@ -39,9 +43,12 @@ __all__ = [
     "ConfigError",
     "DatasetConfig",
     "DistillingMethod",
+    "Ego4dDataset",
+    "EgoExo4dDataset",
     "FolderDataset",
     "GoproDataset",
     "GroupSplit",
+    "HaptDataset",
     "InfonceMethod",
     "L2Method",
     "NoneMethod",
@@ -55,6 +62,7 @@ __all__ = [
     "Sweep",
     "TeacherConfig",
     "TrialConfig",
+    "UestcMmeaDataset",
     "UtdMhadDataset",
     "load_sweep",
 ]

@@ -71,6 +71,60 @@ class UtdMhadDataset(_Dataset):
     imu_rate: float = Field(50.0, gt=0, le=10_000)
 
 
+class Ego4dDataset(_Dataset):
+    """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
+
+    kind: Literal["ego4d"]
+    videos: ExistingPath
+    """Folder of `<uid>.mp4`: the release's full_scale, or shrunk copies."""
+    imu: ExistingPath
+    """Folder of `<uid>.csv`: the release's imu."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: uid, tab, activity."""
+
+
+class EgoExo4dDataset(_Dataset):
+    """Ego-Exo4D: the RGB video and the IMU of the Aria glasses of each take."""
+
+    kind: Literal["egoexo4d"]
+    path: ExistingPath
+    """Folder that the release was downloaded to; has takes.json and takes/."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: take, tab, activity."""
+    imu: Literal["right", "left"] = "right"
+    """Of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+
+
+class UestcMmeaDataset(_Dataset):
+    """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
+
+    kind: Literal["uestc-mmea-cl"]
+    path: ExistingPath
+    """Folder with video/ and sensor/."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: path, frames, IMU samples, class index."""
+    window_seconds: Literal["whole"] = "whole"
+    imu_rate: float = Field(25.0, gt=0, le=10_000)
+
+
+class HaptDataset(_Dataset):
+    """UCI HAPT: a phone's IMU without video, for students to be measured on."""
+
+    kind: Literal["hapt"]
+    path: ExistingPath
+    """Folder with RawData/, Train/ and Test/."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.56
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+
+
 DatasetConfig = Annotated[
-    SimulatedDataset | FolderDataset | GoproDataset | UtdMhadDataset, Field(discriminator="kind")
+    SimulatedDataset
+    | FolderDataset
+    | GoproDataset
+    | UtdMhadDataset
+    | Ego4dDataset
+    | EgoExo4dDataset
+    | UestcMmeaDataset
+    | HaptDataset,
+    Field(discriminator="kind"),
 ]

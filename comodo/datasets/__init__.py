@@ -12,10 +12,14 @@ from typing import Protocol
 
 from comodo.config import (
     DatasetConfig,
+    Ego4dDataset,
+    EgoExo4dDataset,
     FolderDataset,
     GoproDataset,
     GroupSplit,
+    HaptDataset,
     SimulatedDataset,
+    UestcMmeaDataset,
     UtdMhadDataset,
 )
 from comodo.imu import ImuStream
@@ -74,6 +78,22 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
             from comodo.datasets.utd_mhad import UtdMhadReader
 
             return UtdMhadReader(settings)
+        case Ego4dDataset():
+            from comodo.datasets.ego4d import Ego4dReader
+
+            return Ego4dReader(settings)
+        case EgoExo4dDataset():
+            from comodo.datasets.egoexo4d import EgoExo4dReader
+
+            return EgoExo4dReader(settings)
+        case UestcMmeaDataset():
+            from comodo.datasets.uestc_mmea import UestcMmeaReader
+
+            return UestcMmeaReader(settings)
+        case HaptDataset():
+            from comodo.datasets.hapt import HaptReader
+
+            return HaptReader(settings)
 
 
 def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
