@@ -140,6 +140,7 @@ def tiny_teacher(name: str, store: Store) -> Path:
             "timesformer": (transformers.TimesformerConfig, transformers.TimesformerModel),
             "videomae": (transformers.VideoMAEConfig, transformers.VideoMAEModel),
         }[name]
+        transformers.utils.logging.disable_progress_bar()
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent))
         torch.manual_seed(0)

@@ -238,8 +238,12 @@ class Sweep(Settings):
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
 
     def _recipes_hold_together(self) -> None:
-        points = list(self.points()) if self.recipes else []
-        flats = [flatten(self.with_values(point).model_dump(mode="json")) for point in points]
+        if not self.recipes:
+            return
+        configs = [self.with_values(point) for point in self.points()]
+        if "supervised" in self.references:
+            configs += [self.supervised_like(config) for config in configs]
+        flats = [flatten(config.model_dump(mode="json")) for config in configs]
         for number, recipe in enumerate(self.recipes):
             for key in recipe.set:
                 if key in self.search.space:
