@@ -145,6 +145,34 @@ def encode(file: File, store: StoreOption = None) -> None:
         encode_all(checked, prepare_all(checked, place), place)
 
 
+@app.command(epilog="Example: comodo inspect utd --offsets 0")
+def inspect(
+    dataset: Annotated[
+        str, typer.Argument(help="Its name under `datasets:` of the sweep file it stands in.")
+    ],
+    store: StoreOption = None,
+    offsets: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Recordings, spread over the set, whose time offset between camera and gyroscope "
+            "is estimated; each takes seconds.",
+        ),
+    ] = 5,
+) -> None:
+    """Show the quality of a prepared data set: what was rejected and why, classes and splits,
+    leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
+    """
+    with clear_errors():
+        from comodo.inspection import inspect as look
+        from comodo.inspection import show, write
+
+        place = Store(store)
+        found = look(dataset, place, offsets)
+        console.print(show(found))
+        console.print(f"report: {write(found, place)}/quality.md", markup=False)
+
+
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
 def schema() -> None:
     """Print the JSON schema of sweep files, by which editors complete and check their keys."""

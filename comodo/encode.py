@@ -29,7 +29,7 @@ from comodo.store import (
     write_json,
     write_table,
 )
-from comodo.video import VideoError, decode_frames
+from comodo.video import decode_frames
 from comodo.windows import WindowSet
 
 VERSION = 1  # of the numbers made here; raise it when they change
@@ -103,7 +103,7 @@ def encode(
         write_json(folder / "meta.json", meta)
     lost = len(meta["rejected"])
     for window, reason in list(meta["rejected"].items())[:5]:
-        console.print(f"  no feature for {window}: {reason}", style="yellow")
+        console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
     console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
     if lost > max_rejected * meta["count"]:
         forget_rejected(folder)  # when the files are mended, they are tried again
@@ -262,8 +262,8 @@ def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[st
         try:
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
-        except (VideoError, OSError) as error:
-            reasons.append(str(error))
+        except Exception as error:  # whatever is wrong with one file, the others go on
+            reasons.append(f"{type(error).__name__}: {error}")
     return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
 
 

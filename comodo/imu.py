@@ -106,7 +106,10 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     """
     import pandas as pd  # as scipy.signal below: half a second that a mere check need not wait
 
-    frame = pd.read_csv(path)
+    try:
+        frame = pd.read_csv(path)
+    except ValueError as error:  # empty, ragged, or no text
+        raise ImuError(f"{path}: cannot be read as CSV: {error}") from None
     columns: dict[str, tuple[str, str]] = {}
     for column in frame.columns:
         if match := re.fullmatch(r"\s*(\w+?)\s*(?:[\[(](.*?)[\])])?\s*", str(column)):
@@ -144,7 +147,10 @@ def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStrea
     Raises:
         ImuError: another shape, or an unusable stream.
     """
-    imu = np.load(path, allow_pickle=False)
+    try:
+        imu = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ImuError(f"{path}: cannot be read as an array: {error}") from None
     if imu.ndim != 2 or 6 not in imu.shape:
         raise ImuError(f"{path}: shape {imu.shape}; wanted [samples, 6]")
     imu_NC = imu if imu.shape[1] == 6 else imu.T
@@ -171,8 +177,12 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
     margin_out = round(margin * rate)
     count = int(np.ceil((wanted + 2 * margin_out) / float(ratio))) + 1
     time_M = start - margin_out / rate + np.arange(count) / native_rate
+    # Only the samples around the span, or each window of a long recording would copy all of it.
+    first = max(0, int(np.searchsorted(stream.time_N, time_M[0], "right")) - 1)
+    near = slice(first, int(np.searchsorted(stream.time_N, time_M[-1])) + 1)
     even_MC = np.stack(
-        [np.interp(time_M, stream.time_N, channel) for channel in stream.imu_NC.T], axis=1
+        [np.interp(time_M, stream.time_N[near], channel) for channel in stream.imu_NC[near].T],
+        axis=1,
     )
     if ratio != 1:
         even_MC = resample_poly(even_MC, ratio.numerator, ratio.denominator, axis=0, padtype="line")
@@ -181,5 +191,6 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
 
 def has_gap(stream: ImuStream, start: float, end: float, longest: float) -> bool:
     """Whether no sample falls into some stretch of more than `longest` seconds of the span."""
-    inside_N = stream.time_N[(stream.time_N > start) & (stream.time_N < end)]
+    first = int(np.searchsorted(stream.time_N, start, "right"))
+    inside_N = stream.time_N[first : int(np.searchsorted(stream.time_N, end))]
     return bool(np.diff(np.concatenate([[start], inside_N, [end]])).max() > longest)

@@ -10,7 +10,7 @@ from pathlib import Path
 from comodo.capacity import cluster_address, trials_that_fit
 from comodo.config import Resources, Sweep, TeacherConfig
 from comodo.confounds import TrainSplit
-from comodo.datasets import open_dataset
+from comodo.datasets import list_recordings
 from comodo.encode import encoded, feature_key
 from comodo.identity import packed_features_key, packed_windows_key
 from comodo.precheck import most_windows
@@ -96,7 +96,7 @@ def this_machine() -> Machine:
 
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     settings = sweep.datasets[name]
-    recordings = open_dataset(settings, store.simulated(settings)).recordings()
+    recordings = list_recordings(settings, store.simulated(settings))
     key = window_key(settings, recordings)
     ready = prepared(key, store)
     samples = window_samples(store, packed_windows_key(key))

@@ -14,7 +14,7 @@ from comodo.config import (
     SimulatedDataset,
     Sweep,
 )
-from comodo.datasets import DatasetError, Recording, open_dataset
+from comodo.datasets import DatasetError, Recording, list_recordings
 from comodo.identity import Evaluation
 from comodo.store import Store
 from comodo.video import VideoError, duration
@@ -40,7 +40,7 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
         most = {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
-            recordings = open_dataset(settings, store.simulated(settings)).recordings()
+            recordings = list_recordings(settings, store.simulated(settings))
             if name in watched and not any(recording.video for recording in recordings):
                 raise ConfigError(
                     f"datasets.{name}: no recording has a video for the teacher to see; such a "

@@ -13,6 +13,7 @@ from comodo.config.objective import PARAMETERS
 from comodo.results import Difference, Results
 from comodo.stats import Interval
 from comodo.store import atomic
+from comodo.windows import leakage
 
 ACCURACIES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
 
@@ -38,7 +39,8 @@ def write(results: Results, folder: Path) -> Path:
 
 def table(results: Results) -> Table:
     """The configurations, for the terminal."""
-    shown = Table(title=results.sweep.name, caption="percent, with 95 % intervals")
+    caption = "\n".join(["percent, with 95 % intervals", *_leakage(results)])
+    shown = Table(title=results.sweep.name, caption=caption)
     shown.add_column("configuration", overflow="fold", min_width=20)
     for column in ("seeds", "test Acc@1"):
         shown.add_column(column, justify="right", no_wrap=True)
@@ -76,11 +78,21 @@ def _page(results: Results, pictures: list[tuple[str, str]]) -> list[str]:
         lines += [f"Selected by {sweep.objective.metric}: **{results.selected}**.", ""]
     if any("test/" in objective.metric for objective in sweep.objectives):
         lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
+    for sentence in _leakage(results):
+        lines += [f"**{sentence}.**", ""]
     for section in (_pareto, _accuracies, _differences, _others, _transfer, _importances):
         lines += section(results)
     for name, shows in pictures:
         lines += [f"![{shows}]({name})", ""]
     return lines + _listed(results)
+
+
+def _leakage(results: Results) -> list[str]:
+    return [
+        f"{name}: {sentence}"
+        for name, leaks in results.leaks.items()
+        for sentence in leakage(leaks)
+    ]
 
 
 def _pareto(results: Results) -> list[str]:
@@ -106,7 +118,7 @@ def _pareto(results: Results) -> list[str]:
         "Configurations that no other beats in one objective without losing in another, by means "
         "over seeds; shares in percent, with 95 % intervals.",
         "",
-        *_markdown(header, rows),
+        *markdown(header, rows),
     ]
 
 
@@ -122,7 +134,7 @@ def _accuracies(results: Results) -> list[str]:
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups "
         "(subjects, captures or days); of one seed, for that student on new groups.",
         "",
-        *_markdown(header, rows),
+        *markdown(header, rows),
     ]
 
 
@@ -149,7 +161,7 @@ def _differences(results: Results) -> list[str]:
         "its line alone. With so many more seeds a difference that stayed as it is would be told "
         "apart about every second time.",
         "",
-        *_markdown(header, rows),
+        *markdown(header, rows),
     ]
 
 
@@ -195,7 +207,7 @@ def _others(results: Results) -> list[str]:
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups, of "
         "alignment for new seeds on these windows.",
         "",
-        *_markdown(["measure", *results.by_label], rows),
+        *markdown(["measure", *results.by_label], rows),
     ]
 
 
@@ -219,7 +231,7 @@ def _transfer(results: Results) -> list[str]:
                 for row in grid
             ]
             header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
-            lines += [says, "", *_markdown(header, rows)]
+            lines += [says, "", *markdown(header, rows)]
     return lines
 
 
@@ -236,7 +248,7 @@ def _importances(results: Results) -> list[str]:
         "configurations. The shares add up to all of it even where nothing matters: read them only "
         "where configurations are distinguishable above.",
         "",
-        *_markdown(["key", "importance"], rows),
+        *markdown(["key", "importance"], rows),
     ]
 
 
@@ -252,7 +264,7 @@ def _listed(results: Results) -> list[str]:
         "",
         "Acc@1 in percent; in brackets the 95 % interval for that student on new groups.",
         "",
-        *_markdown(["configuration", "seed", "state", "val", "test"], rows),
+        *markdown(["configuration", "seed", "state", "val", "test"], rows),
     ]
 
 
@@ -284,6 +296,10 @@ def _cell(found: Interval | None) -> str:
     return f"{100 * found.mean:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
 
 
-def _markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """A table's lines, with an empty one behind."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+    return [line(header), "|" + " --- |" * len(header), *map(line, rows), ""]

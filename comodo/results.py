@@ -82,8 +82,16 @@ def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> l
 class Results:
     """The trials of one sweep, finished or not."""
 
-    def __init__(self, sweep: Sweep, rows: list[Row], store: Store) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        rows: list[Row],
+        store: Store,
+        leaks: Mapping[str, dict[str, str]] | None = None,
+    ) -> None:
         self.sweep, self.rows, self._store = sweep, rows, store
+        self.leaks = leaks or {}
+        """Of each dataset `WindowSet.leaks`."""
         self._names = Names(sweep)
         self.by_label: dict[str, list[Row]] = {}
         """Finished trials of each configuration, in the rows' order."""

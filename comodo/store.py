@@ -1,10 +1,11 @@
 """Where artifacts live, and the hashes that name them.
 
-    windows/<key>/     part-*.parquet, meta.json      paired windows and rejected recordings
+    windows/<key>/     part-*.parquet, meta.json      paired windows and their recordings' quality
     features/<key>/    part-*.parquet, meta.json      teacher features by window
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
+    quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
     sweeps/<name>/     asked trials, report           one sweep
     mlflow/            database and artifacts         the records
 
@@ -109,7 +110,7 @@ class Store:
     def simulated(self, settings: DatasetConfig) -> Path:
         """Where the files of a simulated dataset lie; other kinds have theirs elsewhere."""
         made_by = settings.model_dump(
-            mode="json", exclude={"window_seconds", "imu_rate", "max_rejected"}
+            mode="json", exclude={"window_seconds", "imu_rate", "max_rejected", "split_by_group"}
         )
         return self.folder("simulated", key_of(made_by))
 

@@ -41,14 +41,20 @@ def run_sweep(sweep: Sweep, store: Store) -> tuple[Results, Path]:
     ledger = Ledger(sweep, store, encode_all(sweep, window_sets, store), evaluation)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:
-        return _run(sweep, store, ledger, tracker, concurrent)
+        leaks = {name: windows.leaks for name, windows in window_sets.items()}
+        return _run(sweep, store, ledger, tracker, concurrent, leaks)
     except BaseException:
         tracker.abandon()
         raise
 
 
 def _run(
-    sweep: Sweep, store: Store, ledger: Ledger, tracker: Tracker, concurrent: int
+    sweep: Sweep,
+    store: Store,
+    ledger: Ledger,
+    tracker: Tracker,
+    concurrent: int,
+    leaks: dict[str, dict[str, str]],
 ) -> tuple[Results, Path]:
     """The trials that are missing, then the records of all, and the report."""
     limits = Limits(sweep, ledger.folder)
@@ -59,7 +65,7 @@ def _run(
             folder = store.folder("trials", trial.key)
             tracker.finish(trial, names.trial(trial), result, folder)
     rows = [_row(ledger, names, trial, stopped) for trial in ledger.trials.values()]
-    results = Results(sweep, rows, store)
+    results = Results(sweep, rows, store, leaks)
     folder = report.write(results, ledger.folder)
     tracker.close(folder)
     if stopped is not None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from comodo import arrays as arrays_module
-from comodo import encode, windows
+from comodo import encode, slicing
 from comodo.arrays import NO_LABEL, Features, Windows, pack_features, pack_windows
 from comodo.store import Store, write_json, write_table
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
     for number, chunk in enumerate((rows[:4], rows[4:])):
         write_table(
             store.folder("windows", "w") / f"part-{number}.parquet",
-            pa.Table.from_pylist(chunk, schema=windows.SCHEMA),
+            pa.Table.from_pylist(chunk, schema=slicing.SCHEMA),
         )
     write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0})
     features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]

@@ -10,7 +10,7 @@ from PIL import Image
 from comodo.config import load_sweep
 from comodo.console import console
 from comodo.names import Names
-from comodo.report import table, write
+from comodo.report import markdown, table, write
 from comodo.results import Results, Row
 from comodo.store import Store
 from comodo.trial import Trial, read_result
@@ -102,3 +102,18 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
     assert "## Which key mattered" in page
     assert "| method.queue_size | " in page
     assert (folder / "effects.png").exists()
+
+
+def test_leakage_stands_with_every_result(results: Results, store: Store, tmp_path: Path) -> None:
+    leaking = Results(results.sweep, results.rows, store, {"demo": {"test": "1 of 4"}, "other": {}})
+    page = (write(leaking, tmp_path) / "report.md").read_text()
+    assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page
+    with console.capture() as capture:
+        console.print(table(leaking))
+    assert "1 of 4 groups of test" in " ".join(capture.get().split())
+    assert "leakage" not in (write(results, tmp_path) / "report.md").read_text()
+
+
+def test_cells_cannot_break_a_table() -> None:
+    lines = markdown(["a", "b"], [["|acc| (g)", "two\nlines"]])
+    assert lines[2] == "| \\|acc\\| (g) | two lines |"

@@ -1,33 +1,25 @@
 """prepare: slicing, rejection, keys, resuming; on real files, through a real Ray."""
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from comodo.config import FolderDataset, GoproDataset
-from comodo.datasets import open_dataset
+from comodo.config import (
+    DatasetConfig,
+    FolderDataset,
+    GoproDataset,
+    GroupSplit,
+    SimulatedDataset,
+    UtdMhadDataset,
+)
+from comodo.datasets import Recording, list_recordings
+from comodo.slicing import PrepareError
 from comodo.store import Store, parts, read_parts
-from comodo.windows import PrepareError, prepare, window_key, window_spans
+from comodo.windows import prepare, read_quality, window_key
 from tests.conftest import write_imu, write_video
-
-
-@given(start=st.floats(0, 100), length=st.floats(0, 1000), seconds=st.floats(0.1, 60))
-def test_spans_tile_the_overlap(start: float, length: float, seconds: float) -> None:
-    end = start + length
-    spans = window_spans(start, end, seconds)
-    assert len(spans) <= length / seconds + 1e-3
-    assert (len(spans) + 1) * seconds > length - 1e-3
-    for (a, b), (c, _) in itertools.pairwise(spans):
-        assert b == pytest.approx(c)
-        assert b - a == pytest.approx(seconds)
-    if spans:
-        assert spans[0][0] == start
-        assert spans[-1][1] <= end + 1e-5 * seconds + 1e-9
 
 
 def folder(manifest: Path, **settings: object) -> FolderDataset:
@@ -139,9 +131,47 @@ class TestPrepare:
 def test_key_follows_files_and_settings(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     manifest = make_folder(tmp_path, recordings=4, seconds=0.5)
     settings = folder(manifest)
-    recordings = open_dataset(settings, tmp_path).recordings()
+    recordings = list_recordings(settings, tmp_path)
     key = window_key(settings, recordings)
     assert key == window_key(folder(manifest, max_rejected=0.9), recordings)
     assert key != window_key(folder(manifest, imu_rate=50.0), recordings)
     write_video(tmp_path / "videos/r000.mp4", 0.7)
     assert key != window_key(settings, recordings)
+
+
+def test_keys_made_before_stay_valid() -> None:
+    """What a store already holds, of any kind of data set, is found by a newer version."""
+    recordings = [Recording("a", "", "nowhere.csv", "train", "g")]
+    shares = GroupSplit(seed=3)
+    cases: list[tuple[DatasetConfig, str]] = [
+        (SimulatedDataset(kind="simulated"), "cf4bb8fd6fb3b8f0"),
+        (UtdMhadDataset.model_construct(kind="utd-mhad", path="/utd"), "88a43f54e8f3d553"),
+        (FolderDataset.model_construct(kind="folder", path="/m.csv"), "65013628c5e164dc"),
+        (GoproDataset.model_construct(kind="gopro", path="/g"), "0697b7a3e7d497a1"),
+        (
+            GoproDataset.model_construct(kind="gopro", path="/g", split_by_group=shares),
+            "6437ea6d86aa4619",
+        ),
+    ]
+    for settings, key in cases:
+        assert window_key(settings, recordings) == key
+    demo = SimulatedDataset(kind="simulated")
+    split = SimulatedDataset(kind="simulated", split_by_group=shares)
+    assert Store("/x").simulated(demo).name == "ac9592317237e168"
+    assert Store("/x").simulated(split) == Store("/x").simulated(demo)  # the same files
+    assert window_key(split, recordings) != window_key(demo, recordings)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_windows_of_an_earlier_version_get_their_quality(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=4, seconds=2.0)
+    store = Store(tmp_path / "store")
+    windows = prepare("mine", folder(manifest), store)
+    before = [pq.read_table(part) for part in parts(windows.folder)]
+    for path in windows.folder.glob("quality*"):
+        path.unlink()
+    assert prepare("mine", folder(manifest), store) == windows
+    assert [pq.read_table(part) for part in parts(windows.folder)] == before
+    assert sum(map(len, read_quality(windows.folder))) == 4

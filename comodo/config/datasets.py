@@ -29,6 +29,8 @@ class _Dataset(Settings):
     """Common rate in Hz that every IMU stream is resampled to."""
     max_rejected: float = Field(0.2, ge=0, le=1)
     """Share of recordings (at encode: of windows) that may be unreadable before it is an error."""
+    split_by_group: GroupSplit | None = None
+    """Splits made anew by group, in place of the data set's own."""
 
 
 class SimulatedDataset(_Dataset):
@@ -51,7 +53,6 @@ class FolderDataset(_Dataset):
     kind: Literal["folder"]
     path: ExistingPath
     """The manifest file."""
-    split_by_group: GroupSplit | None = None
 
 
 class GoproDataset(_Dataset):
@@ -59,7 +60,6 @@ class GoproDataset(_Dataset):
 
     kind: Literal["gopro"]
     path: ExistingPath
-    split_by_group: GroupSplit | None = None
 
 
 class UtdMhadDataset(_Dataset):

@@ -53,10 +53,19 @@ class Recording:
 
 class Reader(Protocol):
     def recordings(self) -> list[Recording]:
-        """All recordings, sorted by id; raises DatasetError."""
+        """All recordings in the data set's own splits, sorted by id; raises DatasetError."""
 
     def read_imu(self, recording: Recording) -> ImuStream:
         """The whole stream, on the video's clock; raises ImuError."""
+
+
+def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recording]:
+    """All recordings, sorted by id, in the splits that they are trained and tested in: the data
+    set's own, or those of `split_by_group`; raises DatasetError."""
+    recordings = open_dataset(settings, data_folder).recordings()
+    if settings.split_by_group is None:
+        return recordings
+    return split_by_group(recordings, settings.split_by_group)
 
 
 def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:

@@ -11,12 +11,13 @@ acc_unit, gyro_unit, imu_rate, imu_offset     optional, see `Recording`
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
-from comodo.datasets import SPLITS, DatasetError, Recording, split_by_group
+from comodo.datasets import SPLITS, DatasetError, Recording
 from comodo.imu import ImuError, ImuStream, read_csv, read_npy
 
 COLUMNS = {"video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit",
@@ -37,8 +38,6 @@ class FolderReader:
                 "give each recording its own in a column recording"
             )
         self._refuse_missing_folders(rows)
-        if self.settings.split_by_group is not None:
-            rows = split_by_group(rows, self.settings.split_by_group)
         return sorted(rows, key=lambda recording: recording.id)
 
     def read_imu(self, recording: Recording) -> ImuStream:
@@ -53,7 +52,7 @@ class FolderReader:
             stream = read_npy(path, recording.imu_rate, recording.acc_unit, recording.gyro_unit)
         else:
             stream = read_csv(path, recording.acc_unit, recording.gyro_unit)
-        return ImuStream(stream.time_N + recording.imu_offset, stream.imu_NC)
+        return replace(stream, time_N=stream.time_N + recording.imu_offset)
 
     def _rows(self) -> list[dict[str, str]]:
         """The manifest's rows as text; what is empty is an empty string."""

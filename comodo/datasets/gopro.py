@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config import GoproDataset, GroupSplit
-from comodo.datasets import DatasetError, Recording, split_by_group
+from comodo.config import GoproDataset
+from comodo.datasets import DatasetError, Recording
 from comodo.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked
 
 
@@ -27,9 +27,7 @@ class GoproReader:
             raise DatasetError(f"{folder}: no .mp4 files")
         ids = {path: str(path.relative_to(folder)) for path in files}
         rows = [Recording(id, str(p), str(p), "train", group=id) for p, id in ids.items()]
-        rows.sort(key=lambda recording: recording.id)
-        shares: GroupSplit | None = self.settings.split_by_group
-        return rows if shares is None else split_by_group(rows, shares)
+        return sorted(rows, key=lambda recording: recording.id)
 
     def read_imu(self, recording: Recording) -> ImuStream:
         try:

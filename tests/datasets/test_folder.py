@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import FolderDataset, GroupSplit
-from comodo.datasets import DatasetError, Recording, split_by_group
+from comodo.datasets import DatasetError, Recording, list_recordings, split_by_group
 from comodo.datasets.folder import FolderReader
 from comodo.imu import ImuError
 
@@ -99,7 +99,8 @@ def test_npy_needs_rate_and_units_and_offset_shifts_the_clock(files: Path) -> No
 def test_split_by_group_in_the_sweep_file(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     manifest = make_folder(tmp_path, recordings=12, seconds=0.5)
     shares = GroupSplit(train=0.5, val=0.25, test=0.25)
-    recordings = reader(manifest, split_by_group=shares).recordings()
+    settings = FolderDataset(kind="folder", path=str(manifest), split_by_group=shares)
+    recordings = list_recordings(settings, tmp_path)
     splits_of: dict[str, set[str]] = {}
     for recording in recordings:
         splits_of.setdefault(recording.group, set()).add(recording.split)
