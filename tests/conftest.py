@@ -9,7 +9,7 @@ import pytest
 
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.datasets import open_dataset
-from comodo.windows import slice_chunk
+from comodo.slicing import slice_chunk
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -75,13 +75,14 @@ def sliced(settings: DatasetConfig) -> tuple[dict[str, np.ndarray], dict[str, st
     """What prepare makes of a data set, without Ray: windows by id, each float32 `[6, T]`, and
     the reasons of the rejected recordings by theirs."""
     reader = open_dataset(settings, Path("."))
-    rows = slice_chunk(reader, reader.recordings(), settings).to_pylist()
+    chunk = slice_chunk(reader, reader.recordings(), settings)
+    rows = [row for rows, _ in chunk for row in rows]
     windows = {
         row["window"]: np.array(row["imu"], np.float32).reshape(6, -1)
         for row in rows
-        if row["window"] is not None
+        if "window" in row
     }
-    return windows, {row["recording"]: row["rejected"] for row in rows if row["rejected"]}
+    return windows, {row["recording"]: row["rejected"] for row in rows if "rejected" in row}
 
 
 def write_lists(folder: Path, **lines: list[str]) -> Path:
