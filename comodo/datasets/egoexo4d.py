@@ -17,7 +17,7 @@ A take is named <capture>_<number>; the capture is its group.
 """
 
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from comodo.config import EgoExo4dDataset
 from comodo.datasets import DatasetError, Recording
 from comodo.datasets.split_lists import Listed, id_and_activity, read_lists, refuse_wrong_folder
 from comodo.imu import ImuError, ImuStream, checked
+from comodo.store import fingerprint
 
 FRAME_NS = 1e9 / 30  # of the frame-aligned videos
 FIRST_ROW = 1  # of a take, counted from timesync_start_idx
@@ -67,13 +68,7 @@ class EgoExo4dReader:
     @cached_property
     def _takes(self) -> dict[str, dict[str, Any]]:
         file = self.folder / "takes.json"
-        try:
-            return {take["take_name"]: take for take in json.loads(file.read_text())}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"{file}: cannot be read as a list of takes ({type(error).__name__}: {error}); "
-                "path is the folder that the release was downloaded to"
-            ) from None
+        return _read_takes(file, **fingerprint(file))
 
     def _recording(self, listed: Listed) -> Recording:
         take = self._takes.get(listed.id, {})
@@ -115,6 +110,17 @@ class EgoExo4dReader:
             raise ImuError(f"{file}: no {column} in the rows {row} to {end} of {take['take_name']}")
         first = known_K[0]
         return float(time_ns_K[first] - first * FRAME_NS), f"clock of the video from {file}"
+
+
+@lru_cache(maxsize=1)  # 40 MB of JSON, which a worker need not read for every chunk of recordings
+def _read_takes(file: Path, size: int, modified_ns: int) -> dict[str, dict[str, Any]]:
+    try:
+        return {take["take_name"]: take for take in json.loads(file.read_text())}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{file}: cannot be read as a list of takes ({type(error).__name__}: {error}); "
+            "path is the folder that the release was downloaded to"
+        ) from None
 
 
 def _glasses(take: dict[str, Any]) -> str:
