@@ -1,6 +1,6 @@
 """What the engine adds to trials of one worker, and what its driver keeps of them.
 
-    OMP_NUM_THREADS=1 python benchmarks/overhead.py --trials 100 --megabytes 200
+    OMP_NUM_THREADS=1 python benchmarks/overhead.py --between 20 120 --megabytes 200
 
 Trials of one epoch on a handful of random windows run as in a sweep: Ray Tune, ledger, MLflow on
 SQLite, results on disk. All run one after the other. Reported are medians, the first trial of a
@@ -11,12 +11,16 @@ process left out:
   in the driver; of it, the MLflow records of an ending trial are shown alone.
 - private memory (USS) that a process gains by mapping packed arrays of this size and reading
   every window of them once, while another process has them mapped too.
-- resident memory of the driver after the 10th trial, half-way and after the last.
+- growth of the driver between two trials, of which the first leaves time to warm up: its resident
+  memory, and how many blocks Python's objects take (some 60 bytes each). What grows by rights is a
+  few short strings and numbers for each trial: its key, its MLflow run, its scores. Some pages more
+  become resident as the native libraries' pools settle, fewer with each hundred trials.
 
 It knows neither video nor a real student: the trials' own work is as little as the engine allows.
 """
 
 import argparse
+import gc
 import itertools
 import json
 import os
@@ -82,20 +86,22 @@ def timed_train(config: dict[str, Any]) -> None:
     _train(config)
 
 
-def between_trials(store: Store, trials: int) -> None:
-    sweep = sweep_of(trials)
+def between_trials(store: Store, between: list[int]) -> None:
+    sweep = sweep_of(between[1])
     windows, features = make_arrays(store, windows=100)
     teacher = TrialConfig.model_validate(sweep.trial).teacher
     ledger = Ledger(sweep, store, {("d", teacher): (windows, features)}, Evaluation())
     tracker = Tracker(store, sweep.name, {})
-    driver, resident, records = psutil.Process(), dict[int, float](), list[float]()
+    driver, kept, records = psutil.Process(), dict[int, tuple[float, int]](), list[float]()
     finish = tracker.finish
 
     def finished(*args: Any) -> None:
         began = time.perf_counter()
         finish(*args)
         records.append(time.perf_counter() - began)
-        resident[len(records)] = driver.memory_info().rss / 1e6
+        if len(records) in between:
+            gc.collect()
+            kept[len(records)] = driver.memory_info().rss / 1e3, sys.getallocatedblocks()
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
     tuning.train = timed_train
@@ -117,8 +123,12 @@ def between_trials(store: Store, trials: int) -> None:
         f"between two trials        {statistics.median(gaps):6.2f} s "
         f"(longest {max(gaps):.2f} s), of which records {statistics.median(records):.2f} s"
     )
-    for count in sorted({min(10, trials), trials // 2, trials}):
-        print(f"driver after trial {count:<6} {resident[count]:7.0f} MB")
+    first, last = between
+    grown, blocks = (after - before for before, after in zip(kept[first], kept[last], strict=True))
+    print(f"driver after trial {first:<6} {kept[first][0] / 1e3:6.0f} MB")
+    each, of_python = grown / (last - first), blocks / (last - first)
+    print(f"  until trial {last:<6}      +{grown:6.0f} KB", end="")
+    print(f", for each trial {each:.1f} KB and {of_python:.1f} blocks of Python's")
 
 
 def private_memory(store: Store, megabytes: int) -> float:
@@ -156,7 +166,7 @@ def private_memory(store: Store, megabytes: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--between", type=int, nargs=2, default=[20, 120], metavar="TRIAL")
     parser.add_argument("--megabytes", type=int, default=200)
     args = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
@@ -170,7 +180,7 @@ def main() -> None:
             f"{args.megabytes} MB of arrays, mapped: "
             f"{private_memory(store, args.megabytes):.1f} MB of private memory"
         )
-        between_trials(store, args.trials)
+        between_trials(store, args.between)
 
 
 if __name__ == "__main__":

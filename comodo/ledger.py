@@ -47,7 +47,7 @@ class Ledger:
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
         self._evaluation = evaluation
-        self._results: dict[str, dict[str, Any]] = {}  # as they are found, for they do not change
+        self._scores: dict[str, tuple[float, ...]] = {}  # of those with a result
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
         self.own: set[str] = set()
@@ -72,7 +72,7 @@ class Ledger:
             trials = [trial for point in points for trial in self._trials_of(point)]
             self._grid = self._with_references(trials)
             for trial in self._grid:
-                self.result(trial)
+                self.scores(trial)
         else:  # what was asked before the space was changed is none of its points
             points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
         for point in points:
@@ -124,21 +124,27 @@ class Ledger:
             write_json(self.folder / "ended.json", self._ends)
         elif self._ends.pop(trial.key, None) is not None:
             write_json(self.folder / "ended.json", self._ends)
-        self.result(trial)
+        self.scores(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
 
-    def result(self, trial: Trial) -> dict[str, Any] | None:
-        if trial.key not in self._results:
+    def scores(self, trial: Trial) -> tuple[float, ...] | None:
+        """Its objectives, NaN where one is missing; None while it has no result.
+
+        Kept as they are found, for they do not change; the rest of a result stays on disk.
+        """
+        if trial.key not in self._scores:
             result = read_result(trial, self.store)
             if result is None:
                 return None
-            self._results[trial.key] = result
-        return self._results[trial.key]
+            self._scores[trial.key] = tuple(
+                result["metrics"].get(o.metric, math.nan) for o in self.sweep.objectives
+            )
+        return self._scores[trial.key]
 
     def is_over(self, trial: Trial) -> bool:
         """Whether the trial has a result, or has been pruned or failed in this run."""
-        return trial.key in self.ended or self.result(trial) is not None
+        return trial.key in self.ended or self.scores(trial) is not None
 
     def unfinished(self) -> list[Trial]:
         """Trials that were asked and have not ended."""
@@ -168,7 +174,7 @@ class Ledger:
 
     def over(self) -> list[Trial]:
         """Those of the planned trials that are over, as far as this ledger has seen."""
-        return [t for t in self.planned() if t.key in self.ended or t.key in self._results]
+        return [t for t in self.planned() if t.key in self.ended or t.key in self._scores]
 
     def done(self) -> int:
         return len(self.over())
@@ -287,11 +293,9 @@ class Ledger:
             reached = [tuple(end["reached"]) for end in ends if end.get("reached")]
             known = reached and self.sweep.objective.mode == "max"  # as the quick accuracy is
             return Outcome("pruned", reached=max(reached) if known else None)
-        scores = [self._scores_of(trial) for trial in trials]
-        if any(score is None for score in scores):
-            return Outcome("failed")
-        whole = [score for score in scores if score is not None]
-        return Outcome("finished", tuple(map(statistics.mean, zip(*whole, strict=True))))
+        scores = [scores for t in trials if (scores := self.scores(t)) is not None]
+        means = tuple(map(statistics.mean, zip(*scores, strict=True)))
+        return Outcome("finished", means) if all(map(math.isfinite, means)) else Outcome("failed")
 
     def _given_up_after(self, trials: list[Trial]) -> Outcome | None:
         """How a configuration ends that is not worth its other seeds, by its first; else None."""
@@ -322,10 +326,3 @@ class Ledger:
         before = [twin for name in self.sweep.references for twin in twins[name]]
         self.references |= {twin.key for twin in before}
         return list({trial.key: trial for trial in before + trials}.values())
-
-    def _scores_of(self, trial: Trial) -> tuple[float, ...] | None:
-        """Its objectives; None where one is missing or no number."""
-        result = self.result(trial)
-        metrics = {} if result is None else result["metrics"]
-        scores = tuple(metrics.get(o.metric, math.nan) for o in self.sweep.objectives)
-        return scores if all(map(math.isfinite, scores)) else None

@@ -151,13 +151,12 @@ class Progress:
 
     def _count(self, trial: Trial) -> None:
         self._seen.add(trial.key)
-        result, sweep = self._ledger.result(trial), self._ledger.sweep
-        score = None if result is None else result["metrics"].get(sweep.objective.metric)
+        scores, sweep = self._ledger.scores(trial), self._ledger.sweep
         reference = isinstance(trial.config.method, SupervisedMethod) and (
             "supervised" in sweep.references
         )
-        if score is not None and math.isfinite(score) and not reference:
-            self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = score
+        if scores is not None and math.isfinite(scores[0]) and not reference:
+            self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = scores[0]
 
     def _trials(self) -> int:
         """How many there will be, as far as that is known."""

@@ -12,7 +12,7 @@ from comodo.arrays import pack_windows
 from comodo.cluster import await_room, connect
 from comodo.config import Sweep
 from comodo.console import console
-from comodo.identity import Trial
+from comodo.identity import Trial, read_result
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.names import Names
@@ -61,7 +61,7 @@ def _run(
     stopped = run_missing(ledger, tracker, limits, concurrent)
     names = Names(sweep)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
-        if (result := ledger.result(trial)) is not None:
+        if (result := read_result(trial, store)) is not None:
             folder = store.folder("trials", trial.key)
             tracker.finish(trial, names.trial(trial), result, folder)
     rows = [_row(ledger, names, trial, stopped) for trial in ledger.trials.values()]
@@ -74,7 +74,7 @@ def _run(
 
 
 def _row(ledger: Ledger, names: Names, trial: Trial, stopped: str | None) -> Row:
-    result, label = ledger.result(trial), names.configuration(trial)
+    result, label = read_result(trial, ledger.store), names.configuration(trial)
     if result is not None:
         return Row(trial, label, "finished", result["metrics"])
     if end := ledger.ended.get(trial.key):

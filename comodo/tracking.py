@@ -7,6 +7,7 @@ command brings the records up to date from the store.
 
 import logging
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from comodo.config.search import flatten
 from comodo.console import console
 from comodo.identity import Trial
-from comodo.store import Store
+from comodo.store import Store, write_json
 
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 
@@ -166,9 +168,18 @@ class Tracker:
         steps = {m.step for m in self._client.get_metric_history(run, "train/loss")}
         self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in steps])
         self._log_epochs(run, [{"epoch": len(result["history"]), **measures}])
-        self._client.log_dict(run, result, "result.json")
-        self._client.log_artifacts(run, str(folder / "student"), "student")
+        self._attach(run, result, folder)
         self._client.set_terminated(run, "FINISHED")
+
+    def _attach(self, run: str, result: dict[str, Any], folder: Path) -> None:
+        """Adds a trial's files to its run. MLflow's client would keep an object for each run."""
+        assert self._client is not None
+        uri = self._client.get_run(run).info.artifact_uri
+        artifacts = get_artifact_repository(uri, self._client.tracking_uri)
+        with tempfile.TemporaryDirectory() as temporary:
+            write_json(Path(temporary, "result.json"), result)
+            artifacts.log_artifacts(temporary)
+        artifacts.log_artifacts(str(folder / "student"), "student")
 
     def _end(self, trial: Trial, status: str, reason: str) -> None:
         assert self._client is not None

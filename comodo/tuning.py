@@ -13,6 +13,7 @@ from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.tune import tune as tune_run
 from ray.tune.execution import tune_controller
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
@@ -146,7 +147,21 @@ def _as_lost(exception: Exception) -> Exception:
     return exception
 
 
+class Controller(tune_controller.TuneController):
+    """Ray's, but for trials that have ended: Ray 2.60's Tune keeps them all, with figures and
+    settings some 80 KB each, and goes through them at every step. Here they are let go."""
+
+    def on_step_end(self) -> None:
+        super().on_step_end()
+        if ended := self._stopped_trials | self._failed_trials:
+            self._trials = [trial for trial in self._trials if trial not in ended]
+            self._trials_to_cache -= ended
+            self._stopped_trials.clear()
+            self._failed_trials.clear()
+
+
 tune_controller.RayActorManager = TrialProcesses  # type: ignore[attr-defined]
+tune_run.TuneController = Controller  # type: ignore[attr-defined]
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -222,6 +237,7 @@ def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: in
     scratch = tempfile.mkdtemp(prefix="comodo-tune-")
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # whose display cannot be replaced
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # the ledger is on disk
     # A trial that failed reports its reason and no measure; ASHA then leaves it alone.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     with progress.shown():

@@ -6,7 +6,7 @@ import ray.exceptions
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from comodo.console import console
-from comodo.identity import Trial
+from comodo.identity import Trial, read_result
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import QUICK, Progress
@@ -57,7 +57,7 @@ class Watcher(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
-        result = self._ledger.result(mine)
+        result = read_result(mine, self._ledger.store)
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
