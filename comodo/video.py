@@ -48,6 +48,10 @@ def duration(path: str | Path) -> float:
     The file's header says it; where it does not, the packets at the stream's end do.
     Raises VideoError if the file is missing, empty, damaged or without video.
     """
+    if _is_vrs(path):
+        from comodo import vrs
+
+        return vrs.duration(str(path))
     with _open(path) as (container, stream):
         ticks = stream.duration or _ticks_of_packets(container, stream)
         return float(ticks * _tick(stream))
@@ -62,6 +66,10 @@ def decode_frames(
     presented at or before it. Its short side is scaled to `size` pixels and the middle is cut out.
     Raises VideoError if the file is missing, empty, damaged, without video, or ends too early.
     """
+    if _is_vrs(path):
+        from comodo import vrs
+
+        return vrs.decode_frames(str(path), start, end, count, size)
     with _open(path) as (container, stream):
         try:
             times = frame_times(start, end, count)
@@ -80,7 +88,7 @@ def decode_frames(
             if shown is not None:
                 until = int(np.searchsorted(wanted, frame_at))
                 if until > done:
-                    images[done:until] = _square(shown, size, reformatter)
+                    images[done:until] = square(shown, size, reformatter)
                     done = until
                 if done == count:
                     return images
@@ -95,8 +103,44 @@ def decode_frames(
             raise VideoError(
                 f"{path}: ends at {ends:.3f} s, a frame at {times[-1]:.3f} s is wanted"
             )
-        images[done:] = _square(shown, size, reformatter)
+        images[done:] = square(shown, size, reformatter)
         return images
+
+
+def frames_at_rate(
+    path: str | Path, rate: float, longest: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first frame of each `1 / rate` seconds in the first `longest` seconds.
+
+    Returns when they are shown, float64 [M], seconds from the stream's first frame, and the frames,
+    uint8 RGB [M, size, size, 3], cut as by `decode_frames`. Raises VideoError as it does, but not
+    for a file that ends early.
+    """
+    if _is_vrs(path):
+        from comodo import vrs
+
+        return vrs.frames_at_rate(str(path), rate, longest, size)
+    times: list[float] = []
+    images: list[np.ndarray] = []
+    with _open(path) as (container, stream):
+        tick = float(_tick(stream))
+        first = _first_tick(container, stream)
+        reformatter = VideoReformatter()
+        due = 0.0
+        for frame_at, frame in _frames_from(container, stream, first, first):
+            time = (frame_at - first) * tick
+            if time >= longest:
+                break
+            if time + TICK_TOLERANCE * tick >= due:
+                times.append(time)
+                images.append(square(frame, size, reformatter))
+                due = (np.floor(time * rate + 1e-6) + 1) / rate
+    return np.array(times), np.array(images, np.uint8).reshape(-1, size, size, 3)
+
+
+def _is_vrs(path: str | Path) -> bool:
+    """Whether a file is a recording of Project Aria's glasses, which FFmpeg cannot read."""
+    return Path(path).suffix.lower() == ".vrs"
 
 
 @contextmanager
@@ -187,7 +231,7 @@ def _time(packet: "Packet[VideoStream]") -> int:
     return packet.pts if packet.pts is not None else packet.dts or 0
 
 
-def _square(frame: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+def square(frame: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
     """A frame as uint8 RGB [size, size, 3]: short side scaled, middle cut out, upright."""
     scale = size / min(frame.width, frame.height)
     width, height = round(frame.width * scale), round(frame.height * scale)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from comodo.video import VideoError, decode_frames, duration, frame_times
+from comodo.video import VideoError, decode_frames, duration, frame_times, frames_at_rate
 
 GOPRO = Path(__file__).parents[2] / "shared/data/gopro/max-heromode.mp4"
 SIZE = 64
@@ -139,6 +139,19 @@ def test_what_is_cut_away_and_which_way_is_up(tmp_path: Path) -> None:
         assert np.allclose(grey[34:], (40 - 16) * 255 / 219, atol=2)
 
 
+@pytest.mark.parametrize("start", [0, 60])
+def test_frames_at_a_rate_carry_their_own_times(tmp_path: Path, start: int) -> None:
+    path = make_video(tmp_path / "video.mp4", start=start)
+    for rate, expected in [(10, range(0, 30, 3)), (30, range(30)), (100, range(30))]:
+        time_M, images = frames_at_rate(path, rate, longest=1.0, size=32)
+        assert numbers(images) == list(expected)
+        np.testing.assert_allclose(time_M, np.array(expected) / 30, atol=1e-4)
+    uneven = make_video(tmp_path / "uneven.mp4", [0, 90, 110, 120, 450, 460])
+    time_M, images = frames_at_rate(uneven, 10, longest=10, size=32)
+    assert numbers(images) == [0, 2, 4] and time_M.tolist() == pytest.approx([0, 0.11, 0.45])
+    assert len(frames_at_rate(path, 10, longest=100, size=32)[0]) == 20
+
+
 def test_files_that_are_no_video(tmp_path: Path) -> None:
     empty, text, sound = (tmp_path / name for name in ("empty.mp4", "text.mp4", "sound.mp4"))
     empty.touch()
@@ -155,7 +168,11 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         (text, "Invalid data"),
         (sound, "no video stream"),
     ]:
-        for ask in (lambda p: duration(p), lambda p: decode_frames(p, 0, 1, 2)):
+        for ask in (
+            lambda p: duration(p),
+            lambda p: decode_frames(p, 0, 1, 2),
+            lambda p: frames_at_rate(p, 10, 1, 32),
+        ):
             with pytest.raises(VideoError, match=f"{path.name}: .*{reason}"):
                 ask(path)
 

@@ -6,6 +6,7 @@ recording; that the named files exist is all that is checked.
 
 from comodo.config.base import ConfigError
 from comodo.config.datasets import (
+    AriaDataset,
     DatasetConfig,
     Ego4dDataset,
     EgoExo4dDataset,
@@ -38,6 +39,7 @@ from comodo.config.trial import (
 __all__ = [
     "CHANNELS",
     "STUDENT_SIZES",
+    "AriaDataset",
     "Choices",
     "ComodoMethod",
     "ConfigError",

@@ -62,6 +62,15 @@ class GoproDataset(_Dataset):
     path: ExistingPath
 
 
+class AriaDataset(_Dataset):
+    """A folder of VRS files of Project Aria's glasses."""
+
+    kind: Literal["aria"]
+    path: ExistingPath
+    imu: Literal["right", "left"] = "right"
+    """`right` samples at 1,000 Hz, `left` at 800 Hz."""
+
+
 class UtdMhadDataset(_Dataset):
     """UTD-MHAD: depth video and a body-worn IMU; odd subjects train, even subjects test."""
 
@@ -121,6 +130,7 @@ DatasetConfig = Annotated[
     SimulatedDataset
     | FolderDataset
     | GoproDataset
+    | AriaDataset
     | UtdMhadDataset
     | Ego4dDataset
     | EgoExo4dDataset

@@ -8,9 +8,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from comodo.config import (
+    AriaDataset,
     DatasetConfig,
     Ego4dDataset,
     EgoExo4dDataset,
@@ -47,8 +48,9 @@ class Recording:
     gyro_unit: str = ""
     imu_rate: float | None = None
     """Hz; only for IMU files without a clock of their own."""
-    imu_offset: float = 0.0
-    """Seconds to add to the IMU's clock to get the video's."""
+    imu_offset: float | Literal["estimate"] = 0.0
+    """Seconds to add to the IMU's clock to get the video's; `estimate` finds them from the camera's
+    own motion."""
 
 
 class Reader(Protocol):
@@ -83,6 +85,10 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
             from comodo.datasets.gopro import GoproReader
 
             return GoproReader(settings)
+        case AriaDataset():
+            from comodo.datasets.aria import AriaReader
+
+            return AriaReader(settings)
         case UtdMhadDataset():
             from comodo.datasets.utd_mhad import UtdMhadReader
 
