@@ -33,13 +33,18 @@ def read_imu(path: str, stream: Literal["right", "left"]) -> tuple[np.ndarray, n
         ImuError: the file cannot be read, or has no such stream.
     """
     with _open(path, IMUS[stream], f"imu-{stream}", ImuError) as (provider, stream_id, count):
-        samples = [provider.get_imu_data_by_index(stream_id, i) for i in range(count)]
-        acc_N3 = np.array([sample.accel_msec2 for sample in samples]) / STANDARD_GRAVITY
-        gyro_N3 = np.rad2deg(np.array([sample.gyro_radsec for sample in samples]))
-        acc_N3[[not sample.accel_valid for sample in samples]] = np.nan
-        gyro_N3[[not sample.gyro_valid for sample in samples]] = np.nan
-        time_ns_N = np.array([sample.capture_timestamp_ns for sample in samples], np.int64)
-    return time_ns_N, np.concatenate([acc_N3, gyro_N3], axis=1)
+        time_ns_N = np.empty(count, np.int64)
+        imu_NC = np.full((count, 6), np.nan)
+        for number in range(count):
+            sample = provider.get_imu_data_by_index(stream_id, number)
+            time_ns_N[number] = sample.capture_timestamp_ns
+            if sample.accel_valid:
+                imu_NC[number, :3] = sample.accel_msec2
+            if sample.gyro_valid:
+                imu_NC[number, 3:] = sample.gyro_radsec
+    imu_NC[:, :3] /= STANDARD_GRAVITY
+    imu_NC[:, 3:] = np.rad2deg(imu_NC[:, 3:])
+    return time_ns_N, imu_NC
 
 
 def rgb_times_ns(path: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Sweep files: what is read, what is refused, and how the refusal reads."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -381,14 +382,20 @@ def test_the_schema_has_every_form_of_an_entry_and_of_an_objective() -> None:
     assert [form.get("type", "object") for form in objective] == ["object", "array"]
 
 
-def test_every_sweep_of_the_project_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("UTD_MHAD", "GOPRO"):
+def test_every_sweep_of_the_page_on_cameras_loads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("GOPRO", "ARIA"):
         monkeypatch.setenv(name, str(tmp_path))
-    (tmp_path / "i3d_features_f16.npz").touch()
-    files = sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))
-    assert files
-    for file in files:
-        load_sweep(file)
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "manifest.csv").touch()
+    page = (Path(__file__).parents[1] / "docs" / "cameras.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    kinds = []
+    for block in blocks:
+        (tmp_path / "sweep.yaml").write_text(block)
+        kinds += [dataset.kind for dataset in load_sweep(tmp_path / "sweep.yaml").datasets.values()]
+    assert kinds == ["gopro", "aria", "folder"]
 
 
 def test_recipes_set_what_goes_with_a_method_or_a_data_set(tmp_path: Path) -> None:

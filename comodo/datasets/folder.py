@@ -7,12 +7,16 @@ label       optional activity; empty where it is not known
 split       optional: train, val or test (or split_by_group in the sweep file)
 group       optional: subject, capture or day; by default the recording itself
 acc_unit, gyro_unit, imu_rate, imu_offset     optional, see `Recording`
+
+With an imu_offset of `estimate`, the IMU's clock may begin anywhere: the stream is taken to begin
+with the video, and what that is off, up to 10 s, is found from the camera's own motion.
 """
 
 import csv
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 
@@ -52,6 +56,8 @@ class FolderReader:
             stream = read_npy(path, recording.imu_rate, recording.acc_unit, recording.gyro_unit)
         else:
             stream = read_csv(path, recording.acc_unit, recording.gyro_unit)
+        if recording.imu_offset == "estimate":
+            return _beside_video(stream, recording)
         return replace(stream, time_N=stream.time_N + recording.imu_offset)
 
     def _rows(self) -> list[dict[str, str]]:
@@ -94,10 +100,14 @@ class FolderReader:
             )
         try:
             rate = float(filled["imu_rate"]) if "imu_rate" in filled else None
-            offset = float(filled.get("imu_offset", 0))
+            offset = filled.get("imu_offset", "0")
+            imu_offset: float | Literal["estimate"]
+            imu_offset = "estimate" if offset == "estimate" else float(offset)
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
         video = filled.get("video", "")
+        if imu_offset == "estimate" and not video:
+            raise DatasetError(f"{where}: an imu_offset of estimate needs a video")
         id = filled.get("recording", Path(video or filled["imu"]).stem)
         folder = self.manifest.parent
         return Recording(
@@ -110,7 +120,7 @@ class FolderReader:
             acc_unit=filled.get("acc_unit", ""),
             gyro_unit=filled.get("gyro_unit", ""),
             imu_rate=rate,
-            imu_offset=offset,
+            imu_offset=imu_offset,
         )
 
     def _refuse_missing_folders(self, rows: list[Recording]) -> None:
@@ -122,3 +132,24 @@ class FolderReader:
                     f"{self.manifest}: the folder {folder} does not exist; paths "
                     f"in a manifest are relative to {self.manifest.parent}"
                 )
+
+
+def _beside_video(stream: ImuStream, recording: Recording) -> ImuStream:
+    """A stream of any clock, moved to where the camera's motion fits it.
+
+    Raises:
+        ImuError: nowhere does it fit clearly.
+        VideoError: the video cannot be read.
+    """
+    from comodo.offset import estimate  # it takes SciPy a second that a mere listing need not wait
+
+    stream = replace(stream, time_N=stream.time_N - stream.time_N[0])
+    offset = estimate(recording.video, stream)
+    found = f"{offset.seconds:+.2f} s of the video, correlation {offset.correlation:.2f}"
+    if not offset.reliable:
+        raise ImuError(
+            f"{recording.imu}: no clear place beside {recording.video} (best: {found}); "
+            "give imu_offset in seconds by hand"
+        )
+    note = f"imu_offset estimated: the IMU begins at {found}"
+    return replace(stream, time_N=stream.time_N + offset.seconds, notes=(*stream.notes, note))

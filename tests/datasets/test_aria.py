@@ -1,5 +1,6 @@
 """Real recordings of Project Aria's glasses, where the shared ones are."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,17 @@ def test_folders_and_files_without_recordings(tmp_path: Path) -> None:
     (tmp_path / "a.vrs").touch()
     with pytest.raises(ImuError, match="a.vrs: is empty"):
         reader.read_imu(reader.recordings()[0])
+
+
+def test_the_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AriaReader(AriaDataset(kind="aria", path=str(tmp_path)))
+    (tmp_path / "a.vrs").write_text("anything")
+    (recording,) = reader.recordings()
+    for module in ("projectaria_tools", "projectaria_tools.core.data_provider"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DatasetError, match=r"pip install comodo\[cameras\]"):
+        reader.recordings()
+    with pytest.raises(ImuError, match=r"a.vrs: .*pip install comodo\[cameras\]"):
+        reader.read_imu(recording)

@@ -152,7 +152,7 @@ def test_windows_and_rejections(
     assert {imu_CT.shape for imu_CT in windows.values()} == {(6, 20)}
     reasons = {
         "cut_1": "aria02_214-1.mp4: cannot be read as video",
-        "junk_1": "aria02_noimagestreams.vrs: cannot be read as VRS",
+        "junk_1": "aria02_noimagestreams.vrs: is not a VRS file",
         "no-mp4_1": "aria02_214-1.mp4",
         "no-vrs_1": "aria02_noimagestreams.vrs: no such file",
         "other-clock_1": "do not overlap",

@@ -1,5 +1,6 @@
 """The user's own manifest: what is read, what is refused, how groups make splits."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import FolderDataset, GroupSplit
+from comodo.config import CHANNELS, FolderDataset, GroupSplit
 from comodo.datasets import DatasetError, Recording, list_recordings, split_by_group
 from comodo.datasets.folder import FolderReader
-from comodo.imu import ImuError
+from comodo.imu import ImuError, ImuStream, resample
+from tests.test_offset import film, head
 
 
 def reader(path: Path, **settings: object) -> FolderReader:
@@ -70,6 +72,8 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
             "'a' stands twice",
         ),
         ("video,imu,split,imu_rate\nvideos/a.mp4,imu/a.csv,train,fast\n", "row 2: could not"),
+        ("video,imu,split,imu_offset\nvideos/a.mp4,imu/a.csv,train,guess\n", "row 2: could not"),
+        ("video,imu,split,imu_offset\n,imu/a.csv,train,estimate\n", "estimate needs a video"),
     ],
 )
 def test_wrong_manifests_are_refused_with_place_and_mend(files: Path, text: str, told: str) -> None:
@@ -94,6 +98,53 @@ def test_npy_needs_rate_and_units_and_offset_shifts_the_clock(files: Path) -> No
         reader(files / "m.csv").read_imu(recordings["rate"])
     stream = reader(files / "m.csv").read_imu(recordings["all"])
     assert stream.time_N[0] == 1.5
+
+
+def write_phone_csv(path: Path, stream: ImuStream, started: int, unit: str) -> None:
+    """A phone's log, its clock in whole milliseconds or nanoseconds since 1970."""
+    ticks_N = started + np.rint(stream.time_N * {"ms": 1e3, "ns": 1e9}[unit]).astype(np.int64)
+    columns = {f"time_{unit}": ticks_N}
+    for i, name in enumerate(CHANNELS):
+        columns[f"{name} [{'g' if i < 3 else 'deg/s'}]"] = stream.imu_NC[:, i]
+    pd.DataFrame(columns).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(("unit", "started"), [("ms", 1_763_640_000_123), ("ns", 10**18 + 7)])
+def test_a_clock_of_its_own_and_its_known_offset(files: Path, unit: str, started: int) -> None:
+    stream = head(8, 1)
+    write_phone_csv(files / "imu/a.csv", stream, started, unit)
+    begin = started / {"ms": 1e3, "ns": 1e9}[unit]
+    (files / "m.csv").write_text(
+        f"video,imu,split,imu_offset\nvideos/a.mp4,imu/a.csv,train,{0.5 - begin!r}\n"
+    )
+    folder = reader(files / "m.csv")
+    read = folder.read_imu(folder.recordings()[0])
+    # A float of seconds since 1970 is exact to a quarter of a microsecond.
+    np.testing.assert_allclose(read.time_N, stream.time_N + 0.5, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        resample(read, 2.5, 5, 50), resample(stream, 2, 5, 50), rtol=0, atol=2e-3
+    )
+
+
+def test_an_offset_estimated_from_the_video(files: Path) -> None:
+    stream = head(50, 1)
+    film(files / "videos/a.mp4", stream, start=4.56, seconds=35)
+    film(files / "videos/other.mp4", head(50, 2), start=0, seconds=35)
+    write_phone_csv(files / "imu/a.csv", stream, 1_763_640_000_123, "ms")
+    (files / "m.csv").write_text(
+        "video,imu,split,imu_offset\nvideos/a.mp4,imu/a.csv,train,estimate\n"
+        "videos/other.mp4,imu/a.csv,train,estimate\n"
+    )
+    folder = reader(files / "m.csv")
+    right, other = folder.recordings()
+    read = folder.read_imu(right)
+    np.testing.assert_allclose(read.time_N, stream.time_N - 4.56, rtol=0, atol=0.05)
+    assert re.fullmatch(
+        r"imu_offset estimated: the IMU begins at -4.5\d s of the video, correlation 0.\d\d",
+        read.notes[0],
+    )
+    with pytest.raises(ImuError, match=r"a.csv: .*other.mp4.* give imu_offset in seconds by hand"):
+        folder.read_imu(other)
 
 
 def test_split_by_group_in_the_sweep_file(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
