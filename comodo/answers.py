@@ -41,8 +41,8 @@ class Answers:
         None where it has no answers, as alignment, or was not measured. Without a second seed and a
         second group both bounds are NaN.
         """
-        measure = "direct" if name.startswith("direct/") else "probe"
-        split, _, column = name.removeprefix("direct/").partition("/")
+        measure = next((m for m in ("direct", "classifier") if name.startswith(f"{m}/")), "probe")
+        split, _, column = name.removeprefix(f"{measure}/").partition("/")
         if column in measures.SUMMARIES:
             return self._summary(trials, split, column, dataset, measure)
         if match := re.fullmatch(r"acc(\d)", column):

@@ -19,9 +19,8 @@ import torch
 from mantis.architecture import MantisV1, MantisV2
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
-from comodo.sequences import by_group, in_chunks, in_patches
+from comodo.sequences import in_chunks, in_patches, resized
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -35,11 +34,14 @@ class Encoder(nn.Module):
     from MOMENT, the only one that can be shown any. It gives features [B, C, D].
 
     Attributes:
+        joint: whether it looks at all channels together, and so gives one feature [B, 1, D]; its
+            configuration then has their number, `channels`.
         network: the library's model, which alone has parameters.
         dim: width D of a channel's feature.
     """
 
     name: str
+    joint: ClassVar[bool] = False
     size_keys: Collection[str]
     network: Any
     dim: int
@@ -106,13 +108,7 @@ class MantisEncoder(Encoder):
         self.dim = self.network.hidden_dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int], mask: bool = True) -> Tensor:
-        def resize(length: int, rows: list[int]) -> Tensor:
-            real_BCT = imu_BCT[rows, :, -length:]
-            return functional.interpolate(
-                real_BCT, size=self.seq_len, mode="linear", align_corners=False
-            )
-
-        resized_BCT = by_group(lengths, resize)
+        resized_BCT = resized(imu_BCT, lengths, self.seq_len)
         feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))
         return feature_ND.unflatten(0, resized_BCT.shape[:2])
 

@@ -65,6 +65,8 @@ class Subject:
     teacher: Teacher | None = None
     source: "Subject | None" = None
     """The student on the data set that it was trained on, if this is another."""
+    head: nn.Module | None = None
+    """From features to the classes of its own data set, of a student trained with labels."""
     common_name: dict[str, str] = field(default_factory=dict)
     """Classes to names that several data sets share; others keep their own."""
 
@@ -92,10 +94,16 @@ class Subject:
 
 
 @torch.inference_mode()
-def extract(student: Student, split: Split, index_N: Tensor, mask: bool = True) -> Tensor:
+def extract(
+    student: Student,
+    split: Split,
+    index_N: Tensor,
+    mask: bool = True,
+    head: nn.Module | None = None,
+) -> Tensor:
     """Student features `[N, D]` float32 of the windows with these indices, in evaluation mode.
 
-    `mask` as in `Student.forward`.
+    `mask` as in `Student.forward`; with a head, what that makes of them.
     """
     was_training = student.training
     student.eval()
@@ -103,7 +111,8 @@ def extract(student: Student, split: Split, index_N: Tensor, mask: bool = True) 
     features = []
     for index_B in index_N.split(BATCH):
         imu_BCT, length_B = split.imu(index_B)
-        features.append(student(imu_BCT.to(device), length_B, mask).cpu())
+        feature_BD = student(imu_BCT.to(device), length_B, mask)
+        features.append((feature_BD if head is None else head(feature_BD)).cpu())
     student.train(was_training)
     return torch.cat(features).float()
 
@@ -117,7 +126,7 @@ def probe(subject: Subject) -> Measured:
     Raises:
         EvaluateError: no labelled train windows.
     """
-    return _probed(subject, subject, "probe")
+    return _probed(subject, subject)
 
 
 def direct(subject: Subject) -> Measured:
@@ -136,11 +145,29 @@ def direct(subject: Subject) -> Measured:
             f"direct: the data sets share the classes {shared}, two are needed; "
             "name what is the same in label_map"
         )
-    measured = _probed(subject.source, subject, "direct/probe", shared)
-    metrics = {
-        key if key.startswith("direct/") else f"direct/{key}": value
-        for key, value in measured.metrics.items()
-    }
+    return _under("direct", _probed(subject.source, subject, shared))
+
+
+def classifier(subject: Subject) -> Measured:
+    """The classifier that a student was trained as on labels, without a probe.
+
+    It sees padding as in training. Metrics as of the probe, under `classifier/`.
+    """
+    assert subject.head is not None
+    names_K = np.array(subject.windows.classes)
+    answers = []
+    for split in SCORED:
+        part = subject.windows.splits.get(split)
+        if part is not None and len(index_N := part.labelled_N):
+            score_NK = extract(subject.student, part, index_N, head=subject.head).double()
+            label_N = names_K[part.label_N[index_N].numpy()]
+            group_N = _groups(subject, split, None)
+            answers.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
+    return _under("classifier", _judged(answers, names_K))
+
+
+def _under(prefix: str, measured: Measured) -> Measured:
+    metrics = {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
     return Measured(metrics, measured.predictions)
 
 
@@ -150,35 +177,32 @@ def _names(subject: Subject, labelled: Iterable[Labelled]) -> set[str]:
     return {subject.common_name.get(name, name) for name in found}
 
 
-def _probed(
-    fitted_on: Subject, scored_on: Subject, name: str, classes: list[str] | None = None
-) -> Measured:
+def _probed(fitted_on: Subject, scored_on: Subject, classes: list[str] | None = None) -> Measured:
     """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
     train_ND, label_N = _by_name(fitted_on, fitted_on.train(), classes)
     fitted = SVMProbe(seed=fitted_on.seed, ties=fitted_on.ties).fit(train_ND, label_N)
-    metrics = {f"{name}/C": float(fitted.C_)}
-    tables = []
+    answers = []
     for split, labelled in scored_on.scored().items():
         features_ND, label_N = _by_name(scored_on, labelled, classes)
-        if not len(label_N):
-            continue
-        probability_NK = fitted.probabilities(features_ND)
-        predicted_N = fitted.classes_[probability_NK.argmax(1)]
-        rank_N = _ranks(probability_NK, fitted.classes_, label_N)
+        if len(label_N):
+            group_N = _groups(scored_on, split, classes)
+            answers.append((split, group_N, label_N, fitted.probabilities(features_ND)))
+    measured = _judged(answers, fitted.classes_)
+    return Measured({"probe/C": float(fitted.C_), **measured.metrics}, measured.predictions)
+
+
+def _judged(answers: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]) -> Measured:
+    """What splits come to: each with group and label `[N]` of its windows, and the probabilities
+    of the classes `[N, K]`."""
+    metrics, tables = dict[str, float](), []
+    for split, group_N, label_N, probability_NK in answers:
+        predicted_N = classes_K[probability_NK.argmax(1)]
+        rank_N = _ranks(probability_NK, classes_K, label_N)
         metrics |= {f"{split}/acc{k}": float((rank_N < k).mean()) for k in (1, 3, 5)}
         summary = measures.classification(label_N, predicted_N)
         metrics |= {f"{split}/{key}": value for key, value in summary.items()}
-        tables.append(
-            pa.table(
-                {
-                    "split": [split] * len(label_N),
-                    "group": _groups(scored_on, split, classes),
-                    "label": label_N,
-                    "predicted": predicted_N,
-                    "rank": rank_N,
-                }
-            )
-        )
+        columns = {"group": group_N, "label": label_N, "predicted": predicted_N, "rank": rank_N}
+        tables.append(pa.table({"split": [split] * len(label_N), **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
@@ -316,5 +340,6 @@ MEASURES: dict[str, Callable[[Subject], Measured]] = {
     "few-shot": few_shot,
     "zero-shot": zero_shot,
     "alignment": alignment,
+    "classifier": classifier,
     "direct": direct,
 }

@@ -68,10 +68,11 @@ def _accuracy(results: Results) -> Figure | None:
             textcoords="offset points",
             va="center",
         )
-    axes.set_yticks(range(len(shown)), [label for label, _ in shown])
+    axes.set_yticks(range(len(shown)), [results.title(label) for label, _ in shown])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel("test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds")
+    says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
+    axes.set_xlabel(f"{says}\n{results.star}" if results.star else says)
     axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -215,6 +216,6 @@ def _confusion(results: Results) -> Figure | None:
     axes.set_yticks(range(len(classes)), classes, fontsize="small")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (each row sums to 100 %)")
-    axes.set_title(label, fontsize="medium")
+    axes.set_title(results.title(label), fontsize="medium")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure

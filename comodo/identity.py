@@ -97,13 +97,18 @@ class Trial:
     def measures(self) -> Iterator[tuple[str, str, Path]]:
         """Data set, measure, and where in the trial's folder the measure is kept, with no suffix.
 
-        A measure is named by what it depends on beside the student and the data set.
+        A measure is named by what it depends on beside the student and the data set. A baseline has
+        no features to probe: it is measured as the classifier that it is, asked or not.
         """
         asked, own = self.evaluation, self.config.dataset
+        measures = ("classifier",) if self.config.student.is_baseline else asked.measures
         for dataset, windows in self.measured_on().items():
-            for measure in asked.measures:
+            for measure in measures:
                 depends_on: list[Any] = [MEASURES_VERSION]
-                if measure in NEED_TEACHER:
+                if measure == "classifier":
+                    if dataset != own or not isinstance(self.config.method, SupervisedMethod):
+                        continue
+                elif measure in NEED_TEACHER:
                     if dataset != own or (
                         measure == "zero-shot"
                         and not isinstance(self.config.method, DistillingMethod)
@@ -119,7 +124,10 @@ class Trial:
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
-        """A probe's answers on a data set (see `Measured`); None where there are none."""
+        """A measure's answers on a data set (see `Measured`), of a baseline the classifier's for
+        the probe's; None where there are none."""
+        if measure == "probe" and self.config.student.is_baseline:
+            measure = "classifier"
         for *asked, place in self.measures():
             path = store.folder("trials", self.key) / f"{place}.parquet"
             if asked == [dataset, measure] and path.exists():
@@ -131,7 +139,8 @@ def read_result(trial: Trial, store: Store) -> dict[str, Any] | None:
     """What trained.json has, with `metrics`: all that was asked to be measured.
 
     Measures on the trial's own data set stand as they are (`test/acc1`), those on others behind
-    the data set's name (`on/<name>/test/acc1`). None while anything is missing.
+    the data set's name (`on/<name>/test/acc1`). Those of a baseline's own classifier stand in the
+    place of the probe's too. None while anything is missing.
     """
     folder = store.folder("trials", trial.key)
     if not (folder / "trained.json").exists():
@@ -142,6 +151,9 @@ def read_result(trial: Trial, store: Store) -> dict[str, Any] | None:
         path = folder / f"{place}.json"
         if not path.exists():
             return None
+        found = read_json(path)
+        if trial.config.student.is_baseline:
+            found |= {key.removeprefix("classifier/"): value for key, value in found.items()}
         prefix = "" if dataset == trial.config.dataset else f"on/{dataset}/"
-        metrics |= {prefix + key: value for key, value in read_json(path).items()}
+        metrics |= {prefix + key: value for key, value in found.items()}
     return {**trained, "metrics": metrics}

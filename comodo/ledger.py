@@ -318,7 +318,8 @@ class Ledger:
     def _with_references(self, trials: list[Trial]) -> list[Trial]:
         """The trials, after what each student is compared with."""
         twins = {
-            "none": [trial.untrained for trial in trials],
+            # An untrained baseline has nothing to measure: it is its classifier.
+            "none": [t.untrained for t in trials if not t.config.student.is_baseline],
             "supervised": [
                 trial.supervised(self.sweep.supervised_like(trial.config)) for trial in trials
             ],

@@ -39,7 +39,8 @@ def write(results: Results, folder: Path) -> Path:
 
 def table(results: Results) -> Table:
     """The configurations, for the terminal."""
-    caption = "\n".join(["percent, with 95 % intervals", *_leakage(results)])
+    notes = ["percent, with 95 % intervals", *filter(None, [results.star])]
+    caption = "\n".join(["; ".join(notes), *_leakage(results)])
     shown = Table(title=results.sweep.name, caption=caption)
     shown.add_column("configuration", overflow="fold", min_width=20)
     for column in ("seeds", "test Acc@1"):
@@ -51,7 +52,8 @@ def table(results: Results) -> Table:
         if difference := over.get(label):
             clear = "clear" if difference.distinguishable else "not distinguishable"
             gain = f"{100 * difference.comparison.difference:+.1f}, {clear}"
-        shown.add_row(label, str(len(rows)), _cell(results.accuracy(label, "test")), gain)
+        accuracy = _cell(results.accuracy(label, "test"))
+        shown.add_row(results.title(label), str(len(rows)), accuracy, gain)
     for row in results.rows:
         if row.state != "finished":
             shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
@@ -127,7 +129,7 @@ def _accuracies(results: Results) -> list[str]:
     rows = []
     for label, trials in results.by_label.items():
         cells = [_cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
-        rows.append([label, str(len(trials)), *cells])
+        rows.append([results.title(label), str(len(trials)), *cells])
     return [
         "## Accuracy",
         "",
@@ -135,6 +137,7 @@ def _accuracies(results: Results) -> list[str]:
         "(subjects, captures or days); of one seed, for that student on new groups.",
         "",
         *markdown(header, rows),
+        *([f"\\{results.star}.", ""] if results.star else []),
     ]
 
 
@@ -143,7 +146,7 @@ def _differences(results: Results) -> list[str]:
         return []
     rows = [
         [
-            f"{d.first} – {d.second}",
+            f"{results.title(d.first)} – {results.title(d.second)}",
             str(d.seeds),
             f"{100 * d.comparison.difference:+.1f} "
             f"({100 * d.comparison.low:+.1f} to {100 * d.comparison.high:+.1f})",
@@ -207,7 +210,7 @@ def _others(results: Results) -> list[str]:
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups, of "
         "alignment for new seeds on these windows.",
         "",
-        *markdown(["measure", *results.by_label], rows),
+        *markdown(["measure", *map(results.title, results.by_label)], rows),
     ]
 
 
@@ -258,7 +261,7 @@ def _listed(results: Results) -> list[str]:
         cells = [row.reason or "–", ""]
         if row.state == "finished":
             cells = [_cell(results.of_trial(row, split)) for split in ("val", "test")]
-        rows.append([row.label, str(row.trial.seed), row.state, *cells])
+        rows.append([row.title, str(row.trial.seed), row.state, *cells])
     return [
         "## Trials",
         "",

@@ -23,6 +23,8 @@ from comodo.stats import Comparison, Interval, compare, holm, over_seeds
 from comodo.store import Store
 from comodo.trial import Trial
 
+STAR = "* accuracies of its own classifier, trained with the labels, where others have a probe's"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -35,6 +37,11 @@ class Row:
     metrics: dict[str, float]
     reason: str = ""
     """Why it did not finish."""
+
+    @property
+    def title(self) -> str:
+        """The label, with a star where `STAR` holds."""
+        return f"{self.label} *" if self.trial.config.student.is_baseline else self.label
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,15 @@ class Results:
                 self.by_label.setdefault(row.label, []).append(row)
         self._answers = Answers(store)
         self.accuracy = cache(self._accuracy)
+
+    def title(self, label: str) -> str:
+        """As `Row.title`, of a configuration."""
+        return self.by_label[label][0].title
+
+    @cached_property
+    def star(self) -> str:
+        """`STAR`, if any configuration has one."""
+        return STAR if any(self.title(label) != label for label in self.by_label) else ""
 
     def own(self, label: str) -> str:
         """The data set that a configuration was trained on."""
@@ -243,10 +259,15 @@ class Results:
         return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
 
     def transfer(self, measure: str = "probe") -> list[TransferRow]:
-        """The transfer grid: students by the data set that they were trained on, against all."""
+        """The transfer grid: students by the data set that they were trained on, against all.
+
+        Baselines, which know the classes of their own data set alone, are not in it.
+        """
         grid: dict[tuple[str, str], TransferRow] = {}
         for label, rows in self.by_label.items():
             trial = rows[0].trial
+            if trial.config.student.is_baseline:
+                continue
             # An untrained student is the same whatever it stands beside, but for `direct`, whose
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"

@@ -26,6 +26,16 @@ def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tens
     return grouped[torch.tensor(order).argsort()]
 
 
+def resized(imu_BCT: Tensor, lengths: list[int], samples: int) -> Tensor:
+    """Each window's last `length` samples, linearly interpolated to `[B, C, samples]`."""
+
+    def resize(length: int, rows: list[int]) -> Tensor:
+        real_BCT = imu_BCT[rows, :, -length:]
+        return functional.interpolate(real_BCT, size=samples, mode="linear", align_corners=False)
+
+    return by_group(lengths, resize)
+
+
 def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """encode(*inputs), on a CPU some rows at a time."""
     if inputs[0].device.type != "cpu":

@@ -16,11 +16,13 @@ from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from comodo.baselines import BASELINES
 from comodo.config import CHANNELS, StudentConfig
 from comodo.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
 from comodo.store import atomic
 
 _DESCRIPTION_FILE = "student.json"
+_ENCODERS = {**ENCODERS, **BASELINES}
 
 
 class Student(nn.Module):
@@ -31,7 +33,8 @@ class Student(nn.Module):
     Args:
         name: which encoder.
         encoder_config: the encoder's own construction arguments.
-        pooling: "concat" joins the channels' features, "mean" averages them.
+        pooling: "concat" joins the channels' features, "mean" averages them; without effect on an
+            encoder that looks at all channels together.
         channels: which of `CHANNELS` are encoded, in which order.
 
     Attributes:
@@ -54,9 +57,11 @@ class Student(nn.Module):
             "pooling": pooling,
             "channels": list(channels),
         }
-        self.encoder = ENCODERS[name](encoder_config)
+        encoder, together = _ENCODERS[name], {"channels": len(channels)}
+        self.encoder = encoder({**encoder_config, **together} if encoder.joint else encoder_config)
         self.concat = pooling == "concat"
-        self.dim: int = self.encoder.dim * (len(channels) if self.concat else 1)
+        features = len(channels) if self.concat and not encoder.joint else 1
+        self.dim: int = self.encoder.dim * features
         self._picked = [CHANNELS.index(channel) for channel in channels]
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
@@ -98,7 +103,7 @@ def build_student(settings: StudentConfig) -> Student:
         >>> student(torch.randn(4, 6, 1000)).shape
         torch.Size([4, 1536])
     """
-    encoder = ENCODERS[settings.name]
+    encoder = _ENCODERS[settings.name]
     if settings.weights is None:
         config = encoder.config_from_size(settings.size)
         return Student(settings.name, config, settings.pooling, settings.channels)

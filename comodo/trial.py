@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from comodo.arrays import Features, Windows
 from comodo.config import DistillingMethod, NoneMethod
@@ -103,6 +104,8 @@ def _measure(trial: Trial, store: Store, student: Student) -> list[str]:
                 subjects[name] = _subject(trial, store, student, name, subjects.get(own))
         if measure in NEED_TEACHER and subjects[own].teacher is None:
             subjects[own].teacher = _teacher(trial, store, student)
+        if measure == "classifier":
+            subjects[own].head = _classifier(trial, store, student)
         measured: Measured = MEASURES[measure](subjects[dataset])
         if measured.predictions is not None:
             write_table(folder / f"{place}.parquet", measured.predictions)
@@ -133,7 +136,21 @@ def _teacher(trial: Trial, store: Store, student: Student) -> Teacher:
     if not isinstance(method, DistillingMethod):
         return Teacher(features, None)
     heads = build_heads(method, student.dim, features.dim)
-    states = torch.load(store.folder("trials", trial.key) / "heads.pt", map_location="cpu")
-    for head, state in zip(heads, states, strict=True):
+    for head, state in zip(heads, _kept_heads(trial, store), strict=True):
         head.load_state_dict(state)
     return Teacher(features, heads)
+
+
+def _classifier(trial: Trial, store: Store, student: Student) -> nn.Module:
+    """The linear layer that names the class, of a student trained with labels."""
+    state, _ = _kept_heads(trial, store)
+    head = nn.Linear(student.dim, len(state["bias"]))
+    head.load_state_dict(state)
+    return head.to(next(student.parameters()).device)
+
+
+def _kept_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
+    """States of the student's and the teacher's head, as training left them."""
+    path = store.folder("trials", trial.key) / "heads.pt"
+    states: list[dict[str, Tensor]] = torch.load(path, map_location="cpu")
+    return states

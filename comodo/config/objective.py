@@ -6,7 +6,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from comodo.config.base import Settings
 
-Measure = Literal["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
+Measure = Literal[
+    "probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "classifier", "direct"
+]
 
 _PROBED = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
 _OF_BOTH_SPLITS: dict[Measure, tuple[str, ...]] = {
@@ -16,6 +18,7 @@ _OF_BOTH_SPLITS: dict[Measure, tuple[str, ...]] = {
     "zero-shot": ("zero_shot/acc1", "zero_shot/acc3", "zero_shot/acc5"),
     "alignment": ("alignment/cka", "alignment/neighbours"),
 }
+_ONLY_OWN: tuple[Measure, ...] = ("zero-shot", "alignment", "classifier")
 PARAMETERS = "student/parameters"
 OWN: dict[str, Measure] = {
     **{
@@ -25,11 +28,12 @@ OWN: dict[str, Measure] = {
         for name in names
     },
     **{f"test/few_shot/{k}": "few-shot" for k in (1, 5, 10, 50, 100)},
+    **{f"classifier/{s}/{name}": "classifier" for s in ("val", "test") for name in _PROBED},
     PARAMETERS: "probe",
 }
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
 ELSEWHERE: dict[str, Measure] = {
-    **{k: v for k, v in OWN.items() if v not in ("zero-shot", "alignment") and k != PARAMETERS},
+    **{k: v for k, v in OWN.items() if v not in _ONLY_OWN and k != PARAMETERS},
     **{f"direct/{split}/{name}": "direct" for split in ("val", "test") for name in _PROBED},
 }
 """The same on another data set, where they stand as `on/<data set>/<metric>`."""

@@ -13,6 +13,7 @@ from comodo.config.objective import ELSEWHERE, OWN, Measure, Objective, Objectiv
 from comodo.config.search import Point, Range, Search, Space, flatten
 from comodo.config.trial import (
     Protocol,
+    SupervisedMethod,
     TeacherConfig,
     TrialConfig,
 )
@@ -95,7 +96,9 @@ class Sweep(Settings):
     """As published, selection is by the test split, and the report says so."""
     measures: list[Measure] = Field(["probe"], min_length=1)
     """What is measured of each student; all share one extraction of features. `direct` fits the
-    probe on the data set trained on and scores it on those of `evaluate_on`."""
+    probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
+    students trained with labels by what they were trained as. Of dlinear, informer and timesnet
+    that is all that is measured, asked or not."""
     evaluate_on: list[str] = Field([])
     """Data sets, with or without video, that students are also measured on, beside their own."""
     references: list[Reference] = Field(default_factory=_references)
@@ -206,6 +209,7 @@ class Sweep(Settings):
         self._search_holds_together()
         self._recipes_hold_together()
         self._evaluations_hold_together()
+        labels = "supervised" in self.references
         for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
             if trial.dataset not in self.datasets:
@@ -213,6 +217,12 @@ class Sweep(Settings):
                     f"trial.dataset: '{trial.dataset}' is not under datasets"
                     + nearest(trial.dataset, self.datasets)
                 )
+            labels = labels or isinstance(trial.method, SupervisedMethod)
+        if "classifier" in self.measures and not labels:
+            raise ValueError(
+                "measures: classifier needs students trained with labels: the method supervised, "
+                "or supervised among references"
+            )
         self._objectives_hold_together()
         return self
 

@@ -41,6 +41,7 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
         f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
         for size in ("tiny", "mini", "small", "base")
     },
+    **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},
 }
 
 
@@ -94,14 +95,25 @@ STUDENT_SIZES: dict[str, set[str]] = {
     "mantis-v2": _MANTIS_SIZE | {"kernel_size"},
     "moment": _T5_SIZE | {"seq_len", "patch_len"},
     "chronos-bolt": _T5_SIZE | {"context_length", "input_patch_size", "input_patch_stride"},
-}
+    "dlinear": {"seq_len", "moving_average"},
+    "informer": {
+        "seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout",
+    },
+    "timesnet": {
+        "seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout",
+    },
+}  # fmt: skip
 """The keys of `size` for each student from scratch: its library's constructor arguments."""
+BASELINES = ("dlinear", "informer", "timesnet")
+"""Students that are classifiers of all channels together, and so learn from labels alone."""
 
 
 class StudentConfig(Settings):
     """The IMU encoder that is trained."""
 
-    name: Literal["mantis", "mantis-v2", "moment", "chronos-bolt"]
+    name: Literal[
+        "mantis", "mantis-v2", "moment", "chronos-bolt", "dlinear", "informer", "timesnet"
+    ]
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`."""
     revision: str | None = None
@@ -118,7 +130,18 @@ class StudentConfig(Settings):
             raise ValueError("channels: each channel once")
         if self.weights is not None and self.size:
             raise ValueError("size is for students from scratch; leave out weights or size")
+        if self.is_baseline and self.weights is not None:
+            raise ValueError(f"weights: {self.name} starts from scratch; leave them out")
+        if self.is_baseline and self.pooling != "concat":
+            raise ValueError(
+                f"pooling: {self.name} looks at all channels together; leave pooling out"
+            )
         return self
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is one of `BASELINES`."""
+        return self.name in BASELINES
 
 
 class Head(Settings):
@@ -210,6 +233,16 @@ class TrialConfig(Settings):
     """Which of equally good values of the probe's C is taken: the one nearest to 1; as published,
     the smallest, with which the class probabilities can fall to chance where labels are few."""
     precision: Literal["float32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _baselines_learn_from_labels(self) -> "TrialConfig":
+        if self.student.is_baseline and not isinstance(self.method, SupervisedMethod):
+            raise ValueError(
+                f"method: {self.student.name} is a classifier, which only the method 'supervised' "
+                f"trains, not '{self.method.name}'; with other students beside it, give trial the "
+                "method supervised and sweep the others under when: {student.name: [...]}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _published_heads(self) -> "TrialConfig":

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from comodo.config.base import ConfigError
 from comodo.config.search import Point, expanded
 from comodo.config.trial import (
+    BASELINES,
     STUDENT_SIZES,
     ComodoMethod,
     InfonceMethod,
@@ -48,7 +49,10 @@ def _leave_out_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
     elif part == "student" and name in STUDENT_SIZES and "size" in settings:
         size = settings["size"]
         settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
-    elif part == "teacher":
+    if part == "student" and name in BASELINES:
+        for key in settings.keys() & {"weights", "revision", "pooling"}:
+            del settings[key]
+    if part == "teacher":
         foreign = {"path", "ids", "features"} if name != "precomputed" else {"weights", "revision"}
         if name == "efficientnet-lite0":
             foreign |= {"weights", "revision"}
