@@ -1,8 +1,11 @@
 """What happens to running trials, as Ray Tune tells it: noted in the ledger, recorded, shown."""
 
+from pathlib import Path
 from typing import Any
 
+import ray.cloudpickle
 import ray.exceptions
+from ray.tune import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from comodo.console import console
@@ -109,8 +112,11 @@ class Watcher(TrialProgressCallback):
 
 def _error(trial: Any) -> BaseException | None:
     """Why Tune gave a trial up, or begins it again."""
-    error: BaseException | None = trial.get_pickled_error() or trial.get_error()
-    return getattr(error, "cause", None) or error
+    # From where Tune writes them: its own getters read a copy that it makes later.
+    if trial.pickled_error_file is not None:
+        error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return getattr(error, "cause", None) or error
+    return None if trial.error_file is None else TuneError(Path(trial.error_file).read_text())
 
 
 def _why(trial: Any) -> str:
