@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -120,8 +120,18 @@ def status(
         console.print(show_all(read_all(place)) if name is None else show(read_status(name, place)))
 
 
-@app.command(epilog="Example: comodo prepare sweeps/gopro.yaml")
-def prepare(file: File, store: StoreOption = None) -> None:
+@app.command(epilog="Example: comodo prepare sweeps/gopro.yaml --videos shrink")
+def prepare(
+    file: File,
+    store: StoreOption = None,
+    videos: Annotated[
+        Literal["original", "shrink"] | None,
+        typer.Option(
+            help="`shrink` makes small copies of the videos, for encode to decode; the same as "
+            "`videos: shrink` in every data set of the file."
+        ),
+    ] = None,
+) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
     with clear_errors():
         checked, place = _checked(file, store), Store(store)
@@ -130,7 +140,13 @@ def prepare(file: File, store: StoreOption = None) -> None:
 
         connect()
         for name, settings in checked.datasets.items():
-            prepare_windows(name, settings, place)
+            asked = settings if videos is None else settings.model_copy(update={"videos": videos})
+            prepare_windows(name, asked, place)
+            if asked.videos != settings.videos:
+                console.print(
+                    f"  for encode and sweep to read these: datasets.{name}.videos: {videos} "
+                    f"in {file}"
+                )
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")

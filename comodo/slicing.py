@@ -17,6 +17,7 @@ from comodo import quality
 from comodo.config import DatasetConfig
 from comodo.datasets import Reader, Recording
 from comodo.imu import ImuStream, has_gap, resample
+from comodo.shrink import shrink
 from comodo.store import atomic, write_table
 from comodo.video import duration
 
@@ -125,10 +126,10 @@ Sliced = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 def slice_chunk(
-    reader: Reader, chunk: list[Recording], settings: DatasetConfig
+    reader: Reader, chunk: list[Recording], settings: DatasetConfig, videos: Path
 ) -> Iterator[Sliced]:
     """Windows and quality of several recordings, one after the other; one that fails has a single
-    row with its reason instead of windows."""
+    row with its reason instead of windows. `videos` is the folder for small copies."""
     for recording in chunk:
         about = _described(recording)
         try:
@@ -136,6 +137,9 @@ def slice_chunk(
             seconds = duration(recording.video) if recording.video else None
             about |= quality.measure(stream, seconds, _longest_gap(stream))
             rows = slice_recording(recording, stream, seconds, settings)
+            if recording.video and settings.videos == "shrink":
+                copy = shrink(recording.video, videos)
+                rows = [{**row, "video": copy} for row in rows]
             about["windows"] = len(rows)
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
         except Exception as error:  # whatever is wrong with one recording, the others go on

@@ -5,6 +5,7 @@
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
+    videos/            <key>.mp4                      small copies of videos
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
     sweeps/<name>/     asked trials, report           one sweep
     mlflow/            database and artifacts         the records
@@ -109,10 +110,14 @@ class Store:
 
     def simulated(self, settings: DatasetConfig) -> Path:
         """Where the files of a simulated dataset lie; other kinds have theirs elsewhere."""
-        made_by = settings.model_dump(
-            mode="json", exclude={"window_seconds", "imu_rate", "max_rejected", "split_by_group"}
-        )
+        read_by = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
+        made_by = settings.model_dump(mode="json", exclude=read_by)
         return self.folder("simulated", key_of(made_by))
+
+    @property
+    def videos(self) -> Path:
+        """Where small copies of videos lie."""
+        return self.root / "videos"
 
     def meta(self, kind: str, key: str) -> Any | None:
         """The artifact's meta.json, or None while the artifact is not whole."""

@@ -6,13 +6,14 @@ Beside the windows lie the measures of each recording's quality.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comodo import shrink
 from comodo.config import CHANNELS, DatasetConfig, FolderDataset, GoproDataset, SimulatedDataset
 from comodo.console import console, track
 from comodo.datasets import Recording, list_recordings, open_dataset
@@ -46,15 +47,17 @@ class WindowSet:
 
 def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
     """Names the window set by everything that it depends on."""
-    left_out = {"max_rejected"}
+    left_out = {"max_rejected", "videos"}
     if settings.split_by_group is None and not isinstance(settings, FolderDataset | GoproDataset):
         left_out.add("split_by_group")  # the keys of those two have held it from their first day on
     content: dict[str, Any] = {
         "version": VERSION,
         "settings": settings.model_dump(mode="json", exclude=left_out),
     }
+    if settings.videos == "shrink":
+        content["videos"] = shrink.MADE_BY
     if not isinstance(settings, SimulatedDataset):  # whose files follow from its settings
-        content["recordings"] = [asdict(recording) for recording in recordings]
+        content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [
             [fingerprint(r.video) if r.video else None, fingerprint(r.imu)] for r in recordings
         ]
@@ -79,8 +82,7 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
         DatasetError: the dataset cannot be listed.
         PrepareError: more than the allowed share of recordings was rejected.
     """
-    data_folder = store.simulated(settings)
-    recordings = list_recordings(settings, data_folder)
+    recordings = list_recordings(settings, store.simulated(settings))
     key = window_key(settings, recordings)
     folder = store.folder("windows", key)
     missing, meta = missing_parts(recordings, folder), store.meta("windows", key)
@@ -90,7 +92,7 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
             if stale.name not in wanted:  # an earlier version cut the recordings otherwise
                 stale.unlink()
         waiting = sum(map(len, missing.values()))
-        for _ in track(_run(settings, data_folder, folder, missing), waiting, f"prepare {name}"):
+        for _ in track(_run(settings, store, folder, missing), waiting, f"prepare {name}"):
             pass
         meta = _summary(folder) | {"window_seconds": settings.window_seconds}
         write_json(folder / "meta.json", meta)
@@ -121,7 +123,7 @@ def missing_parts(recordings: list[Recording], folder: Path) -> dict[str, list[R
 
 
 def _run(
-    settings: DatasetConfig, data_folder: Path, folder: Path, chunks: dict[str, list[Recording]]
+    settings: DatasetConfig, store: Store, folder: Path, chunks: dict[str, list[Recording]]
 ) -> Iterator[tuple[str, int]]:
     """Writes the parts on the cluster; yields each with its number of recordings."""
     if not chunks:
@@ -129,14 +131,16 @@ def _run(
     import ray.data  # takes seconds, which those who only ask for a key need not pay
 
     rows = [
-        {"part": part, "recordings": json.dumps([asdict(r) for r in chunk])}
+        {"part": part, "recordings": json.dumps([vars(r) for r in chunk])}
         for part, chunk in chunks.items()
     ]
+
+    data_folder, videos = store.simulated(settings), store.videos
 
     def write(row: dict[str, Any]) -> dict[str, Any]:
         reader = open_dataset(settings, data_folder)
         chunk = [Recording(**fields) for fields in json.loads(row["recordings"])]
-        write_part(folder, row["part"], slice_chunk(reader, chunk, settings))
+        write_part(folder, row["part"], slice_chunk(reader, chunk, settings, videos))
         return {"part": row["part"], "recordings": len(chunk)}
 
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write)

@@ -171,7 +171,9 @@ def test_damaged_recordings_are_rejected_alone(manifest: Path) -> None:
         damage(manifest.parent / name)
     settings = folder(manifest)
     recordings = list_recordings(settings, manifest.parent)
-    sliced = list(slice_chunk(open_dataset(settings, manifest.parent), recordings, settings))
+    sliced = list(
+        slice_chunk(open_dataset(settings, manifest.parent), recordings, settings, manifest.parent)
+    )
     abouts = {about["recording"]: about for _, about in sliced}
     rejected = {id: about["rejected"] for id, about in abouts.items() if "rejected" in about}
     reasons = {Path(name).stem: reason for name, (_, reason) in BEFORE.items()}
@@ -191,7 +193,9 @@ def test_damaged_recordings_are_rejected_alone(manifest: Path) -> None:
 def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> None:
     settings = folder(manifest)
     recordings = list_recordings(settings, manifest.parent)
-    sliced = slice_chunk(open_dataset(settings, manifest.parent), recordings, settings)
+    sliced = slice_chunk(
+        open_dataset(settings, manifest.parent), recordings, settings, manifest.parent
+    )
     rows = [row for rows, _ in sliced for row in rows]
     assert len(rows) == 2 * COUNT
     for name, (damage, _) in AFTER.items():

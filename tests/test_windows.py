@@ -1,5 +1,6 @@
 """prepare: slicing, rejection, keys, resuming; on real files, through a real Ray."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +161,22 @@ def test_keys_made_before_stay_valid() -> None:
     assert Store("/x").simulated(demo).name == "ac9592317237e168"
     assert Store("/x").simulated(split) == Store("/x").simulated(demo)  # the same files
     assert window_key(split, recordings) != window_key(demo, recordings)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_windows_with_small_copies(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=4, seconds=2.0)
+    store = Store(tmp_path / "store")
+    settings = folder(manifest, videos="shrink")
+    windows = prepare("mine", settings, store)
+    copies = {str(path): path.stat().st_mtime_ns for path in store.videos.iterdir()}
+    assert set(read_parts(windows.folder, ["video"])["video"].to_pylist()) == copies.keys()
+    assert len(copies) == 4
+    shutil.rmtree(windows.folder)
+    assert prepare("mine", settings, store) == windows
+    assert {str(path): path.stat().st_mtime_ns for path in store.videos.iterdir()} == copies
+    original = window_key(folder(manifest), list_recordings(settings, tmp_path))
+    assert windows.key != original
 
 
 @pytest.mark.usefixtures("ray_cluster")

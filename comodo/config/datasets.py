@@ -31,6 +31,8 @@ class _Dataset(Settings):
     """Share of recordings (at encode: of windows) that may be unreadable before it is an error."""
     split_by_group: GroupSplit | None = None
     """Splits made anew by group, in place of the data set's own."""
+    videos: Literal["original", "shrink"] = "original"
+    """What teachers see: the files as they are, or small copies that prepare makes once."""
 
 
 class SimulatedDataset(_Dataset):

@@ -203,9 +203,24 @@ def test_two_workers_train_one_student(tmp_path: Path, data: Path, store: Path) 
     assert [run.info.status for run in children(store, "workers")] == ["FINISHED"] * 3
 
 
+@pytest.mark.slow
+def test_prepared_with_small_copies_then_inspected(tmp_path: Path, data: Path) -> None:
+    file, store = sweep_file(tmp_path, data), tmp_path / "store"
+    done = comodo("prepare", file, "--store", store, "--videos", "shrink")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"datasets.mine.videos: shrink in {file}" in done.stdout
+    assert len(list((store / "videos").glob("*.mp4"))) == 20
+    done = comodo("inspect", "mine", "--store", store, "--offsets", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"report: {store}/quality/mine/quality.md" in done.stdout
+    done = comodo("inspect", "main", "--store", store)
+    assert done.returncode == 1
+    assert "did you mean 'mine'?" in done.stdout
+
+
 def test_help_has_examples() -> None:
     text = comodo("--help").stdout
-    for verb in ("prepare", "encode", "sweep", "ui"):
+    for verb in ("prepare", "inspect", "encode", "sweep", "ui"):
         assert verb in text
         assert f"Example: comodo {verb}" in comodo(verb, "--help").stdout
 
