@@ -7,6 +7,7 @@ Everywhere else in the package a stream is in g and deg/s, channels in the order
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class ImuStream:
     notes: tuple[str, ...] = ()
     """What was found or mended in the file and a user should know, as `unit m/s^2 detected`."""
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """Samples per second, from the median distance of two samples."""
         return float(1 / np.median(np.diff(self.time_N)))

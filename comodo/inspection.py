@@ -46,9 +46,8 @@ class Inspection:
     meta: dict[str, Any]
     """The dataset's names, settings and leaks."""
     recordings: pd.DataFrame
-    """`quality.SCHEMA`, and of those whose offset was estimated `offset` in seconds (how much later
-    the IMU's clock shows a movement than the camera), `offset_correlation`, `offset_reliable`, and
-    `offset_failed` with a reason."""
+    """`quality.SCHEMA`, and of those whose offset was estimated `offset` (seconds to add to the
+    IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
 
 
 @dataclass(frozen=True)
@@ -291,5 +290,5 @@ def _offset_rows(table: pd.DataFrame) -> Section:
                 numbers = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}"]
                 reliable = "yes" if row.offset_reliable else "no"
                 rows.append([str(row.recording), *numbers, reliable, ""])
-    note = "Between the camera's rotation and the gyroscope's; 0 is a common clock."
+    note = "To add to the IMU's clock (a manifest's imu_offset), from camera motion and gyroscope."
     return Section("Time offsets", note, header, rows)

@@ -4,13 +4,15 @@ Judges a stream by itself and beside the length of its video. Knows no files, wi
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from comodo.imu import ImuStream
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second that who only plans need not wait
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +54,7 @@ class Check:
     means: str
     """What a flag says."""
 
-    def flags(self, table: pd.DataFrame) -> "pd.Series[bool]":
+    def flags(self, table: "pd.DataFrame") -> "pd.Series[bool]":
         """Which recordings it flags; none that could not be measured."""
         values = table[self.column]
         return (values < self.low) | (values > self.high)

@@ -129,8 +129,8 @@ def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
     axes.set_ylim(len(found) - 0.5, -0.5)
     reach = 1.1 * max(0.1, float(found.offset.abs().max()))
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("time offset (s): 0 is a common clock of camera and IMU")
-    axes.set_title(f"{name}: camera's rotation against the gyroscope's")
+    axes.set_xlabel("seconds to add to the IMU's clock")
+    axes.set_title(f"{name}: time offset of the IMU from the camera")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

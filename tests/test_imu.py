@@ -151,3 +151,17 @@ def test_gap() -> None:
     stream = ImuStream(time_N, np.ones((200, 6), np.float32))
     assert has_gap(stream, 0, 3, 0.5)
     assert not has_gap(stream, 2, 3, 0.5)
+
+
+@given(start=st.floats(-3, 13), seconds=st.floats(0.1, 5), seed=st.integers(0, 99))
+def test_a_span_is_interpolated_from_the_samples_around_it(
+    start: float, seconds: float, seed: int
+) -> None:
+    """At the stream's own rate, against interpolation over the whole stream; also at its ends."""
+    rng = np.random.default_rng(seed)
+    time_N = np.arange(500) / 50
+    imu_NC = rng.normal(size=(500, 6)).astype(np.float32)
+    found_TC = resample(ImuStream(time_N, imu_NC), start, seconds, 50)
+    time_T = start + np.arange(round(seconds * 50)) / 50
+    wanted_CT = [np.interp(time_T, time_N, channel) for channel in imu_NC.T]
+    np.testing.assert_allclose(found_TC.T, wanted_CT, atol=1e-5)
