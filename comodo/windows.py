@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo import shrink
-from comodo.config import CHANNELS, DatasetConfig, FolderDataset, GoproDataset, SimulatedDataset
+from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
 from comodo.console import console, track
 from comodo.datasets import Recording, list_recordings, open_dataset
 from comodo.slicing import VERSION, PrepareError, quality_of, slice_chunk, write_part
@@ -47,19 +47,16 @@ class WindowSet:
 
 def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
     """Names the window set by everything that it depends on."""
-    left_out = {"max_rejected", "videos"}
-    if settings.split_by_group is None and not isinstance(settings, FolderDataset | GoproDataset):
-        left_out.add("split_by_group")  # the keys of those two have held it from their first day on
     content: dict[str, Any] = {
         "version": VERSION,
-        "settings": settings.model_dump(mode="json", exclude=left_out),
+        "settings": settings.model_dump(mode="json", exclude={"max_rejected"}),
     }
     if settings.videos == "shrink":
         content["videos"] = shrink.MADE_BY
     if not isinstance(settings, SimulatedDataset):  # whose files follow from its settings
         content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [
-            [fingerprint(r.video) if r.video else None, fingerprint(r.imu)] for r in recordings
+            [fingerprint(file) for file in (r.video, r.imu, *r.beside) if file] for r in recordings
         ]
     return key_of(content)
 

@@ -75,7 +75,7 @@ def sliced(settings: DatasetConfig) -> tuple[dict[str, np.ndarray], dict[str, st
     """What prepare makes of a data set, without Ray: windows by id, each float32 `[6, T]`, and
     the reasons of the rejected recordings by theirs."""
     reader = open_dataset(settings, Path("."))
-    chunk = slice_chunk(reader, reader.recordings(), settings)
+    chunk = slice_chunk(reader, reader.recordings(), settings, Path("."))
     rows = [row for rows, _ in chunk for row in rows]
     windows = {
         row["window"]: np.array(row["imu"], np.float32).reshape(6, -1)

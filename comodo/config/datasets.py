@@ -86,10 +86,10 @@ class Ego4dDataset(_Dataset):
     """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
 
     kind: Literal["ego4d"]
-    videos: ExistingPath
-    """Folder of `<uid>.mp4`: the release's full_scale, or shrunk copies."""
-    imu: ExistingPath
-    """Folder of `<uid>.csv`: the release's imu."""
+    video_folder: ExistingPath
+    """Of `<uid>.mp4`: the release's full_scale, or shrunk copies."""
+    imu_folder: ExistingPath
+    """Of `<uid>.csv`: the release's imu."""
     splits: ExistingPath
     """Folder of train.txt, val.txt and test.txt: uid, tab, activity."""
 

@@ -51,6 +51,8 @@ class Recording:
     imu_offset: float | Literal["estimate"] = 0.0
     """Seconds to add to the IMU's clock to get the video's; `estimate` finds them from the camera's
     own motion."""
+    beside: tuple[str, ...] = ()
+    """Other files that it is read from."""
 
 
 class Reader(Protocol):

@@ -30,7 +30,7 @@ class Ego4dReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        videos, imu = Path(self.settings.videos), Path(self.settings.imu)
+        videos, imu = Path(self.settings.video_folder), Path(self.settings.imu_folder)
         rows = [
             Recording(
                 id=listed.id,

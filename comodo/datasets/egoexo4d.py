@@ -72,6 +72,7 @@ class EgoExo4dReader:
 
     def _recording(self, listed: Listed) -> Recording:
         take = self._takes.get(listed.id, {})
+        capture = str((take.get("capture") or {}).get("capture_name"))
         folder = self.folder / "takes" / listed.id
         full = folder / "frame_aligned_videos" / f"{_glasses(take)}_214-1.mp4"
         small = full.parent / "downscaled" / "448" / full.name
@@ -81,8 +82,12 @@ class EgoExo4dReader:
             imu=str(folder / f"{_glasses(take)}_noimagestreams.vrs"),
             split=listed.split,
             group=listed.id.rpartition("_")[0] or listed.id,
+            beside=(str(self.folder / "takes.json"), str(self._timesync(capture))),
             label=listed.label,
         )
+
+    def _timesync(self, capture: str) -> Path:
+        return self.folder / "captures" / capture / "timesync.csv"
 
     def _first_frame(self, take: dict[str, Any]) -> tuple[float | None, str]:
         """When the take's first frame was taken, in ns of the glasses' clock, and how that is
@@ -90,7 +95,7 @@ class EgoExo4dReader:
         import pandas as pd
 
         try:
-            file = self.folder / "captures" / take["capture"]["capture_name"] / "timesync.csv"
+            file = self._timesync(take["capture"]["capture_name"])
             row, end = take["timesync_start_idx"] + FIRST_ROW, take["timesync_end_idx"]
         except (KeyError, TypeError):
             raise ImuError(

@@ -56,6 +56,7 @@ class HaptReader:
                 id=id,
                 video="",
                 imu=str(self.folder / "RawData" / f"acc_{name}.txt"),
+                beside=(str(self.folder / "RawData" / f"gyro_{name}.txt"),),
                 split=splits[user],
                 group=f"user {user:02d}",
                 label=activities[activity],

@@ -38,8 +38,8 @@ def make(folder: Path, uids: list[str], seconds: float = 4.0) -> Ego4dDataset:
     lists = write_lists(folder / "lists", train=lines[::3], val=lines[1::3], test=lines[2::3])
     return Ego4dDataset(
         kind="ego4d",
-        videos=str(folder / "full_scale"),
-        imu=str(folder / "imu"),
+        video_folder=str(folder / "full_scale"),
+        imu_folder=str(folder / "imu"),
         splits=str(lists),
         window_seconds=2.0,
         imu_rate=50.0,
@@ -63,7 +63,12 @@ def test_defaults_are_the_papers(settings: Ego4dDataset) -> None:
     fields = Ego4dDataset.model_fields
     assert (fields["window_seconds"].default, fields["imu_rate"].default) == (5.0, 200.0)
     with pytest.raises(ValidationError, match="does not exist"):
-        Ego4dDataset(kind="ego4d", videos="/nowhere", imu=settings.imu, splits=settings.splits)
+        Ego4dDataset(
+            kind="ego4d",
+            video_folder="/nowhere",
+            imu_folder=settings.imu_folder,
+            splits=settings.splits,
+        )
 
 
 def test_units_and_clock(settings: Ego4dDataset) -> None:
@@ -172,7 +177,9 @@ def test_the_published_lists(tmp_path: Path, paper_splits: Path) -> None:
     (tmp_path / f"{uid}.mp4").touch()
     (tmp_path / f"{uid}.csv").touch()
     folder = str(tmp_path)
-    settings = Ego4dDataset(kind="ego4d", videos=folder, imu=folder, splits=str(splits))
+    settings = Ego4dDataset(
+        kind="ego4d", video_folder=folder, imu_folder=folder, splits=str(splits)
+    )
     recordings = Ego4dReader(settings).recordings()
     assert Counter(r.split for r in recordings) == {"train": 1110, "val": 162, "test": 316}
     assert len({r.label for r in recordings}) == 31
