@@ -23,7 +23,7 @@ from comodo.stats import Comparison, Interval, compare, holm, over_seeds
 from comodo.store import Store
 from comodo.trial import Trial
 
-STAR = "* accuracies of its own classifier, trained with the labels, where others have a probe's"
+STAR = "* of its own classifier, not of a probe"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Row:
     @property
     def title(self) -> str:
         """The label, with a star where `STAR` holds."""
-        return f"{self.label} *" if self.trial.config.student.is_baseline else self.label
+        return f"{self.label}*" if self.trial.config.student.is_baseline else self.label
 
 
 @dataclass(frozen=True)

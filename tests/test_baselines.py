@@ -325,7 +325,7 @@ def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) 
     assert found is not None and found.low < found.mean < found.high
     assert found.mean == pytest.approx(sum(row.metrics["test/acc1"] for row in rows[2:]) / 2)
     page = (report.write(results, tmp_path) / "report.md").read_text()
-    assert "| supervised dlinear * | 2 |" in page and "| supervised mantis | 2 |" in page
+    assert "| supervised dlinear* | 2 |" in page and "| supervised mantis | 2 |" in page
     assert f"\\{STAR}." in page
     without = Results(sweep, rows[:2], store)
     assert STAR not in (report.write(without, tmp_path) / "report.md").read_text()
