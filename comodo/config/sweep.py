@@ -173,7 +173,7 @@ class Sweep(Settings):
                     raise ConfigError(f"recipes.{number}.set.{key}: {reason}") from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
-                f"search.space.{swept}: trial.{key} with "
+                f"search.space.{swept}: {'.'.join(filter(None, ('trial', key)))} with "
                 f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason}"
             ) from None
 
