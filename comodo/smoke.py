@@ -5,6 +5,7 @@ classes at tiny sizes with random weights; epochs, batches and queues shrink in 
 What comes out says that the file runs, and nothing else.
 """
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,10 +15,23 @@ from comodo.config import Sweep, load_sweep
 from comodo.config.search import expanded
 from comodo.store import Store
 
-TINY_VIT = {
-    "image_size": 32, "patch_size": 16, "num_frames": 2, "hidden_size": 32,
-    "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+_VIT = {
+    "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
 }  # fmt: skip
+_IMAGE_VIT = {**_VIT, "image_size": 32, "intermediate_size": 32}
+_VIDEO_VIT = {**_IMAGE_VIT, "num_frames": 2}
+TINY_TEACHERS: dict[str, tuple[str, dict[str, int]]] = {
+    "timesformer": ("Timesformer", _VIDEO_VIT),
+    "videomae": ("VideoMAE", _VIDEO_VIT),
+    "vjepa2": ("VJEPA2", {
+        **_VIT, "crop_size": 32, "frames_per_clip": 2, "pred_hidden_size": 32,
+        "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1,
+    }),
+    "siglip": ("SiglipVision", _IMAGE_VIT),
+    "clip": ("CLIPVision", _IMAGE_VIT),
+    "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
+}  # fmt: skip
+"""Classes of transformers, less `Config` and `Model`, and the sizes that they are made at."""
 _MANTIS = {
     "seq_len": 64, "num_patches": 4, "hidden_dim": 16, "hidden_dim_scalar_enc": 4,
     "transf_depth": 1, "transf_num_heads": 2, "transf_mlp_dim": 32, "transf_dim_head": 8,
@@ -112,10 +126,13 @@ class _Shrunk:
         return {**kept, "size": TINY_STUDENTS.get(given["name"], {})}
 
     def _teacher(self, teacher: Any) -> dict[str, Any]:
-        name = expanded("teacher", teacher)["name"]
-        if name not in ("timesformer", "videomae"):
+        given = expanded("teacher", teacher)
+        family, weights = given["name"], str(given.get("weights"))
+        if family == "image":
+            family = next((name for name in ("siglip", "clip") if name in weights), "dinov2")
+        if family not in TINY_TEACHERS:
             return {"name": "efficientnet-lite0", "frames": 1}
-        return {"name": name, "weights": str(tiny_teacher(name, self._store))}
+        return {"name": given["name"], "weights": str(tiny_teacher(family, self._store))}
 
 
 def _is_named(value: Any) -> bool:
@@ -129,22 +146,22 @@ def _dataset(settings: Any, number: int) -> dict[str, Any]:
     return made | ({"window_seconds": "whole"} if whole else {})
 
 
-def tiny_teacher(name: str, store: Store) -> Path:
-    """Folder of a tiny video transformer with random weights, made once."""
-    folder = store.folder("smoke", name)
+def tiny_teacher(family: str, store: Store) -> Path:
+    """Folder of a tiny transformer with random weights, made once."""
+    folder = store.folder("smoke", family)
     if not folder.exists():
         import torch
         import transformers
 
-        config, model = {
-            "timesformer": (transformers.TimesformerConfig, transformers.TimesformerModel),
-            "videomae": (transformers.VideoMAEConfig, transformers.VideoMAEModel),
-        }[name]
+        classes, size = TINY_TEACHERS[family]
+        config = getattr(transformers, f"{classes}Config")(**size)
         transformers.utils.logging.disable_progress_bar()
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent))
         torch.manual_seed(0)
-        model(config(**TINY_VIT)).save_pretrained(made)
+        getattr(transformers, f"{classes}Model")(config).save_pretrained(made)
+        colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+        (made / "preprocessor_config.json").write_text(json.dumps(colours))
         try:
             made.rename(folder)
         except OSError:  # another process was faster

