@@ -2,10 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint format ui lock clean
+.PHONY: demo paper-smoke test test-all lint format ui lock clean
 
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
+
+# Every sweep file, made small; ends at the first that fails.
+paper-smoke: .venv/installed
+	set -e; for file in $(filter-out sweeps/gopro.yaml,$(wildcard sweeps/*.yaml)); do \
+		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
+	done
 
 test: .venv/installed
 	$(BIN)/python -m pytest

@@ -1,0 +1,46 @@
+"""`comodo sweep FILE --smoke` for the files of sweeps/: each runs to its report on any machine."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_sweeps import FILES, make_places
+
+LIMIT = 1800  # seconds; nothing here may wait for ever
+QUICK = ("figure4_losses", "schedule")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for the module: recordings, windows and features are made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=() if file.stem in QUICK else pytest.mark.slow)
+        for file in FILES
+        if file.stem != "gopro"  # has no labels, and so is encoded only
+    ],
+)
+def test_made_small_it_runs_to_its_report(file: Path, tmp_path: Path, store: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "comodo", "sweep", str(file), "--smoke", "--store", str(store)],
+        env={**os.environ, **make_places(file, tmp_path), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = re.search(r"report: +(\S+)", done.stdout)
+    assert report is not None
+    assert Path(report[1]).stat().st_size > 500
+    ends = re.findall(r" seed \d+: (\w+)", done.stdout)
+    assert set(ends) <= {"finished"}
+    assert ends or re.search(r"all \d+ trials are done already", done.stdout)

@@ -1,0 +1,88 @@
+"""Every file of sweeps/: what its header says, what it plans, and that it can be made small."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from comodo.config import Sweep, load_sweep
+from comodo.datasets import list_recordings
+from comodo.earlier import Arrays
+from comodo.identity import Evaluation
+from comodo.ledger import Ledger
+from comodo.precheck import most_windows, refuse_long_queues
+from comodo.smoke import load_smoke
+from comodo.store import Store
+
+FILES = sorted(Path(__file__).parents[1].joinpath("sweeps").glob("*.yaml"))
+SMOKE_WINDOWS = 72  # of the training split of each data set
+
+
+def make_places(file: Path, folder: Path) -> dict[str, str]:
+    """Empty files and folders where the file's environment variables point to; their values."""
+    text, values = file.read_text(), {}
+    for variable, rest in re.findall(r"\$([A-Z][A-Z_0-9]*)((?:/[\w.-]+)*)", text):
+        values[variable] = str(folder / variable)
+        place = folder / variable / rest.strip("/")
+        if place.suffix:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        else:
+            place.mkdir(parents=True, exist_ok=True)
+    return values
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file, with places where its environment variables point to."""
+    given: Path = request.param
+    for variable, value in make_places(given, tmp_path).items():
+        monkeypatch.setenv(variable, value)
+    return given
+
+
+def trials_of(sweep: Sweep, store: Store) -> int:
+    """How many trials there will be; of a search, the most that its budget allows."""
+    arrays: Arrays = {(name, t): (name, str(t)) for name, t in sweep.trained_on()}
+    evaluation = Evaluation(tuple(sweep.measures), {name: name for name in sweep.evaluate_on})
+    planned = len(Ledger(sweep, store, arrays, evaluation).planned())
+    return planned if sweep.search.sampler == "grid" else sweep.budget.trials or 0
+
+
+def test_there_are_sweep_files() -> None:
+    assert len(FILES) > 10
+
+
+def test_a_header_asks_and_says_how_and_at_what_cost(file: Path, tmp_path: Path) -> None:
+    lines = file.read_text().splitlines()
+    header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    starts = ["# Run:", "# Cost:", "# Expect:", "# yaml-language-server:"]
+    places = [next(i for i, line in enumerate(header) if line.startswith(s)) for s in starts]
+    assert places == sorted(places)
+    question = " ".join(line.removeprefix("# ") for line in header[: places[0]])
+    assert "?" in question
+    assert f"sweeps/{file.name}" in header[places[0]]
+
+
+def test_the_cost_is_what_the_ledger_plans(file: Path, tmp_path: Path) -> None:
+    cost = next(line for line in file.read_text().splitlines() if line.startswith("# Cost:"))
+    said = re.search(r"(\d+) trials", cost)
+    if said is None:
+        assert file.stem == "gopro", "only a file that is not swept goes without a number of trials"
+        return
+    assert int(said[1]) == trials_of(load_sweep(file), Store(tmp_path / "store"))
+
+
+def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    sweep, whole = load_smoke(file, store), load_sweep(file)
+    windows = {}
+    for name, settings in sweep.datasets.items():
+        recordings = list_recordings(settings, store.simulated(settings))
+        train = [recording for recording in recordings if recording.split == "train"]
+        windows[name] = most_windows(settings, train) or 0
+    assert whole.datasets.keys() == windows.keys()
+    assert all(n == SMOKE_WINDOWS for n in windows.values())
+    refuse_long_queues(sweep, windows)
+    seeds = len(sweep.seeds) / len(whole.seeds)
+    assert trials_of(sweep, store) <= trials_of(whole, store) * seeds
