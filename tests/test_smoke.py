@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
+from comodo.config import STUDENT_SIZES, ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
 from comodo.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
 from comodo.store import Store
 from comodo.students import build_student
@@ -106,7 +106,7 @@ def test_tiny_teachers_load_as_others_do(tmp_path: Path, name: str) -> None:
     assert teacher(torch.zeros(shape, dtype=torch.uint8)).shape == (1, teacher.dim)
 
 
-@pytest.mark.parametrize("name", ["mantis", "mantis-v2", "moment", "chronos-bolt"])
+@pytest.mark.parametrize("name", STUDENT_SIZES)
 def test_tiny_students_are_tiny(name: str) -> None:
     settings = StudentConfig.model_validate({"name": name, "size": TINY_STUDENTS[name]})
     student = build_student(settings)
