@@ -118,7 +118,7 @@ def _offsets(
 
 
 def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
-    from comodo.offset import estimate  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    from comodo.offset import estimate
 
     if recording is None:
         return {"offset_failed": "it is no longer in the data set"}
@@ -290,5 +290,8 @@ def _offset_rows(table: pd.DataFrame) -> Section:
                 numbers = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}"]
                 reliable = "yes" if row.offset_reliable else "no"
                 rows.append([str(row.recording), *numbers, reliable, ""])
-    note = "To add to the IMU's clock (a manifest's imu_offset), from camera motion and gyroscope."
+    note = (
+        "To add to the IMU's clock (a manifest's imu_offset), from camera motion and gyroscope. A "
+        "picture that the camera steadied is off by tenths of a second: trust its own clock then."
+    )
     return Section("Time offsets", note, header, rows)
