@@ -88,6 +88,13 @@ def test_offsets_are_shown_with_their_reliability(store: Store, tmp_path: Path) 
     assert "](offsets.png)" in page and (folder / "offsets.png").exists()
 
 
+def test_offsets_are_estimated_for_some_recordings(store: Store) -> None:
+    found = inspect("mine", store, offsets=2).recordings
+    asked = found[found.offset_reliable.notna() | found.offset_failed.notna()]
+    assert len(asked) == 2
+    assert not asked.offset_reliable.eq(True).any()  # nothing moves in four seconds of colour
+
+
 def test_a_refused_data_set_can_be_inspected(store: Store) -> None:
     found = inspect("refused", store, offsets=0)
     assert found.recordings.rejected.notna().sum() == 1
