@@ -18,26 +18,18 @@ FILES = sorted(Path(__file__).parents[1].joinpath("sweeps").glob("*.yaml"))
 SMOKE_WINDOWS = 72  # of the training split of each data set
 
 
-def make_places(file: Path, folder: Path) -> dict[str, str]:
-    """Empty files and folders where the file's environment variables point to; their values."""
-    text, values = file.read_text(), {}
-    for variable, rest in re.findall(r"\$([A-Z][A-Z_0-9]*)((?:/[\w.-]+)*)", text):
-        values[variable] = str(folder / variable)
-        place = folder / variable / rest.strip("/")
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file, with empty files and folders where its environment variables point to."""
+    given: Path = request.param
+    for name, rest in re.findall(r"\$([A-Z][A-Z_0-9]*)((?:/[\w.-]+)*)", given.read_text()):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        place = tmp_path / name / rest.strip("/")
         if place.suffix:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
         else:
             place.mkdir(parents=True, exist_ok=True)
-    return values
-
-
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
-def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sweep file, with places where its environment variables point to."""
-    given: Path = request.param
-    for variable, value in make_places(given, tmp_path).items():
-        monkeypatch.setenv(variable, value)
     return given
 
 
