@@ -6,10 +6,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.datasets import open_dataset
 from comodo.slicing import slice_chunk
+
+settings.register_profile("any machine", deadline=None)  # speed is for benchmarks
+settings.load_profile("any machine")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -122,7 +122,7 @@ def test_resampling_keeps_slow_waves_and_removes_what_the_rate_cannot_carry() ->
                                atol=0.05)  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     native=st.floats(20, 1000),
     rate=st.sampled_from([20.0, 25.0, 50.0, 100.0, 200.0]),

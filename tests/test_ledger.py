@@ -407,7 +407,7 @@ def test_a_search_whose_space_grew_learns_from_itself(tmp_path: Path, store: Sto
     ]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**31))
 def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
     tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -165,7 +165,7 @@ def test_only_the_student_receives_a_gradient() -> None:
     assert teacher.grad is None and queue.grad is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 1000))
 def test_losses_ignore_the_length_of_embeddings(scale: float, seed: int) -> None:
     student, teacher, queue = (embeddings(5, 8, seed=3 * seed + i) for i in range(3))
@@ -179,7 +179,7 @@ def test_losses_ignore_the_length_of_embeddings(scale: float, seed: int) -> None
         )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(temperature=st.floats(0.01, 2.0), seed=st.integers(0, 1000))
 def test_a_student_that_equals_its_teacher_is_at_the_minimum(temperature: float, seed: int) -> None:
     teacher, queue = embeddings(5, 8, seed=2 * seed), embeddings(20, 8, seed=2 * seed + 1)

@@ -214,7 +214,7 @@ def test_what_other_sweeps_know_is_learnt_and_not_repeated(tmp_path: Path) -> No
     assert sum(abs(epochs - 700) for epochs in asked) / 20 < 150  # from the first on
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**31), st.sampled_from(["random", "tpe"]))
 def test_whenever_it_is_interrupted_no_suggestion_comes_twice(
     tmp_path_factory: pytest.TempPathFactory, seed: int, sampler: str

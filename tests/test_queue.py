@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -31,7 +31,6 @@ def test_golden_queue_after(case: str) -> None:
     torch.testing.assert_close(queue.ordered(), expected, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 12), batches=st.lists(st.integers(0, 30), max_size=8))
 def test_behaves_like_a_deque(size: int, batches: list[int]) -> None:
     numbered = functional.normalize(torch.randn(size + sum(batches), 4), dim=1)

@@ -101,7 +101,7 @@ def test_files_without_telemetry(tmp_path: Path) -> None:
         reader(tmp_path).read_imu(reader(tmp_path).recordings()[0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     slow=st.integers(40, 200),
     faster=st.floats(1.0, 16.0),
