@@ -6,6 +6,7 @@ refused at once.
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,14 +73,16 @@ def sweep(file: File, store: StoreOption = None, smoke: SmokeOption = False) -> 
         from comodo.report import table
         from comodo.sweep import run_sweep
 
-        results, folder = run_sweep(checked, place)
+        again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
+        again += ["--store", str(place.root)] if store else []
+        results, folder = run_sweep(checked, place, shlex.join(again))
         console.print(table(results))
-        console.print(f"report:  {folder}/report.md")
+        console.print(f"report:  {folder}/report.html")
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
         failed = sum(row.state == "failed" for row in results.rows)
         if failed:
             console.print(
-                f"{failed} trials failed; the reasons are in {folder}/report.md", style="red"
+                f"{failed} trials failed; the reasons are in {folder}/report.html", style="red"
             )
             raise typer.Exit(1)
 
@@ -118,6 +121,31 @@ def status(
 
         place = Store(store)
         console.print(show_all(read_all(place)) if name is None else show(read_status(name, place)))
+
+
+@app.command(epilog="Example: comodo report demo")
+def report(
+    name: Annotated[str, typer.Argument(help="A sweep's name.")], store: StoreOption = None
+) -> None:
+    """Write the report of a sweep as far as it is: tables beside the published ones, figures,
+    results.parquet, and one page, report.html.
+
+    Needs the store alone, so it works from any machine that sees it, while the sweep runs or after.
+    """
+    with clear_errors():
+        place = Store(store)
+        from comodo.saved import read_saved
+
+        saved = read_saved(name, place)
+        from comodo.report import table, write
+        from comodo.tracking import attach, find_runs
+
+        results = saved.results(place)
+        folder = write(results, saved, place)
+        console.print(table(results))
+        if (runs := find_runs(name, place)) is not None:
+            attach(folder, runs)
+        console.print(f"report:  {folder}/report.html", markup=False)
 
 
 @app.command(epilog="Example: comodo prepare sweeps/gopro.yaml --videos shrink")

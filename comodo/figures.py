@@ -8,33 +8,53 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure  # without pyplot: no display, no global state
+from matplotlib.figure import Figure
 
+from comodo import curves
 from comodo.config import NoneMethod, SupervisedMethod
 from comodo.results import Results, TransferRow
 from comodo.stats import Interval
-from comodo.store import atomic
+from comodo.style import (
+    BLUE,
+    GREY,
+    MOST_TICKS,
+    axes_of,
+    beside,
+    keep,
+    legend_below,
+    percent_span,
+    short,
+    show_numbers,
+    style,
+)
 
-PLAIN, BLUE = "0.75", "tab:blue"
-MOST_TICKS = 8  # values of a key that stand side by side
 LEAST_SPAN = 10  # points of accuracy on the axis of effects
+CROWDED = 30  # letters of values below one plot
+LONGEST_VALUE = 24  # letters
 
 
-def draw_all(results: Results, folder: Path) -> list[tuple[str, str]]:
-    """Draws what the results have something for; returns name of each file and what it shows."""
-    made = []
-    for name, shows, figure in (
-        ("accuracy.png", "test accuracy by configuration", _accuracy(results)),
-        ("transfer.png", "transfer grid", _transfer(results)),
-        ("few_shot.png", "accuracy against labelled windows", _few_shot(results)),
-        ("effects.png", "mean objective by value of each key", _effects(results)),
-        ("confusion.png", "confusion of the selected configuration", _confusion(results)),
-    ):
-        if figure is None:
-            continue
-        with atomic(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
-        made.append((name, shows))
+def draw_all(results: Results, folder: Path) -> dict[str, str]:
+    """Draws what the results have something for; returns name of each PNG and what it shows.
+
+    Each has an SVG of the same name beside it.
+    """
+    drawn = {
+        "accuracy.png": ("test accuracy by configuration", _accuracy(results)),
+        "transfer.png": ("transfer grid", _transfer(results)),
+        "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
+        "effects.png": ("mean objective by value of each key", _effects(results)),
+        "importance.png": ("share of the variance by key", curves.importance(results)),
+        "pareto.png": ("configurations and their Pareto front", curves.pareto(results)),
+        "learning.png": ("learning curves", curves.learning(results)),
+        "confusion.png": ("confusion of the selected configuration", _confusion(results)),
+    }
+    for key, curve in curves.by_numbers(results).items():
+        drawn[f"by_{key.replace('.', '_')}.png"] = (f"test accuracy by {key}", curve)
+    made = {}
+    for name, (shows, figure) in drawn.items():
+        if figure is not None:
+            keep(figure, folder / name)
+            made[name] = shows
     return made
 
 
@@ -47,18 +67,20 @@ def _accuracy(results: Results) -> Figure | None:
     ]
     if not shown:
         return None
-    figure = Figure(figsize=(7, 1.2 + 0.45 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
+    longest = max(len(short(label)) for label, _ in shown)
+    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(shown))
     for height, (label, found) in enumerate(shown):
         rows = results.by_label[label]
         method = rows[0].trial.config.method
         reference = isinstance(method, NoneMethod | SupervisedMethod)
-        axes.barh(height, 100 * found.mean, color=PLAIN if reference else BLUE)
+        axes.barh(height, 100 * found.mean, color=GREY if reference else BLUE)
         values = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
-        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=3)
+        edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=4, **edge)
         top = 100 * found.mean
         if not math.isnan(found.low):
             ends = [100 * found.low, 100 * found.high]
+            axes.plot(ends, [height, height], color="white", linewidth=3.5)
             axes.plot(ends, [height, height], color="black", linewidth=1.5)
             top = max(ends)
         axes.annotate(
@@ -68,13 +90,12 @@ def _accuracy(results: Results) -> Figure | None:
             textcoords="offset points",
             va="center",
         )
-    axes.set_yticks(range(len(shown)), [results.title(label) for label, _ in shown])
+    axes.set_yticks(range(len(shown)), [short(results.title(label)) for label, _ in shown])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
     axes.set_xlabel(f"{says}\n{results.star}" if results.star else says)
-    axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe", fontsize="medium")
     return figure
 
 
@@ -83,20 +104,20 @@ def _transfer(results: Results) -> Figure | None:
     if len(datasets) < 2 or not grid:
         return None
     values = np.array([[_mean(row, name) for name in datasets] for row in grid])
-    figure = Figure(
-        figsize=(3.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid)), layout="constrained"
-    )
-    axes = figure.add_subplot()
-    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
+    figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
+    low, high = np.nanmin(values), np.nanmax(values)
+    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    span = {"vmin": middle - half, "vmax": middle + half}
+    image = axes.imshow(values, cmap="cividis", aspect="auto", **span)
     for (y, x), value in np.ndenumerate(values):
         cell = grid[y].cells.get(datasets[x])
         text = "–" if cell is None else f"{value:.1f}"
         if cell is not None and not math.isnan(cell.low):
             text += f"\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
-        color = "white" if value < 60 else "black"
+        color = "white" if value < middle else "black"
         axes.text(x, y, text, ha="center", va="center", color=color, fontsize="small")
     axes.set_xticks(range(len(datasets)), datasets)
-    axes.set_yticks(range(len(grid)), [f"{row.trained_on}: {row.label}" for row in grid])
+    axes.set_yticks(range(len(grid)), [short(f"{row.trained_on}: {row.label}") for row in grid])
     axes.set_xlabel("tested on")
     axes.set_ylabel("trained on: student")
     axes.set_title("transfer: test Acc@1 (%), 95 % interval")
@@ -110,34 +131,29 @@ def _mean(row: TransferRow, dataset: str) -> float:
 
 
 def _few_shot(results: Results) -> Figure | None:
-    curves = {label: few_shot_curve(results, label) for label in results.by_label}
-    curves = {label: curve for label, curve in curves.items() if curve}
-    if not curves:
+    curves_of = {label: few_shot_curve(results, label) for label in results.by_label}
+    curves_of = {label: curve for label, curve in curves_of.items() if curve}
+    if not curves_of:
         return None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for number, (label, curve) in enumerate(curves.items()):
-        style = ("-", "--", ":", "-.")[number // 10 % 4]
-        aside = 1 + 0.02 * (number - (len(curves) - 1) / 2)  # or intervals would hide each other
+    figure, axes = axes_of(7, 4.8)
+    for number, (label, curve) in enumerate(curves_of.items()):
         shots = list(curve)
         found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
         axes.errorbar(
-            [aside * shot for shot in shots],
+            beside([float(shot) for shot in shots], number, len(curves_of)),
             found_3N[0],
             abs(found_3N[1:] - found_3N[0]),
-            linestyle=style,
-            marker="o",
             capsize=2,
-            label=label,
+            label=short(label),
+            **style(number),
         )
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])
     axes.minorticks_off()
     axes.set_xlabel("labelled windows of each class")
     axes.set_ylabel("test Acc@1 (%) of a linear classifier")
-    axes.set_title(f"{results.sweep.name}: few labels, mean and 95 % interval")
-    axes.legend(fontsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{results.sweep.name}: few labels, mean and 95 % interval", fontsize="medium")
+    legend_below(figure, axes)
     return figure
 
 
@@ -157,43 +173,44 @@ def _effects(results: Results) -> Figure | None:
     effects = results.main_effects()
     if not effects:
         return None
-    figure = Figure(figsize=(2.8 * len(effects) + 0.6, 3.4), layout="constrained")
-    every = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
-    for axes, (key, values) in zip(every, effects.items(), strict=True):
-        if len(values) > MOST_TICKS and all(isinstance(value, int | float) for value, _ in values):
-            _scatter(axes, key, values)
+    columns = min(3, len(effects))
+    lines = math.ceil(len(effects) / columns)
+    figure = Figure(figsize=(3.1 * columns + 0.6, 3.1 * lines + 0.4), layout="constrained")
+    every = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for axes, (key, values) in zip(every, effects.items(), strict=False):
+        axes.set_title(key, fontsize="medium")
+        axes.spines[["top", "right"]].set_visible(False)
+        numbers = all(isinstance(value, int | float) for value, _ in values)
+        if len(values) > MOST_TICKS and numbers:
+            xs = [value for value, scores in values for _ in scores]
+            axes.plot(
+                xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE
+            )
+            show_numbers(axes, xs)
             continue
         places = range(len(values))
         for place, (_, scores) in zip(places, values, strict=True):
-            axes.plot([place] * len(scores), [100 * s for s in scores], ".", color=PLAIN)
-        ordered = all(isinstance(value, int | float) for value, _ in values)
+            axes.plot([place] * len(scores), [100 * s for s in scores], ".", color="0.6")
         means = [100 * statistics.mean(scores) for _, scores in values]
-        axes.plot(places, means, "o-" if ordered else "o", color=BLUE)
-        names = [f"{_short(value)}\n(n={len(scores)})" for value, scores in values]
-        axes.set_xticks(places, names, fontsize="small")
-        axes.set_title(key, fontsize="medium")
+        axes.plot(places, means, "D-" if numbers else "D", color=BLUE)
+        crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED
+        names = [f"{_short(value)}{' ' if crowded else chr(10)}(n={len(scores)})"
+                 for value, scores in values]  # fmt: skip
+        turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
+        axes.set_xticks(places, names, fontsize="small", **turned)
         axes.margins(x=0.15)
-        axes.spines[["top", "right"]].set_visible(False)
-    low, high = every[0].get_ylim()
-    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
-    every[0].set_ylim(middle - half, middle + half)  # or noise would look like an effect
-    every[0].set_ylabel(f"{results.sweep.objective.metric} (%)")
-    figure.suptitle("blue: mean, grey: configurations", fontsize="medium")
+    for axes in every[len(effects) :]:
+        axes.set_visible(False)
+    percent_span(every[0], LEAST_SPAN)
+    for axes in every[::columns]:
+        axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
+    figure.suptitle("diamonds: mean, dots: configurations", fontsize="medium")
     return figure
 
 
-def _scatter(axes: Any, key: str, values: list[tuple[Any, list[float]]]) -> None:
-    """A key of a range: a dot for each configuration on the key's own axis."""
-    xs = [value for value, scores in values for _ in scores]
-    axes.plot(xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE)
-    if min(xs) > 0 and max(xs) >= 10 * min(xs):
-        axes.set_xscale("log")
-    axes.set_title(key, fontsize="medium")
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _confusion(results: Results) -> Figure | None:
@@ -216,6 +233,6 @@ def _confusion(results: Results) -> Figure | None:
     axes.set_yticks(range(len(classes)), classes, fontsize="small")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (each row sums to 100 %)")
-    axes.set_title(results.title(label), fontsize="medium")
+    axes.set_title(short(results.title(label)), fontsize="medium")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure

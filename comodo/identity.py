@@ -61,7 +61,13 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        student, method = self.config.student, self.config.method
+        weights = self.config.student.weights
+        is_folder = weights is not None and Path(weights).exists()
+        return self.key_by(fingerprint(str(weights)) if is_folder else None)
+
+    def key_by(self, weights: dict[str, int] | None) -> str:
+        """The key, with the fingerprint of the student's weights if they are a folder."""
+        method = self.config.method
         content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
         if isinstance(method, NoneMethod):  # nothing of teacher and training matters
             content = {
@@ -69,8 +75,8 @@ class Trial:
             }
         elif not isinstance(method, SupervisedMethod):
             content["features"] = self.features
-        if student.weights is not None and Path(student.weights).exists():
-            content["weights"] = fingerprint(student.weights)
+        if weights is not None:
+            content["weights"] = weights
         return key_of([VERSION, content, self.seed, self.windows])
 
     @property

@@ -24,8 +24,8 @@ from comodo.config.base import nearest
 from comodo.console import track
 from comodo.datasets import DatasetError, Recording, list_recordings, open_dataset
 from comodo.quality import CHECKS
-from comodo.report import markdown
 from comodo.store import Store, atomic, read_json, write_table
+from comodo.tables import markdown
 from comodo.windows import leakage, read_quality
 
 SHOWN = 12  # rows of a table on the terminal

@@ -15,7 +15,7 @@ from comodo.encode import encoded, feature_key
 from comodo.identity import packed_features_key, packed_windows_key
 from comodo.precheck import most_windows
 from comodo.speeds import encoding_speed, window_samples
-from comodo.store import Store, read_parts
+from comodo.store import Store, read_json, read_parts
 from comodo.windows import WindowSet, missing_parts, prepared, window_key
 
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers without weights of the user's choice
@@ -103,14 +103,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if settings.window_seconds != "whole":
         samples = round(settings.window_seconds * settings.imu_rate)
     if ready is not None:
-        last = labelled_last = 0
-        if settings.window_seconds != "whole":
-            columns = ["recording", "label", "split", "rejected"]
-            rows = zip(*read_parts(ready.folder, columns).to_pydict().values(), strict=True)
-            cut = {(id, label) for id, label, split, bad in rows if split == "train" and not bad}
-            last, labelled_last = len(cut), sum(label is not None for _, label in cut)
-        labelled = sum(ready.classes.get("train", {}).values())
-        train = TrainSplit(ready.counts.get("train", 0), labelled, last, labelled_last)
+        train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
     waiting = sum(map(len, missing_parts(recordings, store.folder("windows", key)).values()))
     bounds = dict[str, int | None]()
@@ -118,19 +111,32 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         mine = [recording for recording in recordings if recording.split == split]
         bounds[split] = most_windows(settings, mine)
     windows = {split: bound for split, bound in bounds.items() if bound is not None}
-    train_split = None
+    at_most = None
     if windows.get("train"):  # else no recording could be read, and nothing is known
         mine = [recording for recording in recordings if recording.split == "train"]
         with_label = [recording for recording in mine if recording.label is not None]
         cut_up = settings.window_seconds != "whole"
-        train_split = TrainSplit(
+        at_most = TrainSplit(
             windows["train"],
             round(len(with_label) / max(1, len(mine)) * windows["train"]),
             len(mine) * cut_up,
             len(with_label) * cut_up,
         )
     known = windows if len(windows) == len(bounds) else None
-    return DatasetPlan(name, key, len(recordings), waiting, known, train_split, samples, None)
+    return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
+
+
+def train_split(windows: WindowSet) -> TrainSplit:
+    """What trials on prepared windows can train on."""
+    last = labelled_last = 0
+    meta = read_json(windows.folder / "meta.json")
+    if meta["window_seconds"] != "whole":
+        columns = ["recording", "label", "split", "rejected"]
+        rows = zip(*read_parts(windows.folder, columns).to_pydict().values(), strict=True)
+        cut = {(id, label) for id, label, split, bad in rows if split == "train" and not bad}
+        last, labelled_last = len(cut), sum(label is not None for _, label in cut)
+    labelled = sum(windows.classes.get("train", {}).values())
+    return TrainSplit(windows.counts.get("train", 0), labelled, last, labelled_last)
 
 
 def features_plan(

@@ -31,6 +31,16 @@ class Configuration:
     """Those that wait for how the first ends."""
 
 
+def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
+    """What the sweep compares these trials' students with."""
+    twins = {
+        # An untrained baseline has nothing to measure: it is its classifier.
+        "none": [trial.untrained for trial in trials if not trial.config.student.is_baseline],
+        "supervised": [trial.supervised(sweep.supervised_like(trial.config)) for trial in trials],
+    }
+    return [twin for name in sweep.references for twin in twins[name]]
+
+
 class Ledger:
     """The trials of one sweep.
 
@@ -317,13 +327,6 @@ class Ledger:
 
     def _with_references(self, trials: list[Trial]) -> list[Trial]:
         """The trials, after what each student is compared with."""
-        twins = {
-            # An untrained baseline has nothing to measure: it is its classifier.
-            "none": [t.untrained for t in trials if not t.config.student.is_baseline],
-            "supervised": [
-                trial.supervised(self.sweep.supervised_like(trial.config)) for trial in trials
-            ],
-        }
-        before = [twin for name in self.sweep.references for twin in twins[name]]
+        before = references(self.sweep, trials)
         self.references |= {twin.key for twin in before}
         return list({trial.key: trial for trial in before + trials}.values())

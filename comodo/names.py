@@ -1,6 +1,7 @@
 """Names that a person knows a trial by: its method, and the values of what varies in the sweep."""
 
 import json
+import re
 from typing import Any
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
@@ -49,6 +50,11 @@ class Names:
 
     def trial(self, trial: Trial) -> str:
         return f"{self.configuration(trial)} seed {trial.seed}"
+
+
+def rounded(text: str) -> str:
+    """Names with four digits of what a search has drawn, for people to read; no longer unique."""
+    return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
 
 
 def _shown(key: str, value: Any) -> str:

@@ -8,7 +8,7 @@ A configuration is what has one label; its trials differ by seed. Accuracies are
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -37,6 +37,8 @@ class Row:
     metrics: dict[str, float]
     reason: str = ""
     """Why it did not finish."""
+    trained: dict[str, Any] = field(default_factory=dict)
+    """What a finished trial noted of its training: `trained.json`."""
 
     @property
     def title(self) -> str:
@@ -99,7 +101,7 @@ class Results:
         self.sweep, self.rows, self._store = sweep, rows, store
         self.leaks = leaks or {}
         """Of each dataset `WindowSet.leaks`."""
-        self._names = Names(sweep)
+        self.names = Names(sweep)
         self.by_label: dict[str, list[Row]] = {}
         """Finished trials of each configuration, in the rows' order."""
         for row in rows:
@@ -107,6 +109,7 @@ class Results:
                 self.by_label.setdefault(row.label, []).append(row)
         self._answers = Answers(store)
         self.accuracy = cache(self._accuracy)
+        self.importances = cache(self._importances)
 
     def title(self, label: str) -> str:
         """As `Row.title`, of a configuration."""
@@ -190,7 +193,7 @@ class Results:
             if (found := self.objectives(label)) is not None
             and not (
                 isinstance(rows[0].trial.config.method, SupervisedMethod)
-                and self._is_reference(rows[0].trial)
+                and self.is_reference(rows[0].trial)
             )
         }
         return max(scores, key=lambda label: scores[label]) if scores else None
@@ -202,7 +205,7 @@ class Results:
         scores = {
             label: found
             for label, rows in self.by_label.items()
-            if not self._is_reference(rows[0].trial)
+            if not self.is_reference(rows[0].trial)
             and (found := self.objectives(label)) is not None
         }
         signs = [objective.sign for objective in self.sweep.objectives]
@@ -241,7 +244,7 @@ class Results:
         for label, rows in self.by_label.items():
             trial = rows[0].trial
             if not isinstance(trial.config.method, NoneMethod):
-                untrained = self._names.configuration(trial.untrained)
+                untrained = self.names.configuration(trial.untrained)
                 if untrained in self.by_label:
                     pairs.append((label, untrained))
         for label in self.by_label:
@@ -272,7 +275,7 @@ class Results:
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
             trained_on = "–" if untrained else self.own(label)
-            name = self._names.configuration(trial, leave_out="dataset")
+            name = self.names.configuration(trial, leave_out="dataset")
             row = grid.setdefault((trained_on, name), TransferRow(trained_on, name, {}))
             for dataset in self.tested_on:
                 if row.cells.get(dataset) is None:
@@ -282,11 +285,11 @@ class Results:
     def points(self) -> tuple[list[dict[str, Any]], list[float]]:
         """Values of the keys that vary, and the objective's mean, of each configuration."""
         points, scores = [], []
-        keys = ["method.name", *self._names.keys]
+        keys = ["method.name", *self.names.keys]
         for rows in self.by_label.values():
             values = [row.metrics.get(self.sweep.objective.metric) for row in rows]
             known = [value for value in values if value is not None]
-            reference = self._is_reference(rows[0].trial)
+            reference = self.is_reference(rows[0].trial)
             if known and not reference:
                 config = flatten(rows[0].trial.config.model_dump(mode="json"))
                 points.append({key: config[key] for key in keys if key in config})
@@ -298,13 +301,14 @@ class Results:
         """Names of the methods that the sweep asks for, beside references."""
         return {self.sweep.with_values(point).method.name for point in self.sweep.points()}
 
-    def _is_reference(self, trial: Trial) -> bool:
+    def is_reference(self, trial: Trial) -> bool:
+        """Whether a trial is only there to be compared with."""
         method = trial.config.method
         return isinstance(method, NoneMethod | SupervisedMethod) and (
             method.name not in self._searched
         )
 
-    def importances(self) -> dict[str, Interval]:
+    def _importances(self) -> dict[str, Interval]:
         """Which swept key the objective depends on; empty for too few configurations."""
         return importances(*self.points())
 

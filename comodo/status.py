@@ -109,7 +109,7 @@ def show(status: Status) -> RenderableType:
     for one in best if isinstance(best, list) else [best] if best else []:
         parts.append(Text(f"best so far: {one['name']}, {one['metric']} {one['value']:.3f}"))
     parts += [Text(line) for line in (used(progress.get("budget") or {}), _ended(status)) if line]
-    report = status.folder / "report" / "report.md"
+    report = status.folder / "report" / "report.html"
     if report.exists():
         parts.append(Text(f"report: {report}"))
     return Group(*parts)

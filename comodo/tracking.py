@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,71 @@ from comodo.console import console
 from comodo.identity import Trial
 from comodo.store import Store, write_json
 
+LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
+MOST_RUNS = 10_000
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 
 
 def tracking_uri(store: Store) -> str:
     """MLFLOW_TRACKING_URI, or SQLite in the store."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    return given or f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
+    return given or _own_database(store)
+
+
+def _own_database(store: Store) -> str:
+    return f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
 
 
 def artifact_root(store: Store) -> Path:
     return store.folder("mlflow", "artifacts")
+
+
+@dataclass(frozen=True)
+class SweepRuns:
+    """Where the records of a sweep lie."""
+
+    uri: str
+    experiment: str
+    parent: str
+    """Run of the sweep."""
+    trials: dict[str, str]
+    """Key of each trial to its run."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are in a file, which `comodo ui` has to open."""
+        return not self.uri.startswith("http")
+
+    def link(self, run: str) -> str:
+        base = LOCAL if self.is_local else self.uri.rstrip("/")
+        return f"{base}/#/experiments/{self.experiment}/runs/{run}"
+
+
+def find_runs(sweep: str, store: Store) -> SweepRuns | None:
+    """The records of a sweep; None, and it is said why, if there are none or MLflow is away."""
+    uri = tracking_uri(store)
+    if uri == _own_database(store) and not store.folder("mlflow", "mlflow.db").exists():
+        return None
+    try:
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(sweep)
+        if experiment is None:
+            return None
+        runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS)
+    except (MlflowException, OSError) as error:
+        console.print(f"MLflow: {str(error).splitlines()[0]}; no links to it", style="yellow")
+        return None
+    trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
+    parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
+    return SweepRuns(uri, experiment.experiment_id, parents[0], trials) if parents else None
+
+
+def attach(report: Path, runs: SweepRuns) -> None:
+    """Puts a report into the sweep's run; says so if it cannot be."""
+    try:
+        MlflowClient(runs.uri).log_artifacts(runs.parent, str(report), "report")
+    except (MlflowException, OSError) as error:
+        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
 
 
 class Tracker:
@@ -49,7 +104,7 @@ class Tracker:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         database = store.folder("mlflow", "mlflow.db")
-        if uri == f"sqlite:///{database}" and not database.exists():
+        if uri == _own_database(store) and not database.exists():
             _make_database(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
@@ -69,7 +124,7 @@ class Tracker:
         for run in client.search_runs(
             [self._experiment],
             f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'",
-            max_results=10_000,
+            max_results=MOST_RUNS,
         ):  # left by a driver that was killed
             client.set_terminated(run.info.run_id, "KILLED")
         self._client = client

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comodo import report
 from comodo.baselines import (
     BASELINES,
     DLinear,
@@ -30,7 +29,7 @@ from comodo.results import STAR, Results, Row
 from comodo.store import Store
 from comodo.students import Student, build_student, load_student, save_student
 from comodo.trial import run_trial
-from tests.helpers import make_arrays, trial_config
+from tests.helpers import make_arrays, trial_config, write_report
 from tests.test_config import sweep_file
 from tests.tiny_students import left_padded, windows
 
@@ -313,7 +312,9 @@ def test_other_students_are_measured_as_classifiers_when_asked(store: Store) -> 
 
 def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) -> None:
     space = {"student": [trial_config().student.model_dump(mode="json"), "dlinear"]}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space, trial__method="supervised"))
+    changes: dict[str, Any] = {"datasets": {"d": {"kind": "simulated"}}, "trial__dataset": "d"}
+    file = sweep_file(tmp_path, search__space=space, trial__method="supervised", **changes)
+    sweep = load_sweep(file)
     names, rows = Names(sweep), []
     for student in (trial_config().student, {"name": "dlinear", "size": SIZES["dlinear"]}):
         for seed in (0, 1):
@@ -324,8 +325,8 @@ def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) 
     found = results.accuracy("supervised dlinear", "test")
     assert found is not None and found.low < found.mean < found.high
     assert found.mean == pytest.approx(sum(row.metrics["test/acc1"] for row in rows[2:]) / 2)
-    page = (report.write(results, tmp_path) / "report.md").read_text()
+    page = (write_report(results, store) / "report.md").read_text()
     assert "| supervised dlinear* | 2 |" in page and "| supervised mantis | 2 |" in page
     assert f"\\{STAR}." in page
     without = Results(sweep, rows[:2], store)
-    assert STAR not in (report.write(without, tmp_path) / "report.md").read_text()
+    assert STAR not in (write_report(without, store) / "report.md").read_text()

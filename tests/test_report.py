@@ -4,17 +4,19 @@ import csv
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from comodo.config import load_sweep
 from comodo.console import console
 from comodo.names import Names
-from comodo.report import markdown, table, write
+from comodo.report import table
 from comodo.results import Results, Row
 from comodo.store import Store
+from comodo.tables import markdown
 from comodo.trial import Trial, read_result
-from tests.helpers import answer
+from tests.helpers import answer, write_report
 from tests.test_config import sweep_file
 from tests.test_results import METHODS, results_of
 
@@ -34,8 +36,12 @@ def results(tmp_path: Path, store: Store) -> Results:
     return Results(sweep, [*whole.rows[:-1], failed], store)
 
 
-def test_page_has_intervals_and_verdicts(results: Results, tmp_path: Path) -> None:
-    page = (write(results, tmp_path) / "report.md").read_text()
+def page_of(results: Results, store: Store) -> str:
+    return (write_report(results, store) / "report.md").read_text()
+
+
+def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None:
+    page = page_of(results, store)
     assert "**A demonstration**: demo is simulated" in page
     assert f"Selected by val/acc1: **{results.selected}**" in page
     accuracy = r"\d+\.\d \(\d+\.\d–\d+\.\d\)"
@@ -45,34 +51,55 @@ def test_page_has_intervals_and_verdicts(results: Results, tmp_path: Path) -> No
     assert "| infonce | 3 | failed | the loss became nan |" in page
 
 
-def test_files(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report/old.png").touch()
-    folder = write(results, tmp_path)
-    with (folder / "trials.csv").open() as file:
-        listed = list(csv.DictReader(file))
-    assert [row["state"] for row in listed].count("failed") == 1
-    assert float(listed[0]["test/acc1"]) == results.rows[0].metrics["test/acc1"]
+def test_what_is_missing_is_said_with_the_command(results: Results, store: Store) -> None:
+    page = page_of(results, store)
+    missing = "**Missing: 1 of 16 trials**: 1 failed (infonce seed 3). To run them: `comodo sweep"
+    assert missing in page
+    assert "| infonce | 3 of 4 |" in page
+    assert "15 of 16 trials finished" in page
+
+
+def test_results_are_a_row_for_each_trial(results: Results, store: Store) -> None:
+    frame = pd.read_parquet(write_report(results, store) / "results.parquet")
+    assert frame.state.tolist() == ["finished"] * 15 + ["failed"]
+    assert frame.reason.iloc[-1] == "the loss became nan"
+    assert frame["test/acc1"].tolist()[:15] == [
+        row.metrics["test/acc1"] for row in results.rows[:15]
+    ]
+    assert frame["method.queue_size"].dropna().tolist() == [8.0] * 4 + [16.0] * 4
+    assert frame["student.channels"].iloc[0].startswith('["acc_x"')
+    assert frame.seconds.tolist()[:15] == [1.0] * 15
+
+
+def test_files(results: Results, store: Store) -> None:
+    stale = store.folder("sweeps", results.sweep.name) / "report/old.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    folder = write_report(results, store)
     with (folder / "accuracy_by_group.csv").open() as file:
         groups = list(csv.DictReader(file))
     assert [row["group"] for row in groups] == [f"g{i}" for i in range(8)]
     assert all(float(row["low"]) < float(row["acc1"]) < float(row["high"]) for row in groups)
     with (folder / "accuracy_by_class.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
-    pictures = {path.name: Image.open(path).size for path in folder.glob("*.png")}
-    assert pictures.keys() == {"accuracy.png", "confusion.png"}
+    pictures = {path.stem: Image.open(path).size for path in folder.glob("*.png")}
+    assert pictures.keys() == {"accuracy", "by_method_queue_size", "confusion", "learning"}
     assert all(width > 400 for width, _ in pictures.values())
+    assert {path.stem for path in folder.glob("*.svg")} == pictures.keys()
+    again = {path: path.read_bytes() for path in folder.glob("*.svg")}
+    write_report(results, store)
+    assert all(path.read_bytes() == content for path, content in again.items())
 
 
 def test_selection_on_test_is_said(tmp_path: Path, store: Store) -> None:
     sweep = load_sweep(sweep_file(tmp_path, objective__metric="test/acc1"))
-    page = (write(results_of(sweep, store, ["comodo"]), tmp_path) / "report.md").read_text()
+    page = page_of(results_of(sweep, store, ["comodo"]), store)
     assert "**Selected on the test split**" in page
 
 
-def test_nothing_finished(tmp_path: Path, store: Store, results: Results) -> None:
+def test_nothing_finished(store: Store, results: Results) -> None:
     failed = Results(results.sweep, results.rows[-1:], store)
-    page = (write(failed, tmp_path) / "report.md").read_text()
+    page = page_of(failed, store)
     assert "none is selected" in page
     assert "the loss became nan" in page
 
@@ -97,21 +124,21 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
         result = read_result(trial, store)
         assert result is not None
         rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
-    folder = write(Results(sweep, rows, store), tmp_path)
+    folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
     assert "## Which key mattered" in page
     assert "| method.queue_size | " in page
     assert (folder / "effects.png").exists()
 
 
-def test_leakage_stands_with_every_result(results: Results, store: Store, tmp_path: Path) -> None:
+def test_leakage_stands_with_every_result(results: Results, store: Store) -> None:
     leaking = Results(results.sweep, results.rows, store, {"demo": {"test": "1 of 4"}, "other": {}})
-    page = (write(leaking, tmp_path) / "report.md").read_text()
+    page = page_of(leaking, store)
     assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page
     with console.capture() as capture:
         console.print(table(leaking))
     assert "1 of 4 groups of test" in " ".join(capture.get().split())
-    assert "leakage" not in (write(results, tmp_path) / "report.md").read_text()
+    assert "leakage" not in page_of(results, store)
 
 
 def test_cells_cannot_break_a_table() -> None:

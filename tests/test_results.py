@@ -41,7 +41,8 @@ def results_of(
                 answer(store, trial, ACCURACY[config.method.name], dataset)
             result = read_result(trial, store)
             assert result is not None
-            rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
+            label = names.configuration(trial)
+            rows.append(Row(trial, label, "finished", result["metrics"], trained=result))
     return Results(sweep, rows, store)
 
 

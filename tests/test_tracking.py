@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from comodo.identity import Trial
 from comodo.store import Store, write_json
-from comodo.tracking import Tracker, tracking_uri
+from comodo.tracking import Tracker, attach, find_runs, tracking_uri
 from tests.helpers import trial_config
 
 HISTORY: list[dict[str, Any]] = [
@@ -117,3 +117,24 @@ def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path)
     Tracker(store, "s", {}).start(Trial(trial_config(), 0, "w", "f"), "t")
     parent, (run,) = runs(store)
     assert (parent.info.status, run.info.status) == ("RUNNING", "RUNNING")
+
+
+def test_the_report_finds_the_runs_and_is_attached(store: Store, folder: Path) -> None:
+    assert find_runs("s", store) is None
+    assert not store.folder("mlflow", "mlflow.db").exists()  # looking has made nothing
+    trial = Trial(trial_config(), 3, "w", "f")
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    assert find_runs("other", store) is None
+    found = find_runs("s", store)
+    parent, (run,) = runs(store)
+    assert found is not None
+    assert (found.parent, found.trials) == (parent.info.run_id, {trial.key: run.info.run_id})
+    assert found.is_local
+    place = f"experiments/{parent.info.experiment_id}/runs/{run.info.run_id}"
+    assert found.link(run.info.run_id) == f"http://127.0.0.1:5000/#/{place}"
+    (folder / "report.html").touch()
+    attach(folder, found)
+    client = MlflowClient(tracking_uri(store))
+    names = {file.path for file in client.list_artifacts(found.parent, "report")}
+    assert "report/report.html" in names

@@ -23,12 +23,17 @@ class Settings(BaseModel):
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:
-    """Expands `~` and `$VARIABLES`, resolves against the sweep file's folder, must exist."""
+    """Expands `~` and `$VARIABLES`, resolves against the sweep file's folder, must exist.
+
+    With `read_back` in the validation's context it need not: settings of a sweep that ran are read
+    on whatever machine.
+    """
+    context = info.context or {}
     expanded = os.path.expandvars(os.path.expanduser(value))
     if unset := re.search(r"\$\{?(\w+)", expanded):
         raise ValueError(f"the environment variable {unset[1]} is not set; export {unset[1]}=...")
-    path = (Path((info.context or {}).get("folder", ".")) / expanded).resolve()
-    if not path.exists():
+    path = (Path(context.get("folder", ".")) / expanded).resolve()
+    if not path.exists() and not context.get("read_back"):
         raise ValueError(f"{path} does not exist; give a path that does")
     return str(path)
 

@@ -111,7 +111,13 @@ class Sweep(Settings):
     resources: Resources = Resources()
     budget: Budget = Budget()
 
-    _folder: Path = PrivateAttr(Path("."))
+    _context: dict[str, Any] = PrivateAttr({})
+    """What the file was validated with, for trials that are made of it."""
+
+    @property
+    def folder(self) -> Path:
+        """The sweep file's."""
+        return Path(self._context.get("folder", "."))
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -157,7 +163,7 @@ class Sweep(Settings):
 
     def _checked(self, data: dict[str, Any], values: Point) -> TrialConfig:
         try:
-            return TrialConfig.model_validate(data, context={"folder": self._folder})
+            return TrialConfig.model_validate(data, context=self._context)
         except ValidationError as error:
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
@@ -200,7 +206,7 @@ class Sweep(Settings):
 
     @model_validator(mode="after")
     def _holds_together(self, info: ValidationInfo) -> "Sweep":
-        self._folder = (info.context or {}).get("folder", Path("."))
+        self._context = info.context or {}
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: each seed once")
         for key, span in self.search.space.items():

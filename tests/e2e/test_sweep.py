@@ -100,6 +100,26 @@ def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path
     assert all("val/acc1" in run.data.metrics for run in runs)
 
 
+def test_the_report_is_made_from_the_store_alone(store: Path) -> None:
+    folder = store / "sweeps/small/report"
+    (folder / "report.html").unlink()
+    done = comodo("report", "small", "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"report:  {folder}/report.html" in done.stdout
+    page = (folder / "report.md").read_text()
+    assert "6 of 6 trials finished; the sweep: finished." in page
+    assert len(re.findall(r"\| \[run\]\(http://127.0.0.1:5000/#/experiments/", page)) == 6
+    client = MlflowClient(f"sqlite:///{store}/mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`comodo.sweep` = 'small'")
+    attached = {file.path for file in client.list_artifacts(runs[0].info.run_id, "report")}
+    assert {f"report/{path.name}" for path in folder.iterdir()} <= attached
+    unknown = comodo("report", "smal", "--store", store)
+    assert unknown.returncode == 1
+    assert "no sweep 'smal'" in unknown.stdout and "did you mean 'small'?" in unknown.stdout
+
+
 def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store: Path) -> None:
     search = {"space": {"method.queue_size": [16, 8]}}
     file = sweep_file(tmp_path, data, name="other", search=search, seeds=[1])

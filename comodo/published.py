@@ -1,0 +1,131 @@
+"""The accuracies that the COMODO paper published, and which of them a configuration repeats.
+
+Every published value is one run, chosen by its accuracy on the test split.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from comodo.config import (
+    ComodoMethod,
+    DatasetConfig,
+    DistillingMethod,
+    NoneMethod,
+    SimulatedDataset,
+    StudentConfig,
+    SupervisedMethod,
+    Sweep,
+    TeacherConfig,
+    TrialConfig,
+)
+from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+
+DATASETS = {"ego4d": "ego4d", "egoexo4d": "egoexo4d", "uestc-mmea-cl": "mmea", "mmea": "mmea"}
+"""Kind of a data set, or name of one that stands in for it, to the paper's short name."""
+TITLES = {"ego4d": "Ego4D", "egoexo4d": "EgoExo4D", "mmea": "MMEA"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published run."""
+
+    accuracy: dict[int, float]
+    """Acc@k as a share, by k."""
+    queue_size: int | None
+    """Of `comodo`."""
+
+
+def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
+    """The published run of a configuration tested on a data set; None if there is none.
+
+    Of runs of `comodo` the one with the same queue, then with the same batch, then the one in the
+    paper's tables. A simulated stand-in counts as the data set that it is named after, whatever
+    weights its models have.
+    """
+    wanted = {
+        "trained_on": dataset_of(config.dataset, sweep),
+        "tested_on": dataset_of(tested_on, sweep),
+        "method": config.method.name,
+        "student": _student(config.student, is_stand_in(sweep.datasets[config.dataset])),
+    }
+    if isinstance(config.method, DistillingMethod):
+        wanted["teacher"] = _teacher(config.teacher, is_stand_in(sweep.datasets[config.dataset]))
+    if None in wanted.values():
+        return None
+    runs = [run for run in _runs() if wanted.items() <= run.items()
+            and run["pooling"] in (None, config.student.pooling)]  # fmt: skip
+    if not runs:
+        return None
+    queue = config.method.queue_size if isinstance(config.method, ComodoMethod) else None
+    mine = (queue, config.batch_size)
+    run = min(runs, key=lambda run: [run[key] != value for key, value in zip(
+        ("queue_size", "batch_size"), mine, strict=True)])  # fmt: skip
+    return Published({k: run[f"acc{k}"] / 100 for k in (1, 3, 5)}, run["queue_size"])
+
+
+def is_stand_in(settings: DatasetConfig) -> bool:
+    return isinstance(settings, SimulatedDataset)
+
+
+def dataset_of(name: str, sweep: Sweep) -> str | None:
+    """The paper's short name of a sweep's data set."""
+    settings = sweep.datasets[name]
+    return DATASETS.get(name if is_stand_in(settings) else settings.kind)
+
+
+def student_name(student: StudentConfig) -> str:
+    """As the paper writes it, or the encoder's name."""
+    for name in STUDENT_PRESETS:
+        if _has_weights(student, STUDENT_PRESETS[name]):
+            return name
+    return student.name
+
+
+@cache
+def _runs() -> list[dict[str, Any]]:
+    content = json.loads(Path(__file__).with_suffix(".json").read_text())
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["rows"]]
+
+
+def _student(student: StudentConfig, stand_in: bool) -> str | None:
+    published = dict.fromkeys(run["student"] for run in _runs())
+    return _model(student, stand_in, {name: STUDENT_PRESETS.get(name) for name in published})
+
+
+def _teacher(teacher: TeacherConfig, stand_in: bool) -> str | None:
+    published = dict.fromkeys(run["teacher"] for run in _runs() if run["teacher"])
+    return _model(teacher, stand_in, {name: TEACHER_PRESETS[name] for name in published})
+
+
+def _model(
+    model: StudentConfig | TeacherConfig,
+    stand_in: bool,
+    presets: dict[str, dict[str, Any] | None],
+) -> str | None:
+    """Name of the preset that a model has the weights of; those without a preset have none."""
+    for name, preset in presets.items():
+        if preset is None:
+            if model.name == name:
+                return name
+        elif model.name == preset["name"] and (stand_in or _has_weights(model, preset)):
+            return name
+    return None
+
+
+def _has_weights(model: StudentConfig | TeacherConfig, preset: dict[str, Any]) -> bool:
+    """Also from a copy of the hub's folder under the same name."""
+    mine, theirs = model.weights or "", preset.get("weights", "")
+    return bool(mine) and mine.rstrip("/").split("/")[-1].lower() == theirs.split("/")[-1].lower()
+
+
+def method_title(config: TrialConfig) -> str:
+    """As the paper's tables have it, with the name that is used here."""
+    method = config.method
+    if isinstance(method, NoneMethod):
+        return "as pretrained" if config.student.weights else "untrained"
+    if isinstance(method, SupervisedMethod):
+        return "supervised"
+    return {"infonce": "InfoNCE (IMU2CLIP)", "l2": "L2", "comodo": "COMODO"}[method.name]

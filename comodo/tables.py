@@ -1,0 +1,227 @@
+"""The tables of a report as lines of Markdown: accuracies, differences, transfer, importances."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from comodo.config import NoneMethod
+from comodo.config.objective import PARAMETERS
+from comodo.results import Difference, Results, Row
+from comodo.stats import Interval
+
+ACCURACIES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
+MOST_NAMED = 12  # missing trials of one state that are named one by one
+
+
+def accuracies(results: Results) -> list[str]:
+    """Every configuration, also those of which no trial has finished."""
+    header = ["configuration", "seeds", *ACCURACIES]
+    rows = []
+    titles = {row.label: row.title for row in results.rows}
+    asked = Counter(row.label for row in results.rows)
+    for label, of in asked.items():
+        trials = results.by_label.get(label, [])
+        cells = ["–"] * len(ACCURACIES)
+        if trials:
+            cells = [cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
+        seeds = str(of) if len(trials) == of else f"{len(trials)} of {of}"
+        rows.append([titles[label], seeds, *cells])
+    return [
+        "## Accuracy",
+        "",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups "
+        "(subjects, captures or days); of one seed, for that student on new groups.",
+        "",
+        *markdown(header, rows),
+        *([f"\\{results.star}.", ""] if results.star else []),
+    ]
+
+
+def missing(rows: list[Row], command: str) -> list[str]:
+    """Which of these trials have no result, by state, and the command that runs them."""
+    states: dict[str, list[str]] = {}
+    for row in rows:
+        if row.state != "finished":
+            states.setdefault(row.state, []).append(f"{row.label} seed {row.trial.seed}")
+    if not states:
+        return []
+    parts = []
+    for state, names in states.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        parts.append(f"{len(names)} {state} ({'; '.join(names[:MOST_NAMED])}{more})")
+    count = sum(map(len, states.values()))
+    return [
+        f"**Missing: {count} of {len(rows)} trials**: {', '.join(parts)}. To run them: `{command}`",
+        "",
+    ]
+
+
+def pareto(results: Results) -> list[str]:
+    """Of several objectives: what no other configuration beats in all of them."""
+    if len(results.sweep.objectives) == 1 or not results.pareto:
+        return []
+    header = ["configuration", *(f"{o.metric} ({o.mode})" for o in results.sweep.objectives)]
+    rows = [
+        [
+            label,
+            *(
+                f"{value:,.0f}"
+                if o.metric == PARAMETERS
+                else cell(results.measure(label, o.metric))
+                for o, value in zip(results.sweep.objectives, values, strict=True)
+            ),
+        ]
+        for label, values in results.pareto.items()
+    ]
+    return [
+        "## Pareto front",
+        "",
+        "Configurations that no other beats in one objective without losing in another, by means "
+        "over seeds; shares in percent, with 95 % intervals.",
+        "",
+        *markdown(header, rows),
+    ]
+
+
+def differences(results: Results) -> list[str]:
+    if not results.differences:
+        return []
+    rows = [
+        [
+            f"{results.title(d.first)} – {results.title(d.second)}",
+            str(d.seeds),
+            f"{100 * d.comparison.difference:+.1f} "
+            f"({100 * d.comparison.low:+.1f} to {100 * d.comparison.high:+.1f})",
+            f"{d.p:.2g}",
+            _verdict(d),
+            _needed(d),
+        ]
+        for d in results.differences
+    ]
+    header = ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"]
+    return [
+        "## Differences",
+        "",
+        "Paired by seed and group. p is corrected for all lines of this table, the interval is of "
+        "its line alone. With so many more seeds a difference that stayed as it is would be told "
+        "apart about every second time.",
+        "",
+        *markdown(header, rows),
+    ]
+
+
+def _verdict(difference: Difference) -> str:
+    if not difference.distinguishable:
+        return "not distinguishable at 95 %"
+    points = 100 * difference.comparison.difference
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}"
+
+
+def _needed(difference: Difference) -> str:
+    more = difference.comparison.more_seeds
+    if difference.distinguishable:
+        return "–"
+    if more is None:
+        return "more groups" if difference.seeds > 1 else "unknown with one seed"
+    return str(more) if more else "none without the correction for many comparisons"
+
+
+def gains(results: Results) -> dict[str, str]:
+    """Of each configuration, what it has over its untrained student, and whether that is clear."""
+    found = {}
+    for difference in results.differences:
+        trial = results.by_label[difference.second][0].trial
+        if isinstance(trial.config.method, NoneMethod) and difference.first not in found:
+            clear = "clear" if difference.distinguishable else "not distinguishable"
+            found[difference.first] = f"{100 * difference.comparison.difference:+.1f}, {clear}"
+    return found
+
+
+def others(results: Results) -> list[str]:
+    """Measures that the other tables do not have."""
+    if not results.by_label:
+        return []
+    names = [
+        name
+        for rows in results.by_label.values()
+        for name in rows[0].metrics
+        if name not in (*ACCURACIES, PARAMETERS) and not name.endswith(("probe/C", "_std"))
+    ]
+    rows = [
+        [name, *(cell(results.measure(label, name)) for label in results.by_label)]
+        for name in dict.fromkeys(names)
+    ]
+    sizes = [f"{results.by_label[label][0].metrics[PARAMETERS]:,.0f}" for label in results.by_label]
+    rows.append([PARAMETERS, *sizes])
+    return [
+        "## Other measures",
+        "",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups, of "
+        "alignment for new seeds on these windows.",
+        "",
+        *markdown(["measure", *map(results.title, results.by_label)], rows),
+    ]
+
+
+def transfer(results: Results, command: str) -> list[str]:
+    datasets = results.tested_on
+    if len(datasets) < 2:
+        return []
+    lines = ["## Transfer", ""]
+    for measure, says in (
+        ("probe", "Test Acc@1 of a probe fitted on the train split of the data set tested on."),
+        (
+            "direct",
+            "Test Acc@1 of the probe of the data set trained on, without a label of the data set "
+            "tested on; among the classes that both have.",
+        ),
+    ):
+        grid = results.transfer(measure)
+        if grid:
+            rows = [
+                [row.trained_on, row.label, *(cell(row.cells[name]) for name in datasets)]
+                for row in grid
+            ]
+            header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
+            lines += [says, "", *markdown(header, rows)]
+    return lines + missing(results.rows, command)
+
+
+def importances(results: Results) -> list[str]:
+    found = results.importances()
+    if not found:
+        return []
+    rows = [[key, cell(share)] for key, share in found.items()]
+    return [
+        "## Which key mattered",
+        "",
+        f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
+        "(fANOVA), in percent; in brackets the range of nine in ten resamplings of the "
+        "configurations. The shares add up to all of it even where nothing matters: read them only "
+        "where configurations are distinguishable above.",
+        "",
+        *markdown(["key", "importance"], rows),
+    ]
+
+
+def _asked(name: str) -> tuple[str, int]:
+    split, _, k = name.partition("/acc")
+    return split, int(k)
+
+
+def cell(found: Interval | None) -> str:
+    """In percent."""
+    if found is None:
+        return "–"
+    if math.isnan(found.low):
+        return f"{100 * found.mean:.1f}"
+    return f"{100 * found.mean:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
+
+
+def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """A table's lines, with an empty one behind."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+    return [line(header), "|" + " --- |" * len(header), *map(line, rows), ""]

@@ -1,0 +1,71 @@
+"""A page of Markdown to one HTML file that needs nothing else: pictures are inside, tables can be
+sorted. Knows nothing of what the page says; how it looks stands in `page.html`.
+"""
+
+import base64
+import re
+from html import escape
+from pathlib import Path
+from string import Template
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+MEASURED = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with its interval
+
+
+def webpage(text: str, folder: Path) -> str:
+    """HTML of Markdown whose pictures are PNG files in `folder`, each with an SVG beside it.
+
+    The first heading is the title; those of the second level are linked at the top. What is HTML in
+    the Markdown is shown as it is written.
+    """
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens, sections, title = [], [], ""
+    for token, following in _pairs(markdown.parse(text)):
+        if token.type == "heading_open" and token.tag == "h1":
+            title = following.content
+        elif token.type == "heading_open":
+            sections.append(following.content)
+            token.attrSet("id", f"section-{len(sections)}")
+        elif token.type == "table_open":
+            name = escape(sections[-1] if sections else title)
+            opened = f'<div class="wide" role="region" tabindex="0" aria-label="{name}">\n'
+            tokens.append(Token("html_block", "", 0, content=opened))
+        elif token.type == "td_open" and MEASURED.fullmatch(following.content):
+            token.attrSet("class", "measured")
+        elif picture := _picture(following):
+            token.tag = "figure"  # the paragraph that holds nothing but a picture
+            _put_inside(picture, folder)
+            caption = f"<figcaption>{escape(picture.content)}</figcaption>"
+            assert following.children is not None
+            following.children.append(Token("html_inline", "", 0, content=caption))
+        elif token.type == "paragraph_close" and tokens[-1].children and _picture(tokens[-1]):
+            token.tag = "figure"
+        tokens.append(token)
+        if token.type == "table_close":
+            tokens.append(Token("html_block", "", 0, content="</div>\n"))
+    contents = "".join(
+        f'<li><a href="#section-{number}">{escape(name)}</a></li>'
+        for number, name in enumerate(sections, 1)
+    )
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    layout = Template(Path(__file__).with_name("page.html").read_text())
+    return layout.substitute(title=escape(title), contents=contents, body=body)
+
+
+def _pairs(tokens: list[Token]) -> list[tuple[Token, Token]]:
+    """Each token with the next; the last with itself."""
+    return list(zip(tokens, [*tokens[1:], *tokens[-1:]], strict=True))
+
+
+def _picture(token: Token) -> Token | None:
+    """The picture that a line begins with."""
+    first = token.children[0] if token.type == "inline" and token.children else None
+    return first if first is not None and first.type == "image" else None
+
+
+def _put_inside(picture: Token, folder: Path) -> None:
+    drawn = (folder / str(picture.attrs["src"])).with_suffix(".svg")
+    content = base64.b64encode(drawn.read_bytes()).decode()
+    picture.attrSet("src", f"data:image/svg+xml;base64,{content}")
