@@ -7,7 +7,7 @@
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
     videos/            <key>.mp4                      small copies of videos
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
-    sweeps/<name>/     asked trials, report           one sweep
+    sweeps/<name>/     settings, asked trials, report one sweep
     mlflow/            database and artifacts         the records
 
 A key is a hash of everything that the artifact depends on, so nothing is ever stale; `meta.json` is
