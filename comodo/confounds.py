@@ -14,6 +14,7 @@ from comodo.config import (
     Sweep,
     TrialConfig,
 )
+from comodo.config.search import flatten
 from comodo.schedule import schedule_of
 
 Values = dict[str, Any]
@@ -79,11 +80,19 @@ def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
 
 
 def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, Values]]:
+    follow = {key for recipe in sweep.recipes for key in recipe.set} - set(SAID_OTHERWISE)
     found = []
     for values in sweep.points():
         trial = sweep.with_values(values)
-        found.append((values, quantities(trial, train.get(trial.dataset))))
+        flat = flatten(trial.model_dump(mode="json"))
+        followed = {key: flat[key] for key in sorted(follow) if key in flat}
+        resolved = quantities(trial, train.get(trial.dataset))
+        found.append((values, resolved and {**resolved, **followed}))
     return found
+
+
+SAID_OTHERWISE = ("epochs", "batch_size", "learning_rate")
+"""Keys that are among the quantities by another name."""
 
 
 def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:

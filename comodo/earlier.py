@@ -149,10 +149,11 @@ def _is_that(mine: dict[str, Any], point: Point, key: str, sweep: Sweep) -> bool
 
 
 def _below(key: str, flat: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
-    """A setting, or those of a part, but for what the space has keys of its own for."""
+    """A setting, or those of a part, but for what the space has keys of its own for, and what
+    follows by a recipe, perhaps from keys that come later."""
+    apart = sweep.space.spans.keys() | {name for recipe in sweep.recipes for name in recipe.set}
     return {
         name: value
         for name, value in flat.items()
-        if (name == key or name.startswith(f"{key}."))
-        and (name == key or name not in sweep.space.spans)
+        if (name == key or name.startswith(f"{key}.")) and (name == key or name not in apart)
     }

@@ -33,12 +33,14 @@ class Configuration:
 
 def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
     """What the sweep compares these trials' students with."""
-    twins = {
-        # An untrained baseline has nothing to measure: it is its classifier.
-        "none": [trial.untrained for trial in trials if not trial.config.student.is_baseline],
-        "supervised": [trial.supervised(sweep.supervised_like(trial.config)) for trial in trials],
-    }
-    return [twin for name in sweep.references for twin in twins[name]]
+    found = []
+    for name in sweep.references:
+        for trial in trials:
+            if name == "supervised":
+                found.append(trial.supervised(sweep.supervised_like(trial.config)))
+            elif not trial.config.student.is_baseline:  # which untrained has nothing to measure
+                found.append(trial.untrained)
+    return found
 
 
 class Ledger:

@@ -78,7 +78,7 @@ class Saved:
                 return value
             value = os.path.expandvars(os.path.expanduser(value))
             beside = self.sweep.folder / value
-            return str(beside.resolve()) if key == "weights" and beside.is_dir() else value
+            return str(beside.resolve()) if key.endswith("weights") and beside.is_dir() else value
 
         return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
 

@@ -49,6 +49,7 @@ TINY_STUDENTS: dict[str, dict[str, int]] = {
 STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each number that shrinks the smallest of the file becomes the first, the next is that plus
 the second, and so on: values that differ go on to differ, in the same order."""
+OF_WHOLE_MODELS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
 SEEDS, TRIALS = 2, 8
 
 
@@ -66,6 +67,8 @@ class _Shrunk:
         self._data, self._store = data, store
         self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
         self._collect(data)
+        recipes = data.get("recipes")
+        self._queues_follow = "method.queue_size" in str(recipes)
 
     def sweep(self) -> dict[str, Any]:
         data = {k: self._part(k, v) for k, v in self._data.items() if k not in ("label_map",)}
@@ -76,6 +79,9 @@ class _Shrunk:
         if isinstance(trial := data.get("trial"), dict):
             for key in ("epochs", "batch_size"):
                 trial.setdefault(key, STEPS[key][0])
+        if self._queues_follow:  # those that no recipe of the file names would be too long
+            least = {"method.queue_size": STEPS["queue_size"][0]}
+            data["recipes"].insert(0, {"when": {"method.name": "comodo"}, "set": least})
         data["seeds"] = data.get("seeds", [0])[:SEEDS]
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
@@ -84,6 +90,9 @@ class _Shrunk:
             data["early_stopping"] |= {"grace_epochs": 1}
         if isinstance(data.get("search"), dict):
             data["search"].pop("warm_start", None)
+            if isinstance(space := data["search"].get("space"), dict):
+                for key in [key for key in space if key.endswith(OF_WHOLE_MODELS)]:
+                    del space[key]
         return data
 
     def _part(self, key: str, value: Any) -> Any:
@@ -119,7 +128,7 @@ class _Shrunk:
     def _method(self, method: Any) -> Any:
         method = expanded("method", method)
         smaller = {key: self._part(key, value) for key, value in method.items()}
-        if method["name"] == "comodo":
+        if method["name"] == "comodo" and not self._queues_follow:
             smaller.setdefault("queue_size", STEPS["queue_size"][0])
         return smaller
 

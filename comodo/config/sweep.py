@@ -5,11 +5,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
 from comodo.config.objective import ELSEWHERE, OWN, Measure, Objective, Objectives
+from comodo.config.recipe import Recipe
 from comodo.config.search import Point, Range, Search, Space, flatten
 from comodo.config.trial import (
     Protocol,
@@ -54,21 +61,6 @@ class Budget(Settings):
     """GPUs set aside for trials times the hours that they ran, over all runs of the sweep."""
     failures: int = Field(5, ge=1)
     """So many failures of the same kind in a row stop the sweep."""
-
-
-class Recipe(Settings):
-    """Settings that follow from others: no axis of the search, and set after its values."""
-
-    when: dict[str, Any] = Field(min_length=1)
-    """Dotted keys of `trial` with the value, or list of values, that each must have."""
-    set: dict[str, Any] = Field(min_length=1)
-    """Dotted keys of `trial` to their values then."""
-
-    def fits(self, flat: Point) -> bool:
-        return all(
-            flat.get(key) in (wanted if isinstance(wanted, list) else [wanted])
-            for key, wanted in self.when.items()
-        )
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
@@ -254,24 +246,19 @@ class Sweep(Settings):
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
 
     def _recipes_hold_together(self) -> None:
-        if not self.recipes:
-            return
+        for number, recipe in enumerate(self.recipes):
+            try:
+                recipe.check(list(self.datasets), self.search.space)
+            except ValueError as error:
+                raise ValueError(f"recipes.{number}.{error}") from None
+        if not self.recipes or self.search.sampler != "grid":
+            return  # of other searches not every combination is looked at
         configs = [self.with_values(point) for point in self.points()]
         if "supervised" in self.references:
             configs += [self.supervised_like(config) for config in configs]
         flats = [flatten(config.model_dump(mode="json")) for config in configs]
         for number, recipe in enumerate(self.recipes):
-            for key in recipe.set:
-                if key in self.search.space:
-                    raise ValueError(f"recipes.{number}.set.{key}: is swept; leave out one of both")
-            known = {key for flat in flats for key in flat}
-            for key in recipe.when:
-                if key not in known:
-                    raise ValueError(
-                        f"recipes.{number}.when.{key}: no key of trial{nearest(key, known)}"
-                    )
-            grid = self.search.sampler == "grid"  # of others not every combination is looked at
-            if grid and not any(map(recipe.fits, flats)):
+            if not any(map(recipe.fits, flats)):
                 raise ValueError(f"recipes.{number}.when: no configuration is like that")
 
     def _objectives_hold_together(self) -> None:
