@@ -61,7 +61,7 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
-@app.command(epilog="Examples: comodo sweep sweeps/demo.yaml, comodo sweep FILE --smoke")
+@app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
 def sweep(file: File, store: StoreOption = None, smoke: SmokeOption = False) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 

@@ -240,7 +240,7 @@ def test_prepared_with_small_copies_then_inspected(tmp_path: Path, data: Path) -
 
 def test_help_has_examples() -> None:
     text = comodo("--help").stdout
-    for verb in ("prepare", "inspect", "encode", "sweep", "ui"):
+    for verb in ("prepare", "inspect", "encode", "sweep", "plan", "status", "report", "ui"):
         assert verb in text
         assert f"Example: comodo {verb}" in comodo(verb, "--help").stdout
 
