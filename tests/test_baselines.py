@@ -310,6 +310,7 @@ def test_other_students_are_measured_as_classifiers_when_asked(store: Store) -> 
     assert not any("classifier" in key for key in run_trial(untrained, store, print)["metrics"])
 
 
+@pytest.mark.slow
 def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) -> None:
     space = {"student": [trial_config().student.model_dump(mode="json"), "dlinear"]}
     changes: dict[str, Any] = {"datasets": {"d": {"kind": "simulated"}}, "trial__dataset": "d"}

@@ -128,6 +128,7 @@ def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store:
     assert len(children(store, "other")) == 3
 
 
+@pytest.mark.slow
 def test_a_failing_trial_leaves_the_others_alone(tmp_path: Path, data: Path, store: Path) -> None:
     space = {"learning_rate": [1e-3, 1e30]}  # the second drives the weights to infinity
     file = sweep_file(

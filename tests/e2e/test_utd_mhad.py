@@ -62,6 +62,7 @@ def check(measures: dict[str, dict[str, float]]) -> None:
     assert measures["none 6"]["test/acc1"] > measures["none 3"]["test/acc1"]
 
 
+@pytest.mark.slow
 def test_with_given_features(tmp_path: Path, shared_data: Path) -> None:
     path = "$UTD_MHAD/i3d_features_f16.npz"
     teacher = {"name": "precomputed", "path": path, "ids": "names", "features": "mixed_4f"}
