@@ -113,6 +113,19 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
             return HaptReader(settings)
 
 
+def camera_files(folder: Path, suffix: str) -> list[Recording]:
+    """A recording and group for each file below a folder that has video and IMU in one.
+
+    Raises:
+        DatasetError: no file with that suffix.
+    """
+    files = [path for path in folder.rglob("*") if path.suffix.lower() == suffix]
+    if not files:
+        raise DatasetError(f"{folder}: no {suffix} files")
+    ids = {str(path.relative_to(folder)): str(path) for path in files}
+    return [Recording(id, ids[id], ids[id], "train", group=id) for id in sorted(ids)]
+
+
 def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
     """Gives whole groups to the splits until each holds about its share of the recordings.
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from comodo.config import AriaDataset
-from comodo.datasets import DatasetError, Recording
+from comodo.datasets import DatasetError, Recording, camera_files
 from comodo.imu import ImuStream, checked
 
 
@@ -19,13 +19,7 @@ class AriaReader:
     def recordings(self) -> list[Recording]:
         if find_spec("projectaria_tools") is None:
             raise DatasetError("Aria files need projectaria-tools: pip install comodo[cameras]")
-        folder = Path(self.settings.path)
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".vrs")
-        if not files:
-            raise DatasetError(f"{folder}: no .vrs files")
-        ids = {path: str(path.relative_to(folder)) for path in files}
-        rows = [Recording(id, str(p), str(p), "train", group=id) for p, id in ids.items()]
-        return sorted(rows, key=lambda recording: recording.id)
+        return camera_files(Path(self.settings.path), ".vrs")
 
     def read_imu(self, recording: Recording) -> ImuStream:
         from comodo import vrs

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from comodo.config import GoproDataset
-from comodo.datasets import DatasetError, Recording
+from comodo.datasets import DatasetError, Recording, camera_files
 from comodo.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked
 
 PACKET = 1.05  # seconds of telemetry that GoPro writes at once, with a little to spare
@@ -27,13 +27,7 @@ class GoproReader:
     def recordings(self) -> list[Recording]:
         if find_spec("telemetry_parser") is None:
             raise DatasetError("GoPro files need telemetry-parser: pip install comodo[cameras]")
-        folder = Path(self.settings.path)
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".mp4")
-        if not files:
-            raise DatasetError(f"{folder}: no .mp4 files")
-        ids = {path: str(path.relative_to(folder)) for path in files}
-        rows = [Recording(id, str(p), str(p), "train", group=id) for p, id in ids.items()]
-        return sorted(rows, key=lambda recording: recording.id)
+        return camera_files(Path(self.settings.path), ".mp4")
 
     def read_imu(self, recording: Recording) -> ImuStream:
         try:
