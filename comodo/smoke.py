@@ -71,7 +71,7 @@ class _Shrunk:
         self._queues_follow = "method.queue_size" in str(recipes)
 
     def sweep(self) -> dict[str, Any]:
-        data = {k: self._part(k, v) for k, v in self._data.items() if k not in ("label_map",)}
+        data = {k: self._part(k, v) for k, v in self._data.items() if k != "label_map"}
         data["name"] = f"{data.get('name')}-smoke"
         if isinstance(sets := data.get("datasets"), dict):
             for number, name in enumerate(sets):
