@@ -130,14 +130,15 @@ class Features:
 
 def pack_windows(store: Store, windows: str) -> str:
     """Packs a window set, if that is not done; returns the arrays' key."""
-    key = packed_windows_key(windows)
+    source = store.folder("windows", windows)
+    about = read_json(source / "meta.json")
+    key = packed_windows_key(windows, about["rejected"])
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
-        source = store.folder("windows", windows)
         names = read_parts(source, ["window", "recording", "label", "group", "rejected"])
         names = names.to_pandas()
         names = names[names.rejected.isna()]
-        cut = read_json(source / "meta.json")["window_seconds"] != "whole"
+        cut = about["window_seconds"] != "whole"
         last = set(names.drop_duplicates("recording", keep="last").window) if cut else set()
         classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
         lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
@@ -167,7 +168,11 @@ def pack_windows(store: Store, windows: str) -> str:
 def pack_features(store: Store, windows: str, features: str) -> str:
     """Packs the features of a window set in its order, if that is not done; returns the arrays'
     key. A window without a feature keeps its row, marked."""
-    key = packed_features_key(windows, features)
+    rejected = [
+        *read_json(store.folder("windows", windows) / "meta.json")["rejected"],
+        *read_json(store.folder("features", features) / "meta.json")["rejected"],
+    ]
+    key = packed_features_key(windows, features, rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
         table = read_parts(store.folder("features", features), ["window", "feature"])

@@ -82,7 +82,7 @@ def encode(
     key = feature_key(teacher, windows)
     folder = store.folder("features", key)
     meta = store.meta("features", key)
-    if meta is None:
+    if meta is None or meta["count"] < sum(windows.counts.values()):  # recordings were mended
         wanted, began = _wanted(windows), time.perf_counter()
         done = encoded(folder)
         if teacher.name == "precomputed":

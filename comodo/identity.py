@@ -5,7 +5,7 @@ trained twice, in this sweep or another. Imports nothing heavy: what is done alr
 before anything starts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,14 +25,16 @@ NEED_TEACHER = {"zero-shot", "alignment"}
 """Measures that compare with the teacher, so only on the data set that it has seen."""
 
 
-def packed_windows_key(windows: str) -> str:
-    """Names the packed arrays of a window set."""
-    return key_of([LAYOUT_VERSION, windows])
+def packed_windows_key(windows: str, rejected: Iterable[str]) -> str:
+    """Names the packed arrays of a window set, of which some recordings were rejected: they may be
+    mended one day, and are not in these arrays."""
+    return key_of([LAYOUT_VERSION, windows, *sorted(rejected)])
 
 
-def packed_features_key(windows: str, features: str) -> str:
-    """Names the packed features of a window set."""
-    return key_of([LAYOUT_VERSION, windows, features])
+def packed_features_key(windows: str, features: str, rejected: Iterable[str]) -> str:
+    """Names the packed features of a window set; `rejected`: recordings, and windows without a
+    feature."""
+    return key_of([LAYOUT_VERSION, windows, features, *sorted(rejected)])
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class DatasetPlan:
     @property
     def packed(self) -> str:
         """Key of the packed windows."""
-        return packed_windows_key(self.key)
+        return packed_windows_key(self.key, () if self.ready is None else self.ready.rejected)
 
     @property
     def total(self) -> int | None:
@@ -99,7 +99,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     recordings = list_recordings(settings, store.simulated(settings))
     key = window_key(settings, recordings)
     ready = prepared(key, store)
-    samples = window_samples(store, packed_windows_key(key))
+    rejected = () if ready is None else ready.rejected
+    samples = window_samples(store, packed_windows_key(key, rejected))
     if settings.window_seconds != "whole":
         samples = round(settings.window_seconds * settings.imu_rate)
     if ready is not None:
@@ -142,19 +143,21 @@ def train_split(windows: WindowSet) -> TrainSplit:
 def features_plan(
     dataset: DatasetPlan, teacher: TeacherConfig, store: Store, machine: Machine
 ) -> FeaturesPlan:
-    key = ""
+    packed = f"{dataset.name} {teacher.name}"
     done, whole, dim = 0, False, None if teacher.weights else FEATURE_DIMS.get(teacher.name)
     total = dataset.total
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
-        done, whole = encoded(store.folder("features", key)), bool(store.meta("features", key))
-        meta = store.meta("arrays", packed_features_key(dataset.key, key))
-        dim = meta["dim"] if meta else dim
+        done, meta = encoded(store.folder("features", key)), store.meta("features", key)
+        whole = meta is not None and meta["count"] >= sum(dataset.ready.counts.values())
+        rejected = [*dataset.ready.rejected, *(meta["rejected"] if meta else ())]
+        packed = packed_features_key(dataset.key, key, rejected)
+        arrays = store.meta("arrays", packed)
+        dim = arrays["dim"] if arrays else dim
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     seconds, basis = None, "no speed of this teacher is recorded in this store"
     if whole or teacher.name == "precomputed":
         seconds, basis = 0.0, ""
     elif speed is not None and total is not None:
         seconds, basis = max(0, total - done) / speed[0], speed[1]
-    packed = packed_features_key(dataset.key, key) if key else f"{dataset.name} {teacher.name}"
     return FeaturesPlan(dataset.name, teacher, packed, done, total, whole, dim, seconds, basis)

@@ -34,13 +34,14 @@ def store(tmp_path: Path) -> Store:
             store.folder("windows", "w") / f"part-{number}.parquet",
             pa.Table.from_pylist(chunk, schema=slicing.SCHEMA),
         )
-    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0})
+    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0, "rejected": {"bad": "empty"}})
     features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]
     features.append({"window": "w2", "rejected": "broken"})
     write_table(
         store.folder("features", "f") / "part-0.parquet",
         pa.Table.from_pylist(features, schema=encode.SCHEMA),
     )
+    write_json(store.folder("features", "f") / "meta.json", {"rejected": {"w2": "broken"}})
     return store
 
 
@@ -73,6 +74,16 @@ def test_rows_lengths_labels_and_order(
 def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
     data = Windows.load(store.folder("arrays", pack_windows(store, "w")))
     assert data.splits["train"].imu(torch.tensor([0]))[0].shape[-1] == 3
+
+
+def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
+    keys = pack_windows(store, "w"), pack_features(store, "w", "f")
+    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0, "rejected": {}})
+    again = pack_windows(store, "w"), pack_features(store, "w", "f")
+    assert len({*keys, *again}) == 4
+    write_json(store.folder("features", "f") / "meta.json", {"rejected": {}})
+    assert pack_windows(store, "w") == again[0]
+    assert pack_features(store, "w", "f") not in (keys[1], again[1])
 
 
 def test_packed_once(store: Store) -> None:
