@@ -14,7 +14,7 @@ from comodo.store import read_json, write_json
 class Limits:
     """Budget and failures of one run of a sweep.
 
-    The GPU-hours of all runs are kept in the sweep's folder, in `spent.json`.
+    The hours and GPU-hours of all runs are kept in the sweep's folder, in `spent.json`.
     """
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
@@ -25,7 +25,9 @@ class Limits:
         self._kind, self._failures = "", 0  # the latest failures, all of one kind
         self.hours = 0.0
         """Wall-clock time of this run, from its first trial on."""
-        self.gpu_hours: float = read_json(self._path)["gpu_hours"] if self._path.exists() else 0.0
+        spent = read_json(self._path) if self._path.exists() else {"hours": 0.0, "gpu_hours": 0.0}
+        self._hours_before: float = spent["hours"]
+        self.gpu_hours: float = spent["gpu_hours"]
         self.reason: str | None = None
         """Why no trial starts any more and running ones stop at their next checkpoint."""
         self._check()
@@ -43,7 +45,8 @@ class Limits:
         self._check()
 
     def save(self) -> None:
-        write_json(self._path, {"gpu_hours": self.gpu_hours})
+        hours = self._hours_before + self.hours
+        write_json(self._path, {"hours": hours, "gpu_hours": self.gpu_hours})
 
     def ended(self, failure: str | None) -> None:
         """Counts failures in a row that differ in nothing but numbers; None: it did not fail."""

@@ -211,17 +211,16 @@ def _cost(results: Results, store: Store) -> list[str]:
         )
     if not rows:
         return []
-    status = read_status(results.sweep.name, store)
-    spent = ((status.progress or {}).get("budget") or {}).get("hours", [None])[0]
-    wall = "not recorded" if spent is None else duration(3600 * spent)
+    path = store.folder("sweeps", results.sweep.name) / "spent.json"
+    wall = duration(3600 * read_json(path)["hours"]) if path.exists() else "not recorded"
     header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
     return [
         "## Cost",
         "",
         f"{total['trial']:.2f} trial-hours on {', '.join(sorted(devices))}: "
         f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, with trials that another "
-        f"sweep ran. Wall-clock time of the last run: {wall}. Below, means over trials; windows "
-        "per second is the median of the epochs.",
+        f"sweep ran. Wall-clock time of this sweep's trials: {wall}. Below, means over trials; "
+        "windows per second is the median of the epochs.",
         "",
         *markdown(header, rows),
     ]

@@ -34,7 +34,10 @@ def store(tmp_path: Path) -> Store:
             store.folder("windows", "w") / f"part-{number}.parquet",
             pa.Table.from_pylist(chunk, schema=slicing.SCHEMA),
         )
-    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0, "rejected": {"bad": "empty"}})
+    write_json(
+        store.folder("windows", "w") / "meta.json",
+        {"window_seconds": 5.0, "rejected": {"bad": "empty"}},
+    )
     features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]
     features.append({"window": "w2", "rejected": "broken"})
     write_table(

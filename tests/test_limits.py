@@ -7,6 +7,7 @@ import pytest
 
 from comodo.config import Sweep
 from comodo.limits import Limits
+from comodo.store import read_json
 from tests.helpers import trial_config
 
 
@@ -54,6 +55,7 @@ def test_gpu_hours_are_those_of_all_runs(tmp_path: Path, clock: list[float]) -> 
     first.spend(3)
     first.save()
     assert first.gpu_hours == pytest.approx(3)
+    assert first.hours == pytest.approx(1)
     later = Limits(sweep(resources, gpu_hours=5), tmp_path)
     later.spend(1)
     clock[0] += 2 * 3600
@@ -61,6 +63,8 @@ def test_gpu_hours_are_those_of_all_runs(tmp_path: Path, clock: list[float]) -> 
     later.spend(1)
     assert later.reason is not None
     later.save()
+    spent = read_json(tmp_path / "spent.json")
+    assert spent == pytest.approx({"hours": 3, "gpu_hours": 3 + 2})
     assert Limits(sweep(resources, gpu_hours=5), tmp_path).reason is not None
     assert Limits(sweep(resources, gpu_hours=6), tmp_path).reason is None
 
