@@ -91,7 +91,7 @@ def _accuracy(results: Results) -> Figure | None:
             va="center",
         )
     axes.set_yticks(range(len(shown)), [short(results.title(label)) for label, _ in shown])
-    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
     axes.set_xlabel(f"{says}\n{results.star}" if results.star else says)
@@ -181,7 +181,8 @@ def _effects(results: Results) -> Figure | None:
         axes.set_title(key, fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
         numbers = all(isinstance(value, int | float) for value, _ in values)
-        if len(values) > MOST_TICKS and numbers:
+        once = all(len(scores) == 1 for _, scores in values)
+        if numbers and (once or len(values) > MOST_TICKS):
             xs = [value for value, scores in values for _ in scores]
             axes.plot(
                 xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE

@@ -25,9 +25,9 @@ class Limits:
         self._kind, self._failures = "", 0  # the latest failures, all of one kind
         self.hours = 0.0
         """Wall-clock time of this run, from its first trial on."""
-        spent = read_json(self._path) if self._path.exists() else {"hours": 0.0, "gpu_hours": 0.0}
-        self._hours_before: float = spent["hours"]
-        self.gpu_hours: float = spent["gpu_hours"]
+        spent = read_json(self._path) if self._path.exists() else {}
+        self._hours_before: float = spent.get("hours", 0.0)
+        self.gpu_hours: float = spent.get("gpu_hours", 0.0)
         self.reason: str | None = None
         """Why no trial starts any more and running ones stop at their next checkpoint."""
         self._check()

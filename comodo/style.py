@@ -5,6 +5,7 @@ tell apart; without colour, markers and lines do it.
 """
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", ":", "-.")
 DPI = 150
 MOST_TICKS = 12  # values of a number that each have one
+NARROWEST = 0.07  # of an axis, between two values that each have a tick
 WIDEST = 70  # letters of a name in a picture
 
 
@@ -52,16 +54,20 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def show_numbers(axes: Axes, values: list[float], log: bool = False) -> None:
-    """The axis of a swept number: logarithmic if asked or if they span much; few have a tick
-    each."""
+    """The axis of a swept number: logarithmic if asked or if they span much; with a tick for each
+    value where those lie far enough apart."""
     ordered = sorted(set(values))
-    if ordered[0] > 0 and (log or ordered[-1] >= 8 * ordered[0]):
+    log = ordered[0] > 0 and (log or ordered[-1] >= 8 * ordered[0])
+    if log:
         axes.set_xscale("log")
-    if len(ordered) <= MOST_TICKS:
+    places = [math.log(value) if log else value for value in ordered]
+    nearest = min((b - a for a, b in pairwise(places)), default=1)
+    if nearest >= NARROWEST * (places[-1] - places[0]):
         turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(ordered) > 5 else {}
-        axes.set_xticks(ordered, [f"{value:,}" for value in ordered], **turned)
+        labels = [f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in ordered]
+        axes.set_xticks(ordered, labels, **turned)
         axes.minorticks_off()
-    elif axes.get_xscale() == "log":
+    elif log:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.minorticks_off()
