@@ -7,7 +7,7 @@ A configuration is what has one label; its trials differ by seed. Accuracies are
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -186,16 +186,29 @@ class Results:
 
         The untrained student competes, the one trained with labels only if the sweep asks for it.
         """
-        sign = self.sweep.objectives[0].sign
-        scores = {
-            label: sign * found[0]
+        return self._best(
+            label
             for label, rows in self.by_label.items()
-            if (found := self.objectives(label)) is not None
-            and not (
+            if not (
                 isinstance(rows[0].trial.config.method, SupervisedMethod)
                 and self.is_reference(rows[0].trial)
             )
-        }
+        )
+
+    @cached_property
+    def best_trained(self) -> str | None:
+        """As `selected`, without untrained students, which there is nothing of to use."""
+        return self._best(
+            label
+            for label, rows in self.by_label.items()
+            if not isinstance(rows[0].trial.config.method, NoneMethod)
+            and not self.is_reference(rows[0].trial)
+        )
+
+    def _best(self, labels: Iterable[str]) -> str | None:
+        sign = self.sweep.objectives[0].sign
+        found = {label: self.objectives(label) for label in labels}
+        scores = {label: sign * means[0] for label, means in found.items() if means is not None}
         return max(scores, key=lambda label: scores[label]) if scores else None
 
     @cached_property
