@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from comodo.config import ConfigError, Sweep, load_sweep
+from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.console import console
 from comodo.store import Store
 
@@ -252,7 +252,7 @@ def _checked(file: Path, store: Path | None, smoke: bool = False) -> Sweep:
 
         checked = load_smoke(file, Store(store))
     else:
-        checked = load_sweep(file)
+        checked = read_sweep_file(file)
     from comodo.precheck import precheck
 
     precheck(file, checked, Store(store))

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.config.search import expanded
 from comodo.store import Store
 
@@ -57,9 +57,9 @@ def load_smoke(path: Path, store: Store) -> Sweep:
     """The sweep of a file, made small; it has a name of its own.
 
     Raises:
-        ConfigError: as `load_sweep`.
+        ConfigError: as `read_sweep_file`.
     """
-    return load_sweep(path, lambda data: _Shrunk(data, store).sweep())
+    return read_sweep_file(path, lambda data: _Shrunk(data, store).sweep())
 
 
 class _Shrunk:

@@ -19,7 +19,7 @@ from comodo.baselines import (
     strongest_periods,
     unfold,
 )
-from comodo.config import STUDENT_SIZES, ConfigError, StudentConfig, load_sweep
+from comodo.config import STUDENT_SIZES, ConfigError, StudentConfig, read_sweep_file
 from comodo.config import trial as settings
 from comodo.config.objective import OWN, Measure
 from comodo.identity import Evaluation, Trial
@@ -223,14 +223,16 @@ def test_what_a_baseline_cannot_be_is_refused(
 ) -> None:
     changes = {f"trial__{key}": value for key, value in trial.items()}
     with pytest.raises(ConfigError) as refused:
-        load_sweep(sweep_file(tmp_path, **changes))
+        read_sweep_file(sweep_file(tmp_path, **changes))
     assert told in str(refused.value)
 
 
 def test_a_classifier_nobody_trains_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="measures: classifier needs students trained with"):
-        load_sweep(sweep_file(tmp_path, measures=["probe", "classifier"]))
-    load_sweep(sweep_file(tmp_path, measures=["probe", "classifier"], references=["supervised"]))
+        read_sweep_file(sweep_file(tmp_path, measures=["probe", "classifier"]))
+    read_sweep_file(
+        sweep_file(tmp_path, measures=["probe", "classifier"], references=["supervised"])
+    )
 
 
 SPACE: dict[str, Any] = {
@@ -242,8 +244,8 @@ SPACE: dict[str, Any] = {
 def test_students_and_baselines_are_swept_together(tmp_path: Path) -> None:
     crossed = {**SPACE, "method": ["comodo", "supervised"]}
     with pytest.raises(ConfigError, match=r"student: trial with .* sweep the others under when"):
-        load_sweep(sweep_file(tmp_path, search__space=crossed, trial__method="supervised"))
-    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE, trial__method="supervised"))
+        read_sweep_file(sweep_file(tmp_path, search__space=crossed, trial__method="supervised"))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=SPACE, trial__method="supervised"))
     arrays = {pair: ("w", "f") for pair in sweep.trained_on()}
     ledger = Ledger(sweep, Store(tmp_path / "store"), arrays, Evaluation())
     names = Names(sweep)
@@ -259,7 +261,7 @@ def test_students_and_baselines_are_swept_together(tmp_path: Path) -> None:
 def test_another_name_leaves_out_what_baselines_do_not_have(tmp_path: Path) -> None:
     student = {"name": "mantis", "weights": "a/b", "revision": "c", "pooling": "mean"}
     changes = {"trial__student": student, "trial__method": "supervised"}
-    sweep = load_sweep(sweep_file(tmp_path, **changes))
+    sweep = read_sweep_file(sweep_file(tmp_path, **changes))
     student = sweep.with_values({"student.name": "timesnet"}).student.model_dump()
     assert student == StudentConfig(name="timesnet").model_dump()
 
@@ -315,7 +317,7 @@ def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) 
     space = {"student": [trial_config().student.model_dump(mode="json"), "dlinear"]}
     changes: dict[str, Any] = {"datasets": {"d": {"kind": "simulated"}}, "trial__dataset": "d"}
     file = sweep_file(tmp_path, search__space=space, trial__method="supervised", **changes)
-    sweep = load_sweep(file)
+    sweep = read_sweep_file(file)
     names, rows = Names(sweep), []
     for student in (trial_config().student, {"name": "dlinear", "size": SIZES["dlinear"]}):
         for seed in (0, 1):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comodo.comparison import beside_the_paper
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.identity import Evaluation, Trial, read_result
 from comodo.names import Names
 from comodo.results import Results, Row
@@ -36,7 +36,7 @@ def results_of(
         "method": COMODO,
     }
     datasets = {name: {"kind": "simulated"} for name in ("ego4d", "mmea")}
-    sweep = load_sweep(sweep_file(folder, datasets=datasets, trial=trial, **changes))
+    sweep = read_sweep_file(sweep_file(folder, datasets=datasets, trial=trial, **changes))
     names, rows = Names(sweep), []
     trials = [Trial(sweep.with_values(point), seed, f"w-{point.get('dataset')}", "f", evaluation)
               for point in points for seed in (0, 1)]  # fmt: skip

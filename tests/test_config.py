@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from comodo.config import ConfigError, FolderDataset, Sweep, load_sweep
+from comodo.config import ConfigError, FolderDataset, Sweep, read_sweep_file
 from comodo.confounds import confounds
 from comodo.earlier import locate
 from comodo.identity import Trial
@@ -46,7 +46,7 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
 
 
 def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
-    trial = load_sweep(sweep_file(tmp_path)).trial
+    trial = read_sweep_file(sweep_file(tmp_path)).trial
     assert (trial.epochs, trial.batch_size, trial.learning_rate) == (20, 128, 3e-4)
     assert trial.method.name == "comodo"
     assert (trial.method.teacher_temperature, trial.method.student_temperature) == (0.1, 0.05)
@@ -190,7 +190,7 @@ def test_mistakes_are_named_with_their_line(
 ) -> None:
     path = sweep_file(tmp_path, **changes)
     with pytest.raises(ConfigError) as error:
-        load_sweep(path)
+        read_sweep_file(path)
     assert told in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     line = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
@@ -200,19 +200,19 @@ def test_mistakes_are_named_with_their_line(
 def test_line_is_that_of_the_key(tmp_path: Path) -> None:
     path = sweep_file(tmp_path, trial__learning_rate=-1)
     with pytest.raises(ConfigError) as error:
-        load_sweep(path)
+        read_sweep_file(path)
     number = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
     assert "learning_rate" in path.read_text().splitlines()[number - 1]
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        load_sweep(tmp_path / "absent.yaml")
+        read_sweep_file(tmp_path / "absent.yaml")
     for text in (b"a: [", b"just words", b"", b"name: caf\xe9"):
         path = tmp_path / "broken.yaml"
         path.write_bytes(text)
         with pytest.raises(ConfigError):
-            load_sweep(path)
+            read_sweep_file(path)
 
 
 def test_paths_are_relative_to_the_file_and_expand(
@@ -223,12 +223,12 @@ def test_paths_are_relative_to_the_file_and_expand(
     monkeypatch.setenv("MY_DATA", "data")
     for written in ("data/manifest.csv", "$MY_DATA/manifest.csv"):
         path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": written})
-        mine = load_sweep(path).datasets["mine"]
+        mine = read_sweep_file(path).datasets["mine"]
         assert isinstance(mine, FolderDataset)
         assert mine.path == str(tmp_path / "data/manifest.csv")
     path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": "$ABSENT_VARIABLE/x"})
     with pytest.raises(ConfigError, match="export ABSENT_VARIABLE"):
-        load_sweep(path)
+        read_sweep_file(path)
 
 
 def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None
         "teacher": [{"name": "precomputed", "path": "features.npz"}],
         "student": [{"name": "mantis", "weights": "weights"}],
     }
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     (trial,) = map(sweep.with_values, sweep.grid())
     assert trial.teacher.path == str(tmp_path / "features.npz")
     assert trial.student.weights == str(tmp_path / "weights")
@@ -246,7 +246,7 @@ def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None
 
 def test_grid_replaces_dotted_keys_and_whole_objects(tmp_path: Path) -> None:
     space = {"method": ["none", {"name": "comodo", "queue_size": 8}], "learning_rate": [0.1, 0.2]}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     trials = [sweep.with_values(values) for values in sweep.grid()]
     assert [(t.method.name, t.learning_rate) for t in trials] == [
         ("none", 0.1),
@@ -257,7 +257,7 @@ def test_grid_replaces_dotted_keys_and_whole_objects(tmp_path: Path) -> None:
 
 
 def test_a_grid_has_distinct_points_without_inactive_keys(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, search__space=CONDITIONAL))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=CONDITIONAL))
     assert list(sweep.grid()) == [
         {"method.name": "comodo", "method.queue_size": 8},
         {"method.name": "comodo", "method.queue_size": 16, "warmup": 0.0},
@@ -269,7 +269,7 @@ def test_a_grid_has_distinct_points_without_inactive_keys(tmp_path: Path) -> Non
     trials = [sweep.with_values(point) for point in sweep.grid()]
     assert [trial.method.name for trial in trials] == ["comodo"] * 3 + ["infonce"] * 2 + ["l2"]
     assert sweep.trial.method.model_fields_set == {"name", "queue_size"}
-    twice = load_sweep(sweep_file(tmp_path, search__space={"epochs": [1, 2, 1]}))
+    twice = read_sweep_file(sweep_file(tmp_path, search__space={"epochs": [1, 2, 1]}))
     assert len(list(twice.grid())) == 2
 
 
@@ -280,7 +280,7 @@ def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> N
         "epochs": {"values": [1, 2], "when": {"dataset": "other"}},
         "warmup": {"values": [0.0], "when": {"protocol": "corrected"}},
     }
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     points = list(sweep.grid())
     assert [point.get("method.queue_size") for point in points] == [16, 32, None]
     assert all(point.keys() & {"epochs", "warmup"} == {"warmup"} for point in points)
@@ -291,7 +291,7 @@ def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> N
 
 def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"search__sampler": "random", "budget": {"trials": 9}}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=CONDITIONAL, **changes))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=CONDITIONAL, **changes))
     points = list(sweep.points())
     for key, span in sweep.search.space.items():
         assert {p[key] for p in points if key in p} == set(span.ends())
@@ -301,7 +301,7 @@ def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> N
         "method.temperature": {"min": -1, "max": 1, "when": {"method.name": "infonce"}},
     }
     with pytest.raises(ConfigError, match="trial.method.temperature with .*greater than 0"):
-        load_sweep(sweep_file(tmp_path, search__space=wrong, **changes))
+        read_sweep_file(sweep_file(tmp_path, search__space=wrong, **changes))
 
 
 def test_a_range_of_fractions_is_no_range_of_a_whole_number(tmp_path: Path) -> None:
@@ -314,11 +314,11 @@ def test_a_range_of_fractions_is_no_range_of_a_whole_number(tmp_path: Path) -> N
     ]
     for space in spaces:
         with pytest.raises(ConfigError, match=r"search.space.method.queue_size.*integer: true$"):
-            load_sweep(sweep_file(tmp_path, search__space=space, **changes))
+            read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
         space["method.queue_size"] |= {"integer": True}
-        load_sweep(sweep_file(tmp_path, search__space=space, **changes))
+        read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
     rates = {"learning_rate": {"min": 1, "max": 2}}
-    load_sweep(sweep_file(tmp_path, search__space=rates, **changes))
+    read_sweep_file(sweep_file(tmp_path, search__space=rates, **changes))
 
 
 def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) 
         "teacher.name": teachers,
         "teacher.weights": {"values": ["a/b"], "when": {"teacher.name": "timesformer"}},
     }
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space, trial__student=student))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, trial__student=student))
     trials = [sweep.with_values(point) for point in sweep.grid()]
     sizes = {trial.student.name: trial.student.size for trial in trials}
     assert sizes == {"mantis": {"hidden_dim": 8, "seq_len": 32}, "moment": {"seq_len": 32}}
@@ -343,7 +343,7 @@ def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:
         "space": {"epochs": [1, 2, 3], "batch_size": [8, 16]},
         "start_with": [{"epochs": 3, "batch_size": 16}, {"batch_size": 16}],
     }
-    points = list(load_sweep(sweep_file(tmp_path, search=search)).grid())
+    points = list(read_sweep_file(sweep_file(tmp_path, search=search)).grid())
     plain = {"space": search["space"]}
     assert [(p["epochs"], p["batch_size"]) for p in points[:4]] == [
         (3, 16),
@@ -351,15 +351,15 @@ def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:
         (2, 16),
         (1, 8),
     ]
-    every = list(load_sweep(sweep_file(tmp_path, search=plain)).grid())
+    every = list(read_sweep_file(sweep_file(tmp_path, search=plain)).grid())
     assert sorted(points, key=str) == sorted(every, key=str)
 
 
 def test_one_objective_or_several(tmp_path: Path) -> None:
-    one = load_sweep(sweep_file(tmp_path, objective={"metric": "val/macro_f1"}))
+    one = read_sweep_file(sweep_file(tmp_path, objective={"metric": "val/macro_f1"}))
     assert (one.objective.metric, one.objective.mode) == ("val/macro_f1", "max")
     assert one.objective.splits == {"val"}
-    several = load_sweep(
+    several = read_sweep_file(
         sweep_file(
             tmp_path,
             datasets__other={"kind": "simulated"},
@@ -398,7 +398,9 @@ def test_every_sweep_of_the_page_on_cameras_loads(
     kinds = []
     for block in blocks:
         (tmp_path / "sweep.yaml").write_text(block)
-        kinds += [dataset.kind for dataset in load_sweep(tmp_path / "sweep.yaml").datasets.values()]
+        kinds += [
+            dataset.kind for dataset in read_sweep_file(tmp_path / "sweep.yaml").datasets.values()
+        ]
     assert kinds == ["gopro", "aria", "folder"]
 
 
@@ -412,7 +414,7 @@ def test_recipes_set_what_goes_with_a_method_or_a_data_set(tmp_path: Path) -> No
         "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
         "search__space": {"dataset": ["demo", "other"], "method": ["comodo", "supervised"]},
     }
-    sweep = load_sweep(sweep_file(tmp_path, recipes=recipes, **changes))
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, **changes))
     found = [sweep.with_values(point) for point in sweep.grid()]
     assert [getattr(c.method, "queue_size", None) for c in found] == [32, None, 64, None]
     assert [c.epochs == 7 for c in found] == [False, True, False, True]
@@ -423,7 +425,7 @@ def test_recipes_set_what_goes_with_a_method_or_a_data_set(tmp_path: Path) -> No
 def test_a_recipe_of_one_method_leaves_what_is_not_asked_alone(tmp_path: Path) -> None:
     """Nothing supervised is asked for, so nothing supervised is resolved."""
     recipes = [{"when": {"dataset": "demo"}, "set": {"method.queue_size": 32}}]
-    sweep = load_sweep(sweep_file(tmp_path, recipes=recipes, trial__method="comodo"))
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, trial__method="comodo"))
     trial = Trial(sweep.with_values({}), 0, "w", "f")
     assert [found.config.method.name for found in references(sweep, [trial])] == ["none"]
 
@@ -437,7 +439,7 @@ def test_what_follows_is_a_confound_and_no_hindrance_to_warm_start(tmp_path: Pat
         "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
         "search__space": {"method": ["infonce", "comodo"], "dataset": ["demo", "other"]},
     }
-    sweep = load_sweep(sweep_file(tmp_path, recipes=recipes, **changes))
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, **changes))
     moved = {(found.key, found.quantity) for found in confounds(sweep, {})}
     assert ("dataset", "method.queue_size") in moved
     for point in sweep.grid():  # whichever key comes first
@@ -462,4 +464,4 @@ def test_what_follows_is_a_confound_and_no_hindrance_to_warm_start(tmp_path: Pat
 def test_recipes_that_cannot_be(tmp_path: Path, recipe: dict[str, Any], reason: str) -> None:
     space = {"learning_rate": [1e-3, 1e-2], "method": [{"name": "comodo", "queue_size": 8}]}
     with pytest.raises(ConfigError, match=f"recipes.0.*{reason}"):
-        load_sweep(sweep_file(tmp_path, recipes=[recipe], search__space=space))
+        read_sweep_file(sweep_file(tmp_path, recipes=[recipe], search__space=space))

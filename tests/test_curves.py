@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from comodo import curves
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.config.objective import PARAMETERS
 from comodo.results import Results
 from comodo.store import Store
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Store:
 def queues(tmp_path: Path, store: Store, sizes: list[int]) -> Results:
     methods: list[Any] = [{"name": "comodo", "queue_size": size} for size in sizes]
     file = sweep_file(tmp_path, search__space={"method": methods}, seeds=[0, 1, 2, 3])
-    return results_of(load_sweep(file), store, ["none", *methods])
+    return results_of(read_sweep_file(file), store, ["none", *methods])
 
 
 def names_of(figure: Any) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
@@ -29,7 +29,7 @@ def test_every_block_loads(block: str, tmp_path: Path, monkeypatch: pytest.Monke
     name = next(iter(content["datasets"]))
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump({"name": "s", "trial": {"dataset": name, **TRIAL}} | content))
-    assert load_sweep(file).datasets.keys() == content["datasets"].keys()
+    assert read_sweep_file(file).datasets.keys() == content["datasets"].keys()
 
 
 def test_every_data_set_of_the_paper_has_a_block() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.found import FindError, find_run
 from comodo.identity import Evaluation
 from comodo.results import Row
@@ -28,7 +28,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture
 def saved(tmp_path: Path, store: Store) -> Saved:
     """A sweep of two queues with seeds 1 and 0, of which nothing has finished."""
-    sweep = load_sweep(sweep_file(tmp_path, search__space=QUEUES, seeds=[1, 0]))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=QUEUES, seeds=[1, 0]))
     saved = saved_of(sweep, Evaluation())
     saved.write(store)
     return saved
@@ -65,7 +65,7 @@ def test_a_few_seeds_are_not_selected(saved: Saved, store: Store) -> None:
 def test_less_may_be_better(tmp_path: Path, store: Store) -> None:
     objective = {"metric": "val/acc1", "mode": "min"}
     file = sweep_file(tmp_path, search__space=QUEUES, seeds=[1, 0], objective=objective)
-    saved = saved_of(load_sweep(file), Evaluation())
+    saved = saved_of(read_sweep_file(file), Evaluation())
     saved.write(store)
     finish(saved, store, 0.8, 0.2, 0.5, 0.7)
     assert find_run("small", store).row.label == "comodo queue_size=8"
@@ -93,7 +93,7 @@ def test_a_beginning_of_several(
 
 def test_what_one_sweep_lacks_another_may_have(tmp_path: Path, saved: Saved, store: Store) -> None:
     """A trial is finished in a sweep that asked for less."""
-    more = load_sweep(sweep_file(tmp_path, name="more", search__space=QUEUES, seeds=[1, 0]))
+    more = read_sweep_file(sweep_file(tmp_path, name="more", search__space=QUEUES, seeds=[1, 0]))
     saved_of(more, Evaluation(("probe", "knn"))).write(store)
     finish(saved, store, 0.8)
     key = rows_of(saved, store, 8)[0].trial.key

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comodo import identity
-from comodo.config import ConfigError, Point, Sweep, TrialConfig, load_sweep
+from comodo.config import ConfigError, Point, Sweep, TrialConfig, read_sweep_file
 from comodo.config.objective import ELSEWHERE, OWN, Measure
 from comodo.config.search import flatten
 from comodo.identity import Evaluation, Trial
@@ -36,7 +36,7 @@ def ledger_of(sweep: Sweep, store: Store) -> Ledger:
 
 def grid(tmp_path: Path, **changes: Any) -> Sweep:
     changes = {"search__space": {"method.queue_size": [8, 16]}, "seeds": [0, 1], **changes}
-    return load_sweep(sweep_file(tmp_path, **changes))
+    return read_sweep_file(sweep_file(tmp_path, **changes))
 
 
 def finish(store: Store, trial: Trial, accuracy: float = 0.5, **metrics: float) -> None:
@@ -120,7 +120,7 @@ def search(tmp_path: Path, space: dict[str, Any] | None = None, **changes: Any) 
         "budget": {"trials": 4},
         **changes,
     }
-    return load_sweep(sweep_file(tmp_path, **changes))
+    return read_sweep_file(sweep_file(tmp_path, **changes))
 
 
 def noted(sweep: Sweep, store: Store) -> tuple[Ledger, Notes]:
@@ -444,7 +444,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
 
 def test_a_trial_is_not_named_by_how_the_sweep_is_written_or_run(tmp_path: Path) -> None:
     def keys(file: Path) -> set[str]:
-        sweep = load_sweep(file)
+        sweep = read_sweep_file(file)
         points = map(sweep.with_values, sweep.grid())
         return {Trial(config, seed, "w", "f").key for config in points for seed in sweep.seeds}
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.config.search import flatten
 from comodo.names import Names
 from comodo.trial import Trial
@@ -15,7 +15,7 @@ SPACE: dict[str, Any] = {
 
 
 def test_names_say_what_varies(tmp_path: Path) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, search__space=SPACE))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=SPACE))
     names = Names(sweep)
     trials = [Trial(sweep.with_values(values), 4, "w", "f") for values in sweep.grid()]
     labels = [names.configuration(trial) for trial in trials]
@@ -28,7 +28,7 @@ def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
     channels = [["acc_x", "acc_y", "acc_z"], ["acc_x", "gyro_x", "gyro_z"]]
     teachers = ["efficientnet-lite0", "timesformer-base-k400"]
     space = {"student.channels": channels, "teacher": teachers}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     names = Names(sweep)
     trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
     assert names.configuration(trials[0]) == "comodo efficientnet-lite0 acc_xyz"
@@ -40,7 +40,7 @@ def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
 
 def test_untrained_students_measured_in_two_ways_have_two_names(tmp_path: Path) -> None:
     for space in ({"protocol": ["corrected", "published"]}, {"probe_ties": ["middle", "smallest"]}):
-        sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+        sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
         twins = [Trial(sweep.with_values(v), 0, "w", "f").untrained for v in sweep.grid()]
         assert twins[0].key != twins[1].key
         names = Names(sweep)

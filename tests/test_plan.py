@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, load_sweep
+from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
 from comodo.distill import TrainingError
 from comodo.inventory import Machine, this_machine
 from comodo.plan import Plan, make_plan
@@ -25,7 +25,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "lr_schedule.json").read
 
 
 def sweep_of(tmp_path: Path, **changes: Any) -> Sweep:
-    return load_sweep(sweep_file(tmp_path, **changes))
+    return read_sweep_file(sweep_file(tmp_path, **changes))
 
 
 def text(plan: Plan) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comodo.config import ConfigError, load_sweep
+from comodo.config import ConfigError, read_sweep_file
 from comodo.platt import FOLDS as PROBE_FOLDS
 from comodo.precheck import FOLDS, precheck, unfit_for_probe
 from comodo.probe import _fold_of_each
@@ -22,7 +22,7 @@ QUEUE = {"name": "comodo", "queue_size": 100_000}
 
 
 def check(path: Path, tmp_path: Path) -> None:
-    precheck(path, load_sweep(path), Store(tmp_path / "store"))
+    precheck(path, read_sweep_file(path), Store(tmp_path / "store"))
 
 
 def test_queue_longer_than_a_simulated_training_split(tmp_path: Path) -> None:

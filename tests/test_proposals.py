@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.proposals import GridProposals, OptunaProposals, Outcome
 from tests.test_config import CONDITIONAL, sweep_file
 
@@ -30,7 +30,7 @@ def score(*values: float) -> Outcome:
 
 def tpe(tmp_path: Path, space: Any = SPACE, trials: int = 20, **changes: Any) -> Sweep:
     changes = {"search__sampler": "tpe", "search__space": space, **changes}
-    return load_sweep(sweep_file(tmp_path, budget={"trials": trials}, **changes))
+    return read_sweep_file(sweep_file(tmp_path, budget={"trials": trials}, **changes))
 
 
 def told(proposals: OptunaProposals) -> list[optuna.trial.FrozenTrial]:
@@ -40,12 +40,12 @@ def told(proposals: OptunaProposals) -> list[optuna.trial.FrozenTrial]:
 @pytest.fixture(params=["random", "tpe"])
 def sweep(request: pytest.FixtureRequest, tmp_path: Path) -> Sweep:
     search = {"sampler": request.param, "space": SPACE}
-    return load_sweep(sweep_file(tmp_path, search=search, budget={"trials": 20}))
+    return read_sweep_file(sweep_file(tmp_path, search=search, budget={"trials": 20}))
 
 
 def test_grid_in_order_then_nothing(tmp_path: Path) -> None:
     space = {"epochs": [1, 2], "batch_size": [8, 16]}
-    proposals = GridProposals(load_sweep(sweep_file(tmp_path, search__space=space)))
+    proposals = GridProposals(read_sweep_file(sweep_file(tmp_path, search__space=space)))
     asked = [proposals.ask() for _ in range(5)]
     assert asked[0] == {"epochs": 1, "batch_size": 8}
     assert asked[3] == {"epochs": 2, "batch_size": 16}
@@ -99,7 +99,7 @@ def test_a_small_space_is_tried_out_and_ends(tmp_path: Path, sampler: str) -> No
 
 def test_tpe_learns(tmp_path: Path) -> None:
     search = {"sampler": "tpe", "space": {"epochs": {"min": 1, "max": 1000, "integer": True}}}
-    sweep = load_sweep(sweep_file(tmp_path, search=search, budget={"trials": 60}))
+    sweep = read_sweep_file(sweep_file(tmp_path, search=search, budget={"trials": 60}))
     proposals = OptunaProposals(sweep, limit=60, earlier=[])
     tried = []
     while (values := proposals.ask()) is not None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from comodo.arrays import Features, Windows
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.distill import Distillation, distil, learning_rate, published_steps, steps_in
 from comodo.store import Store, read_json
 from comodo.students import build_student
@@ -49,7 +49,7 @@ def test_one_key_sets_them_all(
     selected_by: str,
 ) -> None:
     space = {"method": [{"name": "comodo", "queue_size": 8}, "infonce", "l2"]}
-    sweep = load_sweep(sweep_file(tmp_path, protocol=protocol, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, protocol=protocol, search__space=space))
     trials = [sweep.with_values(values) for values in sweep.grid()]
     for trial in trials:
         assert trial.schedule == schedule
@@ -65,7 +65,7 @@ def test_one_key_sets_them_all(
 def test_what_is_given_wins_over_the_protocol(tmp_path: Path) -> None:
     method = {"name": "infonce", "head": {"kind": "mlp"}}
     file = sweep_file(tmp_path, protocol="published", trial__method=method, trial__schedule="steps")
-    trial = load_sweep(file).trial
+    trial = read_sweep_file(file).trial
     assert trial.schedule == "steps"
     assert trial.last_window == "drop"
     assert trial.method.name == "infonce"
@@ -85,11 +85,11 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
     ]
     for space in spaces:
         method = {"name": "infonce"}
-        sweep = load_sweep(sweep_file(tmp_path, trial__method=method, search__space=space))
+        sweep = read_sweep_file(sweep_file(tmp_path, trial__method=method, search__space=space))
         trials = [sweep.with_values(values) for values in sweep.grid()]
         keys = {Trial(trial, 0, "w", "f").key for trial in trials}
         assert len(keys) == 2, space
-    comodo = load_sweep(
+    comodo = read_sweep_file(
         sweep_file(tmp_path, search__space={"method.hold_out_queue": [True, False]})
     )
     assert len({Trial(comodo.with_values(v), 0, "w", "f").key for v in comodo.grid()}) == 2

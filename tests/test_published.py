@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.published import find
 from tests.test_config import sweep_file
 
@@ -40,7 +40,7 @@ def sweep(tmp_path: Path) -> Sweep:
     }
     names = ("ego4d", "egoexo4d", "mmea", "mine")
     changes: dict[str, Any] = {"datasets": dict.fromkeys(names, SIMULATED), "trial": trial}
-    return load_sweep(sweep_file(tmp_path, **changes, search__space={}))
+    return read_sweep_file(sweep_file(tmp_path, **changes, search__space={}))
 
 
 @pytest.mark.parametrize(("values", "trained_on", "tested_on", "acc1"), TABLE)
@@ -80,7 +80,7 @@ def test_real_data_needs_the_published_weights(tmp_path: Path) -> None:
     }
     datasets = {"any": {"kind": "egoexo4d", "path": "release", "splits": "splits"}}
     changes: dict[str, Any] = {"datasets": datasets, "trial": trial}
-    sweep = load_sweep(sweep_file(tmp_path, **changes, search__space={}))
+    sweep = read_sweep_file(sweep_file(tmp_path, **changes, search__space={}))
     run = find(sweep, sweep.trial, "any")  # the kind says what it is, and a copy is a copy
     assert run is not None
     assert run.accuracy[1] == pytest.approx(0.7946)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 from comodo.console import console
 from comodo.names import Names
 from comodo.report import table
@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def results(tmp_path: Path, store: Store) -> Results:
     """Four configurations, of which the last lost a seed."""
-    sweep = load_sweep(sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3]))
+    sweep = read_sweep_file(
+        sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3])
+    )
     whole = results_of(sweep, store, ["none", *METHODS])
     lost = whole.rows[-1]
     failed = Row(lost.trial, lost.label, "failed", {}, "the loss became nan")
@@ -92,7 +94,7 @@ def test_files(results: Results, store: Store) -> None:
 
 
 def test_selection_on_test_is_said(tmp_path: Path, store: Store) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, objective__metric="test/acc1"))
+    sweep = read_sweep_file(sweep_file(tmp_path, objective__metric="test/acc1"))
     page = page_of(results_of(sweep, store, ["comodo"]), store)
     assert "**Selected on the test split**" in page
 
@@ -116,7 +118,7 @@ def test_table_fits_a_terminal(results: Results) -> None:
 
 def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
     space = {"method.queue_size": [8, 16, 32], "learning_rate": [1e-3, 1e-2]}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     names, rows = Names(sweep), []
     for number, values in enumerate(sweep.grid()):
         trial = Trial(sweep.with_values(values), 0, "w", "f")

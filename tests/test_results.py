@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.names import Names
 from comodo.results import Results, Row, pareto_front
 from comodo.store import Store, write_json
@@ -48,7 +48,9 @@ def results_of(
 
 @pytest.fixture
 def results(tmp_path: Path, store: Store) -> Results:
-    sweep = load_sweep(sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3]))
+    sweep = read_sweep_file(
+        sweep_file(tmp_path, search__space={"method": METHODS}, seeds=[0, 1, 2, 3])
+    )
     return results_of(sweep, store, ["none", *METHODS])
 
 
@@ -71,7 +73,7 @@ def test_accuracy_is_over_seeds_with_an_interval_around(results: Results) -> Non
 
 
 def test_one_seed_and_one_group_have_no_interval(tmp_path: Path, store: Store) -> None:
-    sweep = load_sweep(sweep_file(tmp_path))
+    sweep = read_sweep_file(sweep_file(tmp_path))
     trial = Trial(sweep.trial, 0, "w", "f")
     answer(store, trial, 0.7, groups=1)
     results = Results(sweep, [Row(trial, "comodo", "finished", {"val/acc1": 0.7})], store)
@@ -113,7 +115,7 @@ def test_a_configuration_without_all_its_seeds_is_not_selected(
 def test_measures_that_keep_hits_have_intervals_of_groups(store: Store, tmp_path: Path) -> None:
     trial = Trial(trial_config(), 0, *make_arrays(store), Evaluation(("probe", "knn", "few-shot")))
     metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
-    sweep = load_sweep(sweep_file(tmp_path))
+    sweep = read_sweep_file(sweep_file(tmp_path))
     results = Results(sweep, [Row(trial, "comodo", "finished", metrics)], store)
     for name in ("test/knn/acc1", "test/few_shot/1"):
         found = results.measure("comodo", name)
@@ -173,7 +175,7 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
         "measures": ["probe", "direct"],
         "search__space": {"dataset": ["demo", "other"]},
     }
-    sweep = load_sweep(sweep_file(tmp_path, **changes))
+    sweep = read_sweep_file(sweep_file(tmp_path, **changes))
     assert sweep.references == ["none", "supervised"]
     asked = Evaluation(("probe", "direct"), {"other": "v", "third": "u"}, frozenset({"third"}))
     names, rows = Names(sweep), []
@@ -235,7 +237,7 @@ def test_outside_the_front_something_on_it_is_better(points: list[tuple[int, int
 def test_several_objectives_give_a_front_without_references(tmp_path: Path, store: Store) -> None:
     objective = [{"metric": "val/acc1"}, {"metric": "student/parameters"}]
     file = sweep_file(tmp_path, search__space={"method": METHODS}, objective=objective)
-    results = results_of(load_sweep(file), store, ["none", *METHODS])
+    results = results_of(read_sweep_file(file), store, ["none", *METHODS])
     sizes = {"untrained": 1.0, "comodo queue_size=8": 5.0, "comodo queue_size=16": 9.0}
     rows = [
         replace(row, metrics={**row.metrics, "student/parameters": sizes.get(row.label, 9.0)})
@@ -251,7 +253,7 @@ def test_several_objectives_give_a_front_without_references(tmp_path: Path, stor
 
 def test_importances_are_of_what_was_searched(tmp_path: Path, store: Store) -> None:
     space = {"method.queue_size": [8, 16, 32], "learning_rate": [1e-3, 1e-2]}
-    sweep = load_sweep(sweep_file(tmp_path, search__space=space))
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     names, rows = Names(sweep), []
     for values in [{"method": "none"}, *sweep.grid()]:
         trial = Trial(sweep.with_values(values), 0, "w", "f")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comodo.config import ConfigError, Sweep, load_sweep
+from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.identity import Evaluation, Trial
 from comodo.saved import Saved, read_saved
 from comodo.status import StatusError
@@ -28,7 +28,7 @@ def saved_of(sweep: Sweep, evaluation: Evaluation = EVALUATION) -> Saved:
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path, store: Store) -> None:
-    sweep = load_sweep(sweep_file(tmp_path, protocol="published"))
+    sweep = read_sweep_file(sweep_file(tmp_path, protocol="published"))
     saved_of(sweep).write(store)
     back = read_saved("small", store)
     assert back.sweep.model_dump() == sweep.model_dump()
@@ -58,7 +58,7 @@ def test_neither_files_nor_variables_are_needed(
             "student": [{"name": "mantis"}, {"name": "mantis", "weights": "weights"}],
         },
     }
-    sweep = load_sweep(sweep_file(here, **changes))
+    sweep = read_sweep_file(sweep_file(here, **changes))
     saved = saved_of(sweep)
     saved.write(store)
     rows = saved.results(store).rows
@@ -68,11 +68,11 @@ def test_neither_files_nor_variables_are_needed(
     monkeypatch.delenv("HERE")
     assert [row.trial.key for row in read_saved("small", store).results(store).rows] == keys
     with pytest.raises(ConfigError):
-        load_sweep(sweep_file(tmp_path, **changes))
+        read_sweep_file(sweep_file(tmp_path, **changes))
 
 
 def test_rows_say_how_trials_ended(tmp_path: Path, store: Store) -> None:
-    sweep = load_sweep(
+    sweep = read_sweep_file(
         sweep_file(tmp_path, search__space={"method.queue_size": [8, 16]}, seeds=[1])
     )
     saved = saved_of(sweep, Evaluation())
@@ -94,7 +94,7 @@ def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:
     space = {"method.queue_size": [8, 16, 32]}
     search = {"sampler": "random", "space": space, "hopeless_below": 0.1}
     file = sweep_file(tmp_path, search=search, budget={"trials": 6}, seeds=[0, 1], references=[])
-    saved = saved_of(load_sweep(file), Evaluation())
+    saved = saved_of(read_sweep_file(file), Evaluation())
     points = [{"method.queue_size": queue} for queue in (32, 8)]
     asked = [{"values": point, "trials": []} for point in [*points, {"method.queue_size": 99}]]
     write_json(store.folder("sweeps", "small") / "asked.json", asked)
@@ -110,7 +110,7 @@ def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, store: Store) -> None:
-    saved_of(load_sweep(sweep_file(tmp_path))).write(store)
+    saved_of(read_sweep_file(sweep_file(tmp_path))).write(store)
     with pytest.raises(StatusError, match="no sweep 'smal' in .*did you mean 'small'"):
         read_saved("smal", store)
     path = store.folder("sweeps", "small") / "sweep.json"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.datasets import list_recordings
 from comodo.earlier import Arrays
 from comodo.identity import Evaluation
@@ -62,12 +62,12 @@ def test_the_cost_is_what_the_ledger_plans(file: Path, tmp_path: Path) -> None:
     if said is None:
         assert file.stem == "gopro", "only a file that is not swept goes without a number of trials"
         return
-    assert int(said[1]) == trials_of(load_sweep(file), Store(tmp_path / "store"))
+    assert int(said[1]) == trials_of(read_sweep_file(file), Store(tmp_path / "store"))
 
 
 def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    sweep, whole = load_smoke(file, store), load_sweep(file)
+    sweep, whole = load_smoke(file, store), read_sweep_file(file)
     windows = {}
     for name, settings in sweep.datasets.items():
         recordings = list_recordings(settings, store.simulated(settings))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from comodo.config import ConfigError, load_sweep
+from comodo.config import ConfigError, read_sweep_file
 from comodo.identity import Evaluation
 from comodo.ledger import Ledger
 from comodo.limits import Limits
@@ -36,7 +36,7 @@ def ledger(tmp_path: Path) -> Ledger:
         references=["none", "supervised"],
         early_stopping={"name": "asha", "grace_epochs": 3, "reduction_factor": 2},
     )
-    sweep = load_sweep(file)
+    sweep = read_sweep_file(file)
     pairs = dict.fromkeys(sweep.trained_on(), ("w", "f"))
     return Ledger(sweep, Store(tmp_path / "store"), pairs, Evaluation())
 

@@ -18,7 +18,7 @@ from comodo.config.datasets import (
     UestcMmeaDataset,
     UtdMhadDataset,
 )
-from comodo.config.load import load_sweep
+from comodo.config.load import read_sweep_file
 from comodo.config.objective import Objective
 from comodo.config.search import Choices, Point, Range
 from comodo.config.sweep import Resources, Sweep
@@ -66,5 +66,5 @@ __all__ = [
     "TrialConfig",
     "UestcMmeaDataset",
     "UtdMhadDataset",
-    "load_sweep",
+    "read_sweep_file",
 ]

@@ -13,7 +13,7 @@ from comodo.config.sweep import Sweep
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def load_sweep(path: str | Path, change: Change = lambda data: data) -> Sweep:
+def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Sweep:
     """Reads and checks a sweep file; `change` is made to what stands there before it is checked.
 
     Raises:

@@ -135,10 +135,10 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
     ],
 )
 def test_wrong_keys_are_refused_at_once(changes: dict[str, Any], mend: str, tmp_path: Path) -> None:
-    from comodo.config import ConfigError, load_sweep
+    from comodo.config import ConfigError, read_sweep_file
     from tests.test_config import sweep_file
 
     datasets = {name: {"kind": "simulated"} for name in ("demo", "watch")}
     with pytest.raises(ConfigError) as error:
-        load_sweep(sweep_file(tmp_path, datasets=datasets, **changes))
+        read_sweep_file(sweep_file(tmp_path, datasets=datasets, **changes))
     assert mend in str(error.value)
