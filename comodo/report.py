@@ -43,7 +43,9 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
 
 def table(results: Results) -> Table:
     """The configurations, for the terminal."""
-    notes = ["percent, with 95 % intervals", *filter(None, [results.star])]
+    waiting = sum(row.state == "not begun" for row in results.rows)
+    left = f"{waiting} trials not begun" if waiting else ""
+    notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
     caption = "\n".join(["; ".join(notes), *leaks(results)])
     shown = Table(title=results.sweep.name, caption=caption)
     shown.add_column("configuration", overflow="fold", min_width=20)
@@ -55,7 +57,7 @@ def table(results: Results) -> Table:
         accuracy = tables.cell(results.accuracy(label, "test"))
         shown.add_row(results.title(label), str(len(rows)), accuracy, gains.get(label, ""))
     for row in results.rows:
-        if row.state != "finished":
+        if row.state not in ("finished", "not begun"):
             shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
     return shown
 
