@@ -45,6 +45,15 @@ SmokeOption = Annotated[
     ),
 ]
 
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
+        "$RAY_ADDRESS, else Ray is started on this machine.",
+    ),
+]
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
@@ -62,19 +71,25 @@ def clear_errors() -> Iterator[None]:
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
-def sweep(file: File, store: StoreOption = None, smoke: SmokeOption = False) -> None:
+def sweep(
+    file: File,
+    store: StoreOption = None,
+    smoke: SmokeOption = False,
+    address: AddressOption = None,
+) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
     What is done already, in this sweep or another, is not done again: after an interruption run
     the same command.
     """
     with clear_errors():
-        checked, place = _checked(file, store, smoke), Store(store)
+        checked, place = _checked(file, store, smoke, address), Store(store)
         from comodo.report import table
         from comodo.sweep import run_sweep
 
         again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
         again += ["--store", str(place.root)] if store else []
+        again += ["--address", address] if address else []
         results, folder = run_sweep(checked, place, shlex.join(again))
         console.print(table(results))
         console.print(f"report:  {folder}/report.html")
@@ -96,12 +111,13 @@ def plan(
         typer.Option("--measure", help="Train a few batches (20 s) to know this machine's speed."),
     ] = False,
     smoke: SmokeOption = False,
+    address: AddressOption = None,
 ) -> None:
     """Show what a sweep will do, and start nothing: trials, what is there already, time, memory
     and disk, and what else moves with each swept key.
     """
     with clear_errors():
-        checked, place = _checked(file, store, smoke), Store(store)
+        checked, place = _checked(file, store, smoke, address), Store(store)
         from comodo.plan import make_plan
         from comodo.plan_view import show
 
@@ -159,10 +175,11 @@ def prepare(
             "`videos: shrink` in every data set of the file."
         ),
     ] = None,
+    address: AddressOption = None,
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
     with clear_errors():
-        checked, place = _checked(file, store), Store(store)
+        checked, place = _checked(file, store, address=address), Store(store)
         from comodo.cluster import connect
         from comodo.windows import prepare as prepare_windows
 
@@ -178,10 +195,10 @@ def prepare(
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
-def encode(file: File, store: StoreOption = None) -> None:
+def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
     """Only prepare, then run the frozen teacher over the windows."""
     with clear_errors():
-        checked, place = _checked(file, store), Store(store)
+        checked, place = _checked(file, store, address=address), Store(store)
         from comodo.cluster import connect
         from comodo.stages import encode_all, prepare_all
 
@@ -245,8 +262,12 @@ def ui(
         os.execv(sys.executable, command)
 
 
-def _checked(file: Path, store: Path | None, smoke: bool = False) -> Sweep:
+def _checked(
+    file: Path, store: Path | None, smoke: bool = False, address: str | None = None
+) -> Sweep:
     """The sweep file, with all that can be checked before anything heavy starts."""
+    if address:
+        os.environ["RAY_ADDRESS"] = address
     if smoke:
         from comodo.smoke import load_smoke
 

@@ -81,6 +81,23 @@ class Capacity:
         return f"{self.cpus:g} and {self.gpus:g}, on nodes of {nodes}"
 
 
+def machines() -> set[str]:
+    """The names of the cluster's machines."""
+    return {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+
+
+def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
+    """Raises ClusterError where several machines would share MLflow's SQLite file: it breaks on a
+    network disk."""
+    if len(machines) > 1 and tracking_uri.startswith("sqlite"):
+        raise ClusterError(
+            f"the cluster has {len(machines)} machines, and a SQLite file of their records breaks "
+            "on a shared disk; start a server, `mlflow server --backend-store-uri "
+            "postgresql://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
+            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address"
+        )
+
+
 def capacity() -> Capacity:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))

@@ -212,8 +212,8 @@ def _cost(results: Results, store: Store) -> list[str]:
     if not rows:
         return []
     path = store.folder("sweeps", results.sweep.name) / "spent.json"
-    hours = read_json(path).get("hours") if path.exists() else None
-    wall = "not recorded" if hours is None else duration(3600 * hours)
+    spent = read_json(path).get("hours") if path.exists() else None
+    wall = "not recorded" if spent is None else duration(3600 * spent)
     header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
     return [
         "## Cost",

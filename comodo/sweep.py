@@ -9,7 +9,7 @@ from pathlib import Path
 
 from comodo import report
 from comodo.arrays import pack_windows
-from comodo.cluster import await_room, connect
+from comodo.cluster import await_room, connect, machines, refuse_sqlite
 from comodo.config import Sweep
 from comodo.console import console
 from comodo.identity import read_result
@@ -21,7 +21,7 @@ from comodo.results import Results
 from comodo.saved import Saved
 from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
 from comodo.store import Store
-from comodo.tracking import Tracker
+from comodo.tracking import Tracker, tracking_uri
 from comodo.tuning import run_missing
 
 
@@ -35,6 +35,7 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     """
     connect(dashboard=sweep.resources.workers > 1)
     concurrent = await_room(sweep.resources)
+    refuse_sqlite(machines(), tracking_uri(store))
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
     refuse_students(sweep)

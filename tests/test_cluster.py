@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from comodo.capacity import trials_that_fit
-from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials
+from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials, refuse_sqlite
 from comodo.config import ConfigError, Resources
 
 
@@ -133,3 +133,10 @@ def test_a_cluster_of_this_machine_alone_is_not_waited_for(
     with pytest.raises(ClusterError, match="lower workers"):
         await_room(Resources(gpus_per_worker=2))
     assert time.monotonic() - began < 5
+
+
+def test_several_machines_need_a_server_for_the_records() -> None:
+    refuse_sqlite({"laptop"}, "sqlite:////store/mlflow.db")
+    refuse_sqlite({"head", "gpu1"}, "http://mlflow:5000")
+    with pytest.raises(ClusterError, match=r"2 machines.*mlflow server --backend-store-uri postgr"):
+        refuse_sqlite({"head", "gpu1"}, "sqlite:////store/mlflow.db")
