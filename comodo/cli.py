@@ -235,8 +235,17 @@ def inspect(
 
 
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
-def schema() -> None:
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The same as a page to read: docs/sweep_file.md.")
+    ] = False,
+) -> None:
     """Print the JSON schema of sweep files, by which editors complete and check their keys."""
+    if markdown:
+        from comodo.reference import markdown as page
+
+        print(page())
+        return
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 

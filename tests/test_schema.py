@@ -56,6 +56,15 @@ def test_mistakes_do_not_fit(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert faults(yaml.safe_load(sweep_file(tmp_path, **changes).read_text()))
 
 
-def test_keys_are_described() -> None:
-    described = SCHEMA["$defs"]["TrialConfig"]["properties"]["warmup"]["description"]
+def test_every_key_is_described() -> None:
+    settings = {"Sweep": SCHEMA, **SCHEMA["$defs"]}
+    bare = [
+        f"{name}.{key}"
+        for name, one in settings.items()
+        for key, value in one.get("properties", {}).items()
+        if not value.get("description")
+    ]
+    assert not bare, "write what it means under the field"
+    assert not [name for name, one in settings.items() if not one.get("description")]
+    described = settings["TrialConfig"]["properties"]["warmup"]["description"]
     assert described.startswith("Share of the steps in which the learning rate rises")

@@ -11,9 +11,13 @@ class GroupSplit(Settings):
     """Splits made by group (subject, capture), so that no group stands in two of them."""
 
     train: float = Field(0.7, gt=0, lt=1)
+    """Share of the recordings."""
     val: float = Field(0.1, ge=0, lt=1)
+    """Share of the recordings; 0 makes no val split."""
     test: float = Field(0.2, gt=0, lt=1)
+    """Share of the recordings."""
     seed: int = 0
+    """Of the order in which groups are dealt to the splits."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> "GroupSplit":
@@ -39,20 +43,26 @@ class SimulatedDataset(_Dataset):
     """Egocentric recordings made by a simulation; a demonstration, not data."""
 
     kind: Literal["simulated"]
+    """Recordings that are made on the spot."""
     imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to."""
     subjects: int = Field(10, ge=3)
+    """Simulated people: a fifth of them is val, a fifth test, the others train."""
     recordings: int = Field(1, ge=1)
     """Recordings of each subject doing each activity."""
     seconds: float = Field(60.0, gt=0)
+    """Length of each recording in seconds."""
     labelled: float = Field(0.2, gt=0, le=1)
     """Share of the training recordings that carry their label."""
     seed: int = 0
+    """Of the people, their motions and their splits: another seed is another data set."""
 
 
 class FolderDataset(_Dataset):
     """The user's own recordings, listed in a CSV or Parquet manifest."""
 
     kind: Literal["folder"]
+    """A manifest that names each recording."""
     path: ExistingPath
     """The manifest file."""
 
@@ -61,14 +71,18 @@ class GoproDataset(_Dataset):
     """A folder of MP4 files that carry their telemetry."""
 
     kind: Literal["gopro"]
+    """Needs `pip install comodo[cameras]`."""
     path: ExistingPath
+    """Folder that is searched for .mp4 files, to any depth."""
 
 
 class AriaDataset(_Dataset):
     """A folder of VRS files of Project Aria's glasses."""
 
     kind: Literal["aria"]
+    """Needs `pip install comodo[cameras]`."""
     path: ExistingPath
+    """Folder that is searched for .vrs files, to any depth."""
     imu: Literal["right", "left"] = "right"
     """`right` samples at 1,000 Hz, `left` at 800 Hz."""
 
@@ -77,15 +91,20 @@ class UtdMhadDataset(_Dataset):
     """UTD-MHAD: depth video and a body-worn IMU; odd subjects train, even subjects test."""
 
     kind: Literal["utd-mhad"]
+    """UTD-MHAD in its own layout."""
     path: ExistingPath
+    """Folder with Inertial/ and depth_h264/."""
     window_seconds: Literal["whole"] = "whole"
+    """A clip is one window."""
     imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to."""
 
 
 class Ego4dDataset(_Dataset):
     """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
 
     kind: Literal["ego4d"]
+    """Ego4D in the layout of its release."""
     video_folder: ExistingPath
     """Of `<uid>.mp4`: the release's full_scale, or shrunk copies."""
     imu_folder: ExistingPath
@@ -98,6 +117,7 @@ class EgoExo4dDataset(_Dataset):
     """Ego-Exo4D: the RGB video and the IMU of the Aria glasses of each take."""
 
     kind: Literal["egoexo4d"]
+    """Ego-Exo4D in the layout of its release; needs `pip install comodo[cameras]`."""
     path: ExistingPath
     """Folder that the release was downloaded to; has takes.json and takes/."""
     splits: ExistingPath
@@ -110,22 +130,28 @@ class UestcMmeaDataset(_Dataset):
     """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
 
     kind: Literal["uestc-mmea-cl"]
+    """UESTC-MMEA-CL in the layout of its release."""
     path: ExistingPath
     """Folder with video/ and sensor/."""
     splits: ExistingPath
     """Folder of train.txt, val.txt and test.txt: path, frames, IMU samples, class index."""
     window_seconds: Literal["whole"] = "whole"
+    """A clip is one window."""
     imu_rate: float = Field(25.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensor has 25."""
 
 
 class HaptDataset(_Dataset):
     """UCI HAPT: a phone's IMU without video, for students to be measured on."""
 
     kind: Literal["hapt"]
+    """UCI HAPT in its own layout."""
     path: ExistingPath
     """Folder with RawData/, Train/ and Test/."""
     window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.56
+    """Length of a window; `whole` takes each labelled stretch as one window."""
     imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the phone has 50."""
 
 
 DatasetConfig = Annotated[

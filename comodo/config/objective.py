@@ -40,12 +40,15 @@ ELSEWHERE: dict[str, Measure] = {
 
 
 class Objective(Settings):
+    """One number to judge by, and which way is better."""
+
     metric: str = "val/acc1"
     """An accuracy (`val/acc1`), any other measure (`test/few_shot/5`), one on another data set
     (`on/<data set>/test/acc1`), or `student/parameters`."""
     mode: Literal["max", "min"] = Field(
         default_factory=lambda data: "min" if data.get("metric") == PARAMETERS else "max"
     )
+    """Whether more or less of it is better; by default `max`, of `student/parameters` `min`."""
 
     @property
     def sign(self) -> int:

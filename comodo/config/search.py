@@ -33,6 +33,7 @@ class Choices(_Conditional):
     """The values of a list."""
 
     values: list[Any] = Field(min_length=1)
+    """What the key may be; a value that stands there twice counts once."""
 
     @field_validator("values")
     @classmethod
@@ -53,9 +54,13 @@ class Range(_Conditional):
     """Numbers from `min` to `max`, both included."""
 
     min: float
+    """Smallest value, included."""
     max: float
+    """Largest value, included."""
     log: bool = False
+    """Whether the logarithm is sampled evenly, in place of the number."""
     integer: bool = False
+    """Whether only whole numbers are taken."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
@@ -107,11 +112,16 @@ Span = Annotated[
 
 
 class Search(Settings):
+    """What is tried. Without a space it is the trial as it stands, once with each seed."""
+
     sampler: Literal["grid", "random", "tpe"] = "grid"
+    """`grid`: every combination, in the file's order; `random`: drawn evenly; `tpe`: Optuna's
+    Parzen estimator, which learns from the trials that have ended."""
     space: dict[str, Span] = Field({})
     """Dotted keys of `trial` to lists of values, or to ranges (random and tpe); either with a
     condition as {values: [...], when: {key: value}} and {min: ..., max: ..., when: ...}."""
     seed: int = 0
+    """Of the sampler; trials have `seeds`."""
     start_with: list[Point] = Field([])
     """Points that are tried first; what one leaves out is for the sampler to choose, and a grid
     then begins with all of its points that agree."""

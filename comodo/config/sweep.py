@@ -33,16 +33,25 @@ class EarlyStopping(Settings):
     """ASHA on epochs, judged by the quick validation accuracy."""
 
     name: Literal["asha"]
+    """The only kind."""
     grace_epochs: int = Field(3, ge=1)
+    """Epochs that each trial is given before it may be stopped."""
     reduction_factor: float = Field(3, gt=1)
+    """At each rung about one in so many trials goes on; the rungs lie at grace_epochs times powers
+    of this."""
 
 
 class Resources(Settings):
+    """What one trial asks for, and what becomes of it when the machine fails."""
+
     workers: int = Field(1, ge=1)
     """Processes that train one student together; the batch is divided among them."""
     cpus_per_worker: float = Field(1, gt=0)
+    """CPUs that each worker is given, and threads that it computes with."""
     gpus_per_worker: float = Field(0, ge=0)
+    """GPUs that each worker is given: a share of one, as 0.5, or a whole number."""
     max_concurrent_trials: int | None = Field(None, ge=1)
+    """Most trials at a time; by default as many as fit."""
     retries: int = Field(2, ge=0)
     """How often a trial is begun again, from its checkpoint, after its process was lost."""
     wait_minutes: float = Field(15, ge=0)
@@ -71,21 +80,28 @@ class Sweep(Settings):
     """A whole sweep file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What store, report and MLflow know the sweep by: letters, digits, dot, dash, underscore."""
     protocol: Protocol = "corrected"
     """The protocol of every trial; swept as `search.space.protocol`."""
     datasets: dict[str, DatasetConfig]
+    """Names of your own to data sets; `kind` says how each is read."""
     trial: TrialConfig
+    """What is trained, and how, wherever the search and the recipes say nothing else."""
     recipes: list[Recipe] = Field([])
     """What goes with a data set, a method or a model, as with `{when: {method.name: supervised},
     set: {epochs: 40}}`. Later ones win."""
     search: Search = Search()
+    """Which trials there are."""
     seeds: list[int] = Field([0], min_length=1)
+    """Each configuration is trained once with each; its score is their mean. One seed tells nothing
+    of what chance does."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives(
             (Objective(metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"),)
         )
     )
-    """As published, selection is by the test split, and the report says so."""
+    """What selects the best configuration; by default `val/acc1`. With `protocol: published` it is
+    `test/acc1`: selection by the test split, and the report says so."""
     measures: list[Measure] = Field(["probe"], min_length=1)
     """What is measured of each student; all share one extraction of features. `direct` fits the
     probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
@@ -95,13 +111,17 @@ class Sweep(Settings):
     """Data sets, with or without video, that students are also measured on, beside their own."""
     references: list[Reference] = Field(default_factory=_references)
     """Also measured, for every student: untrained (or as pretrained), the line that each method has
-    to beat; and trained with labels on the schedule of `trial`, beside which transfer is read."""
+    to beat; and trained with labels on the schedule of `trial`, beside which transfer is read.
+    By default `[none]`, with `evaluate_on` both."""
     label_map: dict[str, dict[str, str]] = Field({})
     """For `direct`: by data set, its classes to names that the data sets share. A class that is
     not listed keeps its own name; what both sets have then is compared."""
     early_stopping: EarlyStopping | None = None
+    """By default every trial runs all its epochs."""
     resources: Resources = Resources()
+    """What a trial takes of the machine or cluster; changes no result's name."""
     budget: Budget = Budget()
+    """Where the sweep ends."""
 
     _context: dict[str, Any] = PrivateAttr({})
     """What the file was validated with, for trials that are made of it."""

@@ -16,7 +16,10 @@ Protocol = Literal["corrected", "published"]
 def _by_protocol(corrected: Any, published: Any) -> Any:
     """A field whose default follows the trial's protocol."""
     return Field(
-        default_factory=lambda data: published if data.get("protocol") == "published" else corrected
+        default_factory=lambda data: (
+            published if data.get("protocol") == "published" else corrected
+        ),
+        json_schema_extra={"default": corrected, "x-published": published},
     )
 
 
@@ -72,12 +75,16 @@ class TeacherConfig(Settings):
     averaged over the frames."""
 
     name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
+    """Family of the encoder; `precomputed` reads features that were made elsewhere."""
     weights: Weights | None = None
+    """A hub id or a local folder; needed by the families of transformers."""
     revision: str | None = None
+    """Branch, tag or commit on the hub; by default `main`."""
     frames: int | None = Field(None, ge=1, le=256)
     """Frames for each window; by default what the teacher was trained with, and of image networks
     8 (efficientnet-lite0: 4)."""
     precision: Literal["float32", "bf16"] = "float32"
+    """What it computes in; `bf16` is autocast. Features are kept as float32 either way."""
     path: ExistingPath | None = None
     """`precomputed`: an .npz or Parquet file of features."""
     ids: str = "id"
@@ -125,12 +132,18 @@ class StudentConfig(Settings):
     name: Literal[
         "mantis", "mantis-v2", "moment", "chronos-bolt", "dlinear", "informer", "timesnet"
     ]
+    """Family of the encoder."""
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`."""
     revision: str | None = None
+    """Branch, tag or commit on the hub; by default `main`."""
     size: dict[str, int | float] = Field({})
+    """For students from scratch: arguments of the family's constructor, as hidden_dim."""
     pooling: Literal["concat", "mean"] = "concat"
+    """What becomes of the channels' features, each channel going through the encoder alone: side by
+    side, or averaged."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
+    """The IMU channels that the student sees, in this order."""
 
     @model_validator(mode="after")
     def _size_is_from_scratch(self) -> "StudentConfig":
@@ -163,44 +176,67 @@ class Head(Settings):
     """
 
     kind: Literal["mlp", "linear"] = "mlp"
+    """Of the student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` one layer."""
     teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
+    """Whether the teacher's feature goes through a random, frozen MLP; by default with `mlp`
+    only."""
     hidden_dim: int = Field(2048, ge=1)
+    """Width inside an MLP; published 2048."""
     output_dim: int = Field(128, ge=1)
     """Without a teacher's projector the output has the size of the feature."""
 
 
 class ComodoMethod(Settings):
+    """COMODO: the student's similarities to a queue are pulled to the teacher's."""
+
     name: Literal["comodo"]
+    """Equations 1 to 3 of the paper: similarities to a queue of teacher embeddings."""
     queue_size: int = Field(1024, ge=1)
+    """Teacher embeddings in the queue; at most what the training split leaves for a first epoch."""
     teacher_temperature: float = Field(0.1, gt=0)
+    """Divides the teacher's similarities; the smaller, the fewer entries count; published 0.1."""
     student_temperature: float = Field(0.05, gt=0)
+    """Divides the student's similarities; published 0.05."""
     hold_out_queue: bool = True
     """Whether the windows that fill the queue join the training from the second epoch only."""
     head: Head = Head()
+    """Projectors of student and teacher."""
 
 
 class InfonceMethod(Settings):
+    """InfoNCE: a contrastive loss within the batch."""
+
     name: Literal["infonce"]
+    """Each window has to pick its own video out of its batch."""
     temperature: float = Field(0.1, gt=0)
+    """Divides the cosine similarities."""
     symmetric: bool = False
+    """Whether the direction from video to IMU is added."""
     head: Head = Head()
+    """Projectors of student and teacher; with `protocol: published` `linear` by default."""
 
 
 class L2Method(Settings):
+    """The student's embedding is pulled to the teacher's itself."""
+
     name: Literal["l2"]
+    """Mean squared error between the unit embeddings of student and teacher."""
     head: Head = Head()
+    """Projectors of student and teacher; with `protocol: published` `linear` by default."""
 
 
 class SupervisedMethod(Settings):
     """The student trained with the labels instead of a teacher, through a linear layer."""
 
     name: Literal["supervised"]
+    """Cross-entropy on the labels; windows without one are left out."""
 
 
 class NoneMethod(Settings):
     """The student as it starts, untrained or as pretrained."""
 
     name: Literal["none"]
+    """No training."""
 
 
 DistillingMethod = ComodoMethod | InfonceMethod | L2Method
@@ -219,17 +255,26 @@ class TrialConfig(Settings):
     """One student, trained by one method on one dataset; the seed is added by the sweep."""
 
     protocol: Protocol = "corrected"
+    """What follows the paper's text or its code, see docs/method.md; the sweep's `protocol`."""
     dataset: str
+    """A name under `datasets`, trained on."""
     teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
+    """A known one by its name, or its settings."""
     student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
+    """A known one by its name, or its settings."""
     method: Annotated[
         MethodConfig,
         BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
     ]
+    """By its name alone, with defaults, or its settings."""
     epochs: int = Field(20, ge=1)
+    """Passes over the training windows; published 20."""
     batch_size: int = Field(128, ge=2)
+    """Windows in a step, over all workers; published 128."""
     learning_rate: float = Field(3e-4, gt=0)
+    """Peak of AdamW's rate; published 3e-4. It rises in `warmup` and falls linearly to zero."""
     weight_decay: float = Field(0.01, ge=0)
+    """AdamW's."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly from zero."""
     schedule: Literal["steps", "published"] = _by_protocol("steps", "published")
@@ -244,6 +289,7 @@ class TrialConfig(Settings):
     """Which of equally good values of the probe's C is taken: the one nearest to 1; as published,
     the smallest, with which the class probabilities can fall to chance where labels are few."""
     precision: Literal["float32", "bf16"] = "float32"
+    """What the student computes in; `bf16` is autocast. Weights stay float32."""
 
     @model_validator(mode="after")
     def _baselines_learn_from_labels(self) -> "TrialConfig":
