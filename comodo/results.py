@@ -75,9 +75,13 @@ class TransferRow:
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
     """Names whose scores none dominates: at least as good in all, and better in one.
 
-    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other.
+    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other, and what
+    differs only by the rounding of a mean is equal.
     """
-    good = {name: [s * x for s, x in zip(signs, row, strict=True)] for name, row in scores.items()}
+    good = {
+        name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
+        for name, row in scores.items()
+    }
     return [
         name
         for name, mine in good.items()

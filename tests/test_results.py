@@ -223,6 +223,8 @@ def test_the_pareto_front() -> None:
     assert pareto_front(scores, [1, -1]) == ["best", "smaller", "equal"]
     assert pareto_front(scores, [1, 1]) == ["best", "worst"]
     assert pareto_front({}, [1, -1]) == []
+    rounded = {"small": (0.1 + 0.2, 10.0), "large": (0.3 + 1e-16, 20.0), "larger": (0.3, 30.0)}
+    assert pareto_front(rounded, [1, -1]) == ["small"]
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=12))
