@@ -177,6 +177,7 @@ def _effects(results: Results) -> Figure | None:
     lines = math.ceil(len(effects) / columns)
     figure = Figure(figsize=(3.1 * columns + 0.6, 3.1 * lines + 0.4), layout="constrained")
     every = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    legend = "dots: configurations"
     for axes, (key, values) in zip(every, effects.items(), strict=False):
         axes.set_title(key, fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
@@ -194,6 +195,7 @@ def _effects(results: Results) -> Figure | None:
             axes.plot([place] * len(scores), [100 * s for s in scores], ".", color="0.6")
         means = [100 * statistics.mean(scores) for _, scores in values]
         axes.plot(places, means, "D-" if numbers else "D", color=BLUE)
+        legend = "diamonds: mean, dots: configurations"
         crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED
         names = [f"{_short(value)}{' ' if crowded else chr(10)}(n={len(scores)})"
                  for value, scores in values]  # fmt: skip
@@ -205,7 +207,7 @@ def _effects(results: Results) -> Figure | None:
     percent_span(every[0], LEAST_SPAN)
     for axes in every[::columns]:
         axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
-    figure.suptitle("diamonds: mean, dots: configurations", fontsize="medium")
+    figure.suptitle(legend, fontsize="medium")
     return figure
 
 

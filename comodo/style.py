@@ -46,10 +46,12 @@ def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Where it covers nothing, however long the names are."""
+    """Where it covers nothing, however long the names are; the figure grows with its lines."""
     handles, names = axes.get_legend_handles_labels()
     if names:
         columns = max(1, min(3, 90 // max(map(len, names))))
+        lines = math.ceil(len(names) / columns)
+        figure.set_figheight(figure.get_figheight() + 0.18 * max(0, lines - 2))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize="small")
 
 

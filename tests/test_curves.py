@@ -58,6 +58,9 @@ def test_of_many_the_best_and_the_worst_learn(tmp_path: Path, store: Store) -> N
     figure = curves.learning(Results(results.sweep, rows, store))
     assert figure is not None
     assert names_of(figure) == [f"comodo queue_size={n}" for n in (17, 16, 15, 14, 11, 10, 9, 8)]
+    of_two = curves.learning(queues(tmp_path, Store(tmp_path / "other"), [8, 16]))
+    assert of_two is not None
+    assert figure.get_figheight() > of_two.get_figheight()  # a legend of three lines
 
 
 def test_accuracy_by_queue_is_on_a_log_axis(tmp_path: Path, store: Store) -> None:
