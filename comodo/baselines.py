@@ -10,6 +10,7 @@ L length of a sequence, S sampled keys, K periods, F frequencies, R rows of P sa
 
 import inspect
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -119,11 +120,12 @@ class InformerLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        # Measured with one fixed draw of keys, or a window would come out another at each look.
-        draw = None if self.training else torch.Generator().manual_seed(0)
         parts = self.project(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLE, key_BHLE, value_BHLE = parts.unbind()
-        attended_BHLE = sparse_attention(query_BHLE, key_BHLE, value_BHLE, self.factor, draw)
+        # Measured with one fixed draw of keys, or a window would come out another at each look.
+        attended_BHLE = sparse_attention(
+            query_BHLE, key_BHLE, value_BHLE, self.factor, fixed=not self.training
+        )
         joined_BLD = self.join(attended_BHLE.transpose(1, 2).flatten(2))
         x_BLD = self.first(x_BLD + self.dropout(joined_BLD))
         inner = self.dropout(functional.gelu(self.wide(x_BLD)))
@@ -136,16 +138,17 @@ def sparse_attention(
     key_BHLE: Tensor,
     value_BHLE: Tensor,
     factor: int,
-    draw: torch.Generator | None = None,
+    fixed: bool = False,
 ) -> Tensor:
     """ProbSparse attention: the queries that stand out attend, all others get the mean value.
 
     A query stands out by the largest less the mean of its products with `factor * ln L` keys,
-    drawn for each query (by `draw`, else by torch's own generator); as many queries attend.
+    drawn for each query (by torch's own generator, or always the same); as many queries attend.
     """
     length = key_BHLE.shape[2]
     kept = min(length, factor * math.ceil(math.log(length)))
-    key_SL = torch.randint(length, (kept, length), generator=draw).to(key_BHLE.device)
+    key_SL = _fixed_draw(kept, length) if fixed else torch.randint(length, (kept, length))
+    key_SL = key_SL.to(key_BHLE.device)
     with torch.no_grad():  # a key at a time: all sampled keys together would be the largest tensor
         scores = [(query_BHLE * key_BHLE[:, :, key_L]).sum(3) for key_L in key_SL]
         score_SBHL = torch.stack(scores)
@@ -156,6 +159,13 @@ def sparse_attention(
     )
     mean_BHLE = value_BHLE.mean(2, keepdim=True).expand_as(value_BHLE)
     return mean_BHLE.scatter(2, place_BHSE, attended_BHSE.to(mean_BHLE.dtype))
+
+
+@cache
+def _fixed_draw(kept: int, length: int) -> Tensor:
+    """Kept, for an exported program can hold a tensor and no generator."""
+    with torch.inference_mode(False):  # or gradients could not pass what measuring has kept
+        return torch.randint(length, (kept, length), generator=torch.Generator().manual_seed(0))
 
 
 class Distilling(nn.Module):
@@ -291,7 +301,7 @@ class BaselineEncoder(Encoder):
         self.standardise = nn.BatchNorm1d(config["channels"], momentum=None, affine=False)
         self.dim = self.network.dim
 
-    def forward(self, imu_BCT: Tensor, lengths: list[int], mask: bool = True) -> Tensor:
+    def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         x_BCT = self.standardise(resized(imu_BCT, lengths, self.seq_len))
         return self.network(x_BCT).flatten(1).unsqueeze(1)
 

@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     """What the encoders have in common; `ENCODERS` has them by name.
 
     Each is built from its configuration, and called with windows [B, C, T], their lengths (of
-    each window only its last `length` samples are read) and `mask`: whether padding stays hidden
+    each window only its last `length` samples are read; None: all of them are) and `mask`: whether padding stays hidden
     from MOMENT, the only one that can be shown any. It gives features [B, C, D].
 
     Attributes:
@@ -107,7 +107,7 @@ class MantisEncoder(Encoder):
         self.network.prj = nn.Identity()  # served Mantis's own pretraining only
         self.dim = self.network.hidden_dim
 
-    def forward(self, imu_BCT: Tensor, lengths: list[int], mask: bool = True) -> Tensor:
+    def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         resized_BCT = resized(imu_BCT, lengths, self.seq_len)
         feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))
         return feature_ND.unflatten(0, resized_BCT.shape[:2])
@@ -161,10 +161,11 @@ class MomentEncoder(Encoder):
         self.network.encoder.embed_tokens = None  # T5's word table, which patches bypass
         self.dim = self.network.config.d_model
 
-    def forward(self, imu_BCT: Tensor, lengths: list[int], mask: bool = True) -> Tensor:
+    def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         patch = self.network.patch_len
-        if min(lengths) < patch:
-            raise ValueError(f"MOMENT needs at least {patch} samples, a window has {min(lengths)}")
+        shortest = imu_BCT.shape[-1] if lengths is None else min(lengths)
+        if shortest < patch:
+            raise ValueError(f"MOMENT needs at least {patch} samples, a window has {shortest}")
 
         def encode(x_NT: Tensor, real_NT: Tensor) -> Tensor:
             mask_NT = (real_NT if mask else torch.ones_like(real_NT)).to(x_NT.dtype)
@@ -242,7 +243,7 @@ class ChronosEncoder(Encoder):
             self.network.shared = None
         self.dim = t5_config.d_model
 
-    def forward(self, imu_BCT: Tensor, lengths: list[int], mask: bool = True) -> Tensor:
+    def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         def encode(x_NT: Tensor, real_NT: Tensor) -> Tensor:
             tokens_NPD, *_ = self.network.encode(x_NT.masked_fill(~real_NT, torch.nan))
             return tokens_NPD.mean(dim=1)

@@ -26,19 +26,23 @@ def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tens
     return grouped[torch.tensor(order).argsort()]
 
 
-def resized(imu_BCT: Tensor, lengths: list[int], samples: int) -> Tensor:
-    """Each window's last `length` samples, linearly interpolated to `[B, C, samples]`."""
+def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
+    """Each window's last `length` samples (None: all), linearly interpolated to `[B, C, samples]`."""
 
-    def resize(length: int, rows: list[int]) -> Tensor:
-        real_BCT = imu_BCT[rows, :, -length:]
+    def resize(real_BCT: Tensor) -> Tensor:
         return functional.interpolate(real_BCT, size=samples, mode="linear", align_corners=False)
 
-    return by_group(lengths, resize)
+    if lengths is None:
+        return resize(imu_BCT)
+    return by_group(lengths, lambda length, rows: resize(imu_BCT[rows, :, -length:]))
 
 
 def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """encode(*inputs), on a CPU some rows at a time."""
-    if inputs[0].device.type != "cpu":
+    """encode(*inputs), on a CPU some rows at a time.
+
+    An exported program takes them all at once: it must not know how many there are.
+    """
+    if inputs[0].device.type != "cpu" or torch.compiler.is_exporting():
         return encode(*inputs)
     chunks = zip(*(rows.split(_AT_ONCE_CPU) for rows in inputs), strict=True)
     return torch.cat([encode(*chunk) for chunk in chunks])
@@ -47,24 +51,34 @@ def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
 def in_patches(
     encode: Callable[[Tensor, Tensor], Tensor],
     imu_BCT: Tensor,
-    lengths: list[int],
+    lengths: list[int] | None,
     patch: int,
     at_least: int = 0,
 ) -> Tensor:
     """Features [B, C, D], from encode(samples [N, T], which of them are real [N, T]) -> [N, D].
 
-    Each window's last `length` samples are left-padded with zeros to whole patches and to no fewer
-    than `at_least` samples, never to the batch's longest.
+    Each window's last `length` samples (None: all) are left-padded with zeros to whole patches and
+    to no fewer than `at_least` samples, never to the batch's longest.
     """
-    widths = [-(-max(at_least, length) // patch) * patch for length in lengths]
 
-    def pad(width: int, rows: list[int]) -> Tensor:
-        x_BCT = functional.pad(imu_BCT[rows], (width - imu_BCT.shape[-1], 0))
-        length_B = torch.tensor([lengths[row] for row in rows], device=x_BCT.device)
+    def width_of(length: int) -> int:
+        return -(-max(at_least, length) // patch) * patch
+
+    def pad(rows_BCT: Tensor, width: int, length_B1: Tensor) -> Tensor:
+        x_BCT = functional.pad(rows_BCT, (width - rows_BCT.shape[-1], 0))
         # Real is what lies no further from the end than the window is long.
-        real_BT = torch.arange(width, 0, -1, device=x_BCT.device) <= length_B.unsqueeze(1)
+        real_BT = torch.arange(width, 0, -1, device=x_BCT.device) <= length_B1
         x_BCT = x_BCT.masked_fill(~real_BT.unsqueeze(1), 0)
         real_NT = real_BT.repeat_interleave(x_BCT.shape[1], dim=0)
         return in_chunks(encode, x_BCT.flatten(0, 1), real_NT).unflatten(0, x_BCT.shape[:2])
 
-    return by_group(widths, pad)
+    if lengths is None:
+        samples = imu_BCT.shape[-1]
+        length_B1 = torch.full((imu_BCT.shape[0], 1), samples, device=imu_BCT.device)
+        return pad(imu_BCT, width_of(samples), length_B1)
+
+    def pad_rows(width: int, rows: list[int]) -> Tensor:
+        length_B = torch.tensor([lengths[row] for row in rows], device=imu_BCT.device)
+        return pad(imu_BCT[rows], width, length_B.unsqueeze(1))
+
+    return by_group([width_of(length) for length in lengths], pad_rows)

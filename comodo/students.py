@@ -83,8 +83,10 @@ class Student(nn.Module):
         if imu_BCT.ndim != 3 or imu_BCT.shape[1] != len(CHANNELS):
             raise ValueError(f"IMU windows are [B, 6, T], got {tuple(imu_BCT.shape)}")
         batch, _, samples = imu_BCT.shape
-        lengths = [samples] * batch if length_B is None else length_B.tolist()
-        if len(lengths) != batch or not all(0 < length <= samples for length in lengths):
+        lengths = None if length_B is None else length_B.tolist()
+        if lengths is not None and not (
+            len(lengths) == batch and all(0 < length <= samples for length in lengths)
+        ):
             raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
         feature_BCD = self.encoder(imu_BCT[:, self._picked], lengths, mask)
         return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
