@@ -234,6 +234,55 @@ def inspect(
         console.print(f"report: {write(found, place)}/quality.md", markup=False)
 
 
+@app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
+        ),
+    ],
+    store: StoreOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; by default exports/TRIAL in the store."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="Samples a second of the device; by default that of the training windows."
+        ),
+    ] = None,
+    acc_unit: Annotated[
+        Literal["g", "m/s^2"], typer.Option(help="The device's unit of acceleration.")
+    ] = "g",
+    gyro_unit: Annotated[
+        Literal["deg/s", "rad/s"], typer.Option(help="The device's unit of rotation.")
+    ] = "deg/s",
+) -> None:
+    """Write a trained student, with its preprocessing and its probe, as one program: raw samples
+    in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
+    a model card; each checked and measured.
+    """
+    with clear_errors():
+        from comodo.deploy import check_installed
+
+        check_installed()
+        place = Store(store)
+        from comodo.found import find_run
+
+        found = find_run(run, place)
+        from comodo.deploy.export import export_run
+
+        exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
+        console.print(exported.table())
+        console.print(f"card:       {exported.folder}/README.md", markup=False)
+        if exported.registered:
+            console.print(f"registered: {exported.registered}", markup=False)
+        console.print(f"serve:      {exported.serve}", markup=False)
+        console.print(f"ask:        {exported.ask}", markup=False)
+
+
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
 def schema(
     markdown: Annotated[

@@ -30,8 +30,9 @@ class Encoder(nn.Module):
     """What the encoders have in common; `ENCODERS` has them by name.
 
     Each is built from its configuration, and called with windows [B, C, T], their lengths (of
-    each window only its last `length` samples are read; None: all of them are) and `mask`: whether padding stays hidden
-    from MOMENT, the only one that can be shown any. It gives features [B, C, D].
+    each window only its last `length` samples are read; None: of each all) and `mask`: whether
+    padding stays hidden from MOMENT, the only one that can be shown any. It gives features
+    [B, C, D].
 
     Attributes:
         joint: whether it looks at all channels together, and so gives one feature [B, 1, D]; its

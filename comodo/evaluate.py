@@ -177,10 +177,19 @@ def _names(subject: Subject, labelled: Iterable[Labelled]) -> set[str]:
     return {subject.common_name.get(name, name) for name in found}
 
 
+def fit_probe(subject: Subject, classes: list[str] | None = None) -> SVMProbe:
+    """The probe that the measures use: of the labelled train windows, or those of some classes.
+
+    Raises:
+        EvaluateError: no labelled train windows.
+    """
+    train_ND, label_N = _by_name(subject, subject.train(), classes)
+    return SVMProbe(seed=subject.seed, ties=subject.ties).fit(train_ND, label_N)
+
+
 def _probed(fitted_on: Subject, scored_on: Subject, classes: list[str] | None = None) -> Measured:
     """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
-    train_ND, label_N = _by_name(fitted_on, fitted_on.train(), classes)
-    fitted = SVMProbe(seed=fitted_on.seed, ties=fitted_on.ties).fit(train_ND, label_N)
+    fitted = fit_probe(fitted_on, classes)
     answers = []
     for split, labelled in scored_on.scored().items():
         features_ND, label_N = _by_name(scored_on, labelled, classes)

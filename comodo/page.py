@@ -57,7 +57,7 @@ def page(
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
         *_protocol(results.sweep),
-        *_data(results.sweep, window_sets, store),
+        *data_section(results.sweep, window_sets, store),
         *_confounds(results.sweep, window_sets),
         *_cost(results, store),
         *_trials(results, runs, store),
@@ -131,7 +131,7 @@ def _shown(value: Any) -> str:
     return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
 
 
-def _data(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
+def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     rows = []
     for name, windows in window_sets.items():
         table = pa.concat_tables(read_quality(windows.folder)).to_pandas()

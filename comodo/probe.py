@@ -124,6 +124,24 @@ class SVMProbe:
         ]
         return np.concatenate(blocks)
 
+    def fitted(self) -> dict[str, Floats]:
+        """All that `probabilities` computes with, to be computed elsewhere.
+
+        Of the standardisation `mean` and `scale` [D]; of the pairs, in the order of
+        `combinations(range(K), 2)`, `gamma` [], `support` [S, D], `coefficients` [S, P],
+        `intercepts`, `slopes` and `offsets` [P].
+        """
+        return {
+            "mean": self._scaler.mean_,
+            "scale": self._scaler.scale_,
+            "gamma": np.array(self._gamma),
+            "support": self._support_SD,
+            "coefficients": self._coefficients_SP,
+            "intercepts": self._intercepts_P,
+            "slopes": self._slopes_P,
+            "offsets": self._offsets_P,
+        }
+
     def accuracy(
         self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike, top_k: Sequence[int] = (1, 3, 5)
     ) -> dict[int, float]:

@@ -27,7 +27,7 @@ def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tens
 
 
 def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
-    """Each window's last `length` samples (None: all), linearly interpolated to `[B, C, samples]`."""
+    """Each window's last `length` samples (None: all), interpolated to `[B, C, samples]`."""
 
     def resize(real_BCT: Tensor) -> Tensor:
         return functional.interpolate(real_BCT, size=samples, mode="linear", align_corners=False)

@@ -20,7 +20,7 @@ from comodo.parallel import Workers
 from comodo.store import Store, write_json, write_table
 from comodo.students import Student, build_student, load_student, save_student
 
-__all__ = ["Evaluation", "Trial", "read_result", "run_trial"]
+__all__ = ["Evaluation", "Trial", "classifier_of", "read_result", "run_trial", "subject_of"]
 
 
 def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
@@ -101,11 +101,11 @@ def _measure(trial: Trial, store: Store, student: Student) -> list[str]:
             continue
         for name in (own, dataset):
             if name not in subjects:
-                subjects[name] = _subject(trial, store, student, name, subjects.get(own))
+                subjects[name] = subject_of(trial, store, student, name, subjects.get(own))
         if measure in NEED_TEACHER and subjects[own].teacher is None:
             subjects[own].teacher = _teacher(trial, store, student)
         if measure == "classifier":
-            subjects[own].head = _classifier(trial, store, student)
+            subjects[own].head = classifier_of(trial, store, student)
         measured: Measured = MEASURES[measure](subjects[dataset])
         if measured.predictions is not None:
             write_table(folder / f"{place}.parquet", measured.predictions)
@@ -114,9 +114,10 @@ def _measure(trial: Trial, store: Store, student: Student) -> list[str]:
     return made
 
 
-def _subject(
-    trial: Trial, store: Store, student: Student, dataset: str, own: Subject | None
+def subject_of(
+    trial: Trial, store: Store, student: Student, dataset: str, own: Subject | None = None
 ) -> Subject:
+    """The trial's student on one of its data sets, as it is measured."""
     windows = Windows.load(store.folder("arrays", trial.measured_on()[dataset]))
     return Subject(
         student,
@@ -141,7 +142,7 @@ def _teacher(trial: Trial, store: Store, student: Student) -> Teacher:
     return Teacher(features, heads)
 
 
-def _classifier(trial: Trial, store: Store, student: Student) -> nn.Module:
+def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
     """The linear layer that names the class, of a student trained with labels."""
     state, _ = _kept_heads(trial, store)
     head = nn.Linear(student.dim, len(state["bias"]))

@@ -1,0 +1,255 @@
+"""What `comodo export` does: a finished trial to a folder of programs, checked and described.
+
+Knows the store and trials; programs, model card and MLflow are elsewhere.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from comodo.config import CHANNELS, SupervisedMethod
+from comodo.deploy import DeployError, card, registry
+from comodo.deploy.programs import (
+    INT8,
+    ONNX,
+    TORCH,
+    Floats,
+    Program,
+    largest_difference,
+    load_onnx,
+    write_programs,
+)
+from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
+from comodo.evaluate import BATCH, EvaluateError, Subject, fit_probe
+from comodo.found import Found
+from comodo.plan_view import size
+from comodo.probe import SVMProbe
+from comodo.store import Store, write_json
+from comodo.students import load_student
+from comodo.trial import classifier_of, subject_of
+
+DESCRIPTION = "model.json"
+MOST_COMPARED = 256  # windows on which ONNX and PyTorch are compared
+OTHER_DEVICE = 0.01  # what a probe may differ by that was fitted on a GPU's features
+
+
+@dataclass(frozen=True)
+class Exported:
+    folder: Path
+    about: dict[str, Any]
+    """`model.json`: what goes in, what comes out, and how well."""
+    registered: str | None
+    """The model's name and alias in MLflow's registry."""
+
+    @property
+    def serve(self) -> str:
+        """The command that answers requests with it, on this machine alone."""
+        where = "--host 127.0.0.1 -p 5001 --env-manager local"
+        return f"mlflow models serve -m {shlex.quote(str(self.folder / registry.MODEL))} {where}"
+
+    @property
+    def ask(self) -> str:
+        """The command that sends the server a window of the data set."""
+        example = shlex.quote(f"@{self.folder / registry.MODEL / 'serving_input_example.json'}")
+        to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
+        return f"curl -s {to} -d {example}"
+
+    def table(self) -> Table:
+        """The programs, for the terminal."""
+        measured, taken = self.about["accuracy"], self.about["input"]
+        recorded = measured["trial"]
+        known = "" if recorded is None else f"; the trial has {100 * recorded:.1f}"
+        shape = " x ".join(map(str, taken["shape"]))
+        caption = (
+            f"takes {shape} samples: {taken['rate']:g} Hz, {taken['acc_unit']}, "
+            f"{taken['gyro_unit']}\n"
+            f"percent of {measured['windows']} labelled windows of {measured['split']}{known}\n"
+            f"ONNX and PyTorch differ by at most {self.about['largest_difference']:.1e}"
+        )
+        shown = Table(title=self.folder.name, caption=caption)
+        for column in ("file", "size", f"{measured['split']} Acc@1"):
+            shown.add_column(column, justify="left" if column == "file" else "right")
+        for name, key in ((TORCH, ""), (ONNX, "float32"), (INT8, "int8")):
+            accuracy = f"{100 * measured[key]:.1f}" if key else ""
+            shown.add_row(name, size((self.folder / name).stat().st_size), accuracy)
+        return shown
+
+
+@torch.inference_mode()
+def export_run(
+    found: Found,
+    store: Store,
+    rate: float | None = None,
+    acc_unit: str = "g",
+    gyro_unit: str = "deg/s",
+    out: Path | None = None,
+) -> Exported:
+    """Exports a trial's student for a device.
+
+    Args:
+        rate: at which the device samples, in Hz; by default that of the training windows.
+        acc_unit: as in `imu.ACC_UNITS`, as is `gyro_unit` in `imu.GYRO_UNITS`.
+        out: by default `exports/<trial>` of the store; an export there is replaced by a whole one.
+
+    Raises:
+        DeployError: it cannot be exported; the text says why.
+    """
+    trial = found.row.trial
+    settings = found.saved.sweep.datasets[trial.config.dataset]
+    if settings.window_seconds == "whole":
+        raise DeployError(
+            f"data set {trial.config.dataset} has whole recordings as windows: an exported program "
+            "takes windows of one length; set window_seconds to one"
+        )
+    sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
+    preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
+    student = load_student(store.folder("trials", trial.key) / "student").eval()
+    subject = subject_of(trial, store, student, trial.config.dataset)
+    classifier, classes = _classifier(found, store, subject)
+    recogniser = Recogniser(preprocessing, student, _mask(found), classifier)
+    samples = round(settings.window_seconds * sensor.rate)
+    folder = out or store.folder("exports", trial.key)
+    with _replaced(folder) as temporary:
+        write_programs(recogniser, samples, temporary)
+        split, index_N = _measured_on(subject)
+        windows = _Raw(subject, split, preprocessing, sensor)
+        some_NCR = windows.imu(index_N[:: -(-len(index_N) // MOST_COMPARED)])
+        about = {
+            "trial": trial.key,
+            "sweep": found.saved.sweep.name,
+            "input": {
+                "name": "imu",
+                "shape": ["windows", len(CHANNELS), samples],
+                "type": "float32",
+                "channels": list(CHANNELS),
+                "rate": sensor.rate,
+                "seconds": settings.window_seconds,
+                "acc_unit": sensor.acc_unit,
+                "gyro_unit": sensor.gyro_unit,
+            },
+            "classes": classes,
+            "feature": student.dim,
+            "largest_difference": largest_difference(temporary, some_NCR),
+            "accuracy": {
+                "split": split,
+                "windows": len(index_N),
+                "trial": found.row.metrics.get(f"{split}/acc1"),
+                "float32": windows.accuracy(load_onnx(temporary / ONNX), index_N, classes),
+                "int8": windows.accuracy(load_onnx(temporary / INT8), index_N, classes),
+            },
+        }
+        write_json(temporary / DESCRIPTION, about)
+        (temporary / "README.md").write_text(card.model_card(found, about, store))
+        registry.save_model(temporary, temporary / DESCRIPTION, about, some_NCR[:1])
+    return Exported(folder, about, registry.register(folder, about, store))
+
+
+def _mask(found: Found) -> bool:
+    """A classifier sees padding as in training, a probe as the trial says."""
+    config = found.row.trial.config
+    return config.student.is_baseline or config.probe_mask
+
+
+def _classifier(found: Found, store: Store, subject: Subject) -> tuple[nn.Module, list[str]]:
+    """What names the class, and the names; a probe is fitted again, as the trial kept none."""
+    trial = found.row.trial
+    if not trial.config.student.is_baseline:
+        probe = _probe(found, subject)
+        return SVMClassifier(probe), probe.classes_.tolist()
+    if not isinstance(trial.config.method, SupervisedMethod):
+        raise DeployError(f"trial {trial.key} is an untrained baseline: it has no classes to tell")
+    head = nn.Sequential(classifier_of(trial, store, subject.student), nn.Softmax(dim=1))
+    return head, subject.windows.classes
+
+
+def _probe(found: Found, subject: Subject) -> SVMProbe:
+    """The trial's own: it must be as accurate as what was recorded.
+
+    Raises:
+        DeployError: there are no labels, or the accuracy is another.
+    """
+    row = found.row
+    try:
+        probe = fit_probe(subject)
+    except EvaluateError as error:
+        raise DeployError(f"trial {row.trial.key}: {error}; export needs them") from error
+    allowed = 1e-9 if row.trained.get("device") == "cpu" else OTHER_DEVICE
+    for split, (features_ND, label_N) in subject.scored().items():
+        recorded = row.metrics.get(f"{split}/acc1")
+        names_N = np.array(subject.windows.classes)[label_N]
+        again = probe.accuracy(features_ND, names_N, (1,))[1]
+        if recorded is not None and abs(again - recorded) > allowed:
+            raise DeployError(
+                f"trial {row.trial.key}: fitted again, its probe has {split} Acc@1 "
+                f"{100 * again:.2f} %, recorded are {100 * recorded:.2f} %: student, windows or "
+                "libraries are not those that were measured; run the sweep again in another store"
+            )
+    return probe
+
+
+def _measured_on(subject: Subject) -> tuple[str, Tensor]:
+    """The first of test, val and train with labels, and its labelled windows."""
+    splits = subject.windows.splits
+    for name in ("test", "val", "train"):
+        if name in splits and len(index_N := splits[name].labelled_N):
+            return name, index_N
+    raise DeployError("no window has a label: export needs some")
+
+
+class _Raw:
+    """Windows of a split as the device would give them."""
+
+    def __init__(
+        self, subject: Subject, split: str, preprocessing: Preprocessing, sensor: Sensor
+    ) -> None:
+        self._split, self._names = subject.windows.splits[split], subject.windows.classes
+        self._back_TR = resampling(preprocessing.seconds, preprocessing.to_rate, sensor.rate)
+        self._factor_C1 = preprocessing.factor_C1
+
+    def imu(self, index_N: Tensor) -> Floats:
+        imu_NCT, _ = self._split.imu(index_N)
+        imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
+        return (imu_NCR / self._factor_C1).float().numpy()
+
+    def accuracy(self, program: Program, index_N: Tensor, classes: list[str]) -> float:
+        """Share of these windows of which the most probable class is the label."""
+        right = 0
+        for index_B in index_N.split(BATCH):
+            probability_BK, _ = program(self.imu(index_B))
+            predicted_B = np.array(classes)[probability_BK.argmax(1)]
+            label_B = np.array(self._names)[self._split.label_N[index_B].numpy()]
+            right += int((predicted_B == label_B).sum())
+        return right / len(index_N)
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of an earlier export, if the block succeeds.
+
+    Raises:
+        DeployError: there is something else in its place.
+    """
+    if folder.exists() and not (folder / DESCRIPTION).exists():
+        raise DeployError(f"{folder} is there and is no export: choose another --out")
+    temporary, old = (
+        folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old")
+    )
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

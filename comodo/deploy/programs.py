@@ -1,0 +1,159 @@
+"""A recogniser as files: a torch.export program, ONNX, and ONNX with int8 weights.
+
+Knows networks and formats, not what they recognise.
+
+Shapes: N windows, C = 6 channels, R raw samples, K classes, D numbers in a feature.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import PreTrainedModel
+
+from comodo.deploy import DeployError
+from comodo.deploy.recogniser import Recogniser
+
+TORCH, ONNX, INT8 = "model.pt2", "model.onnx", "model.int8.onnx"
+OUTPUTS = ("probabilities", "feature")
+LARGEST_DIFFERENCE = 1e-4
+BATCH_SIZES = (1, 3, 8)
+MOST_AT_ONCE = 128
+
+Floats = npt.NDArray[np.float32]
+Program = Callable[[Floats], tuple[Floats, Floats]]
+"""From raw windows [N, 6, R] to probabilities [N, K] and features [N, D]."""
+
+
+def write_programs(recogniser: Recogniser, samples: int, folder: Path) -> None:
+    """Writes the three files; each takes any number of windows `[N, 6, samples]`.
+
+    Raises:
+        DeployError: the student is one that the exporters cannot follow.
+    """
+    name = recogniser.student.description["name"]
+    example = torch.zeros(2, 6, samples)  # one alone would be taken for the only number
+    any_number = {"imu": {0: torch.export.Dim("batch", min=1)}}
+    recogniser = recogniser.eval()
+    with _quiet(), torch.no_grad():
+        for module in recogniser.modules():
+            if isinstance(module, PreTrainedModel):  # the fused attention's ONNX is refused
+                module.set_attn_implementation("eager")
+        recogniser.student(recogniser.preprocessing(example))  # what it keeps is then a constant
+        try:
+            program = torch.export.export(recogniser, (example,), dynamic_shapes=any_number)
+            converted = torch.onnx.export(
+                program, input_names=["imu"], output_names=OUTPUTS, dynamo=True, verbose=False
+            )
+        except Exception as error:  # of whatever kind the exporters' own code raises
+            reason = str(error).strip().splitlines()[0]
+            raise DeployError(f"student {name} cannot be exported ({reason})") from error
+        assert converted is not None
+        torch.export.save(program, folder / TORCH)
+        model = converted.model_proto
+        linear = [
+            node.name
+            for node in model.graph.node
+            if node.op_type in ("MatMul", "Gemm") and "/student:" in _origin(node)
+        ]
+        _without_notes(model.graph)
+        onnx.save(model, folder / ONNX)
+        # Weights of the student's linear layers; resampling and classifier stay as they are.
+        quantize_dynamic(
+            folder / ONNX,
+            folder / INT8,
+            nodes_to_quantize=linear,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def _origin(node: onnx.NodeProto) -> str:
+    """The modules that a node comes from."""
+    return next((note.value for note in node.metadata_props if note.key == "namespace"), "")
+
+
+def _without_notes(graph: onnx.GraphProto) -> None:
+    """Drops what the exporter notes of the source: a third of a small file, and this machine's
+    paths."""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.metadata_props[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _without_notes(attribute.g)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of their own insides, and of packages that are not needed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def load_onnx(path: Path) -> Program:
+    """Runs on the CPU, some windows at a time."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # of what its optimiser removes, nobody need know
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return _in_batches(lambda imu_NCR: session.run(OUTPUTS, {"imu": imu_NCR}))
+
+
+def load_torch(path: Path) -> Program:
+    """As `load_onnx`, of the torch.export program."""
+    module = torch.export.load(path).module()
+
+    @torch.inference_mode()
+    def run(imu_NCR: Floats) -> list[Floats]:
+        return [output.numpy() for output in module(torch.from_numpy(imu_NCR))]
+
+    return _in_batches(run)
+
+
+def _in_batches(run: Callable[[Floats], list[Floats]]) -> Program:
+    def program(imu_NCR: Floats) -> tuple[Floats, Floats]:
+        starts = range(0, len(imu_NCR), MOST_AT_ONCE)
+        parts = [run(imu_NCR[start : start + MOST_AT_ONCE]) for start in starts]
+        probability_NK, feature_ND = map(np.concatenate, zip(*parts, strict=True))
+        return probability_NK, feature_ND
+
+    return program
+
+
+def largest_difference(folder: Path, imu_NCR: Floats) -> float:
+    """Between ONNX and the torch.export program, on these windows and on batches of several sizes.
+
+    Of probabilities as they are, of features relative to the largest of them if that is over 1.
+
+    Raises:
+        DeployError: it is over `LARGEST_DIFFERENCE`.
+    """
+    by_torch, by_onnx = load_torch(folder / TORCH), load_onnx(folder / ONNX)
+    largest = 0.0
+    for some_NCR in (imu_NCR, *(np.resize(imu_NCR, (n, *imu_NCR.shape[1:])) for n in BATCH_SIZES)):
+        pairs = zip(by_torch(some_NCR), by_onnx(some_NCR), strict=True)
+        for wanted, got in pairs:
+            scale = max(1.0, float(abs(wanted).max()))
+            largest = max(largest, float(abs(wanted - got).max()) / scale)
+    if not largest <= LARGEST_DIFFERENCE:
+        raise DeployError(
+            f"ONNX and PyTorch differ by {largest:.1e}, over {LARGEST_DIFFERENCE:g}: nothing is "
+            "exported"
+        )
+    return largest
