@@ -16,11 +16,12 @@ from comodo.confounds import confounds
 from comodo.inventory import train_split
 from comodo.plan_view import confound_lines, size
 from comodo.quality import CHECKS
-from comodo.results import Results, Row
+from comodo.results import Results
 from comodo.saved import Saved
 from comodo.status import duration, read_status
 from comodo.store import Store, read_json
 from comodo.tables import cell, markdown
+from comodo.tidy import seconds_of, windows_per_second
 from comodo.tracking import SweepRuns
 from comodo.windows import WindowSet, leakage, read_quality
 
@@ -225,20 +226,6 @@ def _cost(results: Results, store: Store) -> list[str]:
         "",
         *markdown(header, rows),
     ]
-
-
-def seconds_of(row: Row, store: Store) -> tuple[float, float]:
-    """Of a finished trial, for training and for what was measured last."""
-    path = store.folder("trials", row.trial.key) / "measured.json"
-    measuring = read_json(path)["seconds"] if path.exists() else 0.0
-    return row.trained.get("seconds", 0.0), measuring
-
-
-def windows_per_second(row: Row) -> float | None:
-    """The median of a trial's epochs."""
-    key = "train/windows_per_second"
-    speeds = [epoch[key] for epoch in row.trained.get("history", ()) if key in epoch]
-    return statistics.median(speeds) if speeds else None
 
 
 def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]:

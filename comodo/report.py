@@ -1,20 +1,17 @@
 """The report of a sweep: which files it has, and its table for the terminal."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 from rich.table import Table
 
 from comodo import figures, tables
-from comodo.config.search import flatten
 from comodo.names import rounded
-from comodo.page import leaks, page, seconds_of, windows_per_second
-from comodo.results import Results, Row
+from comodo.page import leaks, page
+from comodo.results import Results
 from comodo.saved import Saved
 from comodo.store import Store, atomic, write_table
+from comodo.tidy import trials_of
 from comodo.tracking import find_runs
 from comodo.webpage import webpage
 
@@ -28,7 +25,8 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
         if old.suffix in (".png", ".svg", ".csv"):
             old.unlink()  # of an earlier run, which may have had more to show
     pictures = figures.draw_all(results, folder)
-    write_table(folder / "results.parquet", _tidy(results, store))
+    trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
+    write_table(folder / "results.parquet", trials)
     if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
         for column, name in (("label", "class"), ("group", "group")):
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
@@ -60,47 +58,3 @@ def table(results: Results) -> Table:
         if row.state not in ("finished", "not begun"):
             shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
     return shown
-
-
-def _tidy(results: Results, store: Store) -> pa.Table:
-    """A row for each trial: settings by their dotted keys, how it ended, all that was measured.
-
-    A setting that is no number, text or truth value is JSON; so is all of a column in which trials
-    differ in kind.
-    """
-    rows = []
-    for row in results.rows:
-        settings = flatten(row.trial.config.model_dump(mode="json"))
-        rows.append(
-            {
-                "trial": row.trial.key,
-                "configuration": row.label,
-                **{key: _plain(value) for key, value in settings.items()},
-                "seed": row.trial.seed,
-                "state": row.state,
-                "reason": row.reason,
-                **_cost(row, store),
-                **row.metrics,
-            }
-        )
-    frame = pd.DataFrame(rows)
-    for name in frame.columns:
-        kinds = {type(value) for value in frame[name].dropna()}
-        if len(kinds) > 1 and not kinds <= {int, float}:
-            frame[name] = [None if pd.isna(value) else json.dumps(value) for value in frame[name]]
-    return pa.Table.from_pandas(frame, preserve_index=False)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | None) else json.dumps(value)
-
-
-def _cost(row: Row, store: Store) -> dict[str, Any]:
-    training, measuring = seconds_of(row, store) if row.state == "finished" else (None, None)
-    return {
-        "seconds": training,
-        "measuring_seconds": measuring,
-        "device": row.trained.get("device"),
-        "workers": row.trained.get("workers"),
-        "windows_per_second": windows_per_second(row),
-    }
