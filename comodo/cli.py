@@ -19,6 +19,10 @@ from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.console import console
 from comodo.store import Store
 
+# MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
 app = typer.Typer(
     help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
     "sweeps/demo.yaml",
@@ -154,13 +158,10 @@ def report(
 
         saved = read_saved(name, place)
         from comodo.report import table, write
-        from comodo.tracking import attach, find_runs
 
         results = saved.results(place)
         folder = write(results, saved, place)
         console.print(table(results))
-        if (runs := find_runs(name, place)) is not None:
-            attach(folder, runs)
         console.print(f"report:  {folder}/report.html", markup=False)
 
 
@@ -306,7 +307,7 @@ def ui(
     """Open the MLflow comparison of all sweeps, on this machine only."""
     with clear_errors():
         place = Store(store)
-        from comodo.tracking import artifact_root, tracking_uri
+        from comodo.mlflow_runs import artifact_root, tracking_uri
 
         uri = tracking_uri(place)
         if uri.startswith("http"):
@@ -314,7 +315,8 @@ def ui(
             return
         console.print(f"MLflow on http://127.0.0.1:{port}  ({uri}); Ctrl-C ends it")
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(port), "--backend-store-uri", uri]
+        # One worker: several are ended for being slow while a sweep keeps the cores busy.
+        command += ["--port", str(port), "--workers", "1", "--backend-store-uri", uri]
         command += ["--artifacts-destination", str(artifact_root(place))]
         sys.stdout.flush()
         os.execv(sys.executable, command)

@@ -14,6 +14,7 @@ from comodo.comparison import beside_the_paper
 from comodo.config import Range, SimulatedDataset, Sweep
 from comodo.confounds import confounds
 from comodo.inventory import train_split
+from comodo.mlflow_runs import SweepRuns
 from comodo.plan_view import confound_lines, size
 from comodo.quality import CHECKS
 from comodo.results import Results
@@ -22,7 +23,6 @@ from comodo.status import duration, read_status
 from comodo.store import Store, read_json
 from comodo.tables import cell, markdown
 from comodo.tidy import seconds_of, windows_per_second
-from comodo.tracking import SweepRuns
 from comodo.windows import WindowSet, leakage, read_quality
 
 
@@ -99,12 +99,6 @@ def leaks(results: Results) -> list[str]:
 
 
 def _protocol(sweep: Sweep) -> list[str]:
-    swept = {
-        key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
-        if isinstance(span, Range)
-        else ", ".join(map(_shown, span.values))
-        for key, span in sweep.search.space.items()
-    }
     split = {"val": "validation", "test": "test"}.get(
         next((part for part in sweep.objective.metric.split("/") if part in ("val", "test")), ""),
         "none",
@@ -113,7 +107,7 @@ def _protocol(sweep: Sweep) -> list[str]:
         ["protocol", sweep.protocol],
         ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
         ["search", sweep.search.sampler],
-        *([f"swept: {key}", values] for key, values in swept.items()),
+        *([f"swept: {key}", values] for key, values in swept(sweep).items()),
         ["seeds", ", ".join(map(str, sweep.seeds))],
         ["measures", ", ".join(sweep.measures)],
         ["tested on also", ", ".join(sweep.evaluate_on) or "nothing else"],
@@ -123,6 +117,16 @@ def _protocol(sweep: Sweep) -> list[str]:
     if split == "test":
         note = "**Selection was by the test split**, so its accuracies are optimistic."
     return ["## Protocol", "", note, "", *markdown(["setting", "value"], rows)]
+
+
+def swept(sweep: Sweep) -> dict[str, str]:
+    """What the sweep gives each key, in words."""
+    return {
+        key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
+        if isinstance(span, Range)
+        else ", ".join(map(_shown, span.values))
+        for key, span in sweep.search.space.items()
+    }
 
 
 def _shown(value: Any) -> str:
@@ -235,7 +239,7 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         if row.state == "finished":
             cells = [cell(results.of_trial(row, split)) for split in ("val", "test")]
         run = None if runs is None else runs.trials.get(row.trial.key)
-        link = "–" if runs is None or run is None else f"[run]({runs.link(run)})"
+        link = "–" if runs is None or run is None else f"[run]({runs.link(runs.run_page(run))})"
         rows.append([row.title, str(row.trial.seed), row.state, *cells, link])
     lines = [
         "## Trials",
@@ -245,7 +249,13 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         "",
     ]
     if runs is not None:
-        where = f"MLflow at {runs.uri}, run [{results.sweep.name}]({runs.link(runs.parent)})"
+        pages = {
+            "the sweep's run": runs.run_page(runs.parent),
+            "its trials": runs.runs_page(),
+            "parallel coordinates": runs.runs_page(charts=True),
+        }
+        named = ", ".join(f"[{name}]({runs.link(page)})" for name, page in pages.items())
+        where = f"MLflow at {runs.uri}: {named}"
         if runs.is_local:
             where += f"; the links open while `comodo ui --store {store.root}` runs on this machine"
         lines += [f"Records: {where}.", ""]

@@ -6,19 +6,20 @@ import pyarrow as pa
 from rich.table import Table
 
 from comodo import figures, tables
+from comodo.mlflow_runs import attach, find_runs
+from comodo.mlflow_views import description
 from comodo.names import rounded
 from comodo.page import leaks, page
 from comodo.results import Results
 from comodo.saved import Saved
 from comodo.store import Store, atomic, write_table
 from comodo.tidy import trials_of
-from comodo.tracking import find_runs
 from comodo.webpage import webpage
 
 
 def write(results: Results, saved: Saved, store: Store) -> Path:
     """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into
-    the report folder of the sweep; returns that."""
+    the report folder of the sweep, and puts them into its MLflow run; returns the folder."""
     folder = store.folder("sweeps", results.sweep.name) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -36,6 +37,8 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
     for name, content in (("report.md", text), ("report.html", webpage(text, folder))):
         with atomic(folder / name) as path:
             path.write_text(content)
+    if runs is not None:
+        attach(folder, runs, description(results, saved, runs))
     return folder
 
 

@@ -5,9 +5,10 @@ same command again goes on where the last run stopped, and Ray's own experiment 
 away.
 """
 
+import time
 from pathlib import Path
 
-from comodo import report
+from comodo import mlflow_views, report
 from comodo.arrays import pack_windows
 from comodo.cluster import await_room, connect, machines, refuse_sqlite
 from comodo.config import Sweep
@@ -15,13 +16,14 @@ from comodo.console import console
 from comodo.identity import read_result
 from comodo.ledger import Ledger
 from comodo.limits import Limits
+from comodo.mlflow_runs import tracking_uri
 from comodo.names import Names
 from comodo.precheck import evaluation_of
 from comodo.results import Results
 from comodo.saved import Saved
 from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
 from comodo.store import Store
-from comodo.tracking import Tracker, tracking_uri
+from comodo.tracking import Tracker
 from comodo.tuning import run_missing
 
 
@@ -49,6 +51,12 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     saved.write(store)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:
+        tracker.begin(
+            mlflow_views.asked(sweep),
+            mlflow_views.beginning(sweep, command),
+            mlflow_views.saved_view(sweep, time.time()),
+            window_sets,
+        )
         return _run(saved, store, ledger, tracker, concurrent)
     except BaseException:
         tracker.abandon()
@@ -68,7 +76,7 @@ def _run(
             tracker.finish(trial, names.trial(trial), result, folder)
     results = saved.results(store)
     folder = report.write(results, saved, store)
-    tracker.close(folder)
+    tracker.close()
     if stopped is not None:
         console.print(f"stopped: {stopped}", style="yellow", markup=False)
     return results, folder

@@ -15,26 +15,33 @@ MOST_NAMED = 12  # missing trials of one state that are named one by one
 
 def accuracies(results: Results) -> list[str]:
     """Every configuration, also those of which no trial has finished."""
-    header = ["configuration", "seeds", *ACCURACIES]
-    rows = []
-    titles = {row.label: row.title for row in results.rows}
-    asked = Counter(row.label for row in results.rows)
-    for label, of in asked.items():
-        trials = results.by_label.get(label, [])
-        cells = ["–"] * len(ACCURACIES)
-        if trials:
-            cells = [cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
-        seeds = str(of) if len(trials) == of else f"{len(trials)} of {of}"
-        rows.append([titles[label], seeds, *cells])
     return [
         "## Accuracy",
         "",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups "
         "(subjects, captures or days); of one seed, for that student on new groups.",
         "",
-        *markdown(header, rows),
+        *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
         *([f"\\{results.star}.", ""] if results.star else []),
     ]
+
+
+def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
+    """A line for each of these configurations."""
+    header = ["configuration", "seeds", *ACCURACIES]
+    rows = []
+    titles = {row.label: row.title for row in results.rows}
+    asked = Counter(row.label for row in results.rows)
+    for label in labels:
+        trials = results.by_label.get(label, [])
+        cells = ["–"] * len(ACCURACIES)
+        if trials:
+            cells = [cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
+        seeds = str(asked[label])
+        if len(trials) < asked[label]:
+            seeds = f"{len(trials)} of {seeds}"
+        rows.append([titles[label], seeds, *cells])
+    return markdown(header, rows)
 
 
 def missing(rows: list[Row], command: str) -> list[str]:

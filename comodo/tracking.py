@@ -1,94 +1,46 @@
-"""The one place that talks to MLflow.
+"""The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
 the driver alone. When MLflow cannot be reached, training goes on, and the next run of the same
 command brings the records up to date from the store.
 """
 
+import json
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 
 from comodo.config.search import flatten
 from comodo.console import console
 from comodo.identity import Trial
+from comodo.mlflow_runs import (
+    MOST_RUNS,
+    NOTE,
+    PARENT,
+    SWEEP,
+    TRIAL,
+    VIEW_TAG,
+    artifact_root,
+    own_database,
+    tracking_uri,
+)
+from comodo.names import rounded
 from comodo.store import Store, write_json
+from comodo.windows import WindowSet
 
-LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
-MOST_RUNS = 10_000
-TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
-
-
-def tracking_uri(store: Store) -> str:
-    """MLFLOW_TRACKING_URI, or SQLite in the store."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    return given or _own_database(store)
-
-
-def _own_database(store: Store) -> str:
-    return f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
-
-
-def artifact_root(store: Store) -> Path:
-    return store.folder("mlflow", "artifacts")
-
-
-@dataclass(frozen=True)
-class SweepRuns:
-    """Where the records of a sweep lie."""
-
-    uri: str
-    experiment: str
-    parent: str
-    """Run of the sweep."""
-    trials: dict[str, str]
-    """Key of each trial to its run."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether they are in a file, which `comodo ui` has to open."""
-        return not self.uri.startswith("http")
-
-    def link(self, run: str) -> str:
-        base = LOCAL if self.is_local else self.uri.rstrip("/")
-        return f"{base}/#/experiments/{self.experiment}/runs/{run}"
-
-
-def find_runs(sweep: str, store: Store) -> SweepRuns | None:
-    """The records of a sweep; None, and it is said why, if there are none or MLflow is away."""
-    uri = tracking_uri(store)
-    if uri == _own_database(store) and not store.folder("mlflow", "mlflow.db").exists():
-        return None
-    try:
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name(sweep)
-        if experiment is None:
-            return None
-        runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS)
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; no links to it", style="yellow")
-        return None
-    trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
-    parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
-    return SweepRuns(uri, experiment.experiment_id, parents[0], trials) if parents else None
-
-
-def attach(report: Path, runs: SweepRuns) -> None:
-    """Puts a report into the sweep's run; says so if it cannot be."""
-    try:
-        MlflowClient(runs.uri).log_artifacts(runs.parent, str(report), "report")
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
+REASON = "comodo.reason"
+SAMPLING, SAMPLES = 10, 3  # seconds between looks at the machine, and looks to a recorded mean
 
 
 class Tracker:
@@ -97,6 +49,8 @@ class Tracker:
     def __init__(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
         self._runs: dict[str, str] = {}  # trial key to run id
         self._client: MlflowClient | None = None
+        self._windows: Mapping[str, WindowSet] = {}
+        self._machine: SystemMetricsMonitor | None = None
         self._guarded(self._open, store, sweep, config)
 
     def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
@@ -104,7 +58,7 @@ class Tracker:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         database = store.folder("mlflow", "mlflow.db")
-        if uri == _own_database(store) and not database.exists():
+        if uri == own_database(store) and not database.exists():
             _make_database(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
@@ -136,6 +90,18 @@ class Tracker:
     def _create(self, client: MlflowClient, name: str, tags: dict[str, str]) -> Run:
         return client.create_run(self._experiment, tags=tags, run_name=name)
 
+    def begin(
+        self, question: str, description: str, view: str, windows: Mapping[str, WindowSet]
+    ) -> None:
+        """Describes the sweep, and begins to record the load of this machine.
+
+        question: what the list of experiments says of it. description: Markdown, until `attach`
+        has a better one. view: of `mlflow_views.saved_view`. windows: of each data set, named as
+        inputs of the trials from here on.
+        """
+        self._windows = windows
+        self._guarded(self._begin, question, description, view)
+
     def start(self, trial: Trial, name: str) -> None:
         """Opens the trial's run, or goes on with the one that it has."""
         self._guarded(self._run_of, trial, name)
@@ -152,13 +118,13 @@ class Tracker:
         """Closes the run of a trial without a result: KILLED when pruned, FAILED when it failed."""
         self._guarded(self._end, trial, status, reason)
 
-    def close(self, report: Path) -> None:
-        """Attaches the report and closes the sweep's run."""
-        self._guarded(self._close, report)
+    def close(self) -> None:
+        """Closes the sweep's run."""
+        self._guarded(self._close, "FINISHED")
 
     def abandon(self) -> None:
         """Closes the sweep's run when it cannot be ended."""
-        self._guarded(self._abandon)
+        self._guarded(self._close, "KILLED")
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Records must never stop a trial: what fails is said, and made good by the next run."""
@@ -173,6 +139,20 @@ class Tracker:
                 style="yellow",
             )
 
+    def _begin(self, question: str, description: str, view: str) -> None:
+        assert self._client is not None
+        self._client.set_experiment_tag(self._experiment, NOTE, question)
+        self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
+        self._client.set_tag(self._parent, NOTE, description)
+        try:
+            self._machine = SystemMetricsMonitor(
+                self._parent, SAMPLING, SAMPLES, True, tracking_uri=self._client.tracking_uri
+            )
+        except Exception as error:  # whatever psutil misses on this system
+            console.print(f"the load of this machine is not recorded: {error}", style="yellow")
+        else:
+            self._machine.start()
+
     def _run_of(self, trial: Trial, name: str) -> str:
         assert self._client is not None
         if trial.key not in self._runs:
@@ -185,15 +165,40 @@ class Tracker:
                     "teacher": trial.config.teacher.name,
                     "student": trial.config.student.name,
                     "method": trial.config.method.name,
+                    "protocol": trial.config.protocol,
+                    "configuration": name.removesuffix(f" seed {trial.seed}"),
                 }
-                run = self._create(self._client, name, tags)
+                run = self._create(self._client, rounded(name), tags)
             if not run.data.params:  # a new run, or one whose driver was killed right then
+                self._client.log_inputs(run.info.run_id, self._inputs(trial))
                 config = flatten(trial.config.model_dump(mode="json")) | {"seed": trial.seed}
                 params = [Param(key, str(value)) for key, value in config.items()]
                 self._client.log_batch(run.info.run_id, params=params)
             self._runs[trial.key] = str(run.info.run_id)
             self._client.update_run(run.info.run_id, RunStatus.to_string(RunStatus.RUNNING))
+            if REASON in run.data.tags:  # of an earlier end
+                for tag in {REASON, NOTE} & run.data.tags.keys():
+                    self._client.delete_tag(run.info.run_id, tag)
         return self._runs[trial.key]
+
+    def _inputs(self, trial: Trial) -> list[DatasetInput]:
+        """The data set that a trial trains on, and those that it is only tested on."""
+        inputs = []
+        for name in trial.measured_on():
+            if (windows := self._windows.get(name)) is None:
+                continue
+            classes = {label for counts in windows.classes.values() for label in counts}
+            profile = {"windows": windows.counts, "classes": len(classes)}
+            data = Dataset(
+                name,
+                windows.key,
+                "local",
+                json.dumps({"uri": str(windows.folder)}),
+                profile=json.dumps(profile),
+            )
+            context = "training" if name == trial.config.dataset else "testing"
+            inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
+        return inputs
 
     def _condition(self, trial: Trial) -> str:
         """MLflow's filter for the trial's run in this sweep."""
@@ -216,7 +221,8 @@ class Tracker:
         assert self._client is not None
         known = self._find(self._client, self._condition(trial))
         logged = {} if known is None else known.data.metrics
-        measures = {k: value for k, value in result["metrics"].items() if logged.get(k) != value}
+        found = result["metrics"] | _costs(result)
+        measures = {k: value for k, value in found.items() if logged.get(k) != value}
         if known is not None and known.info.status == "FINISHED" and not measures:
             return
         run = self._run_of(trial, name)
@@ -239,17 +245,27 @@ class Tracker:
     def _end(self, trial: Trial, status: str, reason: str) -> None:
         assert self._client is not None
         if run := self._runs.get(trial.key):
-            self._client.set_tag(run, "comodo.reason", reason[:500])
+            for tag in (REASON, NOTE):
+                self._client.set_tag(run, tag, reason[:500])
             self._client.set_terminated(run, status)
 
-    def _close(self, report: Path) -> None:
+    def _close(self, status: str) -> None:
         assert self._client is not None
-        self._client.log_artifacts(self._parent, str(report), "report")
-        self._client.set_terminated(self._parent, "FINISHED")
+        if self._machine is not None:
+            self._machine.finish()
+        self._client.set_terminated(self._parent, status)
 
-    def _abandon(self) -> None:
-        assert self._client is not None
-        self._client.set_terminated(self._parent, "KILLED")
+
+def _costs(result: dict[str, Any]) -> dict[str, float]:
+    """What training took, named as MLflow groups it: beside its own figures of a machine."""
+    peak = result.get("peak_memory", {})
+    found = {
+        "training_seconds": result.get("seconds"),
+        "workers": result.get("workers"),
+        "threads": result.get("threads"),
+        **{f"peak_memory_megabytes_{device}": bytes / 1e6 for device, bytes in peak.items()},
+    }
+    return {f"system/{name}": float(value) for name, value in found.items() if value is not None}
 
 
 def _make_database(path: Path) -> None:

@@ -1,7 +1,9 @@
 """Records in a real MLflow on SQLite."""
 
+import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from comodo.identity import Trial
+from comodo.identity import Evaluation, Trial
+from comodo.mlflow_runs import attach, find_runs, tracking_uri
 from comodo.store import Store, write_json
-from comodo.tracking import Tracker, attach, find_runs, tracking_uri
+from comodo.tracking import Tracker
+from comodo.windows import WindowSet
 from tests.helpers import trial_config
 
 HISTORY: list[dict[str, Any]] = [
@@ -78,6 +82,10 @@ def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, fold
     again.end(trial, "FAILED", "because")
     (run,) = runs(store)[1]
     assert (run.info.status, run.data.tags["comodo.reason"]) == ("FAILED", "because")
+    assert run.data.tags["mlflow.note.content"] == "because"
+    Tracker(store, "s", {}).start(trial, "t")  # tried again
+    (run,) = runs(store)[1]
+    assert not {"mlflow.note.content", "comodo.reason"} & run.data.tags.keys()
 
 
 def test_an_unreachable_tracker_stops_nothing(
@@ -132,9 +140,94 @@ def test_the_report_finds_the_runs_and_is_attached(store: Store, folder: Path) -
     assert (found.parent, found.trials) == (parent.info.run_id, {trial.key: run.info.run_id})
     assert found.is_local
     place = f"experiments/{parent.info.experiment_id}/runs/{run.info.run_id}"
-    assert found.link(run.info.run_id) == f"http://127.0.0.1:5000/#/{place}"
-    (folder / "report.html").touch()
-    attach(folder, found)
+    assert found.link(found.run_page(run.info.run_id)) == f"http://127.0.0.1:5000/#/{place}"
+    for name in ("report.html", "accuracy.png", "accuracy.svg"):
+        (folder / name).touch()
+    attach(folder, found, "the **best**")
     client = MlflowClient(tracking_uri(store))
     names = {file.path for file in client.list_artifacts(found.parent, "report")}
     assert "report/report.html" in names
+    (figure,) = client.list_artifacts(found.parent, "figures")
+    assert figure.path == "figures/accuracy.png"
+    assert client.get_run(found.parent).data.tags["mlflow.note.content"] == "the **best**"
+
+
+def test_trials_say_what_they_are_and_what_they_read(
+    store: Store, folder: Path, tmp_path: Path
+) -> None:
+    counts = {"train": 7, "val": 2, "test": 2}
+    classes = {"train": {"walk": 3, "run": 4}}
+    windows = {
+        name: WindowSet(key, tmp_path / key, counts, classes, {}, {})
+        for name, key in (("d", "1" * 16), ("other", "2" * 16), ("unused", "3" * 16))
+    }
+    evaluation = Evaluation(targets={"other": "p"})
+    trial = Trial(trial_config(), 3, "w", "f", evaluation)
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.begin("asked", "a **sweep**", "{}", windows)
+    name = "comodo temperature=0.12345678901 seed 3"
+    cost = {"seconds": 2.5, "threads": 1, "workers": 2, "peak_memory": {"cpu": 3_000_000}}
+    for _ in range(2):
+        tracker.finish(trial, name, RESULT | cost, folder)
+    tracker.close()
+    parent, (run,) = runs(store)
+    assert parent.data.tags["mlflow.note.content"] == "a **sweep**"
+    experiment = MlflowClient(tracking_uri(store)).get_experiment_by_name("s")
+    assert experiment is not None and experiment.tags["mlflow.note.content"] == "asked"
+    assert experiment.tags["mlflow.sharedViewState.comodo"] == "{}"
+    assert run.info.run_name == "comodo temperature=0.1235 seed 3"
+    told = {key: value for key, value in run.data.tags.items() if "." not in key}
+    assert told == {
+        "dataset": "d",
+        "teacher": "efficientnet-lite0",
+        "student": "mantis",
+        "method": "comodo",
+        "protocol": "corrected",
+        "configuration": "comodo temperature=0.12345678901",
+    }
+    inputs = {i.dataset.name: (i.dataset, i.tags[0].value) for i in run.inputs.dataset_inputs}
+    assert {name: context for name, (_, context) in inputs.items()} == {
+        "d": "training",
+        "other": "testing",
+    }
+    assert inputs["d"][0].digest == "1" * 16
+    assert json.loads(inputs["d"][0].profile) == {"windows": counts, "classes": 2}
+    system = {key: value for key, value in run.data.metrics.items() if key.startswith("system/")}
+    assert system == {
+        "system/training_seconds": 2.5,
+        "system/threads": 1,
+        "system/workers": 2,
+        "system/peak_memory_megabytes_cpu": 3,
+    }
+
+
+def test_the_machine_is_watched_until_the_sweep_ends(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watchers() -> list[str]:
+        return [t.name for t in threading.enumerate() if t.name == "SystemMetricsMonitor"]
+
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
+    used = "system/cpu_utilization_percentage"
+
+    def steps() -> set[int]:
+        run = runs(store)[0].info.run_id
+        history = MlflowClient(tracking_uri(store)).get_metric_history(run, used)
+        assert all(0 <= metric.value <= 100 for metric in history)
+        return {metric.step for metric in history}
+
+    known = set[int]()
+    for end, status in ((Tracker.close, "FINISHED"), (Tracker.abandon, "KILLED")):
+        tracker = Tracker(store, "s", {})
+        tracker.begin("", "", "{}", {})
+        assert len(watchers()) == 1
+        for _ in range(300):
+            if steps() > known:  # the second run of the command goes on where the first ended
+                break
+            time.sleep(0.1)
+        end(tracker)
+        assert watchers() == []
+        assert runs(store)[0].info.status == status
+        assert steps() > known
+        known = steps()

@@ -1,15 +1,18 @@
 """The report's page in a real browser: nothing from the network, at any width, by keyboard."""
 
-import asyncio
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from playwright.sync_api import Page
 
 from comodo.style import keep
 from comodo.webpage import webpage
-from tests.browser import Page, browser
+from tests.browser import Seen, browser
 
+LAPTOP, PHONE = 1280, 390
 TEXT = """# A sweep & more
 
 Said of <b>it</b>.
@@ -19,6 +22,7 @@ Said of <b>it</b>.
 | configuration | test/acc1 | a column of a long name | another such column | and the last of them |
 | --- | --- | --- | --- | --- |
 | b | 9.5 (1.0–20.0) | a long text that wants room | 1 | 2 |
+| d | – | – | – | 2 |
 | c | 10.1 | – | 1,000 | 2 |
 | a | -3.0 | – | 20 | 2 |
 
@@ -27,6 +31,10 @@ Said of <b>it</b>.
 ## Trials
 
 A_name_that_cannot_be_broken_anywhere_a_name_that_cannot_be_broken_anywhere_a_name: `/a/long/path`
+
+| trial | record |
+| --- | --- |
+| first | [run](http://127.0.0.1:5000/#/experiments/1/runs/2) |
 """
 
 
@@ -48,36 +56,93 @@ def test_it_is_one_file(file: Path) -> None:
     assert 'aria-label="Accuracy"' in page
     assert 'src="data:image/svg+xml;base64,' in page and 'alt="what it shows"' in page
     assert "<figcaption>what it shows</figcaption></figure>" in page
-    assert "drawn.png" not in page and "http" not in page
+    assert "drawn.png" not in page
+    elsewhere = re.findall(r"""<(\w+)[^>]*\b(?:src|href)=["'](?!data:|#)""", page)
+    assert elsewhere == ["a"]  # one can be followed, none is loaded
 
 
-async def _column(page: Page, number: int) -> list[str]:
-    rows = "[...document.querySelectorAll('tbody tr')]"
-    return list(await page.evaluate(f"{rows}.map(row => row.cells[{number}].textContent)"))
+def _column(page: Page, number: int) -> list[str]:
+    return (
+        page.locator("table").first.locator(f"tbody td:nth-child({number + 1})").all_inner_texts()
+    )
 
 
-def test_it_opens_sorts_and_fits(file: Path, tmp_path: Path) -> None:
-    async def look() -> None:
-        async with browser(tmp_path / "profile") as page:
-            await page.open(file)
-            for width in (400, 1280):
-                await page.width(width)
-                assert await page.evaluate("document.documentElement.scrollWidth") <= width
-                assert await page.evaluate("document.images[0].getBoundingClientRect().width") > 300
-            for _ in range(40):
-                await page.press("Tab")
-                if await page.evaluate("document.activeElement.textContent") == "test/acc1":
-                    break
-            assert await page.evaluate("document.activeElement.tagName") == "BUTTON"
-            await page.press("Enter", "\r")
-            assert await _column(page, 0) == ["a", "b", "c"]  # by number: -3.0, 9.5, 10.1
-            assert await page.evaluate("document.activeElement.parentNode.ariaSort") == "ascending"
-            await page.press("Enter", "\r")
-            assert await _column(page, 0) == ["c", "b", "a"]
-            await page.evaluate("document.querySelectorAll('th button')[3].click()")
-            assert await _column(page, 3) == ["1", "20", "1,000"]
-            assert page.complaints == []
-            mine = (file.as_uri(), "data:")
-            assert [url for url in page.requests if not url.startswith(mine)] == []
+def _check_clean(seen: Seen, file: Path) -> None:
+    assert seen.complaints == []
+    own = (file.as_uri(), "data:")
+    assert [url for url in seen.requests if not url.startswith(own)] == []
 
-    asyncio.run(look())
+
+def _focus(page: Page) -> dict[str, Any]:
+    """What has the focus, and how wide the line is that shows it."""
+    found: dict[str, Any] = page.evaluate(
+        """() => {
+            const shown = document.activeElement, style = getComputedStyle(shown);
+            return {tag: shown.tagName, text: shown.textContent.trim(),
+                    line: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth)};
+        }"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("width", [LAPTOP, PHONE])
+def test_it_fits(file: Path, width: int) -> None:
+    with browser(width) as seen:
+        seen.page.goto(file.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen.page.evaluate("document.images[0].getBoundingClientRect().width") > 300
+        inside = seen.page.evaluate(
+            "(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.wide'))"
+        )
+        assert (inside[0] > inside[1]) == (width == PHONE)  # a wide table scrolls in its own frame
+        _check_clean(seen, file)
+
+
+def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
+    with browser(LAPTOP) as seen:
+        page = seen.page
+        page.goto(file.as_uri())
+        reached = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            focus = _focus(page)
+            assert focus["line"] >= 2, focus
+            reached.append((focus["tag"], focus["text"][:23] if focus["tag"] != "DIV" else ""))
+        header = [
+            "configuration",
+            "test/acc1",
+            "a column of a long name",
+            "another such column",
+            "and the last of them",
+        ]
+        assert reached == [
+            ("A", "Accuracy"),
+            ("A", "Trials"),
+            ("DIV", ""),  # the table's frame, to be scrolled
+            *(("BUTTON", name) for name in header),
+            ("DIV", ""),
+            ("BUTTON", "trial"),
+            ("BUTTON", "record"),
+            ("A", "run"),
+        ]
+        _check_clean(seen, file)
+
+
+def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
+    with browser(LAPTOP) as seen:
+        page = seen.page
+        page.goto(file.as_uri())
+        head = page.locator("th", has_text="test/acc1")
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert _column(page, 0) == ["a", "b", "c", "d"]  # -3.0, 9.5, 10.1, and what is missing
+        assert head.get_attribute("aria-sort") == "ascending"
+        page.keyboard.press("Space")
+        assert _column(page, 0) == ["c", "b", "a", "d"]
+        assert head.get_attribute("aria-sort") == "descending"
+        page.locator("th button").nth(3).click()
+        assert _column(page, 3) == ["1", "20", "1,000", "–"]
+        assert head.get_attribute("aria-sort") is None  # one column at a time
+        page.locator("th button").first.click()
+        assert _column(page, 0) == ["a", "b", "c", "d"]
+        _check_clean(seen, file)

@@ -1,0 +1,103 @@
+"""Where the records of sweeps lie in MLflow: the database, a sweep's runs, their pages' addresses.
+
+They are made by `tracking`; here they are found, and a report is put beside them.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from comodo.console import console
+from comodo.store import Store
+
+LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
+MOST_RUNS = 10_000
+TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+VIEW = "comodo"  # the key of the sweep's saved view, of which `mlflow_views` says what it shows
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+
+
+def tracking_uri(store: Store) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite in the store."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return given or own_database(store)
+
+
+def own_database(store: Store) -> str:
+    return f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
+
+
+def artifact_root(store: Store) -> Path:
+    return store.folder("mlflow", "artifacts")
+
+
+@dataclass(frozen=True)
+class SweepRuns:
+    """Where the records of a sweep lie."""
+
+    uri: str
+    experiment: str
+    parent: str
+    """Run of the sweep."""
+    trials: dict[str, str]
+    """Key of each trial to its run."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are in a file, which `comodo ui` has to open."""
+        return not self.uri.startswith("http")
+
+    def link(self, page: str) -> str:
+        """The address of a page from outside MLflow."""
+        return f"{LOCAL if self.is_local else self.uri.rstrip('/')}/{page}"
+
+    def run_page(self, run: str) -> str:
+        return f"#/experiments/{self.experiment}/runs/{run}"
+
+    def runs_page(self, charts: bool = False) -> str:
+        """All trials, in the sweep's saved view."""
+        mode = "&compareRunsMode=CHART" if charts else ""
+        return f"#/experiments/{self.experiment}/runs?viewStateShareKey={VIEW}{mode}"
+
+    def compare_page(self, runs: list[str]) -> str:
+        """Few enough runs to stand in an address."""
+        named = [quote(json.dumps(ids, separators=(",", ":"))) for ids in (runs, [self.experiment])]
+        return "#/compare-runs?runs={}&experiments={}".format(*named)
+
+
+def find_runs(sweep: str, store: Store) -> SweepRuns | None:
+    """The records of a sweep; None, and it is said why, if there are none or MLflow is away."""
+    uri = tracking_uri(store)
+    if uri == own_database(store) and not store.folder("mlflow", "mlflow.db").exists():
+        return None
+    try:
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(sweep)
+        if experiment is None:
+            return None
+        runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS)
+    except (MlflowException, OSError) as error:
+        console.print(f"MLflow: {str(error).splitlines()[0]}; no links to it", style="yellow")
+        return None
+    trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
+    parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
+    return SweepRuns(uri, experiment.experiment_id, parents[0], trials) if parents else None
+
+
+def attach(report: Path, runs: SweepRuns, description: str) -> None:
+    """Puts a report and its figures into the sweep's run, and describes it; says so if it cannot
+    be."""
+    client = MlflowClient(runs.uri)
+    try:
+        client.log_artifacts(runs.parent, str(report), "report")
+        for picture in sorted(report.glob("*.png")):
+            client.log_artifact(runs.parent, str(picture), "figures")
+        client.set_tag(runs.parent, NOTE, description)
+    except (MlflowException, OSError) as error:
+        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
