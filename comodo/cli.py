@@ -40,6 +40,13 @@ StoreOption = Annotated[
     ),
 ]
 
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
+    ),
+]
+
 SmokeOption = Annotated[
     bool,
     typer.Option(
@@ -237,12 +244,7 @@ def inspect(
 
 @app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
 def export(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
-        ),
-    ],
+    run: Run,
     store: StoreOption = None,
     out: Annotated[
         Path | None,
@@ -282,6 +284,27 @@ def export(
             console.print(f"registered: {exported.registered}", markup=False)
         console.print(f"serve:      {exported.serve}", markup=False)
         console.print(f"ask:        {exported.ask}", markup=False)
+
+
+@app.command(epilog="Example: comodo profile demo")
+def profile(run: Run, store: StoreOption = None) -> None:
+    """Compare what a student takes with what its teacher takes: parameters, FLOPs, disk, latency,
+    memory, and energy where it can be read, of both and of what was exported.
+
+    Each is measured on one thread of this machine's CPU, for one window, in a process of its own.
+    """
+    with clear_errors():
+        place = Store(store)
+        from comodo.found import find_run
+
+        found = find_run(run, place)
+        from comodo.profile_view import show, write
+        from comodo.profiling import profile as measure
+
+        measured = measure(found, place)
+        folder = write(measured, place)
+        console.print(show(measured))
+        console.print(f"profile: {folder}/profile.md", markup=False)
 
 
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")

@@ -101,3 +101,13 @@ def attach(report: Path, runs: SweepRuns, description: str) -> None:
         client.set_tag(runs.parent, NOTE, description)
     except (MlflowException, OSError) as error:
         console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
+
+
+def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> None:
+    """Puts a folder's files into the run of a trial, if it has one; says so if it cannot be."""
+    if (run := runs.trials.get(trial)) is None:
+        return
+    try:
+        MlflowClient(runs.uri).log_artifacts(run, str(folder), under)
+    except (MlflowException, OSError) as error:
+        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")

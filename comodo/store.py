@@ -6,6 +6,7 @@
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
     videos/            <key>.mp4                      small copies of videos
+    profiles/<key>/    profile.md, .json, figures     what a trial's teacher and student take
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
     sweeps/<name>/     settings, asked trials, report one sweep
     mlflow/            database and artifacts         the records
