@@ -1,0 +1,282 @@
+"""The README and the pages of docs/: what they tell users to write and to run is tried.
+
+Quick: every fence says what it holds; sweep files and parts of them are read; commands are parsed
+by the real command line, without being run; links lead somewhere; quoted errors are in the code.
+
+Slow: the blocks of `RUN`, in order, in a folder with small recordings. What would take hours or a
+download is run smaller, by these rules: `make demo` is the demo's sweep with --smoke; so is every
+`comodo sweep`; a sweep is then asked for by the name that --smoke gives it; a server is only asked
+for its help; queues are as short as the recordings.
+"""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+import yaml
+
+from comodo.cli import app
+from comodo.config import load_sweep
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ["README.md", "docs/quick_start.md", "docs/own_recordings.md"]
+KINDS = {"bash", "yaml", "python", "text", "csv"}
+"""`text` and `csv` are output or a file's content, to be read and not to be run."""
+LIMIT = 900  # seconds for a command
+# What a part of a sweep file is put into.
+WHOLE: dict[str, Any] = {
+    "name": "page",
+    "datasets": {name: {"kind": "simulated"} for name in ("mine", "mmea", "watch", "gloves")},
+    "trial": {
+        "dataset": "mine",
+        "teacher": "efficientnet-lite0",
+        "student": "mantis-8m",
+        "method": "comodo",
+    },
+    "search": {"space": {"dataset": ["mine", "mmea"], "method": ["comodo", "supervised"]}},
+}
+
+
+class Block(NamedTuple):
+    page: str
+    number: int
+    kind: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """Under which name a page has its reader save it; "" if it does not."""
+        named = re.match(r"# (\S+\.yaml)\n", self.text)
+        return named[1] if named else ""
+
+
+def blocks_of(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    name = str(page.relative_to(ROOT))
+    return [Block(name, n, kind, text) for n, (kind, text) in enumerate(found, start=1)]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def named(block: Block) -> str:
+    return f"{Path(block.page).name}-{block.number}"
+
+
+def of_kind(kind: str) -> Any:
+    blocks = [block for block in BLOCKS if block.kind == kind]
+    return pytest.mark.parametrize("block", blocks, ids=named)
+
+
+def lines_of(block: Block) -> list[str]:
+    """The commands of a block: without comments, continued lines joined."""
+    text = block.text.replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def commands_of(line: str) -> Iterator[list[str]]:
+    """The words of each command of a line; `NAME=value` before it and where it writes are left
+    out."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    command: list[str] = []
+    for word in [*words, ";"]:
+        if set(word) <= set("();<>|&"):
+            yield command
+            command = []
+        elif command or not re.match(r"\w+=", word):
+            command.append(word)
+
+
+def test_every_fence_says_what_it_holds() -> None:
+    assert {block.page for block in BLOCKS} >= {*RUN, "CONTRIBUTING.md"}
+    for page in PAGES:
+        fences = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)
+        assert len(fences) == 2 * len(blocks_of(page)), f"{page}: a fence is not closed"
+    for block in BLOCKS:
+        assert block.kind in KINDS, f"{named(block)}: ```{block.kind}; known: {sorted(KINDS)}"
+
+
+@of_kind("bash")
+def test_commands_are_understood(block: Block) -> None:
+    verbs: Any = typer.main.get_command(app)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    saved = {other.file for other in BLOCKS if other.page == block.page}
+    for line in lines_of(block):
+        for words in commands_of(line):
+            if words[:1] == ["make"]:
+                assert set(words[1:]) <= set(targets), line
+            elif words[:1] == ["comodo"]:
+                verbs.make_context("comodo", words[1:2])
+                verb = verbs.commands[words[1]]
+                verb.make_context(words[1], words[2:])  # SystemExit or UsageError: a wrong option
+                for word in words[2:]:
+                    if word.endswith(".yaml"):
+                        assert word in saved or (ROOT / word).is_file(), f"{line}: no such file"
+
+
+def test_commands_within_the_text_are_understood() -> None:
+    verbs: Any = typer.main.get_command(app)
+    seen = 0
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for verb, rest in re.findall(r"`comodo (\w+)([^`]*)`", text):
+            options = {name for parameter in verbs.commands[verb].params for name in parameter.opts}
+            assert set(re.findall(r"--[\w-]+", rest)) <= options | {"--help"}, f"{verb}{rest}"
+            seen += 1
+    assert seen >= 15
+
+
+@of_kind("yaml")
+def test_sweep_files_and_parts_of_them_are_read(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places that they name are made, empty."""
+    places = [tmp_path / path for path in re.findall(r"path: (\w[\w/.]+)", block.text)]
+    for variable, rest in re.findall(r"\$([A-Z0-9]+)([\w/.-]*)", block.text):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        places.append(tmp_path / variable / rest.strip("/"))
+    for place in places:
+        (place.parent if place.suffix else place).mkdir(parents=True, exist_ok=True)
+        if place.suffix:
+            place.touch()
+    content = yaml.safe_load(block.text)
+    if not {"name", "datasets", "trial"} <= content.keys():
+        part, content = content, {**WHOLE, **content}
+        for key in ("datasets", "trial"):
+            content[key] = {**WHOLE[key], **part.get(key, {})}
+    file = tmp_path / "page.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert load_sweep(file).name == content["name"]
+
+
+def test_every_public_data_set_has_its_lines() -> None:
+    kinds = {
+        kind
+        for block in BLOCKS
+        if block.page == "docs/datasets.md" and block.kind == "yaml"
+        for kind in re.findall(r"kind: (\S+)\n", block.text)
+    }
+    assert kinds == {"ego4d", "egoexo4d", "uestc-mmea-cl", "hapt"}
+
+
+def test_python_can_be_parsed() -> None:
+    """That it runs is tested beside what it shows."""
+    for block in BLOCKS:
+        if block.kind == "python":
+            ast.parse(block.text, filename=named(block))
+    with pytest.raises(SyntaxError):
+        ast.parse("student =")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}
+            assert anchor in anchors, target
+
+
+def texts_of(source: str) -> Iterator[str]:
+    """The strings of a module but for its docstrings."""
+    for node in ast.walk(ast.parse(source)):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Constant) and not isinstance(node, ast.Expr):
+                yield str(child.value)
+
+
+def test_quoted_errors_are_those_of_the_code() -> None:
+    """Of each line the words between what differs stand in some text of the package."""
+    texts = "\n".join(
+        text for file in (ROOT / "comodo").rglob("*.py") for text in texts_of(file.read_text())
+    )
+    page = "docs/errors.md"
+    quoted = [
+        line
+        for block in BLOCKS
+        if block.page == page and block.kind == "text"
+        for line in block.text.splitlines()
+    ]
+    assert len(quoted) > 30
+    for line in quoted:
+        words = [part.strip(" :;.,'()") for part in re.split(r"<[^<>]+>|;", line)]
+        known = [part for part in words if len(part) > 3]
+        assert known, line
+        for part in known:
+            assert part in texts, f"{page}: {line!r}: no error says {part!r}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
+    """A checkout as its user has it after `make`, with recordings beside."""
+    folder = tmp_path_factory.mktemp("checkout")
+    make_folder(folder / "recordings", recordings=12, seconds=30.0)
+    shutil.copytree(ROOT / "sweeps", folder / "sweeps")
+    command = folder / ".venv" / "bin" / "comodo"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m comodo "$@"\n')
+    command.chmod(0o755)
+    (command.parent / "activate").touch()
+    return folder
+
+
+def smaller(line: str) -> str:
+    """A line by the rules above."""
+    line = re.sub(r"\bmake demo\b", "comodo sweep sweeps/demo.yaml --smoke", line)
+    line = re.sub(r"\bmake ui\b|\bcomodo ui\b.*", "comodo ui --help", line)
+    line = re.sub(r"\b(status|report) demo\b", r"\1 demo-smoke", line)
+    if re.search(r"\bcomodo sweep\b", line) and "--smoke" not in line:
+        line = re.sub(r"(comodo sweep \S+)", r"\1 --smoke", line)
+    return line
+
+
+def test_smaller_is_what_the_rules_say() -> None:
+    assert smaller("comodo sweep a.yaml   # long") == "comodo sweep a.yaml --smoke   # long"
+    assert smaller("comodo plan a.yaml") == "comodo plan a.yaml"
+    assert smaller("make ui") == "comodo ui --help"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN)
+def test_a_page_can_be_followed(page: str, folder: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COMODO_STORE": str(folder / "store"),
+        "COLUMNS": "200",
+    }
+    ran = 0
+    for block in (block for block in BLOCKS if block.page == page):
+        if block.kind == "yaml" and block.file:
+            text = re.sub(r"(method.queue_size: )\[.*\]", r"\1[4, 8]", block.text)
+            (folder / block.file).write_text(re.sub(r"(queue_size: )\d+", r"\g<1>4", text))
+        for line in lines_of(block) if block.kind == "bash" else []:
+            done = subprocess.run(
+                ["bash", "-ec", smaller(line)],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+                check=False,
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            ran += 1
+    assert ran > 2
