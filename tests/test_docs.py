@@ -25,7 +25,7 @@ import typer
 import yaml
 
 from comodo.cli import app
-from comodo.config import load_sweep
+from comodo.config import read_sweep_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -157,7 +157,7 @@ def test_sweep_files_and_parts_of_them_are_read(
             content[key] = {**WHOLE[key], **part.get(key, {})}
     file = tmp_path / "page.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    assert load_sweep(file).name == content["name"]
+    assert read_sweep_file(file).name == content["name"]
 
 
 def test_every_public_data_set_has_its_lines() -> None:
