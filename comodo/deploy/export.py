@@ -3,6 +3,7 @@
 Knows the store and trials; programs, model card and MLflow are elsewhere.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -118,26 +119,30 @@ def export_run(
     classifier, classes = _classifier(found, store, subject)
     recogniser = Recogniser(preprocessing, student, _mask(found), classifier)
     samples = round(settings.window_seconds * sensor.rate)
+    program: dict[str, Any] = {
+        "input": {
+            "name": "imu",
+            "shape": ["windows", len(CHANNELS), samples],
+            "type": "float32",
+            "channels": list(CHANNELS),
+            "rate": sensor.rate,
+            "seconds": settings.window_seconds,
+            "acc_unit": sensor.acc_unit,
+            "gyro_unit": sensor.gyro_unit,
+        },
+        "classes": classes,
+    }
     folder = out or store.folder("exports", trial.key)
     with _replaced(folder) as temporary:
-        write_programs(recogniser, samples, temporary)
+        notes = {name: json.dumps(part) for name, part in program.items()}
+        write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(subject)
         windows = _Raw(subject, split, preprocessing, sensor)
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MOST_COMPARED)])
         about = {
             "trial": trial.key,
             "sweep": found.saved.sweep.name,
-            "input": {
-                "name": "imu",
-                "shape": ["windows", len(CHANNELS), samples],
-                "type": "float32",
-                "channels": list(CHANNELS),
-                "rate": sensor.rate,
-                "seconds": settings.window_seconds,
-                "acc_unit": sensor.acc_unit,
-                "gyro_unit": sensor.gyro_unit,
-            },
-            "classes": classes,
+            **program,
             "feature": student.dim,
             "largest_difference": largest_difference(temporary, some_NCR),
             "accuracy": {
@@ -150,7 +155,7 @@ def export_run(
         }
         write_json(temporary / DESCRIPTION, about)
         (temporary / "README.md").write_text(card.model_card(found, about, store))
-        registry.save_model(temporary, temporary / DESCRIPTION, about, some_NCR[:1])
+        registry.save_model(temporary, len(classes), some_NCR[:1])
     return Exported(folder, about, registry.register(folder, about, store))
 
 

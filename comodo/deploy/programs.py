@@ -33,8 +33,10 @@ Program = Callable[[Floats], tuple[Floats, Floats]]
 """From raw windows [N, 6, R] to probabilities [N, K] and features [N, D]."""
 
 
-def write_programs(recogniser: Recogniser, samples: int, folder: Path) -> None:
-    """Writes the three files; each takes any number of windows `[N, 6, samples]`.
+def write_programs(
+    recogniser: Recogniser, samples: int, notes: dict[str, str], folder: Path
+) -> None:
+    """Writes the three files; each takes any number of windows `[N, 6, samples]`, and has `notes`.
 
     Raises:
         DeployError: the student is one that the exporters cannot follow.
@@ -57,8 +59,9 @@ def write_programs(recogniser: Recogniser, samples: int, folder: Path) -> None:
             reason = str(error).strip().splitlines()[0]
             raise DeployError(f"student {name} cannot be exported ({reason})") from error
         assert converted is not None
-        torch.export.save(program, folder / TORCH)
+        torch.export.save(program, folder / TORCH, extra_files=notes)
         model = converted.model_proto
+        onnx.helper.set_model_props(model, notes)
         linear = [
             node.name
             for node in model.graph.node
@@ -82,12 +85,12 @@ def _origin(node: onnx.NodeProto) -> str:
 
 
 def _without_notes(graph: onnx.GraphProto) -> None:
-    """Drops what the exporter notes of the source: a third of a small file, and this machine's
-    paths."""
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    """Drops what the exporter notes of the source, a third of a small file with this machine's
+    paths in it, and shapes, which the quantiser can infer but not correct."""
+    del graph.metadata_props[:], graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
-    del graph.metadata_props[:]
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:

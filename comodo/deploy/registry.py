@@ -22,11 +22,12 @@ from comodo.mlflow_runs import TRIAL, find_runs
 from comodo.store import Store, key_of
 
 MODEL = "mlflow"
+SERVED = Path(__file__).with_name("comodo_served.py")
 ALIAS = "exported"  # MLflow keeps `latest` for itself
 SERVES = ("mlflow", "numpy", "onnxruntime")
 
 
-def save_model(folder: Path, description: Path, about: dict[str, Any], imu_NCR: Floats) -> None:
+def save_model(folder: Path, classes: int, imu_NCR: Floats) -> None:
     """Writes the model that MLflow serves, beside the ONNX file; it needs nothing else.
 
     Args:
@@ -37,12 +38,13 @@ def save_model(folder: Path, description: Path, about: dict[str, Any], imu_NCR: 
     inputs = [TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))]
     outputs = [
         TensorSpec(np.dtype(str), (-1,), "label"),
-        TensorSpec(np.dtype(np.float32), (-1, len(about["classes"])), "probabilities"),
+        TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities"),
     ]
     mlflow.pyfunc.save_model(
         folder / MODEL,
-        python_model=str(Path(__file__).with_name("served.py")),
-        artifacts={"onnx": str(folder / ONNX), "about": str(description)},
+        loader_module=SERVED.stem,
+        code_paths=[str(SERVED)],
+        data_path=str(folder / ONNX),
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=imu_NCR,
         pip_requirements=[f"{package}=={version(package)}" for package in SERVES],
