@@ -31,7 +31,7 @@ from scipy.special import expit
 from torch import nn
 
 from comodo.arrays import Windows
-from comodo.config import StudentConfig, load_sweep
+from comodo.config import StudentConfig, read_sweep_file
 from comodo.deploy import DeployError, check_installed, registry
 from comodo.deploy.export import Exported, export_run
 from comodo.deploy.programs import (
@@ -48,12 +48,13 @@ from comodo.evaluate import fit_probe
 from comodo.found import Found, find_run
 from comodo.identity import Evaluation
 from comodo.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
+from comodo.mlflow_runs import find_runs, tracking_uri
 from comodo.platt import couple
 from comodo.quality import SCHEMA
 from comodo.saved import Saved
 from comodo.store import Store, read_json, write_json, write_table
 from comodo.students import build_student, load_student
-from comodo.tracking import Tracker, find_runs, tracking_uri
+from comodo.tracking import Tracker
 from comodo.trial import run_trial, subject_of
 from tests import tiny_students
 from tests.helpers import make_arrays, trial_config
@@ -71,7 +72,7 @@ def finished(folder: Path, **changes: Any) -> tuple[Found, Store]:
     store = Store(folder / "store")
     arrays = make_arrays(store)
     trained = trial_config().model_dump(mode="json", exclude_unset=True)
-    sweep = load_sweep(
+    sweep = read_sweep_file(
         sweep_file(
             folder,
             datasets={"d": {"kind": "simulated", "window_seconds": 3.2, "imu_rate": 20}},

@@ -73,7 +73,7 @@ def named(block: Block) -> str:
     return f"{Path(block.page).name}-{block.number}"
 
 
-def of_kind(kind: str) -> Any:
+def of_kind(kind: str) -> pytest.MarkDecorator:
     blocks = [block for block in BLOCKS if block.kind == kind]
     return pytest.mark.parametrize("block", blocks, ids=named)
 

@@ -35,17 +35,15 @@ def save_model(folder: Path, classes: int, imu_NCR: Floats) -> None:
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    inputs = [TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))]
-    outputs = [
-        TensorSpec(np.dtype(str), (-1,), "label"),
-        TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities"),
-    ]
+    taken = Schema([TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))])
+    label = TensorSpec(np.dtype(str), (-1,), "label")
+    given = Schema([label, TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")])
     mlflow.pyfunc.save_model(
         folder / MODEL,
         loader_module=SERVED.stem,
         code_paths=[str(SERVED)],
         data_path=str(folder / ONNX),
-        signature=ModelSignature(Schema(inputs), Schema(outputs)),
+        signature=ModelSignature(taken, given),
         input_example=imu_NCR,
         pip_requirements=[f"{package}=={version(package)}" for package in SERVES],
     )
