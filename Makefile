@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo paper-smoke test test-all lint format ui lock clean
+.PHONY: demo paper-smoke test test-all test-browser screenshots lint format ui lock clean
 
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
@@ -18,6 +18,15 @@ test: .venv/installed
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
+
+# The report's page and MLflow's pages of a small sweep, in a headless Chromium (CHROMIUM=...).
+BROWSER := -m '' tests/test_webpage.py tests/e2e/test_browser.py
+test-browser: .venv/installed
+	$(BIN)/python -m pytest $(BROWSER)
+
+# The same, keeping the pictures that docs/mlflow.md shows. Look at them before they are committed.
+screenshots: .venv/installed
+	COMODO_SCREENSHOTS=docs/mlflow $(BIN)/python -m pytest $(BROWSER)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

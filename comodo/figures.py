@@ -94,7 +94,8 @@ def _accuracy(results: Results) -> Figure | None:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
-    axes.set_xlabel(f"{says}\n{results.star}" if results.star else says)
+    says = f"{says}\n{results.star}" if results.star else says
+    axes.set_xlabel(says, loc="right")  # to the left there is always room, below the names
     axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe", fontsize="medium")
     return figure
 

@@ -25,9 +25,9 @@ TRIALS_ONLY = "tags.`comodo.trial` LIKE '%'"
 
 
 def asked(sweep: Sweep) -> str:
-    """The sweep's question, in one sentence of Markdown."""
-    keys = [f"`{key}` ({values})" for key, values in swept(sweep).items()]
-    objectives = [f"`{o.metric}` ({o.mode})" for o in sweep.objectives]
+    """The sweep's question, in one sentence."""
+    keys = [f"{key} ({values})" for key, values in swept(sweep).items()]
+    objectives = [f"{o.metric} ({o.mode})" for o in sweep.objectives]
     trained = dict.fromkeys(name for name, _ in sweep.trained_on())
     on = [name for name in sweep.evaluate_on if name not in trained]
     parts = [
@@ -145,7 +145,7 @@ def saved_view(sweep: Sweep, created: float) -> str:
     state = {
         "selectedColumns": columns,
         "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": {"attributes.`Run Name`": 420},
+        "columnWidths": {"attributes.`Run Name`": 360, "params.`seed`": 60},
         "orderByKey": f"metrics.`{objectives[0]}`",
         "orderByAsc": sweep.objective.mode == "min",
         "searchFilter": TRIALS_ONLY,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE = 120.0  # seconds, of a machine that does much else
@@ -32,6 +32,10 @@ class Seen:
     """Errors of the console and of scripts, with the address that they name."""
     requests: list[str] = field(default_factory=list)
 
+    def note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")
+
 
 @contextmanager
 def browser(width: int = 1280, height: int = 800) -> Iterator[Seen]:
@@ -47,13 +51,8 @@ def browser(width: int = 1280, height: int = 800) -> Iterator[Seen]:
         page = chromium.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(PATIENCE * 1000)
         seen = Seen(page)
-        page.on("console", lambda m: m.type == "error" and _complain(seen, m.text, m.location))
+        page.on("console", seen.note)
         page.on("pageerror", lambda error: seen.complaints.append(str(error)))
         page.on("request", lambda request: seen.requests.append(request.url))
         yield seen
         chromium.close()
-
-
-def _complain(seen: Seen, text: str, location: object) -> None:
-    place = location.get("url", "") if isinstance(location, dict) else ""
-    seen.complaints.append(f"{text} {place}".strip())
