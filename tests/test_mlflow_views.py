@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comodo.config import Sweep, load_sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.mlflow_runs import SweepRuns
 from comodo.mlflow_views import LONGEST_NOTE, MOST_COMPARED, asked, description, saved_view
 from comodo.names import Names
@@ -21,7 +21,7 @@ COMMAND = "comodo sweep FILE"
 
 
 def sweep_of(folder: Path, **changes: Any) -> Sweep:
-    return load_sweep(sweep_file(folder, **changes))
+    return read_sweep_file(sweep_file(folder, **changes))
 
 
 def described(sweep: Sweep, trials: list[tuple[dict[str, Any], float]], store: Store) -> str:
