@@ -279,11 +279,8 @@ def export(
 
         exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
         console.print(exported.table())
-        console.print(f"card:       {exported.folder}/README.md", markup=False)
-        if exported.registered:
-            console.print(f"registered: {exported.registered}", markup=False)
-        console.print(f"serve:      {exported.serve}", markup=False)
-        console.print(f"ask:        {exported.ask}", markup=False)
+        for word, fact in exported.facts().items():
+            console.print(f"{word + ':':<12}{fact}", markup=False)
 
 
 @app.command(epilog="Example: comodo profile demo")

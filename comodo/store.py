@@ -8,6 +8,7 @@
     videos/            <key>.mp4                      small copies of videos
     profiles/<key>/    profile.md, .json, figures     what a trial's teacher and student take
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
+    exports/<trial>/   programs, model card          what `export` makes of a trial
     sweeps/<name>/     settings, asked trials, report one sweep
     mlflow/            database and artifacts         the records
 

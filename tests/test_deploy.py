@@ -150,7 +150,7 @@ def test_what_is_said_of_it(found: tuple[Found, Store], exported: Exported) -> N
     console.print(exported.table())
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert f"{100 * measured['int8']:.1f}" in shown
-    assert "windows x 6 x 64 samples: 20 Hz, m/s^2, rad/s" in shown
+    assert exported.facts()["input"] == "windows x 6 x 64, 20 Hz, m/s^2, rad/s"
     assert not list(exported.folder.parent.glob(".*"))  # nothing half-written is left
 
 

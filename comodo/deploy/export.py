@@ -67,23 +67,31 @@ class Exported:
 
     def table(self) -> Table:
         """The programs, for the terminal."""
-        measured, taken = self.about["accuracy"], self.about["input"]
-        recorded = measured["trial"]
-        known = "" if recorded is None else f"; the trial has {100 * recorded:.1f}"
-        shape = " x ".join(map(str, taken["shape"]))
-        caption = (
-            f"takes {shape} samples: {taken['rate']:g} Hz, {taken['acc_unit']}, "
-            f"{taken['gyro_unit']}\n"
-            f"percent of {measured['windows']} labelled windows of {measured['split']}{known}\n"
-            f"ONNX and PyTorch differ by at most {self.about['largest_difference']:.1e}"
-        )
-        shown = Table(title=self.folder.name, caption=caption)
+        measured = self.about["accuracy"]
+        shown = Table(title=self.about["trial"])
         for column in ("file", "size", f"{measured['split']} Acc@1"):
             shown.add_column(column, justify="left" if column == "file" else "right")
         for name, key in ((TORCH, ""), (ONNX, "float32"), (INT8, "int8")):
             accuracy = f"{100 * measured[key]:.1f}" if key else ""
             shown.add_row(name, size((self.folder / name).stat().st_size), accuracy)
         return shown
+
+    def facts(self) -> dict[str, str]:
+        """What else there is to say, each under a word."""
+        measured, taken = self.about["accuracy"], self.about["input"]
+        shape = " x ".join(map(str, taken["shape"]))
+        recorded = measured["trial"]
+        known = "" if recorded is None else f"; the trial has {100 * recorded:.1f}"
+        return {
+            "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
+            "Acc@1": f"percent of {measured['windows']} labelled windows of {measured['split']}"
+            + known,
+            "ONNX": f"differs from PyTorch by at most {self.about['largest_difference']:.1e}",
+            "card": str(self.folder / "README.md"),
+            "registered": self.registered or "no",
+            "serve": self.serve,
+            "ask": self.ask,
+        }
 
 
 @torch.inference_mode()
