@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -326,3 +327,13 @@ def test_students(name: str, tmp_path: Path) -> None:
         assert largest_difference(tmp_path, imu.numpy()) < 1e-5
         _, features = load_onnx(tmp_path / ONNX)(imu.numpy())
         np.testing.assert_allclose(features, wanted, atol=1e-4)
+
+
+def test_the_pages_python_runs(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "deploy.md").read_text()
+    (tmp_path / "recogniser").symlink_to(exported.folder)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(block, {})
