@@ -20,7 +20,7 @@ test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
 
 # The report's page and MLflow's pages of a small sweep, in a headless Chromium (CHROMIUM=...).
-BROWSER := -m '' tests/test_webpage.py tests/e2e/test_browser.py
+BROWSER := -m '' tests/report/test_webpage.py tests/e2e/test_browser.py
 test-browser: .venv/installed
 	$(BIN)/python -m pytest $(BROWSER)
 

@@ -50,7 +50,7 @@ from comodo.identity import Evaluation, Trial
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.store import Store, write_json
-from comodo.tracking import Tracker
+from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial
 from tests.helpers import make_arrays, trial_config
 

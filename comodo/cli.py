@@ -95,7 +95,7 @@ def sweep(
     """
     with clear_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.report import table
+        from comodo.report.report import table
         from comodo.sweep import run_sweep
 
         again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
@@ -129,8 +129,8 @@ def plan(
     """
     with clear_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.plan import make_plan
-        from comodo.plan_view import show
+        from comodo.plan.plan import make_plan
+        from comodo.plan.view import show
 
         console.print(show(make_plan(checked, place, measure)))
 
@@ -164,7 +164,7 @@ def report(
         from comodo.saved import read_saved
 
         saved = read_saved(name, place)
-        from comodo.report import table, write
+        from comodo.report.report import table, write
 
         results = saved.results(place)
         folder = write(results, saved, place)
@@ -233,8 +233,8 @@ def inspect(
     leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
     """
     with clear_errors():
-        from comodo.inspection import inspect as look
-        from comodo.inspection import show, write
+        from comodo.quality.inspection import inspect as look
+        from comodo.quality.inspection import show, write
 
         place = Store(store)
         found = look(dataset, place, offsets)
@@ -295,8 +295,8 @@ def profile(run: Run, store: StoreOption = None) -> None:
         from comodo.found import find_run
 
         found = find_run(run, place)
-        from comodo.profile_view import show, write
-        from comodo.profiling import profile as measure
+        from comodo.profile.profiling import profile as measure
+        from comodo.profile.view import show, write
 
         measured = measure(found, place)
         folder = write(measured, place)
@@ -327,7 +327,7 @@ def ui(
     """Open the MLflow comparison of all sweeps, on this machine only."""
     with clear_errors():
         place = Store(store)
-        from comodo.mlflow_runs import artifact_root, tracking_uri
+        from comodo.tracking.runs import artifact_root, tracking_uri
 
         uri = tracking_uri(place)
         if uri.startswith("http"):

@@ -50,7 +50,7 @@ def find_run(run: str, store: Store) -> Found:
     readable = dict(_read_all(names, store))
     asked = {run} if len(run) >= SHORTEST else set()
     if MLFLOW_RUN.fullmatch(run):
-        from comodo.mlflow_runs import find_runs  # seconds, which the others need not pay
+        from comodo.tracking.runs import find_runs  # seconds, which the others need not pay
 
         for name in readable:
             if (runs := find_runs(name, store)) is not None:

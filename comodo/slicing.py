@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comodo import quality
 from comodo.config import DatasetConfig
 from comodo.datasets import Reader, Recording
 from comodo.imu import ImuStream, has_gap, resample
+from comodo.quality import quality
 from comodo.shrink import shrink
 from comodo.store import atomic, write_table
 from comodo.video import duration

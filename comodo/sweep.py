@@ -8,7 +8,6 @@ away.
 import time
 from pathlib import Path
 
-from comodo import mlflow_views, report
 from comodo.arrays import pack_windows
 from comodo.cluster import await_room, connect, machines, refuse_sqlite
 from comodo.config import Sweep
@@ -16,14 +15,16 @@ from comodo.console import console
 from comodo.identity import read_result
 from comodo.ledger import Ledger
 from comodo.limits import Limits
-from comodo.mlflow_runs import tracking_uri
 from comodo.names import Names
 from comodo.precheck import evaluation_of
+from comodo.report import report
 from comodo.results import Results
 from comodo.saved import Saved
 from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
 from comodo.store import Store
-from comodo.tracking import Tracker
+from comodo.tracking import views as mlflow_views
+from comodo.tracking.runs import tracking_uri
+from comodo.tracking.tracker import Tracker
 from comodo.tuning import run_missing
 
 

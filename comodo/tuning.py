@@ -27,7 +27,7 @@ from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import Progress
 from comodo.store import atomic
-from comodo.tracking import Tracker
+from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial
 from comodo.watch import Watcher
 

@@ -14,7 +14,7 @@ from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import QUICK, Progress
 from comodo.store import atomic
-from comodo.tracking import Tracker
+from comodo.tracking.tracker import Tracker
 
 
 class Watcher(TrialProgressCallback):

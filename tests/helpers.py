@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 from safetensors.numpy import save_file
 
-from comodo import report
 from comodo.config import TrialConfig
+from comodo.report import report
 from comodo.results import Results
 from comodo.saved import Saved
 from comodo.store import Store, write_json, write_table

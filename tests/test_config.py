@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from comodo.config import ConfigError, FolderDataset, Sweep, read_sweep_file
-from comodo.confounds import confounds
 from comodo.earlier import locate
 from comodo.identity import Trial
 from comodo.ledger import references
 from comodo.names import Names
+from comodo.plan.confounds import confounds
 
 CONDITIONAL: dict[str, Any] = {
     "method.temperature": {"values": [0.1, 0.2], "when": {"method.name": "infonce"}},

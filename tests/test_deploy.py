@@ -49,13 +49,13 @@ from comodo.evaluate import fit_probe
 from comodo.found import Found, find_run
 from comodo.identity import Evaluation
 from comodo.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
-from comodo.mlflow_runs import find_runs, tracking_uri
 from comodo.platt import couple
-from comodo.quality import SCHEMA
+from comodo.quality.quality import SCHEMA
 from comodo.saved import Saved
 from comodo.store import Store, read_json, write_json, write_table
 from comodo.students import build_student, load_student
-from comodo.tracking import Tracker
+from comodo.tracking.runs import find_runs, tracking_uri
+from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial, subject_of
 from tests import tiny_students
 from tests.helpers import make_arrays, trial_config

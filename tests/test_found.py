@@ -7,12 +7,12 @@ import pytest
 from comodo.config import read_sweep_file
 from comodo.found import FindError, find_run
 from comodo.identity import Evaluation
-from comodo.mlflow_runs import find_runs
 from comodo.results import Row
 from comodo.saved import Saved
 from comodo.status import StatusError
 from comodo.store import Store, write_json
-from comodo.tracking import Tracker
+from comodo.tracking.runs import find_runs
+from comodo.tracking.tracker import Tracker
 from tests.helpers import answer
 from tests.test_config import sweep_file
 from tests.test_saved import saved_of

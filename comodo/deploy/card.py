@@ -12,9 +12,9 @@ from comodo.config import DistillingMethod, SimulatedDataset
 from comodo.config.search import flatten
 from comodo.found import Found
 from comodo.names import rounded
-from comodo.page import data_section
+from comodo.report.page import data_section
+from comodo.report.tables import cell, gains, markdown
 from comodo.store import Store
-from comodo.tables import cell, gains, markdown
 from comodo.windows import leakage
 
 TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "knowledge-distillation"]

@@ -33,7 +33,7 @@ from comodo.deploy.programs import (
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
 from comodo.evaluate import BATCH, EvaluateError, Subject, fit_probe
 from comodo.found import Found
-from comodo.plan_view import size
+from comodo.plan.view import size
 from comodo.probe import SVMProbe
 from comodo.store import Store, write_json
 from comodo.students import load_student

@@ -18,8 +18,8 @@ from mlflow.types import Schema, TensorSpec
 
 from comodo.console import console
 from comodo.deploy.programs import ONNX, Floats
-from comodo.mlflow_runs import TRIAL, find_runs
 from comodo.store import Store, key_of
+from comodo.tracking.runs import TRIAL, find_runs
 
 MODEL = "mlflow"
 SERVED = Path(__file__).with_name("comodo_served.py")

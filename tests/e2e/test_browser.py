@@ -19,8 +19,8 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from playwright.sync_api import FloatRect
 
-from comodo.mlflow_runs import SweepRuns, find_runs
 from comodo.store import Store
+from comodo.tracking.runs import SweepRuns, find_runs
 from tests.browser import PATIENCE, Seen, browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]

@@ -1,0 +1,1 @@
+"""What teacher and student take on a device."""

@@ -1,0 +1,1 @@
+"""What is known of the recordings of a data set, and what is wrong with them."""

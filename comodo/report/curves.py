@@ -1,0 +1,239 @@
+"""Curves of a report: learning, accuracy by each swept number, importance, Pareto front."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from comodo.config.objective import PARAMETERS
+from comodo.config.search import flatten
+from comodo.report import published
+from comodo.report.style import (
+    BLUE,
+    GREY,
+    axes_of,
+    beside,
+    bounds,
+    legend_below,
+    percent_span,
+    short,
+    show_numbers,
+    style,
+)
+from comodo.results import Results, pareto_front
+
+MOST_LEARNING = 8  # configurations in one picture of learning curves
+LEAST_SPAN = 10  # points of accuracy on an axis
+LOSS, QUICK = "train/loss", "val/quick_acc1"
+
+
+def learning(results: Results) -> Figure | None:
+    """Loss and quick accuracy by epoch: the mean over seeds, and their range."""
+    histories = {
+        label: [row.trained["history"] for row in rows if row.trained.get("history")]
+        for label, rows in results.by_label.items()
+    }
+    histories = {label: found for label, found in histories.items() if found}
+    if not histories:
+        return None
+    shown = _best_and_worst(results, list(histories))
+    measures = [LOSS]
+    if any(QUICK in epoch for label in shown for epoch in histories[label][0]):
+        measures.append(QUICK)
+    figure = Figure(figsize=(4.5 * len(measures), 4.2), layout="constrained")
+    every = figure.subplots(1, len(measures), squeeze=False)[0]
+    for axes, measure in zip(every, measures, strict=True):
+        scale = 100 if measure == QUICK else 1
+        for number, label in enumerate(shown):
+            curve = _by_epoch(histories[label], measure)
+            if not curve:
+                continue
+            epochs = list(curve)
+            mean, low, high = scale * np.array([curve[e] for e in epochs]).T
+            axes.plot(epochs, mean, label=short(label), markevery=max(1, len(epochs) // 8),
+                      **style(number))  # fmt: skip
+            axes.fill_between(epochs, low, high, color=style(number)["color"], alpha=0.15, lw=0)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    every[0].set_ylabel("training loss")
+    if len(every) > 1:
+        every[1].set_ylabel("quick validation accuracy (%)")
+    legend_below(figure, every[0])
+    cut = f"; the best and worst {MOST_LEARNING // 2}" if len(shown) < len(histories) else ""
+    figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")
+    return figure
+
+
+def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
+    if len(labels) <= MOST_LEARNING:
+        return labels
+    scores = {label: results.objectives(label) for label in labels}
+    known = [label for label in labels if scores[label] is not None] or labels
+    sign, half = results.sweep.objectives[0].sign, MOST_LEARNING // 2
+    ordered = sorted(known, key=lambda label: -sign * (scores[label] or (0,))[0])
+    return list(dict.fromkeys([*ordered[:half], *ordered[-half:]]))
+
+
+def _by_epoch(
+    histories: Sequence[Sequence[dict[str, Any]]], measure: str
+) -> dict[int, tuple[float, float, float]]:
+    """Epoch to mean, least and greatest of those that came to it."""
+    values: dict[int, list[float]] = {}
+    for history in histories:
+        for epoch in history:
+            if epoch.get(measure) is not None:
+                values.setdefault(epoch["epoch"], []).append(epoch[measure])
+    return {e: (float(np.mean(v)), min(v), max(v)) for e, v in sorted(values.items())}
+
+
+def by_numbers(results: Results) -> dict[str, Figure]:
+    """For each swept number, test accuracy against it; by the number's dotted key."""
+    flat = {
+        label: flatten(rows[0].trial.config.model_dump(mode="json"))
+        for label, rows in results.by_label.items()
+        if not results.is_reference(rows[0].trial) and results.accuracy(label, "test") is not None
+    }
+    figures = {}
+    for key in results.names.keys:
+        values = {label: config[key] for label, config in flat.items() if key in config}
+        numbers = [x for x in values.values() if type(x) in (int, float)]  # no truth values
+        if len(numbers) == len(values) and len(set(numbers)) > 1:
+            figures[key] = _by_number(results, key, values)
+    return figures
+
+
+def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
+    """A curve for each configuration but for the key; dots alone if it is never the same twice."""
+    curves: dict[str, list[str]] = {}
+    for label in sorted(values, key=lambda label: values[label]):
+        name = results.names.configuration(results.by_label[label][0].trial, leave_out=key)
+        curves.setdefault(name, []).append(label)
+    joined = any(len(labels) > 1 for labels in curves.values())
+    if not joined:
+        curves = {"configurations": sorted(values, key=lambda label: values[label])}
+    figure, axes = axes_of(7, 4.6)
+    for number, (name, labels) in enumerate(curves.items()):
+        xs = [values[label] for label in labels]
+        ys, errors = _percent(results, labels)
+        look = style(number) if joined else {**style(number), "linestyle": "none"}
+        aside = beside(xs, number, len(curves))
+        axes.errorbar(aside, ys, errors, capsize=2, label=short(name), **look)
+    published_xy = _published(results, values) if key == "method.queue_size" else []
+    if published_xy:
+        axes.plot(*zip(*published_xy, strict=True), "*", color="black", markersize=9,
+                  label="published, single runs", linestyle="none")  # fmt: skip
+    for name, mean in _untrained(results, list(values)).items():
+        axes.axhline(mean, color="0.4", linestyle=(0, (1, 2)), label=name)
+    show_numbers(axes, list(values.values()), log="queue_size" in key)
+    percent_span(axes, LEAST_SPAN)
+    axes.set_xlabel(key)
+    axes.set_ylabel("test Acc@1 (%)")
+    axes.set_title(f"test accuracy by {key}: mean and 95 % interval", fontsize="medium")
+    legend_below(figure, axes)
+    return figure
+
+
+def _percent(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
+    """Means, and how far down and up their intervals reach."""
+    found = [results.accuracy(label, "test") for label in labels]
+    rows = [bounds(x.mean, x.low, x.high) for x in found if x is not None]
+    return [row[0] for row in rows], [[row[1] for row in rows], [row[2] for row in rows]]
+
+
+def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, float]]:
+    """Queue and percent of the runs that the paper has of these configurations."""
+    found = []
+    for label, queue in queues.items():
+        config, sweep = results.by_label[label][0].trial.config, results.sweep
+        run = published.find(sweep, config, config.dataset)
+        stand_in = published.is_stand_in(sweep.datasets[config.dataset])
+        if run is not None and run.queue_size == queue and not stand_in:
+            found.append((queue, 100 * run.accuracy[1]))
+    return found
+
+
+def _untrained(results: Results, labels: list[str]) -> dict[str, float]:
+    """Accuracy in percent of the untrained student, where these configurations have only one."""
+    trials = [results.by_label[label][0].trial for label in labels]
+    names = {results.names.configuration(trial.untrained) for trial in trials}
+    if len(names) > 1 or not names <= results.by_label.keys():
+        return {}
+    (name,) = names
+    found = results.accuracy(name, "test")
+    return {} if found is None else {name: 100 * found.mean}
+
+
+def importance(results: Results) -> Figure | None:
+    """Each key's share of the variance, with its range over resamplings."""
+    found = results.importances()
+    if not found:
+        return None
+    figure, axes = axes_of(7, 1.2 + 0.45 * len(found))
+    rows = [bounds(share.mean, share.low, share.high) for share in found.values()]
+    places = range(len(rows))
+    axes.barh(places, [row[0] for row in rows], color=BLUE)
+    mean_3N = np.array(rows).T
+    axes.errorbar(
+        mean_3N[0], places, xerr=mean_3N[1:].clip(0), fmt="none", color="black", capsize=3
+    )
+    axes.set_yticks(places, list(found))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"share of the variance of {results.sweep.objective.metric} (%)")
+    axes.set_title("which key mattered: mean and 5 to 95 % of resamplings", fontsize="medium")
+    return figure
+
+
+def pareto(results: Results) -> Figure | None:
+    """Configurations by two objectives, or by accuracy and size where sizes differ; their front."""
+    metrics = [objective.metric for objective in results.sweep.objectives][:2]
+    if len(metrics) == 1:
+        sizes = {rows[0].metrics.get(PARAMETERS) for rows in results.by_label.values()}
+        if len(sizes) < 2 or None in sizes:
+            return None
+        metrics.append(PARAMETERS)
+    dots = {
+        label: tuple(float(np.mean([row.metrics[name] for row in rows])) for name in metrics)
+        for label, rows in results.by_label.items()
+        if all(name in row.metrics for row in rows for name in metrics)
+    }
+    if not dots:
+        return None
+    objectives = results.sweep.objectives
+    signs = [objectives[0].sign, objectives[1].sign if len(objectives) > 1 else -1]
+    own = {
+        label: dot
+        for label, dot in dots.items()
+        if not results.is_reference(results.by_label[label][0].trial)
+    }
+    on_front = sorted(pareto_front(own, signs), key=lambda label: dots[label][1])
+    figure, axes = axes_of(7, 4.6)
+    scale = [1 if name == PARAMETERS else 100 for name in metrics]
+    for label, (y, x) in dots.items():
+        look: dict[str, Any] = {"marker": "o", "color": GREY, "markeredgecolor": "0.4", "zorder": 3}
+        if label in on_front:
+            look = {"marker": "D", "color": BLUE, "zorder": 4}
+        elif label not in own:
+            look |= {"marker": "x", "color": "black"}
+        axes.plot(x * scale[1], y * scale[0], linestyle="none", **look)
+    front_2N = np.array([dots[label] for label in on_front]).reshape(-1, 2).T
+    axes.plot(front_2N[1] * scale[1], front_2N[0] * scale[0], "--", color=BLUE, lw=1, zorder=2)
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("on the front", {"marker": "D", "color": BLUE}),
+        ("others", {"marker": "o", "color": GREY}),
+        ("references", {"marker": "x", "color": "black"}),
+    )
+    for name, look in kinds:
+        axes.plot([], [], linestyle="none", label=name, **look)
+    titles = [f"{name}{'' if name == PARAMETERS else ' (%)'}" for name in metrics]
+    axes.set_ylabel(titles[0])
+    axes.set_xlabel(titles[1])
+    if metrics[1] == PARAMETERS:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.margins(0.1)
+    axes.set_title("what no other configuration beats in both", fontsize="medium")
+    legend_below(figure, axes)
+    return figure

@@ -1,0 +1,242 @@
+"""The pictures of a report, drawn from `Results` with matplotlib; computes no measure itself."""
+
+import math
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from comodo.config import NoneMethod, SupervisedMethod
+from comodo.report import curves
+from comodo.report.style import (
+    BLUE,
+    GREY,
+    MOST_TICKS,
+    axes_of,
+    beside,
+    keep,
+    legend_below,
+    percent_span,
+    short,
+    show_numbers,
+    style,
+)
+from comodo.results import Results, TransferRow
+from comodo.stats import Interval
+
+LEAST_SPAN = 10  # points of accuracy on the axis of effects
+CROWDED = 30  # letters of values below one plot
+LONGEST_VALUE = 24  # letters
+
+
+def draw_all(results: Results, folder: Path) -> dict[str, str]:
+    """Draws what the results have something for; returns name of each PNG and what it shows.
+
+    Each has an SVG of the same name beside it.
+    """
+    drawn = {
+        "accuracy.png": ("test accuracy by configuration", _accuracy(results)),
+        "transfer.png": ("transfer grid", _transfer(results)),
+        "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
+        "effects.png": ("mean objective by value of each key", _effects(results)),
+        "importance.png": ("share of the variance by key", curves.importance(results)),
+        "pareto.png": ("configurations and their Pareto front", curves.pareto(results)),
+        "learning.png": ("learning curves", curves.learning(results)),
+        "confusion.png": ("confusion of the selected configuration", _confusion(results)),
+    }
+    for key, curve in curves.by_numbers(results).items():
+        drawn[f"by_{key.replace('.', '_')}.png"] = (f"test accuracy by {key}", curve)
+    made = {}
+    for name, (shows, figure) in drawn.items():
+        if figure is not None:
+            keep(figure, folder / name)
+            made[name] = shows
+    return made
+
+
+def _accuracy(results: Results) -> Figure | None:
+    """Bars: mean. Lines: interval. Dots: seeds."""
+    shown = [
+        (label, found)
+        for label in results.by_label
+        if (found := results.accuracy(label, "test")) is not None
+    ]
+    if not shown:
+        return None
+    longest = max(len(short(label)) for label, _ in shown)
+    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(shown))
+    for height, (label, found) in enumerate(shown):
+        rows = results.by_label[label]
+        method = rows[0].trial.config.method
+        reference = isinstance(method, NoneMethod | SupervisedMethod)
+        axes.barh(height, 100 * found.mean, color=GREY if reference else BLUE)
+        values = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
+        edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=4, **edge)
+        top = 100 * found.mean
+        if not math.isnan(found.low):
+            ends = [100 * found.low, 100 * found.high]
+            axes.plot(ends, [height, height], color="white", linewidth=3.5)
+            axes.plot(ends, [height, height], color="black", linewidth=1.5)
+            top = max(ends)
+        axes.annotate(
+            f"{100 * found.mean:.1f}",
+            (max(top, *values), height),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(shown)), [short(results.title(label)) for label, _ in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(0, 100)
+    says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
+    says = f"{says}\n{results.star}" if results.star else says
+    axes.set_xlabel(says, loc="right")  # to the left there is always room, below the names
+    axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe", fontsize="medium")
+    return figure
+
+
+def _transfer(results: Results) -> Figure | None:
+    grid, datasets = results.transfer(), results.tested_on
+    if len(datasets) < 2 or not grid:
+        return None
+    values = np.array([[_mean(row, name) for name in datasets] for row in grid])
+    figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
+    low, high = np.nanmin(values), np.nanmax(values)
+    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    span = {"vmin": middle - half, "vmax": middle + half}
+    image = axes.imshow(values, cmap="cividis", aspect="auto", **span)
+    for (y, x), value in np.ndenumerate(values):
+        cell = grid[y].cells.get(datasets[x])
+        text = "–" if cell is None else f"{value:.1f}"
+        if cell is not None and not math.isnan(cell.low):
+            text += f"\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
+        color = "white" if value < middle else "black"
+        axes.text(x, y, text, ha="center", va="center", color=color, fontsize="small")
+    axes.set_xticks(range(len(datasets)), datasets)
+    axes.set_yticks(range(len(grid)), [short(f"{row.trained_on}: {row.label}") for row in grid])
+    axes.set_xlabel("tested on")
+    axes.set_ylabel("trained on: student")
+    axes.set_title("transfer: test Acc@1 (%), 95 % interval")
+    figure.colorbar(image, ax=axes)
+    return figure
+
+
+def _mean(row: TransferRow, dataset: str) -> float:
+    cell = row.cells.get(dataset)
+    return math.nan if cell is None else 100 * cell.mean
+
+
+def _few_shot(results: Results) -> Figure | None:
+    curves_of = {label: few_shot_curve(results, label) for label in results.by_label}
+    curves_of = {label: curve for label, curve in curves_of.items() if curve}
+    if not curves_of:
+        return None
+    figure, axes = axes_of(7, 4.8)
+    for number, (label, curve) in enumerate(curves_of.items()):
+        shots = list(curve)
+        found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
+        axes.errorbar(
+            beside([float(shot) for shot in shots], number, len(curves_of)),
+            found_3N[0],
+            abs(found_3N[1:] - found_3N[0]),
+            capsize=2,
+            label=short(label),
+            **style(number),
+        )
+    axes.set_xscale("log")
+    axes.set_xticks(shots, [str(shot) for shot in shots])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled windows of each class")
+    axes.set_ylabel("test Acc@1 (%) of a linear classifier")
+    axes.set_title(f"{results.sweep.name}: few labels, mean and 95 % interval", fontsize="medium")
+    legend_below(figure, axes)
+    return figure
+
+
+def few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
+    """Labelled windows of each class to accuracy."""
+    metrics = results.by_label[label][0].metrics
+    found = [re.fullmatch(r"test/few_shot/(\d+)", name) for name in metrics]
+    curve = {}
+    for shot in sorted(int(match[1]) for match in found if match):
+        measured = results.measure(label, f"test/few_shot/{shot}")
+        assert measured is not None
+        curve[shot] = measured
+    return curve
+
+
+def _effects(results: Results) -> Figure | None:
+    effects = results.main_effects()
+    if not effects:
+        return None
+    columns = min(3, len(effects))
+    lines = math.ceil(len(effects) / columns)
+    figure = Figure(figsize=(3.1 * columns + 0.6, 3.1 * lines + 0.4), layout="constrained")
+    every = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    legend = "dots: configurations"
+    for axes, (key, values) in zip(every, effects.items(), strict=False):
+        axes.set_title(key, fontsize="medium")
+        axes.spines[["top", "right"]].set_visible(False)
+        numbers = all(isinstance(value, int | float) for value, _ in values)
+        once = all(len(scores) == 1 for _, scores in values)
+        if numbers and (once or len(values) > MOST_TICKS):
+            xs = [value for value, scores in values for _ in scores]
+            axes.plot(
+                xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE
+            )
+            show_numbers(axes, xs)
+            continue
+        places = range(len(values))
+        for place, (_, scores) in zip(places, values, strict=True):
+            axes.plot([place] * len(scores), [100 * s for s in scores], ".", color="0.6")
+        means = [100 * statistics.mean(scores) for _, scores in values]
+        axes.plot(places, means, "D-" if numbers else "D", color=BLUE)
+        legend = "diamonds: mean, dots: configurations"
+        crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED
+        names = [f"{_short(value)}{' ' if crowded else chr(10)}(n={len(scores)})"
+                 for value, scores in values]  # fmt: skip
+        turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
+        axes.set_xticks(places, names, fontsize="small", **turned)
+        axes.margins(x=0.15)
+    for axes in every[len(effects) :]:
+        axes.set_visible(False)
+    percent_span(every[0], LEAST_SPAN)
+    for axes in every[::columns]:
+        axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
+    figure.suptitle(legend, fontsize="medium")
+    return figure
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def _confusion(results: Results) -> Figure | None:
+    label = results.selected
+    if label is None or results.accuracy(label, "test") is None:
+        return None
+    answers = results.test_answers(label)
+    counts = pd.crosstab(answers.label, answers.predicted, normalize="index")
+    classes = sorted({*counts.index, *counts.columns})
+    shares = 100 * counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
+    size = 2.5 + 0.42 * len(classes)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    if len(classes) <= 15:
+        for (y, x), share in np.ndenumerate(shares):
+            color = "white" if share > 50 else "black"
+            axes.text(x, y, f"{share:.0f}", ha="center", va="center", color=color, fontsize="small")
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize="small")
+    axes.set_yticks(range(len(classes)), classes, fontsize="small")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (each row sums to 100 %)")
+    axes.set_title(short(results.title(label)), fontsize="medium")
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure

@@ -1,0 +1,263 @@
+"""The page of a sweep as lines of Markdown: which sections there are, how the sweep was done, on
+what data, at what cost, and every trial with its record.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from comodo.config import Range, SimulatedDataset, Sweep
+from comodo.plan.confounds import confounds
+from comodo.plan.inventory import train_split
+from comodo.plan.view import confound_lines, size
+from comodo.quality.quality import CHECKS
+from comodo.report import tables
+from comodo.report.comparison import beside_the_paper
+from comodo.report.tables import cell, markdown
+from comodo.results import Results
+from comodo.saved import Saved
+from comodo.status import duration, read_status
+from comodo.store import Store, read_json
+from comodo.tidy import seconds_of, windows_per_second
+from comodo.tracking.runs import SweepRuns
+from comodo.windows import WindowSet, leakage, read_quality
+
+
+def page(
+    results: Results,
+    saved: Saved,
+    store: Store,
+    pictures: Mapping[str, str],
+    runs: SweepRuns | None,
+) -> list[str]:
+    """All of it. `pictures`: names of files beside the page, and what they show."""
+    left = dict(pictures)
+
+    def shown(*names: str) -> list[str]:
+        found = [f"![{left.pop(name)}]({name})" for name in names if name in left]
+        return [line for picture in found for line in (picture, "")]
+
+    window_sets = saved.window_sets(store)
+    by_number = [name for name in pictures if name.startswith("by_")]
+    return [
+        *_head(results, saved, store),
+        *beside_the_paper(results, saved.command),
+        *tables.accuracies(results),
+        *shown("accuracy.png", *by_number),
+        *tables.differences(results),
+        *tables.pareto(results),
+        *shown("pareto.png"),
+        *tables.transfer(results, saved.command),
+        *shown("transfer.png"),
+        *tables.importances(results),
+        *shown("importance.png", "effects.png"),
+        *tables.others(results),
+        *shown("few_shot.png", "confusion.png"),
+        *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
+        *_protocol(results.sweep),
+        *data_section(results.sweep, window_sets, store),
+        *_confounds(results.sweep, window_sets),
+        *_cost(results, store),
+        *_trials(results, runs, store),
+    ]
+
+
+def _head(results: Results, saved: Saved, store: Store) -> list[str]:
+    """What has to be known before anything else is read."""
+    sweep = results.sweep
+    said = [f"# {sweep.name}"]
+    simulated = [n for n, d in sweep.datasets.items() if isinstance(d, SimulatedDataset)]
+    if simulated:
+        said.append(
+            f"> **A demonstration**: {', '.join(simulated)} "
+            f"{'is' if len(simulated) == 1 else 'are'} simulated. These numbers say that "
+            "the machinery works, nothing about real recordings."
+        )
+    finished = sum(row.state == "finished" for row in results.rows)
+    state = read_status(sweep.name, store).state
+    said.append(f"{finished} of {len(results.rows)} trials finished; the sweep: {state}.")
+    said += [line for line in tables.missing(results.rows, saved.command) if line]
+    if results.selected is None:
+        said.append(f"No trial has {sweep.objective.metric}, so none is selected.")
+    else:
+        said.append(f"Selected by {sweep.objective.metric}: **{results.selected}**.")
+    if any("test/" in objective.metric for objective in sweep.objectives):
+        said.append("**Selected on the test split**: test accuracies are optimistic.")
+    said += [f"**{sentence}.**" for sentence in leaks(results)]
+    return [line for sentence in said for line in (sentence, "")]
+
+
+def leaks(results: Results) -> list[str]:
+    return [
+        f"{name}: {sentence}"
+        for name, found in results.leaks.items()
+        for sentence in leakage(found)
+    ]
+
+
+def _protocol(sweep: Sweep) -> list[str]:
+    split = {"val": "validation", "test": "test"}.get(
+        next((part for part in sweep.objective.metric.split("/") if part in ("val", "test")), ""),
+        "none",
+    )
+    rows = [
+        ["protocol", sweep.protocol],
+        ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
+        ["search", sweep.search.sampler],
+        *([f"swept: {key}", values] for key, values in swept(sweep).items()),
+        ["seeds", ", ".join(map(str, sweep.seeds))],
+        ["measures", ", ".join(sweep.measures)],
+        ["tested on also", ", ".join(sweep.evaluate_on) or "nothing else"],
+        ["stopped early", "by val/quick_acc1" if sweep.early_stopping else "no"],
+    ]
+    note = "Test accuracy is computed once for each finished trial and selects nothing."
+    if split == "test":
+        note = "**Selection was by the test split**, so its accuracies are optimistic."
+    return ["## Protocol", "", note, "", *markdown(["setting", "value"], rows)]
+
+
+def swept(sweep: Sweep) -> dict[str, str]:
+    """What the sweep gives each key, in words."""
+    return {
+        key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
+        if isinstance(span, Range)
+        else ", ".join(map(_shown, span.values))
+        for key, span in sweep.search.space.items()
+    }
+
+
+def _shown(value: Any) -> str:
+    """A value of a swept key: `comodo queue_size=64` for settings."""
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
+
+
+def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
+    rows = []
+    for name, windows in window_sets.items():
+        table = pa.concat_tables(read_quality(windows.folder)).to_pandas()
+        flags = [(check, int(check.flags(table).sum())) for check in CHECKS]
+        flagged = "; ".join(f"{check.title}: {count}" for check, count in flags if count)
+        classes = {label for counts in windows.classes.values() for label in counts}
+        rows.append(
+            [
+                name,
+                sweep.datasets[name].kind,
+                f"{len(table):,}",
+                f"{len(windows.rejected):,}",
+                *(f"{windows.counts.get(split, 0):,}" for split in ("train", "val", "test")),
+                str(len(classes)),
+                "; ".join(f"{split} {share}" for split, share in windows.leaks.items()) or "none",
+                flagged or "nothing",
+            ]
+        )
+    if not rows:
+        return []
+    header = ["data set", "kind", "recordings", "rejected", "train", "val", "test", "classes"]
+    lines = [
+        "## Data",
+        "",
+        "Windows of each split; groups of val and test that stand in train too; recordings whose "
+        "quality is flagged, of which `comodo inspect NAME` shows all.",
+        "",
+        *markdown([*header, "leakage (groups)", "flagged recordings"], rows),
+    ]
+    for name, windows in window_sets.items():
+        if windows.rejected:
+            reasons = Counter(windows.rejected.values()).most_common(3)
+            told = "; ".join(f"{count} times {reason}" for reason, count in reasons)
+            lines += [f"Rejected of {name}, the most frequent reasons: {told}.", ""]
+    return lines
+
+
+def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
+    if not sweep.search.space:
+        return []
+    train = {name: train_split(windows) for name, windows in window_sets.items()}
+    found = [f"- {line}" for line in confound_lines(confounds(sweep, train))]
+    return [
+        "## Confounds",
+        "",
+        *(found or ["Nothing else moves with a swept key."]),
+        "",
+    ]
+
+
+def _cost(results: Results, store: Store) -> list[str]:
+    """What the trials took, whichever sweep ran them."""
+    rows, devices = [], set[str]()
+    total = dict.fromkeys(("trial", "cpu", "gpu"), 0.0)
+    gpus = results.sweep.resources.gpus_per_worker
+    for label, trials in results.by_label.items():
+        seconds = [seconds_of(row, store) for row in trials]
+        trained = [row.trained for row in trials]
+        speeds = [speed for row in trials if (speed := windows_per_second(row)) is not None]
+        for (training, measuring), notes in zip(seconds, trained, strict=True):
+            workers, device = notes.get("workers", 1), notes.get("device", "unknown")
+            hours = (training + measuring) / 3600
+            total["trial"] += hours
+            total["cpu"] += hours * workers * notes.get("threads", 1)
+            total["gpu"] += hours * workers * gpus if device == "cuda" else 0
+            devices.add(device)
+        peak = [bytes for notes in trained for bytes in notes.get("peak_memory", {}).values()]
+        rows.append(
+            [
+                results.title(label),
+                str(len(trials)),
+                duration(statistics.mean(training for training, _ in seconds)),
+                duration(statistics.mean(measuring for _, measuring in seconds)),
+                f"{statistics.median(speeds):,.0f}" if speeds else "–",
+                size(max(peak)) if peak else "–",
+            ]
+        )
+    if not rows:
+        return []
+    path = store.folder("sweeps", results.sweep.name) / "spent.json"
+    spent = read_json(path).get("hours") if path.exists() else None
+    wall = "not recorded" if spent is None else duration(3600 * spent)
+    header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
+    return [
+        "## Cost",
+        "",
+        f"{total['trial']:.2f} trial-hours on {', '.join(sorted(devices))}: "
+        f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, with trials that another "
+        f"sweep ran. Wall-clock time of this sweep's trials: {wall}. Below, means over trials; "
+        "windows per second is the median of the epochs.",
+        "",
+        *markdown(header, rows),
+    ]
+
+
+def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]:
+    rows = []
+    for row in results.rows:
+        cells = [row.reason or "–", ""]
+        if row.state == "finished":
+            cells = [cell(results.of_trial(row, split)) for split in ("val", "test")]
+        run = None if runs is None else runs.trials.get(row.trial.key)
+        link = "–" if runs is None or run is None else f"[run]({runs.link(runs.run_page(run))})"
+        rows.append([row.title, str(row.trial.seed), row.state, *cells, link])
+    lines = [
+        "## Trials",
+        "",
+        "Acc@1 in percent; in brackets the 95 % interval for that student on new groups. Settings "
+        "and all measures are in results.parquet.",
+        "",
+    ]
+    if runs is not None:
+        pages = {
+            "the sweep's run": runs.run_page(runs.parent),
+            "its trials": runs.runs_page(),
+            "parallel coordinates": runs.runs_page(charts=True),
+        }
+        named = ", ".join(f"[{name}]({runs.link(page)})" for name, page in pages.items())
+        where = f"MLflow at {runs.uri}: {named}"
+        if runs.is_local:
+            where += f"; the links open while `comodo ui --store {store.root}` runs on this machine"
+        lines += [f"Records: {where}.", ""]
+    header = ["configuration", "seed", "state", "val", "test", "record"]
+    return lines + markdown(header, rows)

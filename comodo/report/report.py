@@ -1,0 +1,63 @@
+"""The report of a sweep: which files it has, and its table for the terminal."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from rich.table import Table
+
+from comodo.names import rounded
+from comodo.report import figures, tables
+from comodo.report.page import leaks, page
+from comodo.report.webpage import webpage
+from comodo.results import Results
+from comodo.saved import Saved
+from comodo.store import Store, atomic, write_table
+from comodo.tidy import trials_of
+from comodo.tracking.runs import attach, find_runs
+from comodo.tracking.views import description
+
+
+def write(results: Results, saved: Saved, store: Store) -> Path:
+    """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into
+    the report folder of the sweep, and puts them into its MLflow run; returns the folder."""
+    folder = store.folder("sweeps", results.sweep.name) / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".svg", ".csv"):
+            old.unlink()  # of an earlier run, which may have had more to show
+    pictures = figures.draw_all(results, folder)
+    trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
+    write_table(folder / "results.parquet", trials)
+    if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
+        for column, name in (("label", "class"), ("group", "group")):
+            with atomic(folder / f"accuracy_by_{name}.csv") as path:
+                results.accuracy_by(label, column).to_csv(path, index=False)
+    runs = find_runs(results.sweep.name, store)
+    text = rounded("\n".join(page(results, saved, store, pictures, runs)) + "\n")
+    for name, content in (("report.md", text), ("report.html", webpage(text, folder))):
+        with atomic(folder / name) as path:
+            path.write_text(content)
+    if runs is not None:
+        attach(folder, runs, description(results, saved, runs))
+    return folder
+
+
+def table(results: Results) -> Table:
+    """The configurations, for the terminal."""
+    waiting = sum(row.state == "not begun" for row in results.rows)
+    left = f"{waiting} trials not begun" if waiting else ""
+    notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
+    caption = "\n".join(["; ".join(notes), *leaks(results)])
+    shown = Table(title=results.sweep.name, caption=caption)
+    shown.add_column("configuration", overflow="fold", min_width=20)
+    for column in ("seeds", "test Acc@1"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    shown.add_column("over untrained", no_wrap=True)
+    gains = tables.gains(results)
+    for label, rows in results.by_label.items():
+        accuracy = tables.cell(results.accuracy(label, "test"))
+        shown.add_row(results.title(label), str(len(rows)), accuracy, gains.get(label, ""))
+    for row in results.rows:
+        if row.state not in ("finished", "not begun"):
+            shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
+    return shown

@@ -1,0 +1,233 @@
+"""Records in a real MLflow on SQLite."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from comodo.identity import Evaluation, Trial
+from comodo.store import Store, write_json
+from comodo.tracking.runs import attach, find_runs, tracking_uri
+from comodo.tracking.tracker import Tracker
+from comodo.windows import WindowSet
+from tests.helpers import trial_config
+
+HISTORY: list[dict[str, Any]] = [
+    {"epoch": epoch, "train/loss": 1 / epoch, "val/quick_acc1": 0.1 * epoch} for epoch in (1, 2, 3)
+]
+RESULT = {"metrics": {"val/acc1": 0.5, "test/acc1": 0.4}, "history": HISTORY}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A finished trial's folder."""
+    write_json(tmp_path / "t/result.json", RESULT)
+    write_json(tmp_path / "t/student/student.json", {})
+    return tmp_path / "t"
+
+
+def runs(store: Store) -> tuple[Any, list[Any]]:
+    client = MlflowClient(tracking_uri(store))
+    experiment = client.get_experiment_by_name("s")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    parents = [run for run in found if "comodo.sweep" in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in found if run is not parents[0]]
+
+
+def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) -> None:
+    trial = Trial(trial_config(), 3, "w", "f")
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.start(trial, "comodo seed 3")
+    tracker.epoch(trial, HISTORY[0])
+    tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    for _ in range(2):  # as when the same command is run again
+        Tracker(store, "s", {"name": "s"}).finish(trial, "comodo seed 3", RESULT, folder)
+    parent, (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "comodo seed 3"
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.params["method.queue_size"] == "10"
+    assert run.data.params["seed"] == "3"
+    assert run.data.metrics["test/acc1"] == 0.4
+    client = MlflowClient(tracking_uri(store))
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert len(client.get_metric_history(run.info.run_id, "test/acc1")) == 1
+    assert sorted((m.step, m.value) for m in losses) == [(1, 1), (2, 0.5), (3, 1 / 3)]
+    paths = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert paths == {"result.json", "student"}
+    assert run.info.artifact_uri.startswith(str(store.root / "mlflow"))
+
+
+def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, folder: Path) -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    Tracker(store, "s", {}).start(trial, "t")
+    again = Tracker(store, "s", {})
+    assert runs(store)[1][0].info.status == "KILLED"
+    again.start(trial, "t")
+    assert runs(store)[1][0].info.status == "RUNNING"
+    again.end(trial, "FAILED", "because")
+    (run,) = runs(store)[1]
+    assert (run.info.status, run.data.tags["comodo.reason"]) == ("FAILED", "because")
+    assert run.data.tags["mlflow.note.content"] == "because"
+    Tracker(store, "s", {}).start(trial, "t")  # tried again
+    (run,) = runs(store)[1]
+    assert not {"mlflow.note.content", "comodo.reason"} & run.data.tags.keys()
+
+
+def test_an_unreachable_tracker_stops_nothing(
+    store: Store,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    trial = Trial(trial_config(), 0, "w", "f")
+    tracker = Tracker(store, "s", {})
+    tracker.start(trial, "t")
+    tracker.epoch(trial, HISTORY[0])
+    assert "training goes on" in capsys.readouterr().out
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    later = Tracker(store, "s", {})
+    later.finish(trial, "t", RESULT, folder)
+    (run,) = runs(store)[1]
+    history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
+    assert len(history) == 3
+
+
+def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path) -> None:
+    """The process is killed while MLflow makes its tables."""
+    program = (
+        "import sys; from comodo.store import Store; from comodo.tracking.tracker import Tracker; "
+        "Tracker(Store(sys.argv[1]), 's', {})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    while not list((tmp_path / "mlflow").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    Tracker(store, "s", {}).start(Trial(trial_config(), 0, "w", "f"), "t")
+    parent, (run,) = runs(store)
+    assert (parent.info.status, run.info.status) == ("RUNNING", "RUNNING")
+
+
+def test_the_report_finds_the_runs_and_is_attached(store: Store, folder: Path) -> None:
+    assert find_runs("s", store) is None
+    assert not store.folder("mlflow", "mlflow.db").exists()  # looking has made nothing
+    trial = Trial(trial_config(), 3, "w", "f")
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    assert find_runs("other", store) is None
+    found = find_runs("s", store)
+    parent, (run,) = runs(store)
+    assert found is not None
+    assert (found.parent, found.trials) == (parent.info.run_id, {trial.key: run.info.run_id})
+    assert found.is_local
+    place = f"experiments/{parent.info.experiment_id}/runs/{run.info.run_id}"
+    assert found.link(found.run_page(run.info.run_id)) == f"http://127.0.0.1:5000/#/{place}"
+    for name in ("report.html", "accuracy.png", "accuracy.svg"):
+        (folder / name).touch()
+    attach(folder, found, "the **best**")
+    client = MlflowClient(tracking_uri(store))
+    names = {file.path for file in client.list_artifacts(found.parent, "report")}
+    assert "report/report.html" in names
+    (figure,) = client.list_artifacts(found.parent, "figures")
+    assert figure.path == "figures/accuracy.png"
+    assert client.get_run(found.parent).data.tags["mlflow.note.content"] == "the **best**"
+
+
+def test_trials_say_what_they_are_and_what_they_read(
+    store: Store, folder: Path, tmp_path: Path
+) -> None:
+    counts = {"train": 7, "val": 2, "test": 2}
+    classes = {"train": {"walk": 3, "run": 4}}
+    windows = {
+        name: WindowSet(key, tmp_path / key, counts, classes, {}, {})
+        for name, key in (("d", "1" * 16), ("other", "2" * 16), ("unused", "3" * 16))
+    }
+    evaluation = Evaluation(targets={"other": "p"})
+    trial = Trial(trial_config(), 3, "w", "f", evaluation)
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.begin("asked", "a **sweep**", "{}", windows)
+    name = "comodo temperature=0.12345678901 seed 3"
+    cost = {"seconds": 2.5, "threads": 1, "workers": 2, "peak_memory": {"cpu": 3_000_000}}
+    for _ in range(2):
+        tracker.finish(trial, name, RESULT | cost, folder)
+    tracker.close()
+    parent, (run,) = runs(store)
+    assert parent.data.tags["mlflow.note.content"] == "a **sweep**"
+    experiment = MlflowClient(tracking_uri(store)).get_experiment_by_name("s")
+    assert experiment is not None and experiment.tags["mlflow.note.content"] == "asked"
+    assert experiment.tags["mlflow.sharedViewState.comodo"] == "{}"
+    assert run.info.run_name == "comodo temperature=0.1235 seed 3"
+    told = {key: value for key, value in run.data.tags.items() if "." not in key}
+    assert told == {
+        "dataset": "d",
+        "teacher": "efficientnet-lite0",
+        "student": "mantis",
+        "method": "comodo",
+        "protocol": "corrected",
+        "configuration": "comodo temperature=0.12345678901",
+    }
+    inputs = {i.dataset.name: (i.dataset, i.tags[0].value) for i in run.inputs.dataset_inputs}
+    assert {name: context for name, (_, context) in inputs.items()} == {
+        "d": "training",
+        "other": "testing",
+    }
+    assert inputs["d"][0].digest == "1" * 16
+    assert json.loads(inputs["d"][0].profile) == {"windows": counts, "classes": 2}
+    system = {key: value for key, value in run.data.metrics.items() if key.startswith("system/")}
+    assert system == {
+        "system/training_seconds": 2.5,
+        "system/threads": 1,
+        "system/workers": 2,
+        "system/peak_memory_megabytes_cpu": 3,
+    }
+
+
+def test_the_machine_is_watched_until_the_sweep_ends(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watchers() -> list[str]:
+        return [t.name for t in threading.enumerate() if t.name == "SystemMetricsMonitor"]
+
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
+    used = "system/cpu_utilization_percentage"
+
+    def steps() -> set[int]:
+        run = runs(store)[0].info.run_id
+        history = MlflowClient(tracking_uri(store)).get_metric_history(run, used)
+        assert all(0 <= metric.value <= 100 for metric in history)
+        return {metric.step for metric in history}
+
+    known = set[int]()
+    for end, status in ((Tracker.close, "FINISHED"), (Tracker.abandon, "KILLED")):
+        tracker = Tracker(store, "s", {})
+        tracker.begin("", "", "{}", {})
+        assert len(watchers()) == 1
+        for _ in range(300):
+            if steps() > known:  # the second run of the command goes on where the first ended
+                break
+            time.sleep(0.1)
+        end(tracker)
+        assert watchers() == []
+        assert runs(store)[0].info.status == status
+        assert steps() > known
+        known = steps()
