@@ -13,8 +13,9 @@ paper-smoke: .venv/installed
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
+# Two files of tests at a time: a sweep's processes leave a core idle half of the time.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
