@@ -13,7 +13,7 @@ paper-smoke: .venv/installed
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
-# Two files of tests at a time: a sweep's processes leave a core idle half of the time.
+# Two files of tests at a time: much of a small sweep is waiting for processes to start.
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

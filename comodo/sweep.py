@@ -22,7 +22,7 @@ from comodo.results import Results
 from comodo.saved import Saved
 from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
 from comodo.store import Store
-from comodo.tracking import views as mlflow_views
+from comodo.tracking import views
 from comodo.tracking.runs import tracking_uri
 from comodo.tracking.tracker import Tracker
 from comodo.tuning import run_missing
@@ -53,9 +53,9 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:
         tracker.begin(
-            mlflow_views.asked(sweep),
-            mlflow_views.beginning(sweep, command),
-            mlflow_views.saved_view(sweep, time.time()),
+            views.asked(sweep),
+            views.beginning(sweep, command),
+            views.saved_view(sweep, time.time()),
             window_sets,
         )
         return _run(saved, store, ledger, tracker, concurrent)

@@ -1,5 +1,5 @@
 """What a teacher takes and what its student takes, each measured in a process of its own. Knows
-neither how a network is measured (`footprint`) nor how the numbers look (`profile_view`).
+neither how a network is measured (`footprint`) nor how the numbers look (`view`).
 """
 
 import json

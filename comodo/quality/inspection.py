@@ -22,7 +22,7 @@ from comodo.config import DatasetConfig
 from comodo.config.base import nearest
 from comodo.console import track
 from comodo.datasets import DatasetError, Recording, list_recordings, open_dataset
-from comodo.quality import figures as quality_figures
+from comodo.quality import figures
 from comodo.quality.quality import CHECKS
 from comodo.report.tables import markdown
 from comodo.store import Store, atomic, read_json, write_table
@@ -140,7 +140,7 @@ def write(inspection: Inspection, store: Store) -> Path:
     for old in folder.glob("*.png"):
         old.unlink()  # of an earlier state, which may have had more to show
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
-    pictures = quality_figures.draw_all(inspection.name, inspection.recordings, folder)
+    pictures = figures.draw_all(inspection.name, inspection.recordings, folder)
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
     for sentence in leakage(inspection.meta["leaks"]):
         lines += [f"**{sentence.capitalize()}.**", ""]
@@ -232,7 +232,7 @@ def _splits(table: pd.DataFrame) -> Section:
 
 
 def _classes(table: pd.DataFrame) -> Section:
-    counts = quality_figures.class_counts(table)
+    counts = figures.class_counts(table)
     splits = list(counts.columns)
     rows = [
         [str(label), *(f"{int(n):,}" for n in line)]
@@ -250,7 +250,7 @@ def _classes(table: pd.DataFrame) -> Section:
 
 
 def _measures(table: pd.DataFrame) -> Section:
-    columns: list[tuple[str, str, str]] = [(quality_figures.RATE, "rate", "")]
+    columns: list[tuple[str, str, str]] = [(figures.RATE, "rate", "")]
     meanings = []
     for check in CHECKS:
         flagged = int(check.flags(table).sum())

@@ -1,6 +1,6 @@
 """Where the records of sweeps lie in MLflow: the database, a sweep's runs, their pages' addresses.
 
-They are made by `tracking`; here they are found, and a report is put beside them.
+They are made by `tracker`; here they are found, and a report is put beside them.
 """
 
 import json
@@ -19,7 +19,7 @@ LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MOST_RUNS = 10_000
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-VIEW = "comodo"  # the key of the sweep's saved view, of which `mlflow_views` says what it shows
+VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 
 

@@ -57,6 +57,8 @@ class Tracker:
         uri = tracking_uri(store)
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # Its thread would write a line every half minute while MLflow is away.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         database = store.folder("mlflow", "mlflow.db")
         if uri == own_database(store) and not database.exists():
             _make_database(database)
@@ -96,7 +98,7 @@ class Tracker:
         """Describes the sweep, and begins to record the load of this machine.
 
         question: what the list of experiments says of it. description: Markdown, until `attach`
-        has a better one. view: of `mlflow_views.saved_view`. windows: of each data set, named as
+        has a better one. view: of `views.saved_view`. windows: of each data set, named as
         inputs of the trials from here on.
         """
         self._windows = windows

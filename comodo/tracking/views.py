@@ -2,7 +2,7 @@
 and charts answer the sweep's question.
 
 MLflow's pages keep such a view in a tag of the experiment, as their own `Save view` does. Writes
-text alone; `tracking` puts it where it belongs.
+text alone; `tracker` puts it where it belongs.
 """
 
 import json
