@@ -6,17 +6,22 @@ Python is run by tests of its own.
 
 Slow: the blocks of `RUN`, in order, in a folder with small recordings. What would take hours or a
 download is run smaller, by these rules: `make demo` is the demo's sweep with --smoke; so is every
-`comodo sweep`; a sweep is then asked for by the name that --smoke gives it; a server is only asked
-for its help; queues are as short as the recordings.
+`comodo sweep`; a sweep is then asked for by the name that --smoke gives it; `comodo ui` is only
+asked for its help, other servers run until the page ends, on a port that is free; nothing is
+installed; queues are as short as the recordings. What cluster.md says needs a cloud: its sweeps and
+jobs are run by e2e/test_cluster.py, on nodes of this machine.
 """
 
 import ast
+import contextlib
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +35,11 @@ from comodo.config import read_sweep_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN = ["README.md", "docs/quick_start.md", "docs/own_recordings.md"]
+RUN = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("quick_start", "own_recordings", "searching", "mlflow")),
+    "docs/deploy.md",
+]
 KINDS = {"bash", "yaml", "python", "text", "csv"}
 """`text` and `csv` are output or a file's content, to be read and not to be run."""
 LIMIT = 900  # seconds for a command
@@ -239,7 +248,8 @@ def smaller(line: str) -> str:
     """A line by the rules above."""
     line = re.sub(r"\bmake demo\b", "comodo sweep sweeps/demo.yaml --smoke", line)
     line = re.sub(r"\bmake ui\b|\bcomodo ui\b.*", "comodo ui --help", line)
-    line = re.sub(r"\b(status|report) demo\b", r"\1 demo-smoke", line)
+    line = re.sub(r"\b(status|report|export|profile) demo\b", r"\1 demo-smoke", line)
+    line = re.sub(r"\bpip install\b", "pip install --dry-run --no-index --no-deps", line)
     if re.search(r"\bcomodo sweep\b", line) and "--smoke" not in line:
         line = re.sub(r"(comodo sweep \S+)", r"\1 --smoke", line)
     return line
@@ -251,32 +261,61 @@ def test_smaller_is_what_the_rules_say() -> None:
     assert smaller("make ui") == "comodo ui --help"
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_server(server: subprocess.Popen[bytes], port: int) -> None:
+    """Until it takes connections."""
+    for _ in range(LIMIT):
+        assert server.poll() is None, "the server has ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(1)
+    raise TimeoutError(f"no server on port {port}")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3 * LIMIT)
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_can_be_followed(page: str, folder: Path) -> None:
+    own, beside, port = folder / ".venv" / "bin", Path(sys.executable).parent, free_port()
     environment = {
         **os.environ,
-        "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{own}:{beside}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "COMODO_STORE": str(folder / "store"),
         "COLUMNS": "200",
     }
-    ran = 0
-    for block in (block for block in BLOCKS if block.page == page):
-        if block.kind == "yaml" and block.file:
-            text = re.sub(r"(method.queue_size: )\[.*\]", r"\1[4, 8]", block.text)
-            (folder / block.file).write_text(re.sub(r"(queue_size: )\d+", r"\g<1>4", text))
-        for line in lines_of(block) if block.kind == "bash" else []:
-            done = subprocess.run(
-                ["bash", "-ec", smaller(line)],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-                check=False,
-            )
-            assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-            ran += 1
-    assert ran > 2
+
+    def run(line: str) -> None:
+        done = subprocess.run(
+            ["bash", "-ec", line],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+    with contextlib.ExitStack() as servers:
+        if page == "docs/deploy.md":  # which begins with a finished sweep
+            run(smaller("make demo"))
+        for block in (block for block in BLOCKS if block.page == page):
+            if block.kind == "yaml" and block.file:
+                text = re.sub(r"(method.queue_size: )\[.*\]", r"\1[4, 8]", block.text)
+                (folder / block.file).write_text(re.sub(r"(queue_size: )\d+", r"\g<1>4", text))
+            for line in lines_of(block) if block.kind == "bash" else []:
+                line = smaller(line).replace("5001", str(port))
+                if line.startswith("mlflow models serve"):
+                    command = shlex.split(line)
+                    server = subprocess.Popen(command, cwd=folder, env=environment)
+                    servers.callback(server.wait, 60)
+                    servers.callback(server.terminate)
+                    await_server(server, port)
+                else:
+                    run(line)
