@@ -74,6 +74,19 @@ def children(store: Path, experiment: str) -> list[Any]:
     return [run for run in runs if "comodo.trial" in run.data.tags]
 
 
+def test_a_plan_starts_nothing(tmp_path: Path, data: Path) -> None:
+    store = tmp_path / "store"
+    began = time.monotonic()
+    before = comodo("plan", sweep_file(tmp_path, data), "--store", store)
+    assert time.monotonic() - began < 60  # of a busy machine
+    assert before.returncode == 0, before.stdout + before.stderr
+    assert "2 configurations x 2 seeds and 2 references, 6 trials: 0 done" in before.stdout
+    assert "20 of 20" in before.stdout
+    assert "--measure makes a short run" in " ".join(before.stdout.split())
+    assert not store.exists()
+    assert comodo("status", "--store", store).stdout.strip() == "no sweeps in this store yet"
+
+
 def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path) -> None:
     file = sweep_file(tmp_path, data)
     first = comodo("sweep", file, "--store", store)
@@ -118,6 +131,38 @@ def test_the_report_is_made_from_the_store_alone(store: Path) -> None:
     unknown = comodo("report", "smal", "--store", store)
     assert unknown.returncode == 1
     assert "no sweep 'smal'" in unknown.stdout and "did you mean 'small'?" in unknown.stdout
+
+
+def files(store: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+
+
+def test_plan_and_status_afterwards(tmp_path: Path, data: Path, store: Path) -> None:
+    file, kept = sweep_file(tmp_path, data), files(store)
+    after = comodo("plan", file, "--store", store)
+    assert "6 trials: 6 done, 0 half done, 0 to do" in after.stdout, after.stdout + after.stderr
+    assert "to write: nothing" in after.stdout
+    assert "prepared" in after.stdout
+    assert "encoded" in after.stdout
+    probe = next((store / "trials").rglob("measures/*/probe-*.json"))
+    aside = probe.rename(tmp_path / probe.name)
+    again = " ".join(comodo("plan", file, "--store", store).stdout.split())
+    aside.rename(probe)
+    assert "5 done, 0 half done, 1 to measure only, 0 to do" in again
+    wider = sweep_file(tmp_path, data, search={"space": {"method.queue_size": [8, 16, 24]}})
+    more = " ".join(comodo("plan", wider, "--store", store).stdout.split())
+    assert "8 trials: 6 done, 0 half done, 2 to do" in more
+    assert "windows/s, the median of 8 epochs in this store: mantis from scratch" in more
+    assert kept == files(store)
+
+    status = comodo("status", "small", "--store", store)
+    assert "small: 6 of 6 trials done" in status.stdout, status.stdout + status.stderr
+    assert "best so far: " in status.stdout
+    assert "small" in comodo("status", "--store", store).stdout
+    unknown = comodo("status", "smal", "--store", store)
+    assert unknown.returncode == 1
+    assert "no sweep 'smal'" in unknown.stdout
+    assert "did you mean 'small'?" in unknown.stdout
 
 
 def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store: Path) -> None:
