@@ -22,6 +22,9 @@ from comodo.store import Store
 # MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+# By default a server that is away holds up each call for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 app = typer.Typer(
     help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
@@ -103,7 +106,7 @@ def sweep(
         again += ["--address", address] if address else []
         results, folder = run_sweep(checked, place, shlex.join(again))
         console.print(table(results))
-        console.print(f"report:  {folder}/report.html")
+        console.print(f"report:  {folder}/report.html", markup=False)
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
         failed = sum(row.state == "failed" for row in results.rows)
         if failed:
@@ -280,7 +283,7 @@ def export(
         exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
         console.print(exported.table())
         for word, fact in exported.facts().items():
-            console.print(f"{word + ':':<12}{fact}", markup=False)
+            console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: comodo profile demo")

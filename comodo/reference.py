@@ -133,8 +133,9 @@ def _short_forms(name: str) -> list[str]:
 def _measures() -> list[str]:
     """Which measure gives which metrics of the data set that a student is trained on."""
     lines = [
-        "What an objective may name, and the measure that it needs. On another data set these "
-        "stand as `on/<data set>/<metric>`; `direct` gives `on/<data set>/direct/<metric>`.",
+        "What an objective may name, and the measure that it needs. On another data set those of "
+        "probe, linear, knn and few-shot stand as `on/<data set>/<metric>`; `direct` gives "
+        "`on/<data set>/direct/<metric>`.",
         *("", "| `measures` | metrics |", "|---|---|"),
     ]
     for measure in dict.fromkeys(OWN.values()):

@@ -128,13 +128,16 @@ def read_saved(name: str, store: Store) -> Saved:
     again = "run the same comodo sweep again; what is finished is not run again"
     if not path.exists():
         raise StatusError(f"{path} is missing: the sweep has not come to its trials; {again}")
-    kept = read_json(path)
-    context = {"folder": Path(kept["folder"]), "read_back": True}
     try:
-        sweep = Sweep.model_validate(kept["sweep"], context=context)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        return _read(read_json(path))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
         raise StatusError(f"{path}: made by another version ({reason}); {again}") from None
+
+
+def _read(kept: dict[str, Any]) -> Saved:
+    context = {"folder": Path(kept["folder"]), "read_back": True}
+    sweep = Sweep.model_validate(kept["sweep"], context=context)
     arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
     asked = kept["evaluation"]
     evaluation = Evaluation(

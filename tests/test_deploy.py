@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -222,9 +223,6 @@ def test_coupling_is_libsvms(classes: int) -> None:
 
 def test_what_cannot_be_exported(found: tuple[Found, Store], tmp_path: Path) -> None:
     trial, (one, store) = found[0].row.trial, found
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(DeployError, match="taken is there and is no export: choose another --out"):
-        export_run(one, store, out=tmp_path / "taken")
     whole = one.saved.sweep.datasets["d"].model_copy(update={"window_seconds": "whole"})
     sweep = one.saved.sweep.model_copy(update={"datasets": {"d": whole}})
     with pytest.raises(DeployError, match="d has whole recordings as windows"):
@@ -337,3 +335,23 @@ def test_the_pages_python_runs(
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(block, {})
+
+
+def test_nothing_but_an_export_is_replaced(
+    found: tuple[Found, Store], exported: Exported, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.json").write_text("{}")  # other programs have such a file too
+    (other / "weights.bin").write_text("mine")
+    with pytest.raises(DeployError, match=r"has weights\.bin, so it is not only an export"):
+        export_run(*found, out=other)
+    assert (other / "weights.bin").read_text() == "mine"
+
+
+def test_no_program_knows_where_it_was_made(exported: Exported) -> None:
+    with zipfile.ZipFile(exported.folder / TORCH) as archive:
+        graphs = [archive.read(name) for name in archive.namelist() if name.endswith("model.json")]
+    assert graphs
+    for content in (*graphs, (exported.folder / ONNX).read_bytes()):
+        assert str(Path(__file__).parents[1]).encode() not in content

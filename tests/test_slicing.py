@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import FolderDataset
+from comodo.config import FolderDataset, SimulatedDataset
 from comodo.datasets import Recording, list_recordings, open_dataset
 from comodo.encode import decode_batch
 from comodo.imu import ImuStream
@@ -212,3 +212,11 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
         assert re.search(reason, rejected[f"{Path(name).stem}:1"])
     good_N = decoded["rejected"] == ""
     assert len({frames.tobytes() for frames in decoded["frames"][good_N]}) == 2  # as all were
+
+
+def test_windows_of_half_a_sample_more_are_equally_long() -> None:
+    stream = ImuStream(np.arange(2_000) / 100, np.zeros((2_000, 6), np.float32))
+    settings = SimulatedDataset(kind="simulated", window_seconds=2.5, imu_rate=25)
+    rows = slice_recording(Recording("r", "", "r.csv", "train", "g"), stream, None, settings)
+    assert len(rows) == 8
+    assert {len(row["imu"]) for row in rows} == {6 * 62}

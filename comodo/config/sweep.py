@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -27,6 +27,8 @@ from comodo.config.trial import (
 from comodo.config.values import METHODS, place
 
 Reference = Literal["none", "supervised"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Of what becomes a folder and a part of MLflow's names."""
 
 
 class EarlyStopping(Settings):
@@ -60,7 +62,7 @@ class Resources(Settings):
 
 class Budget(Settings):
     """At a limit no new trial starts, running ones checkpoint, and the report is made; with a
-    higher limit the same command goes on."""
+    higher limit the same command goes on. A grid of more than `trials` is refused."""
 
     trials: int | None = Field(None, ge=1)
     """At most so many trials (configurations times seeds); needed by random and tpe."""
@@ -79,11 +81,11 @@ def _references(data: dict[str, Any]) -> list[Reference]:
 class Sweep(Settings):
     """A whole sweep file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     """What store, report and MLflow know the sweep by: letters, digits, dot, dash, underscore."""
     protocol: Protocol = "corrected"
     """The protocol of every trial; swept as `search.space.protocol`."""
-    datasets: dict[str, DatasetConfig]
+    datasets: dict[Name, DatasetConfig]
     """Names of your own to data sets; `kind` says how each is read."""
     trial: TrialConfig
     """What is trained, and how, wherever the search and the recipes say nothing else."""

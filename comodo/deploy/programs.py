@@ -59,6 +59,9 @@ def write_programs(
             reason = str(error).strip().splitlines()[0]
             raise DeployError(f"student {name} cannot be exported ({reason})") from error
         assert converted is not None
+        for module in program.graph_module.modules():
+            for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+                node.meta.pop("stack_trace", None)  # lines of the source, with this machine's paths
         torch.export.save(program, folder / TORCH, extra_files=notes)
         model = converted.model_proto
         onnx.helper.set_model_props(model, notes)

@@ -11,7 +11,6 @@ from typing import Any
 import mlflow.pyfunc
 import numpy as np
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
@@ -19,7 +18,7 @@ from mlflow.types import Schema, TensorSpec
 from comodo.console import console
 from comodo.deploy.programs import ONNX, Floats
 from comodo.store import Store, key_of
-from comodo.tracking.runs import TRIAL, find_runs
+from comodo.tracking.runs import FAILURES, TRIAL, find_runs, say
 
 MODEL = "mlflow"
 SERVED = Path(__file__).with_name("comodo_served.py")
@@ -72,7 +71,7 @@ def register(folder: Path, about: dict[str, Any], store: Store) -> str | None:
         tags = {TRIAL: trial}
         made = known[0] if known else client.create_model_version(name, source, run, tags)
         client.set_registered_model_alias(name, ALIAS, made.version)
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; not registered", style="yellow")
+    except FAILURES as error:
+        say(error, "not registered")
         return None
     return f"{name}@{ALIAS}"

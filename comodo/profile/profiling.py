@@ -108,7 +108,9 @@ def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]
         if path.exists():
             asked[name] = Network("onnx", str(path))
     if not asked.keys() & EXPORTS.keys():
-        notes.append(f"Nothing is exported yet: comodo export {trial.key}")
+        notes.append(
+            f"Nothing is exported in the store (--out is not seen): comodo export {trial.key}"
+        )
     return asked, notes
 
 

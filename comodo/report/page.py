@@ -22,7 +22,7 @@ from comodo.saved import Saved
 from comodo.status import duration, read_status
 from comodo.store import Store, read_json
 from comodo.tidy import seconds_of, windows_per_second
-from comodo.tracking.runs import SweepRuns
+from comodo.tracking.runs import SweepRuns, without_password
 from comodo.windows import WindowSet, leakage, read_quality
 
 
@@ -59,6 +59,7 @@ def page(
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
         *_protocol(results.sweep),
         *data_section(results.sweep, window_sets, store),
+        *_rejections(window_sets),
         *_confounds(results.sweep, window_sets),
         *_cost(results, store),
         *_trials(results, runs, store),
@@ -158,7 +159,7 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     if not rows:
         return []
     header = ["data set", "kind", "recordings", "rejected", "train", "val", "test", "classes"]
-    lines = [
+    return [
         "## Data",
         "",
         "Windows of each split; groups of val and test that stand in train too; recordings whose "
@@ -166,6 +167,11 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
         "",
         *markdown([*header, "leakage (groups)", "flagged recordings"], rows),
     ]
+
+
+def _rejections(window_sets: Mapping[str, WindowSet]) -> list[str]:
+    """Reasons name files, so they are not for what leaves the machine without its recordings."""
+    lines = []
     for name, windows in window_sets.items():
         if windows.rejected:
             reasons = Counter(windows.rejected.values()).most_common(3)
@@ -255,9 +261,9 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
             "parallel coordinates": runs.runs_page(charts=True),
         }
         named = ", ".join(f"[{name}]({runs.link(page)})" for name, page in pages.items())
-        where = f"MLflow at {runs.uri}: {named}"
+        where = f"MLflow at {without_password(runs.uri)}: {named}"
         if runs.is_local:
-            where += f"; the links open while `comodo ui --store {store.root}` runs on this machine"
+            where = f"MLflow in the store: {named}; the links open while `comodo ui` shows it"
         lines += [f"Records: {where}.", ""]
     header = ["configuration", "seed", "state", "val", "test", "record"]
     return lines + markdown(header, rows)

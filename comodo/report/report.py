@@ -24,7 +24,7 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg", ".csv"):
-            old.unlink()  # of an earlier run, which may have had more to show
+            old.unlink(missing_ok=True)  # of an earlier run, which may have had more to show
     pictures = figures.draw_all(results, folder)
     trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
     write_table(folder / "results.parquet", trials)

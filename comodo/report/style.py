@@ -22,6 +22,7 @@ COLORS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.25")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", ":", "-.")
 DPI = 150
+matplotlib.rcParams["text.parse_math"] = False  # a dollar in a class's name is a dollar
 MOST_TICKS = 12  # values of a number that each have one
 NARROWEST = 0.07  # of an axis, between two values that each have a tick
 WIDEST = 70  # letters of a name in a picture

@@ -22,7 +22,9 @@ def webpage(text: str, folder: Path) -> str:
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens, sections, title = [], [], ""
-    for token, following in _pairs(markdown.parse(text)):
+    parsed = markdown.parse(text)
+    _refuse_others(parsed, folder)
+    for token, following in _pairs(parsed):
         if token.type == "heading_open" and token.tag == "h1":
             title = following.content
         elif token.type == "heading_open":
@@ -65,7 +67,20 @@ def _picture(token: Token) -> Token | None:
     return first if first is not None and first.type == "image" else None
 
 
+def _refuse_others(tokens: list[Token], folder: Path) -> None:
+    """Makes text of pictures that are not the report's, as a label could name one: a page that is
+    opened must fetch nothing."""
+    for token in tokens:
+        for child in token.children or ():
+            if child.type == "image" and not _drawn(child, folder).is_file():
+                child.type, child.content = "text", f"![{child.content}]({child.attrs['src']})"
+                child.children = None
+
+
+def _drawn(picture: Token, folder: Path) -> Path:
+    return folder / Path(str(picture.attrs["src"])).with_suffix(".svg").name
+
+
 def _put_inside(picture: Token, folder: Path) -> None:
-    drawn = (folder / str(picture.attrs["src"])).with_suffix(".svg")
-    content = base64.b64encode(drawn.read_bytes()).decode()
+    content = base64.b64encode(_drawn(picture, folder).read_bytes()).decode()
     picture.attrSet("src", f"data:image/svg+xml;base64,{content}")

@@ -5,12 +5,14 @@ They are made by `tracker`; here they are found, and a report is put beside them
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from comodo.console import console
 from comodo.store import Store
@@ -21,6 +23,19 @@ TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+FAILURES = (MlflowException, SQLAlchemyError, OSError)
+"""What a record that cannot be made may raise."""
+
+
+def say(error: Exception, what_now: str) -> None:
+    """Tells of a record that could not be made."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    console.print(f"MLflow: {reason}; {what_now}", style="yellow", markup=False)
+
+
+def without_password(uri: str) -> str:
+    """An address without the user's name and password."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def tracking_uri(store: Store) -> str:
@@ -55,7 +70,8 @@ class SweepRuns:
 
     def link(self, page: str) -> str:
         """The address of a page from outside MLflow."""
-        return f"{LOCAL if self.is_local else self.uri.rstrip('/')}/{page}"
+        server = LOCAL if self.is_local else without_password(self.uri).rstrip("/")
+        return f"{server}/{page}"
 
     def run_page(self, run: str) -> str:
         return f"#/experiments/{self.experiment}/runs/{run}"
@@ -82,8 +98,8 @@ def find_runs(sweep: str, store: Store) -> SweepRuns | None:
         if experiment is None:
             return None
         runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS)
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; no links to it", style="yellow")
+    except FAILURES as error:
+        say(error, "no links to it")
         return None
     trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
     parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
@@ -99,8 +115,8 @@ def attach(report: Path, runs: SweepRuns, description: str) -> None:
         for picture in sorted(report.glob("*.png")):
             client.log_artifact(runs.parent, str(picture), "figures")
         client.set_tag(runs.parent, NOTE, description)
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
+    except FAILURES as error:
+        say(error, "not attached")
 
 
 def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> None:
@@ -109,5 +125,5 @@ def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> No
         return
     try:
         MlflowClient(runs.uri).log_artifacts(run, str(folder), under)
-    except (MlflowException, OSError) as error:
-        console.print(f"MLflow: {str(error).splitlines()[0]}; not attached", style="yellow")
+    except FAILURES as error:
+        say(error, "not attached")

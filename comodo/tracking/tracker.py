@@ -7,8 +7,10 @@ command brings the records up to date from the store.
 
 import json
 import logging
+import math
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +18,6 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
@@ -27,6 +28,7 @@ from comodo.identity import Trial
 from comodo.names import rounded
 from comodo.store import Store, write_json
 from comodo.tracking.runs import (
+    FAILURES,
     MOST_RUNS,
     NOTE,
     PARENT,
@@ -35,11 +37,15 @@ from comodo.tracking.runs import (
     VIEW_TAG,
     artifact_root,
     own_database,
+    say,
     tracking_uri,
 )
 from comodo.windows import WindowSet
 
 REASON = "comodo.reason"
+LONGEST_QUESTION = 2_000  # letters, of which the list of experiments shows a few
+SLOW, PAUSE = 2.0, 60.0
+"""Seconds after which a call that fails has found nobody, and for which no other is tried then."""
 SAMPLING, SAMPLES = 10, 3  # seconds between looks at the machine, and looks to a recorded mean
 
 
@@ -51,6 +57,7 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
+        self._left_alone = -math.inf  # until then MLflow is away
         self._guarded(self._open, store, sweep, config)
 
     def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
@@ -66,6 +73,8 @@ class Tracker:
         experiment = client.get_experiment_by_name(sweep)
         if experiment is not None:
             self._experiment = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":  # in MLflow's pages, since the last run
+                client.restore_experiment(self._experiment)
         else:
             root = f"{artifact_root(store)}/{sweep}" if uri.startswith("sqlite") else None
             # The page then opens on training runs, not on traces.
@@ -132,18 +141,19 @@ class Tracker:
         """Records must never stop a trial: what fails is said, and made good by the next run."""
         if self._client is None and call != self._open:
             return
+        began = time.monotonic()
+        if began < self._left_alone:
+            return
         try:
             call(*args)
-        except (MlflowException, OSError) as error:
-            console.print(
-                f"MLflow: {str(error).splitlines()[0]}; training goes on, run the same "
-                "command again to complete the records",
-                style="yellow",
-            )
+        except FAILURES as error:
+            say(error, "training goes on, run the same command again to complete the records")
+            if time.monotonic() - began > SLOW:
+                self._left_alone = time.monotonic() + PAUSE
 
     def _begin(self, question: str, description: str, view: str) -> None:
         assert self._client is not None
-        self._client.set_experiment_tag(self._experiment, NOTE, question)
+        self._client.set_experiment_tag(self._experiment, NOTE, question[:LONGEST_QUESTION])
         self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
         self._client.set_tag(self._parent, NOTE, description)
         try:

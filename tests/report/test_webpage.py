@@ -146,3 +146,10 @@ def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
         page.locator("th button").first.click()
         assert _column(page, 0) == ["a", "b", "c", "d"]
         _check_clean(seen, file)
+
+
+def test_pictures_that_are_not_the_reports_are_text(tmp_path: Path) -> None:
+    text = "# t\n\n![p](http://evil/x.png)\n\n| a |\n| --- |\n| ![q](../secret.png) |\n"
+    page = webpage(text, tmp_path)
+    assert "<img" not in page.partition("<main>")[2]
+    assert "![p](http://evil/x.png)" in page

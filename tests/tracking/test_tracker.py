@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from comodo.identity import Evaluation, Trial
 from comodo.store import Store, write_json
-from comodo.tracking.runs import attach, find_runs, tracking_uri
+from comodo.tracking.runs import SweepRuns, attach, find_runs, tracking_uri, without_password
 from comodo.tracking.tracker import Tracker
 from comodo.windows import WindowSet
 from tests.helpers import trial_config
@@ -231,3 +231,40 @@ def test_the_machine_is_watched_until_the_sweep_ends(
         assert runs(store)[0].info.status == status
         assert steps() > known
         known = steps()
+
+
+def test_a_password_is_not_for_reports() -> None:
+    assert without_password("http://anna:secret@host:5000/x") == "http://host:5000/x"
+    assert without_password("postgresql://mlflow:secret@db/mlflow") == "postgresql://db/mlflow"
+    assert without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
+    runs = SweepRuns("http://anna:secret@host:5000", "1", "p", {})
+    assert runs.link("#/x") == "http://host:5000/#/x"
+
+
+def test_after_a_call_that_found_nobody_mlflow_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, now, asked = Tracker(Store(tmp_path), "s", {}), [0.0], []
+    monkeypatch.setattr("comodo.tracking.tracker.time.monotonic", lambda: now[0])
+
+    def away() -> None:
+        asked.append(now[0])
+        now[0] += 20
+        raise ConnectionError
+
+    for at in (0.0, 21.0, 79.0, 81.0):
+        now[0] = at
+        tracker._guarded(away)
+    assert asked == [0.0, 81.0]
+    tracker.abandon()
+
+
+def test_an_experiment_that_was_deleted_comes_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Tracker(store, "s", {}).close()
+    client = MlflowClient(tracking_uri(store))
+    experiment = client.get_experiment_by_name("s")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    Tracker(store, "s", {}).close()
+    assert client.get_experiment(experiment.experiment_id).lifecycle_stage == "active"
