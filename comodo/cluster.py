@@ -29,19 +29,30 @@ def connect(dashboard: bool = False) -> None:
     Trials of several workers need the dashboard: through it a stopped one frees its workers.
     Ray's native code writes remarks on its own workings between the lines of a progress bar;
     RAY_BACKEND_LOG_LEVEL=info brings them back.
+
+    Raises:
+        ClusterError: Ray does not start, or the cluster cannot be reached.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = cluster_address()
-    with _native_silence():  # or it would write which level it has been set to
-        ray.init(
-            # Without an address Ray would attach to any cluster that was ever started here.
-            address=address or "local",
-            include_dashboard=dashboard if address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+    try:
+        with _native_silence():  # or it would write which level it has been set to
+            ray.init(
+                # Without an address Ray would attach to any cluster that was ever started here.
+                address=address or "local",
+                include_dashboard=dashboard if address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except Exception as error:  # of no kind of its own, where a busy machine is too slow for it
+        if address is None:
+            raise ClusterError(f"Ray could not be started ({error}); run it again") from error
+        raise ClusterError(
+            f"no Ray cluster at {address} lets this command in ({error}); start it, or give "
+            "--address another; if it runs, it has another token (docs/cluster.md)"
+        ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
