@@ -41,10 +41,11 @@ from comodo.arrays import Features as TeacherFeatures
 from comodo.arrays import Windows
 from comodo.config import TrialConfig
 from comodo.distill import Distillation
-from comodo.evaluate import MEASURES, Subject, Teacher
+from comodo.evaluate import MEASURES
 from comodo.probe import C_GRID, FOLDS, SVMProbe
 from comodo.store import write_json
 from comodo.students import build_student
+from comodo.subject import Subject, Teacher
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

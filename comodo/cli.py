@@ -8,15 +8,14 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.config import Sweep, read_sweep_file
 from comodo.console import console
+from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption, clear_errors
 from comodo.store import Store
 
 # MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
@@ -34,54 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", help="Folder of all artifacts; by default $COMODO_STORE, else ./.comodo."
-    ),
-]
-
-Run = Annotated[
-    str,
-    typer.Argument(
-        help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
-    ),
-]
-
-SmokeOption = Annotated[
-    bool,
-    typer.Option(
-        "--smoke",
-        help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
-        "models with random weights, few epochs. The results mean nothing.",
-    ),
-]
-
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
-        "$RAY_ADDRESS, else Ray is started on this machine.",
-    ),
-]
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """The user's mistakes are printed as they are, without a traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command again goes on from here", style="yellow")
-        raise typer.Exit(130) from None
-    except (ValueError, RuntimeError, OSError) as error:
-        if type(error).__module__.split(".")[0] != "comodo" and not isinstance(error, OSError):
-            raise
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")

@@ -1,15 +1,14 @@
 """What is measured of a frozen student on one data set.
 
-Features are extracted once and serve every measure; the measures themselves are in `probe` and
-`measures`. Knows neither how the student was trained nor where results go.
+The measures themselves are in `probe` and `measures`, the student with its features in `subject`.
+Knows neither how the student was trained nor where results go.
 
 Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from comodo import measures
-from comodo.arrays import Features, Split, Windows
 from comodo.probe import SVMProbe
-from comodo.students import Student
+from comodo.subject import SCORED, EvaluateError, Labelled, Subject, extract
 
-BATCH = 128  # windows at a time; features do not depend on it
-SCORED = ("val", "test")
 UNKNOWN = np.iinfo(np.int64).max  # rank of a class that the probe was not fitted on
 FEWEST_ALIGNED, MOST_ALIGNED = 12, 2_000  # windows whose features are compared with the teacher's
-
-Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-
-
-class EvaluateError(ValueError):
-    """A data set on which a student cannot be measured."""
 
 
 class Measured(NamedTuple):
@@ -40,81 +30,6 @@ class Measured(NamedTuple):
     predictions: pa.Table | None = None
     """A row for each scored window: split, group, and either label, predicted and rank of the true
     class by probability (0 is the first), or for each metric the share of draws that were right."""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """The teacher's side of a student on the data set that it was trained on."""
-
-    features: Features
-    heads: tuple[nn.Module, nn.Module] | None
-    """Projectors of student and teacher; None for a student that no teacher has trained."""
-
-
-@dataclass(eq=False)
-class Subject:
-    """A frozen student on one data set."""
-
-    student: Student
-    windows: Windows
-    seed: int
-    mask: bool = True
-    """As in `Student.forward`."""
-    ties: Literal["smallest", "middle"] = "middle"
-    """As in `SVMProbe`."""
-    teacher: Teacher | None = None
-    source: "Subject | None" = None
-    """The student on the data set that it was trained on, if this is another."""
-    head: nn.Module | None = None
-    """From features to the classes of its own data set, of a student trained with labels."""
-    common_name: dict[str, str] = field(default_factory=dict)
-    """Classes to names that several data sets share; others keep their own."""
-
-    def __post_init__(self) -> None:
-        self.labelled = cache(self._labelled)
-
-    def _labelled(self, split: str) -> Labelled | None:
-        """Features [N, D] and labels [N] of a split's labelled windows; None if it has none."""
-        part = self.windows.splits.get(split)
-        if part is None or not len(index_N := part.labelled_N):
-            return None
-        features_ND = extract(self.student, part, index_N, self.mask).numpy()
-        return features_ND, part.label_N[index_N].numpy()
-
-    def train(self) -> Labelled:
-        """Raises EvaluateError without labelled training windows."""
-        if (labelled := self.labelled("train")) is None:
-            raise EvaluateError("no labelled windows in the train split: a probe needs labels")
-        return labelled
-
-    def scored(self) -> dict[str, Labelled]:
-        """The labelled windows of val and test, as far as there are any."""
-        found = {split: self.labelled(split) for split in SCORED}
-        return {split: labelled for split, labelled in found.items() if labelled is not None}
-
-
-@torch.inference_mode()
-def extract(
-    student: Student,
-    split: Split,
-    index_N: Tensor,
-    mask: bool = True,
-    head: nn.Module | None = None,
-) -> Tensor:
-    """Student features `[N, D]` float32 of the windows with these indices, in evaluation mode.
-
-    `mask` as in `Student.forward`; with a head, what that makes of them.
-    """
-    was_training = student.training
-    student.eval()
-    device = next(student.parameters()).device
-    features = []
-    for index_B in index_N.split(BATCH):
-        imu_BCT, length_B = split.imu(index_B)
-        feature_BD = student(imu_BCT.to(device), length_B, mask)
-        features.append((feature_BD if head is None else head(feature_BD)).cpu())
-    student.train(was_training)
-    return torch.cat(features).float()
 
 
 def probe(subject: Subject) -> Measured:

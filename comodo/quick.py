@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comodo.arrays import Split
-from comodo.evaluate import extract
 from comodo.students import Student
+from comodo.subject import extract
 
 QUICK = 512  # windows that are looked at, at most
 

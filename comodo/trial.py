@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from comodo.arrays import Features, Windows
 from comodo.config import DistillingMethod, NoneMethod
 from comodo.distill import Distillation, Report, build_heads, distil, seed_of
-from comodo.evaluate import MEASURES, Measured, Subject, Teacher
+from comodo.evaluate import MEASURES, Measured
 from comodo.identity import NEED_TEACHER, Evaluation, Trial, read_result
 from comodo.parallel import Workers
 from comodo.store import Store, write_json, write_table
 from comodo.students import Student, build_student, load_student, save_student
+from comodo.subject import Subject, Teacher
 
 __all__ = ["Evaluation", "Trial", "classifier_of", "read_result", "run_trial", "subject_of"]
 

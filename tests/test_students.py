@@ -10,7 +10,7 @@ from mantis.architecture import MantisV1
 from torch import nn
 from torch.nn import functional
 
-from comodo import evaluate, sequences, students
+from comodo import evaluate, sequences, students, subject
 from comodo.students import build_head, load_student, save_student
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
 
@@ -103,7 +103,7 @@ def test_the_probe_sees_features_with_and_without_the_mask() -> None:
     )
     student, asked = make("moment"), torch.tensor([3, 1, 2])
     for mask in (True, False):
-        features = evaluate.extract(student, split, asked, mask)
+        features = subject.extract(student, split, asked, mask)
         expected = student(imu[asked], length_N[asked], mask)
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
     seen = []
@@ -113,7 +113,7 @@ def test_the_probe_sees_features_with_and_without_the_mask() -> None:
         splits={"train": split, "val": split}, classes=["a", "b"], groups=["g"]
     )
     for mask in (True, False):
-        evaluate.probe(evaluate.Subject(student, data, 0, mask))
+        evaluate.probe(subject.Subject(student, data, 0, mask))
     assert seen == [True, True, False, False]
 
 

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from comodo.config import StudentConfig
 from comodo.distill import seed_of
-from comodo.evaluate import EvaluateError
 from comodo.store import Store, read_json, write_json
 from comodo.students import build_student, load_student
+from comodo.subject import EvaluateError
 from comodo.trial import Evaluation, Trial, read_result, run_trial
 from tests.helpers import make_arrays, trial_config, weights_equal
 

@@ -31,12 +31,13 @@ from comodo.deploy.programs import (
     write_programs,
 )
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
-from comodo.evaluate import BATCH, EvaluateError, Subject, fit_probe
+from comodo.evaluate import fit_probe
 from comodo.found import Found
 from comodo.plan.view import size
 from comodo.probe import SVMProbe
 from comodo.store import Store, write_json
 from comodo.students import load_student
+from comodo.subject import BATCH, EvaluateError, Subject
 from comodo.trial import classifier_of, subject_of
 
 DESCRIPTION, CARD = "model.json", "README.md"
