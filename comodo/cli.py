@@ -21,8 +21,9 @@ from comodo.store import Store
 # MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-# By default a server that is away holds up each call for minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+# Records are tried again here (`tracking.records`); what MLflow's client sends again by itself
+# would stand there twice if only the answer was lost.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 app = typer.Typer(

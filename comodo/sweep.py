@@ -72,9 +72,12 @@ def _run(
     stopped = run_missing(ledger, tracker, limits, concurrent)
     names = Names(saved.sweep)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
+        folder = store.folder("trials", trial.key)
         if (result := read_result(trial, store)) is not None:
-            folder = store.folder("trials", trial.key)
             tracker.finish(trial, names.trial(trial), result, folder)
+        elif (end := ledger.ended.get(trial.key)) is not None and end["state"] == "pruned":
+            tracker.recall(trial, names.trial(trial), end["reason"], folder)
+    tracker.settle()
     results = saved.results(store)
     folder = report.write(results, saved, store)
     tracker.close()

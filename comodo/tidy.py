@@ -143,10 +143,15 @@ def _named(row: Row) -> dict[str, Any]:
 
 def _history(row: Row, store: Store) -> list[dict[str, Any]]:
     """The epochs that a trial has come to by now."""
-    folder = store.folder("trials", row.trial.key)
     if row.trained:
-        kept = row.trained
-    elif (folder / "trained.json").exists():  # and not measured yet
+        history: list[dict[str, Any]] = row.trained.get("history", [])
+        return history
+    return epochs_in(store.folder("trials", row.trial.key))
+
+
+def epochs_in(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of the epochs that the trial of this folder has come to."""
+    if (folder / "trained.json").exists():  # and not measured yet
         kept = read_json(folder / "trained.json")
     else:
         kept = _checkpoint(folder / "checkpoint.pt")

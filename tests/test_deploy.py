@@ -89,6 +89,7 @@ def finished(folder: Path, **changes: Any) -> tuple[Found, Store]:
     result = run_trial(trial, store, lambda metrics: None)
     tracker = Tracker(store, sweep.name, {})
     tracker.finish(trial, "seed 0", result, store.folder("trials", trial.key))
+    tracker.settle()
     counts = {"train": 42, "val": 20, "test": 20}
     classes = {"train": {"c0": 14, "c1": 14, "c2": 14}}
     meta = {"windows": counts, "classes": classes, "rejected": {}, "leaks": {"test": "3 of 4"}}

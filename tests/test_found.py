@@ -108,6 +108,7 @@ def test_a_run_of_mlflow(saved: Saved, store: Store, tmp_path: Path) -> None:
     tracker = Tracker(store, "small", {"name": "small"})
     write_json(tmp_path / "t/student/student.json", {})
     tracker.finish(row.trial, "x", {"metrics": {}, "history": []}, tmp_path / "t")
+    tracker.settle()
     runs = find_runs("small", store)
     assert runs is not None
     assert find_run(runs.trials[row.trial.key], store).row.trial == row.trial

@@ -1,32 +1,33 @@
 """The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
-the driver alone. When MLflow cannot be reached, training goes on, and the next run of the same
-command brings the records up to date from the store.
+the driver alone, in a thread of their own (see `Records`), so that no trial ever waits for MLflow.
+What could not be recorded before the command ended, the same command records later from the store.
 """
 
 import json
 import logging
-import math
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
+from mlflow.utils.time import get_current_time_millis
 
 from comodo.config.search import flatten
 from comodo.console import console
 from comodo.identity import Trial
 from comodo.names import rounded
 from comodo.store import Store, write_json
+from comodo.tidy import epochs_in
+from comodo.tracking.records import Records
 from comodo.tracking.runs import (
     FAILURES,
     MOST_RUNS,
@@ -37,15 +38,12 @@ from comodo.tracking.runs import (
     VIEW_TAG,
     artifact_root,
     own_database,
-    say,
     tracking_uri,
 )
 from comodo.windows import WindowSet
 
 REASON = "comodo.reason"
 LONGEST_QUESTION = 2_000  # letters, of which the list of experiments shows a few
-SLOW, PAUSE = 2.0, 60.0
-"""Seconds after which a call that fails has found nobody, and for which no other is tried then."""
 SAMPLING, SAMPLES = 10, 3  # seconds between looks at the machine, and looks to a recorded mean
 
 
@@ -57,11 +55,11 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
-        self._left_alone = -math.inf  # until then MLflow is away
-        self._guarded(self._open, store, sweep, config)
+        self._uri = tracking_uri(store)
+        self._records = Records(self._uri, partial(self._open, store, sweep, config))
 
     def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
-        uri = tracking_uri(store)
+        uri = self._uri
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         # Its thread would write a line every half minute while MLflow is away.
@@ -111,59 +109,75 @@ class Tracker:
         inputs of the trials from here on.
         """
         self._windows = windows
-        self._guarded(self._begin, question, description, view)
+        self._records.make(self._begin, question, description, view)
 
     def start(self, trial: Trial, name: str) -> None:
         """Opens the trial's run, or goes on with the one that it has."""
-        self._guarded(self._run_of, trial, name)
+        self._records.make(self._start, trial, name)
 
     def epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
         """Records one epoch of a running trial."""
-        self._guarded(self._log_epochs, self._runs.get(trial.key), [metrics])
+        self._records.make(self._epoch, trial, metrics, get_current_time_millis())
 
     def finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
         """Records a finished trial whole: missing epochs, measures, files."""
-        self._guarded(self._finish, trial, name, result, folder)
+        self._records.make(self._finish, trial, name, result, folder)
 
     def end(self, trial: Trial, status: str, reason: str) -> None:
         """Closes the run of a trial without a result: KILLED when pruned, FAILED when it failed."""
-        self._guarded(self._end, trial, status, reason)
+        self._records.make(self._end, trial, status, reason)
+
+    def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
+        """Records a trial that was pruned whole, if it is not recorded as such."""
+        self._records.make(self._recall, trial, name, reason, folder)
+
+    def settle(self) -> None:
+        """Waits until all is recorded that can be."""
+        self._records.settle()
 
     def close(self) -> None:
-        """Closes the sweep's run."""
-        self._guarded(self._close, "FINISHED")
+        """Closes the sweep's run, when all is recorded that can be."""
+        self._records.make(self._close, "FINISHED")
+        self._records.close()
 
     def abandon(self) -> None:
         """Closes the sweep's run when it cannot be ended."""
-        self._guarded(self._close, "KILLED")
-
-    def _guarded(self, call: Any, *args: Any) -> None:
-        """Records must never stop a trial: what fails is said, and made good by the next run."""
-        if self._client is None and call != self._open:
-            return
-        began = time.monotonic()
-        if began < self._left_alone:
-            return
-        try:
-            call(*args)
-        except FAILURES as error:
-            say(error, "training goes on, run the same command again to complete the records")
-            if time.monotonic() - began > SLOW:
-                self._left_alone = time.monotonic() + PAUSE
+        self._records.make(self._close, "KILLED")
+        self._records.close()
 
     def _begin(self, question: str, description: str, view: str) -> None:
         assert self._client is not None
         self._client.set_experiment_tag(self._experiment, NOTE, question[:LONGEST_QUESTION])
         self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
         self._client.set_tag(self._parent, NOTE, description)
+        self._watch_machine()
+
+    def _watch_machine(self) -> None:
+        """Begins to record this machine's load, also when MLflow's thread for it has ended, as it
+        does in an outage."""
+        assert self._client is not None
+        thread = self._machine and self._machine._process
+        if thread and thread.is_alive():
+            return
         try:
             self._machine = SystemMetricsMonitor(
                 self._parent, SAMPLING, SAMPLES, True, tracking_uri=self._client.tracking_uri
             )
+        except FAILURES:
+            raise
         except Exception as error:  # whatever psutil misses on this system
             console.print(f"the load of this machine is not recorded: {error}", style="yellow")
         else:
             self._machine.start()
+
+    def _start(self, trial: Trial, name: str) -> None:
+        self._run_of(trial, name)
+        if self._machine is not None:
+            self._watch_machine()
+
+    def _epoch(self, trial: Trial, metrics: dict[str, Any], now: int) -> None:
+        if run := self._runs.get(trial.key):
+            self._log_epochs(run, [metrics], now)
 
     def _run_of(self, trial: Trial, name: str) -> str:
         assert self._client is not None
@@ -216,10 +230,9 @@ class Tracker:
         """MLflow's filter for the trial's run in this sweep."""
         return f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
 
-    def _log_epochs(self, run: str | None, epochs: list[dict[str, Any]]) -> None:
-        if run is None or self._client is None:
-            return
-        now = mlflow.utils.time.get_current_time_millis()
+    def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
+        """`now`, in ms, is the same when this is tried again: MLflow keeps equal values once."""
+        assert self._client is not None
         metrics = [
             Metric(key, float(value), now, int(epoch["epoch"]))
             for epoch in epochs
@@ -238,11 +251,26 @@ class Tracker:
         if known is not None and known.info.status == "FINISHED" and not measures:
             return
         run = self._run_of(trial, name)
-        steps = {m.step for m in self._client.get_metric_history(run, "train/loss")}
-        self._log_epochs(run, [e for e in result["history"] if e["epoch"] not in steps])
-        self._log_epochs(run, [{"epoch": len(result["history"]), **measures}])
+        self._log_missing(run, result["history"])
+        now = get_current_time_millis()
+        self._log_epochs(run, [{"epoch": len(result["history"]), **measures}], now)
         self._attach(run, result, folder)
         self._client.set_terminated(run, "FINISHED")
+
+    def _log_missing(self, run: str, history: list[dict[str, Any]]) -> None:
+        """Records those of the epochs that are not recorded yet."""
+        assert self._client is not None
+        steps = {m.step for m in self._client.get_metric_history(run, "train/loss")}
+        missing = [epoch for epoch in history if epoch["epoch"] not in steps]
+        self._log_epochs(run, missing, get_current_time_millis())
+
+    def _recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
+        assert self._client is not None
+        known = self._find(self._client, self._condition(trial))
+        if known is not None and REASON in known.data.tags:
+            return
+        self._log_missing(self._run_of(trial, name), epochs_in(folder))
+        self._end(trial, "KILLED", reason)
 
     def _attach(self, run: str, result: dict[str, Any], folder: Path) -> None:
         """Adds a trial's files to its run. MLflow's client would keep an object for each run."""

@@ -152,6 +152,7 @@ def test_the_verb(tmp_path: Path, store: Store) -> None:
     write_json(tmp_path / "t/student/student.json", {})
     tracker = Tracker(store, "small", {"name": "small"})
     tracker.finish(trial, "x", {"metrics": {}, "history": []}, tmp_path / "t")
+    tracker.settle()
     done = CliRunner().invoke(app, ["profile", trial.key[:8], "--store", str(store.root)])
     assert done.exit_code == 0, done.output
     folder = store.folder("profiles", trial.key)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 
 from comodo.identity import Evaluation, Trial
@@ -54,8 +55,11 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
     tracker.start(trial, "comodo seed 3")
     tracker.epoch(trial, HISTORY[0])
     tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    tracker.settle()
     for _ in range(2):  # as when the same command is run again
-        Tracker(store, "s", {"name": "s"}).finish(trial, "comodo seed 3", RESULT, folder)
+        again = Tracker(store, "s", {"name": "s"})
+        again.finish(trial, "comodo seed 3", RESULT, folder)
+        again.settle()
     parent, (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "comodo seed 3"
@@ -74,16 +78,23 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
 
 def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, folder: Path) -> None:
     trial = Trial(trial_config(), 0, "w", "f")
-    Tracker(store, "s", {}).start(trial, "t")
+    killed = Tracker(store, "s", {})
+    killed.start(trial, "t")
+    killed.settle()
     again = Tracker(store, "s", {})
+    again.settle()
     assert runs(store)[1][0].info.status == "KILLED"
     again.start(trial, "t")
+    again.settle()
     assert runs(store)[1][0].info.status == "RUNNING"
     again.end(trial, "FAILED", "because")
+    again.settle()
     (run,) = runs(store)[1]
     assert (run.info.status, run.data.tags["comodo.reason"]) == ("FAILED", "because")
     assert run.data.tags["mlflow.note.content"] == "because"
-    Tracker(store, "s", {}).start(trial, "t")  # tried again
+    third = Tracker(store, "s", {})
+    third.start(trial, "t")  # tried again
+    third.settle()
     (run,) = runs(store)[1]
     assert not {"mlflow.note.content", "comodo.reason"} & run.data.tags.keys()
 
@@ -100,11 +111,51 @@ def test_an_unreachable_tracker_stops_nothing(
     tracker = Tracker(store, "s", {})
     tracker.start(trial, "t")
     tracker.epoch(trial, HISTORY[0])
-    assert "training goes on" in capsys.readouterr().out
+    tracker.close()
+    said = capsys.readouterr().out
+    assert said.count("training goes on") == 1
+    assert "MLflow: 4 records could not be made; the same command, run again" in said
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     later = Tracker(store, "s", {})
     later.finish(trial, "t", RESULT, folder)
+    later.settle()
     (run,) = runs(store)[1]
+    history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
+    assert len(history) == 3
+
+
+def test_what_mlflow_refuses_is_left_out_and_the_rest_recorded(
+    store: Store, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    tracker = Tracker(store, "s", {})
+    tracker.start(trial, "t")
+    tracker.epoch(trial, {"epoch": 1, "no/name?": 1.0})
+    tracker.finish(trial, "t", RESULT, folder)
+    tracker.close()
+    assert capsys.readouterr().out.count("this is not recorded") == 1
+    (run,) = runs(store)[1]
+    assert (run.info.status, run.data.metrics["test/acc1"]) == ("FINISHED", 0.4)
+
+
+def test_a_mistake_in_the_package_is_not_taken_for_an_outage(store: Store) -> None:
+    tracker = Tracker(store, "s", {})
+    tracker.epoch(None, {})  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        tracker.settle()
+
+
+def test_what_was_pruned_while_mlflow_was_away_is_recorded_later(store: Store) -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    folder = store.folder("trials", trial.key)
+    folder.mkdir(parents=True)
+    torch.save({"history": HISTORY}, folder / "checkpoint.pt")
+    for _ in range(2):
+        tracker = Tracker(store, "s", {})
+        tracker.recall(trial, "t", "stopped after epoch 3", folder)
+        tracker.close()
+    (run,) = runs(store)[1]
+    assert (run.info.status, run.data.tags["comodo.reason"]) == ("KILLED", "stopped after epoch 3")
     history = MlflowClient(tracking_uri(store)).get_metric_history(run.info.run_id, "train/loss")
     assert len(history) == 3
 
@@ -113,7 +164,7 @@ def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path)
     """The process is killed while MLflow makes its tables."""
     program = (
         "import sys; from comodo.store import Store; from comodo.tracking.tracker import Tracker; "
-        "Tracker(Store(sys.argv[1]), 's', {})"
+        "Tracker(Store(sys.argv[1]), 's', {}).settle()"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     while not list((tmp_path / "mlflow").glob("*")):
@@ -122,7 +173,9 @@ def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path)
     time.sleep(0.3)
     process.kill()
     process.wait()
-    Tracker(store, "s", {}).start(Trial(trial_config(), 0, "w", "f"), "t")
+    tracker = Tracker(store, "s", {})
+    tracker.start(Trial(trial_config(), 0, "w", "f"), "t")
+    tracker.settle()
     parent, (run,) = runs(store)
     assert (parent.info.status, run.info.status) == ("RUNNING", "RUNNING")
 
@@ -133,6 +186,7 @@ def test_the_report_finds_the_runs_and_is_attached(store: Store, folder: Path) -
     trial = Trial(trial_config(), 3, "w", "f")
     tracker = Tracker(store, "s", {"name": "s"})
     tracker.finish(trial, "comodo seed 3", RESULT, folder)
+    tracker.settle()
     assert find_runs("other", store) is None
     found = find_runs("s", store)
     parent, (run,) = runs(store)
@@ -221,6 +275,7 @@ def test_the_machine_is_watched_until_the_sweep_ends(
     for end, status in ((Tracker.close, "FINISHED"), (Tracker.abandon, "KILLED")):
         tracker = Tracker(store, "s", {})
         tracker.begin("", "", "{}", {})
+        tracker.settle()
         assert len(watchers()) == 1
         for _ in range(300):
             if steps() > known:  # the second run of the command goes on where the first ended
@@ -239,24 +294,6 @@ def test_a_password_is_not_for_reports() -> None:
     assert without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
     runs = SweepRuns("http://anna:secret@host:5000", "1", "p", {})
     assert runs.link("#/x") == "http://host:5000/#/x"
-
-
-def test_after_a_call_that_found_nobody_mlflow_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tracker, now, asked = Tracker(Store(tmp_path), "s", {}), [0.0], []
-    monkeypatch.setattr("comodo.tracking.tracker.time.monotonic", lambda: now[0])
-
-    def away() -> None:
-        asked.append(now[0])
-        now[0] += 20
-        raise ConnectionError
-
-    for at in (0.0, 21.0, 79.0, 81.0):
-        now[0] = at
-        tracker._guarded(away)
-    assert asked == [0.0, 81.0]
-    tracker.abandon()
 
 
 def test_an_experiment_that_was_deleted_comes_back(tmp_path: Path) -> None:

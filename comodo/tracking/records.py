@@ -1,0 +1,112 @@
+"""Making records in their order, in a thread of their own, however long MLflow is away.
+
+Knows neither sweeps nor trials. A record is a call; it is tried until MLflow has taken it, or has
+refused it though it answers. One whose answer was lost is made again: those who write a call see
+to it that this changes nothing.
+"""
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+
+from comodo.console import console
+from comodo.tracking.runs import FAILURES, say
+
+PAUSE = 10.0  # seconds between two tries while MLflow is away
+
+
+class Records:
+    """The records that one driver makes at a server.
+
+    opening: the first of them, without which none of the others can be made.
+    """
+
+    def __init__(self, uri: str, opening: Callable[[], None]) -> None:
+        self._uri = uri
+        self._opened = False
+        self._waiting = SimpleQueue[Callable[[], None]]()
+        self._asked = self._ended = 0
+        self._changed = threading.Condition()
+        self._over = threading.Event()  # nobody waits any longer for MLflow to come back
+        self._away = False
+        self._missing = 0  # records that were given up
+        self._broken: BaseException | None = None
+        self.make(opening)
+        # A daemon, for a driver that breaks shall end at once.
+        threading.Thread(target=self._work, name="records", daemon=True).start()
+
+    def make(self, call: Callable[..., None], *args: Any) -> None:
+        """Leaves a record to the thread; raises the error of an earlier one that is a bug."""
+        if self._broken is not None:
+            raise self._broken
+        self._asked += 1
+        self._waiting.put(lambda: call(*args))
+
+    def settle(self) -> None:
+        """Waits until all are made that can be. While MLflow is away it is tried once more, and
+        from then on no more."""
+        self._over.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended == self._asked or self._broken is not None)
+        if self._broken is not None:
+            raise self._broken
+
+    def close(self) -> None:
+        """`settle`, and says how many are missing."""
+        self.settle()
+        if self._missing:
+            console.print(
+                f"MLflow: {self._missing} records could not be made; the same command, run again, "
+                "makes them from the store",
+                style="yellow",
+            )
+
+    def _work(self) -> None:
+        while self._broken is None:
+            call = self._waiting.get()
+            try:
+                self._make(call)
+            except BaseException as error:  # a bug, for the driver to raise
+                self._broken = error
+            with self._changed:
+                self._ended += 1
+                self._changed.notify_all()
+
+    def _make(self, call: Callable[[], None]) -> None:
+        refused = False
+        while not self._missing:
+            last = self._over.is_set()
+            try:
+                call()
+            except FAILURES as error:
+                if self._answers():
+                    if not refused:  # once may be chance
+                        refused = True
+                        continue
+                    say(error, "this is not recorded")
+                    if self._opened:
+                        return
+                    break
+                if not self._away:
+                    say(error, "training goes on; what is missing is recorded when MLflow is back")
+                self._away = True
+                if last:
+                    break
+                self._over.wait(PAUSE)
+            else:
+                if self._away:
+                    console.print("MLflow is back, the records go on")
+                self._away, self._opened = False, True
+                return
+        self._missing += 1
+
+    def _answers(self) -> bool:
+        """Whether MLflow can be asked anything at all."""
+        try:
+            MlflowClient(self._uri).search_experiments(max_results=1)
+        except FAILURES:
+            return False
+        return True
