@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from safetensors.numpy import save_file
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -34,7 +35,13 @@ class Shards:
     """Rows of named arrays over several mapped files."""
 
     def __init__(self, files: list[Path]) -> None:
-        self._files = [load_file(file) for file in files]
+        try:
+            self._files = [load_file(file) for file in files]
+        except SafetensorError as error:
+            raise ValueError(
+                f"{files[0].parent}: damaged arrays ({error}); remove the folder, and it is made "
+                "again"
+            ) from None
 
     def column(self, name: str) -> Tensor:
         """A whole array, in memory."""

@@ -16,6 +16,7 @@ import typer
 from comodo.config import Sweep, read_sweep_file
 from comodo.console import console
 from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption, clear_errors
+from comodo.secrets import redacted
 from comodo.store import Store
 
 # MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
@@ -56,7 +57,7 @@ def sweep(
         again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
         again += ["--store", str(place.root)] if store else []
         again += ["--address", address] if address else []
-        results, folder = run_sweep(checked, place, shlex.join(again))
+        results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
         console.print(table(results))
         console.print(f"report:  {folder}/report.html", markup=False)
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
@@ -278,23 +279,30 @@ def schema(
 def ui(
     store: StoreOption = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. Any other than this machine's own needs a password first; "
+            "without one, it is said how to set it."
+        ),
+    ] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow comparison of all sweeps, on this machine only."""
+    """Open the MLflow comparison of all sweeps; on this machine only, unless told otherwise."""
     with clear_errors():
         place = Store(store)
-        from comodo.tracking.runs import artifact_root, tracking_uri
+        from comodo.tracking.runs import tracking_uri, without_password
+        from comodo.tracking.serve import server
 
         uri = tracking_uri(place)
         if uri.startswith("http"):
-            console.print(f"the records are kept by a server already: open {uri}")
+            console.print(
+                f"the records are kept by a server already: open {without_password(uri)}"
+            )
             return
-        console.print(f"MLflow on http://127.0.0.1:{port}  ({uri}); Ctrl-C ends it")
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        # One worker: several are ended for being slow while a sweep keeps the cores busy.
-        command += ["--port", str(port), "--workers", "1", "--backend-store-uri", uri]
-        command += ["--artifacts-destination", str(artifact_root(place))]
+        command, environment = server(place, host, port)
+        console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")
         sys.stdout.flush()
-        os.execv(sys.executable, command)
+        os.execve(sys.executable, command, environment)
 
 
 def _checked(

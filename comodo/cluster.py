@@ -104,7 +104,7 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
         raise ClusterError(
             f"the cluster has {len(machines)} machines, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
-            "postgresql://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
+            "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
             "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address"
         )
 

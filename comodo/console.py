@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +15,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+from comodo.secrets import redacted
+
+
+class _Discreet(Console):
+    """A console that shows no secrets."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(redacted(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+console = _Discreet(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 T = TypeVar("T")
 

@@ -32,6 +32,7 @@ from comodo.quick import ClassMeans, quick_accuracy
 from comodo.schedule import learning_rate, published_steps, schedule_of, steps_in
 from comodo.store import atomic, key_of
 from comodo.students import Student, build_head
+from comodo.weights import load_tensors
 
 __all__ = [
     "Distillation",
@@ -266,7 +267,7 @@ class Distillation:
             torch.save(state, temporary)
 
     def restore(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = load_tensors(path, self.device)
         self.epoch, self.history = state["epoch"], state["history"]
         self.student.load_state_dict(state["student"])
         self.head.load_state_dict(state["head"])

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
 from comodo.console import console, track
+from comodo.secrets import redacted
 from comodo.store import (
     Store,
     fingerprint,
@@ -263,7 +264,7 @@ def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[st
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
         except Exception as error:  # whatever is wrong with one file, the others go on
-            reasons.append(f"{type(error).__name__}: {error}")
+            reasons.append(redacted(f"{type(error).__name__}: {error}"))
     return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
 
 

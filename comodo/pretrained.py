@@ -1,11 +1,12 @@
 """The weights of teachers, and how their frames are prepared: from a local folder or the hub.
 
 Knows the files that `save_pretrained` of transformers writes, and no family of teachers. Runs no
-code that comes with weights.
+code that comes with weights, unless the settings name them as allowed to.
 """
 
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -34,11 +35,12 @@ def pretrained(architecture: Any, settings: TeacherConfig, attention: str | None
         config = _json(settings, "config.json")
         if not config:
             raise ValueError(_unavailable(weights, "config.json"))
-        if "auto_map" in config:
+        allowed = settings.allow_remote_code == weights
+        if "auto_map" in config and not allowed:
             raise ValueError(
                 f"weights {weights!r} ask to run code of their own (auto_map in config.json), and "
-                "that is never done; give weights of one of transformers' own classes, or the "
-                "features themselves, as the teacher 'precomputed'"
+                "that is not done unasked; give weights of one of transformers' own classes, or, "
+                f"when you have read that code, allow_remote_code: {weights}"
             )
         loaded: Any = architecture.from_pretrained(
             weights,
@@ -46,11 +48,11 @@ def pretrained(architecture: Any, settings: TeacherConfig, attention: str | None
             attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
-            trust_remote_code=False,
+            trust_remote_code=allowed,
         )
     except OSError as error:
         raise ValueError(_unavailable(weights, "the weights")) from error
-    except (RuntimeError, SafetensorError) as error:
+    except (RuntimeError, SafetensorError, UnpicklingError) as error:
         raise ValueError(
             f"weights {weights!r} are damaged or do not fit {settings.name}"
         ) from error

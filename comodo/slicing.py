@@ -17,6 +17,7 @@ from comodo.config import DatasetConfig
 from comodo.datasets import Reader, Recording
 from comodo.imu import ImuStream, has_gap, resample
 from comodo.quality import quality
+from comodo.secrets import redacted
 from comodo.shrink import shrink
 from comodo.store import atomic, write_table
 from comodo.video import duration
@@ -145,7 +146,7 @@ def slice_chunk(
             about["windows"] = len(rows)
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
         except Exception as error:  # whatever is wrong with one recording, the others go on
-            about["rejected"] = f"{type(error).__name__}: {error}"
+            about["rejected"] = redacted(f"{type(error).__name__}: {error}")
             rows = [{**_described(recording), "rejected": about["rejected"]}]
         yield rows, about
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -159,7 +160,7 @@ def load_student(folder: Path | str) -> Student:
     try:
         description = json.loads((folder / _DESCRIPTION_FILE).read_text())
         state = load_file(folder / WEIGHTS_FILE)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, SafetensorError, ValueError) as error:
         raise ValueError(f"{folder} holds no saved student: {error}") from error
     student = Student(**description)
     student.load_state_dict(state)

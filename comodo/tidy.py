@@ -160,11 +160,11 @@ def epochs_in(folder: Path) -> list[dict[str, Any]]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    import torch
+    from comodo.weights import load_tensors
 
     try:
         # Mapped: the weights are not read.
-        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        kept: dict[str, Any] = load_tensors(path, mmap=True)
     except FileNotFoundError:  # no epoch yet
         return {}
     return kept

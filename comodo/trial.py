@@ -20,6 +20,7 @@ from comodo.parallel import Workers
 from comodo.store import Store, write_json, write_table
 from comodo.students import Student, build_student, load_student, save_student
 from comodo.subject import Subject, Teacher
+from comodo.weights import load_tensors
 
 __all__ = ["Evaluation", "Trial", "classifier_of", "read_result", "run_trial", "subject_of"]
 
@@ -154,5 +155,5 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
 def _kept_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
     """States of the student's and the teacher's head, as training left them."""
     path = store.folder("trials", trial.key) / "heads.pt"
-    states: list[dict[str, Tensor]] = torch.load(path, map_location="cpu")
+    states: list[dict[str, Tensor]] = load_tensors(path)
     return states

@@ -26,6 +26,7 @@ from comodo.console import console
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import Progress
+from comodo.secrets import redacted
 from comodo.store import atomic
 from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial
@@ -120,7 +121,7 @@ def train(config: dict[str, Any]) -> None:
             raise cause from None
         folder = config["store"].folder("trials", config["trial"].key)
         with atomic(folder / "failed.txt") as path:
-            path.write_text("".join(traceback.format_exception(error)))
+            path.write_text(redacted("".join(traceback.format_exception(error))))
         tune.report({"failed": _reason(cause)})
         # Tune gives a process that ended well to the next trial. This one may be broken for
         # others too (a GPU's context is, after some errors), so it does not end well.
@@ -178,7 +179,7 @@ def _reason(cause: BaseException) -> str:
     reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:400]
     if isinstance(cause, MemoryError | torch.OutOfMemoryError):
         reason += "; lower batch_size, or raise resources (fewer trials share a GPU or machine)"
-    return reason
+    return redacted(reason)
 
 
 def train_loop(config: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from comodo.identity import Trial, read_result
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import QUICK, Progress
+from comodo.secrets import redacted
 from comodo.store import atomic
 from comodo.tracking.tracker import Tracker
 
@@ -87,7 +88,7 @@ class Watcher(TrialProgressCallback):
             reason = f"its process was lost {times}, {_why(trial)}"
             folder = self._ledger.store.folder("trials", mine.key)
             with atomic(folder / "failed.txt") as path:
-                path.write_text(f"{reason}\n\n{_error(trial)}\n")
+                path.write_text(redacted(f"{reason}\n\n{_error(trial)}\n"))
         self._tracker.end(mine, "FAILED", reason)
         self._end(mine, "failed", reason)
 
@@ -131,4 +132,4 @@ def _why(trial: Any) -> str:
         if "its node has died" in str(error):
             return f"with its node ({type(error).__name__})"
         return f"killed or crashed ({type(error).__name__}); out of memory?"
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    return redacted(" ".join(f"{type(error).__name__}: {error}".split()))[:400]

@@ -63,7 +63,8 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 
 
 def settings(name: str, weights: object = None, **others: Any) -> Any:
-    fields = {"revision": None, "frames": None, "precision": "float32"} | others
+    fields: dict[str, Any] = {"revision": None, "frames": None, "precision": "float32"}
+    fields |= {"allow_remote_code": None} | others
     return SimpleNamespace(name=name, weights=None if weights is None else str(weights), **fields)
 
 
@@ -252,9 +253,37 @@ def test_weights_that_ask_for_code_of_their_own_are_refused(tmp_path: Path) -> N
     ):
         folder = write_config(save(model, tmp_path / name), auto_map=code)
         (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-        with pytest.raises(ValueError, match="code of their own.*never done"):
+        with pytest.raises(ValueError, match="code of their own.*not done unasked"):
             build_teacher(settings(name, folder))
     assert not (tmp_path / "ran").exists()
+
+
+CODE = """
+from pathlib import Path
+from transformers import Dinov2Config, Dinov2Model
+Path({ran!r}).touch()
+class Config(Dinov2Config):
+    pass
+class Model(Dinov2Model):
+    config_class = Config
+"""
+
+
+def test_code_that_comes_with_weights_runs_where_it_is_allowed_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "c"))
+    code, ran = {"AutoModel": "mine.Model", "AutoConfig": "mine.Config"}, tmp_path / "ran"
+    model = Dinov2Model(Dinov2Config(**IMAGE))
+    folder = write_config(save(model, tmp_path / "own"), auto_map=code)
+    (folder / "mine.py").write_text(CODE.format(ran=str(ran)))
+    for allowed in (None, str(tmp_path / "another")):
+        with pytest.raises(ValueError, match=f"allow_remote_code: {folder}"):
+            build_teacher(settings("image", folder, allow_remote_code=allowed))
+    assert not ran.exists()
+    teacher = build_teacher(settings("image", folder, allow_remote_code=str(folder)))
+    assert ran.exists()
+    assert teacher(frames(1, teacher)).shape == (1, 32)
 
 
 def test_weights_that_need_another_library_are_refused(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ class FolderDataset(_Dataset):
     """A manifest that names each recording."""
     path: ExistingPath
     """The manifest file."""
+    root: ExistingPath | None = Field(None, exclude_if=lambda value: value is None)
+    """Folder that its paths may not lead out of, by `..` or a link; by default the manifest's."""
 
 
 class GoproDataset(_Dataset):

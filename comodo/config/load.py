@@ -1,5 +1,6 @@
-"""Reading a sweep file."""
+"""Reading a sweep file, which may come from anybody: it is data alone, and small."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ from pydantic import ValidationError
 
 from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
 from comodo.config.sweep import Sweep
+from comodo.secrets import redacted
 
+MOST_BYTES = 200_000
+MOST_VALUES = 100_000  # once every *alias stands for what it names
+DEEPEST = 50
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -22,14 +27,21 @@ def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Swe
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ConfigError(f"{path}: {size} bytes are no sweep file; it has up to {MOST_BYTES}")
     try:
         text = path.read_text()
+        _refuse_deep(path, text)
+        tree = yaml.compose(text, yaml.SafeLoader)
+        _refuse_many(path, tree)
         data = yaml.safe_load(text)
-        tree = yaml.compose(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
+    _refuse_secrets(path, data, tree)
     try:
         return Sweep.model_validate(change(data), context={"folder": path.parent})
     except ValidationError as error:
@@ -49,3 +61,53 @@ def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """The location of a problem, without pydantic's name for the kind of an entry of the space."""
     in_the_space = location[:2] == ("search", "space")
     return location[:3] + location[4:] if in_the_space else location
+
+
+def _refuse_deep(path: Path, text: str) -> None:
+    """Before anything is built of it: PyYAML would come to the end of Python's stack."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                line = event.start_mark.line + 1
+                raise ConfigError(f"{path}:{line}: lists and mappings are over {DEEPEST} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
+    """Aliases of aliases make values beyond number of a few lines."""
+    counts: dict[int, int] = {}
+
+    def count(node: Any) -> int:
+        if id(node) not in counts:
+            counts[id(node)] = MOST_VALUES  # of one that contains itself
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                parts = [part for pair in parts for part in pair]
+            counts[id(node)] = 1 + sum(map(count, parts))
+        return counts[id(node)]
+
+    if tree is not None and count(tree) > MOST_VALUES:
+        raise ConfigError(
+            f"{path}: over {MOST_VALUES} values, once its *aliases are filled in; write them out"
+        )
+
+
+def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = "") -> None:
+    """Settings are copied into the store, the report and the records."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            _refuse_secrets(path, value, tree, f"{key}.{name}" if key else str(name))
+    elif isinstance(data, list):
+        for value in data:
+            _refuse_secrets(path, value, tree, key)
+    elif isinstance(data, str):
+        filled = os.path.expandvars(data)
+        if redacted(filled) != filled:
+            raise ConfigError(
+                f"{path}:{line_of(key, tree)}: {key}: holds a password or a secret of the "
+                "environment, and settings are copied into reports and records; take it out: "
+                "libraries find what they need in the environment, as HF_TOKEN or AWS_PROFILE"
+            )

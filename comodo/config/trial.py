@@ -80,6 +80,8 @@ class TeacherConfig(Settings):
     """A hub id or a local folder; needed by the families of transformers."""
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
+    allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
+    """`weights` once more, where these bring code of their own and you have read it: it is run."""
     frames: int | None = Field(None, ge=1, le=256)
     """Frames for each window; by default what the teacher was trained with, and of image networks
     8 (efficientnet-lite0: 4)."""
@@ -97,6 +99,10 @@ class TeacherConfig(Settings):
         given = self.name in ("efficientnet-lite0", "precomputed")
         if not given and self.weights is None:
             raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
+        if self.allow_remote_code not in (None, self.weights):
+            raise ValueError(
+                "allow_remote_code names the weights whose code may run, and weights are others"
+            )
         if (self.name == "precomputed") != (self.path is not None):
             raise ValueError("path belongs to the teacher 'precomputed', which needs it")
         return self

@@ -55,6 +55,13 @@ class Recording:
     """Other files that it is read from."""
 
 
+def plain(name: str) -> str:
+    """A name that becomes part of a path. Raises DatasetError where it would lead elsewhere."""
+    if Path(name).name != name or name == ".." or "\0" in name:
+        raise DatasetError(f"'{name}' is no plain name; no / and no .. may stand in it")
+    return name
+
+
 class Reader(Protocol):
     def recordings(self) -> list[Recording]:
         """All recordings in the data set's own splits, sorted by id; raises DatasetError."""

@@ -17,6 +17,7 @@ A take is named <capture>_<number>; the capture is its group.
 """
 
 import json
+import re
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,7 @@ import numpy as np
 
 from comodo import vrs
 from comodo.config import EgoExo4dDataset
-from comodo.datasets import DatasetError, Recording
+from comodo.datasets import DatasetError, Recording, plain
 from comodo.datasets.split_lists import Listed, id_and_activity, read_lists, refuse_wrong_folder
 from comodo.imu import ImuError, ImuStream, checked
 from comodo.store import fingerprint
@@ -87,7 +88,7 @@ class EgoExo4dReader:
         )
 
     def _timesync(self, capture: str) -> Path:
-        return self.folder / "captures" / capture / "timesync.csv"
+        return self.folder / "captures" / plain(capture) / "timesync.csv"
 
     def _first_frame(self, take: dict[str, Any]) -> tuple[float | None, str]:
         """When the take's first frame was taken, in ns of the glasses' clock, and how that is
@@ -131,4 +132,4 @@ def _read_takes(file: Path, size: int, modified_ns: int) -> dict[str, dict[str, 
 def _glasses(take: dict[str, Any]) -> str:
     """The camera id of the take's Aria glasses, as aria01."""
     cameras = sorted(take.get("frame_aligned_videos") or {})
-    return next((camera for camera in cameras if camera.startswith("aria")), "aria01")
+    return next((camera for camera in cameras if re.fullmatch(r"aria\w*", camera)), "aria01")

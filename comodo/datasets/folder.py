@@ -1,6 +1,6 @@
 """The user's own recordings: a CSV or Parquet manifest with a row for each.
 
-imu         path of a .csv or .npy file, relative to the manifest's folder
+imu         path of a .csv or .npy file, relative to the manifest's folder, and within `root`
 video       path, likewise; may be missing where students are only measured (`evaluate_on`)
 recording   optional id; by default the file name of the video, or of the IMU without one
 label       optional activity; empty where it is not known
@@ -32,6 +32,8 @@ class FolderReader:
     def __init__(self, settings: FolderDataset) -> None:
         self.settings = settings
         self.manifest = Path(settings.path)
+        self.root = Path(settings.root or self.manifest.parent).resolve()
+        self._folders: dict[Path, bool] = {}  # whether they lie in the root
 
     def recordings(self) -> list[Recording]:
         rows = [self._recording(row, line) for line, row in enumerate(self._rows(), start=2)]
@@ -109,11 +111,10 @@ class FolderReader:
         if imu_offset == "estimate" and not video:
             raise DatasetError(f"{where}: an imu_offset of estimate needs a video")
         id = filled.get("recording", Path(video or filled["imu"]).stem)
-        folder = self.manifest.parent
         return Recording(
             id=id,
-            video=str(folder / video) if video else "",
-            imu=str(folder / filled["imu"]),
+            video=self._inside(video, where) if video else "",
+            imu=self._inside(filled["imu"], where),
             split=split,
             group=filled.get("group", id),
             label=filled.get("label"),
@@ -122,6 +123,21 @@ class FolderReader:
             imu_rate=rate,
             imu_offset=imu_offset,
         )
+
+    def _inside(self, written: str, where: str) -> str:
+        """The path that a manifest means. Raises DatasetError if it leads out of the root."""
+        path = self.manifest.parent / written
+        if path.parent not in self._folders:  # one of few, each asked of a disk that may be far
+            self._folders[path.parent] = path.parent.resolve().is_relative_to(self.root)
+        inside = self._folders[path.parent] and path.name != ".."
+        if inside and path.is_symlink():
+            inside = path.resolve().is_relative_to(self.root)
+        if not inside:
+            raise DatasetError(
+                f"{where}: '{written}' leads out of {self.root}; if your recordings lie elsewhere, "
+                "name a folder that they are all in as root, beside path"
+            )
+        return str(path)
 
     def _refuse_missing_folders(self, rows: list[Recording]) -> None:
         """A single missing file is a rejected recording; a missing folder is a wrong manifest."""

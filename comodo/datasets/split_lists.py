@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comodo.datasets import SPLITS, DatasetError, Recording
+from comodo.datasets import SPLITS, DatasetError, Recording, plain
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def id_and_activity(line: str) -> tuple[str, str]:
     id, _, label = (part.strip() for part in line.partition("\t"))
     if not (id and label):
         raise ValueError(f"'{line}'; wanted an id, a tab and an activity")
-    return id, label
+    return plain(id), label
 
 
 def refuse_wrong_folder(recordings: Sequence[Recording]) -> None:

@@ -11,6 +11,7 @@ from comodo.report.page import leaks, page
 from comodo.report.webpage import webpage
 from comodo.results import Results
 from comodo.saved import Saved
+from comodo.secrets import redacted
 from comodo.store import Store, atomic, write_table
 from comodo.tidy import trials_of
 from comodo.tracking.runs import attach, find_runs
@@ -33,7 +34,7 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
                 results.accuracy_by(label, column).to_csv(path, index=False)
     runs = find_runs(results.sweep.name, store)
-    text = rounded("\n".join(page(results, saved, store, pictures, runs)) + "\n")
+    text = redacted(rounded("\n".join(page(results, saved, store, pictures, runs)) + "\n"))
     for name, content in (("report.md", text), ("report.html", webpage(text, folder))):
         with atomic(folder / name) as path:
             path.write_text(content)

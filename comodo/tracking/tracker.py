@@ -25,6 +25,7 @@ from comodo.config.search import flatten
 from comodo.console import console
 from comodo.identity import Trial
 from comodo.names import rounded
+from comodo.secrets import redacted
 from comodo.store import Store, write_json
 from comodo.tidy import epochs_in
 from comodo.tracking.records import Records
@@ -286,7 +287,7 @@ class Tracker:
         assert self._client is not None
         if run := self._runs.get(trial.key):
             for tag in (REASON, NOTE):
-                self._client.set_tag(run, tag, reason[:500])
+                self._client.set_tag(run, tag, redacted(reason)[:500])
             self._client.set_terminated(run, status)
 
     def _close(self, status: str) -> None:

@@ -1,0 +1,81 @@
+"""The MLflow server that `comodo ui` starts: on this machine alone, or with passwords.
+
+Knows nothing of sweeps.
+"""
+
+import ipaddress
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from comodo.store import Store, atomic
+from comodo.tracking.runs import artifact_root, tracking_uri
+
+ASKED_FOR = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
+# What MLflow's own file has, but for the database: by default that lies where the server starts.
+AUTHENTICATION = """[mlflow]
+default_permission = READ
+database_uri = sqlite:///{database}
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+class ServeError(RuntimeError):
+    """A server that would be open to everybody."""
+
+
+def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a server of the store's records.
+
+    The database's address may hold a password, and others see command lines; so it is in the
+    environment.
+
+    Raises:
+        ServeError: another machine could reach it, and it would ask for no password.
+    """
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    # One worker: several are ended for being slow while a sweep keeps the cores busy.
+    command += ["--workers", "1", "--artifacts-destination", str(artifact_root(store))]
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri(store)}
+    if not _is_this_machine(host):
+        refuse_without_passwords(host)
+        command += ["--app-name", "basic-auth"]
+        environment.setdefault("MLFLOW_AUTH_CONFIG_PATH", str(_settings_of_users(store)))
+    return command, environment
+
+
+def refuse_without_passwords(host: str) -> None:
+    """Raises ServeError where MLflow's own authentication is not set up."""
+    missing = [name for name in ASKED_FOR if not os.environ.get(name)]
+    installed = find_spec("flask_wtf") is not None
+    if not missing and installed:
+        return
+    values = ("$(python3 -c 'import secrets; print(secrets.token_hex())')", "'12 letters or more'")
+    mend = [] if installed else ["pip install 'mlflow[auth]'"]
+    mend += [
+        f"export {name}={value}"
+        for name, value in zip(ASKED_FOR, values, strict=True)
+        if name in missing
+    ]
+    raise ServeError(
+        f"--host {host}: everybody who reaches this machine could read and delete all records; "
+        "let MLflow ask for name and password (user admin, with the second variable's value), "
+        f"then run the same command again:\n  " + "\n  ".join(mend)
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _settings_of_users(store: Store) -> Path:
+    """MLflow's file of its authentication, with the users' database in the store."""
+    path = store.folder("mlflow", "basic_auth.ini")
+    with atomic(path) as temporary:
+        temporary.write_text(AUTHENTICATION.format(database=path.with_suffix(".db")))
+    return path
