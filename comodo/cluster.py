@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import ray
 import ray.data
+from ray._private import ray_constants
 from ray.autoscaler.sdk import request_resources
 
 from comodo.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
@@ -37,6 +38,8 @@ def connect(dashboard: bool = False) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = cluster_address()
+    if address is None:
+        _listen_here_only()
     try:
         with _native_silence():  # or it would write which level it has been set to
             ray.init(
@@ -57,6 +60,16 @@ def connect(dashboard: bool = False) -> None:
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
+
+
+def _listen_here_only() -> None:
+    """Keeps the Ray that is started here on 127.0.0.1.
+
+    Else its processes listen on all addresses of the machine, and whoever reaches their ports can
+    run code. On systems where Ray knows no clusters it does not, so it is told that this is one.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 @contextmanager

@@ -48,8 +48,10 @@ def checked(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
         ImuError: fewer than two samples, a clock that runs backwards or stands still, a channel
             group that is zero throughout.
     """
+    with np.errstate(over="ignore"):  # what float32 cannot hold is missing too
+        imu_NC = imu_NC.astype(np.float32)
     good_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
-    time_N, imu_NC = time_N[good_N].astype(np.float64), imu_NC[good_N].astype(np.float32)
+    time_N, imu_NC = time_N[good_N].astype(np.float64), imu_NC[good_N]
     if len(time_N) < 2:
         raise ImuError(f"{source}: fewer than two complete IMU samples")
     steps = np.diff(time_N)
@@ -150,7 +152,7 @@ def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStrea
     """
     try:
         imu = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # of a damaged header NumPy raises whatever its parts raise
         raise ImuError(f"{path}: cannot be read as an array: {error}") from None
     if imu.ndim != 2 or 6 not in imu.shape:
         raise ImuError(f"{path}: shape {imu.shape}; wanted [samples, 6]")

@@ -151,6 +151,8 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if not container.streams.video:
                 raise VideoError(f"{path}: has no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise VideoError(f"{path}: its video is of a kind that FFmpeg does not know")
             # Callers decode many spans at once, one core each.
             stream.codec_context.thread_count = 1
             # Otherwise a damaged picture is patched with pieces of others and passed off as good.
@@ -160,6 +162,8 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if Path(path).is_file() and Path(path).stat().st_size == 0:
             raise VideoError(f"{path}: is empty (0 bytes)") from error
         raise VideoError(f"{path}: cannot be read as video ({error.strerror})") from error
+    except UnicodeDecodeError as error:  # PyAV, of the file's remarks
+        raise VideoError(f"{path}: cannot be read as video ({error})") from error
 
 
 def _tick(stream: VideoStream) -> Fraction:

@@ -260,11 +260,11 @@ def test_weights_that_ask_for_code_of_their_own_are_refused(tmp_path: Path) -> N
 
 CODE = """
 from pathlib import Path
-from transformers import Dinov2Config, Dinov2Model
+from transformers import ConvNextConfig, ConvNextModel
 Path({ran!r}).touch()
-class Config(Dinov2Config):
+class Config(ConvNextConfig):
     pass
-class Model(Dinov2Model):
+class Model(ConvNextModel):
     config_class = Config
 """
 
@@ -274,7 +274,7 @@ def test_code_that_comes_with_weights_runs_where_it_is_allowed_by_name(
 ) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "c"))
     code, ran = {"AutoModel": "mine.Model", "AutoConfig": "mine.Config"}, tmp_path / "ran"
-    model = Dinov2Model(Dinov2Config(**IMAGE))
+    model = ConvNextModel(ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4))
     folder = write_config(save(model, tmp_path / "own"), auto_map=code)
     (folder / "mine.py").write_text(CODE.format(ran=str(ran)))
     for allowed in (None, str(tmp_path / "another")):

@@ -38,7 +38,9 @@ class GoproReader:
             ) from None
         try:
             rows = telemetry_parser.Parser(recording.imu).normalized_imu()
-        except Exception as error:  # the parser raises bare exceptions of several kinds
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the parser's panics, in Rust, are no Exceptions
             raise ImuError(f"{recording.imu}: telemetry cannot be read: {error}") from None
         return stream_of(rows, recording.imu)
 

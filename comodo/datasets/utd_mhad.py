@@ -45,8 +45,9 @@ class UtdMhadReader:
     def read_imu(self, recording: Recording) -> ImuStream:
         """Samples are spread over the clip: their true rate is not the nominal one."""
         try:
-            imu_NC = loadmat(recording.imu)["d_iner"]
-        except (OSError, KeyError, ValueError) as error:
-            raise ImuError(f"{recording.imu}: cannot be read: {error}") from None
+            imu_NC = np.asarray(loadmat(recording.imu)["d_iner"], np.float64).reshape(-1, 6)
+        except Exception as error:  # of a damaged file SciPy raises whatever its parts raise
+            reason = f"{type(error).__name__}: {error}"
+            raise ImuError(f"{recording.imu}: cannot be read: {reason}") from None
         time_N = np.linspace(0, duration(recording.video), len(imu_NC))
         return checked(time_N, imu_NC, recording.imu)

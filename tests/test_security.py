@@ -1,0 +1,388 @@
+"""What docs/security.md promises: nothing read is run, nothing leaves its folder, nothing secret
+is written, nothing listens beyond this machine."""
+
+import ast
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+import comodo
+from comodo.arrays import Windows
+from comodo.cli import app
+from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
+from comodo.datasets import DatasetError
+from comodo.datasets.egoexo4d import EgoExo4dReader
+from comodo.datasets.folder import FolderReader
+from comodo.datasets.split_lists import id_and_activity
+from comodo.encode import EncodeError, given_features
+from comodo.identity import Trial
+from comodo.imu import ImuError, read_npy
+from comodo.secrets import redacted
+from comodo.store import Store, write_json
+from comodo.students import build_student, load_student
+from comodo.teachers import build_teacher
+from comodo.tidy import epochs_in
+from comodo.tracking.serve import ServeError, server
+from comodo.tracking.tracker import Tracker
+from comodo.trial import classifier_of, run_trial
+from comodo.weights import WeightsError
+from tests.helpers import TINY_MANTIS, make_arrays, trial_config
+from tests.test_config import sweep_file
+
+PACKAGE = Path(comodo.__file__).parent
+CANARY = "canary-4f1c9ab2"
+
+
+# Nothing that is read is run.
+
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+READERS = {"load", "loads", "read_pickle", "Unpickler", "unsafe_load", "full_load", "load_all"}
+# Its own function; what was exported by the same process; and the file in which Tune, in this process,
+# has just put the error that Ray had unpickled here already.
+EXPECTED = {
+    ("profile/footprint.py", "load"),
+    ("deploy/programs.py", "torch.export.load"),
+    ("watch.py", "ray.cloudpickle.loads"),
+}
+
+
+def test_no_call_of_the_package_can_unpickle() -> None:
+    """A call by any other name than these fails here, and is to be looked at."""
+    safe = {"json.loads": "", "np.load": "allow_pickle=False", "torch.load": "weights_only=True",
+            "onnx.load": "", "Windows.load": "", "Features.load": ""}  # fmt: skip
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        where = str(file.relative_to(PACKAGE))
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names}
+                names |= {str(node.module)} if isinstance(node, ast.ImportFrom) else set()
+                if {name.split(".")[0] for name in names} & MODULES:
+                    assert names == {"pickle", "UnpicklingError"}, (where, names)
+            if not isinstance(node, ast.Call):
+                continue
+            name, text = ast.unparse(node.func), ast.unparse(node)
+            assert name not in {"eval", "exec", "compile", "__import__"}, (where, text)
+            assert "shell=True" not in text and "trust_remote_code=True" not in text, (where, text)
+            if name.split(".")[-1] in READERS and not (name in safe and safe[name] in text):
+                found.add((where, name))
+    assert found == EXPECTED
+
+
+class Planted:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, ran: Path) -> None:
+        self.ran = ran
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.ran),))
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Any:
+    """Writes an object whose unpickling is seen afterwards, as `torch.save` or pickle does."""
+    ran = tmp_path / "ran"
+
+    def write(path: Path, by: Callable[[Any, Path], object] | None = None) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if by is None:
+            path.write_bytes(pickle.dumps({"history": Planted(ran)}))
+        else:
+            by({"history": Planted(ran)}, path)
+        return path
+
+    yield write
+    assert not ran.exists()
+
+
+def test_the_plant_grows_where_it_is_unpickled(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Planted(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("by", [None, torch.save])
+def test_a_planted_checkpoint_is_refused(tmp_path: Path, plant: Any, by: Any) -> None:
+    store = Store(tmp_path / "store")
+    trial = Trial(trial_config(), 0, *make_arrays(store))
+    path = plant(store.folder("trials", trial.key) / "checkpoint.pt", by)
+    for use in (lambda: run_trial(trial, store, print), lambda: epochs_in(path.parent)):
+        with pytest.raises(WeightsError, match=re.escape(f"{path}: cannot be read as tensors")):
+            use()
+
+
+def test_planted_heads_are_refused(tmp_path: Path, plant: Any) -> None:
+    store = Store(tmp_path / "store")
+    method = {"name": "supervised"}
+    trial = Trial(trial_config(method=method, epochs=1), 0, *make_arrays(store))
+    run_trial(trial, store, print)
+    folder = store.folder("trials", trial.key)
+    plant(folder / "heads.pt", torch.save)
+    with pytest.raises(WeightsError, match="heads.pt: cannot be read"):
+        classifier_of(trial, store, load_student(folder / "student"))
+
+
+def test_a_planted_student_and_planted_arrays_are_refused(tmp_path: Path, plant: Any) -> None:
+    write_json(tmp_path / "student/student.json", {})
+    plant(tmp_path / "student/model.safetensors")
+    with pytest.raises(ValueError, match="student holds no saved student"):
+        load_student(tmp_path / "student")
+    store = Store(tmp_path / "store")
+    windows, _ = make_arrays(store)
+    for path in store.folder("arrays", windows).glob("*.safetensors"):
+        plant(path)
+    with pytest.raises(ValueError, match="damaged arrays"):
+        Windows.load(store.folder("arrays", windows))
+
+
+def test_planted_weights_of_teachers_and_students_are_refused(tmp_path: Path, plant: Any) -> None:
+    """A folder as hubs had them before safetensors, with a pickle alone."""
+    folder = tmp_path / "hub"
+    plant(folder / "pytorch_model.bin", torch.save)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size |= {"intermediate_size": 32, "image_size": 32, "patch_size": 16}
+    config = {"model_type": "videomae", "architectures": ["VideoMAEModel"], **size}
+    write_json(folder / "config.json", config)
+    weights = str(folder)
+    with pytest.raises(ValueError, match=f"weights '{weights}' are damaged"):
+        build_teacher(TeacherConfig(name="videomae", weights=weights))
+    with pytest.raises(ValueError, match=f"{weights} has no model.safetensors"):
+        build_student(StudentConfig(name="moment", weights=weights))
+
+
+def test_planted_features_and_samples_are_refused(tmp_path: Path, plant: Any) -> None:
+    def arrays(planted: Any, path: Path) -> None:
+        objects = np.array([planted], dtype=object)
+        if path.suffix == ".npy":
+            np.save(path, objects, allow_pickle=True)
+        else:
+            np.savez(path, id=np.array(["a"]), feature=objects)
+
+    path = plant(tmp_path / "given.npz", arrays)
+    wanted = __import__("pyarrow").table({"window": ["a"], "recording": ["a"]})
+    with pytest.raises(EncodeError, match=f"{path} cannot be read: Object arrays"):
+        given_features(TeacherConfig(name="precomputed", path=str(path)), wanted)
+    path = plant(tmp_path / "imu.npy", arrays)
+    with pytest.raises(ImuError, match=f"{path}: cannot be read as an array: Object arrays"):
+        read_npy(path, 50, "g", "deg/s")
+
+
+# Sweep files.
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: !!python/object/apply:os.mkdir [ran]\n", "could not determine a constructor"),
+        (LAUGHS, "over 100000 values, once its"),
+        ("a: &a {b: 1, <<: *a}\n", "over 100000 values|not valid YAML"),
+        ("a: &a [*a]\n", "over 100000 values"),
+        ("name: " + "[" * 2000, "over 50 deep"),
+        ("- " * 2000, "over 50 deep"),
+        ("# " + "x" * 300_000, "300002 bytes are no sweep file"),
+        ("name: 2020-99-99\n", "not valid YAML: month"),
+        ("name: " + "9" * 5000 + "\n", "not valid YAML: Exceeds the limit"),
+        ("name: \x00\n", "not valid YAML"),
+        ("{a: 1}: 2\n", "not valid YAML"),
+    ],
+)
+def test_a_sweep_file_is_small_data(
+    tmp_path: Path, text: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_sweep_file("sweep.yaml")
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("written", ["https://anna:word@host/model", f"x/{CANARY}", "$HF_TOKEN/x"])
+def test_secrets_do_not_belong_into_sweep_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    teacher = {"name": "videomae", "weights": written}
+    file = sweep_file(tmp_path, trial__teacher=teacher)
+    with pytest.raises(ConfigError, match=r"sweep.yaml:\d+: trial.teacher.weights: holds") as told:
+        read_sweep_file(file)
+    said = str(told.value).partition(": holds")[2]
+    assert CANARY not in said and "anna" not in said
+
+
+# Paths that come from files.
+
+
+@pytest.mark.parametrize("kind", ["up", "absolute", "link", "linked folder", "parent"])
+def test_a_manifest_s_paths_stay_in_its_folder(tmp_path: Path, kind: str) -> None:
+    folder, outside = tmp_path / "set", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "a.csv").touch()
+    (folder / "link.csv").symlink_to(outside / "a.csv")
+    (folder / "links").symlink_to(outside)
+    written = {
+        "up": "../outside/a.csv",
+        "absolute": str(outside / "a.csv"),
+        "link": "link.csv",
+        "linked folder": "links/a.csv",
+        "parent": "..",
+    }[kind]
+    manifest = folder / "manifest.csv"
+    manifest.write_text(f"imu,split\n{written},train\n")
+    settings = FolderDataset(kind="folder", path=str(manifest))
+    with pytest.raises(DatasetError, match=f"row 2: '{written}' leads out of {folder}"):
+        FolderReader(settings).recordings()
+    if kind != "parent":
+        wider = settings.model_copy(update={"root": str(tmp_path)})
+        assert FolderReader(wider).recordings()[0].imu == str(folder / written)
+    assert "root" not in settings.model_dump()  # so that what is prepared already keeps its key
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "/etc/passwd", "..", "a\0b"])
+def test_names_in_lists_are_no_paths(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match="is no plain name"):
+        id_and_activity(f"{name}\twalking")
+    pytest.importorskip("projectaria_tools")
+    capture = {"take_name": "t_1", "capture": {"capture_name": name}}
+    (tmp_path / "takes.json").write_text(json.dumps([capture]))
+    (tmp_path / "train.txt").write_text("t_1\twalking\n")
+    settings = comodo.config.EgoExo4dDataset(
+        kind="egoexo4d", path=str(tmp_path), splits=str(tmp_path)
+    )
+    with pytest.raises(DatasetError, match="is no plain name"):
+        EgoExo4dReader(settings).recordings()
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "a\n"])
+def test_a_sweep_and_its_data_sets_have_plain_names(tmp_path: Path, name: str) -> None:
+    for changes in ({"name": name}, {"datasets": {name: {"kind": "simulated"}}}):
+        with pytest.raises(ConfigError, match="should match pattern"):
+            read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("weights", ["../../up", "a/../../b", "a/b/c"])
+def test_the_hub_s_names_are_no_paths(tmp_path: Path, weights: str) -> None:
+    with pytest.raises(ValueError, match="could not be loaded|no such folder|does not exist"):
+        build_student(StudentConfig(name="moment", weights=weights))
+
+
+# Secrets.
+
+
+def test_what_is_redacted_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefgh12345678")
+    monkeypatch.setenv("HF_TOKEN", "abcdefgh12345678-and-more")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/anna/.ray/auth_token")
+    monkeypatch.setenv("SOME_PASSWORD", "short")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:{CANARY}@host:5000")
+    for text, wanted in {
+        "https://anna:pa@ss@host:5000/x?y": "https://***@host:5000/x?y",
+        "postgresql+psycopg2://u:p@db/mlflow": "postgresql+psycopg2://***@db/mlflow",
+        "sqlite:////a/b@c/mlflow.db": "sqlite:////a/b@c/mlflow.db",
+        "mail anna@host and http://host/ of anna@host": "mail anna@host and http://host/ of "
+        "anna@host",
+        "key abcdefgh12345678!": "key ***!",
+        "token abcdefgh12345678-and-more": "token ***",
+        "/home/anna/.ray/auth_token": "/home/anna/.ray/auth_token",
+        "a short word": "a short word",
+        f"Authorization: {CANARY}": "Authorization: ***",
+    }.items():
+        assert redacted(text) == wanted
+
+
+def test_canaries_are_nowhere_in_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In records, on the terminal; of a whole sweep see tests/e2e/test_tracking_server.py."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for number, name in enumerate(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN")):
+        monkeypatch.setenv(name, f"{CANARY}-{number}")
+    store, trial = Store(tmp_path), Trial(trial_config(), 0, "w", "f")
+    tracker = Tracker(store, "s", {"name": "s"})
+    tracker.begin("asked", "described", "{}", {})
+    tracker.start(trial, "t")
+    reason = f"HTTPError: 401 for https://anna:{CANARY}@hub/model with token {CANARY}-0"
+    tracker.end(trial, "FAILED", reason)
+    tracker.close()
+    comodo.console.console.print(reason)
+    assert CANARY not in capsys.readouterr().out
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"HTTPError: 401 for https://***@hub/model" in p.read_bytes() for p in files)
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+
+
+# What listens.
+
+
+def test_other_machines_are_asked_for_passwords_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"postgresql+psycopg2://mlflow:{CANARY}@db/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for name in ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    store = Store(tmp_path)
+    for host in ("127.0.0.1", "localhost", "::1"):
+        command, environment = server(store, host, 5000)
+        assert "--app-name" not in command
+        assert CANARY not in " ".join(command)  # which all users of the machine see
+        assert environment["MLFLOW_BACKEND_STORE_URI"] == address
+    done = CliRunner().invoke(app, ["ui", "--host", "0.0.0.0", "--store", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "export MLFLOW_AUTH_ADMIN_PASSWORD='12 letters or more'" in done.output
+    assert "export MLFLOW_FLASK_SERVER_SECRET_KEY=$(python3 -c" in done.output
+    monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", "p" * 12)
+    found: list[object] = [None]
+    monkeypatch.setattr("comodo.tracking.serve.find_spec", lambda name: found[0])
+    with pytest.raises(ServeError, match=r"pip install 'mlflow\[auth\]'$"):
+        server(store, "192.168.1.7", 5000)
+    found[0] = object()
+    command, environment = server(store, "192.168.1.7", 5000)
+    assert command[-2:] == ["--app-name", "basic-auth"]
+    settings = Path(environment["MLFLOW_AUTH_CONFIG_PATH"]).read_text()
+    assert f"sqlite:///{tmp_path}/mlflow/basic_auth.db" in settings
+
+
+LISTENERS = """
+import os, psutil
+from comodo.cluster import connect
+connect(dashboard=True)
+import ray
+ray.get(ray.remote(lambda: 1).remote())
+me = psutil.Process()
+for process in [me, *me.children(recursive=True)]:
+    for connection in process.net_connections("inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            print("listens", connection.laddr.ip, process.name())
+ray.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_ray_listens_on_this_machine_only() -> None:
+    """All of its processes, the dashboard's too."""
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENERS], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    addresses = [line.split()[1] for line in done.stdout.splitlines() if "listens" in line]
+    assert len(addresses) >= 5  # GCS, raylet, dashboard and agents
+    assert {a.removeprefix("::ffff:") for a in addresses} == {"127.0.0.1"}, done.stdout
