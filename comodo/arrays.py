@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from safetensors.numpy import save_file
 from safetensors import SafetensorError
+from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 

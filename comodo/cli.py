@@ -297,9 +297,7 @@ def ui(
 
         uri = tracking_uri(place)
         if uri.startswith("http"):
-            console.print(
-                f"the records are kept by a server already: open {without_password(uri)}"
-            )
+            console.print(f"the records are kept by a server already: open {without_password(uri)}")
             return
         command, environment = server(place, host, port)
         console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")

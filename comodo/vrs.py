@@ -158,7 +158,11 @@ def _open(
             if count == 0:
                 raise error(f"{path}: has no data in its stream {stream} ({name})")
             yield provider, stream_id, count
-    except (RuntimeError, IndexError, UnicodeDecodeError) as reason:  # whatever the library says of a damaged file
+    except (
+        RuntimeError,
+        IndexError,
+        UnicodeDecodeError,
+    ) as reason:  # whatever the library says of a damaged file
         raise error(f"{path}: cannot be read as an Aria recording: {reason}") from reason
 
 

@@ -24,6 +24,6 @@ def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
     except Exception as error:  # of a damaged file torch raises whatever its parts raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{path}: cannot be read as tensors alone, and nothing else is read from it ({reason}); "
-            "remove it, and it is made again"
+            f"{path}: cannot be read as tensors alone, and nothing else is read from it "
+            f"({reason}); remove it, and it is made again"
         ) from None

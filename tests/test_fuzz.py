@@ -163,9 +163,7 @@ def test_any_sweep_file_is_read_or_refused(tmp_path: Path, number: int, words: l
                           lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
        key=st.sampled_from(["name", "datasets", "trial", "search", "seeds", "budget", "recipes",
                             "label_map", "objectives", "resources", "early_stopping"]))  # fmt: skip
-def test_any_value_of_a_sweep_file_is_read_or_refused(
-    tmp_path: Path, value: Any, key: str
-) -> None:
+def test_any_value_of_a_sweep_file_is_read_or_refused(tmp_path: Path, value: Any, key: str) -> None:
     content = yaml.safe_load(sweep_file(tmp_path).read_text()) | {key: value}
     file = tmp_path / "changed.yaml"
     file.write_text(yaml.safe_dump(content))

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from typer.testing import CliRunner
 
 import comodo
@@ -38,7 +37,7 @@ from comodo.tracking.serve import ServeError, server
 from comodo.tracking.tracker import Tracker
 from comodo.trial import classifier_of, run_trial
 from comodo.weights import WeightsError
-from tests.helpers import TINY_MANTIS, make_arrays, trial_config
+from tests.helpers import make_arrays, trial_config
 from tests.test_config import sweep_file
 
 PACKAGE = Path(comodo.__file__).parent
@@ -49,7 +48,7 @@ CANARY = "canary-4f1c9ab2"
 
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
 READERS = {"load", "loads", "read_pickle", "Unpickler", "unsafe_load", "full_load", "load_all"}
-# Its own function; what was exported by the same process; and the file in which Tune, in this process,
+# Its own function; what the same process has exported; and the file in which Tune, in this process,
 # has just put the error that Ray had unpickled here already.
 EXPECTED = {
     ("profile/footprint.py", "load"),

@@ -70,8 +70,7 @@ def _refuse_deep(path: Path, text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                line = event.start_mark.line + 1
-                raise ConfigError(f"{path}:{line}: lists and mappings are over {DEEPEST} deep")
+                raise ConfigError(f"{path}: lists and mappings are over {DEEPEST} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

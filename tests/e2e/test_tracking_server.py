@@ -1,4 +1,4 @@
-"""Records in a real MLflow server on a real PostgreSQL: many drivers at once, outages, passwords."""
+"""Records in a real MLflow on a real PostgreSQL: many drivers at once, outages, passwords."""
 
 import multiprocessing
 import os
