@@ -29,7 +29,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,9 @@ from comodo import tuning
 from comodo.arrays import Windows
 from comodo.cluster import connect
 from comodo.config import Sweep, TrialConfig
+from comodo.distill import Leave, Report
 from comodo.identity import Evaluation, Trial
+from comodo.lease import Lease
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.store import Store, write_json
@@ -69,10 +70,10 @@ def sweep_of(trials: int) -> Sweep:
     )
 
 
-def timed(trial: Trial, store: Store, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
     """`run_trial`, noting when the trial's own work begins and ends, and in which process."""
     began = time.time()
-    result = run_trial(trial, store, report)
+    result = run_trial(trial, store, report, leave)
     times = {"began": began, "ended": time.time(), "pid": os.getpid()}
     write_json(store.folder("times", f"{trial.seed}.json"), times)
     return result
@@ -82,7 +83,7 @@ _train = tuning.train
 
 
 def timed_train(config: dict[str, Any]) -> None:
-    tuning.run_trial = timed  # type: ignore[attr-defined]  # here, in the trial's process
+    tuning.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -105,7 +106,8 @@ def between_trials(store: Store, between: list[int]) -> None:
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
     tuning.train = timed_train
-    tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), 1)
+    lease = Lease(store, "sweeps", sweep.name)
+    tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), 1, lease)
 
     times = sorted(
         (json.loads(path.read_text()) for path in store.folder("times", "").glob("*.json")),

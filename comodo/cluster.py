@@ -3,14 +3,18 @@
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 import ray
 import ray.data
+import ray.exceptions
 from ray._private import ray_constants
+from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
 
 from comodo.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
@@ -18,6 +22,7 @@ from comodo.config import Resources
 from comodo.console import console
 
 SAY_EVERY = 60.0  # seconds between two lines while waiting
+ASK_EVERY = 2.0  # seconds between two questions whether a node is taken away
 
 
 class ClusterError(RuntimeError):
@@ -192,3 +197,37 @@ def trial_resources(asked: Resources) -> dict[str, float]:
     if asked.workers > 1:  # its workers ask for themselves
         return {"CPU": DRIVER_CPUS}
     return {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+
+
+def this_node() -> str:
+    """Ray's name of the node that this process is on."""
+    name: str = ray.get_runtime_context().get_node_id()
+    return name
+
+
+class Notice:
+    """Whether the notice was given that one of some nodes is taken away, as spot machines are.
+
+    A thread asks Ray while the block runs. Ray knows it from the cloud, from Kubernetes, or from
+    `ray drain-node`.
+    """
+
+    def __init__(self, nodes: set[str]) -> None:
+        self._nodes, self._given, self._over = nodes, False, threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="notice", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    def given(self) -> bool:
+        return self._given
+
+    def _ask(self) -> None:
+        while not self._given and not self._over.wait(ASK_EVERY):
+            with suppress(RuntimeError, OSError, ray.exceptions.RayError):  # the head is away
+                # Ray's own watcher of training workers asks the same; it has no public name yet.
+                self._given = bool(self._nodes & ray_state.get_draining_nodes().keys())

@@ -1,11 +1,11 @@
 """The training loop of one trial.
 
-Handed a student, mapped arrays, a checkpoint's path and something that reports; knows neither
-Tune nor Train nor MLflow. All of a run's state is in its checkpoint, written after every epoch: a
-run that is stopped anywhere and started again ends as one that never stopped.
+Handed a student, mapped arrays, a checkpoint's path, something that reports and something that
+says when to leave; knows neither Tune nor Train nor MLflow. All of a run's state is in its
+checkpoint, written after every epoch and in long ones between: a run that is stopped anywhere and
+started again ends as one that never stopped.
 """
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,7 @@ from comodo.config import (
     SupervisedMethod,
     TrialConfig,
 )
+from comodo.epoch import Epoch, TrainingError
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
@@ -36,6 +37,8 @@ from comodo.weights import load_tensors
 
 __all__ = [
     "Distillation",
+    "Leave",
+    "Paused",
     "Report",
     "TrainingError",
     "build_heads",
@@ -48,12 +51,16 @@ __all__ = [
 ]
 
 Report = Callable[[dict[str, Any]], None]
+Leave = Callable[[], bool]
+"""Asked between steps whether the run has to leave its machine; it may raise what ends the run."""
 
 QUICK_SHARE = 10  # the quick check looks at a tenth as many windows as an epoch trains on
+SAVE_EVERY = 600.0  # seconds of an epoch that a killed process loses at most
+ASK_EVERY = 16  # steps; several workers must answer alike, and asking is an exchange
 
 
-class TrainingError(RuntimeError):
-    """A trial that cannot go on; the last good checkpoint is kept."""
+class Paused(RuntimeError):
+    """The run was asked to leave; all that it has done is in its checkpoint."""
 
 
 def seed_of(seed: int, purpose: str, number: int = 0) -> int:
@@ -122,10 +129,9 @@ class Distillation:
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
+        self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
-            [*self.student.parameters(), *self.head.parameters()],
-            lr=trial.learning_rate,
-            weight_decay=trial.weight_decay,
+            self.parameters, lr=trial.learning_rate, weight_decay=trial.weight_decay
         )
         count = len(self.row_N)
         self.reserved = torch.empty(0, dtype=torch.long)
@@ -142,6 +148,7 @@ class Distillation:
             if method.hold_out_queue:
                 self.reserved = first_keys
         self.epoch = 0
+        self.running: Epoch | None = None
         steps = schedule_of(trial, count)
         self.first_steps = [0, *(steps.first + steps.later * n for n in range(trial.epochs))]
         self.planned_steps = steps.planned
@@ -191,55 +198,51 @@ class Distillation:
             feature_bD: Tensor = self.student(imu_bCT.to(self.device), length_b)
         return feature_bD
 
-    def train_epoch(self) -> dict[str, Any]:
-        """One pass over the training windows; its metrics.
+    def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """One pass over the training windows, or what a checkpoint left of it; its metrics.
 
         Raises:
             TrainingError: the loss became infinite or NaN.
         """
-        trial, began = self.trial, time.perf_counter()
+        trial = self.trial
         self.student.train()
         self.head.train()
-        self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
         order_N = epoch_order(len(self.row_N), self.reserved, self.epoch, self.seed)
-        # Seeded anew for every epoch, so that random states need not be kept to go on.
-        torch.manual_seed(seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch))
-        steps = self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
-        losses, norms, rate = [], [], 0.0
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for i, index_B in enumerate(order_N.split(trial.batch_size)[:steps]):
-            step = self.first_steps[self.epoch] + i
-            rate = learning_rate(step, self.planned_steps, trial.warmup, trial.learning_rate)
+        if self.running is None:
+            self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
+            self.running = Epoch(self.epoch + 1, self._dropout_seed())
+        running, first = self.running, self.first_steps[self.epoch]
+        steps = self.first_steps[self.epoch + 1] - first
+        for index_B in order_N.split(trial.batch_size)[running.steps : steps]:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = self._rate(first + running.steps)
             loss = self.loss(index_B)
             self.optimizer.zero_grad()
             loss.backward()
             self.workers.sum_gradients(self.student)
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            norms.append(nn.utils.get_total_norm(gradients))
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
             self.optimizer.step()
-            losses.append(loss.detach())
-        for what, values in (("loss", losses), ("gradient", norms)):
-            bad = [i for i, value in enumerate(values) if not math.isfinite(float(value))]
-            if bad:
-                raise TrainingError(
-                    f"the {what} became {float(values[bad[0]])} in epoch {self.epoch + 1}, step "
-                    f"{bad[0] + 1}; lower learning_rate or raise the temperatures"
-                )
-        if not all(bool(parameter.isfinite().all()) for parameter in parameters):
-            raise TrainingError(
-                f"the weights became infinite in epoch {self.epoch + 1}; lower learning_rate"
-            )
-        seconds = time.perf_counter() - began
-        self.epoch += 1
+            running.add(loss, norm)
+            after_step()
+        running.refuse_infinite(self.parameters)
+        loss_mean, norm_mean = running.means()
+        self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            "train/loss": float(torch.stack(losses).mean()),
-            "train/learning_rate": rate,
-            "train/grad_norm": float(torch.stack(norms).mean()),
-            "train/windows_per_second": len(order_N) / seconds,
+            "train/loss": loss_mean,
+            "train/learning_rate": self._rate(first + steps - 1),
+            "train/grad_norm": norm_mean,
+            "train/windows_per_second": len(order_N) / running.seconds,
         }
+
+    def _rate(self, step: int) -> float:
+        trial = self.trial
+        return learning_rate(step, self.planned_steps, trial.warmup, trial.learning_rate)
+
+    def _dropout_seed(self) -> int:
+        # Seeded anew for every epoch: between epochs no random states need be kept to go on.
+        return seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
 
     def quick_accuracy(self) -> float | None:
         """Of the epoch just trained, at under a twentieth of its cost; None without labels."""
@@ -254,8 +257,9 @@ class Distillation:
             torch.save([self.head.state_dict(), self.teacher_head.state_dict()], temporary)
 
     def save(self, path: Path) -> None:
-        """Everything that is needed to go on, in one atomic write."""
-        state = {
+        """Everything that is needed to go on, in one atomic write. Of several workers all must
+        call it; the first writes."""
+        state: dict[str, Any] = {
             "epoch": self.epoch,
             "history": self.history,
             "student": self.student.state_dict(),
@@ -263,8 +267,13 @@ class Distillation:
             "optimizer": self.optimizer.state_dict(),
             "queue": None if self.queue is None else self.queue.state_dict(),
         }
-        with atomic(path) as temporary:
-            torch.save(state, temporary)
+        if self.running is not None:
+            self.running.refuse_infinite(self.parameters)
+            state["running"] = self.running.state_dict(self.workers)
+            state["class_means"] = self.class_means.state_dict()
+        if self.workers.rank == 0:
+            with atomic(path) as temporary:
+                torch.save(state, temporary)
 
     def restore(self, path: Path) -> None:
         state = load_tensors(path, self.device)
@@ -274,24 +283,50 @@ class Distillation:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.queue is not None:
             self.queue.load_state_dict(state["queue"])
+        if "running" in state:
+            self.class_means.load_state_dict(state["class_means"])
+            seed = self._dropout_seed()
+            self.running = Epoch.restored(state["running"], seed, self.workers)
 
 
-def distil(run: Distillation, checkpoint: Path, report: Report) -> list[dict[str, Any]]:
+def distil(
+    run: Distillation, checkpoint: Path, report: Report, leave: Leave = lambda: False
+) -> list[dict[str, Any]]:
     """Trains to the last epoch, from the checkpoint if there is one; returns the epochs' metrics.
 
     `report` is called after every epoch, when its checkpoint is safe. Of several workers the first
     writes it, and all restore it.
+
+    Raises:
+        TrainingError: the trial cannot go on.
+        Paused: a worker was told to leave, and the checkpoint is written.
     """
     if checkpoint.exists():
         run.restore(checkpoint)
+    saved = time.monotonic()
+
+    def after_step() -> None:
+        nonlocal saved
+        assert run.running is not None
+        if run.workers.size > 1 and run.running.steps % ASK_EVERY:
+            return
+        due = time.monotonic() - saved >= SAVE_EVERY
+        leaving, due = map(max, zip(*run.workers.collect((leave(), due)), strict=True))
+        if leaving or due:
+            run.save(checkpoint)
+            run.workers.wait()
+            saved = time.monotonic()
+        if leaving:
+            raise Paused(f"left in epoch {run.running.number}, after step {run.running.steps}")
+
     while run.epoch < run.trial.epochs:
-        metrics = run.train_epoch()
+        metrics = run.train_epoch(after_step)
         quick = run.quick_accuracy()
         if quick is not None:
             metrics["val/quick_acc1"] = quick
         run.history.append(metrics)
-        if run.workers.rank == 0:
-            run.save(checkpoint)
+        run.save(checkpoint)
         run.workers.wait()
+        saved = time.monotonic()
         report(metrics)
     return run.history

@@ -5,6 +5,7 @@ them), and features go to Parquet as they come, so that an interrupted run goes 
 feature is the teacher's own, before any projector: one encoding serves every trial.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
 from comodo.console import console, track
+from comodo.lease import held
 from comodo.secrets import redacted
 from comodo.store import (
     Store,
@@ -31,7 +33,7 @@ from comodo.store import (
     write_table,
 )
 from comodo.video import decode_frames
-from comodo.windows import WindowSet
+from comodo.windows import Files, WindowSet, refuse_changed
 
 VERSION = 1  # of the numbers made here; raise it when they change
 BATCH = 16  # windows that go through the teacher together
@@ -66,10 +68,13 @@ def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
         "teacher": teacher.model_dump(mode="json"),
         "windows": windows.key,
     }
-    for local in (teacher.weights, teacher.path):
-        if local is not None and Path(local).exists():
-            content[local] = fingerprint(local)
-    return key_of(content)
+    return key_of(content | local_files(teacher))
+
+
+def local_files(teacher: TeacherConfig) -> Files:
+    """Fingerprints of what the teacher is read from on this machine."""
+    named = (teacher.weights, teacher.path)
+    return {local: fingerprint(local) for local in named if local and Path(local).exists()}
 
 
 def encode(
@@ -79,29 +84,17 @@ def encode(
 
     Raises:
         EncodeError: more than the allowed share of windows has no feature.
+        ChangedError: a video or the teacher's files were replaced meanwhile.
     """
-    key = feature_key(teacher, windows)
+    known, key = local_files(teacher), feature_key(teacher, windows)
+    refuse_changed(known)  # so that both are of the same files
     folder = store.folder("features", key)
+    if _unfinished(windows, store, key):
+        with held(store, "features", key, f"encode {name} with {teacher.name}"):
+            if _unfinished(windows, store, key):  # and no other driver has made them
+                _make(name, teacher, known, windows, folder)
     meta = store.meta("features", key)
-    if meta is None or meta["count"] < sum(windows.counts.values()):  # recordings were mended
-        wanted, began = _wanted(windows), time.perf_counter()
-        done = encoded(folder)
-        if teacher.name == "precomputed":
-            write_table(folder / "part-given.parquet", given_features(teacher, wanted))
-            devices: set[str] = set()
-        else:
-            devices = _encode_missing(name, teacher, wanted, folder)
-        table = read_parts(folder, ["window", "rejected"])
-        reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
-        meta = {
-            "teacher": teacher.model_dump(mode="json"),
-            "windows": windows.key,
-            "count": len(table),
-            "devices": sorted(devices),
-            "speed": (len(table) - done) / (time.perf_counter() - began),  # windows per second
-            "rejected": {row["window"]: row["rejected"] for row in reasons},
-        }
-        write_json(folder / "meta.json", meta)
+    assert meta is not None
     lost = len(meta["rejected"])
     for window, reason in list(meta["rejected"].items())[:5]:
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
@@ -120,11 +113,44 @@ def encoded(folder: Path) -> int:
     return sum(pq.read_metadata(part).num_rows for part in parts(folder))
 
 
+def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
+    meta = store.meta("features", key)
+    return meta is None or meta["count"] < sum(windows.counts.values())  # recordings were mended
+
+
+def _make(
+    name: str, teacher: TeacherConfig, known: Files, windows: WindowSet, folder: Path
+) -> None:
+    """The missing features, and what is known of them."""
+    wanted, began = _wanted(windows), time.perf_counter()
+    done = encoded(folder)
+    if teacher.name == "precomputed":
+        features = given_features(teacher, wanted)
+        refuse_changed(known)
+        write_table(folder / "part-given.parquet", features)
+        devices: set[str] = set()
+    else:
+        devices = _encode_missing(name, teacher, known, wanted, folder)
+    table = read_parts(folder, ["window", "rejected"])
+    reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
+    meta = {
+        "teacher": teacher.model_dump(mode="json"),
+        "windows": windows.key,
+        "count": len(table),
+        "devices": sorted(devices),
+        "speed": (len(table) - done) / (time.perf_counter() - began),  # windows per second
+        "rejected": {row["window"]: row["rejected"] for row in reasons},
+    }
+    write_json(folder / "meta.json", meta)
+
+
 def _wanted(windows: WindowSet) -> pa.Table:
     """The windows to encode; neighbours in a file stay neighbours."""
     columns = ["window", "recording", "video", "start", "end", "rejected"]
     table = read_parts(windows.folder, columns)
-    return table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+    table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+    known = [json.dumps(windows.files.get(video)) for video in table["video"].to_pylist()]
+    return table.append_column("file", pa.array(known, pa.string()))
 
 
 def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
@@ -176,7 +202,9 @@ def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _encode_missing(name: str, teacher: TeacherConfig, wanted: pa.Table, folder: Path) -> set[str]:
+def _encode_missing(
+    name: str, teacher: TeacherConfig, known: Files, wanted: pa.Table, folder: Path
+) -> set[str]:
     """Encodes what no part holds yet; returns the devices that did it."""
     if parts(folder):
         done = read_parts(folder, ["window"])["window"]
@@ -184,14 +212,14 @@ def _encode_missing(name: str, teacher: TeacherConfig, wanted: pa.Table, folder:
             pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
         )
     devices = set()
-    batches = _run(teacher, wanted, folder)
+    batches = _run(teacher, known, wanted, folder)
     for batch in track(batches, len(wanted), f"encode {name} with {teacher.name}"):
         devices |= set(batch["device"])
     return devices
 
 
 def _run(
-    teacher: TeacherConfig, wanted: pa.Table, folder: Path
+    teacher: TeacherConfig, known: Files, wanted: pa.Table, folder: Path
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """Yields what was written (window ids and devices) with its number of windows."""
     if not len(wanted):
@@ -222,7 +250,7 @@ def _run(
         )
         .map_batches(
             TeacherActor,
-            fn_constructor_args=(teacher,),
+            fn_constructor_args=(teacher, known),
             batch_size=BATCH,
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
             num_cpus=actor_cpus,
@@ -255,23 +283,26 @@ def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
 
 def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[str, np.ndarray]:
     """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
-    where a file cannot be decoded."""
+    where a file cannot be decoded. Raises ChangedError for a file that is another by now."""
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
     reasons = []
-    spans = zip(batch["video"], batch["start"], batch["end"], strict=True)
-    for row, (video, start, end) in enumerate(spans):
+    spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
+    for row, (video, start, end, file) in enumerate(spans):
         try:
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
         except Exception as error:  # whatever is wrong with one file, the others go on
             reasons.append(redacted(f"{type(error).__name__}: {error}"))
+        else:
+            if (known := json.loads(file)) is not None:
+                refuse_changed({str(video): known})
     return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
 
 
 class TeacherActor:
     """Holds the frozen teacher on the device that Ray gave to the actor."""
 
-    def __init__(self, settings: TeacherConfig) -> None:
+    def __init__(self, settings: TeacherConfig, known: Files) -> None:
         import ray
         import torch
 
@@ -282,11 +313,12 @@ class TeacherActor:
         self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
         if self.device == "cpu":
             torch.set_num_threads(1)  # one actor for each core
-        self.teacher = build_teacher(settings).to(self.device)
+        self.teacher, self.known = build_teacher(settings).to(self.device), known
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         import torch
 
+        refuse_changed(self.known)
         frames_BFHW3 = torch.from_numpy(np.array(batch["frames"]))
         feature_BD = self.teacher(frames_BFHW3.to(self.device)).cpu().numpy()
         return {

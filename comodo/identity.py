@@ -37,6 +37,10 @@ def packed_features_key(windows: str, features: str, rejected: Iterable[str]) ->
     return key_of([LAYOUT_VERSION, windows, features, *sorted(rejected)])
 
 
+class ChangedError(RuntimeError):
+    """A file was replaced while the sweep that it belongs to runs."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What is measured of a sweep's students, and where."""
@@ -63,9 +67,20 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
+        return self._key_now()
+
+    def _key_now(self) -> str:
         weights = self.config.student.weights
         is_folder = weights is not None and Path(weights).exists()
         return self.key_by(fingerprint(str(weights)) if is_folder else None)
+
+    def refuse_changed(self) -> None:
+        """Raises ChangedError when the student's weights are not those that it was named by."""
+        if self.key != self._key_now():
+            raise ChangedError(
+                f"trial.student.weights: {self.config.student.weights} was replaced while the "
+                "sweep runs; run the same command again: with other weights these are other trials"
+            )
 
     def key_by(self, weights: dict[str, int] | None) -> str:
         """The key, with the fingerprint of the student's weights if they are a folder."""

@@ -52,8 +52,16 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("interrupted; the same command again goes on from here", style="yellow")
         raise typer.Exit(130) from None
-    except (ValueError, RuntimeError, OSError) as error:
-        if type(error).__module__.split(".")[0] != "comodo" and not isinstance(error, OSError):
+    except Exception as raised:
+        error = _own(raised) or raised
+        if _own(raised) is None and not isinstance(error, OSError):
             raise
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def _own(error: BaseException | None) -> BaseException | None:
+    """The package's own error in what was raised: one of a Ray worker comes wrapped."""
+    while error is not None and type(error).__module__.split(".")[0] != "comodo":
+        error = getattr(error, "cause", None) or error.__cause__
+    return error

@@ -5,9 +5,13 @@ and head, loss and queue are computed on the whole batch everywhere, so that bat
 queue are those of a single worker. Knows torch.distributed, nothing of Ray or of the methods.
 """
 
+from typing import TypeVar, cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 
 class Workers:
@@ -53,6 +57,14 @@ class Workers:
             grad = flat[at : at + parameter.numel()]
             parameter.grad = grad.view_as(parameter)
             at += parameter.numel()
+
+    def collect(self, mine: Value) -> list[Value]:
+        """Every worker's value, in the order of their ranks; all must ask."""
+        if self.size == 1:
+            return [mine]
+        found: list[Value | None] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        return cast(list[Value], found)
 
     def wait(self) -> None:
         """Returns when every worker has come here."""

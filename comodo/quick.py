@@ -28,6 +28,13 @@ class ClassMeans:
             0, place_B, F.normalize(feature_BD.detach().to(self._sum_KD), dim=1)
         )
 
+    def state_dict(self) -> Tensor:
+        """A copy of what `load_state_dict` needs."""
+        return self._sum_KD.clone()
+
+    def load_state_dict(self, state: Tensor) -> None:
+        self._sum_KD.copy_(state)
+
     def nearest(self, feature_ND: Tensor) -> Tensor | None:
         """Class [N] of the nearest mean by angle; None when no window had a label."""
         seen_K = self._sum_KD[:-1].any(dim=1).cpu()

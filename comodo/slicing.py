@@ -19,7 +19,7 @@ from comodo.imu import ImuStream, has_gap, resample
 from comodo.quality import quality
 from comodo.secrets import redacted
 from comodo.shrink import shrink
-from comodo.store import atomic, write_table
+from comodo.store import StoreError, atomic, write_table
 from comodo.video import duration
 
 VERSION = 6  # of the numbers made here; raise it when they change
@@ -145,6 +145,8 @@ def slice_chunk(
                 rows = [{**row, "video": copy} for row in rows]
             about["windows"] = len(rows)
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
+        except StoreError:  # the small copy's: nothing is wrong with the recording
+            raise
         except Exception as error:  # whatever is wrong with one recording, the others go on
             about["rejected"] = redacted(f"{type(error).__name__}: {error}")
             rows = [{**_described(recording), "rejected": about["rejected"]}]

@@ -16,13 +16,16 @@ A key is a hash of everything that the artifact depends on, so nothing is ever s
 written last, so what has one is whole. Knows nothing of what the artifacts mean.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,16 +59,84 @@ def fingerprint(path: str | Path) -> dict[str, int]:
     }
 
 
+class StoreError(RuntimeError):
+    """The store takes nothing more: it is full, or may not be written."""
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block succeeds and removed if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """A temporary path beside `path`, renamed to it if the block succeeds and removed if not.
+
+    Raises:
+        StoreError: the disk is full or may not be written; nothing has changed.
+    """
+    with _temporary(path) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+def create(path: Path, text: str) -> bool:
+    """Writes a file that is not there yet, whole at once; False if there is one, which stays.
+
+    Of several who try at the same time, on any machines, one succeeds.
+
+    Raises:
+        StoreError: as `atomic`.
+    """
+    with _temporary(path) as temporary:
+        try:
+            temporary.write_text(text)
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            try:  # a disk without links: others may see the file before its text
+                with path.open("x") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
+    return True
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A path beside `path` that no other process has, on this machine or another; gone after."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+    except Exception as error:
+        if (trouble := _trouble(path, temporary, error)) is not None:
+            raise trouble from None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _trouble(path: Path, temporary: Path, error: Exception) -> StoreError | None:
+    """What is wrong with the disk, if that is why a file could not be written."""
+    if not isinstance(error, OSError) or error.errno is None:
+        # Libraries say it in ways of their own; then more of the same meets the same end.
+        try:
+            with temporary.open("ab") as file:
+                file.write(bytes(1 << 16))
+            return None
+        except OSError as found:
+            error = found
+    if error.errno not in CANNOT_WRITE:
+        return None
+    there = next(folder for folder in path.parents if folder.exists())
+    return StoreError(
+        f"{path} cannot be written: {os.strerror(error.errno)}; {shutil.disk_usage(there).free:,} "
+        "bytes are free there. Make room, or make it writable, and run the same command again: "
+        "what is done is kept"
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

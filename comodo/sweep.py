@@ -13,6 +13,7 @@ from comodo.cluster import await_room, connect, machines, refuse_sqlite
 from comodo.config import Sweep
 from comodo.console import console
 from comodo.identity import read_result
+from comodo.lease import LOOK_AGAIN, STALE, Lease, LeaseError
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.names import Names
@@ -34,8 +35,39 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     `command` is what the report names to run it again.
 
     Raises:
-        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError: with the mend.
+        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: with the
+            mend.
+        LeaseError: another driver runs the sweep; nothing was touched.
     """
+    lease = Lease(store, "sweeps", sweep.name)
+    _take(lease, sweep.name)
+    try:
+        return _run_all(sweep, store, command, lease)
+    finally:
+        lease.release()
+
+
+def _take(lease: Lease, name: str) -> None:
+    """One driver at a time: a second one says who the first is."""
+    waits = False
+    while not lease.take():
+        if lease.holder_lives:
+            raise LeaseError(
+                f"the sweep '{name}' is run already, by {lease.holder}. Wait for it (comodo status "
+                f"{name}), or end that process and run the same command again"
+            )
+        if not waits:
+            waits = True
+            console.print(
+                f"the sweep '{name}' was run by {lease.holder}; waiting up to {STALE:g} s to see "
+                "whether it still is",
+                markup=False,
+            )
+        time.sleep(LOOK_AGAIN)
+
+
+def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
+    """What is missing, from recordings to the report."""
     connect(dashboard=sweep.resources.workers > 1)
     concurrent = await_room(sweep.resources)
     refuse_sqlite(machines(), tracking_uri(store))
@@ -58,18 +90,20 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
             views.saved_view(sweep, time.time()),
             window_sets,
         )
-        return _run(saved, store, ledger, tracker, concurrent)
+        return _run(saved, store, ledger, tracker, concurrent, lease)
+    except LeaseError:  # the records are another driver's now
+        raise
     except BaseException:
         tracker.abandon()
         raise
 
 
 def _run(
-    saved: Saved, store: Store, ledger: Ledger, tracker: Tracker, concurrent: int
+    saved: Saved, store: Store, ledger: Ledger, tracker: Tracker, concurrent: int, lease: Lease
 ) -> tuple[Results, Path]:
     """The trials that are missing, then the records of all, and the report."""
     limits = Limits(saved.sweep, ledger.folder)
-    stopped = run_missing(ledger, tracker, limits, concurrent)
+    stopped = run_missing(ledger, tracker, limits, concurrent, lease)
     names = Names(saved.sweep)
     for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
         folder = store.folder("trials", trial.key)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from comodo.arrays import Features, Windows
 from comodo.config import DistillingMethod, NoneMethod
-from comodo.distill import Distillation, Report, build_heads, distil, seed_of
+from comodo.distill import Distillation, Leave, Report, build_heads, distil, seed_of
 from comodo.evaluate import MEASURES, Measured
 from comodo.identity import NEED_TEACHER, Evaluation, Trial, read_result
+from comodo.lease import LOOK_AGAIN, Lease
 from comodo.parallel import Workers
 from comodo.store import Store, write_json, write_table
 from comodo.students import Student, build_student, load_student, save_student
@@ -25,45 +26,80 @@ from comodo.weights import load_tensors
 __all__ = ["Evaluation", "Trial", "classifier_of", "read_result", "run_trial", "subject_of"]
 
 
-def run_trial(trial: Trial, store: Store, report: Report) -> dict[str, Any]:
+SAY_EVERY = 20  # looks at a lease that another process has
+
+
+def run_trial(
+    trial: Trial, store: Store, report: Report, leave: Leave = lambda: False
+) -> dict[str, Any]:
     """Trains (from the checkpoint if there is one), keeps the student, measures it.
 
-    What is done already is not done again. Returns the result, as `read_result` does. Of several
-    workers the first measures and writes; the others return nothing.
+    What is done already is not done again, and what another process is doing is waited for, said
+    by `report` under `waiting`. Returns the result, as `read_result` does. Of several workers the
+    first measures and writes; the others return nothing.
 
     Raises:
         TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
+        Paused, LeaseError: it has to be begun again, from its checkpoint, elsewhere or later.
+        StoreError, ChangedError: as they say.
     """
-    folder = store.folder("trials", trial.key)
+    workers, lease = Workers(), Lease(store, "trials", trial.key)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not (folder / "trained.json").exists():
-        _train(trial, store, report, device)
-    if Workers().rank > 0:
-        return {}
-    began = time.perf_counter()
-    if made := _measure(trial, store, load_student(folder / "student").to(device)):
-        seconds = time.perf_counter() - began
-        write_json(folder / "measured.json", {"measures": made, "seconds": seconds})
-    result = read_result(trial, store)
-    assert result is not None
-    return result
+    try:
+        _await(lease, workers, report)
+        folder = store.folder("trials", trial.key)
+        # The first one's word counts: on a network disk others may not see its file yet.
+        if not workers.collect((folder / "trained.json").exists())[0]:
+            _train(trial, store, report, device, lease, leave)
+        if workers.rank > 0:
+            return {}
+        began = time.perf_counter()
+        student = load_student(folder / "student").to(device)
+        if made := _measure(trial, store, student, lease):
+            seconds = time.perf_counter() - began
+            write_json(folder / "measured.json", {"measures": made, "seconds": seconds})
+        result = read_result(trial, store)
+        assert result is not None
+        return result
+    finally:
+        lease.release()
 
 
-def _train(trial: Trial, store: Store, report: Report, device: str) -> None:
+def _await(lease: Lease, workers: Workers, report: Report) -> None:
+    """Waits until nobody else works on the trial. Of several workers the first takes the lease,
+    and all wait for it together: one that came late to an exchange would be taken for lost."""
+    looks = 0
+    while not any(workers.collect(workers.rank == 0 and lease.take())):
+        if looks % SAY_EVERY == 0:
+            report({"waiting": lease.holder})
+        looks += 1
+        time.sleep(LOOK_AGAIN)
+
+
+def _train(
+    trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: Leave
+) -> None:
     """Trains the student and keeps it, its projectors and the epochs' history."""
     began = time.perf_counter()
     folder = store.folder("trials", trial.key)
     checkpoint = folder / "checkpoint.pt"
     torch.manual_seed(seed_of(trial.seed, "student"))
     student = build_student(trial.config.student).to(device)
+    trial.refuse_changed()
     history = []
+
+    def leaves() -> bool:
+        lease.check()
+        return leave()
+
     if not isinstance(trial.config.method, NoneMethod):
         windows = Windows.load(store.folder("arrays", trial.windows))
         features = None
         if isinstance(trial.config.method, DistillingMethod):
             features = Features.load(store.folder("arrays", trial.features))
         run = Distillation(trial.config, trial.seed, windows, features, student, device)
-        history = distil(run, checkpoint, report)
+        history = distil(run, checkpoint, report, leaves)
+        lease.check()
         if Workers().rank == 0:
             run.save_heads(folder / "heads.pt")
     if Workers().rank > 0:
@@ -93,7 +129,7 @@ def _peak_memory(device: str) -> dict[str, int]:
     return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
 
 
-def _measure(trial: Trial, store: Store, student: Student) -> list[str]:
+def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
     """Makes the measures that are missing, each in a file of its own; returns their places."""
     made = []
     folder, subjects = store.folder("trials", trial.key), dict[str, Subject]()
@@ -109,6 +145,7 @@ def _measure(trial: Trial, store: Store, student: Student) -> list[str]:
         if measure == "classifier":
             subjects[own].head = classifier_of(trial, store, student)
         measured: Measured = MEASURES[measure](subjects[dataset])
+        lease.check()
         if measured.predictions is not None:
             write_table(folder / f"{place}.parquet", measured.predictions)
         write_json(folder / f"{place}.json", measured.metrics)

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import ray.exceptions
@@ -13,6 +14,7 @@ from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import PreemptionError
 from ray.tune import tune as tune_run
 from ray.tune.execution import tune_controller
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -20,17 +22,19 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from comodo.cluster import trial_resources
+from comodo.cluster import Notice, this_node, trial_resources
 from comodo.config import ConfigError, Resources, Sweep
 from comodo.console import console
+from comodo.distill import Paused
+from comodo.lease import Lease, LeaseError
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import Progress
 from comodo.secrets import redacted
-from comodo.store import atomic
+from comodo.store import StoreError, atomic
 from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial
-from comodo.watch import Watcher
+from comodo.watch import TAKEN_AWAY, Left, Watcher
 
 
 class LedgerSearcher(Searcher):
@@ -45,7 +49,7 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         try:
             trial = self._ledger.next_trial()
-        except ConfigError as error:
+        except (ConfigError, StoreError) as error:
             self._limits.reason = str(error)
             return Searcher.FINISHED
         if trial is None:  # there may be more when those that run have ended: Tune asks again
@@ -99,7 +103,8 @@ class AtLimits(Stopper):
         self._limits, self._progress = limits, progress
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._limits.reason is not None and "train/loss" in result
+        idle = "train/loss" in result or "waiting" in result
+        return self._limits.reason is not None and idle
 
     def stop_all(self) -> bool:
         return self._limits.reason is not None and not self._progress.running
@@ -111,18 +116,25 @@ class AtLimits(Stopper):
 def train(config: dict[str, Any]) -> None:
     """One trial as Ray Tune runs it: the loop under Ray Train.
 
-    A trial's own exceptions end it with a reason; only lost processes are retried.
+    A trial's own exceptions end it with a reason; only lost processes are retried, and those that
+    had to leave.
     """
+    config = {**config, "driver_node": this_node()}
     try:
         TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
     except Exception as error:  # whatever it is, this trial failed and the others go on
         cause = _cause(error)
         if isinstance(cause, _LOST):
             raise cause from None
+        if isinstance(cause, Paused | PreemptionError | LeaseError):
+            if isinstance(cause, LeaseError):
+                raise Left(error_msg=str(cause)) from None
+            # Tune does not count this as a failure.
+            raise Left(error_msg=TAKEN_AWAY, preempted=True) from None
         folder = config["store"].folder("trials", config["trial"].key)
-        with atomic(folder / "failed.txt") as path:
+        with suppress(StoreError), atomic(folder / "failed.txt") as path:
             path.write_text(redacted("".join(traceback.format_exception(error))))
-        tune.report({"failed": _reason(cause)})
+        tune.report({"failed": _reason(cause), "store": isinstance(cause, StoreError)})
         # Tune gives a process that ended well to the next trial. This one may be broken for
         # others too (a GPU's context is, after some errors), so it does not end well.
         raise
@@ -187,7 +199,9 @@ def train_loop(config: dict[str, Any]) -> None:
     resources: Resources = config["resources"]
     torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
     report = tune.report if resources.workers == 1 else ray.train.report
-    run_trial(config["trial"], config["store"], report)
+    # Of several workers the trial's own process, which they cannot do without, may be elsewhere.
+    with Notice({this_node(), config["driver_node"]}) as notice:
+        run_trial(config["trial"], config["store"], report, notice.given)
 
 
 def _workers(config: dict[str, Any]) -> dict[str, Any]:
@@ -210,18 +224,25 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
             storage_path=config["scratch"],
             callbacks=[TuneReportCallback()],
             # Without a limit a group that cannot start is tried for ever.
-            failure_config=train_api.FailureConfig(controller_failure_limit=asked.retries),
+            failure_config=train_api.FailureConfig(
+                controller_failure_limit=asked.retries,
+                max_preemption_failures=0,  # Tune begins the trial again
+            ),
         ),
     }
 
 
-def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: int) -> str | None:
+def run_missing(
+    ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: int, lease: Lease
+) -> str | None:
     """Runs the ledger's trials until all have ended or a limit is reached.
 
     Returns why trials are left; None if none are.
 
     Raises:
         KeyboardInterrupt: it was interrupted; what ran is half done.
+        LeaseError: another driver has taken the sweep.
+        StoreError: the store takes nothing more.
     """
     progress = Progress(ledger, limits)
     first = ledger.next_trial()
@@ -255,7 +276,7 @@ def run_missing(ledger: Ledger, tracker: Tracker, limits: Limits, concurrent: in
                 name=sweep.name,
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
-                callbacks=[Watcher(ledger, tracker, limits, progress)],
+                callbacks=[Watcher(ledger, tracker, limits, progress, lease)],
                 stop=AtLimits(limits, progress),
                 verbose=0,
             ),

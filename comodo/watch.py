@@ -1,5 +1,7 @@
 """What happens to running trials, as Ray Tune tells it: noted in the ledger, recorded, shown."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,19 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from comodo.console import console
 from comodo.identity import Trial, read_result
+from comodo.lease import Lease
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import QUICK, Progress
 from comodo.secrets import redacted
-from comodo.store import atomic
+from comodo.store import StoreError, atomic
 from comodo.tracking.tracker import Tracker
+
+TAKEN_AWAY = "its machine is being taken away"
+
+
+class Left(ray.exceptions.RayActorError):
+    """A trial's process that ended by itself, for another to go on from its checkpoint."""
 
 
 class Watcher(TrialProgressCallback):
@@ -25,14 +34,22 @@ class Watcher(TrialProgressCallback):
     """
 
     def __init__(
-        self, ledger: Ledger, tracker: Tracker, limits: Limits, progress: Progress
+        self,
+        ledger: Ledger,
+        tracker: Tracker,
+        limits: Limits,
+        progress: Progress,
+        lease: Lease,
     ) -> None:
         self._ledger, self._tracker = ledger, tracker
         self._limits, self._progress = limits, progress
+        self._lease = lease
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self._lease.check()
         self._limits.spend(len(self._progress.running))
-        self._progress.beat()
+        with self._stopping():
+            self._progress.beat()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
@@ -45,6 +62,10 @@ class Watcher(TrialProgressCallback):
         mine = self._mine(trial)
         if "failed" in result:
             trial.max_failures = 0  # what failed by itself would fail again
+        if result.get("store"):  # what cannot be kept need not be computed
+            self._limits.reason = self._limits.reason or result["failed"]
+        if "waiting" in result:
+            self._say(mine, "waits", f"it is trained by {result['waiting']}")
         if "train/loss" in result:
             self._progress.epoch(mine, result["epoch"], result.get(QUICK))
             kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
@@ -53,8 +74,13 @@ class Watcher(TrialProgressCallback):
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
         self._progress.end(mine, over=False)
+        error, why = _error(trial), "its process was lost"
+        if isinstance(error, Left):
+            why = str(error)
+        elif isinstance(error, ray.exceptions.RayActorError) and error.preempted:
+            why = TAKEN_AWAY
         console.print(
-            f"{self._progress.name(mine)}: its process was lost; begun again from its checkpoint",
+            f"{self._progress.name(mine)}: {why}; begun again from its checkpoint",
             style="yellow",
             markup=False,
         )
@@ -65,7 +91,8 @@ class Watcher(TrialProgressCallback):
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
-            (folder / "failed.txt").unlink(missing_ok=True)
+            with suppress(OSError):  # a store that may not be written
+                (folder / "failed.txt").unlink(missing_ok=True)
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
             accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
             self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")
@@ -87,7 +114,7 @@ class Watcher(TrialProgressCallback):
             times = "once" if trial.num_failures == 1 else f"{trial.num_failures} times"
             reason = f"its process was lost {times}, {_why(trial)}"
             folder = self._ledger.store.folder("trials", mine.key)
-            with atomic(folder / "failed.txt") as path:
+            with self._stopping(), atomic(folder / "failed.txt") as path:
                 path.write_text(redacted(f"{reason}\n\n{_error(trial)}\n"))
         self._tracker.end(mine, "FAILED", reason)
         self._end(mine, "failed", reason)
@@ -101,10 +128,20 @@ class Watcher(TrialProgressCallback):
     def _end(
         self, trial: Trial, state: str, note: str, reached: tuple[int, float] | None = None
     ) -> None:
-        self._ledger.end(trial, state, note, reached)
+        with self._stopping():
+            self._ledger.end(trial, state, note, reached)
         self._limits.ended(note if state == "failed" else None)
         self._progress.end(trial, over=True)
         self._say(trial, state, note)
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """A store that takes nothing more ends the sweep as a limit does, not Tune's loop amid
+        running trials."""
+        try:
+            yield
+        except StoreError as error:
+            self._limits.reason = self._limits.reason or str(error)
 
     def _say(self, trial: Trial, state: str, note: str) -> None:
         line = f"{self._progress.name(trial)}: {state}{', ' if note else ''}{note}"
@@ -128,6 +165,8 @@ def _why(trial: Any) -> str:
             "killed by Ray for want of memory (OutOfMemoryError); lower batch_size, or raise "
             "resources so that fewer trials run at once"
         )
+    if isinstance(error, Left):
+        return str(error)
     if isinstance(error, ray.exceptions.RayActorError):
         if "its node has died" in str(error):
             return f"with its node ({type(error).__name__})"

@@ -6,7 +6,7 @@ Beside the windows lie the measures of each recording's quality.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from comodo import shrink
 from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
 from comodo.console import console, track
 from comodo.datasets import Recording, list_recordings, open_dataset
-from comodo.slicing import VERSION, PrepareError, quality_of, slice_chunk, write_part
+from comodo.identity import ChangedError
+from comodo.lease import held
+from comodo.slicing import VERSION, PrepareError, Sliced, quality_of, slice_chunk, write_part
 from comodo.store import (
     Store,
     fingerprint,
@@ -27,6 +29,9 @@ from comodo.store import (
     read_json,
     write_json,
 )
+
+Files = dict[str, dict[str, int]]
+"""Paths with their fingerprints."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,46 @@ class WindowSet:
     """Recording id to reason."""
     leaks: dict[str, str]
     """Of val and test: how many of their groups stand in train too, as `3 of 10`."""
+    files: Files = field(default_factory=dict)
+    """Those of the recordings, by which the set is named, as `prepare` found them."""
 
 
-def window_key(settings: DatasetConfig, recordings: list[Recording]) -> str:
-    """Names the window set by everything that it depends on."""
+def _files(settings: DatasetConfig, recordings: list[Recording]) -> Files:
+    """Fingerprints of what the recordings are read from; none of simulated ones, whose files
+    follow from their settings."""
+    if isinstance(settings, SimulatedDataset):
+        return {}
+    files = {file for r in recordings for file in (r.video, r.imu, *r.beside) if file}
+    return {file: fingerprint(file) for file in files}
+
+
+def refuse_changed(files: Files) -> None:
+    """Raises ChangedError for a file that is another than when it was looked at first."""
+    for file, known in files.items():
+        if Path(file).exists() and fingerprint(file) != known:
+            raise ChangedError(
+                f"{file} was replaced while the sweep runs; run the same command again: its "
+                "windows and features are then made of the new file"
+            )
+
+
+def window_key(
+    settings: DatasetConfig,
+    recordings: list[Recording],
+    files: Files | None = None,
+) -> str:
+    """Names the window set by everything that it depends on; `files`: their fingerprints."""
+    files = _files(settings, recordings) if files is None else files
     content: dict[str, Any] = {
         "version": VERSION,
         "settings": settings.model_dump(mode="json", exclude={"max_rejected"}),
     }
     if settings.videos == "shrink":
         content["videos"] = shrink.MADE_BY
-    if not isinstance(settings, SimulatedDataset):  # whose files follow from its settings
+    if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [
-            [fingerprint(file) for file in (r.video, r.imu, *r.beside) if file] for r in recordings
+            [files[file] for file in (r.video, r.imu, *r.beside) if file] for r in recordings
         ]
     return key_of(content)
 
@@ -78,26 +109,45 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
     Raises:
         DatasetError: the dataset cannot be listed.
         PrepareError: more than the allowed share of recordings was rejected.
+        ChangedError: a recording's file was replaced meanwhile.
     """
     recordings = list_recordings(settings, store.simulated(settings))
-    key = window_key(settings, recordings)
+    files = _files(settings, recordings)
+    key = window_key(settings, recordings, files)
     folder = store.folder("windows", key)
-    missing, meta = missing_parts(recordings, folder), store.meta("windows", key)
-    if missing or meta is None:
-        wanted = part_chunks(recordings)
-        for stale in parts(folder):
-            if stale.name not in wanted:  # an earlier version cut the recordings otherwise
-                stale.unlink()
-        waiting = sum(map(len, missing.values()))
-        for _ in track(_run(settings, store, folder, missing), waiting, f"prepare {name}"):
-            pass
-        meta = _summary(folder) | {"window_seconds": settings.window_seconds}
-        write_json(folder / "meta.json", meta)
+    if store.meta("windows", key) is None or missing_parts(recordings, folder):
+        with held(store, "windows", key, f"prepare {name}"):
+            _make(name, settings, store, recordings, files, key)
     window_set = prepared(key, store)
     assert window_set is not None
+    window_set = replace(window_set, files=files)
     _remember(name, settings, window_set)
     _report(name, window_set, len(recordings), settings.max_rejected)
     return window_set
+
+
+def _make(
+    name: str,
+    settings: DatasetConfig,
+    store: Store,
+    recordings: list[Recording],
+    files: Files,
+    key: str,
+) -> None:
+    """The window set's missing parts, and what is known of it."""
+    folder = store.folder("windows", key)
+    missing = missing_parts(recordings, folder)
+    if not missing and store.meta("windows", key) is not None:  # another driver has made it
+        return
+    wanted = part_chunks(recordings)
+    for stale in parts(folder):
+        if stale.name not in wanted:  # an earlier version cut the recordings otherwise
+            stale.unlink()
+    waiting = sum(map(len, missing.values()))
+    for _ in track(_run(settings, store, folder, missing, files), waiting, f"prepare {name}"):
+        pass
+    meta = _summary(folder) | {"window_seconds": settings.window_seconds}
+    write_json(folder / "meta.json", meta)
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
@@ -120,7 +170,11 @@ def missing_parts(recordings: list[Recording], folder: Path) -> dict[str, list[R
 
 
 def _run(
-    settings: DatasetConfig, store: Store, folder: Path, chunks: dict[str, list[Recording]]
+    settings: DatasetConfig,
+    store: Store,
+    folder: Path,
+    chunks: dict[str, list[Recording]],
+    files: Files,
 ) -> Iterator[tuple[str, int]]:
     """Writes the parts on the cluster; yields each with its number of recordings."""
     if not chunks:
@@ -128,7 +182,11 @@ def _run(
     import ray.data  # takes seconds, which those who only ask for a key need not pay
 
     rows = [
-        {"part": part, "recordings": json.dumps([vars(r) for r in chunk])}
+        {
+            "part": part,
+            "recordings": json.dumps([vars(r) for r in chunk]),
+            "files": json.dumps({file: files[file] for file in _files(settings, chunk)}),
+        }
         for part, chunk in chunks.items()
     ]
 
@@ -137,12 +195,19 @@ def _run(
     def write(row: dict[str, Any]) -> dict[str, Any]:
         reader = open_dataset(settings, data_folder)
         chunk = [Recording(**fields) for fields in json.loads(row["recordings"])]
-        write_part(folder, row["part"], slice_chunk(reader, chunk, settings, videos))
+        sliced = slice_chunk(reader, chunk, settings, videos)
+        write_part(folder, row["part"], _of_same_files(sliced, json.loads(row["files"])))
         return {"part": row["part"], "recordings": len(chunk)}
 
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write)
     for row in done.iter_rows():
         yield row["part"], row["recordings"]
+
+
+def _of_same_files(sliced: Iterator[Sliced], files: Files) -> Iterator[Sliced]:
+    """What was sliced, if the files are still those that the set is named by."""
+    yield from sliced
+    refuse_changed(files)
 
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:

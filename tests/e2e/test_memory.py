@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from ray.tune.experiment import Trial as TuneTrial
 from comodo import tuning
 from comodo.cluster import connect
 from comodo.config import Sweep
+from comodo.distill import Leave, Report
 from comodo.identity import Evaluation, Trial
+from comodo.lease import Lease
 from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.store import Store, read_json, write_json
@@ -34,7 +35,7 @@ SEEDS = list(range(8))
 _train = tuning.train
 
 
-def faulty(trial: Trial, store: Store, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
     """`run_trial`, noting each attempt, but for the trials that run out of memory."""
     with (store.root / f"attempts-{trial.seed}").open("a") as attempts:
         attempts.write(trial.config.model_dump_json() + "\n")
@@ -49,11 +50,11 @@ def faulty(trial: Trial, store: Store, report: Callable[[dict[str, Any]], None])
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     if trial.seed == ON_CPU:
         raise MemoryError("Unable to allocate 9.00 GiB for an array")
-    return run_trial(trial, store, report)
+    return run_trial(trial, store, report, leave)
 
 
 def faulty_train(config: dict[str, Any]) -> None:
-    tuning.run_trial = faulty  # type: ignore[attr-defined]  # here, in the trial's process
+    tuning.run_trial = faulty  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -101,7 +102,8 @@ def drive(root: Path) -> None:
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
     tuning.train = faulty_train
-    tuning.run_missing(ledger, tracker, Limits(ledger.sweep, ledger.folder), 1)
+    lease = Lease(store, "sweeps", "memory")
+    tuning.run_missing(ledger, tracker, Limits(ledger.sweep, ledger.folder), 1, lease)
     write_json(root / "kept.json", kept)
 
 
