@@ -17,7 +17,8 @@ def load_sweep(name: str, store: str | Path | None = None) -> "TidySweep":
 
     Args:
         name: the sweep's.
-        store: folder of all artifacts; by default $COMODO_STORE, else ./.comodo.
+        store: folder of all artifacts, or s3://BUCKET/PREFIX; by default $COMODO_STORE, else
+            ./.comodo.
 
     Raises:
         StatusError: the store has no such sweep, or it has not come to its trials.

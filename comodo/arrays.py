@@ -23,7 +23,7 @@ from torch import Tensor
 
 from comodo.config import CHANNELS
 from comodo.identity import packed_features_key, packed_windows_key
-from comodo.store import Store, atomic, parts, read_json, read_parts, write_json
+from comodo.store import Store, atomic, fetched, parts, read_json, read_parts, write_json
 
 SHARD = 16_384  # windows in a file
 NO_LABEL = -1
@@ -138,11 +138,12 @@ class Features:
 def pack_windows(store: Store, windows: str) -> str:
     """Packs a window set, if that is not done; returns the arrays' key."""
     source = store.folder("windows", windows)
-    about = read_json(source / "meta.json")
+    about = store.meta("windows", windows)
+    assert about is not None
     key = packed_windows_key(windows, about["rejected"])
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
-        names = read_parts(source, ["window", "recording", "label", "group", "rejected"])
+        names = read_parts(fetched(source), ["window", "recording", "label", "group", "rejected"])
         names = names.to_pandas()
         names = names[names.rejected.isna()]
         cut = about["window_seconds"] != "whole"
@@ -175,14 +176,13 @@ def pack_windows(store: Store, windows: str) -> str:
 def pack_features(store: Store, windows: str, features: str) -> str:
     """Packs the features of a window set in its order, if that is not done; returns the arrays'
     key. A window without a feature keeps its row, marked."""
-    rejected = [
-        *read_json(store.folder("windows", windows) / "meta.json")["rejected"],
-        *read_json(store.folder("features", features) / "meta.json")["rejected"],
-    ]
+    of_windows, of_features = store.meta("windows", windows), store.meta("features", features)
+    assert of_windows is not None and of_features is not None
+    rejected = [*of_windows["rejected"], *of_features["rejected"]]
     key = packed_features_key(windows, features, rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
-        table = read_parts(store.folder("features", features), ["window", "feature"])
+        table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
         vectors = table["feature"].to_numpy(zero_copy_only=False)
         feature_of = {
             window: vector
@@ -199,7 +199,7 @@ def pack_features(store: Store, windows: str, features: str) -> str:
                 "encoded": np.array([vector is not None for vector in found]),
             }
 
-        rows = _windows(store.folder("windows", windows), ["split", "window"])
+        rows = _windows(fetched(store.folder("windows", windows)), ["split", "window"])
         files = _write_shards(folder, rows, stack)
         write_json(folder / "meta.json", {"features": features, "dim": dim, "files": files})
     return key

@@ -57,7 +57,7 @@ def sweep(
         from comodo.sweep import run_sweep
 
         again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
-        again += ["--store", str(place.root)] if store else []
+        again += ["--store", str(place)] if store else []
         again += ["--address", address] if address else []
         results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
         console.print(table(results))
@@ -306,7 +306,7 @@ def ui(
 
 
 def _checked(
-    file: Path, store: Path | None, smoke: bool = False, address: str | None = None
+    file: Path, store: str | None, smoke: bool = False, address: str | None = None
 ) -> Sweep:
     """The sweep file, with all that can be checked before anything heavy starts."""
     if address:

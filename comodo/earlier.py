@@ -17,7 +17,7 @@ from comodo.config import Choices, ConfigError, Point, Sweep, TeacherConfig, Tri
 from comodo.config.base import nearest
 from comodo.config.search import flatten
 from comodo.identity import Evaluation, Trial, read_result
-from comodo.store import Store, read_json
+from comodo.store import Store, fetched, read_json
 
 Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
 Scores = tuple[float, ...]
@@ -37,7 +37,7 @@ class Learnt:
 
 def read_asked(folder: Path) -> list[dict[str, Any]]:
     """What a sweep has asked: `values`, and `trials`, their keys, for each configuration."""
-    path = folder / "asked.json"
+    path = fetched(folder, "asked.json") / "asked.json"
     entries = read_json(path) if path.exists() else []
     # The first versions of the engine kept the values alone.
     return [e if "trials" in e else {"values": e, "trials": []} for e in entries]
@@ -46,9 +46,8 @@ def read_asked(folder: Path) -> list[dict[str, Any]]:
 def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
     """Raises ConfigError when `warm_start` names a sweep that the store does not have."""
     for name in sweep.search.warm_start:
-        folder = store.folder("sweeps", name)
-        if not (folder / "asked.json").exists():
-            known = sorted(path.parent.name for path in folder.parent.glob("*/asked.json"))
+        known = [path.parent.name for path in store.files("sweeps", "*/asked.json")]
+        if name not in known:
             mend = nearest(name, known) if known else "; it has none yet"
             raise ConfigError(f"search.warm_start: the store has no sweep '{name}'{mend}")
 
@@ -64,6 +63,7 @@ def learn(
         targets=evaluation.targets if elsewhere else {},
     )
     learnt = Learnt()
+    store.fetch("trials", {key for entry in asked for key in entry["trials"]}, "**/*.json")
     for entry in asked:
         try:
             learnt.points.append(_learn_one(entry["trials"], sweep, store, arrays, evaluation))

@@ -7,7 +7,7 @@ feature is the teacher's own, before any projector: one encoding serves every tr
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ from comodo.lease import held
 from comodo.secrets import redacted
 from comodo.store import (
     Store,
+    fetched,
     fingerprint,
     forget_rejected,
     key_of,
     parts,
     read_parts,
+    there,
     write_json,
     write_table,
 )
@@ -92,7 +94,7 @@ def encode(
     if _unfinished(windows, store, key):
         with held(store, "features", key, f"encode {name} with {teacher.name}"):
             if _unfinished(windows, store, key):  # and no other driver has made them
-                _make(name, teacher, known, windows, folder)
+                _make(name, teacher, known, windows, store, key)
     meta = store.meta("features", key)
     assert meta is not None
     lost = len(meta["rejected"])
@@ -119,10 +121,16 @@ def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
 
 
 def _make(
-    name: str, teacher: TeacherConfig, known: Files, windows: WindowSet, folder: Path
+    name: str,
+    teacher: TeacherConfig,
+    known: Files,
+    windows: WindowSet,
+    store: Store,
+    key: str,
 ) -> None:
     """The missing features, and what is known of them."""
     wanted, began = _wanted(windows), time.perf_counter()
+    folder = fetched(store.folder("features", key))
     done = encoded(folder)
     if teacher.name == "precomputed":
         features = given_features(teacher, wanted)
@@ -130,8 +138,8 @@ def _make(
         write_table(folder / "part-given.parquet", features)
         devices: set[str] = set()
     else:
-        devices = _encode_missing(name, teacher, known, wanted, folder)
-    table = read_parts(folder, ["window", "rejected"])
+        devices = _encode_missing(name, teacher, known, wanted, store, key)
+    table = read_parts(fetched(folder), ["window", "rejected"])
     reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
     meta = {
         "teacher": teacher.model_dump(mode="json"),
@@ -147,7 +155,7 @@ def _make(
 def _wanted(windows: WindowSet) -> pa.Table:
     """The windows to encode; neighbours in a file stay neighbours."""
     columns = ["window", "recording", "video", "start", "end", "rejected"]
-    table = read_parts(windows.folder, columns)
+    table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
     known = [json.dumps(windows.files.get(video)) for video in table["video"].to_pylist()]
     return table.append_column("file", pa.array(known, pa.string()))
@@ -203,23 +211,24 @@ def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
 
 
 def _encode_missing(
-    name: str, teacher: TeacherConfig, known: Files, wanted: pa.Table, folder: Path
+    name: str, teacher: TeacherConfig, known: Files, wanted: pa.Table, store: Store, key: str
 ) -> set[str]:
     """Encodes what no part holds yet; returns the devices that did it."""
+    folder = store.folder("features", key)
     if parts(folder):
         done = read_parts(folder, ["window"])["window"]
         wanted = wanted.filter(
             pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
         )
     devices = set()
-    batches = _run(teacher, known, wanted, folder)
+    batches = _run(teacher, known, wanted, store, key)
     for batch in track(batches, len(wanted), f"encode {name} with {teacher.name}"):
         devices |= set(batch["device"])
     return devices
 
 
 def _run(
-    teacher: TeacherConfig, known: Files, wanted: pa.Table, folder: Path
+    teacher: TeacherConfig, known: Files, wanted: pa.Table, store: Store, key: str
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """Yields what was written (window ids and devices) with its number of windows."""
     if not len(wanted):
@@ -244,13 +253,13 @@ def _run(
     written = (
         missing.map_batches(
             decode_batch,
-            fn_kwargs={"count": frames, "size": size},
+            fn_kwargs={"count": frames, "size": size, "store": store},
             batch_size=BATCH,
             num_cpus=decode_cpus,
         )
         .map_batches(
             TeacherActor,
-            fn_constructor_args=(teacher, known),
+            fn_constructor_args=(_moved(teacher, store.portable), store, known),
             batch_size=BATCH,
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
             num_cpus=actor_cpus,
@@ -258,7 +267,7 @@ def _run(
         )
         .map_batches(
             write_features,
-            fn_kwargs={"folder": folder},
+            fn_kwargs={"store": store, "key": key},
             batch_size=ROWS_PER_PART,
             num_cpus=0.1,
         )
@@ -281,14 +290,25 @@ def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
     return built.frames, built.image_size
 
 
-def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[str, np.ndarray]:
+def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
+    """The teacher with the path that weights in the store, as a trial run has, have elsewhere."""
+    return teacher.model_copy(update={"weights": teacher.weights and to(teacher.weights)})
+
+
+def decode_batch(
+    batch: dict[str, np.ndarray], count: int, size: int, store: Store
+) -> dict[str, np.ndarray]:
     """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
-    where a file cannot be decoded. Raises ChangedError for a file that is another by now."""
+    where a file cannot be decoded. `store` is where small copies and simulated videos lie.
+
+    Raises ChangedError for a file that is another by now."""
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
     reasons = []
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
-    for row, (video, start, end, file) in enumerate(spans):
+    for row, (name, start, end, file) in enumerate(spans):
         try:
+            video = store.local(name)
+            there(Path(video))
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
         except Exception as error:  # whatever is wrong with one file, the others go on
@@ -302,7 +322,7 @@ def decode_batch(batch: dict[str, np.ndarray], count: int, size: int) -> dict[st
 class TeacherActor:
     """Holds the frozen teacher on the device that Ray gave to the actor."""
 
-    def __init__(self, settings: TeacherConfig, known: Files) -> None:
+    def __init__(self, settings: TeacherConfig, store: Store, known: Files) -> None:
         import ray
         import torch
 
@@ -313,7 +333,10 @@ class TeacherActor:
         self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
         if self.device == "cpu":
             torch.set_num_threads(1)  # one actor for each core
-        self.teacher, self.known = build_teacher(settings).to(self.device), known
+        here = _moved(settings, store.local)
+        if here != settings:
+            fetched(Path(str(here.weights)))
+        self.teacher, self.known = build_teacher(here).to(self.device), known
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         import torch
@@ -329,7 +352,7 @@ class TeacherActor:
         }
 
 
-def write_features(batch: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
+def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict[str, np.ndarray]:
     """Writes one part, named by the windows in it."""
     windows = [str(window) for window in batch["window"]]
     rows = [
@@ -341,6 +364,7 @@ def write_features(batch: dict[str, np.ndarray], folder: Path) -> dict[str, np.n
         )
     ]
     write_table(
-        folder / f"part-{key_of(windows)}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA)
+        store.folder("features", key) / f"part-{key_of(windows)}.parquet",
+        pa.Table.from_pylist(rows, schema=SCHEMA),
     )
     return {"window": batch["window"], "device": batch["device"]}

@@ -68,7 +68,7 @@ def find_run(run: str, store: Store) -> Found:
         known = nearest(run, names) if names else "; it has no sweeps yet"
         unread = [name for name in names if name not in readable]
         more = f" (could not be read: {', '.join(unread)})" if unread else ""
-        raise FindError(f"no sweep, trial or MLflow run '{run}' in {store.root}{known}{more}")
+        raise FindError(f"no sweep, trial or MLflow run '{run}' in {store}{known}{more}")
     if len(keys) > 1:
         raise FindError(f"{len(keys)} trials begin with '{run}': {', '.join(keys)}")
     # What one sweep has measured whole may miss a measure of another.

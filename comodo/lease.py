@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from comodo.console import console
-from comodo.store import Store, StoreError, create, read_json, write_json
+from comodo.store import Store, StoreError, create, fetched, read_json, remove, write_json
 
 RENEW, STALE = 5.0, 30.0  # seconds
 LOOK_AGAIN = 1.0
@@ -65,7 +65,7 @@ class Lease:
             if not self._is_dead(found):
                 self.holder = _describe(found)
                 return False
-            _remove(self._path)
+            remove(self._path)
         if not create(self._path, json.dumps({**self._mine, "beat": 0})):
             return False
         self._renewed = time.time()
@@ -97,7 +97,7 @@ class Lease:
         self._thread.join()
         with suppress(OSError, StoreError):
             if self._look():
-                _remove(self._path)
+                remove(self._path)
 
     @property
     def _path(self) -> Path:
@@ -106,7 +106,7 @@ class Lease:
     def _read(self) -> dict[str, Any] | None:
         """What the file says; None: there is none."""
         try:
-            content: dict[str, Any] = read_json(self._path)
+            content: dict[str, Any] = read_json(fetched(self._path))
         except FileNotFoundError:
             return None
         except ValueError:  # cut short by a machine that went down
@@ -157,10 +157,6 @@ def held(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
         yield
     finally:
         lease.release()
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _describe(found: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from comodo.console import console
 from comodo.earlier import Arrays, Learnt, learn, read_asked, refuse_unknown_sweeps
 from comodo.identity import Evaluation, Trial, read_result
 from comodo.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.store import Store, read_json, write_json
+from comodo.store import Store, fetched, read_json, write_json
 
 REJECTED = 20  # draws in a row that can be no trial, after which the space is at fault
 
@@ -71,7 +71,7 @@ class Ledger:
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
         self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
-        ended = self.folder / "ended.json"
+        ended = fetched(self.folder, "ended.json") / "ended.json"
         self._ends: dict[str, dict[str, Any]] = read_json(ended) if ended.exists() else {}
         # What failed is tried again, and what was pruned when nothing prunes any more.
         prunes = sweep.early_stopping is not None
@@ -83,10 +83,13 @@ class Ledger:
             points = list(sweep.grid())
             trials = [trial for point in points for trial in self._trials_of(point)]
             self._grid = self._with_references(trials)
+            store.fetch("trials", {trial.key for trial in self._grid}, "**/*.json")
             for trial in self._grid:
                 self.scores(trial)
         else:  # what was asked before the space was changed is none of its points
             points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
+            asked = self._with_references([t for p in points for t in self._trials_of(p)])
+            store.fetch("trials", {trial.key for trial in asked}, "**/*.json")
         for point in points:
             self._note_best(self._outcome(self._trials_of(point)))
         self._proposals = self._make_proposals(points)
@@ -290,9 +293,10 @@ class Ledger:
 
     def _is_half_done(self, trial: Trial) -> bool:
         """Whether a trial that is not over was begun, by this run or an earlier one."""
-        folder = self.store.folder("trials", trial.key)
-        begun = any((folder / name).exists() for name in ("checkpoint.pt", "trained.json"))
-        return begun and not self.is_over(trial)
+        if self.is_over(trial):
+            return False
+        begun = ("checkpoint.pt", "trained.json")
+        return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:
         """How a configuration ended; None while a trial of it has not."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from comodo.config import Sweep
-from comodo.store import read_json, write_json
+from comodo.store import fetched, read_json, write_json
 
 
 class Limits:
@@ -18,7 +18,7 @@ class Limits:
     """
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
-        self._budget, self._path = sweep.budget, folder / "spent.json"
+        self._budget, self._path = sweep.budget, fetched(folder, "spent.json") / "spent.json"
         self._gpus = sweep.resources.workers * sweep.resources.gpus_per_worker
         self._began: float | None = None
         self._last = 0.0

@@ -12,9 +12,12 @@ from comodo.console import console
 
 File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
 StoreOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--store", help="Folder of all artifacts; by default $COMODO_STORE, else ./.comodo."
+        "--store",
+        help="Where all artifacts lie: a folder, or a bucket as s3://BUCKET/PREFIX, which "
+        "$COMODO_CACHE (by default ~/.cache/comodo) mirrors; by default $COMODO_STORE, else "
+        "./.comodo.",
     ),
 ]
 

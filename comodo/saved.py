@@ -18,7 +18,7 @@ from comodo.ledger import references
 from comodo.names import Names
 from comodo.results import Results, Row
 from comodo.status import StatusError, read_status
-from comodo.store import Store, fingerprint, read_json, write_json
+from comodo.store import Store, fetched, fingerprint, read_json, write_json
 from comodo.windows import WindowSet, prepared
 
 
@@ -96,13 +96,13 @@ class Saved:
         """All trials of a grid, those asked so far of another search; references before what is
         compared with them."""
         folder, sweep = store.folder("sweeps", self.sweep.name), self.sweep
-        ended = folder / "ended.json"
+        ended = fetched(folder, "ended.json") / "ended.json"
         ends = read_json(ended) if ended.exists() else {}
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
         else:
             points = [e["values"] for e in read_asked(folder) if e["values"] in sweep.space]
-        names, rows = Names(sweep), dict[str, Row]()
+        names, trials = Names(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
             config = sweep.with_values(point)
@@ -110,8 +110,13 @@ class Saved:
             own = [Trial(config, seed, *arrays, self.evaluation) for seed in sweep.seeds]
             seeds_of.append([self._named(trial).key for trial in own])
             for trial in map(self._named, [*references(sweep, own), *own]):
-                if trial.key not in rows:
-                    rows[trial.key] = _row(trial, names.configuration(trial), store, ends)
+                trials.setdefault(trial.key, trial)
+        store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
+        begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
+        rows = {
+            key: _row(trial, names.configuration(trial), store, ends, key in begun)
+            for key, trial in trials.items()
+        }
         return _without_given_up(rows, seeds_of, sweep)
 
     def _named(self, trial: Trial) -> Trial:
@@ -149,14 +154,15 @@ def _read(kept: dict[str, Any]) -> Saved:
     return Saved(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
 
 
-def _row(trial: Trial, label: str, store: Store, ends: dict[str, dict[str, Any]]) -> Row:
+def _row(
+    trial: Trial, label: str, store: Store, ends: dict[str, dict[str, Any]], begun: bool
+) -> Row:
     result = read_result(trial, store)
     if result is not None:
         return Row(trial, label, "finished", result["metrics"], trained=result)
     if end := ends.get(trial.key):
         return Row(trial, label, end["state"], {}, end["reason"])
-    folder = store.folder("trials", trial.key)
-    begun = (folder / "checkpoint.pt").exists() or (folder / "trained.json").exists()
+    begun = begun or (store.folder("trials", trial.key) / "trained.json").exists()
     return Row(trial, label, "half done" if begun else "not begun", {})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from comodo.store import atomic, fingerprint, key_of
+from comodo.store import atomic, fingerprint, key_of, there
 from comodo.video import decode_frames, duration
 
 SIDE = 224  # pixels
@@ -28,7 +28,7 @@ def shrink(video: str, folder: Path) -> str:
         VideoError: the source cannot be decoded to its end.
     """
     copy = folder / f"{key_of([MADE_BY, video, fingerprint(video)])}.mp4"
-    if not copy.exists():
+    if not there(copy):
         with atomic(copy) as temporary:
             _write(video, temporary)
     return str(copy)

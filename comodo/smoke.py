@@ -13,7 +13,7 @@ from typing import Any
 
 from comodo.config import Sweep, read_sweep_file
 from comodo.config.search import expanded
-from comodo.store import Store
+from comodo.store import Store, publish
 
 _VIT = {
     "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -174,6 +174,7 @@ def tiny_teacher(family: str, store: Store) -> Path:
         getattr(transformers, f"{classes}Model")(config).save_pretrained(made)
         colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
         (made / "preprocessor_config.json").write_text(json.dumps(colours))
+        publish(made, folder, "preprocessor_config.json")
         try:
             made.rename(folder)
         except OSError:  # another process was faster

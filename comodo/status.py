@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comodo.config.base import nearest
-from comodo.store import Store, read_json
+from comodo.store import Store, fetched, read_json
 
 SILENT = 600.0  # seconds without a sign of life after which a running sweep seems dead
 
@@ -57,11 +57,11 @@ class Status:
 
 def read_status(name: str, store: Store) -> Status:
     """Raises StatusError, naming those that exist, for a sweep that the store does not have."""
-    folder = store.folder("sweeps", name)
+    folder = fetched(store.folder("sweeps", name), "*.json", "report/report.html")
     if not folder.is_dir():
         names = [path.name for path in _folders(store)]
         known = nearest(name, names) if names else "; it has none yet"
-        raise StatusError(f"no sweep '{name}' in {store.root}{known}")
+        raise StatusError(f"no sweep '{name}' in {store}{known}")
     ended = _read(folder / "ended.json", {}).values()
     return Status(
         name,
@@ -166,7 +166,8 @@ def duration(seconds: float) -> str:
 
 
 def _folders(store: Store) -> list[Path]:
-    return sorted(path for path in store.root.glob("sweeps/*") if path.is_dir())
+    sweeps = fetched(store.root / "sweeps", "*/*.json")
+    return sorted(path for path in sweeps.glob("*") if path.is_dir())
 
 
 def _read(path: Path, default: Any) -> Any:

@@ -13,7 +13,7 @@ import pandas as pd
 from comodo.config.search import flatten
 from comodo.results import Results, Row
 from comodo.saved import read_saved
-from comodo.store import Store, read_json
+from comodo.store import Store, fetched, read_json
 
 
 class TidySweep:
@@ -154,7 +154,7 @@ def epochs_in(folder: Path) -> list[dict[str, Any]]:
     if (folder / "trained.json").exists():  # and not measured yet
         kept = read_json(folder / "trained.json")
     else:
-        kept = _checkpoint(folder / "checkpoint.pt")
+        kept = _checkpoint(fetched(folder, "checkpoint.pt") / "checkpoint.pt")
     history: list[dict[str, Any]] = kept.get("history", [])
     return history
 

@@ -18,7 +18,7 @@ from comodo.evaluate import MEASURES, Measured
 from comodo.identity import NEED_TEACHER, Evaluation, Trial, read_result
 from comodo.lease import LOOK_AGAIN, Lease
 from comodo.parallel import Workers
-from comodo.store import Store, write_json, write_table
+from comodo.store import Store, fetched, remove, write_json, write_table
 from comodo.students import Student, build_student, load_student, save_student
 from comodo.subject import Subject, Teacher
 from comodo.weights import load_tensors
@@ -47,7 +47,7 @@ def run_trial(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         _await(lease, workers, report)
-        folder = store.folder("trials", trial.key)
+        folder = fetched(store.folder("trials", trial.key))
         # The first one's word counts: on a network disk others may not see its file yet.
         if not workers.collect((folder / "trained.json").exists())[0]:
             _train(trial, store, report, device, lease, leave)
@@ -93,10 +93,10 @@ def _train(
         return leave()
 
     if not isinstance(trial.config.method, NoneMethod):
-        windows = Windows.load(store.folder("arrays", trial.windows))
+        windows = Windows.load(fetched(store.folder("arrays", trial.windows)))
         features = None
         if isinstance(trial.config.method, DistillingMethod):
-            features = Features.load(store.folder("arrays", trial.features))
+            features = Features.load(fetched(store.folder("arrays", trial.features)))
         run = Distillation(trial.config, trial.seed, windows, features, student, device)
         history = distil(run, checkpoint, report, leaves)
         lease.check()
@@ -120,7 +120,7 @@ def _train(
         "peak_memory": _peak_memory(device),
     }
     write_json(folder / "trained.json", trained)
-    checkpoint.unlink(missing_ok=True)
+    remove(checkpoint)
 
 
 def _peak_memory(device: str) -> dict[str, int]:
@@ -157,7 +157,7 @@ def subject_of(
     trial: Trial, store: Store, student: Student, dataset: str, own: Subject | None = None
 ) -> Subject:
     """The trial's student on one of its data sets, as it is measured."""
-    windows = Windows.load(store.folder("arrays", trial.measured_on()[dataset]))
+    windows = Windows.load(fetched(store.folder("arrays", trial.measured_on()[dataset])))
     return Subject(
         student,
         windows,
@@ -171,7 +171,7 @@ def subject_of(
 
 def _teacher(trial: Trial, store: Store, student: Student) -> Teacher:
     """The teacher's features, with the projectors of both sides if it has trained the student."""
-    features = Features.load(store.folder("arrays", trial.features))
+    features = Features.load(fetched(store.folder("arrays", trial.features)))
     method = trial.config.method
     if not isinstance(method, DistillingMethod):
         return Teacher(features, None)
@@ -191,6 +191,6 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
 
 def _kept_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
     """States of the student's and the teacher's head, as training left them."""
-    path = store.folder("trials", trial.key) / "heads.pt"
-    states: list[dict[str, Tensor]] = load_tensors(path)
+    folder = fetched(store.folder("trials", trial.key), "heads.pt")
+    states: list[dict[str, Tensor]] = load_tensors(folder / "heads.pt")
     return states

@@ -17,7 +17,7 @@ from comodo.ledger import Ledger
 from comodo.limits import Limits
 from comodo.progress import QUICK, Progress
 from comodo.secrets import redacted
-from comodo.store import StoreError, atomic
+from comodo.store import StoreError, atomic, remove
 from comodo.tracking.tracker import Tracker
 
 TAKEN_AWAY = "its machine is being taken away"
@@ -87,12 +87,15 @@ class Watcher(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
+        self._ledger.store.fetch(
+            "trials", [mine.key], "**/*.json"
+        )  # another machine may have run it
         result = read_result(mine, self._ledger.store)
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
-            with suppress(OSError):  # a store that may not be written
-                (folder / "failed.txt").unlink(missing_ok=True)
+            with suppress(OSError, StoreError):  # a store that may not be written
+                remove(folder / "failed.txt")
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
             accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
             self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")

@@ -5,7 +5,7 @@ Beside the windows lie the measures of each recording's quality.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from comodo.lease import held
 from comodo.slicing import VERSION, PrepareError, Sliced, quality_of, slice_chunk, write_part
 from comodo.store import (
     Store,
+    fetched,
     fingerprint,
     forget_rejected,
     key_of,
-    parts,
     read_json,
+    remove,
     write_json,
 )
 
@@ -114,8 +115,7 @@ def prepare(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
     recordings = list_recordings(settings, store.simulated(settings))
     files = _files(settings, recordings)
     key = window_key(settings, recordings, files)
-    folder = store.folder("windows", key)
-    if store.meta("windows", key) is None or missing_parts(recordings, folder):
+    if store.meta("windows", key) is None or missing_parts(recordings, store, key):
         with held(store, "windows", key, f"prepare {name}"):
             _make(name, settings, store, recordings, files, key)
     window_set = prepared(key, store)
@@ -135,19 +135,18 @@ def _make(
     key: str,
 ) -> None:
     """The window set's missing parts, and what is known of it."""
-    folder = store.folder("windows", key)
-    missing = missing_parts(recordings, folder)
+    missing = missing_parts(recordings, store, key)
     if not missing and store.meta("windows", key) is not None:  # another driver has made it
         return
     wanted = part_chunks(recordings)
-    for stale in parts(folder):
+    for stale in store.files("windows", f"{key}/part-*.parquet"):
         if stale.name not in wanted:  # an earlier version cut the recordings otherwise
-            stale.unlink()
+            remove(stale)
     waiting = sum(map(len, missing.values()))
-    for _ in track(_run(settings, store, folder, missing, files), waiting, f"prepare {name}"):
+    for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
-    meta = _summary(folder) | {"window_seconds": settings.window_seconds}
-    write_json(folder / "meta.json", meta)
+    folder = store.folder("windows", key)
+    write_json(folder / "meta.json", _summary(folder) | {"window_seconds": settings.window_seconds})
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
@@ -159,9 +158,11 @@ def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
     }
 
 
-def missing_parts(recordings: list[Recording], folder: Path) -> dict[str, list[Recording]]:
+def missing_parts(
+    recordings: list[Recording], store: Store, key: str
+) -> dict[str, list[Recording]]:
     """Parts of the artifact that are not there, or without their recordings' quality."""
-    there = {path.name for path in folder.glob("*.parquet")}
+    there = {path.name for path in store.files("windows", f"{key}/*.parquet")}
     return {
         part: chunk
         for part, chunk in part_chunks(recordings).items()
@@ -172,7 +173,7 @@ def missing_parts(recordings: list[Recording], folder: Path) -> dict[str, list[R
 def _run(
     settings: DatasetConfig,
     store: Store,
-    folder: Path,
+    key: str,
     chunks: dict[str, list[Recording]],
     files: Files,
 ) -> Iterator[tuple[str, int]]:
@@ -184,19 +185,20 @@ def _run(
     rows = [
         {
             "part": part,
-            "recordings": json.dumps([vars(r) for r in chunk]),
+            "recordings": json.dumps([vars(_moved(r, store.portable)) for r in chunk]),
             "files": json.dumps({file: files[file] for file in _files(settings, chunk)}),
         }
         for part, chunk in chunks.items()
     ]
 
-    data_folder, videos = store.simulated(settings), store.videos
-
     def write(row: dict[str, Any]) -> dict[str, Any]:
-        reader = open_dataset(settings, data_folder)
-        chunk = [Recording(**fields) for fields in json.loads(row["recordings"])]
-        sliced = slice_chunk(reader, chunk, settings, videos)
-        write_part(folder, row["part"], _of_same_files(sliced, json.loads(row["files"])))
+        reader = open_dataset(settings, store.simulated(settings))
+        found = [Recording(**fields) for fields in json.loads(row["recordings"])]
+        chunk = [_moved(recording, store.local) for recording in found]
+        sliced = slice_chunk(reader, chunk, settings, store.videos)
+        moved = (([_of_row(r, store) for r in rows], about) for rows, about in sliced)
+        kept = _of_same_files(moved, json.loads(row["files"]))
+        write_part(store.folder("windows", key), row["part"], kept)
         return {"part": row["part"], "recordings": len(chunk)}
 
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write)
@@ -210,9 +212,20 @@ def _of_same_files(sliced: Iterator[Sliced], files: Files) -> Iterator[Sliced]:
     refuse_changed(files)
 
 
+def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
+    """The recording with the paths that its files have elsewhere."""
+    video, imu, *beside = map(to, (recording.video, recording.imu, *recording.beside))
+    return replace(recording, video=video, imu=imu, beside=tuple(beside))
+
+
+def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
+    """The row of a window with the path by which all machines find its video."""
+    return {**row, "video": store.portable(row["video"])} if row.get("video") else row
+
+
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
     """Keeps what `inspect` has to know, also of a dataset that is then refused."""
-    path = windows.folder / "quality.json"
+    path = fetched(windows.folder, "quality.json") / "quality.json"
     names = read_json(path)["names"] if path.exists() else []
     made_by = settings.model_dump(mode="json")
     about = {"names": sorted({*names, name}), "settings": made_by, "leaks": windows.leaks}
@@ -221,7 +234,7 @@ def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
 
 def read_quality(folder: Path) -> Iterator[pa.Table]:
     """A row of `quality.SCHEMA` for each recording of a window set, some recordings at a time."""
-    for path in sorted(folder.glob("quality-*.parquet")):
+    for path in sorted(fetched(folder, "quality-*.parquet").glob("quality-*.parquet")):
         yield pq.read_table(path)
 
 

@@ -19,6 +19,7 @@ from comodo.datasets import Recording, list_recordings, open_dataset
 from comodo.encode import decode_batch
 from comodo.imu import ImuStream
 from comodo.slicing import SCHEMA, PrepareError, slice_chunk, slice_recording, window_numbers
+from comodo.store import Store
 from tests.conftest import write_imu
 from tests.test_video import make_video
 
@@ -203,7 +204,7 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
     batch = {
         key: np.array([row[key] for row in rows]) for key in ("window", "video", "start", "end")
     }
-    decoded = decode_batch(batch, count=2, size=16)
+    decoded = decode_batch(batch, count=2, size=16, store=Store(manifest.parent))
     rejected = {w: r for w, r in zip(batch["window"], decoded["rejected"], strict=True) if r}
     # Of the file that ends halfway the first second is still good.
     wanted = {f"{Path(n).stem}:{i}" for n in AFTER for i in (0, 1)} - {"r199:0"}

@@ -11,7 +11,7 @@ from comodo.datasets import Recording
 from comodo.datasets.folder import FolderReader
 from comodo.datasets.simulator import Plan, plan, write_recording
 from comodo.imu import ImuStream
-from comodo.store import atomic
+from comodo.store import atomic, there
 
 
 class SimulatedReader:
@@ -26,7 +26,7 @@ class SimulatedReader:
         self._folder = folder
         self._rows = {row.id: row for row in rows}
         path = folder / "manifest.csv"
-        if not path.exists():
+        if not there(path):
             for name in ("videos", "imu"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             listed = manifest(rows)
@@ -41,7 +41,7 @@ class SimulatedReader:
 
     def read_imu(self, recording: Recording) -> ImuStream:
         """Reads the IMU file; makes it and the video first if they are not there yet."""
-        if not (Path(recording.video).exists() and Path(recording.imu).exists()):
+        if not (there(Path(recording.video)) and there(Path(recording.imu))):
             write_recording(self._rows[recording.id], self._folder)
         return self._files.read_imu(recording)
 

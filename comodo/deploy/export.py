@@ -35,7 +35,7 @@ from comodo.evaluate import fit_probe
 from comodo.found import Found
 from comodo.plan.view import size
 from comodo.probe import SVMProbe
-from comodo.store import Store, write_json
+from comodo.store import Store, fetched, publish, write_json
 from comodo.students import load_student
 from comodo.subject import BATCH, EvaluateError, Subject
 from comodo.trial import classifier_of, subject_of
@@ -126,7 +126,7 @@ def export_run(
         )
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
     preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
-    student = load_student(store.folder("trials", trial.key) / "student").eval()
+    student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
     subject = subject_of(trial, store, student, trial.config.dataset)
     classifier, classes = _classifier(found, store, subject)
     recogniser = Recogniser(preprocessing, student, _mask(found), classifier)
@@ -265,6 +265,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        publish(temporary, folder, DESCRIPTION)
         if folder.exists():
             folder.rename(old)
         try:

@@ -15,8 +15,8 @@ from comodo.identity import packed_features_key, packed_windows_key
 from comodo.plan.confounds import TrainSplit
 from comodo.plan.speeds import encoding_speed, window_samples
 from comodo.precheck import most_windows
-from comodo.store import Store, read_json, read_parts
-from comodo.windows import WindowSet, missing_parts, prepared, window_key
+from comodo.store import Store, fetched, read_json
+from comodo.windows import WindowSet, missing_parts, prepared, read_quality, window_key
 
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers without weights of the user's choice
 
@@ -106,7 +106,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if ready is not None:
         train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
-    waiting = sum(map(len, missing_parts(recordings, store.folder("windows", key)).values()))
+    waiting = sum(map(len, missing_parts(recordings, store, key).values()))
     bounds = dict[str, int | None]()
     for split in dict.fromkeys(recording.split for recording in recordings):
         mine = [recording for recording in recordings if recording.split == split]
@@ -130,12 +130,12 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
 def train_split(windows: WindowSet) -> TrainSplit:
     """What trials on prepared windows can train on."""
     last = labelled_last = 0
-    meta = read_json(windows.folder / "meta.json")
-    if meta["window_seconds"] != "whole":
-        columns = ["recording", "label", "split", "rejected"]
-        rows = zip(*read_parts(windows.folder, columns).to_pydict().values(), strict=True)
-        cut = {(id, label) for id, label, split, bad in rows if split == "train" and not bad}
-        last, labelled_last = len(cut), sum(label is not None for _, label in cut)
+    if read_json(windows.folder / "meta.json")["window_seconds"] != "whole":
+        for table in read_quality(windows.folder):
+            for row in table.select(["split", "label", "windows"]).to_pylist():
+                if row["split"] == "train" and row["windows"]:  # none of a rejected one
+                    last += 1
+                    labelled_last += row["label"] is not None
     labelled = sum(windows.classes.get("train", {}).values())
     return TrainSplit(windows.counts.get("train", 0), labelled, last, labelled_last)
 
@@ -148,8 +148,11 @@ def features_plan(
     total = dataset.total
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
-        done, meta = encoded(store.folder("features", key)), store.meta("features", key)
-        whole = meta is not None and meta["count"] >= sum(dataset.ready.counts.values())
+        meta = store.meta("features", key)
+        done = 0 if meta is None else meta["count"]
+        whole = meta is not None and done >= sum(dataset.ready.counts.values())
+        if not whole:
+            done = encoded(fetched(store.folder("features", key)))
         rejected = [*dataset.ready.rejected, *(meta["rejected"] if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = store.meta("arrays", packed)

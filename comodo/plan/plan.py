@@ -25,7 +25,7 @@ from comodo.plan.inventory import (
     features_plan,
     this_machine,
 )
-from comodo.plan.speeds import Estimate, Record, Speeds, bytes_in, probe, read_records
+from comodo.plan.speeds import Estimate, Record, Speeds, folder_sizes, probe, read_records
 from comodo.precheck import evaluation_of
 from comodo.schedule import Schedule, schedule_of
 from comodo.store import Store
@@ -125,10 +125,11 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         points = [e["values"] for e in read_asked(ledger.folder) if e["values"] in sweep.space]
         asked = _trials(sweep, points, sweep.seeds, arrays, evaluation)
     todo = [trial for trial in asked if not ledger.is_over(trial)]
+    begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
     trained = [t for t in todo if (store.folder("trials", t.key) / "trained.json").exists()]
     measured_only = {trial.key for trial in trained}
     todo = [trial for trial in todo if trial.key not in measured_only]
-    halves = [t for t in todo if (store.folder("trials", t.key) / "checkpoint.pt").exists()]
+    halves = [trial for trial in todo if trial.key in begun]
     records, failed = read_records(store), ""
     if measure:
         try:
@@ -250,7 +251,10 @@ def _copies(plan: Plan, store: Store, planned: list[Trial], trained: list[Trial]
     recorded = store.folder("mlflow", "artifacts") / plan.sweep.name
     copied = trained if recorded.exists() else [*planned, *trained]  # also what others have made
     folders = {store.folder("trials", trial.key) / "student" for trial in copied}
-    return None if student is None else round(plan.to_train * student) + sum(map(bytes_in, folders))
+    if student is None:
+        return None
+    sizes = folder_sizes(store)
+    return round(plan.to_train * student) + sum(sizes[folder] for folder in folders)
 
 
 def _mean(sizes: list[int | None]) -> float | None:

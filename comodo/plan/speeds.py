@@ -8,15 +8,17 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from comodo.config import CHANNELS, ComodoMethod, Resources, Sweep, TeacherConfig, TrialConfig
 from comodo.identity import Trial
 from comodo.schedule import schedule_of
-from comodo.store import Store, read_json
+from comodo.store import Store, fetched, read_json
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,23 @@ class Estimate:
 
 def window_samples(store: Store, key: str) -> int | None:
     """Length of the longest packed window, from the header of the first file."""
-    file = next(iter(sorted(store.folder("arrays", key).glob("*.safetensors"))), None)
+    file = next(iter(store.files("arrays", f"{key}/*.safetensors")), None)
     if file is None:
         return None
-    with file.open("rb") as content:
+    with store.open(file) as content:
         header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
     return int(header["imu"]["shape"][-1]) if "imu" in header else None
 
 
 def read_records(store: Store) -> list[Record]:
     """Of every trained student in the store; one that another version wrote is left out."""
-    return [record for path in sorted(store.root.glob("trials/*/trained.json"))
-            if (record := _read(store, path)) is not None]  # fmt: skip
+    folder = fetched(store.root / "trials", "*/trained.json", "*/measured.json")
+    sizes, samples = folder_sizes(store), cache(partial(window_samples, store))
+    return [record for path in sorted(folder.glob("*/trained.json"))
+            if (record := _read(path, sizes, samples)) is not None]  # fmt: skip
 
 
-def _read(store: Store, path: Path) -> Record | None:
+def _read(path: Path, sizes: Counter[Path], samples: Callable[[str], int | None]) -> Record | None:
     trained = read_json(path)
     try:
         config = TrialConfig.model_validate(trained["trial"])
@@ -83,21 +87,26 @@ def _read(store: Store, path: Path) -> Record | None:
         return Record(
             config,
             speeds,
-            window_samples(store, trained["windows"]),
+            samples(trained["windows"]),
             trained.get("device"),
             trained.get("workers"),
             trained.get("threads"),
             trained.get("peak_memory"),
             measured,
-            bytes_in(path.parent),
-            bytes_in(path.parent / "student") or None,
+            sizes[path.parent],
+            sizes[path.parent / "student"] or None,
         )
     except (KeyError, ValueError):
         return None
 
 
-def bytes_in(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def folder_sizes(store: Store) -> Counter[Path]:
+    """Bytes in the folders of all trials, and in those under them."""
+    sizes = Counter[Path]()
+    for path, size in store.files("trials", "**/*").items():
+        for folder in path.relative_to(store.root).parents:
+            sizes[store.root / folder] += size
+    return sizes
 
 
 class Speeds:
@@ -199,7 +208,7 @@ def student_name(trial: TrialConfig) -> str:
 def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
     """Windows per second of the same teacher on the same kind of device, and the basis."""
     speeds = []
-    for path in store.root.glob("features/*/meta.json"):
+    for path in fetched(store.root / "features", "*/meta.json").glob("*/meta.json"):
         meta = read_json(path)
         devices = {name.split(" ")[0] for name in meta["devices"]}
         wanted = teacher.model_dump(mode="json")

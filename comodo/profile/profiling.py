@@ -18,7 +18,7 @@ from comodo.found import Found
 from comodo.identity import Trial
 from comodo.plan.speeds import encoding_speed, window_samples
 from comodo.profile.footprint import Footprint, Network
-from comodo.store import Store, read_json
+from comodo.store import Store, fetched, read_json
 
 EXPORTS = {"exported": "model.onnx", "exported (int8)": "model.int8.onnx"}
 MEASURES = (
@@ -101,10 +101,10 @@ def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]
     if samples is None:
         notes.append("student: not measured: the store has lost the windows that it was trained on")
     else:
-        folder = store.folder("trials", trial.key) / "student"
+        folder = fetched(store.folder("trials", trial.key) / "student")
         asked["student"] = Network("student", str(folder), samples)
     for name, file in EXPORTS.items():
-        path = store.folder("exports", trial.key) / file
+        path = fetched(store.folder("exports", trial.key), file) / file
         if path.exists():
             asked[name] = Network("onnx", str(path))
     if not asked.keys() & EXPORTS.keys():

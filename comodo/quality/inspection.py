@@ -25,7 +25,7 @@ from comodo.datasets import DatasetError, Recording, list_recordings, open_datas
 from comodo.quality import figures
 from comodo.quality.quality import CHECKS
 from comodo.report.tables import markdown
-from comodo.store import Store, atomic, read_json, write_table
+from comodo.store import Store, atomic, fetched, read_json, remove, write_table
 from comodo.windows import leakage, read_quality
 
 SHOWN = 12  # rows of a table on the terminal
@@ -74,19 +74,18 @@ def inspect(name: str, store: Store, offsets: int) -> Inspection:
 
 def _newest(name: str, store: Store) -> tuple[Path, dict[str, Any]]:
     known = set()
-    found = sorted(
-        store.root.glob("windows/*/quality.json"), key=lambda path: -path.stat().st_mtime
-    )
+    listed = fetched(store.root / "windows", "*/quality.json").glob("*/quality.json")
+    found = sorted(listed, key=lambda path: -path.stat().st_mtime)
     for path in found:
         meta = read_json(path)
         if name in meta["names"]:
             return path.parent, meta
         known.update(meta["names"])
     if not known:
-        raise InspectError(f"nothing is prepared in {store.root}; start with: comodo prepare FILE")
+        raise InspectError(f"nothing is prepared in {store}; start with: comodo prepare FILE")
     raise InspectError(
         f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
-        f"{store.root}{nearest(name, known)}"
+        f"{store}{nearest(name, known)}"
     )
 
 
@@ -135,10 +134,9 @@ def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
 
 def write(inspection: Inspection, store: Store) -> Path:
     """Writes quality.parquet, quality.md and figures into quality/<name> of the store."""
-    folder = store.folder("quality", inspection.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = fetched(store.folder("quality", inspection.name))
     for old in folder.glob("*.png"):
-        old.unlink()  # of an earlier state, which may have had more to show
+        remove(old)  # of an earlier state, which may have had more to show
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_all(inspection.name, inspection.recordings, folder)
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]

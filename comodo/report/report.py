@@ -12,7 +12,7 @@ from comodo.report.webpage import webpage
 from comodo.results import Results
 from comodo.saved import Saved
 from comodo.secrets import redacted
-from comodo.store import Store, atomic, write_table
+from comodo.store import Store, atomic, fetched, remove, write_table
 from comodo.tidy import trials_of
 from comodo.tracking.runs import attach, find_runs
 from comodo.tracking.views import description
@@ -21,11 +21,11 @@ from comodo.tracking.views import description
 def write(results: Results, saved: Saved, store: Store) -> Path:
     """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into
     the report folder of the sweep, and puts them into its MLflow run; returns the folder."""
-    folder = store.folder("sweeps", results.sweep.name) / "report"
+    folder = fetched(store.folder("sweeps", results.sweep.name) / "report")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg", ".csv"):
-            old.unlink(missing_ok=True)  # of an earlier run, which may have had more to show
+            remove(old)  # of an earlier run, which may have had more to show
     pictures = figures.draw_all(results, folder)
     trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
     write_table(folder / "results.parquet", trials)

@@ -26,7 +26,7 @@ from comodo.console import console
 from comodo.identity import Trial
 from comodo.names import rounded
 from comodo.secrets import redacted
-from comodo.store import Store, write_json
+from comodo.store import Store, fetched, write_json
 from comodo.tidy import epochs_in
 from comodo.tracking.records import Records
 from comodo.tracking.runs import (
@@ -66,6 +66,12 @@ class Tracker:
         # Its thread would write a line every half minute while MLflow is away.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         database = store.folder("mlflow", "mlflow.db")
+        if uri == own_database(store) and store.url is not None:
+            console.print(
+                f"MLflow's records stay on this machine ({database}); for a server that others "
+                "see, set MLFLOW_TRACKING_URI",
+                markup=False,
+            )
         if uri == own_database(store) and not database.exists():
             _make_database(database)
         client = MlflowClient(uri)
@@ -281,7 +287,7 @@ class Tracker:
         with tempfile.TemporaryDirectory() as temporary:
             write_json(Path(temporary, "result.json"), result)
             artifacts.log_artifacts(temporary)
-        artifacts.log_artifacts(str(folder / "student"), "student")
+        artifacts.log_artifacts(str(fetched(folder / "student")), "student")
 
     def _end(self, trial: Trial, status: str, reason: str) -> None:
         assert self._client is not None
