@@ -20,6 +20,7 @@ from mantis.architecture import MantisV1, MantisV2
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from comodo import mantis_rewritten
 from comodo.sequences import in_chunks, in_patches, resized
 
 WEIGHTS_FILE = "model.safetensors"
@@ -110,8 +111,15 @@ class MantisEncoder(Encoder):
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         resized_BCT = resized(imu_BCT, lengths, self.seq_len)
-        feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))
+        feature_ND = in_chunks(self._encode, resized_BCT.flatten(0, 1))
         return feature_ND.unflatten(0, resized_BCT.shape[:2])
+
+    def _encode(self, x_NT: Tensor) -> Tensor:
+        # Exporters know the library's operations better.
+        if mantis_rewritten.holds() and not torch.compiler.is_exporting():
+            return mantis_rewritten.class_token(self.network, x_NT)
+        feature_ND: Tensor = self.network(x_NT.unsqueeze(1))
+        return feature_ND
 
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
