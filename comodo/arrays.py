@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
-from comodo.identity import packed_features_key, packed_windows_key
+from comodo.identity import packed_features_key, packed_windows_key, resized_key
+from comodo.sequences import resized
 from comodo.store import Store, atomic, fetched, parts, read_json, read_parts, write_json
 
 SHARD = 16_384  # windows in a file
@@ -62,8 +63,8 @@ class Shards:
 class Split:
     """The windows of one split."""
 
-    def __init__(self, shards: Shards, uniform: bool) -> None:
-        self._shards, self._uniform = shards, uniform
+    def __init__(self, shards: Shards, uniform: bool, resized: Shards | None = None) -> None:
+        self._shards, self._uniform, self._resized = shards, uniform, resized
         self.label_N = shards.column("label")
         """Index of the class, or NO_LABEL."""
         self.group_N = shards.column("group")
@@ -79,8 +80,14 @@ class Split:
         return torch.nonzero(self.label_N != NO_LABEL).squeeze(1)
 
     def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`imu_BCT` in g and deg/s, left-padded with zeros to the longest, and `length_B`: how
-        many of the last samples are real (None: all of them)."""
+        """The windows for a student, `imu_BCT`, and how many of the last samples of each are real,
+        `length_B` (None: all): resized where `pack_resized` has done so, else as packed."""
+        if self._resized is not None:
+            return self._resized.gather("imu", index_B), None
+        return self.packed(index_B)
+
+    def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `imu`, at their own rate: in g and deg/s, left-padded with zeros to the longest."""
         imu_BCT, length_B = self._shards.gather("imu", index_B), None
         if not self._uniform:
             length_B = self._shards.gather("length", index_B)
@@ -97,11 +104,22 @@ class Windows:
     groups: list[str]
 
     @classmethod
-    def load(cls, folder: Path) -> "Windows":
-        """Maps the arrays; reads nothing but labels and groups."""
-        meta = read_json(folder / "meta.json")
+    def load(cls, folder: Path, samples: int | None = None) -> "Windows":
+        """Maps the arrays; reads nothing but labels and groups.
+
+        `samples`: how many the student takes of each window. Where `pack_resized` has made them,
+        windows of that length are read instead; else the student resizes them itself.
+        """
+        meta, small = read_json(folder / "meta.json"), folder / f"resized-{samples}"
+        is_resized = (small / "meta.json").exists()
         splits = {
-            split: Split(Shards([folder / file for file in files]), meta["uniform"])
+            split: Split(
+                Shards([folder / file for file in files]),
+                meta["uniform"],
+                Shards([small / file for file in files])
+                if (small / "meta.json").exists()
+                else None,
+            )
             for split, files in meta["files"].items()
         }
         return cls(splits, meta["classes"], meta["groups"])
@@ -171,6 +189,32 @@ def pack_windows(store: Store, windows: str) -> str:
         meta = {"windows": windows, "classes": classes, "groups": groups, "files": files}
         write_json(folder / "meta.json", meta | {"uniform": len(lengths) == 1})
     return key
+
+
+def pack_resized(store: Store, windows: str, samples: int) -> None:
+    """Resizes packed windows, once, for all students that take so many samples: to the numbers
+    that these would come to themselves at every step. `windows`: the arrays' key.
+
+    Windows that have that length already are left alone.
+    """
+    if store.meta("arrays", resized_key(windows, samples)) is not None:
+        return
+    folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
+    splits, meta = Windows.load(fetched(folder)).splits, read_json(folder / "meta.json")
+    lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
+    if meta["uniform"] and lengths == {samples}:
+        return
+    for split, files in meta["files"].items():
+        shards = torch.arange(len(splits[split])).split(SHARD)
+        for file, index_N in zip(files, shards, strict=True):
+            chunks = []
+            for index_B in index_N.split(256):
+                imu_BCT, length_B = splits[split].packed(index_B)
+                lengths_B = None if length_B is None else length_B.tolist()
+                chunks.append(resized(imu_BCT, lengths_B, samples))
+            with atomic(small / file) as temporary:
+                save_file({"imu": torch.cat(chunks).numpy()}, temporary)
+    write_json(small / "meta.json", {"samples": samples})
 
 
 def pack_features(store: Store, windows: str, features: str) -> str:

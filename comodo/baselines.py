@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from comodo.config.trial import RESIZED_TO
 from comodo.encoders import Encoder
 from comodo.sequences import by_group, resized
 
@@ -295,16 +296,17 @@ class BaselineEncoder(Encoder):
 
     joint = True
     library: type[Any]
+    samples: int
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         self.network = self.library(**config)
-        self.seq_len = config.get("seq_len", 1000)
+        self.samples = config.get("seq_len", RESIZED_TO[self.name])
         self.standardise = nn.BatchNorm1d(config["channels"], momentum=None, affine=False)
         self.dim = self.network.dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
-        x_BCT = self.standardise(resized(imu_BCT, lengths, self.seq_len))
+        x_BCT = self.standardise(resized(imu_BCT, lengths, self.samples))
         return self.network(x_BCT).flatten(1).unsqueeze(1)
 
 

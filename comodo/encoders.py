@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from comodo import mantis_rewritten
+from comodo.config.trial import RESIZED_TO
 from comodo.sequences import in_chunks, in_patches, resized
 
 WEIGHTS_FILE = "model.safetensors"
@@ -40,6 +41,7 @@ class Encoder(nn.Module):
             configuration then has their number, `channels`.
         network: the library's model, which alone has parameters.
         dim: width D of a channel's feature.
+        samples: how many each window is resized to; None: it takes windows as they are.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Encoder(nn.Module):
     size_keys: Collection[str]
     network: Any
     dim: int
+    samples: int | None = None
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:
@@ -94,14 +97,15 @@ class MantisEncoder(Encoder):
 
     name = "mantis"
     library = MantisV1
+    samples: int
     # Not what picks its device, or another output than published.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})
     size_keys = {"seq_len", *inspect.signature(library).parameters} - _fixed
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        arguments = {"seq_len": 512, "num_patches": 32, **config}
-        self.seq_len: int = arguments["seq_len"]
+        arguments = {"seq_len": RESIZED_TO[self.name], "num_patches": 32, **config}
+        self.samples = arguments["seq_len"]
         _check_multiple(arguments, "seq_len", "num_patches")
         if self.library is MantisV2:  # takes any length, so its constructor does not ask
             del arguments["seq_len"]
@@ -110,7 +114,7 @@ class MantisEncoder(Encoder):
         self.dim = self.network.hidden_dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
-        resized_BCT = resized(imu_BCT, lengths, self.seq_len)
+        resized_BCT = resized(imu_BCT, lengths, self.samples)
         feature_ND = in_chunks(self._encode, resized_BCT.flatten(0, 1))
         return feature_ND.unflatten(0, resized_BCT.shape[:2])
 

@@ -37,6 +37,11 @@ def packed_features_key(windows: str, features: str, rejected: Iterable[str]) ->
     return key_of([LAYOUT_VERSION, windows, features, *sorted(rejected)])
 
 
+def resized_key(windows: str, samples: int) -> str:
+    """Names packed windows that were resized; they lie beside those."""
+    return f"{windows}/resized-{samples}"
+
+
 class ChangedError(RuntimeError):
     """A file was replaced while the sweep that it belongs to runs."""
 

@@ -30,6 +30,8 @@ def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
     """Each window's last `length` samples (None: all), interpolated to `[B, C, samples]`."""
 
     def resize(real_BCT: Tensor) -> Tensor:
+        if real_BCT.shape[-1] == samples:
+            return real_BCT
         return functional.interpolate(real_BCT, size=samples, mode="linear", align_corners=False)
 
     if lengths is None:

@@ -101,13 +101,20 @@ def _refuse_unfit_transfer(
         )
 
 
-def refuse_students(sweep: Sweep) -> None:
-    """Raises ConfigError for a student that cannot be built, before anything is encoded for it."""
+def lengths_taken(sweep: Sweep) -> set[int]:
+    """Samples that the sweep's students resize windows to.
+
+    Raises ConfigError for a student that cannot be built, before anything is encoded for it.
+    """
+    lengths = set()
     for student in dict.fromkeys(
         json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
         for point in sweep.points()
     ):
         try:
-            build_student(StudentConfig.model_validate_json(student))
+            built = build_student(StudentConfig.model_validate_json(student))
         except (ValueError, AssertionError) as error:
             raise ConfigError(f"trial.student: {error}") from None
+        if built.encoder.samples is not None:
+            lengths.add(built.encoder.samples)
+    return lengths

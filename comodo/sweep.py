@@ -8,7 +8,7 @@ away.
 import time
 from pathlib import Path
 
-from comodo.arrays import pack_windows
+from comodo.arrays import pack_resized, pack_windows
 from comodo.cluster import await_room, connect, machines, refuse_sqlite
 from comodo.config import Sweep
 from comodo.console import console
@@ -21,7 +21,7 @@ from comodo.precheck import evaluation_of
 from comodo.report import report
 from comodo.results import Results
 from comodo.saved import Saved
-from comodo.stages import encode_all, prepare_all, refuse_students, refuse_unlabelled
+from comodo.stages import encode_all, lengths_taken, prepare_all, refuse_unlabelled
 from comodo.store import Store
 from comodo.tracking import views
 from comodo.tracking.runs import tracking_uri
@@ -73,11 +73,14 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     refuse_sqlite(machines(), tracking_uri(store))
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
-    refuse_students(sweep)
+    lengths = lengths_taken(sweep)
     packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
     classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
     evaluation = evaluation_of(sweep, packed, classes)
     arrays = encode_all(sweep, window_sets, store)
+    for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
+        for samples in lengths:
+            pack_resized(store, windows, samples)
     ledger = Ledger(sweep, store, arrays, evaluation)
     keys = {name: windows.key for name, windows in window_sets.items()}
     saved = Saved.of(sweep, command, arrays, evaluation, keys)

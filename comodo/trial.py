@@ -50,7 +50,9 @@ def run_trial(
         folder = fetched(store.folder("trials", trial.key))
         # The first one's word counts: on a network disk others may not see its file yet.
         if not workers.collect((folder / "trained.json").exists())[0]:
+            _allow_tf32(trial.config.precision == "tf32")
             _train(trial, store, report, device, lease, leave)
+        _allow_tf32(False)
         if workers.rank > 0:
             return {}
         began = time.perf_counter()
@@ -93,7 +95,8 @@ def _train(
         return leave()
 
     if not isinstance(trial.config.method, NoneMethod):
-        windows = Windows.load(fetched(store.folder("arrays", trial.windows)))
+        folder_of_windows = fetched(store.folder("arrays", trial.windows))
+        windows = Windows.load(folder_of_windows, student.encoder.samples)
         features = None
         if isinstance(trial.config.method, DistillingMethod):
             features = Features.load(fetched(store.folder("arrays", trial.features)))
@@ -121,6 +124,12 @@ def _train(
     }
     write_json(folder / "trained.json", trained)
     remove(checkpoint)
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """For the whole process; PyTorch's own default allows it in convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _peak_memory(device: str) -> dict[str, int]:
@@ -157,7 +166,8 @@ def subject_of(
     trial: Trial, store: Store, student: Student, dataset: str, own: Subject | None = None
 ) -> Subject:
     """The trial's student on one of its data sets, as it is measured."""
-    windows = Windows.load(fetched(store.folder("arrays", trial.measured_on()[dataset])))
+    folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
+    windows = Windows.load(folder, student.encoder.samples)
     return Subject(
         student,
         windows,

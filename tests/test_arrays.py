@@ -9,8 +9,17 @@ import torch
 
 from comodo import arrays as arrays_module
 from comodo import encode, slicing
-from comodo.arrays import NO_LABEL, Features, Windows, pack_features, pack_windows
+from comodo.arrays import (
+    NO_LABEL,
+    Features,
+    Windows,
+    pack_features,
+    pack_resized,
+    pack_windows,
+)
+from comodo.sequences import resized
 from comodo.store import Store, write_json, write_table
+from tests.helpers import make_arrays
 
 
 @pytest.fixture
@@ -95,3 +104,37 @@ def test_packed_once(store: Store) -> None:
     assert len(stamps) == 4
     assert keys == (pack_windows(store, "w"), pack_features(store, "w", "f"))
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.parametrize("shard", [2, 16_384])
+@pytest.mark.parametrize("samples", [4, 16])
+def test_resized_once_is_what_a_student_would_make_of_them(
+    store: Store, shard: int, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays_module, "SHARD", shard)
+    key = pack_windows(store, "w")
+    folder, chosen = store.folder("arrays", key), torch.tensor([5, 0, 3])
+    before = Windows.load(folder, samples).splits["train"].imu(chosen)
+    assert before[1] is not None  # not made yet: as packed, for the student to resize
+    pack_resized(store, key, samples)
+    train = Windows.load(folder, samples).splits["train"]
+    imu_BCT, length_B = train.imu(chosen)
+    assert length_B is None
+    assert torch.equal(imu_BCT, resized(before[0], before[1].tolist(), samples))
+    for now, then in zip(train.packed(chosen), before, strict=True):
+        assert now is not None
+        assert then is not None
+        assert torch.equal(now, then)
+    assert Windows.load(folder).splits["train"].imu(chosen)[1] is not None
+
+
+def test_windows_of_the_length_taken_are_not_written_again(store: Store) -> None:
+    make_arrays(store)
+    pack_resized(store, "w", 64)
+    assert not store.folder("arrays", "w/resized-64").exists()
+    pack_resized(store, "w", 32)
+    small = store.folder("arrays", "w/resized-32")
+    times = {path: path.stat().st_mtime_ns for path in small.iterdir()}
+    assert times
+    pack_resized(store, "w", 32)
+    assert times == {path: path.stat().st_mtime_ns for path in small.iterdir()}

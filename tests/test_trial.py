@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from comodo.config import StudentConfig
 from comodo.distill import seed_of
+from comodo.evaluate import MEASURES
 from comodo.store import Store, read_json, write_json
 from comodo.students import build_student, load_student
 from comodo.subject import EvaluateError
@@ -240,3 +241,26 @@ def test_labels_train_a_supervised_student(store: Store) -> None:
     run_trial(trial, store, reported.append)
     assert reported[-1]["train/loss"] < 0.5 * reported[0]["train/loss"]
     assert reported[-1]["val/quick_acc1"] > 0.6
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
+def test_tf32_is_for_training_alone(
+    store: Store, precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flags() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    trial = Trial(trial_config(precision=precision), 0, *make_arrays(store))
+    while_training, while_measuring = list[Any](), list[Any]()
+    measured = dict(MEASURES)
+    probe = measured["probe"]
+
+    def watched(subject: Any) -> Any:
+        while_measuring.append(flags())
+        return probe(subject)
+
+    monkeypatch.setitem(MEASURES, "probe", watched)
+    result = run_trial(trial, store, lambda metrics: while_training.append(flags()))
+    assert set(while_training) == {(allowed, allowed)}
+    assert set(while_measuring) == {(False, False)}
+    assert result["trial"]["precision"] == precision

@@ -56,6 +56,10 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+RESIZED_TO = {"mantis": 512, "mantis-v2": 512, "dlinear": 1000, "informer": 1000, "timesnet": 1000}
+"""Samples that windows are resized to; others take them as they are."""
+
+
 def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
     """A known model may be given by its name alone."""
     given: Any = Literal[tuple(presets)] | settings
@@ -167,6 +171,12 @@ class StudentConfig(Settings):
                 f"pooling: {self.name} looks at all channels together; leave pooling out"
             )
         return self
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples it resizes windows to, unless its weights say otherwise; None: none."""
+        default = RESIZED_TO.get(self.name)
+        return None if default is None else int(self.size.get("seq_len", default))
 
     @property
     def is_baseline(self) -> bool:
@@ -294,8 +304,10 @@ class TrialConfig(Settings):
     probe_ties: Literal["middle", "smallest"] = _by_protocol("middle", "smallest")
     """Which of equally good values of the probe's C is taken: the one nearest to 1; as published,
     the smallest, with which the class probabilities can fall to chance where labels are few."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """What the student computes in; `bf16` is autocast. Weights stay float32."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """What the student is trained in; its weights stay float32, and so it is measured. `bf16` is
+    autocast; `tf32` shortens the factors of matrix products on GPUs that can, and is as float32
+    on others and on CPUs."""
 
     @model_validator(mode="after")
     def _baselines_learn_from_labels(self) -> "TrialConfig":

@@ -238,7 +238,7 @@ class _Raw:
         self._factor_C1 = preprocessing.factor_C1
 
     def imu(self, index_N: Tensor) -> Floats:
-        imu_NCT, _ = self._split.imu(index_N)
+        imu_NCT, _ = self._split.packed(index_N)
         imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
         return (imu_NCR / self._factor_C1).float().numpy()
 

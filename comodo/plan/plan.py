@@ -14,7 +14,7 @@ from pathlib import Path
 
 from comodo.config import CHANNELS, NoneMethod, Point, Sweep
 from comodo.earlier import Arrays, read_asked
-from comodo.identity import Evaluation, Trial
+from comodo.identity import Evaluation, Trial, resized_key
 from comodo.ledger import Ledger
 from comodo.plan.confounds import Confound, TrainSplit, confounds
 from comodo.plan.inventory import (
@@ -219,12 +219,19 @@ def _schedules(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Schedule]:
 def _disk(plan: Plan, store: Store) -> dict[str, int | None]:
     """Bytes that are still to be written, uncompressed; None: not known."""
     windows: list[int | None] = []
+    taken = {trial.config.student.samples for trial, _ in plan.estimates}
     for dataset in plan.datasets:
         copies = (dataset.ready is None) + (store.meta("arrays", dataset.packed) is None)
+        resized = [
+            samples
+            for samples in taken - {None, dataset.samples}
+            if store.meta("arrays", resized_key(dataset.packed, samples or 0)) is None
+        ]
         size = None
         if dataset.total is not None and dataset.samples is not None:
-            size = dataset.total * len(CHANNELS) * dataset.samples * FLOAT
-        windows.append(0 if not copies else None if size is None else copies * size)
+            samples = copies * dataset.samples + sum(samples or 0 for samples in resized)
+            size = dataset.total * len(CHANNELS) * samples * FLOAT
+        windows.append(0 if not copies and not resized else size)
     features: list[int | None] = []
     for encoding in plan.features:
         packed = store.meta("arrays", encoding.packed) is not None
