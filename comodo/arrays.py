@@ -116,9 +116,7 @@ class Windows:
             split: Split(
                 Shards([folder / file for file in files]),
                 meta["uniform"],
-                Shards([small / file for file in files])
-                if (small / "meta.json").exists()
-                else None,
+                Shards([small / file for file in files]) if is_resized else None,
             )
             for split, files in meta["files"].items()
         }

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
 from comodo.console import console, track
+from comodo.given import SCHEMA, EncodeError, given_features
 from comodo.lease import held
 from comodo.secrets import redacted
 from comodo.store import (
@@ -37,20 +37,11 @@ from comodo.store import (
 from comodo.video import decode_frames
 from comodo.windows import Files, WindowSet, refuse_changed
 
+__all__ = ["SCHEMA", "EncodeError", "FeatureSet", "encode", "feature_key", "given_features"]
+
 VERSION = 1  # of the numbers made here; raise it when they change
 BATCH = 16  # windows that go through the teacher together
 ROWS_PER_PART = 64
-SCHEMA = pa.schema(
-    [
-        ("window", pa.string()),
-        ("feature", pa.list_(pa.float32())),
-        ("rejected", pa.string()),  # the reason, for a window without a feature
-    ]
-)
-
-
-class EncodeError(RuntimeError):
-    """Too many windows have no feature."""
 
 
 @dataclass(frozen=True)
@@ -159,55 +150,6 @@ def _wanted(windows: WindowSet) -> pa.Table:
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
     known = [json.dumps(windows.files.get(video)) for video in table["video"].to_pylist()]
     return table.append_column("file", pa.array(known, pa.string()))
-
-
-def given_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
-    """The user's own features, found by window id or else by recording id.
-
-    Raises:
-        EncodeError: the file lacks the named arrays or columns.
-    """
-    assert teacher.path is not None
-    path = Path(teacher.path)
-    wanted_names = (teacher.ids, teacher.features)
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                names = list(arrays)
-                found = {name: arrays[name] for name in wanted_names if name in names}
-        else:
-            table = pq.read_table(path)
-            names = table.column_names
-            found = {
-                name: np.array(table[name].to_pylist()) for name in wanted_names if name in names
-            }
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise EncodeError(f"trial.teacher.path: {path} cannot be read: {error}") from None
-    for key, name in (("ids", teacher.ids), ("features", teacher.features)):
-        if name not in found:
-            raise EncodeError(
-                f"trial.teacher.{key}: {path} has no '{name}'; it has {', '.join(names)}"
-            )
-    ids = [str(id) for id in found[teacher.ids]]
-    if len(set(ids)) < len(ids) or len(ids) != len(found[teacher.features]):
-        raise EncodeError(
-            f"trial.teacher.path: {path} has {len(set(ids))} different ids in {len(ids)} rows and "
-            f"{len(found[teacher.features])} features; give each id one feature"
-        )
-    feature_NF = found[teacher.features].reshape(len(ids), -1).astype(np.float32)
-    row_of = {id: row for row, id in enumerate(ids)}
-    rows: list[dict[str, Any]] = []
-    for window, recording in zip(
-        wanted["window"].to_pylist(), wanted["recording"].to_pylist(), strict=True
-    ):
-        row = row_of.get(window, row_of.get(recording))
-        if row is None:
-            rows.append({"window": window, "rejected": f"{path.name} has no such id"})
-        elif not np.isfinite(feature_NF[row]).all():
-            rows.append({"window": window, "rejected": f"{path.name}: the feature is not finite"})
-        else:
-            rows.append({"window": window, "feature": feature_NF[row]})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _encode_missing(
