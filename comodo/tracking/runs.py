@@ -25,12 +25,15 @@ VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """What a record that cannot be made may raise."""
+NO_ANSWER = re.compile(r"API request to (\w+://[^/]+)\S* failed with (?:timeout )?exception")
 NOT_LET_IN = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 def say(error: Exception, what_now: str) -> None:
     """Tells of a record that could not be made."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if silent := NO_ANSWER.match(reason):
+        reason = f"{silent[1]} does not answer"
     if getattr(error, "error_code", None) in NOT_LET_IN:
         reason = (
             f"{without_password(os.environ.get('MLFLOW_TRACKING_URI', ''))} refuses this name and "
