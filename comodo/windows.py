@@ -4,6 +4,8 @@ Beside the windows lie the measures of each recording's quality.
 """
 
 import json
+import tempfile
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 from comodo import shrink
 from comodo.config import CHANNELS, DatasetConfig, SimulatedDataset
 from comodo.console import console, track
+from comodo.culprits import Guarded
 from comodo.datasets import Recording, list_recordings, open_dataset
 from comodo.identity import ChangedError
 from comodo.lease import held
@@ -191,14 +194,18 @@ def _run(
         for part, chunk in chunks.items()
     ]
 
+    run = uuid.uuid4().hex
+
     def write(row: dict[str, Any]) -> dict[str, Any]:
-        reader = open_dataset(settings, store.simulated(settings))
+        notes = Path(tempfile.gettempdir(), f"comodo-{run}-{row['part']}", "reading.json")
+        reader = Guarded(open_dataset(settings, store.simulated(settings)), notes)
         found = [Recording(**fields) for fields in json.loads(row["recordings"])]
         chunk = [_moved(recording, store.local) for recording in found]
         sliced = slice_chunk(reader, chunk, settings, store.videos)
         moved = (([_of_row(r, store) for r in rows], about) for rows, about in sliced)
         kept = _of_same_files(moved, json.loads(row["files"]))
         write_part(store.folder("windows", key), row["part"], kept)
+        reader.done()
         return {"part": row["part"], "recordings": len(chunk)}
 
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write)
