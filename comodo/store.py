@@ -152,19 +152,20 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 def _trouble(path: Path, temporary: Path, error: Exception) -> StoreError | None:
     """What is wrong with the disk, if that is why a file could not be written."""
-    if not isinstance(error, OSError) or error.errno is None:
-        # Libraries say it in ways of their own; then more of the same meets the same end.
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (said := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors
+        number = int(said[1])
+    if number is None:  # torch does not say it; then more of the same meets the same end
         try:
             with temporary.open("ab") as file:
                 file.write(bytes(1 << 16))
-            return None
         except OSError as found:
-            error = found
-    if error.errno not in CANNOT_WRITE:
+            number = found.errno
+    if number not in CANNOT_WRITE:
         return None
     there = next(folder for folder in path.parents if folder.exists())
     return StoreError(
-        f"{path} cannot be written: {os.strerror(error.errno)}; {shutil.disk_usage(there).free:,} "
+        f"{path} cannot be written: {os.strerror(number)}; {shutil.disk_usage(there).free:,} "
         "bytes are free there. Make room, or make it writable, and run the same command again: "
         "what is done is kept"
     )

@@ -1,13 +1,33 @@
 """Keys and atomic writes."""
 
+import gc
 import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.store import Store, atomic, fingerprint, key_of, read_json, write_json
+from comodo.config import StudentConfig
+from comodo.store import (
+    Store,
+    StoreError,
+    atomic,
+    create,
+    fingerprint,
+    key_of,
+    read_json,
+    write_json,
+    write_table,
+)
+from comodo.students import Student, build_student, save_student
+from tests.helpers import TINY_MANTIS
 
 json_values = st.recursive(
     st.none()
@@ -65,3 +85,67 @@ def test_an_artifact_without_meta_is_not_whole(tmp_path: Path) -> None:
     assert store.meta("windows", "k") is None
     write_json(folder / "meta.json", {"n": 1})
     assert store.meta("windows", "k") == {"n": 1}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte, mounted writable."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system of its own can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+LARGE = 2_000_000  # bytes
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "json": lambda path: write_json(path, "x" * LARGE),
+    "parquet": lambda path: write_table(path, pa.table({"x": np.random.rand(LARGE // 8)})),
+    "torch": lambda path: torch_file(path),
+    "student": lambda path: save_student(mlp_student(), path),
+    "create": lambda path: create(path, "x" * LARGE),
+}
+
+
+def torch_file(path: Path) -> None:
+    with atomic(path) as temporary:
+        torch.save(torch.zeros(LARGE // 4), temporary)
+
+
+def mlp_student() -> Student:
+    size = {**TINY_MANTIS["size"], "hidden_dim": 512}  # type: ignore[dict-item]
+    return build_student(StudentConfig.model_validate({**TINY_MANTIS, "size": size}))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(small_disk: Path, kind: str) -> None:
+    kept = small_disk / "kept.json"
+    write_json(kept, [1])
+    with pytest.raises(StoreError, match=r"cannot be written: No space left.*Make room"):
+        WRITERS[kind](small_disk / "artifact")
+    gc.collect()  # torch's writer, which holds its file
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == [kept]
+    write_json(kept, [2])  # there is room again
+    assert read_json(kept) == [2]
+
+
+def test_a_disk_that_may_not_be_written_is_said(small_disk: Path) -> None:
+    kept = small_disk / "kept.json"
+    write_json(kept, [1])
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for path in (kept, small_disk / "new/file.json"):
+        with pytest.raises(StoreError, match=f"{path} cannot be written: Read-only file system"):
+            write_json(path, [2])
+        with pytest.raises(StoreError, match="Read-only file system"):
+            torch_file(path)
+    assert read_json(kept) == [1]
+
+
+def test_what_is_wrong_beside_the_disk_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(TypeError), atomic(tmp_path / "file"):
+        raise TypeError("odd")
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file"):
+        (tmp_path / "absent").read_text()
+    assert not list(tmp_path.iterdir())

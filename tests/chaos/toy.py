@@ -1,0 +1,90 @@
+"""A sweep of toy trials, driven as `comodo sweep` does but without recordings and report.
+
+    python -m tests.chaos.toy STORE '{"seeds": [0, 1], "trial": {"epochs": 5}}'
+
+The second argument replaces keys of the sweep; RAY_ADDRESS names the cluster. `stop_seed` stops the
+trials of one seed after their third epoch, as a scheduler does.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.tune.schedulers import FIFOScheduler
+
+from comodo import tuning
+from comodo.cluster import await_room, connect
+from comodo.config import Sweep
+from comodo.console import console
+from comodo.identity import Evaluation
+from comodo.lease import Lease
+from comodo.ledger import Ledger
+from comodo.limits import Limits
+from comodo.store import Store, write_json
+from comodo.tracking.tracker import Tracker
+from tests.helpers import make_arrays, trial_config
+
+WINDOWS = 700  # a hundred steps an epoch, about a second
+
+
+def sweep_of(changes: dict[str, Any]) -> Sweep:
+    trial = changes.pop("trial", {})
+    return Sweep.model_validate(
+        {
+            "name": "toy",
+            "datasets": {"d": {"kind": "simulated", "window_seconds": 1}},
+            "trial": trial_config(**trial).model_dump(mode="json"),
+            "references": [],
+            **changes,
+        }
+    )
+
+
+def ledger_of(store: Store, sweep: Sweep) -> Ledger:
+    return Ledger(sweep, store, {("d", sweep.trial.teacher): ("w", "f")}, Evaluation())
+
+
+class StopSeed(FIFOScheduler):
+    """Stops the trials of one seed after their third epoch."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stops = trial.config["trial"].seed == self._seed and result.get("epoch", 0) >= 3
+        return FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE
+
+
+def main() -> None:
+    store, changes = Store(Path(sys.argv[1])), json.loads(sys.argv[2])
+    windows, stop_seed = changes.pop("windows", WINDOWS), changes.pop("stop_seed", None)
+    sweep = sweep_of(changes)
+    if store.meta("arrays", "w") is None:
+        make_arrays(store, windows=windows)
+    if stop_seed is not None:
+        tuning._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment]
+    connect(dashboard=sweep.resources.workers > 1)
+    concurrent = await_room(sweep.resources)
+    lease = Lease(store, "sweeps", sweep.name)
+    assert lease.take(), lease.holder
+    ledger, tracker, memory = ledger_of(store, sweep), Tracker(store, sweep.name, {}), list[int]()
+    finish = tracker.finish
+
+    def finished(*args: Any) -> None:
+        finish(*args)
+        memory.append(psutil.Process().memory_info().rss)
+
+    tracker.finish = finished  # type: ignore[assignment, method-assign]
+    limits = Limits(sweep, ledger.folder)
+    stopped = tuning.run_missing(ledger, tracker, limits, concurrent, lease)
+    lease.release()
+    write_json(store.root / "memory.json", memory)
+    console.print(f"ended at {time.time()}: {ledger.done()} done, {stopped}", markup=False)
+
+
+if __name__ == "__main__":
+    main()
