@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo paper-smoke test test-all test-browser fuzz screenshots lint format ui lock clean
+.PHONY: demo paper-smoke test test-all test-browser chaos fuzz screenshots lint format ui lock clean
 
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
@@ -23,6 +23,10 @@ test-all: .venv/installed
 # Thousands of damaged recordings, of each kind that can be made or is there.
 fuzz: .venv/installed
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
+
+# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. Half an hour.
+chaos: .venv/installed
+	$(BIN)/python -m pytest -m chaos -s
 
 # The report's page and MLflow's pages of a small sweep, in a headless Chromium (CHROMIUM=...).
 BROWSER := -m '' tests/report/test_webpage.py tests/e2e/test_browser.py

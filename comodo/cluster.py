@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ from comodo.config import Resources
 from comodo.console import console
 
 SAY_EVERY = 60.0  # seconds between two lines while waiting
-ASK_EVERY = 2.0  # seconds between two questions whether a node is taken away
+ASK_EVERY = 2.0  # seconds between two questions whether a node or the head is gone
+MISSED = 2  # questions without an answer, after which the head is said to be gone
 
 
 class ClusterError(RuntimeError):
@@ -61,6 +63,9 @@ def connect(dashboard: bool = False) -> None:
             f"no Ray cluster at {address} lets this command in ({error}); start it, or give "
             "--address another; if it runs, it has another token (docs/cluster.md)"
         ) from error
+    if address is not None:
+        head = ray.get_runtime_context().gcs_address
+        threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
@@ -75,6 +80,27 @@ def _listen_here_only() -> None:
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
     ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def _watch_head(address: str) -> None:
+    """Says when the head is lost: Ray waits a minute for it, then ends this process in silence."""
+    host, _, port = address.rpartition(":")
+    missed = 0
+    while ray.is_initialized():
+        time.sleep(ASK_EVERY)
+        try:
+            socket.create_connection((host, int(port)), timeout=ASK_EVERY).close()
+            missed = 0
+        except OSError as error:
+            missed += 1
+            if missed == MISSED:
+                console.print(
+                    f"the cluster's head at {address} does not answer ({error}); unless it is "
+                    "back within a minute this command ends. Start the cluster and run the same "
+                    "command again: it goes on from the store",
+                    style="red",
+                    markup=False,
+                )
 
 
 @contextmanager

@@ -204,7 +204,6 @@ class Distillation:
         Raises:
             TrainingError: the loss became infinite or NaN.
         """
-        trial = self.trial
         self.student.train()
         self.head.train()
         order_N = epoch_order(len(self.row_N), self.reserved, self.epoch, self.seed)
@@ -213,7 +212,7 @@ class Distillation:
             self.running = Epoch(self.epoch + 1, self._dropout_seed())
         running, first = self.running, self.first_steps[self.epoch]
         steps = self.first_steps[self.epoch + 1] - first
-        for index_B in order_N.split(trial.batch_size)[running.steps : steps]:
+        for index_B in order_N.split(self.trial.batch_size)[running.steps : steps]:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(first + running.steps)
             loss = self.loss(index_B)
@@ -226,13 +225,13 @@ class Distillation:
             running.add(loss, norm)
             after_step()
         running.refuse_infinite(self.parameters)
-        loss_mean, norm_mean = running.means()
+        mean_loss, mean_norm = running.means()
         self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            "train/loss": loss_mean,
+            "train/loss": mean_loss,
             "train/learning_rate": self._rate(first + steps - 1),
-            "train/grad_norm": norm_mean,
+            "train/grad_norm": mean_norm,
             "train/windows_per_second": len(order_N) / running.seconds,
         }
 

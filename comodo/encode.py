@@ -148,7 +148,8 @@ def _wanted(windows: WindowSet) -> pa.Table:
     columns = ["window", "recording", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
-    known = [json.dumps(windows.files.get(video)) for video in table["video"].to_pylist()]
+    videos, files = table["video"].to_pylist(), windows.files
+    known = [json.dumps({v: files[v]} if v in files else {}) for v in videos]
     return table.append_column("file", pa.array(known, pa.string()))
 
 
@@ -162,11 +163,9 @@ def _encode_missing(
         wanted = wanted.filter(
             pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
         )
-    devices = set()
     batches = _run(teacher, known, wanted, store, key)
-    for batch in track(batches, len(wanted), f"encode {name} with {teacher.name}"):
-        devices |= set(batch["device"])
-    return devices
+    shown = track(batches, len(wanted), f"encode {name} with {teacher.name}")
+    return {device for batch in shown for device in batch["device"]}
 
 
 def _run(
@@ -256,8 +255,7 @@ def decode_batch(
         except Exception as error:  # whatever is wrong with one file, the others go on
             reasons.append(redacted(f"{type(error).__name__}: {error}"))
         else:
-            if (known := json.loads(file)) is not None:
-                refuse_changed({str(video): known})
+            refuse_changed(json.loads(file))
     return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
 
 

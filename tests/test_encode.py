@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from comodo.config import FolderDataset, GoproDataset, TeacherConfig
 from comodo.encode import EncodeError, FeatureSet, encode, feature_key
+from comodo.options import clear_errors
 from comodo.store import Store, parts, read_json, read_parts
 from comodo.teachers import build_teacher
 from comodo.video import decode_frames
@@ -82,6 +84,21 @@ class TestEncode:
         assert all("r001.mp4" in reason for reason in reasons.values())
         with pytest.raises(EncodeError, match=r"4 of 40 windows.*datasets\.mine\.max_rejected"):
             encode("mine", TEACHER, windows, store, 0.05)
+
+    def test_a_file_that_was_replaced_after_prepare_is_refused(
+        self,
+        tmp_path: Path,
+        store: Store,
+        windows: WindowSet,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        video = tmp_path / "data/videos/r001.mp4"
+        video.write_bytes((tmp_path / "data/videos/r002.mp4").read_bytes())
+        with pytest.raises(typer.Exit), clear_errors():
+            encode("mine", TEACHER, windows, store, 0.2)
+        told = capsys.readouterr().out
+        assert f"{video} was replaced while the sweep runs; run the same command again" in told
+        assert store.meta("features", feature_key(TEACHER, windows)) is None
 
     def test_given_features_by_window_or_recording(
         self, tmp_path: Path, store: Store, windows: WindowSet

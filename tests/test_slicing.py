@@ -203,7 +203,7 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
         damage(manifest.parent / name)
     batch = {
         key: np.array([row[key] for row in rows]) for key in ("window", "video", "start", "end")
-    }
+    } | {"file": np.array(["{}"] * len(rows))}
     decoded = decode_batch(batch, count=2, size=16, store=Store(manifest.parent))
     rejected = {w: r for w, r in zip(batch["window"], decoded["rejected"], strict=True) if r}
     # Of the file that ends halfway the first second is still good.

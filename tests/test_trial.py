@@ -1,8 +1,10 @@
 """A trial's name, and its way from arrays to a result on disk."""
 
+import pickle
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from safetensors.numpy import load_file, save_file
 from comodo.config import StudentConfig
 from comodo.distill import seed_of
 from comodo.evaluate import MEASURES
+from comodo.identity import ChangedError
+from comodo.lease import LeaseError
 from comodo.store import Store, read_json, write_json
 from comodo.students import build_student, load_student
 from comodo.subject import EvaluateError
@@ -133,6 +137,75 @@ run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r})
     result = run_trial(trial, other, lambda metrics: None)
     assert [metrics["epoch"] for metrics in result["history"]] == [1, 2, 3, 4, 5, 6]
     assert weights_equal(undisturbed, load_student(folder / "student"))
+
+
+def test_what_another_process_trains_is_waited_for_and_read(store: Store) -> None:
+    trial = Trial(trial_config(epochs=2), 0, *make_arrays(store))
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from comodo.store import Store
+from comodo.trial import Trial, run_trial
+from tests.helpers import trial_config
+def report(metrics):
+    print("epoch", metrics["epoch"], flush=True)
+    sys.stdin.readline()
+run_trial(Trial(trial_config(epochs=2), 0, "w", "f"), Store({str(store.root)!r}), report)
+"""
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        reported = list[dict[str, Any]]()
+
+        def report(metrics: dict[str, Any]) -> None:
+            reported.append(metrics)
+            process.stdin.write("go on\n" * 2)  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+        result = run_trial(trial, store, report)
+        assert process.wait(60) == 0
+    (waiting,) = reported  # it has trained nothing
+    assert waiting["waiting"].startswith(f"process {process.pid} on ")
+    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2]
+    assert not (store.folder("trials", trial.key) / "lease.json").exists()
+
+
+def test_a_run_whose_trial_was_taken_writes_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comodo.lease.RENEW", 0.02)
+    trial = Trial(trial_config(epochs=50), 0, *make_arrays(store))
+    folder = store.folder("trials", trial.key)
+    theirs = {"id": "theirs", "pid": 1, "host": "other", "since": "then"}
+    written = b""
+
+    def report(metrics: dict[str, Any]) -> None:
+        nonlocal written
+        if metrics["epoch"] == 2:
+            write_json(folder / "lease.json", theirs)
+            written = (folder / "checkpoint.pt").read_bytes()
+            time.sleep(0.5)
+
+    with pytest.raises(LeaseError, match=r"trials/.* is worked on by process 1 on other"):
+        run_trial(trial, store, report)
+    assert (folder / "checkpoint.pt").read_bytes() == written
+    assert read_json(folder / "lease.json") == theirs
+    assert not (folder / "trained.json").exists()
+
+
+def test_weights_that_were_replaced_are_refused(tmp_path: Path) -> None:
+    student = StudentConfig(name="mantis", weights=str(tmp_path)).model_dump()
+    trial = Trial(trial_config(student=student), 0, "w", "f")
+    assert trial.key
+    sent = pickle.loads(pickle.dumps(trial))  # as Ray sends it to a worker
+    sent.refuse_changed()
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ChangedError, match=f"{tmp_path} was replaced while the sweep runs"):
+        sent.refuse_changed()
+    Trial(trial_config(student=student), 0, "w", "f").refuse_changed()  # a trial by the new ones
 
 
 def test_without_labels_there_is_nothing_to_probe(store: Store) -> None:

@@ -1,7 +1,7 @@
 """prepare: slicing, rejection, keys, resuming; on real files, through a real Ray."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from comodo.config import (
     SimulatedDataset,
 )
 from comodo.datasets import Recording, list_recordings
-from comodo.slicing import PrepareError
-from comodo.store import Store, parts, read_parts
-from comodo.windows import prepare, read_quality, window_key
+from comodo.identity import ChangedError
+from comodo.slicing import PrepareError, Sliced, write_part
+from comodo.store import Store, fingerprint, parts, read_parts
+from comodo.windows import _of_same_files, prepare, read_quality, window_key
 from tests.conftest import write_imu, write_video
 
 
@@ -180,3 +181,21 @@ def test_windows_of_an_earlier_version_get_their_quality(
     assert prepare("mine", folder(manifest), store) == windows
     assert [pq.read_table(part) for part in parts(windows.folder)] == before
     assert sum(map(len, read_quality(windows.folder))) == 4
+
+
+def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "imu.csv"
+    file.write_text("1")
+    files = {str(file): fingerprint(file), str(tmp_path / "gone.mp4"): fingerprint("gone.mp4")}
+    folder = tmp_path / "windows"
+
+    def sliced() -> Iterator[Sliced]:
+        yield [], {}
+        file.write_text("another")
+
+    with pytest.raises(ChangedError, match=f"{file} was replaced while the sweep runs"):
+        write_part(folder, "part-000000.parquet", _of_same_files(sliced(), files))
+    assert not list(folder.iterdir())
+    files[str(file)] = fingerprint(file)
+    write_part(folder, "part-000000.parquet", _of_same_files(iter([([], {})]), files))
+    assert (folder / "part-000000.parquet").exists()

@@ -60,6 +60,11 @@ class Machines:
         if node in self.nodes:
             self.nodes.remove(node)
 
+    def kill_head(self) -> None:
+        """Its server alone, so that a driver beside it is as one on another machine."""
+        head: Any = self.cluster.head_node
+        head.all_processes["gcs_server"][0].process.kill()
+
     def drain(self, node: Any, seconds: int) -> None:
         """The notice that a spot machine is given."""
         command = [str(Path(sys.executable).parent / "ray"), "drain-node", "--address"]

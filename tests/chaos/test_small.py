@@ -1,6 +1,7 @@
 """The quick half: on one small cluster, a killed process, a notice, and what a stop gives back."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from comodo.identity import Trial
+from comodo.lease import Lease
 from comodo.store import Store, read_json
 from comodo.students import load_student
 from comodo.trial import run_trial
@@ -85,3 +87,15 @@ def test_a_stopped_trial_gives_back_what_it_had(tmp_path: Path, cluster: Machine
     while cluster.used() or cluster.places():
         assert time.monotonic() - began < 5, (cluster.used(), cluster.places())
         time.sleep(0.1)
+
+
+def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Path) -> None:
+    lease = Lease(Store(tmp_path / "store"), "sweeps", "demo")
+    assert lease.take()
+    command = ("comodo", "sweep", "sweeps/demo.yaml", "--store", str(tmp_path / "store"))
+    told = Driver(tmp_path / "log", None, *command).end(1)
+    lease.release()
+    (line,) = told.splitlines()
+    assert line.startswith(f"the sweep 'demo' is run already, by process {os.getpid()} on ")
+    assert line.endswith("or end that process and run the same command again")
+    assert not list((tmp_path / "store/sweeps/demo").iterdir())

@@ -66,7 +66,7 @@ def main() -> None:
     if store.meta("arrays", "w") is None:
         make_arrays(store, windows=windows)
     if stop_seed is not None:
-        tuning._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment]
+        tuning._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment, return-value]
     connect(dashboard=sweep.resources.workers > 1)
     concurrent = await_room(sweep.resources)
     lease = Lease(store, "sweeps", sweep.name)

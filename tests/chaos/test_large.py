@@ -1,0 +1,227 @@
+"""What takes minutes: machines that go down again and again, a lost head, a full store, two sweeps
+at once, several workers, and two hundred trials."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from comodo.store import Store, parts, read_json
+from tests.chaos.machines import LIMIT, Driver, machines
+from tests.chaos.toy import ledger_of, sweep_of
+from tests.e2e.test_sweep import sweep_file
+from tests.helpers import make_arrays
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+def toy(folder: Path, address: str | None, **changes: Any) -> Driver:
+    """Drives toy trials; the store is `folder`/store."""
+    number = len(list(folder.glob("log*")))
+    arguments = ("tests.chaos.toy", str(folder / "store"), json.dumps(changes))
+    return Driver(folder / f"log{number}", address, *arguments)
+
+
+def finished(store: Path) -> dict[str, int]:
+    """Keys of the trained trials, and when each was."""
+    return {p.parent.name: p.stat().st_mtime_ns for p in store.glob("trials/*/trained.json")}
+
+
+def test_twenty_machines_go_down_while_trials_train(tmp_path: Path) -> None:
+    moments, settings = random.Random(0), {"seeds": list(range(60)), "trial": {"epochs": 4}}
+    store = tmp_path / "store"
+    with machines(2) as cluster:
+        resources = {"cpus_per_worker": 1, "retries": 20}
+        driver = toy(tmp_path, cluster.address, **settings, resources=resources)
+        driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
+        for number in range(20):
+            time.sleep(moments.uniform(0, 3))
+            assert driver.process.poll() is None, f"{number} kills\n{driver.text()}"
+            cluster.kill(moments.choice(cluster.nodes))
+            cluster.nodes.append(cluster.add())
+        told = driver.end()
+    ends = Counter(line for line in told.splitlines() if ": finished" in line)
+    assert len(ends) == 60
+    assert set(ends.values()) == {1}
+    print(told.count("its process was lost"), "processes lost")
+    for path in store.glob("trials/*/trained.json"):
+        assert [epoch["epoch"] for epoch in read_json(path)["history"]] == [1, 2, 3, 4]
+    assert len(finished(store)) == 60
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data"), recordings=40, seconds=10.0)
+
+
+def windows_of(store: Path) -> Counter[str]:
+    """How often each window was encoded."""
+    (folder,) = store.glob("features/*")
+    return Counter(
+        window
+        for part in parts(folder)
+        for window in pq.read_table(part, columns=["window"])["window"].to_pylist()
+    )
+
+
+def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -> None:
+    """With little memory for objects: frames wait for the teacher, or go to disk."""
+    moments, store = random.Random(1), tmp_path / "store"
+    file = sweep_file(tmp_path, data)
+    content = yaml.safe_load(file.read_text())
+    content["trial"]["teacher"]["frames"] = 8  # 1.2 MB a window
+    file.write_text(yaml.safe_dump(content))
+    command = ("comodo", "encode", str(file), "--store", str(store))
+    with machines(2, object_store_memory=80 * 2**20) as cluster:
+        driver = Driver(tmp_path / "log", cluster.address, *command)
+        driver.until(lambda: list(store.glob("features/*/part-*")))
+        for _ in range(3):
+            time.sleep(moments.uniform(0, 8))
+            if driver.process.poll() is not None:
+                break
+            cluster.kill(moments.choice(cluster.nodes))
+            cluster.nodes.append(cluster.add())
+        driver.process.wait(LIMIT)
+        print("encode ended with", driver.process.returncode, driver.text()[-300:])
+        again = Driver(tmp_path / "again", cluster.address, *command).end()
+    assert "features by efficientnet-lite0" in again
+    found = windows_of(store)
+    assert len(found) == 400
+    assert set(found.values()) == {1}
+
+
+def test_a_lost_head_is_said_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"seeds": [0, 1], "trial": {"epochs": 40}}
+    store = tmp_path / "store"
+    with machines(1) as cluster:
+        driver = toy(tmp_path, cluster.address, **settings)
+        driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
+        cluster.kill_head()
+        began = time.monotonic()
+        assert driver.process.wait(120) != 0
+        print(f"the driver ended after {time.monotonic() - began:.0f} s")
+        assert "the cluster's head at" in driver.text()
+        assert "run the same command again" in driver.text()
+        for _ in range(100):  # nothing of it trains on
+            if not any(map(cluster.trials, cluster.nodes)):
+                break
+            time.sleep(0.1)
+        assert not any(map(cluster.trials, cluster.nodes))
+    (half,) = [read_half(path) for path in store.glob("trials/*/checkpoint.pt")]
+    with machines(1) as cluster:
+        told = toy(tmp_path, cluster.address, **settings).end()
+    assert told.count(": finished") == 2
+    assert half > 0
+
+
+def read_half(path: Path) -> int:
+    import torch
+
+    return int(torch.load(path, weights_only=True)["epoch"])
+
+
+def test_two_sweeps_that_share_trials_train_each_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_arrays(store, windows=300)
+    resources = {"cpus_per_worker": 1}
+    trial = {"epochs": 5}
+    with machines(2) as cluster:
+        drivers = [
+            toy(tmp_path, cluster.address, name=name, seeds=[0, 1, 2], trial=trial, resources=alone)
+            for name, alone in (("one", resources), ("other", resources))
+        ]
+        told = [driver.end() for driver in drivers]
+    assert [text.count(": finished") for text in told] == [3, 3]
+    assert any(": waits, it is trained by process" in text for text in told)
+    epochs = [read_json(p)["history"] for p in store.root.glob("trials/*/trained.json")]
+    assert [len(history) for history in epochs] == [5] * 3
+    assert not list(store.root.glob("**/lease.json"))
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_several_workers_of_a_stopped_trial_are_free_at_once(tmp_path: Path, workers: int) -> None:
+    resources = {"workers": workers, "cpus_per_worker": 1, "gpus_per_worker": 0.5}
+    with machines(2, dashboard=True, num_cpus=3, num_gpus=1) as cluster:
+        driver = toy(
+            tmp_path,
+            cluster.address,
+            seeds=[0, 1],
+            trial={"epochs": 2000},
+            windows=100,
+            stop_seed=0,
+            resources={**resources, "max_concurrent_trials": 2},
+        )
+        driver.until(lambda: cluster.used() == {"CPU": 4.02, "GPU": 2})
+        driver.until(lambda: "seed 0: pruned" in driver.text())
+        began = time.monotonic()
+        driver.until(lambda: cluster.used() == {"CPU": 2.01, "GPU": 1} and cluster.places() == 2)
+        seconds = time.monotonic() - began
+        print(f"free after {seconds:.1f} s")
+        assert seconds < 5
+        driver.kill()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system of its own can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_store_stops_the_sweep_and_with_room_it_goes_on(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    settings: dict[str, Any] = {"seeds": [0, 1, 2, 3], "trial": {"epochs": 3}, "windows": 100}
+    with machines(1) as cluster:
+        driver = toy(tmp_path, cluster.address, **settings)
+        driver.until(lambda: driver.text().count(": finished") == 1)
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+        told = driver.end(1)
+        assert "No space left on device" in told
+        assert "Traceback" not in told.split("StoreError")[0]
+        filler.unlink()
+        for path in small_disk.rglob("*.json"):  # nothing is half-written
+            json.loads(path.read_text())
+        told = toy(tmp_path, cluster.address, **settings).end()
+    assert "4 done" in told
+
+
+def test_two_hundred_trials_with_kills_leave_the_driver_as_small(tmp_path: Path) -> None:
+    moments, store = random.Random(2), tmp_path / "store"
+    settings = {"seeds": list(range(200)), "trial": {"epochs": 2}, "windows": 60}
+    with machines(2) as cluster:
+        resources = {"cpus_per_worker": 1, "retries": 5}
+        driver = toy(tmp_path, cluster.address, **settings, resources=resources)
+        kills = 0
+        while driver.process.poll() is None:
+            time.sleep(moments.uniform(2, 8))
+            if running := cluster.trials():
+                try:
+                    moments.choice(running).kill()
+                    kills += 1
+                except psutil.NoSuchProcess:
+                    continue
+        told = driver.end()
+    assert told.count(": finished") == 200
+    sweep = sweep_of({"seeds": settings["seeds"], "trial": {"epochs": 2}})
+    assert len(ledger_of(Store(store), sweep).over()) == len(finished(store)) == 200
+    memory = [read_json(store / "memory.json")[count - 1] // 2**20 for count in (50, 100, 150, 200)]
+    print(f"{kills} kills; driver's memory after 50, 100, 150, 200 trials: {memory} MiB")
+    assert memory[3] - memory[0] < 40
