@@ -247,9 +247,9 @@ def decode_batch(
     reasons = []
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
     for row, (name, start, end, file) in enumerate(spans):
+        video = store.local(name)
+        there(Path(video))
         try:
-            video = store.local(name)
-            there(Path(video))
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
         except Exception as error:  # whatever is wrong with one file, the others go on

@@ -145,7 +145,7 @@ def slice_chunk(
                 rows = [{**row, "video": copy} for row in rows]
             about["windows"] = len(rows)
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
-        except StoreError:  # the small copy's: nothing is wrong with the recording
+        except StoreError:  # nothing is wrong with the recording
             raise
         except Exception as error:  # whatever is wrong with one recording, the others go on
             about["rejected"] = redacted(f"{type(error).__name__}: {error}")

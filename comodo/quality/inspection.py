@@ -25,7 +25,7 @@ from comodo.datasets import DatasetError, Recording, list_recordings, open_datas
 from comodo.quality import figures
 from comodo.quality.quality import CHECKS
 from comodo.report.tables import markdown
-from comodo.store import Store, atomic, fetched, read_json, remove, write_table
+from comodo.store import Store, StoreError, atomic, fetched, read_json, remove, write_table
 from comodo.windows import leakage, read_quality
 
 SHOWN = 12  # rows of a table on the terminal
@@ -123,6 +123,8 @@ def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
         return {"offset_failed": "it is no longer in the data set"}
     try:
         found = estimate(recording.video, reader.read_imu(recording))
+    except StoreError:
+        raise
     except Exception as error:  # whatever is wrong with one recording, the others go on
         return {"offset_failed": f"{type(error).__name__}: {error}"}
     return {
