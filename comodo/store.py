@@ -47,10 +47,6 @@ _remotes: dict[Path, "Remote"] = {}
 """Buckets by the folder that mirrors each, of all stores that this process has."""
 
 
-class StoreError(RuntimeError):
-    """The store's bucket cannot be had; the text names it and the mend."""
-
-
 def key_of(content: Any) -> str:
     """First 16 hex digits of the SHA-256 of `content` as canonical JSON.
 
