@@ -108,6 +108,7 @@ def between_trials(store: Store, between: list[int]) -> None:
     tuning.train = timed_train
     lease = Lease(store, "sweeps", sweep.name)
     tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), 1, lease)
+    tracker.close()
 
     times = sorted(
         (json.loads(path.read_text()) for path in store.folder("times", "").glob("*.json")),

@@ -140,3 +140,31 @@ def test_several_machines_need_a_server_for_the_records() -> None:
     refuse_sqlite({"head", "gpu1"}, "http://mlflow:5000")
     with pytest.raises(ClusterError, match=r"2 machines.*mlflow server --backend-store-uri postgr"):
         refuse_sqlite({"head", "gpu1"}, "sqlite:////store/mlflow.db")
+
+
+LISTENERS = """
+import os, psutil
+from comodo.cluster import connect
+connect(dashboard=True)
+import ray
+ray.get(ray.remote(lambda: 1).remote())
+me = psutil.Process()
+for process in [me, *me.children(recursive=True)]:
+    for connection in process.net_connections("inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            print("listens", connection.laddr.ip, process.name())
+ray.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_ray_listens_on_this_machine_only() -> None:
+    """All of its processes, the dashboard's too."""
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENERS], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    addresses = [line.split()[1] for line in done.stdout.splitlines() if "listens" in line]
+    assert len(addresses) >= 5  # GCS, raylet, dashboard and agents
+    assert {a.removeprefix("::ffff:") for a in addresses} == {"127.0.0.1"}, done.stdout
