@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from comodo.config import CHANNELS
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g
 ACC_UNITS = {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY, "m/s2": 1 / STANDARD_GRAVITY}
 GYRO_UNITS = {"deg/s": 1.0, "dps": 1.0, "rad/s": 180 / np.pi}
+# How pandas reads numbers; its own faster way crashes the process at an exponent of many digits.
+FLOATS: Literal["round_trip"] = "round_trip"
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
@@ -110,7 +112,7 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     import pandas as pd  # as scipy.signal below: half a second that a mere check need not wait
 
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, float_precision=FLOATS)
     except ValueError as error:  # empty, ragged, or no text
         raise ImuError(f"{path}: cannot be read as CSV: {error}") from None
     columns: dict[str, tuple[str, str]] = {}

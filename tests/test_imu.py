@@ -1,5 +1,7 @@
 """Streams: files, units, clocks, resampling."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from comodo.imu import (
     resample,
     unit_by_gravity,
 )
+from tests.conftest import write_imu
 
 
 def stream_of(rate: float, seconds: float, hz: float = 1.0) -> ImuStream:
@@ -165,3 +168,15 @@ def test_a_span_is_interpolated_from_the_samples_around_it(
     time_T = start + np.arange(round(seconds * 50)) / 50
     wanted_CT = [np.interp(time_T, time_N, channel) for channel in imu_NC.T]
     np.testing.assert_allclose(found_TC.T, wanted_CT, atol=1e-5)
+
+
+def test_an_exponent_of_many_digits_does_not_end_the_process(tmp_path: Path) -> None:
+    """As pandas' faster way of reading numbers does; in a process of its own, to see it."""
+    path = tmp_path / "imu.csv"
+    write_imu(path, 1)
+    path.write_text(path.read_text().rstrip() + "e+00887753850608\n")
+    program = "import sys; from comodo.imu import read_csv; read_csv(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], check=False, capture_output=True
+    )
+    assert done.returncode in (0, 1)  # read or refused, and no signal

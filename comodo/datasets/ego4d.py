@@ -20,7 +20,7 @@ import numpy as np
 from comodo.config import Ego4dDataset
 from comodo.datasets import Recording
 from comodo.datasets.split_lists import id_and_activity, read_lists, refuse_wrong_folder
-from comodo.imu import ACC_UNITS, GYRO_UNITS, ImuError, ImuStream, checked, unit_by_gravity
+from comodo.imu import ACC_UNITS, FLOATS, GYRO_UNITS, ImuError, ImuStream, checked, unit_by_gravity
 
 COLUMNS = ["canonical_timestamp_ms", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z"]
 
@@ -52,7 +52,9 @@ class Ego4dReader:
         if not Path(recording.imu).is_file():
             raise ImuError(f"{recording.imu}: no such file")
         try:
-            frame = pd.read_csv(recording.imu, usecols=COLUMNS, dtype=np.float64)
+            frame = pd.read_csv(
+                recording.imu, usecols=COLUMNS, dtype=np.float64, float_precision=FLOATS
+            )
         except ValueError as error:
             raise ImuError(
                 f"{recording.imu}: cannot be read as an IMU file of Ego4D with the columns "

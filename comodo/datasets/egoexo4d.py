@@ -29,7 +29,7 @@ from comodo import vrs
 from comodo.config import EgoExo4dDataset
 from comodo.datasets import DatasetError, Recording, plain
 from comodo.datasets.split_lists import Listed, id_and_activity, read_lists, refuse_wrong_folder
-from comodo.imu import ImuError, ImuStream, checked
+from comodo.imu import FLOATS, ImuError, ImuStream, checked
 from comodo.store import fingerprint
 
 FRAME_NS = 1e9 / 30  # of the frame-aligned videos
@@ -107,7 +107,7 @@ class EgoExo4dReader:
             return None, f"no {file}: the first IMU sample is taken to be at the first frame"
         column = f"{_glasses(take)}_214-1_capture_timestamp_ns"
         try:
-            frame = pd.read_csv(file, usecols=[column], dtype=np.float64)
+            frame = pd.read_csv(file, usecols=[column], dtype=np.float64, float_precision=FLOATS)
         except ValueError as error:
             raise ImuError(f"{file}: no column {column} of times in ns: {error}") from None
         time_ns_K = frame[column].to_numpy()[row:end]

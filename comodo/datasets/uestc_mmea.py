@@ -21,7 +21,7 @@ import numpy as np
 from comodo.config import UestcMmeaDataset
 from comodo.datasets import Recording
 from comodo.datasets.split_lists import read_lists, refuse_wrong_folder
-from comodo.imu import ImuError, ImuStream, checked, unit_by_gravity
+from comodo.imu import FLOATS, ImuError, ImuStream, checked, unit_by_gravity
 from comodo.video import duration
 
 ACC_UNITS = {"1/16384 g": 1 / 16384, "1/8192 g": 1 / 8192}
@@ -94,7 +94,8 @@ def _read_sensor(path: str) -> np.ndarray:
         with open(path) as file:
             first = file.readline().split(",")[0].strip()
         header = 0 if first.isidentifier() and first.lower() != "nan" else None
-        raw_NC = pd.read_csv(path, header=header, dtype=np.float64).to_numpy()
+        frame = pd.read_csv(path, header=header, dtype=np.float64, float_precision=FLOATS)
+        raw_NC = frame.to_numpy()
     except ValueError as error:
         raise ImuError(f"{path}: cannot be read as rows of numbers: {error}") from None
     if raw_NC.shape[1] < 6:
