@@ -63,7 +63,7 @@ def connect(dashboard: bool = False) -> None:
             f"no Ray cluster at {address} lets this command in ({error}); start it, or give "
             "--address another; if it runs, it has another token (docs/cluster.md)"
         ) from error
-    if address is not None:
+    if address is not None and not address.startswith("ray://"):
         head = ray.get_runtime_context().gcs_address
         threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
     context = ray.data.DataContext.get_current()

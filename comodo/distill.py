@@ -302,15 +302,16 @@ def distil(
     """
     if checkpoint.exists():
         run.restore(checkpoint)
-    saved = time.monotonic()
+    saved, taken = time.monotonic(), 0
 
     def after_step() -> None:
-        nonlocal saved
+        nonlocal saved, taken
         assert run.running is not None
-        if run.workers.size > 1 and run.running.steps % ASK_EVERY:
+        taken += 1
+        if run.workers.size > 1 and taken % ASK_EVERY:
             return
-        due = time.monotonic() - saved >= SAVE_EVERY
-        leaving, due = map(max, zip(*run.workers.collect((leave(), due)), strict=True))
+        asked = run.workers.collect((leave(), time.monotonic() - saved >= SAVE_EVERY))
+        leaving, due = map(any, zip(*asked, strict=True))
         if leaving or due:
             run.save(checkpoint)
             run.workers.wait()

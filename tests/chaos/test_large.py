@@ -101,7 +101,7 @@ def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -
 
 
 def test_a_lost_head_is_said_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"seeds": [0, 1], "trial": {"epochs": 40}}
+    settings: dict[str, Any] = {"seeds": [0], "trial": {"epochs": 40}}
     store = tmp_path / "store"
     with machines(1) as cluster:
         driver = toy(tmp_path, cluster.address, **settings)
@@ -120,7 +120,7 @@ def test_a_lost_head_is_said_and_the_same_command_goes_on(tmp_path: Path) -> Non
     (half,) = [read_half(path) for path in store.glob("trials/*/checkpoint.pt")]
     with machines(1) as cluster:
         told = toy(tmp_path, cluster.address, **settings).end()
-    assert told.count(": finished") == 2
+    assert "seed 0: finished" in told
     assert half > 0
 
 
@@ -130,21 +130,18 @@ def read_half(path: Path) -> int:
     return int(torch.load(path, weights_only=True)["epoch"])
 
 
-def test_two_sweeps_that_share_trials_train_each_once(tmp_path: Path) -> None:
+def test_two_sweeps_that_share_a_trial_train_it_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     make_arrays(store, windows=300)
-    resources = {"cpus_per_worker": 1}
-    trial = {"epochs": 5}
+    # So long that the driver which starts later finds it in training.
+    settings: dict[str, Any] = {"seeds": [0], "trial": {"epochs": 200}}
     with machines(2) as cluster:
-        drivers = [
-            toy(tmp_path, cluster.address, name=name, seeds=[0, 1, 2], trial=trial, resources=alone)
-            for name, alone in (("one", resources), ("other", resources))
-        ]
+        drivers = [toy(tmp_path, cluster.address, name=n, **settings) for n in ("one", "other")]
         told = [driver.end() for driver in drivers]
-    assert [text.count(": finished") for text in told] == [3, 3]
-    assert any(": waits, it is trained by process" in text for text in told)
-    epochs = [read_json(p)["history"] for p in store.root.glob("trials/*/trained.json")]
-    assert [len(history) for history in epochs] == [5] * 3
+    assert [text.count(": finished") for text in told] == [1, 1]
+    assert sum(": waits, it is trained by process" in text for text in told) == 1
+    (trained,) = store.root.glob("trials/*/trained.json")
+    assert len(read_json(trained)["history"]) == 200
     assert not list(store.root.glob("**/lease.json"))
 
 
@@ -211,7 +208,7 @@ def test_two_hundred_trials_with_kills_leave_the_driver_as_small(tmp_path: Path)
         driver = toy(tmp_path, cluster.address, **settings, resources=resources)
         kills = 0
         while driver.process.poll() is None:
-            time.sleep(moments.uniform(2, 8))
+            time.sleep(moments.uniform(5, 15))
             if running := cluster.trials():
                 try:
                     moments.choice(running).kill()
