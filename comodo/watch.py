@@ -44,6 +44,7 @@ class Watcher(TrialProgressCallback):
         self._ledger, self._tracker = ledger, tracker
         self._limits, self._progress = limits, progress
         self._lease = lease
+        self._waiting: set[str] = set()  # keys of trials that another process trains, said already
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         self._lease.check()
@@ -64,7 +65,8 @@ class Watcher(TrialProgressCallback):
             trial.max_failures = 0  # what failed by itself would fail again
         if result.get("store"):  # what cannot be kept need not be computed
             self._limits.reason = self._limits.reason or result["failed"]
-        if "waiting" in result:
+        if "waiting" in result and mine.key not in self._waiting:
+            self._waiting.add(mine.key)
             self._say(mine, "waits", f"it is trained by {result['waiting']}")
         if "train/loss" in result:
             self._progress.epoch(mine, result["epoch"], result.get(QUICK))
