@@ -103,6 +103,9 @@ def machines(nodes: int, **settings: Any) -> Iterator[Machines]:
             cluster = Machines(nodes, **settings)
             yield cluster
         finally:
+            for driver in _drivers:  # of a test that failed
+                driver.kill()
+            _drivers.clear()
             if cluster is not None:
                 cluster.cluster.shutdown()
             os.environ.pop("RAY_TMPDIR")
@@ -110,8 +113,11 @@ def machines(nodes: int, **settings: Any) -> Iterator[Machines]:
                 os.environ["RAY_TMPDIR"] = before
 
 
+_drivers: list["Driver"] = []
+
+
 class Driver:
-    """A command that drives a sweep, its output in a file."""
+    """A command that drives a sweep, its output in a file; none outlives its cluster."""
 
     def __init__(self, log: Path, address: str | None, *command: str) -> None:
         self.log = log
@@ -126,6 +132,7 @@ class Driver:
                 env=env,
                 cwd=ROOT,
             )
+        _drivers.append(self)
 
     def text(self) -> str:
         return self.log.read_text()

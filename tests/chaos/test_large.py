@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import yaml
 from comodo.store import Store, parts, read_json
 from tests.chaos.machines import LIMIT, Driver, machines
 from tests.chaos.toy import ledger_of, sweep_of
+from tests.e2e.test_faults import trained_since
 from tests.e2e.test_sweep import sweep_file
 from tests.helpers import make_arrays
 
@@ -39,30 +42,29 @@ def finished(store: Path) -> dict[str, int]:
 
 
 def test_twenty_machines_go_down_while_trials_train(tmp_path: Path) -> None:
-    moments, settings = random.Random(0), {"seeds": list(range(60)), "trial": {"epochs": 4}}
+    moments, settings = random.Random(0), {"seeds": list(range(24)), "trial": {"epochs": 6}}
     store = tmp_path / "store"
     with machines(2) as cluster:
         resources = {"cpus_per_worker": 1, "retries": 20}
         driver = toy(tmp_path, cluster.address, **settings, resources=resources)
-        driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
-        for number in range(20):
+        for _ in range(20):
+            driver.until(partial(trained_since, store, time.time()))
             time.sleep(moments.uniform(0, 3))
-            assert driver.process.poll() is None, f"{number} kills\n{driver.text()}"
             cluster.kill(moments.choice(cluster.nodes))
             cluster.nodes.append(cluster.add())
         told = driver.end()
     ends = Counter(line for line in told.splitlines() if ": finished" in line)
-    assert len(ends) == 60
+    assert len(ends) == 24
     assert set(ends.values()) == {1}
     print(told.count("its process was lost"), "processes lost")
     for path in store.glob("trials/*/trained.json"):
-        assert [epoch["epoch"] for epoch in read_json(path)["history"]] == [1, 2, 3, 4]
-    assert len(finished(store)) == 60
+        assert [epoch["epoch"] for epoch in read_json(path)["history"]] == list(range(1, 7))
+    assert len(finished(store)) == 24
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
-    return make_folder(tmp_path_factory.mktemp("data"), recordings=40, seconds=10.0)
+    return make_folder(tmp_path_factory.mktemp("data"), recordings=20, seconds=6.0)
 
 
 def windows_of(store: Path) -> Counter[str]:
@@ -86,10 +88,8 @@ def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -
     with machines(2, object_store_memory=80 * 2**20) as cluster:
         driver = Driver(tmp_path / "log", cluster.address, *command)
         driver.until(lambda: list(store.glob("features/*/part-*")))
-        for _ in range(3):
-            time.sleep(moments.uniform(0, 8))
-            if driver.process.poll() is not None:
-                break
+        for _ in range(2):
+            time.sleep(moments.uniform(0, 5))
             cluster.kill(moments.choice(cluster.nodes))
             cluster.nodes.append(cluster.add())
         driver.process.wait(LIMIT)
@@ -97,7 +97,7 @@ def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -
         again = Driver(tmp_path / "again", cluster.address, *command).end()
     assert "features by efficientnet-lite0" in again
     found = windows_of(store)
-    assert len(found) == 400
+    assert len(found) == 120
     assert set(found.values()) == {1}
 
 
@@ -207,16 +207,15 @@ def test_two_hundred_trials_with_kills_leave_the_driver_as_small(tmp_path: Path)
     with machines(2) as cluster:
         resources = {"cpus_per_worker": 1, "retries": 5}
         driver = toy(tmp_path, cluster.address, **settings, resources=resources)
-        kills = 0
-        while driver.process.poll() is None:
-            time.sleep(moments.uniform(5, 15))
+        kills, after = 0, 0
+        while (after := after + moments.randint(4, 12)) < 195:
+            driver.until(lambda after=after: len(finished(store)) >= after)  # type: ignore[misc]
             if running := cluster.trials():
-                try:
+                with suppress(psutil.NoSuchProcess):
                     moments.choice(running).kill()
                     kills += 1
-                except psutil.NoSuchProcess:
-                    continue
         told = driver.end()
+    assert kills > 10
     assert told.count(": finished") == 200
     sweep = sweep_of({"seeds": settings["seeds"], "trial": {"epochs": 2}})
     assert len(ledger_of(Store(store), sweep).over()) == len(finished(store)) == 200
