@@ -162,7 +162,16 @@ def _as_lost(exception: Exception) -> Exception:
 
 class Controller(tune_controller.TuneController):
     """Ray's, but for trials that have ended: Ray 2.60's Tune keeps them all, with figures and
-    settings some 80 KB each, and goes through them at every step. Here they are let go."""
+    settings some 80 KB each, and goes through them at every step. Here they are let go.
+
+    And but for a process that is lost while its trial only starts: there Tune would give the trial
+    up at once. Here it is begun again as any other."""
+
+    def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        lost = isinstance(exception, ray.exceptions.RayActorError)
+        if lost and trial.status == trial.PENDING:
+            self._set_trial_status(trial, trial.RUNNING)
+        super()._process_trial_failure(trial, exception)
 
     def on_step_end(self) -> None:
         super().on_step_end()
