@@ -164,13 +164,16 @@ class Controller(tune_controller.TuneController):
     """Ray's, but for trials that have ended: Ray 2.60's Tune keeps them all, with figures and
     settings some 80 KB each, and goes through them at every step. Here they are let go.
 
-    And but for a process that is lost while its trial only starts: there Tune would give the trial
-    up at once. Here it is begun again as any other."""
+    And but for a process of an earlier trial that is lost while it is given to the next: there Tune
+    would give that trial up at once. Here it is begun again as any other."""
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         lost = isinstance(exception, ray.exceptions.RayActorError)
-        if lost and trial.status == trial.PENDING:
+        if lost and trial in self._resetting_trials:
+            # As Tune does with a process that is lost while it is started.
+            self._resetting_trials.remove(trial)
             self._set_trial_status(trial, trial.RUNNING)
+            self._unstage_trial_with_resources(trial)
         super()._process_trial_failure(trial, exception)
 
     def on_step_end(self) -> None:

@@ -154,7 +154,7 @@ def test_a_server_that_is_away_for_a_minute(
     server: MlflowServer, tmp_path: Path, data: Path
 ) -> None:
     """What was trained meanwhile is recorded by the same run of the command."""
-    epochs, search = 40, {"space": {"method.queue_size": [8, 16, 24]}}
+    epochs, search = 200, {"space": {"method.queue_size": [8, 16, 24]}}
     file = sweep_file(tmp_path, data, name="away", search=search, seeds=[0, 1, 2, 3])
     content = yaml.safe_load(file.read_text())
     content["trial"]["epochs"] = epochs
@@ -168,8 +168,8 @@ def test_a_server_that_is_away_for_a_minute(
         _until(lambda: ended(log) >= 2, sweep, log)
         server.stop()
         before, stopped = ended(log), time.monotonic()
-        _until(lambda: ended(log) >= before + 3, sweep, log)  # trials go on
-        _until(lambda: time.monotonic() > stopped + 60 or ended(log) >= before + 8, sweep, log)
+        _until(lambda: ended(log) >= before + 2, sweep, log)  # trials go on
+        _until(lambda: time.monotonic() > stopped + 60 or ended(log) >= before + 4, sweep, log)
         server.start()
         assert sweep.wait(timeout=3 * LIMIT) == 0, log.read_text()
     text = log.read_text()
