@@ -1,5 +1,6 @@
 """What the verbs of the command line share: arguments, options, and how errors are shown."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,9 @@ AddressOption = Annotated[
 ]
 
 
+_OWN = re.compile(r"^comodo(?:\.\w+)+: (.+)$", re.MULTILINE)
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """The user's mistakes are printed as they are, without a traceback."""
@@ -56,15 +60,17 @@ def clear_errors() -> Iterator[None]:
         console.print("interrupted; the same command again goes on from here", style="yellow")
         raise typer.Exit(130) from None
     except Exception as raised:
-        error = _own(raised) or raised
-        if _own(raised) is None and not isinstance(error, OSError):
+        told = _told(raised)
+        if told is None:
             raise
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+        console.print(told, style="red", markup=False)
+        raise typer.Exit(2 if isinstance(raised, ConfigError) else 1) from None
 
 
-def _own(error: BaseException | None) -> BaseException | None:
-    """The package's own error in what was raised: one of a Ray worker comes wrapped."""
-    while error is not None and type(error).__module__.split(".")[0] != "comodo":
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
+def _told(error: BaseException) -> str | None:
+    """The text of the package's own error, or of a file system's; None: of neither."""
+    if type(error).__module__.split(".")[0] == "comodo" or isinstance(error, OSError):
+        return str(error)
+    # One of a Ray worker comes wrapped, and of what Ray Data wraps only the text comes.
+    found = _OWN.search(str(error))
+    return None if found is None else found[1]
