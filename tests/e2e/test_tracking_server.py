@@ -154,7 +154,7 @@ def test_a_server_that_is_away_for_a_minute(
     server: MlflowServer, tmp_path: Path, data: Path
 ) -> None:
     """What was trained meanwhile is recorded by the same run of the command."""
-    epochs, search = 200, {"space": {"method.queue_size": [8, 16, 24]}}
+    epochs, search = 100, {"space": {"method.queue_size": [8, 16, 24]}}
     file = sweep_file(tmp_path, data, name="away", search=search, seeds=[0, 1, 2, 3])
     content = yaml.safe_load(file.read_text())
     content["trial"]["epochs"] = epochs
