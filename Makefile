@@ -59,7 +59,7 @@ ui: .venv/installed
 
 lock: .venv/installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
-		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
+		--overrides overrides.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
 		-o requirements.lock pyproject.toml
 
 clean:
