@@ -1,0 +1,97 @@
+"""What the benchmarks share: timing in turns, the machine and its ceilings, rows of the README.
+
+It knows nothing of what is measured, and neither Ray nor MLflow.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ROW = "row "  # begins the lines that the README's table is made of
+
+
+class Row(NamedTuple):
+    """A claim of the README: what was measured at which size, against what, and the outcome."""
+
+    what: str
+    baseline: str
+    ours: str
+    ratio: str
+    goal: str
+    """What was aimed at, and the bound where one is reached."""
+
+
+def show(row: Row) -> None:
+    print(f"{ROW}| {' | '.join(row)} |", flush=True)
+
+
+def in_turns(repeats: int, sides: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """The median of what each side returns; the sides take turns, and a first round warms up."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, measure in sides.items():
+            value = measure()
+            if repeat:
+                found[name].append(value)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def seconds(call: Callable[[], object], device: str = "cpu") -> float:
+    """Wall-clock time of a call, until the device has done all that it was given."""
+    _synchronise(device)
+    began = time.perf_counter()
+    call()
+    _synchronise(device)
+    return time.perf_counter() - began
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def machine(device: str = "cpu", *packages: str) -> str:
+    """One line: processor or GPU, cores, load, versions of Python, torch and other packages."""
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        name = f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *packages))
+    load = f"load {os.getloadavg()[0]:.1f}"
+    return f"{name}, {load}; Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def matrix_ceiling(device: str, dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+    """FLOP/s of a large square matrix product, the best of five."""
+    if device == "cuda":
+        size *= 4
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / _best(lambda: a @ b, device)
+
+
+def copy_ceiling(device: str, megabytes: int = 512) -> float:
+    """Bytes/s read and written by a copy of a large array, the best of five."""
+    source: Tensor = torch.ones(megabytes * 2**18, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _best(lambda: target.copy_(source), device)
+
+
+def _best(call: Callable[[], object], device: str) -> float:
+    call()
+    return min(seconds(call, device) for _ in range(5))
