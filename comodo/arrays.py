@@ -8,6 +8,7 @@ features came about.
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class Shards:
     """Rows of named arrays over several mapped files."""
 
     def __init__(self, files: list[Path]) -> None:
+        self._paths = files
         try:
             self._files = [load_file(file) for file in files]
         except SafetensorError as error:
@@ -49,15 +51,26 @@ class Shards:
         return torch.cat([file[name] for file in self._files])
 
     def gather(self, name: str, index_B: Tensor) -> Tensor:
-        """Some rows of an array, in the order of the indices."""
+        """Some rows of an array, in the order of the indices.
+
+        By numpy, which takes one thread for it: torch would take some from the step that runs.
+        """
         if len(self._files) == 1:
-            return self._files[0][name][index_B]
+            return torch.from_numpy(self._files[0][name].numpy()[index_B.numpy()])
         first = self._files[0][name]
         out = torch.empty(len(index_B), *first.shape[1:], dtype=first.dtype)
-        for number, file in enumerate(self._files):
-            here = index_B // SHARD == number
-            out[here] = file[name][index_B[here] - number * SHARD]
+        shard_B = index_B // SHARD
+        for number in shard_B.unique().tolist():
+            here_B = shard_B == number
+            rows = (index_B[here_B] - number * SHARD).numpy()
+            out.numpy()[here_B.numpy()] = self._files[number][name].numpy()[rows]
         return out
+
+    def read_ahead(self, number: int) -> None:
+        """Has the system read a whole file into its cache, from its beginning to its end."""
+        if hasattr(os, "posix_fadvise"):  # not on macOS, which reads pages as they are asked for
+            with open(self._paths[number], "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class Split:
@@ -85,6 +98,10 @@ class Split:
         if self._resized is not None:
             return self._resized.gather("imu", index_B), None
         return self.packed(index_B)
+
+    def read_ahead(self, shard: int) -> None:
+        """Has the system read what `imu` takes of a shard."""
+        (self._shards if self._resized is None else self._resized).read_ahead(shard)
 
     def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """As `imu`, at their own rate: in g and deg/s, left-padded with zeros to the longest."""
@@ -149,6 +166,10 @@ class Features:
     def gather(self, split: str, index_B: Tensor) -> Tensor:
         """`feature_BF` of windows that have one."""
         return self._shards[split].gather("feature", index_B)
+
+    def read_ahead(self, split: str, shard: int) -> None:
+        """Has the system read a shard's features."""
+        self._shards[split].read_ahead(shard)
 
 
 def pack_windows(store: Store, windows: str) -> str:

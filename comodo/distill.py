@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from comodo.arrays import Features, Windows
+from comodo.batches import Batch, Reader, epoch_order
 from comodo.config import (
     ComodoMethod,
     DistillingMethod,
@@ -43,7 +44,6 @@ __all__ = [
     "TrainingError",
     "build_heads",
     "distil",
-    "epoch_order",
     "learning_rate",
     "published_steps",
     "seed_of",
@@ -66,14 +66,6 @@ class Paused(RuntimeError):
 def seed_of(seed: int, purpose: str, number: int = 0) -> int:
     """An independent 32-bit seed for each use of the trial's one seed."""
     return int(key_of([seed, purpose, number])[:8], 16)
-
-
-def epoch_order(windows: int, reserved: Tensor, epoch: int, seed: int) -> Tensor:
-    """The order of an epoch's windows. Those that filled the queue (`reserved`) join from the
-    second epoch on, as published."""
-    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
-    order_N = torch.randperm(windows, generator=generator)
-    return order_N[~torch.isin(order_N, reserved)] if epoch == 0 else order_N
 
 
 def build_heads(
@@ -116,17 +108,18 @@ class Distillation:
         head: nn.Module
         teacher_head: nn.Module
         if isinstance(method, SupervisedMethod):
+            features = None
             self.row_N = self.train.labelled_N
             head, teacher_head = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
         else:
             if features is None:
                 raise TrainingError(f"the method '{method.name}' needs a teacher's features")
-            self.features = features
             self.row_N = features.encoded["train"]
             head, teacher_head = build_heads(method, student.dim, features.dim)
         self.head, self.teacher_head = head.to(device), teacher_head.to(device)
         if trial.last_window == "drop":
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
+        self.reader = Reader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
@@ -137,6 +130,7 @@ class Distillation:
         self.reserved = torch.empty(0, dtype=torch.long)
         self.queue: TeacherQueue | None = None
         if isinstance(method, ComodoMethod):
+            assert features is not None
             if method.queue_size > count - 2 * method.hold_out_queue:
                 raise TrainingError(
                     f"method.queue_size: {method.queue_size} leaves too little of {count} "
@@ -144,7 +138,11 @@ class Distillation:
                 )
             generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
             first_keys = torch.randperm(count, generator=generator)[: method.queue_size]
-            self.queue = TeacherQueue(self._teacher_embeddings(first_keys))
+            embeddings = [
+                self._embeddings(features.gather("train", rows).to(device))
+                for rows in self.row_N[first_keys].split(1024)
+            ]
+            self.queue = TeacherQueue(torch.cat(embeddings))
             if method.hold_out_queue:
                 self.reserved = first_keys
         self.epoch = 0
@@ -155,28 +153,24 @@ class Distillation:
         self.history: list[dict[str, Any]] = []
 
     @torch.no_grad()
-    def _teacher_embeddings(self, index_N: Tensor) -> Tensor:
-        """Unit-length embeddings `[N, D]` of the training rows with these places."""
-        chunks = [
-            self.teacher_head(self.features.gather("train", rows).to(self.device))
-            for rows in self.row_N[index_N].split(1024)
-        ]
-        return F.normalize(torch.cat(chunks), dim=1)
+    def _embeddings(self, feature_BF: Tensor) -> Tensor:
+        """Unit-length embeddings `[B, D]` of the teacher's features."""
+        return F.normalize(self.teacher_head(feature_BF), dim=1)
 
-    def loss(self, index_B: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """The method's loss of one batch; the queue then takes the batch in.
 
         With several workers the student sees this worker's share, everything else the batch.
         """
-        row_B = self.row_N[index_B]
-        label_B = self.train.label_N[row_B]
-        feature_bD = self._features(self.workers.share(row_B))
-        feature_BD = self.workers.gather(feature_bD.to(self.precision), len(index_B))
-        self.class_means.add(feature_BD, label_B)
+        batch.await_copy()
+        feature_bD = self._student_features(batch)
+        feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
+        self.class_means.add(feature_BD, batch.label_B)
         student_BD = self.head(feature_BD)
         if isinstance(self.method, SupervisedMethod):
-            return F.cross_entropy(student_BD, label_B.to(self.device))
-        teacher_BD = self._teacher_embeddings(index_B)
+            return F.cross_entropy(student_BD, batch.label_B)
+        assert batch.feature_BF is not None
+        teacher_BD = self._embeddings(batch.feature_BF)
         match self.method:
             case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
                 assert self.queue is not None
@@ -188,14 +182,13 @@ class Distillation:
             case L2Method():
                 return l2_loss(student_BD, teacher_BD)
 
-    def _features(self, row_b: Tensor) -> Tensor:
-        """The student's features `[b, D]` of some training windows, perhaps of none."""
-        if not len(row_b):
+    def _student_features(self, batch: Batch) -> Tensor:
+        """The student's features `[b, D]` of this worker's share, which may be empty."""
+        if not len(batch.imu_bCT):
             return torch.zeros(0, self.student.dim, device=self.device)
-        imu_bCT, length_b = self.train.imu(row_b)
         bf16 = self.trial.precision == "bf16"
         with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            feature_bD: Tensor = self.student(imu_bCT.to(self.device), length_b)
+            feature_bD: Tensor = self.student(batch.imu_bCT, batch.length_b)
         return feature_bD
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -206,16 +199,19 @@ class Distillation:
         """
         self.student.train()
         self.head.train()
-        order_N = epoch_order(len(self.row_N), self.reserved, self.epoch, self.seed)
+        order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
+        if self.epoch == 0:  # those that filled the queue join later, as published
+            order_N = order_N[~torch.isin(order_N, self.reserved)]
         if self.running is None:
             self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
             self.running = Epoch(self.epoch + 1, self._dropout_seed())
         running, first = self.running, self.first_steps[self.epoch]
         steps = self.first_steps[self.epoch + 1] - first
-        for index_B in order_N.split(self.trial.batch_size)[running.steps : steps]:
+        left_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
+        for batch in self.reader.read(left_N, self.trial.batch_size, steps - running.steps):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(first + running.steps)
-            loss = self.loss(index_B)
+            loss = self.loss(batch)
             self.optimizer.zero_grad()
             loss.backward()
             self.workers.sum_gradients(self.student)

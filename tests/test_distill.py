@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.arrays import Features, Windows
+from comodo.batches import Batch
 from comodo.config import TrialConfig
 from comodo.distill import (
     Distillation,
     TrainingError,
     distil,
-    epoch_order,
     learning_rate,
     steps_in,
 )
@@ -59,13 +59,21 @@ def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
     assert sum(sizes) >= windows - 1
 
 
-def test_queue_members_join_from_the_second_epoch() -> None:
-    reserved = torch.tensor([1, 5, 7])
-    first, second = (epoch_order(10, reserved, epoch, seed=3) for epoch in (0, 1))
-    assert sorted(first.tolist()) == [0, 2, 3, 4, 6, 8, 9]
-    assert sorted(second.tolist()) == list(range(10))
-    assert torch.equal(second, epoch_order(10, reserved, 1, seed=3))
-    assert not torch.equal(second, epoch_order(10, reserved, 1, seed=4))
+def test_queue_members_join_from_the_second_epoch(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rows = new_run(trial_config(), arrays), []
+    gather = Features.gather
+
+    def noting(self: Features, split: str, index_B: torch.Tensor) -> torch.Tensor:
+        rows.extend(index_B.tolist())
+        return gather(self, split, index_B)
+
+    monkeypatch.setattr(Features, "gather", noting)
+    for expected in (run.row_N[~torch.isin(torch.arange(40), run.reserved)], run.row_N):
+        rows.clear()
+        run.train_epoch()
+        assert sorted(rows) == expected.tolist()
 
 
 METHODS: list[Any] = [
@@ -106,12 +114,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 
     taken, loss = 0, Distillation.loss
 
-    def stopping_loss(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
+    def stopping_loss(self: Distillation, batch: Batch) -> torch.Tensor:
         nonlocal taken
         if taken == stop_at_step:
             raise Stop
         taken += 1
-        return loss(self, index_B)
+        return loss(self, batch)
 
     path = tmp_path / "stopped.pt"
     with monkeypatch.context() as patch, pytest.raises(Stop):
@@ -153,8 +161,8 @@ def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
     path = tmp_path / "checkpoint.pt"
     loss = Distillation.loss
 
-    def poisoned(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
-        return loss(self, index_B) * (math.nan if self.epoch == 2 else 1)
+    def poisoned(self: Distillation, batch: Batch) -> torch.Tensor:
+        return loss(self, batch) * (math.nan if self.epoch == 2 else 1)
 
     monkeypatch.setattr(Distillation, "loss", poisoned)
     with pytest.raises(TrainingError, match="loss became nan in epoch 3, step 1"):

@@ -13,6 +13,7 @@ from torch.multiprocessing.spawn import spawn
 
 from comodo import distill
 from comodo.arrays import Features, Windows
+from comodo.batches import Batch
 from comodo.config import TrialConfig
 from comodo.distill import Distillation, Paused, TrainingError, distil
 from comodo.store import Store
@@ -110,12 +111,12 @@ def test_long_epochs_are_saved_between(
     monkeypatch.setattr(distill, "SAVE_EVERY", 0.0)
     loss, taken = Distillation.loss, 0
 
-    def killed(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
+    def killed(self: Distillation, batch: Batch) -> torch.Tensor:
         nonlocal taken
         taken += 1
         if taken == STEPS + 3:
             raise KeyboardInterrupt
-        return loss(self, index_B)
+        return loss(self, batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Distillation, "loss", killed)
@@ -134,8 +135,8 @@ def test_what_has_gone_to_infinity_is_not_kept(
 ) -> None:
     loss = Distillation.loss
 
-    def poisoned(self: Distillation, index_B: torch.Tensor) -> torch.Tensor:
-        return loss(self, index_B) * (math.nan if self.epoch == 1 else 1)
+    def poisoned(self: Distillation, batch: Batch) -> torch.Tensor:
+        return loss(self, batch) * (math.nan if self.epoch == 1 else 1)
 
     monkeypatch.setattr(Distillation, "loss", poisoned)
     path = tmp_path / "checkpoint.pt"
