@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo paper-smoke test test-all test-browser chaos fuzz screenshots lint format ui lock clean
+.PHONY: demo paper-smoke bench test test-all test-browser chaos fuzz screenshots lint format ui lock clean
 
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
@@ -12,6 +12,10 @@ paper-smoke: .venv/installed
 	set -e; for file in $(filter-out sweeps/gopro.yaml,$(wildcard sweeps/*.yaml)); do \
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
+
+# The table of the README, with this machine's figures: hours on two cores, and nothing else beside.
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
 
 # Two files of tests at a time: much of a small sweep is waiting for processes to start.
 test: .venv/installed

@@ -62,13 +62,13 @@ def machine(device: str = "cpu", *packages: str) -> str:
     if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
-        name = f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        name = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *packages))
     load = f"load {os.getloadavg()[0]:.1f}"
     return f"{name}, {load}; Python {platform.python_version()}, {versions}"
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]

@@ -1,0 +1,133 @@
+"""Reading the batches of an epoch from a dataset larger than memory.
+
+    python -m benchmarks.streaming --gigabytes 6
+
+Windows as a Mantis student takes them, with features beside them, are packed in shards and read
+by each side in turn, in batches, out of a cold cache:
+
+- any order: a permutation of all windows, as a loader with `shuffle=True` has it;
+- ours: `comodo.batches`, which mixes few shards at a time and has these read ahead.
+
+It says something only where memory is smaller than the data: run it where as little is allowed, as
+in a container, or on Linux in a control group (`systemd-run --scope -p MemoryMax=2G ...`). Nothing
+is trained, so the figures are of reading alone. Knows neither Ray nor MLflow.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from benchmarks.common import Row, copy_ceiling, in_turns, machine, show
+from comodo.arrays import SHARD, Features, Windows
+from comodo.batches import Reader, epoch_order
+from comodo.parallel import Workers
+from comodo.store import write_json
+
+BATCH, SAMPLES, FEATURE = 128, 512, 768
+BYTES = 4 * (6 * SAMPLES + FEATURE)  # of a window
+
+
+def pack(folder: Path, shards: int) -> None:
+    """Full shards of noise, each with the windows' own number in its first sample."""
+    rng = np.random.default_rng(0)
+    imu_NCT = rng.standard_normal((SHARD, 6, SAMPLES), dtype=np.float32)
+    files = {"train": [f"train-{number:05d}.safetensors" for number in range(shards)]}
+    for kind in ("windows", "features"):
+        (folder / kind).mkdir()
+    for number, name in enumerate(files["train"]):
+        row_N = np.arange(SHARD) + number * SHARD
+        imu_NCT[:, 0, 0] = row_N
+        about = {"length": np.full(SHARD, SAMPLES), "label": row_N, "group": row_N}
+        about |= {"last": np.zeros(SHARD, bool)}
+        save_file({"imu": imu_NCT, **about}, folder / "windows" / name)
+        feature_NF = rng.standard_normal((SHARD, FEATURE), dtype=np.float32)
+        save_file(
+            {"feature": feature_NF, "encoded": np.ones(SHARD, bool)}, folder / "features" / name
+        )
+    write_json(
+        folder / "windows/meta.json", {"classes": [], "groups": [], "uniform": True, "files": files}
+    )
+    write_json(folder / "features/meta.json", {"dim": FEATURE, "files": files})
+
+
+def forget(folder: Path) -> None:
+    """Takes the files out of the system's cache."""
+    for path in folder.rglob("*.safetensors"):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def rate(folder: Path, most: float, read: Callable[[Windows, Features], Iterator[Tensor]]) -> float:
+    """Windows a second, of an epoch or of as much of it as is read in `most` seconds."""
+    forget(folder)
+    windows, features = Windows.load(folder / "windows"), Features.load(folder / "features")
+    began, count = time.perf_counter(), 0
+    for imu_BCT in read(windows, features):
+        count += len(imu_BCT)
+        if time.perf_counter() - began > most:
+            break
+    return count / (time.perf_counter() - began)
+
+
+def any_order(windows: Windows, features: Features) -> Iterator[Tensor]:
+    split = windows.splits["train"]
+    for row_B in torch.randperm(len(split)).split(BATCH):
+        features.gather("train", row_B)
+        yield split.imu(row_B)[0]
+
+
+def ours(windows: Windows, features: Features) -> Iterator[Tensor]:
+    row_N = features.encoded["train"]
+    order_N = row_N[epoch_order(row_N, seed=0)]
+    reader = Reader(windows.splits["train"], features, Workers(), "cpu")
+    for batch in reader.read(order_N, BATCH, len(order_N)):
+        yield batch.imu_bCT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gigabytes", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each side at most")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="on the disk to be measured")
+    args = parser.parse_args()
+    shards = max(1, round(args.gigabytes * 1e9 / (BYTES * SHARD)))
+    print(machine())
+    print(f"copy in memory: {copy_ceiling('cpu') / 1e9:.1f} GB/s")
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        pack(folder, shards)
+        size = f"{shards * SHARD:,} windows, {shards * SHARD * BYTES / 1e9:.1f} GB"
+        print(f"{size} in {shards} shards; median of {args.repeats} after one to warm up")
+        sides = {"any order": any_order, "ours": ours}
+        found = in_turns(
+            args.repeats,
+            {side: partial(rate, folder, args.seconds, read) for side, read in sides.items()},
+        )
+    for side, per_second in found.items():
+        print(f"{side:10} {per_second:8,.0f} windows/s, {per_second * BYTES / 1e9:.2f} GB/s")
+    show(
+        Row(
+            f"Batches of a dataset larger than memory, {size}",
+            f"any order: {found['any order']:,.0f} windows/s",
+            f"{found['ours']:,.0f} windows/s",
+            f"{found['ours'] / found['any order']:.1f} times",
+            "the disk streams",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
