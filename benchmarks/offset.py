@@ -1,6 +1,6 @@
 """How often `comodo.offset` is right, and how often it believes in what is not there.
 
-Run:    python benchmarks/offset.py        about 2 minutes
+Run:    python -m benchmarks.offset        about 2 minutes
 Made:   heads turning about three axes, steadily, in bursts, in strong bursts or walking; a camera
         that sees little of the third axis, its speed with noise of 0.1 to 1 times its spread; an
         IMU that began up to 5 s before it, or one of somebody else.

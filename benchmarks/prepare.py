@@ -1,6 +1,6 @@
 """What preparing a large data set costs: windows a second, and memory of the driver and of workers.
 
-    python benchmarks/prepare.py --windows 50000 100000
+    python -m benchmarks.prepare --windows 50000 100000
 
 Every recording is 50 windows of 5 s at 50 Hz, resampled to 20 Hz: random .npy files, hard links to
 one file, so that no disk is filled. One in `--video-every` has a video, a link likewise. Each
@@ -12,7 +12,6 @@ take twice as long, in about the same memory.
 import argparse
 import multiprocessing
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -21,8 +20,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import ray
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' small files
 
 from comodo.cluster import connect
 from comodo.config import FolderDataset

@@ -1,8 +1,8 @@
 """What measuring a student costs, in CPU time, against the direct procedure on the same windows.
 
-    OMP_NUM_THREADS=1 python benchmarks/probe.py fit --windows 2500 5000 --repeats 3
-    OMP_NUM_THREADS=1 python benchmarks/probe.py score --windows 1500 10000 --scored 68000
-    OMP_NUM_THREADS=1 python benchmarks/probe.py measures --windows 2500
+    OMP_NUM_THREADS=1 python -m benchmarks.probe fit --windows 2500 5000 --repeats 3
+    OMP_NUM_THREADS=1 python -m benchmarks.probe score --windows 1500 10000 --scored 68000
+    OMP_NUM_THREADS=1 python -m benchmarks.probe measures --windows 2500
 
 fit        `comodo.probe.SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with
            the predictions and probabilities of 500 more windows. What they find is compared.
