@@ -1,28 +1,30 @@
 """The comodo loss against the direct formulation: time and memory, forward and backward.
 
-    python benchmarks/loss.py --queues 1024 4096 16384 65536 --repeats 7
+    python -m benchmarks.loss
+    python -m benchmarks.loss --threads 1 --queues 256 1024 4096
 
-Both start from the same queue of unit-length keys. Times are medians of interleaved repeats; memory
-is the growth of the peak resident size of a process of its own over the inputs.
+Both sides start from the same queue of unit-length keys and take turns. Memory is the growth of the
+peak over the inputs, in a process of its own. How training uses the loss it does not know.
 """
 
 import argparse
-import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
+from comodo import losses
 from comodo.losses import comodo_loss
 
 BATCH, WIDTH = 128, 128
 TEACHER_TEMPERATURE, STUDENT_TEMPERATURE = 0.1, 0.05
+GOALS = {16_384: "no slower", 65_536: "2.5x", 262_144: "2.5x"}
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -51,35 +53,45 @@ def inputs(queue: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
     return student_BD, teacher_BD, queue_QD
 
 
-def seconds(loss: Loss, student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor) -> float:
+def step(loss: Loss, student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor) -> None:
     student_BD.grad = None
-    if student_BD.is_cuda:
-        torch.cuda.synchronize()
-    began = time.perf_counter()
     loss(student_BD, teacher_BD, queue_QD).backward()
-    if student_BD.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+
+
+def flop(queue: int) -> int:
+    """What our matrix products take: one fewer where few keys are compared whole."""
+    products = 3 if queue <= losses._FEW_KEYS else 4
+    return products * 2 * BATCH * WIDTH * (queue + BATCH)
+
+
+def milliseconds(queue: int, device: str, repeats: int) -> dict[str, float]:
+    tensors = inputs(queue, device)
+    sides: dict[str, Callable[[], float]] = {
+        name: partial(seconds, partial(step, loss, *tensors), device)
+        for name, loss in LOSSES.items()
+    }
+    return {name: 1000 * value for name, value in in_turns(repeats, sides).items()}
 
 
 def peak_growth_mib(name: str, queue: int, device: str) -> float:
     """Peak memory over the inputs, in a process of its own."""
-    command = [sys.executable, __file__, "--measure", name, "--queues", str(queue)]
-    command += ["--device", device]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.loss", "--memory-of", name]
+    command += ["--queues", str(queue), "--device", device]
+    command += ["--threads", str(torch.get_num_threads())]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def measure(name: str, queue: int, device: str) -> float:
+def own_peak_growth_mib(name: str, queue: int, device: str) -> float:
     student_BD, teacher_BD, queue_QD = inputs(queue, device)
-    seconds(LOSSES[name], student_BD, teacher_BD, queue_QD[:16])  # what is loaded at first use
+    step(LOSSES[name], student_BD, teacher_BD, queue_QD[:16])  # what is loaded at first use
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        seconds(LOSSES[name], student_BD, teacher_BD, queue_QD)
+        step(LOSSES[name], student_BD, teacher_BD, queue_QD)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
     before = resident_kib("VmRSS")
-    seconds(LOSSES[name], student_BD, teacher_BD, queue_QD)
+    step(LOSSES[name], student_BD, teacher_BD, queue_QD)
     return (resident_kib("VmHWM") - before) / 2**10
 
 
@@ -89,35 +101,53 @@ def resident_kib(which: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(which))
 
 
+def compare(queues: list[int], device: str, repeats: int, mib: dict[int, dict[str, float]]) -> None:
+    """Print a line for each queue, and show the rows of the README among them."""
+    threads = torch.get_num_threads()
+    where = "on the GPU" if device == "cuda" else f"threads: {threads}"
+    ceiling = matrix_ceiling(device) / 1e9
+    print(f"{where}; a large matrix product reaches {ceiling:,.0f} GFLOP/s")
+    print("  queue | direct ms | ours ms | direct/ours | ours GFLOP/s | direct MiB | ours MiB")
+    for queue in queues:
+        ms, memory = milliseconds(queue, device, repeats), mib[queue]
+        speedup, rate = ms["direct"] / ms["ours"], flop(queue) / ms["ours"] / 1e6
+        print(
+            f"{queue:7} | {ms['direct']:9.2f} | {ms['ours']:7.2f} | {speedup:11.2f} | "
+            f"{rate:12,.0f} | {memory['direct']:10.1f} | {memory['ours']:8.1f}"
+        )
+        if queue in GOALS:
+            show(
+                Row(
+                    f"comodo loss, queue {queue:,}, batch and width {BATCH}, forward and backward, "
+                    f"{where}",
+                    f"direct formulation: {ms['direct']:,.1f} ms, {memory['direct']:,.1f} MiB",
+                    f"{ms['ours']:,.1f} ms, {memory['ours']:,.1f} MiB",
+                    f"{speedup:.2f}x, {memory['ours'] / memory['direct']:.2f} of the memory",
+                    f"{GOALS[queue]}, a third of the memory; its products run at "
+                    f"{rate / ceiling:.0%} of a large one's speed",
+                )
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queues", type=int, nargs="+", default=[1024, 4096, 16_384, 65_536])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--queues", type=int, nargs="+", default=list(GOALS))
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--measure", choices=LOSSES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.measure:
-        print(measure(arguments.measure, arguments.queues[0], arguments.device))
+    parser.add_argument("--memory-of", choices=LOSSES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory_of:
+        print(own_peak_growth_mib(args.memory_of, args.queues[0], args.device))
         return
-    where = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.machine()
-    print(f"{where}, one thread, torch {torch.__version__}, batch {BATCH}, width {WIDTH}, float32")
-    print("queue | direct ms | ours ms | direct/ours | direct MiB | ours MiB")
-    for queue in arguments.queues:
-        tensors = inputs(queue, arguments.device)
-        times: dict[str, list[float]] = {name: [] for name in LOSSES}
-        for repeat in range(arguments.repeats + 1):
-            for name, loss in LOSSES.items():
-                spent = seconds(loss, *tensors)
-                if repeat:  # the first warms up
-                    times[name].append(1000 * spent)
-        middle = {name: statistics.median(values) for name, values in times.items()}
-        memory = {name: peak_growth_mib(name, queue, arguments.device) for name in LOSSES}
-        print(
-            f"{queue:6} | {middle['direct']:9.2f} | {middle['ours']:7.2f} | "
-            f"{middle['direct'] / middle['ours']:11.2f} | {memory['direct']:10.1f} | "
-            f"{memory['ours']:8.1f}"
-        )
+    print(machine(args.device))
+    print(f"batch {BATCH}, width {WIDTH}, float32; medians of {args.repeats} steps in turns")
+    mib = {
+        queue: {name: peak_growth_mib(name, queue, args.device) for name in LOSSES}
+        for queue in args.queues
+    }
+    compare(args.queues, args.device, args.repeats, mib)
 
 
 if __name__ == "__main__":
