@@ -1,0 +1,213 @@
+"""What the engine costs a trial: the same training by a sweep and by a bare loop.
+
+    python -m benchmarks.engine --windows 512 --epochs 2 --repeats 3
+
+The two take turns, each in fresh processes, on the CPU with as many threads as there are cores.
+
+bare loop  A plain script: the same student, heads, loss, queue, optimizer and learning rates in the
+           same steps, over arrays in memory. No checkpoint, no report, no check after an epoch.
+engine     A sweep of one trial: Ray Tune and Train, ledger, lease, MLflow on SQLite, mapped arrays.
+
+Compared is the speed of training, then the whole training: with the student's making, for the
+engine also with checkpoints, quick checks and the student's writing. What a sweep does before and
+after a trial is in benchmarks/overhead.py. Of the student knows only that it is of Mantis-8M's size
+and from scratch, and no real recordings: costs do not depend on what is in a window.
+
+Shape letters: N windows, B of them in a batch, C channels, T samples, F numbers of a teacher's
+feature, D of an embedding.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+from torch.nn import functional
+
+from benchmarks.common import Row, machine, show
+from benchmarks.epoch import CHANNELS, FEATURES, RESIZED, SAMPLES, STUDENT, WINDOWS, make_arrays
+from comodo.arrays import Features, Windows
+from comodo.config import ComodoMethod, Sweep, TrialConfig
+from comodo.distill import build_heads, epoch_order
+from comodo.losses import comodo_loss
+from comodo.queue import TeacherQueue
+from comodo.schedule import learning_rate, schedule_of
+from comodo.store import Store, read_json
+from comodo.students import build_student
+
+GOAL = 5  # percent
+CORES = os.cpu_count() or 1
+
+
+def sweep_of(args: argparse.Namespace) -> Sweep:
+    """One trial, with all cores."""
+    return Sweep.model_validate(
+        {
+            "name": f"engine-{args.seed}",
+            "datasets": {"d": {"kind": "simulated", "window_seconds": 5}},
+            "trial": {
+                "dataset": "d",
+                "teacher": "timesformer-base-k400",
+                "student": STUDENT,
+                "method": {"name": "comodo", "queue_size": args.windows // 4},
+                "batch_size": args.batch,
+                "epochs": args.epochs,
+            },
+            "seeds": [args.seed],
+            "references": [],
+            "resources": {"cpus_per_worker": CORES},
+        }
+    )
+
+
+def bare(args: argparse.Namespace) -> dict[str, float]:
+    """Seconds of training, and with the reading and making of what it needs."""
+    config: TrialConfig = sweep_of(args).trial
+    method, store = config.method, Store(args.store)
+    assert isinstance(method, ComodoMethod)
+    torch.set_num_threads(CORES)
+    torch.manual_seed(args.seed)
+    began = time.perf_counter()
+    student = build_student(config.student).train()
+    train = Windows.load(store.folder("arrays", WINDOWS), RESIZED).splits["train"]
+    features = Features.load(store.folder("arrays", FEATURES))
+    every_N = torch.arange(len(train))
+    imu_NCT, feature_NF = train.imu(every_N)[0], features.gather("train", every_N)
+    head, teacher_head = build_heads(method, student.dim, features.dim)
+    parameters = [*student.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    first_keys = torch.randperm(len(train))[: method.queue_size]
+    queue = TeacherQueue(teacher_head(feature_NF[first_keys]))
+    planned, step = schedule_of(config, len(train)).planned, 0
+    training = time.perf_counter()
+    for epoch in range(config.epochs):
+        order_N = epoch_order(len(train), first_keys, epoch, args.seed)
+        for index_B in order_N.split(config.batch_size):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, planned, config.warmup, config.learning_rate)
+            teacher_BD = functional.normalize(teacher_head(feature_NF[index_B]), dim=1)
+            loss = comodo_loss(
+                head(student(imu_NCT[index_B])),
+                teacher_BD,
+                queue.keys_QD,
+                method.teacher_temperature,
+                method.student_temperature,
+            )
+            queue.push(teacher_BD)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    ended = time.perf_counter()
+    return {
+        "training": ended - training,
+        "whole": ended - began,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def engine(args: argparse.Namespace) -> dict[str, float]:
+    """The same seconds of a trial in a sweep, by its own account."""
+    # Not above, so that the bare loop's process has nothing of Ray and MLflow.
+    from comodo import tuning
+    from comodo.cluster import concurrent_trials, connect
+    from comodo.identity import Evaluation
+    from comodo.lease import Lease
+    from comodo.ledger import Ledger
+    from comodo.limits import Limits
+    from comodo.tracking.tracker import Tracker
+
+    sweep, store = sweep_of(args), Store(args.store)
+    connect()
+    arrays = {("d", sweep.trial.teacher): (WINDOWS, FEATURES)}
+    ledger = Ledger(sweep, store, arrays, Evaluation())
+    tracker = Tracker(store, sweep.name, {})
+    concurrent = concurrent_trials(sweep.resources)
+    lease = Lease(store, "sweeps", sweep.name)
+    tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), concurrent, lease)
+    tracker.close()
+    (key,) = ledger.trials
+    trained = read_json(store.folder("trials", key) / "trained.json")
+    seen = [args.windows - args.windows // 4, *[args.windows] * (args.epochs - 1)]
+    training = sum(
+        windows / epoch["train/windows_per_second"]
+        for windows, epoch in zip(seen, trained["history"], strict=True)
+    )
+    return {"training": training, "whole": trained["seconds"], "threads": trained["threads"]}
+
+
+SIDES = {"bare loop": bare, "engine": engine}
+
+
+def in_fresh_process(side: str, store: str, seed: int) -> dict[str, float]:
+    """What a side returns, run by this module's own command."""
+    command = [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]]
+    command += ["--side", side, "--store", store, "--seed", str(seed)]
+    # Ray tells a trial's process to use as many threads as it has CPUs; the bare loop gets as many.
+    settings = os.environ | {"OMP_NUM_THREADS": str(CORES), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=settings, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--windows", type=int, default=512, help="to train on")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--store", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(SIDES[args.side](args)))
+        return
+    print(machine("cpu", "ray", "mlflow"))
+    seen = args.windows * args.epochs - args.windows // 4
+    print(
+        f"Mantis-8M's size, batch {args.batch}, {args.windows} windows of {CHANNELS} x {SAMPLES:,} "
+        f"samples, {args.epochs} epochs, of which the first leaves out the queue's "
+        f"{args.windows // 4} windows; medians of {args.repeats} turns",
+        end="\n\n",
+    )
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    with tempfile.TemporaryDirectory() as folder:
+        make_arrays(Store(folder), args.windows, val=args.windows // 8)
+        for turn in range(args.repeats):
+            for side, times in found.items():
+                times.append(took := in_fresh_process(side, folder, turn))
+                print(
+                    f"{side:9} | {took['threads']} threads | training {took['training']:.2f} s "
+                    f"| in all {took['whole']:.2f} s",
+                    flush=True,
+                )
+    middle = {
+        side: {part: statistics.median(time[part] for time in times) for part in times[0]}
+        for side, times in found.items()
+    }
+    plain, ours = middle["bare loop"], middle["engine"]
+    slower = {part: f"{ours[part] / plain[part] - 1:+.1%}" for part in ("training", "whole")}
+    show(
+        Row(
+            f"training in a sweep: Mantis-8M's size, batch {args.batch}, {args.windows} windows of "
+            f"{CHANNELS} x {SAMPLES:,} samples, {args.epochs} epochs, float32, {CORES} threads",
+            f"bare loop: {seen / plain['training']:.2f} windows/s, {plain['whole']:.1f} s in all",
+            f"{seen / ours['training']:.2f} windows/s, {ours['whole']:.1f} s in all",
+            f"time {slower['training']} (in all {slower['whole']})",
+            f"at most +{GOAL} %",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
