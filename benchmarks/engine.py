@@ -32,8 +32,9 @@ from torch.nn import functional
 from benchmarks.common import Row, machine, show
 from benchmarks.epoch import CHANNELS, FEATURES, RESIZED, SAMPLES, STUDENT, WINDOWS, make_arrays
 from comodo.arrays import Features, Windows
+from comodo.batches import epoch_order
 from comodo.config import ComodoMethod, Sweep, TrialConfig
-from comodo.distill import build_heads, epoch_order
+from comodo.distill import build_heads
 from comodo.losses import comodo_loss
 from comodo.queue import TeacherQueue
 from comodo.schedule import learning_rate, schedule_of
@@ -88,7 +89,9 @@ def bare(args: argparse.Namespace) -> dict[str, float]:
     planned, step = schedule_of(config, len(train)).planned, 0
     training = time.perf_counter()
     for epoch in range(config.epochs):
-        order_N = epoch_order(len(train), first_keys, epoch, args.seed)
+        order_N = epoch_order(every_N, seed=epoch)
+        if epoch == 0:
+            order_N = order_N[~torch.isin(order_N, first_keys)]
         for index_B in order_N.split(config.batch_size):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, planned, config.warmup, config.learning_rate)

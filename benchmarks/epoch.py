@@ -41,6 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
 from comodo.arrays import Features, Split, Windows, pack_resized
+from comodo.batches import Batch
 from comodo.config import ComodoMethod, TrialConfig
 from comodo.distill import Distillation
 from comodo.schedule import learning_rate
@@ -126,7 +127,9 @@ class FilmedWindows(Dataset[tuple[Tensor, ...]]):
 class Published:
     """The published way of training, from where a run of ours begins."""
 
-    def __init__(self, run: Distillation, windows: Windows, video: Path | None) -> None:
+    def __init__(
+        self, run: Distillation, windows: Windows, features: Features, video: Path | None
+    ) -> None:
         assert isinstance(run.method, ComodoMethod) and run.queue is not None
         self.method, self.device, batch = run.method, run.device, run.trial.batch_size
         # Of ours only weights and settings: the network is the library's, with its own forward.
@@ -143,7 +146,7 @@ class Published:
         self.train_imu_NCT, val_imu_NCT = (
             in_memory(windows.splits[split]) for split in ("train", "val")
         )
-        self.feature_NF = run.features.gather("train", torch.arange(len(self.train_imu_NCT)))
+        self.feature_NF = features.gather("train", torch.arange(len(self.train_imu_NCT)))
         train = TensorDataset(self.train_imu_NCT, self.feature_NF)
         val: Dataset[tuple[Tensor, ...]] = TensorDataset(val_imu_NCT)
         if video is not None:
@@ -219,35 +222,42 @@ def begin(store: Store, args: argparse.Namespace, precision: str) -> Distillatio
     return Distillation(config, 0, windows, features, build_student(config.student), args.device)
 
 
+def first_windows(
+    ours: Distillation, theirs: Published, count: int
+) -> tuple[Batch, tuple[Tensor, Tensor]]:
+    """The same training windows as either side takes them."""
+    index_B = torch.arange(count)
+    batch = next(ours.reader.read(ours.row_N[index_B], count, 1))
+    return batch, (theirs.train_imu_NCT[index_B], theirs.feature_NF[index_B])
+
+
 def one_step(ours: Distillation, theirs: Published) -> tuple[float, float]:
     """Relative differences of the loss, and of the gradient of the parameter whose gradients are
     furthest apart. Dropout is off, and batch normalisation as in evaluation: in training the biases
     before it have no gradient but rounding."""
     for module in (ours.student, ours.head, theirs.network, theirs.head):
         module.eval()
-    index_B = torch.arange(ours.trial.batch_size)
-    batch = theirs.train_imu_NCT[index_B], theirs.feature_NF[index_B]
-    loss = ours.loss(index_B)
+    mine, its = first_windows(ours, theirs, ours.trial.batch_size)
+    loss = ours.loss(mine)
     loss.backward()
-    their_loss = theirs.loss(*batch)
+    their_loss = theirs.loss(*its)
     their_loss.backward()
     apart = [
-        float((mine.grad - their.grad).norm() / their.grad.norm())
-        for mine, their in zip(ours.parameters, theirs.parameters, strict=True)
-        if mine.grad is not None and their.grad is not None
+        float((one.grad - other.grad).norm() / other.grad.norm())
+        for one, other in zip(ours.parameters, theirs.parameters, strict=True)
+        if one.grad is not None and other.grad is not None
     ]
     return abs(loss.item() / their_loss.item() - 1), max(apart)
 
 
 def flop_of_a_window(ours: Distillation, theirs: Published) -> tuple[float, float]:
     """FLOP of a training step for each window, forward and backward, of both sides."""
-    index_B = torch.arange(8)  # of any size: it grows with the batch
-    batch = theirs.train_imu_NCT[index_B], theirs.feature_NF[index_B]
+    mine, its = first_windows(ours, theirs, 8)  # of any size: it grows with the batch
     counts = []
-    for loss in (lambda: ours.loss(index_B), lambda: theirs.loss(*batch)):
+    for loss in (lambda: ours.loss(mine), lambda: theirs.loss(*its)):
         with FlopCounterMode(display=False) as counter:
             loss().backward()
-        counts.append(counter.get_total_flops() / len(index_B))
+        counts.append(counter.get_total_flops() / mine.size)
     return counts[0], counts[1]
 
 
@@ -284,7 +294,8 @@ def main() -> None:
             print("no PyAV here: the baseline's validation opens no video")
         runs = {precision: begin(store, args, precision) for precision in precisions}
         packed = Windows.load(store.folder("arrays", WINDOWS))
-        published = Published(runs["float32"], packed, video if with_video else None)
+        features = Features.load(store.folder("arrays", FEATURES))
+        published = Published(runs["float32"], packed, features, video if with_video else None)
         loss_apart, gradient_apart = one_step(runs["float32"], published)
         flop, published_flop = flop_of_a_window(runs["float32"], published)
         print(f"one step of both, float32: loss {loss_apart:.0e} apart, gradients at most ", end="")
