@@ -5,7 +5,7 @@
 
 small   24 trials of a small student against the same 24 one after the other, each a process of
         `benchmarks.plain_trial`. Plain trials cost much the same, so a few of them, spread over the
-        grid and run before and after the sweep, stand for all; `--plain 24` runs every one.
+        grid and run before and after the sweep, stand for all; `--baseline-trials 24` runs all.
 large   Trials of Mantis-8M's size against bare training compute: the time of a step (student,
         head, loss, AdamW, over one batch that lies in memory) times the steps. Bare steps are timed
         before and after the sweep, in as many processes at once as trials run.
@@ -149,7 +149,7 @@ def small(args: argparse.Namespace, folder: Path) -> Row:
     space = {"method.queue_size": queues, "method.teacher_temperature": TEMPERATURES}
     file = write_sweep(folder, trial, space, len(SEEDS))
     grid = list(product(queues, TEMPERATURES, SEEDS))
-    places = np.linspace(0, len(grid) - 1, min(args.plain, len(grid))).round().astype(int)
+    places = np.linspace(0, len(grid) - 1, min(args.baseline_trials, len(grid))).round().astype(int)
     chosen = iter([grid[place] for place in places])
     plain = [run_plain(folder, args, size, *one) for one in islice(chosen, len(places) // 2)]
     spent = run_sweep(file)
@@ -290,7 +290,7 @@ def main() -> None:
         if name == "small":
             part.add_argument("--width", type=int, default=64, help="of the student, hidden_dim")
             part.add_argument("--depth", type=int, default=2, help="its layers, transf_depth")
-            part.add_argument("--plain", type=int, default=3, help="plain trials that are run")
+            part.add_argument("--baseline-trials", type=int, default=3, help="that are run")
         else:
             part.add_argument("--trials", type=int, default=2)
             part.add_argument("--repeats", type=int, default=3, help="bare steps that are timed")
