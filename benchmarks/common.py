@@ -8,11 +8,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from typing import NamedTuple
+from multiprocessing import get_context
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 ROW = "row "  # begins the lines that the README's table is made of
 
@@ -55,6 +59,12 @@ def seconds(call: Callable[[], object], device: str = "cpu") -> float:
 def _synchronise(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def in_fresh_process(call: Callable[..., Value], *arguments: object) -> Value:
+    """What a module's function returns in a process that has done nothing else."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(call, *arguments).result()
 
 
 def machine(device: str = "cpu", *packages: str) -> str:

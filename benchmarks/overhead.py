@@ -1,6 +1,6 @@
 """What the engine adds to trials of one worker, and what its driver keeps of them.
 
-    OMP_NUM_THREADS=1 python benchmarks/overhead.py --between 20 120 --megabytes 200
+    OMP_NUM_THREADS=1 python -m benchmarks.overhead --between 20 120
 
 Trials of one epoch on a handful of random windows run as in a sweep: Ray Tune, ledger, MLflow on
 SQLite, results on disk. All run one after the other. Reported are medians, the first trial of a
@@ -9,14 +9,13 @@ process left out:
 - between two trials: from the end of a trial's own work (training and measures, `run_trial`) to
   the beginning of the next one's. That is all that the engine adds but for what it does meanwhile
   in the driver; of it, the MLflow records of an ending trial are shown alone.
-- private memory (USS) that a process gains by mapping packed arrays of this size and reading
-  every window of them once, while another process has them mapped too.
 - growth of the driver between two trials, of which the first leaves time to warm up: its resident
   memory, and how many blocks Python's objects take (some 60 bytes each). What grows by rights is a
   few short strings and numbers for each trial: its key, its MLflow run, its scores. Some pages more
   become resident as the native libraries' pools settle, fewer with each hundred trials.
 
 It knows neither video nor a real student: the trials' own work is as little as the engine allows.
+What trials hold of their data is measured by `benchmarks.sharing`.
 """
 
 import argparse
@@ -24,27 +23,18 @@ import gc
 import itertools
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 import psutil
-import ray
-import torch
-from safetensors.numpy import save_file
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' small arrays
-
+from benchmarks.common import machine
 from comodo import tuning
-from comodo.arrays import Windows
 from comodo.cluster import connect
-from comodo.config import Sweep, TrialConfig
+from comodo.config import Sweep
 from comodo.distill import Leave, Report
 from comodo.identity import Evaluation, Trial
 from comodo.lease import Lease
@@ -56,18 +46,21 @@ from comodo.trial import run_trial
 from tests.helpers import make_arrays, trial_config
 
 
-def sweep_of(trials: int) -> Sweep:
+def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
+    """That of a sweep of toy trials which differ in their seeds, with the arrays that they need."""
     trial = trial_config(epochs=1, method={"name": "l2", "head": {"kind": "linear"}})
-    return Sweep.model_validate(
+    sweep = Sweep.model_validate(
         {
-            "name": "overhead",
+            "name": "toys",
             "datasets": {"d": {"kind": "simulated", "window_seconds": 1}},
             "trial": trial.model_dump(mode="json"),
             "seeds": list(range(trials)),
             "references": [],
-            "resources": {"max_concurrent_trials": 1},
+            "resources": {"max_concurrent_trials": concurrent},
         }
     )
+    arrays = make_arrays(store, windows=100)
+    return Ledger(sweep, store, {("d", trial.teacher): arrays}, Evaluation())
 
 
 def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
@@ -88,10 +81,8 @@ def timed_train(config: dict[str, Any]) -> None:
 
 
 def between_trials(store: Store, between: list[int]) -> None:
-    sweep = sweep_of(between[1])
-    windows, features = make_arrays(store, windows=100)
-    teacher = TrialConfig.model_validate(sweep.trial).teacher
-    ledger = Ledger(sweep, store, {("d", teacher): (windows, features)}, Evaluation())
+    ledger = ledger_of(store, between[1], 1)
+    sweep = ledger.sweep
     tracker = Tracker(store, sweep.name, {})
     driver, kept, records = psutil.Process(), dict[int, tuple[float, int]](), list[float]()
     finish = tracker.finish
@@ -134,56 +125,14 @@ def between_trials(store: Store, between: list[int]) -> None:
     print(f", for each trial {each:.1f} KB and {of_python:.1f} blocks of Python's")
 
 
-def private_memory(store: Store, megabytes: int) -> float:
-    """MB of private memory that mapped arrays add to a process that reads all of them."""
-    count = megabytes * 10**6 // (6 * 64 * 4)
-    make_arrays(store, windows=8, name="big")
-    file = store.folder("arrays", "big") / "train-00000.safetensors"
-    save_file(
-        {
-            "imu": np.ones((count, 6, 64), np.float32),
-            "length": np.full(count, 64),
-            "label": np.zeros(count, np.int64),
-            "group": np.zeros(count, np.int64),
-            "last": np.zeros(count, bool),
-        },
-        file,
-    )
-
-    @ray.remote(num_cpus=0)
-    def read(folder: Path) -> float:
-        torch.set_num_threads(1)
-        process = psutil.Process()
-        torch.ones(256, 6, 64).sum()
-        before = process.memory_full_info().uss
-        split = Windows.load(folder).splits["train"]
-        for row_B in torch.arange(count).split(256):
-            split.imu(row_B)[0].sum()
-        return float(process.memory_full_info().uss - before) / 1e6
-
-    here = Windows.load(file.parent).splits["train"]
-    for row_B in torch.arange(count).split(256):
-        here.imu(row_B)
-    return float(ray.get(read.remote(file.parent)))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--between", type=int, nargs=2, default=[20, 120], metavar="TRIAL")
-    parser.add_argument("--megabytes", type=int, default=200)
     args = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"load {os.getloadavg()[0]:.1f}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(f"Python {platform.python_version()}, Ray {ray.__version__}, ", end="")
-    print(f"MLflow {mlflow.__version__}, torch {torch.__version__}")
+    print(machine("cpu", "ray", "mlflow"))
     connect()
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
-        print(
-            f"{args.megabytes} MB of arrays, mapped: "
-            f"{private_memory(store, args.megabytes):.1f} MB of private memory"
-        )
-        between_trials(store, args.between)
+        between_trials(Store(folder), args.between)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ feature is the teacher's own, before any projector: one encoding serves every tr
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from comodo.windows import Files, WindowSet, refuse_changed
 __all__ = ["SCHEMA", "EncodeError", "FeatureSet", "encode", "feature_key", "given_features"]
 
 VERSION = 1  # of the numbers made here; raise it when they change
-BATCH = 16  # windows that go through the teacher together
+BATCH = 16  # windows that go through the teacher together, at most
 ROWS_PER_PART = 64
 
 
@@ -186,8 +187,12 @@ def _run(
     else:
         # Unequal shares keep Ray Data from fusing decoding into the actors.
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
+    # Batches that come out even among the actors: else, of few windows, most would have none, or
+    # wait a minute for the last to end.
+    rounds = math.ceil(len(wanted) / (BATCH * actors))
+    batch = math.ceil(len(wanted) / (rounds * actors))
     # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
-    rows = max(BATCH, len(wanted) // 1000)
+    rows = batch * max(1, len(wanted) // (1000 * batch))
     blocks = [wanted.slice(start, rows) for start in range(0, len(wanted), rows)]
     frames, size = _input_of(teacher)
     missing: Any = ray.data.from_arrow(blocks)
@@ -195,13 +200,13 @@ def _run(
         missing.map_batches(
             decode_batch,
             fn_kwargs={"count": frames, "size": size, "store": store},
-            batch_size=BATCH,
+            batch_size=batch,
             num_cpus=decode_cpus,
         )
         .map_batches(
             TeacherActor,
             fn_constructor_args=(_moved(teacher, store.portable), store, known),
-            batch_size=BATCH,
+            batch_size=batch,
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
             num_cpus=actor_cpus,
             num_gpus=actor_gpus,
@@ -213,8 +218,8 @@ def _run(
             num_cpus=0.1,
         )
     )
-    for batch in written.iter_batches(batch_size=None):
-        yield batch, len(batch["window"])
+    for done in written.iter_batches(batch_size=None):
+        yield done, len(done["window"])
 
 
 def _input_of(teacher: TeacherConfig) -> tuple[int, int]:

@@ -1,0 +1,192 @@
+"""What a trial costs as a sweep has more of them, and as its data grow.
+
+    python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000
+
+Every point is measured in a fresh process, and compared with the first point of its part.
+
+- trials: sweeps of so many toy trials (some 100 windows, one epoch), two at a time, as in a sweep:
+  Ray Tune, ledger, MLflow on SQLite, results on disk. Trials per hour are those between the first
+  trial's end and the last one's, so that what starts once does not count.
+- windows: one trial by itself, as a worker of the engine runs it: one epoch on packed windows of
+  64 samples, in shards as `pack` writes them, then one measure of the features of all windows:
+  nearest neighbours, in place of the SVM probe, which fits 10,000 windows at most and has
+  `benchmarks.probe`. The train split grows; val and test have 200 windows each. The student is as
+  small as can be, and sees one channel, so that the cost of the data shows.
+
+Private memory is resident less shared, the peak of samples taken five times a second: what a
+process has beside the arrays that it maps. It knows neither video nor a real student.
+"""
+
+import argparse
+import itertools
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import ray
+import torch
+
+from benchmarks.common import Row, in_fresh_process, machine, show
+from benchmarks.overhead import ledger_of
+from benchmarks.prepare import Watch
+from benchmarks.sharing import write_arrays
+from comodo import tuning
+from comodo.cluster import connect
+from comodo.console import console
+from comodo.identity import Evaluation, Trial
+from comodo.lease import Lease
+from comodo.limits import Limits
+from comodo.store import Store
+from comodo.tracking.tracker import Tracker
+from comodo.trial import run_trial
+from tests.helpers import TINY_MANTIS, trial_config
+
+CONCURRENT = 2
+SAMPLES, DIM, BATCH, SCORED = 64, 12, 512, 200
+STUDENT = TINY_MANTIS | {"channels": ["acc_x"]}
+
+
+class OfTrials(NamedTuple):
+    """A sweep; memory in MB at the peak."""
+
+    per_hour: float
+    driver: float
+    worker: float
+
+
+class OfWindows(NamedTuple):
+    """One trial; memory in MB at the peak of training, and of all."""
+
+    per_second: float
+    seconds: float
+    begun: float
+    training: float
+    all: float
+
+
+def measure_trials(trials: int) -> OfTrials:
+    console.quiet = True
+    with tempfile.TemporaryDirectory() as folder:
+        connect()
+        store = Store(folder)
+        ledger = ledger_of(store, trials, CONCURRENT)
+        tracker = Tracker(store, ledger.sweep.name, {})
+        watch = Watch()
+        watch.start()
+        lease = Lease(store, "sweeps", ledger.sweep.name)
+        limits = Limits(ledger.sweep, ledger.folder)
+        tuning.run_missing(ledger, tracker, limits, CONCURRENT, lease)
+        watch.end()
+        tracker.close()
+        written = store.files("trials", "*/measured.json")
+        ends = sorted(path.stat().st_mtime for path in written)
+        assert len(ends) == trials, f"{len(ends)} of {trials} trials have ended well"
+        ray.shutdown()
+    per_hour = 3600 * (trials - 1) / (ends[-1] - ends[0])
+    return OfTrials(per_hour, watch.driver / 1e6, watch.worker / 1e6)
+
+
+def measure_windows(windows: int) -> OfWindows:
+    torch.set_num_threads(1)  # as a trial of one CPU has
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        splits = {"train": windows, "val": SCORED, "test": SCORED}
+        write_arrays(store.folder("arrays", ""), splits, SAMPLES, DIM)
+        config = trial_config(student=STUDENT, epochs=1, batch_size=BATCH)
+        trial = Trial(config, 0, "windows", "features", Evaluation(measures=("knn",)))
+        watch = Watch()
+        watch.start()
+        training = 0
+
+        def report(metrics: dict[str, Any]) -> None:
+            nonlocal training
+            training = watch.driver
+
+        began = time.perf_counter()
+        result = run_trial(trial, store, report)
+        seconds = time.perf_counter() - began
+        watch.end()
+    per_second = result["history"][0]["train/windows_per_second"]
+    memory = (watch.begun, training, watch.driver)
+    return OfWindows(per_second, seconds, *(peak / 1e6 for peak in memory))
+
+
+def of_trials(sizes: list[int]) -> None:
+    print(f"sweeps of toy trials, {CONCURRENT} at a time")
+    print("trials | an hour | driver MB | largest worker MB")
+    points = []
+    for size in sizes:
+        points.append(point := in_fresh_process(measure_trials, size))
+        print(
+            f"{size:6} | {point.per_hour:7,.0f} | {point.driver:9.0f} | {point.worker:17.0f}",
+            flush=True,
+        )
+    first, last = points[0], points[-1]
+    show(
+        Row(
+            f"trials per hour as trials grow from {sizes[0]} to {sizes[-1]}, toy trials",
+            _of_sweep(first),
+            _of_sweep(last),
+            f"{last.per_hour / first.per_hour:.2f}x",
+            "linear: 1x; memory flat",
+        )
+    )
+
+
+def _of_sweep(point: OfTrials) -> str:
+    return (
+        f"{point.per_hour:,.0f} an hour; driver {point.driver:,.0f} MB, worker "
+        f"{point.worker:,.0f} MB"
+    )
+
+
+def of_windows(sizes: list[int]) -> None:
+    print(f"one trial of one epoch, batches of {BATCH}, and its measure, one thread")
+    print("windows | training, windows/s | whole trial s | MB before | training MB | all MB")
+    points = []
+    for size in sizes:
+        points.append(point := in_fresh_process(measure_windows, size))
+        print(
+            f"{size:9,} | {point.per_second:10,.0f} | {point.seconds:7.1f} | {point.begun:6.0f} | "
+            f"{point.training:6.0f} | {point.all:6.0f}",
+            flush=True,
+        )
+    for (less, few), (more, many) in itertools.pairwise(zip(sizes, points, strict=True)):
+        training, whole = (
+            1e6 * (after - before) / (more - less)
+            for before, after in ((few.training, many.training), (few.all, many.all))
+        )
+        print(
+            f"from {less:,} to {more:,}: for each window {training:.0f} bytes more in training, "
+            f"{whole:.0f} with the measure (of features of 8 numbers)"
+        )
+    first, last = points[0], points[-1]
+    show(
+        Row(
+            f"training, windows/s as windows grow from {sizes[0]:,} to {sizes[-1]:,}, tiny student",
+            _of_trial(first),
+            _of_trial(last),
+            f"{last.per_second / first.per_second:.2f}x",
+            "linear: 1x; memory flat",
+        )
+    )
+
+
+def _of_trial(point: OfWindows) -> str:
+    return f"{point.per_second:,.0f} windows/s; {point.all:,.0f} MB"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="*", default=[8, 16, 32, 64])
+    parser.add_argument("--windows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    args = parser.parse_args()
+    print(machine("cpu", "ray", "mlflow"))
+    if args.trials:
+        of_trials(args.trials)
+    if args.windows:
+        of_windows(args.windows)
+
+
+if __name__ == "__main__":
+    main()
