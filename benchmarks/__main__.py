@@ -21,10 +21,15 @@ import torch
 from benchmarks.common import ROW, processor
 
 RESULTS = Path(__file__).parent / "results"
-WITHOUT_RAY = {"loss": "loss", "epoch": "epoch", "teacher": "encode teacher"}
+WITHOUT_RAY = {
+    "loss": "loss",
+    "epoch": "epoch",
+    "teacher": "teacher",
+    "teacher-bf16": "teacher --precision bf16",
+}
 WITH_RAY = {
     "engine": "engine",
-    "encode": "encode run",
+    "encode": "encode",
     "sharing": "sharing",
     "sweep-small": "sweep_cost small",
     "sweep-large": "sweep_cost large",

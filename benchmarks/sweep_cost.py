@@ -288,8 +288,8 @@ def main() -> None:
         part.add_argument("--epochs", type=int, default=epochs)
         part.add_argument("--batch", type=int, default=128)
         if name == "small":
-            part.add_argument("--width", type=int, default=64, help="of the student, hidden_dim")
-            part.add_argument("--depth", type=int, default=2, help="its layers, transf_depth")
+            part.add_argument("--width", type=int, default=128, help="of the student, hidden_dim")
+            part.add_argument("--depth", type=int, default=1, help="its layers, transf_depth")
             part.add_argument("--baseline-trials", type=int, default=3, help="that are run")
         else:
             part.add_argument("--trials", type=int, default=2)
