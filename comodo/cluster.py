@@ -136,9 +136,13 @@ class Capacity:
         return f"{self.cpus:g} and {self.gpus:g}, on nodes of {nodes}"
 
 
-def machines() -> set[str]:
-    """The names of the cluster's machines."""
-    return {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+def machines(asked: Resources) -> set[str]:
+    """The names of the cluster's machines; where they hold no trial, of one to come too."""
+    names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    grows = cluster_address() is not None
+    if grows and not trials_that_fit(capacity().nodes, asked):
+        names.add("one to come")
+    return names
 
 
 def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
@@ -146,7 +150,7 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
     network disk."""
     if len(machines) > 1 and tracking_uri.startswith("sqlite"):
         raise ClusterError(
-            f"the cluster has {len(machines)} machines, and a SQLite file of their records breaks "
+            f"{len(machines)} machines take part, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
             "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
             "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address"
@@ -234,8 +238,9 @@ def this_node() -> str:
 class Notice:
     """Whether the notice was given that one of some nodes is taken away, as spot machines are.
 
-    A thread asks Ray while the block runs. Ray knows it from the cloud, from Kubernetes, or from
-    `ray drain-node`.
+    A thread asks Ray while the block runs. Ray does not ask a cloud: it knows it from
+    `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
+    `ray start --block` is told to end, as Kubernetes does with a pod.
     """
 
     def __init__(self, nodes: set[str]) -> None:

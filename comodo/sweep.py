@@ -69,8 +69,8 @@ def _take(lease: Lease, name: str) -> None:
 def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
     """What is missing, from recordings to the report."""
     connect(dashboard=sweep.resources.workers > 1)
+    refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before one is paid for
     concurrent = await_room(sweep.resources)
-    refuse_sqlite(machines(), tracking_uri(store))
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
     lengths = lengths_taken(sweep)

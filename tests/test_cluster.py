@@ -5,13 +5,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comodo.capacity import trials_that_fit
 from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials, refuse_sqlite
-from comodo.config import ConfigError, Resources
+from comodo.config import ConfigError, Resources, read_sweep_file
+from comodo.store import Store
+from comodo.sweep import run_sweep
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,29 @@ def test_several_machines_need_a_server_for_the_records() -> None:
     refuse_sqlite({"head", "gpu1"}, "http://mlflow:5000")
     with pytest.raises(ClusterError, match=r"2 machines.*mlflow server --backend-store-uri postgr"):
         refuse_sqlite({"head", "gpu1"}, "sqlite:////store/mlflow.db")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_records_in_a_file_are_refused_before_a_machine_is_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One machine that holds no trial, as the head of cluster.yaml: another one is to come."""
+
+    def started(asked: Resources) -> int:
+        raise AssertionError("a machine was asked for")
+
+    monkeypatch.setattr("comodo.sweep.await_room", started)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sweep = read_sweep_file(Path("sweeps/demo.yaml"))
+    with pytest.raises(AssertionError, match="asked for"):  # enough room here
+        run_sweep(sweep, Store(tmp_path / "room"), "comodo sweep")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    large = sweep.model_copy(update={"resources": Resources(gpus_per_worker=8)})
+    with pytest.raises(ClusterError, match="2 machines take part, and a SQLite file"):
+        run_sweep(large, Store(tmp_path / "store"), "comodo sweep")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    with pytest.raises(AssertionError, match="asked for"):
+        run_sweep(large, Store(tmp_path / "store"), "comodo sweep")
 
 
 LISTENERS = """

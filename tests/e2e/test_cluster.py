@@ -29,12 +29,21 @@ time.sleep(10_000)
 """
 
 
+def home(folder: Path, token: str) -> str:
+    """A home with a token where `ray get-auth-token` keeps it."""
+    file = folder / "home" / ".ray" / "auth_token"
+    file.parent.mkdir(parents=True)
+    file.write_text(token)
+    return str(folder / "home")
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """The environment of those who may talk to it, with ADDRESS and DASHBOARD."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         os.mkdir(f"{folder}/ray")
-        env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+        env = {**os.environ, "RAY_AUTH_MODE": "token", "HOME": home(Path(folder), TOKEN)}
+        env.pop("RAY_AUTH_TOKEN", None)
         env["RAY_TMPDIR"] = folder
         started = subprocess.Popen(
             [sys.executable, "-c", CLUSTER], env=env, stdout=subprocess.PIPE, text=True
@@ -83,7 +92,7 @@ def test_without_the_token_nobody_gets_in(
     command = [sys.executable, "-m", "comodo", "sweep", file, "--store", str(tmp_path / "store")]
     done = subprocess.run(
         [*command, "--address", cluster["ADDRESS"]],
-        env={**cluster, "RAY_AUTH_TOKEN": "another" * 9},
+        env={**cluster, "HOME": home(tmp_path, "another" * 9)},
         capture_output=True,
         text=True,
         timeout=LIMIT,
