@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from comodo import mantis_rewritten
 from comodo.config.trial import RESIZED_TO
+from comodo.dropout import cheapen_dropout
 from comodo.sequences import in_chunks, in_patches, resized
 
 WEIGHTS_FILE = "model.safetensors"
@@ -111,6 +112,7 @@ class MantisEncoder(Encoder):
             del arguments["seq_len"]
         self.network = self.library(**arguments, device="cpu")
         self.network.prj = nn.Identity()  # served Mantis's own pretraining only
+        cheapen_dropout(self.network)
         self.dim = self.network.hidden_dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
