@@ -28,7 +28,7 @@ test-all: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
 
-# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. Half an hour.
+# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. An hour.
 chaos: .venv/installed
 	$(BIN)/python -m pytest -m chaos -s
 

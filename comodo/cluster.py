@@ -14,6 +14,7 @@ from typing import Self
 import ray
 import ray.data
 import ray.exceptions
+from psutil import net_if_addrs
 from ray._private import ray_constants
 from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
@@ -80,6 +81,10 @@ def _listen_here_only() -> None:
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
     ray_constants.ENABLE_RAY_CLUSTER = False
+    addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
+    loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
+    for library in ("GLOO", "NCCL"):  # by which a trial's workers speak with each other
+        os.environ[f"{library}_SOCKET_IFNAME"] = loopback
 
 
 def _watch_head(address: str) -> None:

@@ -22,6 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from comodo.capacity import cluster_address
 from comodo.cluster import Notice, this_node, trial_resources
 from comodo.config import ConfigError, Resources, Sweep
 from comodo.console import console
@@ -29,6 +30,7 @@ from comodo.distill import Paused
 from comodo.lease import Lease, LeaseError
 from comodo.ledger import Ledger
 from comodo.limits import Limits
+from comodo.meeting import MeetByFile
 from comodo.progress import Progress
 from comodo.secrets import redacted
 from comodo.store import StoreError, atomic
@@ -61,6 +63,7 @@ class LedgerSearcher(Searcher):
             "store": self._ledger.store,
             "resources": self._ledger.sweep.resources,
             "scratch": self._scratch,
+            "here": cluster_address() is None,
         }
 
     def on_trial_complete(
@@ -232,6 +235,7 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
             use_gpu=asked.gpus_per_worker > 0,
             resources_per_worker={"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker},
         ),
+        "torch_config": MeetByFile(folder=config["scratch"]) if config["here"] else None,
         "run_config": train_api.RunConfig(
             storage_path=config["scratch"],
             callbacks=[TuneReportCallback()],

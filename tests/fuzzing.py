@@ -16,7 +16,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comodo.config import Ego4dDataset, GoproDataset, HaptDataset, UtdMhadDataset
+from comodo.config import (
+    Ego4dDataset,
+    FolderDataset,
+    GoproDataset,
+    HaptDataset,
+    UtdMhadDataset,
+    read_sweep_file,
+)
 from comodo.datasets import Recording
 from comodo.imu import read_csv, read_npy
 from comodo.video import decode_frames, duration
@@ -105,6 +112,19 @@ def _hapt(path: Path) -> None:
     reader.read_imu(_one(path, id="exp01_user01_00001-00050", imu=str(imu)))
 
 
+def _manifest(path: Path) -> None:
+    from comodo.datasets.folder import FolderReader
+
+    FolderReader(FolderDataset(kind="folder", path=str(path))).recordings()
+
+
+def _lists(path: Path) -> None:
+    from comodo.datasets.split_lists import id_and_activity, read_lists
+
+    path.with_name("train.txt").write_bytes(path.read_bytes())
+    read_lists(path.parent, id_and_activity)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "video": _video,
     "gopro": _gopro,
@@ -114,6 +134,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "hapt": _hapt,
     "csv": lambda path: read_csv(path),
     "npy": lambda path: read_npy(path, 50, "g", "deg/s"),
+    "manifest": _manifest,
+    "lists": _lists,
+    "sweep": read_sweep_file,
 }
 
 

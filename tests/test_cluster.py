@@ -1,5 +1,6 @@
 """How many trials fit, and what never will."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from comodo.capacity import trials_that_fit
@@ -15,6 +17,8 @@ from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials
 from comodo.config import ConfigError, Resources, read_sweep_file
 from comodo.store import Store
 from comodo.sweep import run_sweep
+from tests.chaos.machines import Driver
+from tests.ports import listening
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("grows", "minutes", "says"),
     [("grows", 1, "2 trials fit"), ("stays", 0.03, "waited 0.03 min for it to grow")],
@@ -169,16 +174,14 @@ def test_records_in_a_file_are_refused_before_a_machine_is_paid_for(
 
 
 LISTENERS = """
-import os, psutil
+import psutil
 from comodo.cluster import connect
+from tests.ports import listening
 connect(dashboard=True)
 import ray
 ray.get(ray.remote(lambda: 1).remote())
-me = psutil.Process()
-for process in [me, *me.children(recursive=True)]:
-    for connection in process.net_connections("inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            print("listens", connection.laddr.ip, process.name())
+for address, who in listening(psutil.Process()):
+    print("listens", address, who.split()[0])
 ray.shutdown()
 """
 
@@ -193,4 +196,24 @@ def test_ray_listens_on_this_machine_only() -> None:
     assert done.returncode == 0, done.stderr
     addresses = [line.split()[1] for line in done.stdout.splitlines() if "listens" in line]
     assert len(addresses) >= 5  # GCS, raylet, dashboard and agents
-    assert {a.removeprefix("::ffff:") for a in addresses} == {"127.0.0.1"}, done.stdout
+    assert set(addresses) == {"127.0.0.1"}, done.stdout
+
+
+@pytest.mark.slow
+def test_a_trial_s_workers_listen_on_this_machine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's ports too, which are open while they train."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    resources = {"workers": 2, "cpus_per_worker": 0.9}
+    changes = {"seeds": [0], "trial": {"epochs": 2000}, "windows": 100, "resources": resources}
+    store = tmp_path / "store"
+    driver = Driver(tmp_path / "log", None, "tests.chaos.toy", str(store), json.dumps(changes))
+    try:
+        driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
+        found = listening(psutil.Process(driver.process.pid))
+    finally:
+        driver.kill()
+    of_workers = [who for _, who in found if who.startswith("ray::RayTrainWorker")]
+    assert len(of_workers) >= 4, found  # of each Ray's port and gloo's
+    assert [who for address, who in found if address != "127.0.0.1"] == []

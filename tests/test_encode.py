@@ -85,6 +85,7 @@ class TestEncode:
         with pytest.raises(EncodeError, match=r"4 of 40 windows.*datasets\.mine\.max_rejected"):
             encode("mine", TEACHER, windows, store, 0.05)
 
+    @pytest.mark.chaos
     def test_a_file_that_was_replaced_after_prepare_is_refused(
         self,
         tmp_path: Path,

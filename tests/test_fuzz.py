@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -72,15 +73,31 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     imu_N6 = rng.normal(0, 0.1, (200, 6)) + np.array([0, 0, 0, 0, 0, 9.8])
     rows = np.column_stack([np.arange(200) * 5.0, imu_N6])
     np.savetxt(folder / "ego4d.csv", rows, delimiter=",", header=names, comments="")
+    manifest = pd.DataFrame({"recording": [f"r{number}" for number in range(40)]})
+    manifest["video"] = manifest.recording + ".mp4"
+    manifest["imu"] = manifest.recording + ".csv"
+    manifest[["label", "split", "group", "imu_rate"]] = ("walking", "train", "anna", 50.0)
+    manifest.to_csv(folder / "manifest.csv", index=False)
+    manifest.to_parquet(folder / "manifest.parquet", index=False)
+    sweep_file(folder)
+    (folder / "lists.txt").write_text("".join(f"uid-{n}\twalking\n" for n in range(40)))
     return folder
 
 
-MADE = ("video.mp4", "csv.csv", "npy.npy", "hapt.txt", "ego4d.csv")
+MADE = ("video.mp4", "csv.csv", "npy.npy", "hapt.txt", "ego4d.csv",
+        "manifest.csv", "manifest.parquet", "sweep.yaml", "lists.txt")  # fmt: skip
 
 
 def test_damaged_files_are_read_or_refused(sources: Path) -> None:
     for name in MADE:
         damage(name.partition(".")[0], sources / name, 0, 20)
+
+
+@pytest.mark.parametrize(("kind", "pattern"), [("gopro", "gopro/*.mp4"), ("vrs", "aria/*.vrs")])
+def test_damaged_recordings_of_cameras(shared_data: Path, kind: str, pattern: str) -> None:
+    module = "telemetry_parser" if kind == "gopro" else "projectaria_tools"
+    pytest.importorskip(module, reason="needs pip install comodo[cameras]")
+    damage(kind, sorted(shared_data.glob(pattern))[0], 0, 20)
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ def foreign(beat: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("quick")
 def test_on_another_machine_silence_alone_is_death(store: Store) -> None:
     write_json(file_of(store), foreign(0))
@@ -169,6 +170,7 @@ def hold(root: Path, log: Path, number: int) -> None:
             file.write(f"-{number}\n")
 
 
+@pytest.mark.chaos
 def test_of_many_processes_one_holds_it_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,7 @@ def test_a_trial_goes_on_from_the_checkpoint_in_the_bucket(
     assert len(result["history"]) == 4
 
 
+@pytest.mark.chaos
 def test_errors_name_the_store_and_the_mend(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -319,6 +320,7 @@ def test_a_package_that_is_absent_is_named(
         Store("foo://x")
 
 
+@pytest.mark.chaos
 def test_passing_errors_are_tried_again(
     here: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

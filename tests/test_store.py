@@ -119,6 +119,7 @@ def mlp_student() -> Student:
     return build_student(StudentConfig.model_validate({**TINY_MANTIS, "size": size}))
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(small_disk: Path, kind: str) -> None:
     kept = small_disk / "kept.json"
@@ -131,6 +132,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(small_disk: Path, k
     assert read_json(kept) == [2]
 
 
+@pytest.mark.chaos
 def test_a_disk_that_may_not_be_written_is_said(small_disk: Path) -> None:
     kept = small_disk / "kept.json"
     write_json(kept, [1])

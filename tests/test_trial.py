@@ -196,6 +196,7 @@ def test_a_run_whose_trial_was_taken_writes_no_more(
     assert not (folder / "trained.json").exists()
 
 
+@pytest.mark.chaos
 def test_weights_that_were_replaced_are_refused(tmp_path: Path) -> None:
     student = StudentConfig(name="mantis", weights=str(tmp_path)).model_dump()
     trial = Trial(trial_config(student=student), 0, "w", "f")

@@ -183,6 +183,7 @@ def test_windows_of_an_earlier_version_get_their_quality(
     assert sum(map(len, read_quality(windows.folder))) == 4
 
 
+@pytest.mark.chaos
 def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: Path) -> None:
     file = tmp_path / "imu.csv"
     file.write_text("1")

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from comodo.store import Store, parts, read_json
-from tests.chaos.machines import LIMIT, Driver, machines
+from tests.chaos.machines import Driver, machines
 from tests.chaos.toy import ledger_of, sweep_of
 from tests.e2e.test_faults import trained_since
 from tests.e2e.test_sweep import sweep_file
@@ -62,6 +62,21 @@ def test_twenty_machines_go_down_while_trials_train(tmp_path: Path) -> None:
     assert len(finished(store)) == 24
 
 
+def test_the_machines_that_are_left_finish_the_sweep(tmp_path: Path) -> None:
+    store, settings = tmp_path / "store", {"seeds": list(range(6)), "trial": {"epochs": 6}}
+    with machines(3) as cluster:
+        resources = {"cpus_per_worker": 1, "retries": 5}
+        driver = toy(tmp_path, cluster.address, **settings, resources=resources)
+        driver.until(lambda: all(map(cluster.trials, cluster.nodes)))
+        for _ in range(2):
+            driver.until(partial(trained_since, store, time.time()))
+            cluster.kill(next(node for node in cluster.nodes if cluster.trials(node)))
+        assert len(cluster.nodes) == 1
+        told = driver.end()
+    assert told.count("its process was lost; begun again") >= 2
+    assert told.count(": finished") == len(finished(store)) == 6
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
     return make_folder(tmp_path_factory.mktemp("data"), recordings=20, seconds=6.0)
@@ -77,25 +92,39 @@ def windows_of(store: Path) -> Counter[str]:
     )
 
 
-def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -> None:
-    """With little memory for objects: frames wait for the teacher, or go to disk."""
-    moments, store = random.Random(1), tmp_path / "store"
-    file = sweep_file(tmp_path, data)
+def encoding(folder: Path, data: Path) -> tuple[str, ...]:
+    """A command whose frames, 1.2 MB for each of 120 windows, are more than SMALL."""
+    file = sweep_file(folder, data)
     content = yaml.safe_load(file.read_text())
-    content["trial"]["teacher"]["frames"] = 8  # 1.2 MB a window
+    content["trial"]["teacher"]["frames"] = 8
     file.write_text(yaml.safe_dump(content))
-    command = ("comodo", "encode", str(file), "--store", str(store))
-    with machines(2, object_store_memory=80 * 2**20) as cluster:
-        driver = Driver(tmp_path / "log", cluster.address, *command)
+    return ("comodo", "encode", str(file), "--store", str(folder / "store"))
+
+
+SMALL = 80 * 2**20  # bytes of a node's memory for objects
+
+
+def test_frames_that_do_not_fit_into_memory_wait_or_go_to_disk(tmp_path: Path, data: Path) -> None:
+    with machines(1, object_store_memory=SMALL) as cluster:
+        Driver(tmp_path / "log", cluster.address, *encoding(tmp_path, data)).end()
+    found = windows_of(tmp_path / "store")
+    assert len(found) == 120
+    assert set(found.values()) == {1}
+
+
+def test_machines_go_down_while_videos_are_encoded(tmp_path: Path, data: Path) -> None:
+    """With little memory for objects, too. The command goes on by itself."""
+    moments, store = random.Random(1), tmp_path / "store"
+    with machines(2, object_store_memory=SMALL) as cluster:
+        driver = Driver(tmp_path / "log", cluster.address, *encoding(tmp_path, data))
         driver.until(lambda: list(store.glob("features/*/part-*")))
         for _ in range(2):
             time.sleep(moments.uniform(0, 5))
+            assert driver.process.poll() is None, "it has ended before its machine was lost"
             cluster.kill(moments.choice(cluster.nodes))
             cluster.nodes.append(cluster.add())
-        driver.process.wait(LIMIT)
-        print("encode ended with", driver.process.returncode, driver.text()[-300:])
-        again = Driver(tmp_path / "again", cluster.address, *command).end()
-    assert "features by efficientnet-lite0" in again
+        told = driver.end()
+    assert "mine: 120 features by efficientnet-lite0" in told
     found = windows_of(store)
     assert len(found) == 120
     assert set(found.values()) == {1}
@@ -180,21 +209,41 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_store_stops_the_sweep_and_with_room_it_goes_on(
-    tmp_path: Path, small_disk: Path
+def fill(folder: Path) -> None:
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
+
+
+def remount(folder: Path, how: str) -> bool:
+    """Fails while a file is open for writing."""
+    command = ["mount", "-o", f"remount,{how}", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("fault", ["No space left on device", "Read-only file system"])
+def test_a_store_that_takes_nothing_stops_the_sweep_and_mended_it_goes_on(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     settings: dict[str, Any] = {"seeds": [0, 1, 2, 3], "trial": {"epochs": 3}, "windows": 100}
+    full = fault.startswith("No space")
+    if not full:  # nor is a database of the store open then
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with machines(1) as cluster:
         driver = toy(tmp_path, cluster.address, **settings)
         driver.until(lambda: driver.text().count(": finished") == 1)
-        filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(4096))
+        if full:
+            fill(small_disk)
+        else:
+            driver.until(partial(remount, small_disk, "ro"))
         told = driver.end(1)
-        assert "No space left on device" in told
+        assert fault in told
         assert re.search("seed .: failed, StoreError: .* cannot be written", told)
-        filler.unlink()
+        if full:
+            (small_disk / "filler").unlink()
+        else:
+            assert remount(small_disk, "rw")
         for path in small_disk.rglob("*.json"):  # nothing of ours is half-written
             if "mlflow" not in path.parts:
                 json.loads(path.read_text())
@@ -224,4 +273,4 @@ def test_two_hundred_trials_with_kills_leave_the_driver_as_small(tmp_path: Path)
     assert len(ledger_of(Store(store), sweep).over()) == len(finished(store)) == 200
     memory = [read_json(store / "memory.json")[count - 1] // 2**20 for count in (50, 100, 150, 200)]
     print(f"{kills} kills; driver's memory after 50, 100, 150, 200 trials: {memory} MiB")
-    assert memory[3] - memory[0] < 40
+    assert memory[3] - memory[0] < 10

@@ -1,8 +1,8 @@
 """The quick half: on one small cluster, a killed process, a notice, and what a stop gives back."""
 
 import json
-import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from comodo.identity import Trial
-from comodo.lease import Lease
 from comodo.store import Store, read_json
 from comodo.students import load_student
 from comodo.trial import run_trial
@@ -90,12 +89,18 @@ def test_a_stopped_trial_gives_back_what_it_had(tmp_path: Path, cluster: Machine
 
 
 def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Path) -> None:
-    lease = Lease(Store(tmp_path / "store"), "sweeps", "demo")
-    assert lease.take()
-    command = ("comodo", "sweep", "sweeps/demo.yaml", "--store", str(tmp_path / "store"))
-    told = Driver(tmp_path / "log", None, *command).end(1)
-    lease.release()
+    store = tmp_path / "store"
+    lease = store / "sweeps/demo/lease.json"
+    command = ("comodo", "sweep", "sweeps/demo.yaml", "--store", str(store))
+    first = Driver(tmp_path / "first", None, *command)
+    first.until(lease.exists)
+    first.process.send_signal(signal.SIGSTOP)  # so that whatever changes is the second's doing
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    told = Driver(tmp_path / "second", None, *command).end(1)
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
     (line,) = told.splitlines()
-    assert line.startswith(f"the sweep 'demo' is run already, by process {os.getpid()} on ")
+    assert line.startswith(f"the sweep 'demo' is run already, by process {first.process.pid} on ")
     assert line.endswith("or end that process and run the same command again")
-    assert not list((tmp_path / "store/sweeps/demo").iterdir())
+    first.process.send_signal(signal.SIGCONT)
+    first.until(lambda: lease.stat().st_mtime_ns > before[lease])  # it goes on
+    first.kill()

@@ -85,6 +85,7 @@ def test_from_a_machine_of_the_cluster_then_as_a_job(
     assert "report.html" in run([*comodo, "report", "small", "--store", store], laptop)
 
 
+@pytest.mark.chaos
 def test_without_the_token_nobody_gets_in(
     tmp_path: Path, data: Path, cluster: dict[str, str]
 ) -> None:

@@ -152,6 +152,7 @@ def driver(tmp_path: Path) -> Iterator[Callable[[Path, Path], Driver]]:
             left.kill()
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("kills", [2, 20])
 @pytest.mark.timeout(3600)
 def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
@@ -230,6 +231,7 @@ def sweep_runs(store: Path, experiment: str) -> list[str]:
     return [run.info.status for run in runs if "comodo.sweep" in run.data.tags]
 
 
+@pytest.mark.chaos
 def test_a_lost_process_is_retried_then_failed(
     tmp_path: Path, data: Path, store: Path, driver: Callable[[Path, Path], Driver]
 ) -> None:

@@ -107,6 +107,7 @@ def drive(root: Path) -> None:
     write_json(root / "kept.json", kept)
 
 
+@pytest.mark.chaos
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_trials_out_of_memory_fail_alone_and_say_so(tmp_path: Path) -> None:

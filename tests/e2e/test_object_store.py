@@ -123,6 +123,7 @@ def test_one_machine_and_then_another_that_has_the_bucket_alone(
     assert "all 6 trials are done already" in again and table in again
 
 
+@pytest.mark.chaos
 def test_killed_and_gone_on_with_from_the_bucket(
     tmp_path: Path, data: Path, env: dict[str, str]
 ) -> None:

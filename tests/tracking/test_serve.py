@@ -1,13 +1,25 @@
 """`comodo ui`: for this machine alone, or with passwords."""
 
+import os
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from comodo.cli import app
 from comodo.store import Store
 from comodo.tracking.serve import ServeError, server
+from tests.ports import listening
+from tests.tracking_server import LIMIT, free_port
 
 CANARY = "canary-4f1c9ab2"
 
@@ -40,3 +52,60 @@ def test_other_machines_are_asked_for_passwords_or_refused(
     assert command[-2:] == ["--app-name", "basic-auth"]
     settings = Path(environment["MLFLOW_AUTH_CONFIG_PATH"]).read_text()
     assert f"sqlite:///{tmp_path}/mlflow/basic_auth.db" in settings
+
+
+@contextmanager
+def served(folder: Path, *options: str, **environment: str) -> Iterator[tuple[str, psutil.Process]]:
+    """`comodo ui` once it answers: its address on this machine, and its process."""
+    port, log = free_port(), folder / "log"
+    env = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | environment
+    command = [sys.executable, "-m", "comodo", "ui", "--port", str(port), *options]
+    with log.open("w") as out:
+        ui = subprocess.Popen(
+            [*command, "--store", str(folder / "store")], env=env, stdout=out, stderr=out
+        )
+    try:
+        began, address = time.monotonic(), f"http://127.0.0.1:{port}"
+        while status(f"{address}/health") != 200:
+            assert ui.poll() is None and time.monotonic() - began < LIMIT, log.read_text()
+            time.sleep(0.2)
+        yield address, psutil.Process(ui.pid)
+    finally:
+        ui.terminate()
+        ui.wait(60)
+
+
+def status(url: str, password: str = "") -> int:
+    """What is answered to the administrator with this password, or to nobody; 0 without answer."""
+    request = Request(url)
+    if password:
+        login = b64encode(f"admin:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
+    with suppress(URLError, OSError):
+        try:
+            return int(urlopen(request, timeout=30).status)
+        except HTTPError as error:
+            return error.code
+    return 0
+
+
+@pytest.mark.slow
+def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
+    with served(tmp_path) as (address, process):
+        found = listening(process)
+        assert status(f"{address}/api/2.0/mlflow/experiments/search?max_results=1") == 200
+    assert {where for where, _ in found} == {"127.0.0.1"}, found
+
+
+@pytest.mark.slow
+def test_on_other_addresses_it_lets_nobody_in_without_the_password(tmp_path: Path) -> None:
+    """Asked on 127.0.0.1, which is one of all addresses."""
+    pytest.importorskip("flask_wtf", reason="MLflow's basic-auth needs pip install mlflow[auth]")
+    password = "twelve-letters-or-more"
+    secrets = {"MLFLOW_AUTH_ADMIN_PASSWORD": password, "MLFLOW_FLASK_SERVER_SECRET_KEY": "k" * 32}
+    with served(tmp_path, "--host", "0.0.0.0", **secrets) as (address, process):
+        assert "0.0.0.0" in {where for where, _ in listening(process)}
+        for page in ("/", "/api/2.0/mlflow/experiments/search?max_results=1"):
+            told = [status(address + page, word) for word in ("", "another-password", password)]
+            assert told == [401, 401, 200], page
+    assert (tmp_path / "store/mlflow/basic_auth.db").exists()
