@@ -186,10 +186,14 @@ class Distillation:
         """The student's features `[b, D]` of this worker's share, which may be empty."""
         if not len(batch.imu_bCT):
             return torch.zeros(0, self.student.dim, device=self.device)
-        bf16 = self.trial.precision == "bf16"
-        with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+        with self._precision():
             feature_bD: Tensor = self.student(batch.imu_bCT, batch.length_b)
         return feature_bD
+
+    def _precision(self) -> torch.autocast:
+        """That in which the student computes while it is trained."""
+        bf16 = self.trial.precision == "bf16"
+        return torch.autocast(self.device, torch.bfloat16, enabled=bf16)
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """One pass over the training windows, or what a checkpoint left of it; its metrics.
@@ -244,7 +248,8 @@ class Distillation:
         if "val" not in self.windows.splits:
             return None
         most = len(self.row_N) // QUICK_SHARE
-        return quick_accuracy(self.student, self.class_means, self.windows.splits["val"], most)
+        with self._precision():
+            return quick_accuracy(self.student, self.class_means, self.windows.splits["val"], most)
 
     def save_heads(self, path: Path) -> None:
         """The projectors of both sides, which some measures need."""

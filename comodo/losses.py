@@ -21,7 +21,7 @@ _FEW_KEYS = 4096
 # Keys in a chunk. On a CPU the working set (2 x B x keys) should stay in the cache, yet each chunk
 # costs ten meetings of all threads, which are dear on a busy machine. On an accelerator few large
 # kernels are faster than many small ones.
-_KEYS_AT_ONCE_CPU = 1024
+_KEYS_AT_ONCE_CPU = 512
 _KEYS_AT_ONCE_ACCELERATOR = 16_384
 
 

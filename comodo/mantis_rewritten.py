@@ -40,12 +40,12 @@ def class_token(network: Any, x_NT: Tensor) -> Tensor:
     first_N1D = unit.cls_token.expand(len(x_NT), 1, -1)
     x_NPD = unit.pos_encoder(torch.cat([first_N1D, token_NPD], dim=1).transpose(0, 1))
     x_NPD = x_NPD.transpose(0, 1)
-    *layers, (attention, feed_forward) = unit.transformer.layers
-    for attend, feed in layers:
-        x_NPD = attend(x_NPD) + x_NPD
-        x_NPD = feed(x_NPD) + x_NPD
-    x_N1D = _first_attends(attention.fn, attention.norm(x_NPD)) + x_NPD[:, :1]
-    return (feed_forward(x_N1D) + x_N1D).squeeze(1)
+    for depth, (attention, feed_forward) in enumerate(unit.transformer.layers, start=1):
+        asking = 1 if depth == len(unit.transformer.layers) else x_NPD.shape[1]
+        taken_NQD = _attends(attention.fn, attention.norm(x_NPD), asking)
+        x_NPD = taken_NQD + x_NPD[:, :asking]
+        x_NPD = feed_forward(x_NPD) + x_NPD
+    return x_NPD.squeeze(1)
 
 
 def tokens(unit: Any, x_NT: Tensor) -> Tensor:
@@ -117,14 +117,14 @@ def _scalars(encoder: Any, number_NP: Tensor) -> Tensor:
     )
 
 
-def _first_attends(attention: Any, x_NPD: Tensor) -> Tensor:
-    """What the first token takes from all, `[N, 1, D]`, by the library's Attention."""
-    heads, weight = attention.heads, attention.to_qkv.weight
-    inner = len(weight) // 3
-    query_N1D = functional.linear(x_NPD[:, :1], weight[:inner])
-    key_NPD, value_NPD = functional.linear(x_NPD, weight[inner:]).chunk(2, dim=-1)
+def _attends(attention: Any, x_NPD: Tensor, asking: int) -> Tensor:
+    """What the first so many tokens take from all, `[N, Q, D]`, by the library's Attention."""
+    # Three products for its one: their gradients then need not be joined to go back through it.
+    query, key, value = attention.to_qkv.weight.chunk(3)
+    parts = ((x_NPD[:, :asking], query), (x_NPD, key), (x_NPD, value))
     q, k, v = (
-        t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query_N1D, key_NPD, value_NPD)
+        functional.linear(x, weight).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        for x, weight in parts
     )
     share = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
     taken: Tensor = attention.to_out((share @ v).transpose(1, 2).flatten(2))

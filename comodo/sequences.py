@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Sequences encoded at once on a CPU, where larger working sets leave the cache.
-_AT_ONCE_CPU = 64
+# Sequences encoded at once on a CPU, where larger working sets leave the cache: of float32, and of
+# numbers half as long.
+_AT_ONCE_CPU, _AT_ONCE_CPU_BF16 = 64, 128
 
 
 def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tensor:
@@ -46,7 +47,8 @@ def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """
     if inputs[0].device.type != "cpu" or torch.compiler.is_exporting():
         return encode(*inputs)
-    chunks = zip(*(rows.split(_AT_ONCE_CPU) for rows in inputs), strict=True)
+    at_once = _AT_ONCE_CPU_BF16 if torch.is_autocast_enabled("cpu") else _AT_ONCE_CPU
+    chunks = zip(*(rows.split(at_once) for rows in inputs), strict=True)
     return torch.cat([encode(*chunk) for chunk in chunks])
 
 
