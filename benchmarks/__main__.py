@@ -23,13 +23,13 @@ from benchmarks.common import ROW, processor
 RESULTS = Path(__file__).parent / "results"
 WITHOUT_RAY = {
     "loss": "loss",
-    "epoch": "epoch",
+    "epoch": "epoch --windows 256 --val 64 --repeats 2",
     "teacher": "teacher",
     "teacher-bf16": "teacher --precision bf16",
 }
 WITH_RAY = {
-    "engine": "engine",
-    "encode": "encode",
+    "engine": "engine --windows 256 --repeats 2",
+    "encode": "encode --windows 48",
     "sharing": "sharing",
     "sweep-small": "sweep_cost small",
     "sweep-large": "sweep_cost large",

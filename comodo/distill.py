@@ -186,11 +186,11 @@ class Distillation:
         """The student's features `[b, D]` of this worker's share, which may be empty."""
         if not len(batch.imu_bCT):
             return torch.zeros(0, self.student.dim, device=self.device)
-        with self._precision():
+        with self._autocast():
             feature_bD: Tensor = self.student(batch.imu_bCT, batch.length_b)
         return feature_bD
 
-    def _precision(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         """That in which the student computes while it is trained."""
         bf16 = self.trial.precision == "bf16"
         return torch.autocast(self.device, torch.bfloat16, enabled=bf16)
@@ -248,7 +248,7 @@ class Distillation:
         if "val" not in self.windows.splits:
             return None
         most = len(self.row_N) // QUICK_SHARE
-        with self._precision():
+        with self._autocast():
             return quick_accuracy(self.student, self.class_means, self.windows.splits["val"], most)
 
     def save_heads(self, path: Path) -> None:
