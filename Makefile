@@ -13,7 +13,7 @@ paper-smoke: .venv/installed
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
-# The table of the README, with this machine's figures: hours on two cores, and nothing else beside.
+# The table of the README, with this machine's figures: an hour on two cores, and nothing else beside.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 

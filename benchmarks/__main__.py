@@ -1,6 +1,6 @@
 """Runs the benchmarks of the README's table, one after the other, and prints the table.
 
-    python -m benchmarks                  all that this machine can run: hours on two cores
+    python -m benchmarks                  all that this machine can run: an hour on two cores
     python -m benchmarks loss epoch       some of them
 
 The raw output of each stays in benchmarks/results/MACHINE/, and the table is made of all that lies
@@ -23,13 +23,13 @@ from benchmarks.common import ROW, processor
 RESULTS = Path(__file__).parent / "results"
 WITHOUT_RAY = {
     "loss": "loss",
-    "epoch": "epoch --windows 256 --val 64 --repeats 2",
+    "epoch": "epoch",
     "teacher": "teacher",
     "teacher-bf16": "teacher --precision bf16",
 }
 WITH_RAY = {
-    "engine": "engine --windows 256 --repeats 2",
-    "encode": "encode --windows 48",
+    "engine": "engine",
+    "encode": "encode",
     "sharing": "sharing",
     "sweep-small": "sweep_cost small",
     "sweep-large": "sweep_cost large",

@@ -1,6 +1,6 @@
 """An epoch of a distillation trial, once its videos are encoded, against the published way.
 
-    python -m benchmarks.epoch --windows 512 --val 128 --repeats 3
+    python -m benchmarks.epoch --windows 256 --val 64 --repeats 2
 
 Both sides train one student of Mantis-8M's size from the same random weights, in as many steps on
 as many windows of 6 x 1,000 samples, and then look at the validation windows. They take turns, and
@@ -271,10 +271,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--windows", type=int, default=512, help="to train on")
-    parser.add_argument("--val", type=int, default=128, help="windows to validate on")
+    parser.add_argument("--windows", type=int, default=256, help="to train on")
+    parser.add_argument("--val", type=int, default=64, help="windows to validate on")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     precisions = ["float32", *(["tf32"] if args.device == "cuda" else []), "bf16"]
