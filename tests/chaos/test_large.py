@@ -164,7 +164,7 @@ def test_two_sweeps_that_share_a_trial_train_it_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     make_arrays(store, windows=300)
     # So long that the driver which starts later finds it in training.
-    settings: dict[str, Any] = {"seeds": [0], "trial": {"epochs": 200}}
+    settings: dict[str, Any] = {"seeds": [0], "trial": {"epochs": 100}}
     with machines(2) as cluster:
         drivers = [toy(tmp_path, cluster.address, name=n, **settings) for n in ("one", "other")]
         told = [driver.end() for driver in drivers]
