@@ -171,7 +171,7 @@ def test_two_sweeps_that_share_a_trial_train_it_once(tmp_path: Path) -> None:
     assert [text.count(": finished") for text in told] == [1, 1]
     assert sum(": waits, it is trained by process" in text for text in told) == 1
     (trained,) = store.root.glob("trials/*/trained.json")
-    assert len(read_json(trained)["history"]) == 200
+    assert len(read_json(trained)["history"]) == 100
     assert not list(store.root.glob("**/lease.json"))
 
 
