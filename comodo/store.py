@@ -139,6 +139,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     except Exception as error:
+        # A disk that is full or may not be written is told as that; all else goes on as it came.
         if (trouble := _trouble(path, temporary, error)) is not None:
             raise trouble from None
         raise
