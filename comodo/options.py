@@ -60,7 +60,7 @@ def clear_errors() -> Iterator[None]:
         console.print("interrupted; the same command again goes on from here", style="yellow")
         raise typer.Exit(130) from None
     except Exception as raised:
-        # What is told is the user's to mend; whatever else it is goes on as it came, with traceback.
+        # What is told is the user's to mend; anything else goes on as it came, with its traceback.
         told = _told(raised)
         if told is None:
             raise

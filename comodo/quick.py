@@ -40,7 +40,9 @@ class ClassMeans:
         seen_K = self._sum_KD[:-1].any(dim=1).cpu()
         if not seen_K.any():
             return None
-        similarity_NK = feature_ND @ F.normalize(self._sum_KD[:-1].to(feature_ND), dim=1).T
+        mean_KD = F.normalize(self._sum_KD[:-1].to(feature_ND), dim=1)
+        with torch.autocast(feature_ND.device.type, enabled=False):  # whatever made the features
+            similarity_NK = feature_ND @ mean_KD.T
         return similarity_NK.masked_fill(~seen_K, -torch.inf).argmax(1)
 
 
