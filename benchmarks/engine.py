@@ -27,19 +27,15 @@ import tempfile
 import time
 
 import torch
-from torch.nn import functional
 
+from benchmarks.bare import BareTraining
 from benchmarks.common import Row, machine, show
 from benchmarks.epoch import CHANNELS, FEATURES, RESIZED, SAMPLES, STUDENT, WINDOWS, make_arrays
 from comodo.arrays import Features, Windows
 from comodo.batches import epoch_order
-from comodo.config import ComodoMethod, Sweep, TrialConfig
-from comodo.distill import build_heads
-from comodo.losses import comodo_loss
-from comodo.queue import TeacherQueue
+from comodo.config import ComodoMethod, Sweep
 from comodo.schedule import learning_rate, schedule_of
 from comodo.store import Store, read_json
-from comodo.students import build_student
 
 GOAL = 5  # percent
 CORES = os.cpu_count() or 1
@@ -66,26 +62,19 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     )
 
 
-def bare(args: argparse.Namespace) -> dict[str, float]:
+def bare_loop(args: argparse.Namespace) -> dict[str, float]:
     """Seconds of training, and with the reading and making of what it needs."""
-    config: TrialConfig = sweep_of(args).trial
-    method, store = config.method, Store(args.store)
-    assert isinstance(method, ComodoMethod)
+    config, store = sweep_of(args).trial, Store(args.store)
+    assert isinstance(config.method, ComodoMethod)
     torch.set_num_threads(CORES)
     torch.manual_seed(args.seed)
     began = time.perf_counter()
-    student = build_student(config.student).train()
     train = Windows.load(store.folder("arrays", WINDOWS), RESIZED).splits["train"]
     features = Features.load(store.folder("arrays", FEATURES))
     every_N = torch.arange(len(train))
     imu_NCT, feature_NF = train.imu(every_N)[0], features.gather("train", every_N)
-    head, teacher_head = build_heads(method, student.dim, features.dim)
-    parameters = [*student.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    first_keys = torch.randperm(len(train))[: method.queue_size]
-    queue = TeacherQueue(teacher_head(feature_NF[first_keys]))
+    first_keys = torch.randperm(len(train))[: config.method.queue_size]
+    bare = BareTraining(config, feature_NF[first_keys])
     planned, step = schedule_of(config, len(train)).planned, 0
     training = time.perf_counter()
     for epoch in range(config.epochs):
@@ -93,20 +82,8 @@ def bare(args: argparse.Namespace) -> dict[str, float]:
         if epoch == 0:
             order_N = order_N[~torch.isin(order_N, first_keys)]
         for index_B in order_N.split(config.batch_size):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, planned, config.warmup, config.learning_rate)
-            teacher_BD = functional.normalize(teacher_head(feature_NF[index_B]), dim=1)
-            loss = comodo_loss(
-                head(student(imu_NCT[index_B])),
-                teacher_BD,
-                queue.keys_QD,
-                method.teacher_temperature,
-                method.student_temperature,
-            )
-            queue.push(teacher_BD)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            rate = learning_rate(step, planned, config.warmup, config.learning_rate)
+            bare.step(imu_NCT[index_B], feature_NF[index_B], rate)
             step += 1
     ended = time.perf_counter()
     return {
@@ -146,7 +123,7 @@ def engine(args: argparse.Namespace) -> dict[str, float]:
     return {"training": training, "whole": trained["seconds"], "threads": trained["threads"]}
 
 
-SIDES = {"bare loop": bare, "engine": engine}
+SIDES = {"bare loop": bare_loop, "engine": engine}
 
 
 def in_fresh_process(side: str, store: str, seed: int) -> dict[str, float]:

@@ -28,8 +28,8 @@ import torch
 
 from benchmarks.common import Row, in_fresh_process, machine, show
 from benchmarks.overhead import ledger_of
+from benchmarks.packed import write_arrays
 from benchmarks.prepare import Watch
-from benchmarks.sharing import write_arrays
 from comodo import tuning
 from comodo.cluster import connect
 from comodo.console import console

@@ -23,75 +23,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import ray
 import torch
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.common import Row, machine, show
-from comodo.arrays import SHARD, Features, Windows
+from benchmarks.packed import write_arrays
+from comodo.arrays import Features, Windows
 from comodo.cluster import connect
 from comodo.config import CHANNELS
 from comodo.identity import resized_key
-from comodo.store import write_json
 
 SAMPLES, RESIZED, DIM = 100, 512, 768  # 5 s at 20 Hz, what Mantis takes, VideoMAE-base's features
-CLASSES, GROUPS = 8, 100
 BATCH = 128
 TRAIN_SHARE = 0.8  # the rest is for testing
-
-
-def write_arrays(
-    folder: Path, windows: dict[str, int], samples: int, dim: int, resized: int | None = None
-) -> None:
-    """Packed arrays of so many windows in each split: `windows` (with `resized` a copy of that
-    length beside it) and `features`. Both tell the class; the noise is the same in every file."""
-    rng, time_T = np.random.default_rng(0), np.arange(samples) / 20
-    wave_KCT = np.sin((1 + np.arange(CLASSES)[:, None, None]) * time_T).repeat(len(CHANNELS), 1)
-    noise_NCT = 0.1 * rng.standard_normal((SHARD, len(CHANNELS), samples), np.float32)
-    centre_KF = rng.standard_normal((CLASSES, dim), np.float32)
-    noise_NF = 0.1 * rng.standard_normal((SHARD, dim), np.float32)
-    files: dict[str, list[str]] = {}
-    for split, count in windows.items():
-        files[split] = []
-        for start in range(0, count, SHARD):
-            row_N = np.arange(start, min(start + SHARD, count))
-            label_N, many = row_N % CLASSES, len(row_N)
-            imu_NCT = wave_KCT[label_N].astype(np.float32) + noise_NCT[:many]
-            arrays = {
-                "imu": imu_NCT,
-                "length": np.full(many, samples),
-                "label": label_N,
-                "group": row_N % GROUPS,
-                "last": np.zeros(many, bool),
-            }
-            feature_NF = centre_KF[label_N] + noise_NF[:many]
-            name = f"{split}-{len(files[split]):05d}.safetensors"
-            files[split].append(name)
-            _write(folder / "windows" / name, arrays)
-            _write(
-                folder / "features" / name, {"feature": feature_NF, "encoded": np.ones(many, bool)}
-            )
-            if resized is not None:
-                longer_NCT = imu_NCT.repeat(-(-resized // samples), 2)[..., :resized]
-                copy = {"imu": np.ascontiguousarray(longer_NCT)}
-                _write(folder / resized_key("windows", resized) / name, copy)
-    names = {
-        "classes": [f"c{k}" for k in range(CLASSES)],
-        "groups": [f"g{g}" for g in range(GROUPS)],
-    }
-    write_json(folder / "windows/meta.json", names | {"uniform": True, "files": files})
-    write_json(folder / "features/meta.json", {"dim": dim, "files": files})
-    if resized is not None:
-        write_json(folder / resized_key("windows", resized) / "meta.json", {"samples": resized})
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, path)
 
 
 class Mapped:

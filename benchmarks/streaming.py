@@ -21,42 +21,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from benchmarks.common import Row, copy_ceiling, in_turns, machine, show
+from benchmarks.packed import write_arrays
 from comodo.arrays import SHARD, Features, Windows
 from comodo.batches import Reader, epoch_order
 from comodo.parallel import Workers
-from comodo.store import write_json
 
 BATCH, SAMPLES, FEATURE = 128, 512, 768
 BYTES = 4 * (6 * SAMPLES + FEATURE)  # of a window
-
-
-def pack(folder: Path, shards: int) -> None:
-    """Full shards of noise, each with the windows' own number in its first sample."""
-    rng = np.random.default_rng(0)
-    imu_NCT = rng.standard_normal((SHARD, 6, SAMPLES), dtype=np.float32)
-    files = {"train": [f"train-{number:05d}.safetensors" for number in range(shards)]}
-    for kind in ("windows", "features"):
-        (folder / kind).mkdir()
-    for number, name in enumerate(files["train"]):
-        row_N = np.arange(SHARD) + number * SHARD
-        imu_NCT[:, 0, 0] = row_N
-        about = {"length": np.full(SHARD, SAMPLES), "label": row_N, "group": row_N}
-        about |= {"last": np.zeros(SHARD, bool)}
-        save_file({"imu": imu_NCT, **about}, folder / "windows" / name)
-        feature_NF = rng.standard_normal((SHARD, FEATURE), dtype=np.float32)
-        save_file(
-            {"feature": feature_NF, "encoded": np.ones(SHARD, bool)}, folder / "features" / name
-        )
-    write_json(
-        folder / "windows/meta.json", {"classes": [], "groups": [], "uniform": True, "files": files}
-    )
-    write_json(folder / "features/meta.json", {"dim": FEATURE, "files": files})
 
 
 def forget(folder: Path) -> None:
@@ -108,7 +83,7 @@ def main() -> None:
     print(f"copy in memory: {copy_ceiling('cpu') / 1e9:.1f} GB/s")
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        pack(folder, shards)
+        write_arrays(folder, {"train": shards * SHARD}, SAMPLES, FEATURE)
         size = f"{shards * SHARD:,} windows, {shards * SHARD * BYTES / 1e9:.1f} GB"
         print(f"{size} in {shards} shards; median of {args.repeats} after one to warm up")
         sides = {"any order": any_order, "ours": ours}

@@ -33,16 +33,13 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.bare import BareTraining
 from benchmarks.common import Row, machine, show
 from benchmarks.cpu_time import Spent, cpu_time
 from comodo import load_sweep
-from comodo.config import CHANNELS, read_sweep_file
+from comodo.config import CHANNELS, ComodoMethod, read_sweep_file
 from comodo.datasets.simulator import plan, read_sensor, trajectory
-from comodo.distill import build_heads
-from comodo.losses import comodo_loss
-from comodo.queue import TeacherQueue
 from comodo.schedule import schedule_of
-from comodo.students import build_student
 from tests.conftest import write_video
 
 ACTIVITIES = 12  # that the simulator knows
@@ -248,30 +245,14 @@ def bare_step(file: Path, repeats: int) -> float:
     """Median CPU seconds of training on one batch that lies in memory as the student takes it."""
     torch.set_num_threads(1)
     config = read_sweep_file(file).trial
-    student = build_student(config.student).train()
-    samples = config.student.samples
-    assert samples is not None and config.method.name == "comodo"
-    method = config.method
-    head, teacher_head = build_heads(method, student.dim, FEATURE)
-    imu_BCT = torch.randn(config.batch_size, len(CHANNELS), samples)
-    with torch.no_grad():
-        teacher_BD = teacher_head(torch.randn(config.batch_size, FEATURE))
-        queue = TeacherQueue(teacher_head(torch.randn(method.queue_size, FEATURE)))
-    optimizer = torch.optim.AdamW([*student.parameters(), *head.parameters()])
+    assert config.student.samples is not None and isinstance(config.method, ComodoMethod)
+    bare = BareTraining(config, torch.randn(config.method.queue_size, FEATURE))
+    imu_BCT = torch.randn(config.batch_size, len(CHANNELS), config.student.samples)
+    feature_BF = torch.randn(config.batch_size, FEATURE)
     taken = []
     for _ in range(repeats + 1):
         began = time.process_time()
-        loss = comodo_loss(
-            head(student(imu_BCT)),
-            teacher_BD,
-            queue.keys_QD,
-            method.teacher_temperature,
-            method.student_temperature,
-        )
-        queue.push(teacher_BD)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        bare.step(imu_BCT, feature_BF, config.learning_rate)
         taken.append(time.process_time() - began)
     return statistics.median(taken[1:])  # the first warms up
 
