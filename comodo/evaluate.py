@@ -217,7 +217,7 @@ def zero_shot(subject: Subject) -> Measured:
     student_head, teacher_head = subject.teacher.heads
     train = subject.windows.splits["train"]
     encoded_N = subject.teacher.features.encoded["train"]
-    known_N = encoded_N[train.label_N[encoded_N] >= 0]
+    known_N = subject.to_learn_from(encoded_N[train.label_N[encoded_N] >= 0])
     teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", known_N))
     classes = len(subject.windows.classes)
     anchor_KD = measures.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)

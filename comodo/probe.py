@@ -90,7 +90,7 @@ class SVMProbe:
             raise ValueError(f"a probe needs at least two classes, got {self.classes_.tolist()}")
         self._pairs: Pairs = list(combinations(range(len(self.classes_)), 2))
         self._scaler = StandardScaler().fit(unit_rows(features_ND))
-        kept_N = _stratified_subset(codes_N, self.max_train, self.seed)
+        kept_N = stratified_subset(codes_N, self.max_train, self.seed)
         vectors_ND, codes_N = self._vectors(features_ND[kept_N]), codes_N[kept_N]
 
         # Folds depend on the order of the windows, so they come before the sorting by class,
@@ -233,7 +233,7 @@ def unit_rows(features_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]
     return unit_ND
 
 
-def _stratified_subset(codes_N: Indices, size: int, seed: int) -> Indices:
+def stratified_subset(codes_N: Indices, size: int, seed: int) -> Indices:
     """Ascending indices of `size` windows, every class cut by the same factor but never empty."""
     if len(codes_N) <= size:
         return np.arange(len(codes_N))

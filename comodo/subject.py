@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from comodo.arrays import Features, Split, Windows
+from comodo.probe import stratified_subset
 from comodo.students import Student
 
 BATCH = 128  # windows at a time; features do not depend on it
 SCORED = ("val", "test")
+MOST_TRAIN = 50_000  # windows that measures learn from, so that memory ends where labels do not
 
 Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -59,12 +61,25 @@ class Subject:
         self.labelled = cache(self._labelled)
 
     def _labelled(self, split: str) -> Labelled | None:
-        """Features [N, D] and labels [N] of a split's labelled windows; None if it has none."""
+        """Features [N, D] and labels [N] of a split's labelled windows; None if it has none.
+
+        Of the train split those of `to_learn_from`.
+        """
         part = self.windows.splits.get(split)
         if part is None or not len(index_N := part.labelled_N):
             return None
+        if split == "train":
+            index_N = self.to_learn_from(index_N)
         features_ND = extract(self.student, part, index_N, self.mask).numpy()
         return features_ND, part.label_N[index_N].numpy()
+
+    def to_learn_from(self, index_N: Tensor) -> Tensor:
+        """Of these labelled train windows at most MOST_TRAIN, every class cut by the same factor.
+
+        Drawn by the seed alone, so every student with this seed is measured by the same windows.
+        """
+        label_N = self.windows.splits["train"].label_N[index_N]
+        return index_N[stratified_subset(label_N.numpy(), MOST_TRAIN, self.seed)]
 
     def train(self) -> Labelled:
         """Raises EvaluateError without labelled training windows."""

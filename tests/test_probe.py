@@ -223,15 +223,15 @@ def test_scoring_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_subset_is_stratified_seeded_and_keeps_rare_classes() -> None:
     codes_N = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [600, 399, 1]))
-    kept = probe_module._stratified_subset(codes_N, 100, seed=3)
+    kept = probe_module.stratified_subset(codes_N, 100, seed=3)
     assert len(set(kept)) == 100
     counts = np.bincount(codes_N[kept])
     assert counts[2] == 1
     assert abs(counts[0] - 60) <= 1
-    np.testing.assert_array_equal(kept, probe_module._stratified_subset(codes_N, 100, seed=3))
-    assert (kept != probe_module._stratified_subset(codes_N, 100, seed=4)).any()
+    np.testing.assert_array_equal(kept, probe_module.stratified_subset(codes_N, 100, seed=3))
+    assert (kept != probe_module.stratified_subset(codes_N, 100, seed=4)).any()
     np.testing.assert_array_equal(
-        probe_module._stratified_subset(codes_N, 1000, seed=3), np.arange(1000)
+        probe_module.stratified_subset(codes_N, 1000, seed=3), np.arange(1000)
     )
 
 
