@@ -38,11 +38,18 @@ class Machines:
 
     def trials(self, node: Any | None = None) -> list[psutil.Process]:
         """The processes of trials, of one node or of all."""
+        return self._processes("ray::ImplicitFunc", node)
+
+    def workers(self, node: Any) -> list[psutil.Process]:
+        """The workers on a node, of trials that have several."""
+        return self._processes("ray::RayTrainWorker", node)
+
+    def _processes(self, title: str, node: Any | None) -> list[psutil.Process]:
         found = []
         for one in [node] if node is not None else self.cluster.list_all_nodes():
             for process in psutil.Process(_raylet(one)).children(recursive=True):
                 try:
-                    if " ".join(process.cmdline()).startswith("ray::ImplicitFunc"):
+                    if " ".join(process.cmdline()).startswith(title):
                         found.append(process)
                 except psutil.Error:
                     continue

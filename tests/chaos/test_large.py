@@ -198,6 +198,26 @@ def test_both_workers_of_a_stopped_trial_are_free_at_once(tmp_path: Path) -> Non
         driver.kill()
 
 
+def test_a_notice_to_one_worker_is_heeded_by_both(tmp_path: Path) -> None:
+    """Each on a machine of its own; the one that is told takes the other with it to the third."""
+    store, settings = tmp_path / "store", {"seeds": [0], "trial": {"epochs": 6}}
+    with machines(3, dashboard=True, num_cpus=3) as cluster:
+        resources = {"workers": 2, "cpus_per_worker": 2}
+        driver = toy(tmp_path, cluster.address, **settings, resources=resources)
+        driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
+        (node,) = (n for n in cluster.nodes if cluster.workers(n) and not cluster.trials(n))
+        cluster.drain(node, 120)
+        driver.until(lambda: "its machine is being taken away" in driver.text())
+        (path,) = store.glob("trials/*/checkpoint.pt")
+        assert read_half(path) < 6
+        cluster.kill(node)
+        told = driver.end()
+    assert "seed 0: finished" in told
+    (trained,) = store.glob("trials/*/trained.json")
+    assert [epoch["epoch"] for epoch in read_json(trained)["history"]] == list(range(1, 7))
+    assert read_json(trained)["workers"] == 2
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "store"
