@@ -31,6 +31,7 @@ class BareTraining:
             [*self.student.parameters(), *self.head.parameters()],
             lr=trial.learning_rate,
             weight_decay=trial.weight_decay,
+            fused=True,
         )
 
     @torch.no_grad()

@@ -124,7 +124,10 @@ class Distillation:
         self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=trial.learning_rate, weight_decay=trial.weight_decay
+            self.parameters,
+            lr=trial.learning_rate,
+            weight_decay=trial.weight_decay,
+            fused=True,
         )
         count = len(self.row_N)
         self.reserved = torch.empty(0, dtype=torch.long)

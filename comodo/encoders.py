@@ -12,6 +12,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,15 +118,14 @@ class MantisEncoder(Encoder):
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         resized_BCT = resized(imu_BCT, lengths, self.samples)
-        feature_ND = in_chunks(self._encode, resized_BCT.flatten(0, 1))
-        return feature_ND.unflatten(0, resized_BCT.shape[:2])
-
-    def _encode(self, x_NT: Tensor) -> Tensor:
         # Exporters know the library's operations better.
         if mantis_rewritten.holds() and not torch.compiler.is_exporting():
-            return mantis_rewritten.class_token(self.network, x_NT)
-        feature_ND: Tensor = self.network(x_NT.unsqueeze(1))
-        return feature_ND
+            folded = mantis_rewritten.fold(self.network)
+            encode = partial(mantis_rewritten.class_token, self.network, folded)
+            feature_ND = in_chunks(encode, resized_BCT.flatten(0, 1))
+        else:
+            feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))
+        return feature_ND.unflatten(0, resized_BCT.shape[:2])
 
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def test_a_notice_to_one_worker_is_heeded_by_both(tmp_path: Path) -> None:
         resources = {"workers": 2, "cpus_per_worker": 2}
         driver = toy(tmp_path, cluster.address, **settings, resources=resources)
         driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
-        (node,) = (n for n in cluster.nodes if cluster.workers(n) and not cluster.trials(n))
+        node = next(n for n in cluster.nodes if cluster.workers(n) and not cluster.trials(n))
         cluster.drain(node, 120)
         driver.until(lambda: "its machine is being taken away" in driver.text())
         (path,) = store.glob("trials/*/checkpoint.pt")
