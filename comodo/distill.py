@@ -208,12 +208,14 @@ class Distillation:
         self.head.train()
         order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
         if self.epoch == 0:  # those that filled the queue join later, as published
-            order_N = order_N[~torch.isin(order_N, self.reserved)]
+            fresh_N = torch.ones(len(order_N), dtype=torch.bool)
+            fresh_N[self.reserved] = False
+            order_N = order_N[fresh_N[order_N]]
         if self.running is None:
             self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
-            self.running = Epoch(self.epoch + 1, self._dropout_seed())
-        running, first = self.running, self.first_steps[self.epoch]
-        steps = self.first_steps[self.epoch + 1] - first
+            planned = self._steps_of_epoch()
+            self.running = Epoch(self.epoch + 1, self._dropout_seed(), planned, self.device)
+        running, first, steps = self.running, self.first_steps[self.epoch], self._steps_of_epoch()
         left_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
         for batch in self.reader.read(left_N, self.trial.batch_size, steps - running.steps):
             for group in self.optimizer.param_groups:
@@ -241,6 +243,9 @@ class Distillation:
     def _rate(self, step: int) -> float:
         trial = self.trial
         return learning_rate(step, self.planned_steps, trial.warmup, trial.learning_rate)
+
+    def _steps_of_epoch(self) -> int:
+        return self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
 
     def _dropout_seed(self) -> int:
         # Seeded anew for every epoch: between epochs no random states need be kept to go on.
@@ -288,8 +293,13 @@ class Distillation:
             self.queue.load_state_dict(state["queue"])
         if "running" in state:
             self.class_means.load_state_dict(state["class_means"])
-            seed = self._dropout_seed()
-            self.running = Epoch.restored(state["running"], seed, self.workers)
+            self.running = Epoch.restored(
+                state["running"],
+                self._dropout_seed(),
+                self._steps_of_epoch(),
+                self.device,
+                self.workers,
+            )
 
 
 def distil(

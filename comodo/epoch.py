@@ -4,7 +4,6 @@ Part of the checkpoint, so that a run that ends in mid-epoch loses nothing. Know
 student nor the methods.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -22,18 +21,22 @@ class TrainingError(RuntimeError):
 class Epoch:
     """Losses and gradient norms of an epoch's steps so far, and where its random numbers stand."""
 
-    def __init__(self, number: int, seed: int) -> None:
-        """`number` counts from one; `seed` is that of the epoch's dropout on this worker."""
-        self.number = number
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
+    def __init__(self, number: int, seed: int, planned: int, device: str = "cpu") -> None:
+        """`number` counts from one; `seed` is that of the epoch's dropout on this worker, `planned`
+        how many steps it has."""
+        self.number, self.steps = number, 0
+        # One tensor for all: a small one of each step, among the step's own, holds on to memory.
+        self._all_2S = torch.zeros(2, planned, device=device)
         self._seconds, self._began = 0.0, time.perf_counter()
         torch.manual_seed(seed)
 
     @property
-    def steps(self) -> int:
-        """Steps that are done."""
-        return len(self._losses)
+    def _losses(self) -> Tensor:
+        return self._all_2S[0, : self.steps]
+
+    @property
+    def _norms(self) -> Tensor:
+        return self._all_2S[1, : self.steps]
 
     @property
     def seconds(self) -> float:
@@ -42,21 +45,23 @@ class Epoch:
 
     def add(self, loss: Tensor, norm: Tensor) -> None:
         """Counts one step. Nothing waits for the device here."""
-        self._losses.append(loss.detach())
-        self._norms.append(norm)
+        self._all_2S[0, self.steps] = loss.detach()
+        self._all_2S[1, self.steps] = norm
+        self.steps += 1
 
     def means(self) -> tuple[float, float]:
         """Mean loss and mean gradient norm."""
-        return float(torch.stack(self._losses).mean()), float(torch.stack(self._norms).mean())
+        return float(self._losses.mean()), float(self._norms.mean())
 
     def refuse_infinite(self, parameters: Sequence[Tensor]) -> None:
         """Raises TrainingError when a loss, a gradient or a weight became infinite or NaN."""
         for what, values in (("loss", self._losses), ("gradient", self._norms)):
-            bad = [i for i, value in enumerate(values) if not math.isfinite(float(value))]
-            if bad:
+            bad = (~values.isfinite()).nonzero()
+            if len(bad):
+                first = int(bad[0])
                 raise TrainingError(
-                    f"the {what} became {float(values[bad[0]])} in epoch {self.number}, step "
-                    f"{bad[0] + 1}; lower learning_rate or raise the temperatures"
+                    f"the {what} became {float(values[first])} in epoch {self.number}, step "
+                    f"{first + 1}; lower learning_rate or raise the temperatures"
                 )
         if not all(bool(parameter.isfinite().all()) for parameter in parameters):
             raise TrainingError(
@@ -67,17 +72,20 @@ class Epoch:
         """Every worker must ask for it: each has random numbers of its own."""
         return {
             "number": self.number,
-            "losses": torch.stack(self._losses),
-            "norms": torch.stack(self._norms),
+            "losses": self._losses.clone(),
+            "norms": self._norms.clone(),
             "seconds": self.seconds,
             "random": workers.collect(_random_state()),
         }
 
     @classmethod
-    def restored(cls, state: dict[str, Any], seed: int, workers: Workers) -> Self:
+    def restored(
+        cls, state: dict[str, Any], seed: int, planned: int, device: str, workers: Workers
+    ) -> Self:
         """Goes on from a state; among another number of workers with new random numbers."""
-        epoch = cls(state["number"], seed)
-        epoch._losses, epoch._norms = list(state["losses"]), list(state["norms"])
+        epoch = cls(state["number"], seed, planned, device)
+        epoch.steps = len(state["losses"])
+        epoch._all_2S[:, : epoch.steps] = torch.stack([state["losses"], state["norms"]])
         epoch._seconds = state["seconds"]
         if len(state["random"]) == workers.size:
             _set_random_state(state["random"][workers.rank])
