@@ -1,6 +1,7 @@
 """A small S3 on this machine: moto's server, spoken to by the real s3fs."""
 
 import logging
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ def object_store() -> Iterator[dict[str, str]]:
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
+    # What it holds is this process's, and outlives an earlier server.
+    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()
     try:
         fs = fsspec.filesystem("s3", key="k", secret="s", endpoint_url=endpoint)
         fs.mkdir(BUCKET)
