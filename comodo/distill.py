@@ -211,11 +211,11 @@ class Distillation:
             fresh_N = torch.ones(len(order_N), dtype=torch.bool)
             fresh_N[self.reserved] = False
             order_N = order_N[fresh_N[order_N]]
+        first, steps = self.first_steps[self.epoch], self._steps_of_epoch()
         if self.running is None:
             self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
-            planned = self._steps_of_epoch()
-            self.running = Epoch(self.epoch + 1, self._dropout_seed(), planned, self.device)
-        running, first, steps = self.running, self.first_steps[self.epoch], self._steps_of_epoch()
+            self.running = Epoch(self.epoch + 1, self._dropout_seed(), steps, self.device)
+        running = self.running
         left_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
         for batch in self.reader.read(left_N, self.trial.batch_size, steps - running.steps):
             for group in self.optimizer.param_groups:

@@ -21,7 +21,7 @@ class TrainingError(RuntimeError):
 class Epoch:
     """Losses and gradient norms of an epoch's steps so far, and where its random numbers stand."""
 
-    def __init__(self, number: int, seed: int, planned: int, device: str = "cpu") -> None:
+    def __init__(self, number: int, seed: int, planned: int, device: str) -> None:
         """`number` counts from one; `seed` is that of the epoch's dropout on this worker, `planned`
         how many steps it has."""
         self.number, self.steps = number, 0

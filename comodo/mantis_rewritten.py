@@ -49,7 +49,7 @@ class Folded(NamedTuple):
 def fold(network: Any) -> Folded:
     """Of `MantisV1` or `MantisV2`."""
     unit, linear = network.tokgen_unit, network.tokgen_unit.linear_encoder.linear
-    with _float32(linear.weight):
+    with _without_autocast(linear.weight):
         series = [_fold_series(*pair) for pair in zip(unit.convs, unit.layer_norms, strict=True)]
         scalars = [_fold_scalar(encoder.encoders) for encoder in unit.scalar_encoders]
         made = [matrix for _, matrix in (*series, *scalars)]
@@ -88,8 +88,8 @@ def _fold_scalar(scales: Any) -> tuple[Tensor, Tensor]:
     return torch.stack(moments), torch.cat([w_SH * gain_SH, b_SH * gain_SH, shift_SH]).T
 
 
-def _float32(x: Tensor) -> torch.autocast:
-    """Without autocast: what tokens are made of is next to free, and variances are squares."""
+def _without_autocast(x: Tensor) -> torch.autocast:
+    """What tokens are made of is next to free, and variances are squares."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -114,7 +114,7 @@ def class_token(network: Any, folded: Folded, x_NT: Tensor) -> Tensor:
 
 def tokens(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
     """What the library's TokenGeneratorUnit gives: `[N, P, D]`."""
-    with _float32(x_NT):
+    with _without_autocast(x_NT):
         seen_NPI = _seen(unit, folded, x_NT)
         token_NPD = functional.linear(seen_NPI, folded.weight_DI, folded.bias_D)
     normed_NPD: Tensor = unit.linear_encoder.layer_norm(token_NPD)
