@@ -27,6 +27,7 @@ from comodo.config import (
     TrialConfig,
 )
 from comodo.epoch import Epoch, TrainingError
+from comodo.graphed import graphed
 from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
@@ -121,6 +122,7 @@ class Distillation:
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
         self.reader = Reader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
+        self.replayed_shape: torch.Size | None = None
         self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
@@ -190,13 +192,28 @@ class Distillation:
         if not len(batch.imu_bCT):
             return torch.zeros(0, self.student.dim, device=self.device)
         with self._autocast():
+            if batch.length_b is None and batch.imu_bCT.shape == self.replayed_shape:
+                return self.replay(batch.imu_bCT)
             feature_bD: Tensor = self.student(batch.imu_bCT, batch.length_b)
         return feature_bD
 
     def _autocast(self) -> torch.autocast:
         """That in which the student computes while it is trained."""
         bf16 = self.trial.precision == "bf16"
-        return torch.autocast(self.device, torch.bfloat16, enabled=bf16)
+        on_cpu = self.device == "cpu"  # elsewhere a step uses each weight once
+        return torch.autocast(self.device, torch.bfloat16, enabled=bf16, cache_enabled=on_cpu)
+
+    def _record(self) -> None:
+        """On a GPU, has whole batches of windows of one length go through a recorded student."""
+        if self.device != "cuda" or not self.student.encoder.replayable or self.replayed_shape:
+            return
+        imu_1CT, length_1 = self.train.imu(self.row_N[:1])
+        share = len(self.workers.share(torch.arange(self.trial.batch_size)))
+        if length_1 is None and share:
+            like_bCT = imu_1CT.to(self.device).expand(share, -1, -1).contiguous()
+            with self._autocast():
+                self.replay = graphed(self.student, like_bCT)
+            self.replayed_shape = like_bCT.shape
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """One pass over the training windows, or what a checkpoint left of it; its metrics.
@@ -206,6 +223,7 @@ class Distillation:
         """
         self.student.train()
         self.head.train()
+        self._record()
         order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
         if self.epoch == 0:  # those that filled the queue join later, as published
             fresh_N = torch.ones(len(order_N), dtype=torch.bool)

@@ -44,6 +44,7 @@ class Encoder(nn.Module):
         network: the library's model, which alone has parameters.
         dim: width D of a channel's feature.
         samples: how many each window is resized to; None: it takes windows as they are.
+        replayable: whether a GPU may be given each step as a recording of another.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Encoder(nn.Module):
     network: Any
     dim: int
     samples: int | None = None
+    replayable: bool = False
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:
@@ -113,6 +115,7 @@ class MantisEncoder(Encoder):
             del arguments["seq_len"]
         self.network = self.library(**arguments, device="cpu")
         self.network.prj = nn.Identity()  # served Mantis's own pretraining only
+        self.replayable = self.library is MantisV1 and mantis_rewritten.holds()
         cheapen_dropout(self.network)
         self.dim = self.network.hidden_dim
 

@@ -79,8 +79,7 @@ def _fold_scalar(scales: Any) -> tuple[Tensor, Tensor]:
     Each scale's embedding is LayerNorm of (x w + k b): as above, with two taps.
     """
     w_SH = torch.cat([scale.w for scale in scales])
-    b_SH = torch.cat([scale.b for scale in scales])
-    b_SH = b_SH * b_SH.new_tensor([scale.k for scale in scales]).unsqueeze(1)
+    b_SH = torch.cat([scale.k * scale.b for scale in scales])
     w_SH, b_SH = w_SH - w_SH.mean(1, keepdim=True), b_SH - b_SH.mean(1, keepdim=True)
     moments = (w_SH**2).mean(1), 2 * (w_SH * b_SH).mean(1), (b_SH**2).mean(1)
     gain_SH = torch.stack([scale.layer_norm.weight for scale in scales])
@@ -169,8 +168,15 @@ def _attend(attention: Any, x_NPD: Tensor) -> Tensor:
         functional.linear(x_NPD, weight).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
         for weight in attention.to_qkv.weight.chunk(3)
     )
-    share = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
-    taken: Tensor = attention.to_out((share @ v).transpose(1, 2).flatten(2))
+    if x_NPD.device.type == "cpu":
+        share = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
+        taken_NhPE = share @ v
+    else:  # in one kernel, which a CPU's dropout would not be cheap in
+        dropped = attention.dropout.p if attention.training else 0.0
+        taken_NhPE = functional.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropped, scale=attention.scale
+        )
+    taken: Tensor = attention.to_out(taken_NhPE.transpose(1, 2).flatten(2))
     return taken
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -63,7 +64,9 @@ class Student(nn.Module):
         self.concat = pooling == "concat"
         features = len(channels) if self.concat and not encoder.joint else 1
         self.dim: int = self.encoder.dim * features
-        self._picked = [CHANNELS.index(channel) for channel in channels]
+        picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
+        self.picked_C: Tensor
+        self.register_buffer("picked_C", picked_C, persistent=False)
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
         """Features [B, dim] of IMU windows; a window's feature never depends on its batch.
@@ -89,7 +92,7 @@ class Student(nn.Module):
             len(lengths) == batch and all(0 < length <= samples for length in lengths)
         ):
             raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
-        feature_BCD = self.encoder(imu_BCT[:, self._picked], lengths, mask)
+        feature_BCD = self.encoder(imu_BCT.index_select(1, self.picked_C), lengths, mask)
         return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
 
 
