@@ -22,7 +22,7 @@ _FEW_KEYS = 4096
 # costs ten meetings of all threads, which are dear on a busy machine. On an accelerator few large
 # kernels are faster than many small ones.
 _KEYS_AT_ONCE_CPU = 512
-_KEYS_AT_ONCE_ACCELERATOR = 16_384
+_KEYS_AT_ONCE_ACCELERATOR = 32_768
 
 
 def comodo_loss(
@@ -68,6 +68,13 @@ def comodo_loss(
         raise ValueError(
             f"queue has shape {tuple(queue_QD.shape)}, expected [Q, {student_BD.shape[1]}]"
         )
+    if student_BD.is_cuda:
+        from comodo import fused_loss  # brings Triton along, of no use to a CPU
+
+        if fused_loss.fits(student_BD):
+            return fused_loss.fused_comodo_loss(
+                student_BD, teacher_BD, queue_QD, teacher_temperature, student_temperature
+            )
     return _QueueCrossEntropy.apply(
         _unit(student_BD),
         _frozen_unit(teacher_BD, like=student_BD),
