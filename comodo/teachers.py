@@ -86,6 +86,51 @@ class TokenTeacher(Teacher):
         return tokens_BND.float().mean(dim=1) if self.pool == "mean" else tokens_BND[:, 0]
 
 
+class VideoMAETeacher(TokenTeacher):
+    """VideoMAE, in bf16 as a whole: on a GPU a fifth faster than autocast, and as near float32.
+
+    Two parts of the library's model are replaced by what computes the same: its table of positions
+    stayed on the CPU, and its convolution of patches that do not overlap is a product.
+    """
+
+    encoder: Any
+
+    def __init__(self, encoder: Any, **settings: Any) -> None:
+        embeddings = encoder.embeddings
+        places_1ND = embeddings.__dict__.pop("position_embeddings")
+        embeddings.register_buffer("position_embeddings", places_1ND, persistent=False)
+        patches = embeddings.patch_embeddings
+        patches.projection = PatchProduct(patches.projection)
+        super().__init__(encoder, **settings)
+        if self.precision == "bf16":
+            self.encoder.bfloat16()
+
+    def feature(self, pixels_BF3HW: Tensor) -> Tensor:
+        with torch.autocast(pixels_BF3HW.device.type, enabled=False):
+            return super().feature(pixels_BF3HW.to(self.encoder.dtype))
+
+
+class PatchProduct(nn.Module):
+    """A convolution whose stride is its kernel's size, as one matrix product.
+
+    cuDNN takes several times as long for it, and in bf16 its products run without tensor cores.
+    """
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.patch = convolution.kernel_size
+        self.weight = nn.Parameter(convolution.weight.detach().flatten(1))
+        self.bias = convolution.bias
+
+    def forward(self, video_BCFHW: Tensor) -> Tensor:
+        """`[B, D, F', H', W']`: of each patch D numbers."""
+        video = video_BCFHW
+        for axis, size in zip((2, 4, 6), self.patch, strict=True):
+            video = video.unflatten(axis, (-1, size))
+        patches = video.permute(0, 2, 4, 6, 1, 3, 5, 7)  # where it lies, and what is in it
+        return nn.functional.linear(patches.flatten(4), self.weight, self.bias).movedim(-1, 1)
+
+
 class ImageTeacher(Teacher):
     """An image network: the features of the frames, each seen alone, averaged."""
 
@@ -158,7 +203,7 @@ def _videomae(settings: TeacherConfig) -> Teacher:
     if settings.frames not in (None, frames):
         # Unlike TimeSformer's, its positions are one fixed table over space and time.
         raise ValueError(f"{settings.weights} takes {frames} frames, not {settings.frames}")
-    teacher = TokenTeacher(
+    teacher = VideoMAETeacher(
         encoder,
         frames=frames,
         image_size=encoder.config.image_size,
