@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Sequences encoded at once on a CPU, where larger working sets leave the cache: of float32, and of
+# Samples encoded at once on a CPU, where larger working sets leave the cache: of float32, and of
 # numbers half as long.
-_AT_ONCE_CPU, _AT_ONCE_CPU_BF16 = 64, 128
+_AT_ONCE_CPU, _AT_ONCE_CPU_BF16 = 2**15, 2**16
 
 
 def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tensor:
@@ -41,14 +41,15 @@ def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
 
 
 def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """encode(*inputs), on a CPU some rows at a time.
+    """encode(*inputs), of sequences `[N, ..., T]` and what belongs to them, on a CPU some at a time.
 
     An exported program takes them all at once: it must not know how many there are.
     """
     if inputs[0].device.type != "cpu" or torch.compiler.is_exporting():
         return encode(*inputs)
     at_once = _AT_ONCE_CPU_BF16 if torch.is_autocast_enabled("cpu") else _AT_ONCE_CPU
-    chunks = zip(*(rows.split(at_once) for rows in inputs), strict=True)
+    count = max(1, at_once // inputs[0].shape[-1])
+    chunks = zip(*(rows.split(count) for rows in inputs), strict=True)
     return torch.cat([encode(*chunk) for chunk in chunks])
 
 
