@@ -41,7 +41,7 @@ def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
 
 
 def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """encode(*inputs), of sequences `[N, ..., T]` and what belongs to them, on a CPU some at a time.
+    """encode(*inputs), of sequences `[N, ..., T]` and what belongs to them; on a CPU in chunks.
 
     An exported program takes them all at once: it must not know how many there are.
     """

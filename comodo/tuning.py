@@ -168,15 +168,14 @@ class Controller(tune_controller.TuneController):
     settings some 80 KB each, and goes through them at every step. Here they are let go.
 
     And but for a process of an earlier trial that is lost while it is given to the next: there Tune
-    would give that trial up at once. Here it is begun again as any other."""
+    begins that trial again, and then gives it up. Here it is only begun again."""
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         lost = isinstance(exception, ray.exceptions.RayActorError)
-        if lost and trial in self._resetting_trials:
-            # As Tune does with a process that is lost while it is started.
+        if lost and trial in self._resetting_trials and trial.status != trial.RUNNING:
+            # The loss of the process was told, and is dealt with; this is that of its task.
             self._resetting_trials.remove(trial)
-            self._set_trial_status(trial, trial.RUNNING)
-            self._unstage_trial_with_resources(trial)
+            return
         super()._process_trial_failure(trial, exception)
 
     def on_step_end(self) -> None:

@@ -71,6 +71,15 @@ def test_killed_in_mid_epoch_then_told_to_leave_it_ends_as_undisturbed(
     assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
 
 
+def test_a_process_that_is_lost_between_two_trials_costs_neither(
+    tmp_path: Path, cluster: Machines
+) -> None:
+    settings = {"seeds": list(range(6)), "trial": {"epochs": 1}, "windows": 60, "lose": [1, 3]}
+    told = toy(tmp_path, cluster, **settings, resources={"cpus_per_worker": 1}).end()
+    assert told.count("its process was lost; begun again") == 2
+    assert "6 done" in told
+
+
 def test_a_stopped_trial_gives_back_what_it_had(tmp_path: Path, cluster: Machines) -> None:
     resources = {"cpus_per_worker": 1, "gpus_per_worker": 0.5}
     settings = {"seeds": [0, 1], "trial": {"epochs": 60}, "stop_seed": 0}

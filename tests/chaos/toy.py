@@ -3,16 +3,19 @@
     python -m tests.chaos.toy STORE '{"seeds": [0, 1], "trial": {"epochs": 5}}'
 
 The second argument replaces keys of the sweep; RAY_ADDRESS names the cluster. `stop_seed` stops the
-trials of one seed after their third epoch, as a scheduler does.
+trials of one seed after their third epoch, as a scheduler does. Of the processes that go on with a
+trial after another, counted from one, those in `lose` are lost as they are given to it.
 """
 
 import json
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
+import ray
 from ray.tune.schedulers import FIFOScheduler
 
 from comodo import tuning
@@ -59,9 +62,21 @@ class StopSeed(FIFOScheduler):
         return FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE
 
 
+def lose_processes(lost: list[int]) -> None:
+    give, given = tuning.Controller._schedule_trial_reset, count(1)
+
+    def give_or_lose(controller: Any, trial: Any, *settings: Any) -> None:
+        if next(given) in lost:
+            ray.kill(trial.temporary_state.ray_actor)
+        give(controller, trial, *settings)
+
+    tuning.Controller._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
+
+
 def main() -> None:
     store, changes = Store(Path(sys.argv[1])), json.loads(sys.argv[2])
     windows, stop_seed = changes.pop("windows", WINDOWS), changes.pop("stop_seed", None)
+    lose_processes(changes.pop("lose", []))
     sweep = sweep_of(changes)
     if store.meta("arrays", "w") is None:
         make_arrays(store, windows=windows)
