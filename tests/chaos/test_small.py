@@ -71,6 +71,7 @@ def test_killed_in_mid_epoch_then_told_to_leave_it_ends_as_undisturbed(
     assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_lost_between_two_trials_costs_neither(
     tmp_path: Path, cluster: Machines
 ) -> None:
