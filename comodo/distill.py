@@ -32,24 +32,10 @@ from comodo.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.parallel import Workers
 from comodo.queue import TeacherQueue
 from comodo.quick import ClassMeans, quick_accuracy
-from comodo.schedule import learning_rate, published_steps, schedule_of, steps_in
+from comodo.schedule import learning_rate, schedule_of
 from comodo.store import atomic, key_of
 from comodo.students import Student, build_head
 from comodo.weights import load_tensors
-
-__all__ = [
-    "Distillation",
-    "Leave",
-    "Paused",
-    "Report",
-    "TrainingError",
-    "build_heads",
-    "distil",
-    "learning_rate",
-    "published_steps",
-    "seed_of",
-    "steps_in",
-]
 
 Report = Callable[[dict[str, Any]], None]
 Leave = Callable[[], bool]

@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 from comodo.arrays import Features, Windows
 from comodo.batches import Batch
 from comodo.config import TrialConfig
-from comodo.distill import (
-    Distillation,
-    TrainingError,
-    distil,
-    learning_rate,
-    steps_in,
-)
+from comodo.distill import Distillation, distil
+from comodo.epoch import TrainingError
+from comodo.schedule import learning_rate, steps_in
 from comodo.store import Store
 from comodo.students import build_student
 from tests.helpers import make_arrays, trial_config, weights_equal

@@ -15,7 +15,8 @@ from comodo import distill
 from comodo.arrays import Features, Windows
 from comodo.batches import Batch
 from comodo.config import TrialConfig
-from comodo.distill import Distillation, Paused, TrainingError, distil
+from comodo.distill import Distillation, Paused, distil
+from comodo.epoch import TrainingError
 from comodo.store import Store
 from comodo.students import build_student
 from tests.helpers import TINY_MANTIS, make_arrays, trial_config, weights_equal

@@ -8,7 +8,8 @@ import torch
 
 from comodo.arrays import Features, Windows
 from comodo.config import read_sweep_file
-from comodo.distill import Distillation, distil, learning_rate, published_steps, steps_in
+from comodo.distill import Distillation, distil
+from comodo.schedule import learning_rate, published_steps, steps_in
 from comodo.store import Store, read_json
 from comodo.students import build_student
 from comodo.trial import Trial

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
-from comodo.distill import TrainingError
+from comodo.epoch import TrainingError
 from comodo.plan.inventory import Machine, this_machine
 from comodo.plan.plan import Plan, make_plan
 from comodo.plan.view import show
