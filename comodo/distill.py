@@ -193,13 +193,14 @@ class Distillation:
         """On a GPU, has whole batches of windows of one length go through a recorded student."""
         if self.device != "cuda" or not self.student.encoder.replayable or self.replayed_shape:
             return
-        imu_1CT, length_1 = self.train.imu(self.row_N[:1])
-        share = len(self.workers.share(torch.arange(self.trial.batch_size)))
-        if length_1 is None and share:
-            like_bCT = imu_1CT.to(self.device).expand(share, -1, -1).contiguous()
+        row_b = self.workers.share(self.row_N[: self.trial.batch_size])
+        if not len(row_b):
+            return
+        imu_bCT, length_b = self.train.imu(row_b)
+        if length_b is None:
             with self._autocast():
-                self.replay = graphed(self.student, like_bCT)
-            self.replayed_shape = like_bCT.shape
+                self.replay = graphed(self.student, imu_bCT.to(self.device))
+            self.replayed_shape = imu_bCT.shape
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """One pass over the training windows, or what a checkpoint left of it; its metrics.
