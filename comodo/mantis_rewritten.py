@@ -171,7 +171,7 @@ def _attend(attention: Any, x_NPD: Tensor) -> Tensor:
     if x_NPD.device.type == "cpu":
         share = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
         taken_NhPE = share @ v
-    else:  # in one kernel, which a CPU's dropout would not be cheap in
+    else:  # one kernel; on a CPU its dropout would be PyTorch's, which is dear there
         dropped = attention.dropout.p if attention.training else 0.0
         taken_NhPE = functional.scaled_dot_product_attention(
             q, k, v, dropout_p=dropped, scale=attention.scale
