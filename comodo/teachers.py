@@ -87,7 +87,7 @@ class TokenTeacher(Teacher):
 
 
 class VideoMAETeacher(TokenTeacher):
-    """VideoMAE. In bf16 its weights are too: on a GPU a fifth faster than autocast, as near float32.
+    """VideoMAE. In bf16 its weights are too: a fifth faster on a GPU, and as near to float32.
 
     Two parts of the library's model are replaced by what computes the same: its table of positions
     stayed on the CPU, and its convolution of patches that do not overlap is a product.
