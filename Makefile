@@ -17,9 +17,10 @@ paper-smoke: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-# Two files of tests at a time: much of a small sweep is waiting for processes to start.
+# Two files of tests at a time, each on one thread: much of a small sweep is waiting for processes to
+# start, and threads that outnumber the cores wait for each other.
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
