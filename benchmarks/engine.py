@@ -1,6 +1,6 @@
 """What the engine costs a trial: the same training by a sweep and by a bare loop.
 
-    python -m benchmarks.engine --windows 256 --epochs 2 --repeats 2
+    python -m benchmarks.engine --windows 1024 --epochs 2 --repeats 2
 
 The two take turns, each in fresh processes, on the CPU with as many threads as there are cores.
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--windows", type=int, default=256, help="to train on")
+    parser.add_argument("--windows", type=int, default=1024, help="to train on")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=2)

@@ -262,7 +262,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parts = parser.add_subparsers(dest="part", required=True)
-    for name, windows, measured, epochs in (("small", 2500, 300, 5), ("large", 256, 64, 20)):
+    for name, windows, measured, epochs in (("small", 2500, 300, 5), ("large", 768, 64, 20)):
         part = parts.add_parser(name)
         part.add_argument("--windows", type=int, default=windows, help="to train on")
         part.add_argument("--measured", type=int, default=measured, help="windows of val, of test")
