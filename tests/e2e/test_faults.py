@@ -98,7 +98,7 @@ class Driver:
         self.process.join()
         began = time.monotonic()
         while left := [p for p in self.family.values() if _lives(p) and not _is_agent(p)]:
-            assert time.monotonic() - began < 30, [_title(process) for process in left]
+            assert time.monotonic() - began < 60, [_title(process) for process in left]
             time.sleep(0.05)
         return time.monotonic() - began
 
