@@ -55,10 +55,13 @@ ui: .venv/installed
 	$(BIN)/comodo ui
 
 # momentfm pins old releases, so the lock is resolved with overrides and installed as it stands.
+# Compiled at once: where Python is told to write no bytecode, as in many containers, each process of
+# a sweep would compile PyTorch, Ray and MLflow anew, and take twice as long to start.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode \
+		-r requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps -e .
 	touch $@
 
