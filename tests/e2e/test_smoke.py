@@ -19,10 +19,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-QUICK = "temperatures"
+QUICK = ("schedule", "temperatures")  # a grid and a search, on the same recordings
 # Gopro's recordings have no labels, and so are encoded only.
 CASES = [
-    pytest.param(file, id=file.stem, marks=() if file.stem == QUICK else pytest.mark.slow)
+    pytest.param(file, id=file.stem, marks=() if file.stem in QUICK else pytest.mark.slow)
     for file in FILES
     if file.stem != "gopro"
 ]
