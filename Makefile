@@ -13,7 +13,8 @@ paper-smoke: .venv/installed
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
-# The table of the README, with this machine's figures: an hour on two cores, and nothing else beside.
+# The table of the README, with this machine's figures: two hours on two cores, and nothing else
+# beside.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
@@ -29,7 +30,7 @@ test-all: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
 
-# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. An hour.
+# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. 80 minutes.
 chaos: .venv/installed
 	$(BIN)/python -m pytest -m chaos -s
 
