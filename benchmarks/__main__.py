@@ -1,6 +1,6 @@
 """Runs the benchmarks of the README's table, one after the other, and prints the table.
 
-    python -m benchmarks                  all that this machine can run: two hours on two cores
+    python -m benchmarks                  all that this machine can run: 2.5 hours on two cores
     python -m benchmarks loss epoch       some of them
 
 The raw output of each stays in benchmarks/results/MACHINE/, and the table is made of all that lies

@@ -1,6 +1,6 @@
 """The encode stage against a plain loop: from videos to features, in windows a second.
 
-    python -m benchmarks.encode --windows 48
+    python -m benchmarks.encode --windows 144
 
 The windows are 5 s of H.264 videos of 256 x 256 pixels at 30 frames a second, links to one file.
 The teacher is VideoMAE-base with random weights. Two ways, each in a fresh process, in turns:
@@ -158,7 +158,7 @@ def loop(spans: list[dict[str, Any]], settings: TeacherConfig) -> Encoded:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--windows", type=int, default=48)
+    parser.add_argument("--windows", type=int, default=144)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """What the engine costs a trial: the same training by a sweep and by a bare loop.
 
-    python -m benchmarks.engine --windows 1024 --epochs 2 --repeats 2
+    python -m benchmarks.engine --windows 1024 --epochs 2 --repeats 4
 
 The two take turns, each in fresh processes, on the CPU with as many threads as there are cores.
 
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1024, help="to train on")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--store", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)

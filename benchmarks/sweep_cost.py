@@ -274,7 +274,7 @@ def main() -> None:
             part.add_argument("--baseline-trials", type=int, default=3, help="that are run")
         else:
             part.add_argument("--trials", type=int, default=2)
-            part.add_argument("--repeats", type=int, default=3, help="bare steps that are timed")
+            part.add_argument("--repeats", type=int, default=8, help="bare steps that are timed")
     step = parts.add_parser(STEP, help="one process of bare steps; large starts it")
     step.add_argument("--file", type=Path)
     step.add_argument("--repeats", type=int)
