@@ -1,8 +1,9 @@
 """What a trial costs as a sweep has more of them, and as its data grow.
 
-    python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000
+    python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000 --repeats 3
 
-Every point is measured in a fresh process, and compared with the first point of its part.
+Every point is measured in a fresh process. The points of a part take turns, and their medians are
+compared with the first one's.
 
 - trials: sweeps of so many toy trials (some 100 windows, one epoch), two at a time, as in a sweep:
   Ray Tune, ledger, MLflow on SQLite, results on disk. Trials per hour are those between the first
@@ -19,9 +20,11 @@ process has beside the arrays that it maps. It knows neither video nor a real st
 
 import argparse
 import itertools
+import statistics
 import tempfile
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import ray
 import torch
@@ -62,6 +65,9 @@ class OfWindows(NamedTuple):
     begun: float
     training: float
     all: float
+
+
+Point = TypeVar("Point", OfTrials, OfWindows)
 
 
 def measure_trials(trials: int) -> OfTrials:
@@ -111,16 +117,21 @@ def measure_windows(windows: int) -> OfWindows:
     return OfWindows(per_second, seconds, *(peak / 1e6 for peak in memory))
 
 
-def of_trials(sizes: list[int]) -> None:
-    print(f"sweeps of toy trials, {CONCURRENT} at a time")
+def medians(
+    measure: Callable[[int], Point], line: Callable[[int, Point], str], sizes: list[int], turns: int
+) -> list[tuple[float, ...]]:
+    """The median of all that was measured of each size; what each turn found is shown."""
+    found: dict[int, list[Point]] = {size: [] for size in sizes}
+    for size in sizes * turns:
+        found[size].append(point := in_fresh_process(measure, size))
+        print(line(size, point), flush=True)
+    return [tuple(map(statistics.median, zip(*points, strict=True))) for points in found.values()]
+
+
+def of_trials(sizes: list[int], turns: int) -> None:
+    print(f"sweeps of toy trials, {CONCURRENT} at a time; medians of {turns} turns")
     print("trials | an hour | driver MB | largest worker MB")
-    points = []
-    for size in sizes:
-        points.append(point := in_fresh_process(measure_trials, size))
-        print(
-            f"{size:6} | {point.per_hour:7,.0f} | {point.driver:9.0f} | {point.worker:17.0f}",
-            flush=True,
-        )
+    points = [OfTrials(*point) for point in medians(measure_trials, _line_of_sweep, sizes, turns)]
     first, last = points[0], points[-1]
     show(
         Row(
@@ -133,6 +144,10 @@ def of_trials(sizes: list[int]) -> None:
     )
 
 
+def _line_of_sweep(size: int, point: OfTrials) -> str:
+    return f"{size:6} | {point.per_hour:7,.0f} | {point.driver:9.0f} | {point.worker:17.0f}"
+
+
 def _of_sweep(point: OfTrials) -> str:
     return (
         f"{point.per_hour:,.0f} an hour; driver {point.driver:,.0f} MB, worker "
@@ -140,17 +155,13 @@ def _of_sweep(point: OfTrials) -> str:
     )
 
 
-def of_windows(sizes: list[int]) -> None:
-    print(f"one trial of one epoch, batches of {BATCH}, and its measure, one thread")
+def of_windows(sizes: list[int], turns: int) -> None:
+    print(
+        f"one trial of one epoch, batches of {BATCH}, and its measure, one thread; "
+        f"medians of {turns} turns"
+    )
     print("windows | training, windows/s | whole trial s | MB before | training MB | all MB")
-    points = []
-    for size in sizes:
-        points.append(point := in_fresh_process(measure_windows, size))
-        print(
-            f"{size:9,} | {point.per_second:10,.0f} | {point.seconds:7.1f} | {point.begun:6.0f} | "
-            f"{point.training:6.0f} | {point.all:6.0f}",
-            flush=True,
-        )
+    points = [OfWindows(*point) for point in medians(measure_windows, _line_of_trial, sizes, turns)]
     for (less, few), (more, many) in itertools.pairwise(zip(sizes, points, strict=True)):
         training, whole = (
             1e6 * (after - before) / (more - less)
@@ -172,6 +183,13 @@ def of_windows(sizes: list[int]) -> None:
     )
 
 
+def _line_of_trial(size: int, point: OfWindows) -> str:
+    return (
+        f"{size:9,} | {point.per_second:10,.0f} | {point.seconds:7.1f} | {point.begun:6.0f} | "
+        f"{point.training:6.0f} | {point.all:6.0f}"
+    )
+
+
 def _of_trial(point: OfWindows) -> str:
     return f"{point.per_second:,.0f} windows/s; {point.all:,.0f} MB"
 
@@ -180,12 +198,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="*", default=[8, 16, 32, 64])
     parser.add_argument("--windows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     print(machine("cpu", "ray", "mlflow"))
     if args.trials:
-        of_trials(args.trials)
+        of_trials(args.trials, args.repeats)
     if args.windows:
-        of_windows(args.windows)
+        of_windows(args.windows, args.repeats)
 
 
 if __name__ == "__main__":
