@@ -223,16 +223,7 @@ class Distillation:
         running = self.running
         left_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
         for batch in self.reader.read(left_N, self.trial.batch_size, steps - running.steps):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._rate(first + running.steps)
-            loss = self.loss(batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.workers.sum_gradients(self.student)
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
-            norm = nn.utils.get_total_norm(gradients)
-            self.optimizer.step()
-            running.add(loss, norm)
+            running.add(*self._step(batch, self._rate(first + running.steps)))
             after_step()
         running.refuse_infinite(self.parameters)
         mean_loss, mean_norm = running.means()
@@ -244,6 +235,22 @@ class Distillation:
             "train/grad_norm": mean_norm,
             "train/windows_per_second": len(order_N) / running.seconds,
         }
+
+    def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
+        """Trains on one batch; its loss and the gradient's norm.
+
+        A method of its own, so that the loss's graph ends with it: kept into the next step it lies
+        among that one's tensors, and a trial of Mantis-8M takes a fifth more memory.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self.loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.workers.sum_gradients(self.student)
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        self.optimizer.step()
+        return loss.detach(), norm
 
     def _rate(self, step: int) -> float:
         trial = self.trial

@@ -1,5 +1,6 @@
 """The training loop: schedule, order, resuming bit for bit, and what ends a run."""
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,18 @@ def test_training_lowers_the_loss_and_reports_every_epoch(
         assert metrics["train/grad_norm"] > 0
         assert metrics["train/windows_per_second"] > 0
         assert 0 <= metrics["val/quick_acc1"] <= 1
+
+
+def test_nothing_of_a_step_is_held_during_the_next(arrays: Arrays) -> None:
+    """Else it lies among the next step's tensors: a sixth of a trial's memory, and page faults."""
+    run = new_run(trial_config(), arrays)
+
+    def after_step() -> None:
+        tensors = [found for found in gc.get_objects() if type(found) is torch.Tensor]
+        assert tensors
+        assert [found for found in tensors if found.grad_fn is not None] == []
+
+    run.train_epoch(after_step)
 
 
 class Stop(Exception):
