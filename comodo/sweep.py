@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from comodo.arrays import pack_resized, pack_windows
-from comodo.cluster import await_room, connect, machines, refuse_sqlite
+from comodo.cluster import await_room, connect, end_idle_actors, machines, refuse_sqlite
 from comodo.config import Sweep
 from comodo.console import console
 from comodo.identity import read_result
@@ -81,6 +81,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
         for samples in lengths:
             pack_resized(store, windows, samples)
+    end_idle_actors()
     ledger = Ledger(sweep, store, arrays, evaluation)
     keys = {name: windows.key for name, windows in window_sets.items()}
     saved = Saved.of(sweep, command, arrays, evaluation, keys)

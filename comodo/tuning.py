@@ -38,6 +38,8 @@ from comodo.tracking.tracker import Tracker
 from comodo.trial import run_trial
 from comodo.watch import TAKEN_AWAY, Left, Watcher
 
+LOOK_UP_EVERY = 0.5  # seconds after which Tune looks whether it was interrupted
+
 
 class LedgerSearcher(Searcher):
     """Hands the ledger's trials to Ray Tune, until a limit is reached."""
@@ -148,7 +150,12 @@ _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 
 class TrialProcesses(RayActorManager):
     """Ray's, but for what its memory monitor kills: Ray 2.60's Tune does not know that error and
-    ends altogether. Here it is told of it as of any other process that is lost."""
+    ends altogether. Here it is told of it as of any other process that is lost.
+
+    And but for looking up ten times a second while nothing happens, which the trials' cores pay."""
+
+    def next(self, timeout: float | None = None) -> bool:
+        return super().next(None if timeout is None else max(timeout, LOOK_UP_EVERY))
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         super()._actor_task_failed(tracked_actor_task, _as_lost(exception))

@@ -13,7 +13,14 @@ import psutil
 import pytest
 
 from comodo.capacity import trials_that_fit
-from comodo.cluster import ClusterError, await_room, capacity, concurrent_trials, refuse_sqlite
+from comodo.cluster import (
+    ClusterError,
+    await_room,
+    capacity,
+    concurrent_trials,
+    end_idle_actors,
+    refuse_sqlite,
+)
 from comodo.config import ConfigError, Resources, read_sweep_file
 from comodo.store import Store
 from comodo.sweep import run_sweep
@@ -83,6 +90,37 @@ def test_parts_of_several_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere")  # which might grow; this will never fit
     with pytest.raises(ConfigError, match=r"resources\.gpus_per_worker: 1\.5 .* at most 1, or 2"):
         await_room(Resources(gpus_per_worker=1.5))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_ray_data_leaves_is_ended_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray.data
+    from ray.util import list_named_actors
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for _ in range(2):
+        rows = ray.data.range(10).map_batches(lambda batch: batch, num_cpus=0.5).take_all()
+        assert len(rows) == 10
+        assert list_named_actors(all_namespaces=True)
+        end_idle_actors()
+        assert list_named_actors(all_namespaces=True) == []
+
+
+class Other:
+    """An actor of somebody else's."""
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_shared_cluster_runs_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util import list_named_actors
+
+    actor_class: Any = ray.remote(num_cpus=0)(Other)
+    other = actor_class.options(name="another's", namespace="another").remote()
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere")
+    end_idle_actors()
+    assert {"name": "another's", "namespace": "another"} in list_named_actors(all_namespaces=True)
+    ray.kill(other)
 
 
 GROWING = """
