@@ -35,7 +35,7 @@ chaos: .venv/installed
 	$(BIN)/python -m pytest -m chaos -s
 
 # The report's page and MLflow's pages of a small sweep, in a headless Chromium (CHROMIUM=...).
-BROWSER := -m '' tests/report/test_webpage.py tests/e2e/test_browser.py
+BROWSER := -m '' tests/report/test_html.py tests/e2e/test_browser.py
 test-browser: .venv/installed
 	$(BIN)/python -m pytest $(BROWSER)
 
@@ -47,6 +47,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed
 	$(BIN)/ruff format .

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from comodo.config import ComodoMethod, TrialConfig
-from comodo.distill import build_heads
-from comodo.losses import comodo_loss
-from comodo.queue import TeacherQueue
-from comodo.students import build_student
+from comodo.models.students import build_student
+from comodo.training.distill import build_heads
+from comodo.training.losses import comodo_loss
+from comodo.training.queue import TeacherQueue
 
 
 class BareTraining:

@@ -5,7 +5,7 @@
 The windows are 5 s of H.264 videos of 256 x 256 pixels at 30 frames a second, links to one file.
 The teacher is VideoMAE-base with random weights. Two ways, each in a fresh process, in turns:
 
-- ours: `comodo.encode` through Ray Data, which decodes beside the teacher;
+- ours: `comodo.runtime.encode` through Ray Data, which decodes beside the teacher;
 - loop: for each batch of 16 windows decode, then encode, in one process, with all cores as
   PyTorch's threads and the GPU if there is one.
 
@@ -33,16 +33,17 @@ import numpy as np
 import ray
 import torch
 
-import comodo.encode
+import comodo.runtime.encode
 from benchmarks.common import Row, in_fresh_process, machine, show
 from benchmarks.teacher import DTYPES, save_videomae, videomae
-from comodo.cluster import connect
 from comodo.config import FolderDataset, TeacherConfig
-from comodo.console import console
-from comodo.store import Store, read_json, read_parts, write_json
-from comodo.teachers import build_teacher
-from comodo.video import decode_frames
-from comodo.windows import Files, prepare
+from comodo.core.console import console
+from comodo.core.store import Store, read_json, read_parts, write_json
+from comodo.data.video import decode_frames
+from comodo.data.window_sets import FileFingerprints
+from comodo.models.teachers import build_teacher
+from comodo.runtime.cluster import connect
+from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_video
 
 SECONDS, PER_RECORDING = 5.0, 4
@@ -60,10 +61,10 @@ class Encoded(NamedTuple):
     features: dict[str, np.ndarray]
 
 
-class TimedActor(comodo.encode.TeacherActor):
+class TimedActor(comodo.runtime.encode.TeacherActor):
     """The stage's own, noting when the teacher is busy."""
 
-    def __init__(self, settings: TeacherConfig, store: Store, known: Files) -> None:
+    def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
         super().__init__(settings, store, known)
         self.store = store
 
@@ -102,7 +103,7 @@ def cut(settings: FolderDataset, store: Store) -> list[dict[str, Any]]:
     """Prepares the windows; returns each with its video and its span."""
     console.quiet = True
     connect()
-    windows = prepare("videos", settings, store)
+    windows = prepare_windows("videos", settings, store)
     ray.shutdown()
     rows: list[dict[str, Any]] = read_parts(
         windows.folder, ["window", "video", "start", "end"]
@@ -112,11 +113,11 @@ def cut(settings: FolderDataset, store: Store) -> list[dict[str, Any]]:
 
 def ours(settings: FolderDataset, teacher: TeacherConfig, store: Store) -> Encoded:
     console.quiet = True
-    comodo.encode.TeacherActor = TimedActor  # type: ignore[misc]
+    comodo.runtime.encode.TeacherActor = TimedActor  # type: ignore[misc]
     connect()
-    windows = prepare("videos", settings, store)  # which are there
+    windows = prepare_windows("videos", settings, store)  # which are there
     began = time.perf_counter()
-    made = comodo.encode.encode("videos", teacher, windows, store, 0)
+    made = comodo.runtime.encode.encode_windows("videos", teacher, windows, store, 0)
     whole = time.perf_counter() - began
     ray.shutdown()
     calls = [json.loads(path.read_text()) for path in store.files("calls", "*.json")]
@@ -138,8 +139,8 @@ def loop(spans: list[dict[str, Any]], settings: TeacherConfig) -> Encoded:
     teacher = build_teacher(settings).to(device)
     loaded = time.perf_counter()
     busy, features = 0.0, dict[str, np.ndarray]()
-    for start in range(0, len(spans), comodo.encode.BATCH):
-        batch = spans[start : start + comodo.encode.BATCH]
+    for start in range(0, len(spans), comodo.runtime.encode.TEACHER_BATCH):
+        batch = spans[start : start + comodo.runtime.encode.TEACHER_BATCH]
         frames_BFHW3 = np.stack(
             [
                 decode_frames(

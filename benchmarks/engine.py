@@ -31,11 +31,11 @@ import torch
 from benchmarks.bare import BareTraining
 from benchmarks.common import Row, machine, show
 from benchmarks.epoch import CHANNELS, FEATURES, RESIZED, SAMPLES, STUDENT, WINDOWS, make_arrays
-from comodo.arrays import Features, Windows
-from comodo.batches import epoch_order
 from comodo.config import ComodoMethod, Sweep
-from comodo.schedule import learning_rate, schedule_of
-from comodo.store import Store, read_json
+from comodo.core.store import Store, read_json
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.training.loader import epoch_order
+from comodo.training.schedule import learning_rate, schedule_of
 
 GOAL = 5  # percent
 CORES = os.cpu_count() or 1
@@ -69,8 +69,8 @@ def bare_loop(args: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(CORES)
     torch.manual_seed(args.seed)
     began = time.perf_counter()
-    train = Windows.load(store.folder("arrays", WINDOWS), RESIZED).splits["train"]
-    features = Features.load(store.folder("arrays", FEATURES))
+    train = WindowArrays.load(store.folder("arrays", WINDOWS), RESIZED).splits["train"]
+    features = FeatureArrays.load(store.folder("arrays", FEATURES))
     every_N = torch.arange(len(train))
     imu_NCT, feature_NF = train.imu(every_N)[0], features.gather("train", every_N)
     first_keys = torch.randperm(len(train))[: config.method.queue_size]
@@ -96,12 +96,12 @@ def bare_loop(args: argparse.Namespace) -> dict[str, float]:
 def engine(args: argparse.Namespace) -> dict[str, float]:
     """The same seconds of a trial in a sweep, by its own account."""
     # Not above, so that the bare loop's process has nothing of Ray and MLflow.
-    from comodo import tuning
-    from comodo.cluster import concurrent_trials, connect
-    from comodo.identity import Evaluation
-    from comodo.lease import Lease
-    from comodo.ledger import Ledger
-    from comodo.limits import Limits
+    from comodo.core.lease import Lease
+    from comodo.runtime import tune
+    from comodo.runtime.cluster import concurrent_trials, connect
+    from comodo.search.budget import BudgetTracker
+    from comodo.search.ledger import Ledger
+    from comodo.search.trial import Evaluation
     from comodo.tracking.tracker import Tracker
 
     sweep, store = sweep_of(args), Store(args.store)
@@ -111,7 +111,7 @@ def engine(args: argparse.Namespace) -> dict[str, float]:
     tracker = Tracker(store, sweep.name, {})
     concurrent = concurrent_trials(sweep.resources)
     lease = Lease(store, "sweeps", sweep.name)
-    tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), concurrent, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), concurrent, lease)
     tracker.close()
     (key,) = ledger.trials
     trained = read_json(store.folder("trials", key) / "trained.json")

@@ -40,13 +40,13 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
-from comodo.arrays import Features, Split, Windows, pack_resized
-from comodo.batches import Batch
 from comodo.config import ComodoMethod, TrialConfig
-from comodo.distill import Distillation
-from comodo.schedule import learning_rate
-from comodo.store import Store, write_json
-from comodo.students import build_student
+from comodo.core.store import Store, write_json
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays, pack_resized
+from comodo.models.students import build_student
+from comodo.training.distill import Distillation
+from comodo.training.loader import Batch
+from comodo.training.schedule import learning_rate
 
 STUDENT = {"name": "mantis"}  # from scratch, by default of Mantis-8M's size
 WINDOWS, FEATURES = "w", "f"  # keys of the packed arrays
@@ -118,7 +118,7 @@ class FilmedWindows(Dataset[tuple[Tensor, ...]]):
         return len(self.imu_NCT)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        from comodo.video import decode_frames  # the only part that needs PyAV
+        from comodo.data.video import decode_frames  # the only part that needs PyAV
 
         frames_FHW3 = decode_frames(self.video, 0, VIDEO_SECONDS, FRAMES)
         return self.imu_NCT[index], torch.from_numpy(frames_FHW3)
@@ -128,7 +128,7 @@ class Published:
     """The published way of training, from where a run of ours begins."""
 
     def __init__(
-        self, run: Distillation, windows: Windows, features: Features, video: Path | None
+        self, run: Distillation, windows: WindowArrays, features: FeatureArrays, video: Path | None
     ) -> None:
         assert isinstance(run.method, ComodoMethod) and run.queue is not None
         self.method, self.device, batch = run.method, run.device, run.trial.batch_size
@@ -216,8 +216,8 @@ def begin(store: Store, args: argparse.Namespace, precision: str) -> Distillatio
             "precision": precision,
         }
     )
-    windows = Windows.load(store.folder("arrays", WINDOWS), RESIZED)
-    features = Features.load(store.folder("arrays", FEATURES))
+    windows = WindowArrays.load(store.folder("arrays", WINDOWS), RESIZED)
+    features = FeatureArrays.load(store.folder("arrays", FEATURES))
     torch.manual_seed(0)
     return Distillation(config, 0, windows, features, build_student(config.student), args.device)
 
@@ -293,8 +293,8 @@ def main() -> None:
         else:
             print("no PyAV here: the baseline's validation opens no video")
         runs = {precision: begin(store, args, precision) for precision in precisions}
-        packed = Windows.load(store.folder("arrays", WINDOWS))
-        features = Features.load(store.folder("arrays", FEATURES))
+        packed = WindowArrays.load(store.folder("arrays", WINDOWS))
+        features = FeatureArrays.load(store.folder("arrays", FEATURES))
         published = Published(runs["float32"], packed, features, video if with_video else None)
         loss_apart, gradient_apart = one_step(runs["float32"], published)
         flop, published_flop = flop_of_a_window(runs["float32"], published)

@@ -1,4 +1,4 @@
-"""How often `comodo.offset` is right, and how often it believes in what is not there.
+"""How often `comodo.data.clock_offset` is right, and how often it believes in what is not there.
 
 Run:    python -m benchmarks.offset        about 2 minutes
 Made:   heads turning about three axes, steadily, in bursts, in strong bursts or walking; a camera
@@ -11,8 +11,8 @@ import sys
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from comodo.imu import ImuStream
-from comodo.offset import RATE, align, turning
+from comodo.data.clock_offset import FRAME_RATE, align, turning
+from comodo.data.imu import ImuStream
 
 SAMPLES = 100  # a second
 KINDS = {"steady": 0.0, "bursts": 1.0, "strong bursts": 1.8, "walking": 1.0}
@@ -44,19 +44,21 @@ def main() -> int:
     rng = np.random.default_rng(0)
     print("seconds  unrelated believed  related believed  of those within 50 ms  median error")
     for seconds in (10, 20, 30, 60, 120):
-        time_K = np.arange(1, seconds * RATE) / RATE
+        time_K = np.arange(1, seconds * FRAME_RATE) / FRAME_RATE
         wrong, errors = [], []
         for draw in range(DRAWS * len(KINDS)):
             kind, other_kind = (list(KINDS)[i % len(KINDS)] for i in (draw, draw // len(KINDS)))
             start = rng.uniform(0, 5)
             stream = head(rng, seconds + 10, kind)
             camera_K = seen(rng, turning(stream, time_K + start), rng.uniform(0.1, 1))
-            time_L = np.arange(1, (seconds + 9) * RATE) / RATE
+            time_L = np.arange(1, (seconds + 9) * FRAME_RATE) / FRAME_RATE
             found = align(camera_K, turning(stream, time_L), 10, 0.0)
             if found.reliable:
                 errors.append(abs(found.seconds + start))
             other = head(rng, seconds + rng.uniform(0, 20), other_kind)
-            other_L3 = turning(other, np.arange(1, (other.time_N[-1] - 1) * RATE) / RATE)
+            other_L3 = turning(
+                other, np.arange(1, (other.time_N[-1] - 1) * FRAME_RATE) / FRAME_RATE
+            )
             wrong.append(align(camera_K, other_L3, 10, 0.0).reliable)
         right = np.mean(np.array(errors) < 0.05)
         print(

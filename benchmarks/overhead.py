@@ -32,17 +32,17 @@ from typing import Any
 import psutil
 
 from benchmarks.common import machine
-from comodo import tuning
-from comodo.cluster import connect
 from comodo.config import Sweep
-from comodo.distill import Leave, Report
-from comodo.identity import Evaluation, Trial
-from comodo.lease import Lease
-from comodo.ledger import Ledger
-from comodo.limits import Limits
-from comodo.store import Store, write_json
+from comodo.core.lease import Lease
+from comodo.core.store import Store, write_json
+from comodo.runtime import tune
+from comodo.runtime.cluster import connect
+from comodo.runtime.worker import run_trial
+from comodo.search.budget import BudgetTracker
+from comodo.search.ledger import Ledger
+from comodo.search.trial import Evaluation, Trial
 from comodo.tracking.tracker import Tracker
-from comodo.trial import run_trial
+from comodo.training.distill import Leave, Report
 from tests.helpers import make_arrays, trial_config
 
 
@@ -72,11 +72,11 @@ def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str,
     return result
 
 
-_train = tuning.train
+_train = tune.train
 
 
 def timed_train(config: dict[str, Any]) -> None:
-    tuning.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
+    tune.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -96,9 +96,9 @@ def between_trials(store: Store, between: list[int]) -> None:
             kept[len(records)] = driver.memory_info().rss / 1e3, sys.getallocatedblocks()
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
-    tuning.train = timed_train
+    tune.train = timed_train
     lease = Lease(store, "sweeps", sweep.name)
-    tuning.run_missing(ledger, tracker, Limits(sweep, ledger.folder), 1, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), 1, lease)
     tracker.close()
 
     times = sorted(

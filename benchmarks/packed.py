@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from comodo.arrays import SHARD
 from comodo.config import CHANNELS
-from comodo.identity import resized_key
-from comodo.store import write_json
+from comodo.core.store import write_json
+from comodo.data.arrays import SHARD_WINDOWS
+from comodo.data.keys import resized_key
 
 CLASSES, GROUPS = 8, 100
 
@@ -25,14 +25,14 @@ def write_arrays(
     length beside it) and `features`. Both tell the class; the noise is the same in every file."""
     rng, time_T = np.random.default_rng(0), np.arange(samples) / 20
     wave_KCT = np.sin((1 + np.arange(CLASSES)[:, None, None]) * time_T).repeat(len(CHANNELS), 1)
-    noise_NCT = 0.1 * rng.standard_normal((SHARD, len(CHANNELS), samples), np.float32)
+    noise_NCT = 0.1 * rng.standard_normal((SHARD_WINDOWS, len(CHANNELS), samples), np.float32)
     centre_KF = rng.standard_normal((CLASSES, dim), np.float32)
-    noise_NF = 0.1 * rng.standard_normal((SHARD, dim), np.float32)
+    noise_NF = 0.1 * rng.standard_normal((SHARD_WINDOWS, dim), np.float32)
     files: dict[str, list[str]] = {}
     for split, count in windows.items():
         files[split] = []
-        for start in range(0, count, SHARD):
-            row_N = np.arange(start, min(start + SHARD, count))
+        for start in range(0, count, SHARD_WINDOWS):
+            row_N = np.arange(start, min(start + SHARD_WINDOWS, count))
             label_N, many = row_N % CLASSES, len(row_N)
             imu_NCT = wave_KCT[label_N].astype(np.float32) + noise_NCT[:many]
             arrays = {

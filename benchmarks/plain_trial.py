@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from comodo.video import decode_frames
+from comodo.data.video import decode_frames
 
 FRAMES = 8  # of a window, as TimeSformer takes
 C_GRID = [10.0**exponent for exponent in range(-4, 5)]

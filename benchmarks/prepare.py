@@ -21,11 +21,11 @@ import numpy as np
 import psutil
 import ray
 
-from comodo.cluster import connect
 from comodo.config import FolderDataset
-from comodo.console import console
-from comodo.store import Store, parts
-from comodo.windows import prepare
+from comodo.core.console import console
+from comodo.core.store import Store, parts
+from comodo.runtime.cluster import connect
+from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_video
 
 PER_RECORDING = 50  # windows
@@ -97,7 +97,7 @@ def measure(windows: int, video_every: int) -> None:
         watch = Watch()
         watch.start()
         began = time.perf_counter()
-        made = prepare("many", settings, Store(Path(folder) / "store"))
+        made = prepare_windows("many", settings, Store(Path(folder) / "store"))
         seconds = time.perf_counter() - began
         watch.end()
         count = sum(made.counts.values())

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.probe score --windows 1500 10000 --scored 68000
     OMP_NUM_THREADS=1 python -m benchmarks.probe measures --windows 2500
 
-fit        `comodo.probe.SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with
+fit        `SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with
            the predictions and probabilities of 500 more windows. What they find is compared.
 score      Probabilities of many windows: ours against scikit-learn's, fitted at the same C.
 measures   Every measure of one student of Mantis-8M's size: ours, which extracts features once,
@@ -37,15 +37,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
-from comodo.arrays import Features as TeacherFeatures
-from comodo.arrays import Windows
 from comodo.config import TrialConfig
-from comodo.distill import Distillation
-from comodo.evaluate import MEASURES
-from comodo.probe import C_GRID, FOLDS, SVMProbe
-from comodo.store import write_json
-from comodo.students import build_student
-from comodo.subject import Subject, Teacher
+from comodo.core.store import write_json
+from comodo.data.arrays import FeatureArrays as TeacherFeatures
+from comodo.data.arrays import WindowArrays
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
+from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.evaluation.probe import C_GRID, PROBE_FOLDS, SVMProbe
+from comodo.models.students import build_student
+from comodo.training.distill import Distillation
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -85,7 +85,7 @@ def published(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
     scaled_test_ND = scaler.transform(normalize(test_ND))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # probability= is deprecated
-        search = GridSearchCV(SVC(probability=True, random_state=0), {"C": C_GRID}, cv=FOLDS)
+        search = GridSearchCV(SVC(probability=True, random_state=0), {"C": C_GRID}, cv=PROBE_FOLDS)
         search.fit(scaler.transform(normalize(train_ND)), labels_N)
     top_N = search.classes_[search.predict_proba(scaled_test_ND).argmax(axis=1)]
     predicted_N = search.predict(scaled_test_ND)
@@ -180,7 +180,7 @@ def measures(windows: int, args: argparse.Namespace) -> Row:
             "check": run.quick_accuracy,
         }
         training = medians(args.repeats, sides)
-        teacher = Teacher(features, (run.head, run.teacher_head))
+        teacher = TeacherContext(features, (run.head, run.teacher_head))
         took: dict[str, list[float]] = {}
 
         def timed(name: str, call: Callable[[], object]) -> float:
@@ -189,11 +189,11 @@ def measures(windows: int, args: argparse.Namespace) -> Row:
 
         totals: dict[str, list[float]] = {"ours": [], "direct": []}
         for _ in range(args.repeats):
-            subject = Subject(student, arrays, 0, teacher=teacher)
+            subject = FrozenStudent(student, arrays, 0, teacher=teacher)
             once = timed("extraction", lambda: [subject.labelled(s) for s in arrays.splits])  # noqa: B023
             each = {
                 name: timed(name, partial(measure, subject))
-                for name, measure in MEASURES.items()
+                for name, measure in MEASURE_FUNCTIONS.items()
                 if name not in ("direct", "classifier")  # of other data sets, of other methods
             }
             (train_ND, label_N), test_ND = subject.train(), subject.scored()["test"][0]
@@ -214,7 +214,7 @@ def measures(windows: int, args: argparse.Namespace) -> Row:
     }
 
 
-def make_arrays(folder: Path, windows: int) -> tuple[Windows, TeacherFeatures]:
+def make_arrays(folder: Path, windows: int) -> tuple[WindowArrays, TeacherFeatures]:
     """Three splits: `windows` to train, a quarter as many each to validate and to test."""
     rng = np.random.default_rng(0)
     files = {split: [f"{split}.safetensors"] for split in ("train", "val", "test")}
@@ -235,7 +235,7 @@ def make_arrays(folder: Path, windows: int) -> tuple[Windows, TeacherFeatures]:
     names = {"classes": [f"c{k}" for k in range(CLASSES)], "groups": [f"g{k}" for k in range(20)]}
     write_json(folder / "windows/meta.json", names | {"uniform": True, "files": files})
     write_json(folder / "features/meta.json", {"dim": TEACHER_FEATURE, "files": files})
-    return Windows.load(folder / "windows"), TeacherFeatures.load(folder / "features")
+    return WindowArrays.load(folder / "windows"), TeacherFeatures.load(folder / "features")
 
 
 def main() -> None:

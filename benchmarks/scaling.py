@@ -33,15 +33,15 @@ from benchmarks.common import Row, in_fresh_process, machine, show
 from benchmarks.overhead import ledger_of
 from benchmarks.packed import write_arrays
 from benchmarks.prepare import Watch
-from comodo import tuning
-from comodo.cluster import connect
-from comodo.console import console
-from comodo.identity import Evaluation, Trial
-from comodo.lease import Lease
-from comodo.limits import Limits
-from comodo.store import Store
+from comodo.core.console import console
+from comodo.core.lease import Lease
+from comodo.core.store import Store
+from comodo.runtime import tune
+from comodo.runtime.cluster import connect
+from comodo.runtime.worker import run_trial
+from comodo.search.budget import BudgetTracker
+from comodo.search.trial import Evaluation, Trial
 from comodo.tracking.tracker import Tracker
-from comodo.trial import run_trial
 from tests.helpers import TINY_MANTIS, trial_config
 
 CONCURRENT = 2
@@ -80,8 +80,8 @@ def measure_trials(trials: int) -> OfTrials:
         watch = Watch()
         watch.start()
         lease = Lease(store, "sweeps", ledger.sweep.name)
-        limits = Limits(ledger.sweep, ledger.folder)
-        tuning.run_missing(ledger, tracker, limits, CONCURRENT, lease)
+        limits = BudgetTracker(ledger.sweep, ledger.folder)
+        tune.run_missing(ledger, tracker, limits, CONCURRENT, lease)
         watch.end()
         tracker.close()
         written = store.files("trials", "*/measured.json")

@@ -31,10 +31,10 @@ from torch import Tensor
 
 from benchmarks.common import Row, machine, show
 from benchmarks.packed import write_arrays
-from comodo.arrays import Features, Windows
-from comodo.cluster import connect
 from comodo.config import CHANNELS
-from comodo.identity import resized_key
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.keys import resized_key
+from comodo.runtime.cluster import connect
 
 SAMPLES, RESIZED, DIM = 100, 512, 768  # 5 s at 20 Hz, what Mantis takes, VideoMAE-base's features
 BATCH = 128
@@ -45,8 +45,8 @@ class Mapped:
     """The data as `comodo.trial` has them."""
 
     def __init__(self, folder: Path) -> None:
-        self.windows = Windows.load(folder / "windows", RESIZED)
-        self.features = Features.load(folder / "features")
+        self.windows = WindowArrays.load(folder / "windows", RESIZED)
+        self.features = FeatureArrays.load(folder / "features")
 
     def counts(self) -> dict[str, int]:
         return {split: len(part) for split, part in self.windows.splits.items()}

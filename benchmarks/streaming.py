@@ -6,7 +6,7 @@ Windows as a Mantis student takes them, with features beside them, are packed in
 by each side in turn, in batches, out of a cold cache:
 
 - any order: a permutation of all windows, as a loader with `shuffle=True` has it;
-- ours: `comodo.batches`, which mixes few shards at a time and has these read ahead.
+- ours: `comodo.training.loader`, which mixes few shards at a time and has these read ahead.
 
 It says something only where memory is smaller than the data: run it where as little is allowed, as
 in a container, or on Linux in a control group (`systemd-run --scope -p MemoryMax=2G ...`). Nothing
@@ -26,9 +26,9 @@ from torch import Tensor
 
 from benchmarks.common import Row, copy_ceiling, in_turns, machine, show
 from benchmarks.packed import write_arrays
-from comodo.arrays import SHARD, Features, Windows
-from comodo.batches import Reader, epoch_order
-from comodo.parallel import Workers
+from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, WindowArrays
+from comodo.training.distributed import WorkerGroup
+from comodo.training.loader import BatchLoader, epoch_order
 
 BATCH, SAMPLES, FEATURE = 128, 512, 768
 BYTES = 4 * (6 * SAMPLES + FEATURE)  # of a window
@@ -42,10 +42,15 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def rate(folder: Path, most: float, read: Callable[[Windows, Features], Iterator[Tensor]]) -> float:
+def rate(
+    folder: Path, most: float, read: Callable[[WindowArrays, FeatureArrays], Iterator[Tensor]]
+) -> float:
     """Windows a second, of an epoch or of as much of it as is read in `most` seconds."""
     forget(folder)
-    windows, features = Windows.load(folder / "windows"), Features.load(folder / "features")
+    windows, features = (
+        WindowArrays.load(folder / "windows"),
+        FeatureArrays.load(folder / "features"),
+    )
     began, count = time.perf_counter(), 0
     for imu_BCT in read(windows, features):
         count += len(imu_BCT)
@@ -54,17 +59,17 @@ def rate(folder: Path, most: float, read: Callable[[Windows, Features], Iterator
     return count / (time.perf_counter() - began)
 
 
-def any_order(windows: Windows, features: Features) -> Iterator[Tensor]:
+def any_order(windows: WindowArrays, features: FeatureArrays) -> Iterator[Tensor]:
     split = windows.splits["train"]
     for row_B in torch.randperm(len(split)).split(BATCH):
         features.gather("train", row_B)
         yield split.imu(row_B)[0]
 
 
-def ours(windows: Windows, features: Features) -> Iterator[Tensor]:
+def ours(windows: WindowArrays, features: FeatureArrays) -> Iterator[Tensor]:
     row_N = features.encoded["train"]
     order_N = row_N[epoch_order(row_N, seed=0)]
-    reader = Reader(windows.splits["train"], features, Workers(), "cpu")
+    reader = BatchLoader(windows.splits["train"], features, WorkerGroup(), "cpu")
     for batch in reader.read(order_N, BATCH, len(order_N)):
         yield batch.imu_bCT
 
@@ -78,13 +83,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     args = parser.parse_args()
-    shards = max(1, round(args.gigabytes * 1e9 / (BYTES * SHARD)))
+    shards = max(1, round(args.gigabytes * 1e9 / (BYTES * SHARD_WINDOWS)))
     print(machine())
     print(f"copy in memory: {copy_ceiling('cpu') / 1e9:.1f} GB/s")
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        write_arrays(folder, {"train": shards * SHARD}, SAMPLES, FEATURE)
-        size = f"{shards * SHARD:,} windows, {shards * SHARD * BYTES / 1e9:.1f} GB"
+        write_arrays(folder, {"train": shards * SHARD_WINDOWS}, SAMPLES, FEATURE)
+        size = f"{shards * SHARD_WINDOWS:,} windows, {shards * SHARD_WINDOWS * BYTES / 1e9:.1f} GB"
         print(f"{size} in {shards} shards; median of {args.repeats} after one to warm up")
         sides = {"any order": any_order, "ours": ours}
         found = in_turns(

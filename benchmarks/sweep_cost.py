@@ -38,8 +38,8 @@ from benchmarks.common import Row, machine, show
 from benchmarks.cpu_time import Spent, cpu_time
 from comodo import load_sweep
 from comodo.config import CHANNELS, ComodoMethod, read_sweep_file
-from comodo.datasets.simulator import plan, read_sensor, trajectory
-from comodo.schedule import schedule_of
+from comodo.data.simulation.simulator import plan_recordings, read_sensor, trajectory
+from comodo.training.schedule import schedule_of
 from tests.conftest import write_video
 
 ACTIVITIES = 12  # that the simulator knows
@@ -64,7 +64,7 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
     length = PER_RECORDING * WINDOW_SECONDS
     write_video(folder / "clip.mp4", length, fps=10, size=224)
     splits = [split for split, count in windows.items() for _ in range(count // PER_RECORDING)]
-    plans = plan(max(3, -(-len(splits) // ACTIVITIES)), 1, length, labelled=1.0, seed=0)
+    plans = plan_recordings(max(3, -(-len(splits) // ACTIVITIES)), 1, length, labelled=1.0, seed=0)
     rng = np.random.default_rng(0)
     activities = sorted({row.activity for row in plans})
     of_activity = dict(zip(activities, rng.normal(size=(ACTIVITIES, FEATURE)), strict=True))

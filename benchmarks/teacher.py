@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
 from comodo.config import TeacherConfig
-from comodo.teachers import Teacher, build_teacher
+from comodo.models.teachers import Teacher, build_teacher
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comodo.tidy import TidySweep
+    from comodo.evaluation.dataframes import SweepFrames
 
 __all__ = ["load_sweep"]
 
 
-def load_sweep(name: str, store: str | Path | None = None) -> "TidySweep":
+def load_sweep(name: str, store: str | Path | None = None) -> "SweepFrames":
     """A sweep of the store as pandas frames: `.trials`, `.curves`, `.predictions`; for notebooks.
 
     Needs the store alone: no sweep file, recordings or Ray. A sweep that still runs is read as far
@@ -27,7 +27,7 @@ def load_sweep(name: str, store: str | Path | None = None) -> "TidySweep":
         >>> sweep = comodo.load_sweep("demo")
         >>> sweep.trials.groupby("configuration")["test/acc1"].mean()
     """
-    from comodo.store import Store  # `import comodo` stays light
-    from comodo.tidy import TidySweep
+    from comodo.core.store import Store  # `import comodo` stays light
+    from comodo.evaluation.dataframes import SweepFrames
 
-    return TidySweep(name, Store(store))
+    return SweepFrames(name, Store(store))

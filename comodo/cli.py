@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 import typer
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.console import console
-from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption, clear_errors
-from comodo.secrets import redacted
-from comodo.store import Store
+from comodo.core.console import console, show_errors
+from comodo.core.redaction import redacted
+from comodo.core.store import Store
 
 # MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -28,6 +27,42 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 # Or it would print two lines for each run that a server keeps.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Where all artifacts lie: a folder, or a bucket as s3://BUCKET/PREFIX, which "
+        "$COMODO_CACHE (by default ~/.cache/comodo) mirrors; by default $COMODO_STORE, else "
+        "./.comodo.",
+    ),
+]
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
+    ),
+]
+
+SmokeOption = Annotated[
+    bool,
+    typer.Option(
+        "--smoke",
+        help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
+        "models with random weights, few epochs. The results mean nothing.",
+    ),
+]
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
+        "$RAY_ADDRESS, else Ray is started on this machine.",
+    ),
+]
 
 app = typer.Typer(
     help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
@@ -51,16 +86,16 @@ def sweep(
     What is done already, in this sweep or another, is not done again: after an interruption run
     the same command.
     """
-    with clear_errors():
+    with show_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.report.report import table
-        from comodo.sweep import run_sweep
+        from comodo.report.report import accuracy_on_terminal
+        from comodo.runtime.run import run_sweep
 
         again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
         again += ["--store", str(place)] if store else []
         again += ["--address", address] if address else []
         results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
-        console.print(table(results))
+        console.print(accuracy_on_terminal(results))
         console.print(f"report:  {folder}/report.html", markup=False)
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
         failed = sum(row.state == "failed" for row in results.rows)
@@ -85,12 +120,12 @@ def plan(
     """Show what a sweep will do, and start nothing: trials, what is there already, time, memory
     and disk, and what else moves with each swept key.
     """
-    with clear_errors():
+    with show_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.plan.plan import make_plan
-        from comodo.plan.view import show
+        from comodo.report.plan.plan import make_plan
+        from comodo.report.plan.view import show_plan
 
-        console.print(show(make_plan(checked, place, measure)))
+        console.print(show_plan(make_plan(checked, place, measure)))
 
 
 @app.command(epilog="Example: comodo status demo")
@@ -101,11 +136,16 @@ def status(
     store: StoreOption = None,
 ) -> None:
     """Show how far a sweep is, from any shell or machine that sees its store."""
-    with clear_errors():
-        from comodo.status import read_all, read_status, show, show_all
+    with show_errors():
+        from comodo.report.status_view import show_status, show_statuses
+        from comodo.search.status import read_all, read_status
 
         place = Store(store)
-        console.print(show_all(read_all(place)) if name is None else show(read_status(name, place)))
+        console.print(
+            show_statuses(read_all(place))
+            if name is None
+            else show_status(read_status(name, place))
+        )
 
 
 @app.command(epilog="Example: comodo report demo")
@@ -117,16 +157,16 @@ def report(
 
     Needs the store alone, so it works from any machine that sees it, while the sweep runs or after.
     """
-    with clear_errors():
+    with show_errors():
         place = Store(store)
-        from comodo.saved import read_saved
+        from comodo.evaluation.sweep_record import read_sweep_record
 
-        saved = read_saved(name, place)
-        from comodo.report.report import table, write
+        saved = read_sweep_record(name, place)
+        from comodo.report.report import accuracy_on_terminal, write_report
 
         results = saved.results(place)
-        folder = write(results, saved, place)
-        console.print(table(results))
+        folder = write_report(results, saved, place)
+        console.print(accuracy_on_terminal(results))
         console.print(f"report:  {folder}/report.html", markup=False)
 
 
@@ -144,10 +184,10 @@ def prepare(
     address: AddressOption = None,
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
-    with clear_errors():
+    with show_errors():
         checked, place = _checked(file, store, address=address), Store(store)
-        from comodo.cluster import connect
-        from comodo.windows import prepare as prepare_windows
+        from comodo.runtime.cluster import connect
+        from comodo.runtime.prepare import prepare_windows
 
         connect()
         for name, settings in checked.datasets.items():
@@ -163,10 +203,10 @@ def prepare(
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
 def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
     """Only prepare, then run the frozen teacher over the windows."""
-    with clear_errors():
+    with show_errors():
         checked, place = _checked(file, store, address=address), Store(store)
-        from comodo.cluster import connect
-        from comodo.stages import encode_all, prepare_all
+        from comodo.runtime.cluster import connect
+        from comodo.runtime.stages import encode_all, prepare_all
 
         connect()
         encode_all(checked, prepare_all(checked, place), place)
@@ -190,14 +230,17 @@ def inspect(
     """Show the quality of a prepared data set: what was rejected and why, classes and splits,
     leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
     """
-    with clear_errors():
-        from comodo.quality.inspection import inspect as look
-        from comodo.quality.inspection import show, write
+    with show_errors():
+        from comodo.report.quality.inspection import (
+            inspect_dataset,
+            show_inspection,
+            write_inspection,
+        )
 
         place = Store(store)
-        found = look(dataset, place, offsets)
-        console.print(show(found))
-        console.print(f"report: {write(found, place)}/quality.md", markup=False)
+        inspection = inspect_dataset(dataset, place, offsets)
+        console.print(show_inspection(inspection))
+        console.print(f"report: {write_inspection(inspection, place)}/quality.md", markup=False)
 
 
 @app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
@@ -225,14 +268,14 @@ def export(
     in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
     a model card; each checked and measured.
     """
-    with clear_errors():
+    with show_errors():
         from comodo.deploy import check_installed
 
         check_installed()
         place = Store(store)
-        from comodo.found import find_run
+        from comodo.deploy.selection import resolve_run
 
-        found = find_run(run, place)
+        found = resolve_run(run, place)
         from comodo.deploy.export import export_run
 
         exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
@@ -248,32 +291,23 @@ def profile(run: Run, store: StoreOption = None) -> None:
 
     Each is measured on one thread of this machine's CPU, for one window, in a process of its own.
     """
-    with clear_errors():
+    with show_errors():
         place = Store(store)
-        from comodo.found import find_run
+        from comodo.deploy.selection import resolve_run
 
-        found = find_run(run, place)
-        from comodo.profile.profiling import profile as measure
-        from comodo.profile.view import show, write
+        found = resolve_run(run, place)
+        from comodo.deploy.profile_view import show_profile, write_profile
+        from comodo.deploy.profiling import profile_trial
 
-        measured = measure(found, place)
-        folder = write(measured, place)
-        console.print(show(measured))
+        measured = profile_trial(found, place)
+        folder = write_profile(measured, place)
+        console.print(show_profile(measured))
         console.print(f"profile: {folder}/profile.md", markup=False)
 
 
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
-def schema(
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="The same as a page to read: docs/sweep_file.md.")
-    ] = False,
-) -> None:
+def schema() -> None:
     """Print the JSON schema of sweep files, by which editors complete and check their keys."""
-    if markdown:
-        from comodo.reference import markdown as page
-
-        print(page())
-        return
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
@@ -290,7 +324,7 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Open the MLflow comparison of all sweeps; on this machine only, unless told otherwise."""
-    with clear_errors():
+    with show_errors():
         place = Store(store)
         from comodo.tracking.runs import tracking_uri, without_password
         from comodo.tracking.serve import server
@@ -312,12 +346,12 @@ def _checked(
     if address:
         os.environ["RAY_ADDRESS"] = address
     if smoke:
-        from comodo.smoke import load_smoke
+        from comodo.runtime.smoke import load_smoke
 
         checked = load_smoke(file, Store(store))
     else:
         checked = read_sweep_file(file)
-    from comodo.precheck import precheck
+    from comodo.search.precheck import precheck
 
     precheck(file, checked, Store(store))
     return checked

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import settings
 
 from comodo.config import CHANNELS, DatasetConfig
-from comodo.datasets import open_dataset
-from comodo.slicing import slice_chunk
+from comodo.data.readers import open_dataset
+from comodo.data.slicing import slice_chunk
+from tests.paths import SHARED
 
 settings.register_profile("any machine", deadline=None)  # speed is for benchmarks
 settings.load_profile("any machine")
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED_DATA = SHARED / "data"
 
 
 @pytest.fixture(scope="session")

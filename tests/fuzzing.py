@@ -24,9 +24,9 @@ from comodo.config import (
     UtdMhadDataset,
     read_sweep_file,
 )
-from comodo.datasets import Recording
-from comodo.imu import read_csv, read_npy
-from comodo.video import decode_frames, duration
+from comodo.data.imu import read_csv, read_npy
+from comodo.data.recordings import Recording
+from comodo.data.video import decode_frames, video_seconds
 
 GIB = 1 << 30
 MEMORY = 6 * GIB  # of address space, most of it libraries
@@ -70,24 +70,24 @@ def _one(path: Path, **others: str) -> Recording:
 
 
 def _video(path: Path) -> None:
-    decode_frames(path, 0, min(duration(path), 3600), 3, 64)
+    decode_frames(path, 0, min(video_seconds(path), 3600), 3, 64)
 
 
 def _gopro(path: Path) -> None:
-    from comodo.datasets.gopro import GoproReader
+    from comodo.data.readers.gopro import GoproReader
 
     GoproReader(GoproDataset(kind="gopro", path=str(path.parent))).read_imu(_one(path))
 
 
 def _vrs(path: Path) -> None:
-    from comodo import vrs
+    from comodo.data import aria_vrs
 
-    vrs.read_imu(str(path), "right")
-    vrs.decode_frames(str(path), 0, min(vrs.duration(str(path)), 3600), 2, 64)
+    aria_vrs.read_imu(str(path), "right")
+    aria_vrs.decode_frames(str(path), 0, min(aria_vrs.video_seconds(str(path)), 3600), 2, 64)
 
 
 def _mat(path: Path) -> None:
-    from comodo.datasets.utd_mhad import UtdMhadReader
+    from comodo.data.readers.utd_mhad import UtdMhadReader
 
     film = path.parent / "film.mp4"
     settings = UtdMhadDataset(kind="utd-mhad", path=str(path.parent))
@@ -95,7 +95,7 @@ def _mat(path: Path) -> None:
 
 
 def _ego4d(path: Path) -> None:
-    from comodo.datasets.ego4d import Ego4dReader
+    from comodo.data.readers.ego4d import Ego4dReader
 
     folder = str(path.parent)
     settings = Ego4dDataset(kind="ego4d", video_folder=folder, imu_folder=folder, splits=folder)
@@ -103,7 +103,7 @@ def _ego4d(path: Path) -> None:
 
 
 def _hapt(path: Path) -> None:
-    from comodo.datasets.hapt import HaptReader
+    from comodo.data.readers.hapt import HaptReader
 
     reader = HaptReader(HaptDataset(kind="hapt", path=str(path.parent)))
     imu = path.with_name("acc_exp01_user01.txt")
@@ -113,13 +113,13 @@ def _hapt(path: Path) -> None:
 
 
 def _manifest(path: Path) -> None:
-    from comodo.datasets.folder import FolderReader
+    from comodo.data.readers.folder import FolderReader
 
     FolderReader(FolderDataset(kind="folder", path=str(path))).recordings()
 
 
 def _lists(path: Path) -> None:
-    from comodo.datasets.split_lists import id_and_activity, read_lists
+    from comodo.data.readers.split_lists import id_and_activity, read_lists
 
     path.with_name("train.txt").write_bytes(path.read_bytes())
     read_lists(path.parent, id_and_activity)

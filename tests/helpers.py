@@ -9,11 +9,11 @@ import torch
 from safetensors.numpy import save_file
 
 from comodo.config import TrialConfig
+from comodo.core.store import Store, write_json, write_table
+from comodo.evaluation.results import Results
+from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import report
-from comodo.results import Results
-from comodo.saved import Saved
-from comodo.store import Store, write_json, write_table
-from comodo.trial import Evaluation, Trial
+from comodo.search.trial import Evaluation, Trial
 
 TINY_MANTIS = {
     "name": "mantis",
@@ -124,8 +124,8 @@ def answer(store: Store, trial: Trial, accuracy: float, dataset: str = "", group
 
 def write_report(results: Results, store: Store) -> Path:
     """Of a sweep whose windows are gone, and without records; returns its folder."""
-    saved = Saved(results.sweep, "comodo sweep FILE", {}, Evaluation(), {}, {})
-    return report.write(results, saved, store)
+    saved = SweepRecord(results.sweep, "comodo sweep FILE", {}, Evaluation(), {}, {})
+    return report.write_report(results, saved, store)
 
 
 def weights_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.__main__ import RESULTS, WITH_RAY, WITHOUT_RAY, run, table
 from benchmarks.common import Row, in_turns, show
-
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("module", sorted({c.split()[0] for c in WITHOUT_RAY.values()}))

@@ -4,7 +4,6 @@ KubeRay's definition of a RayJob is in no package registry: the keys and types t
 of it are written down here by hand, as KubeRay 1.5.1 publishes them.
 """
 
-from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -16,7 +15,8 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 )
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 KUBERNETES = "1.37"
 
 

@@ -32,8 +32,8 @@ import yaml
 
 from comodo.cli import app
 from comodo.config import read_sweep_file
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = [
     "README.md",

@@ -22,16 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, FolderDataset, HaptDataset, read_sweep_file
-from comodo.datasets import DatasetError
-from comodo.datasets.folder import COLUMNS, FolderReader
-from comodo.datasets.gopro import stream_of
-from comodo.datasets.hapt import HaptReader
-from comodo.datasets.split_lists import id_and_activity, read_lists
-from comodo.datasets.uestc_mmea import clip_and_activity
-from comodo.imu import ImuError
+from comodo.data.imu import ImuError
+from comodo.data.readers.folder import MANIFEST_COLUMNS, FolderReader
+from comodo.data.readers.gopro import stream_of
+from comodo.data.readers.hapt import HaptReader
+from comodo.data.readers.split_lists import id_and_activity, read_lists
+from comodo.data.readers.uestc_mmea import clip_and_activity
+from comodo.data.recordings import DatasetError
+from tests.config.test_load import sweep_file
 from tests.conftest import write_imu, write_video
 from tests.fuzzing import damaged
-from tests.test_config import sweep_file
 
 SLOWEST = 20.0  # seconds for one file on a busy machine
 MOST_MEGABYTES = 2_000
@@ -143,7 +143,7 @@ PIECES = ["", "a", "..", "../x", "/etc", "train", "test", "0", "-1", "nan", "inf
 @quick
 @given(st.data())
 def test_any_manifest_is_listed_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    columns = data.draw(st.lists(st.sampled_from([*sorted(COLUMNS), "x", ""]), max_size=8))
+    columns = data.draw(st.lists(st.sampled_from([*sorted(MANIFEST_COLUMNS), "x", ""]), max_size=8))
     cells = st.lists(st.sampled_from(PIECES), max_size=8).map(",".join)
     lines = [",".join(columns), *data.draw(st.lists(cells, max_size=4))]
     content = "\n".join(lines).encode()

@@ -6,17 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from comodo.arrays import Features, Windows
 from comodo.config import read_sweep_file
-from comodo.distill import Distillation, distil
-from comodo.schedule import learning_rate, published_steps, steps_in
-from comodo.store import Store, read_json
-from comodo.students import build_student
-from comodo.trial import Trial
+from comodo.core.store import Store, read_json
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.models.students import build_student
+from comodo.search.trial import Trial
+from comodo.training.distill import Distillation, distil
+from comodo.training.schedule import learning_rate, published_steps, steps_in
+from tests.config.test_load import sweep_file
 from tests.helpers import make_arrays, trial_config
-from tests.test_config import sweep_file
+from tests.paths import GOLDEN
 
-SCHEDULES = read_json(Path(__file__).parent / "golden" / "lr_schedule.json")
+SCHEDULES = read_json(GOLDEN / "lr_schedule.json")
 
 
 @pytest.mark.parametrize("golden", SCHEDULES, ids=lambda golden: f"queue {golden['queue']}")
@@ -108,19 +109,21 @@ def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
 
 
 @pytest.fixture(scope="module")
-def arrays(tmp_path_factory: pytest.TempPathFactory) -> tuple[Windows, Features]:
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> tuple[WindowArrays, FeatureArrays]:
     store = Store(tmp_path_factory.mktemp("store"))
     windows, features = (store.folder("arrays", key) for key in make_arrays(store))
-    return Windows.load(windows), Features.load(features)
+    return WindowArrays.load(windows), FeatureArrays.load(features)
 
 
-def run_of(arrays: tuple[Windows, Features], **changes: Any) -> Distillation:
+def run_of(arrays: tuple[WindowArrays, FeatureArrays], **changes: Any) -> Distillation:
     config = trial_config(**changes)
     torch.manual_seed(0)
     return Distillation(config, 0, *arrays, build_student(config.student), "cpu")
 
 
-def test_last_windows_are_dropped_for_training_only(arrays: tuple[Windows, Features]) -> None:
+def test_last_windows_are_dropped_for_training_only(
+    arrays: tuple[WindowArrays, FeatureArrays],
+) -> None:
     last = set(torch.nonzero(arrays[0].splits["train"].last_N).flatten().tolist())
     assert last
     kept, dropped = (run_of(arrays, last_window=rule).row_N for rule in ("keep", "drop"))
@@ -128,7 +131,9 @@ def test_last_windows_are_dropped_for_training_only(arrays: tuple[Windows, Featu
     assert len(arrays[0].splits["train"].labelled_N) == len(arrays[0].splits["train"])
 
 
-def test_queue_members_may_train_from_the_first_epoch(arrays: tuple[Windows, Features]) -> None:
+def test_queue_members_may_train_from_the_first_epoch(
+    arrays: tuple[WindowArrays, FeatureArrays],
+) -> None:
     method = {"name": "comodo", "queue_size": 10}
     held = run_of(arrays, method=method)
     joined = run_of(arrays, method={**method, "hold_out_queue": False})
@@ -143,7 +148,11 @@ def test_queue_members_may_train_from_the_first_epoch(arrays: tuple[Windows, Fea
 @pytest.mark.parametrize("projector", [True, False])
 @pytest.mark.parametrize("name", ["comodo", "infonce", "l2"])
 def test_every_method_takes_every_head(
-    arrays: tuple[Windows, Features], tmp_path: Path, kind: str, projector: bool, name: str
+    arrays: tuple[WindowArrays, FeatureArrays],
+    tmp_path: Path,
+    kind: str,
+    projector: bool,
+    name: str,
 ) -> None:
     head = {"kind": kind, "teacher_projector": projector, "hidden_dim": 16, "output_dim": 8}
     method: dict[str, Any] = {"name": name, "head": head}
@@ -158,7 +167,7 @@ def test_every_method_takes_every_head(
 
 
 def test_published_schedule_lowers_the_rate_as_the_queue_grows(
-    arrays: tuple[Windows, Features], tmp_path: Path
+    arrays: tuple[WindowArrays, FeatureArrays], tmp_path: Path
 ) -> None:
     peaks = {}
     for schedule in ("steps", "published"):
@@ -176,9 +185,9 @@ def test_published_schedule_lowers_the_rate_as_the_queue_grows(
     assert peaks["steps", 30] > 0.9 * peaks["steps", 5]
 
 
-def test_the_golden_loss_curve(arrays: tuple[Windows, Features], tmp_path: Path) -> None:
+def test_the_golden_loss_curve(arrays: tuple[WindowArrays, FeatureArrays], tmp_path: Path) -> None:
     """A change of numbers is a decision: then write the file anew, and raise trial.VERSION."""
-    golden = read_json(Path(__file__).parent / "golden" / "loss_curve.json")
+    golden = read_json(GOLDEN / "loss_curve.json")
     for name, expected in golden.items():
         method: dict[str, Any] = {"name": name, "head": {"hidden_dim": 16, "output_dim": 8}}
         if name == "comodo":

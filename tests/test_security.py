@@ -15,23 +15,23 @@ import pytest
 import torch
 
 import comodo
-from comodo.arrays import Windows
 from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
-from comodo.datasets import DatasetError
-from comodo.datasets.egoexo4d import EgoExo4dReader
-from comodo.datasets.folder import FolderReader
-from comodo.datasets.split_lists import id_and_activity
-from comodo.encode import EncodeError, given_features
-from comodo.identity import Trial
-from comodo.imu import ImuError, read_npy
-from comodo.store import Store, write_json
-from comodo.students import build_student, load_student
-from comodo.teachers import build_teacher
-from comodo.tidy import epochs_in
-from comodo.trial import classifier_of, run_trial
-from comodo.weights import WeightsError
+from comodo.core.store import Store, write_json
+from comodo.core.tensors import WeightsError
+from comodo.data.arrays import WindowArrays
+from comodo.data.imu import ImuError, read_npy
+from comodo.data.precomputed import EncodeError, precomputed_features
+from comodo.data.readers.egoexo4d import EgoExo4dReader
+from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.split_lists import id_and_activity
+from comodo.data.recordings import DatasetError
+from comodo.models.students import build_student, load_student
+from comodo.models.teachers import build_teacher
+from comodo.runtime.worker import classifier_of, run_trial
+from comodo.search.history import epochs_in
+from comodo.search.trial import Trial
+from tests.config.test_load import sweep_file
 from tests.helpers import make_arrays, trial_config
-from tests.test_config import sweep_file
 
 PACKAGE = Path(comodo.__file__).parent
 
@@ -40,19 +40,19 @@ PACKAGE = Path(comodo.__file__).parent
 
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
 READERS = {"load", "loads", "read_pickle", "Unpickler", "unsafe_load", "full_load", "load_all"}
-# Its own function; what the same process has exported; and the file in which Tune, in this process,
+# What the same process has exported, and the file in which Tune, in this process,
 # has just put the error that Ray had unpickled here already.
 EXPECTED = {
-    ("profile/footprint.py", "load"),
     ("deploy/programs.py", "torch.export.load"),
-    ("watch.py", "ray.cloudpickle.loads"),
+    ("runtime/callbacks.py", "ray.cloudpickle.loads"),
 }
 
 
 def test_no_call_of_the_package_can_unpickle() -> None:
     """A call by any other name than these fails here, and is to be looked at."""
     safe = {"json.loads": "", "np.load": "allow_pickle=False", "torch.load": "weights_only=True",
-            "onnx.load": "", "Windows.load": "", "Features.load": "", "tl.load": ""}  # fmt: skip
+            "onnx.load": "", "tl.load": "", "WindowArrays.load": "",
+            "FeatureArrays.load": ""}  # fmt: skip
     found = set()
     for file in PACKAGE.rglob("*.py"):
         where = str(file.relative_to(PACKAGE))
@@ -135,7 +135,7 @@ def test_a_planted_student_and_planted_arrays_are_refused(tmp_path: Path, plant:
     for path in store.folder("arrays", windows).glob("*.safetensors"):
         plant(path)
     with pytest.raises(ValueError, match="damaged arrays"):
-        Windows.load(store.folder("arrays", windows))
+        WindowArrays.load(store.folder("arrays", windows))
 
 
 def test_planted_weights_of_teachers_and_students_are_refused(tmp_path: Path, plant: Any) -> None:
@@ -164,7 +164,7 @@ def test_planted_features_and_samples_are_refused(tmp_path: Path, plant: Any) ->
     path = plant(tmp_path / "given.npz", arrays)
     wanted = pa.table({"window": ["a"], "recording": ["a"]})
     with pytest.raises(EncodeError, match=f"{path} cannot be read: Object arrays"):
-        given_features(TeacherConfig(name="precomputed", path=str(path)), wanted)
+        precomputed_features(TeacherConfig(name="precomputed", path=str(path)), wanted)
     path = plant(tmp_path / "imu.npy", arrays)
     with pytest.raises(ImuError, match=f"{path}: cannot be read as an array: Object arrays"):
         read_npy(path, 50, "g", "deg/s")

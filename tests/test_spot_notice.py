@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from tests.chaos.machines import machines
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "deploy" / "spot_notice.py"
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.datasets import list_recordings
-from comodo.earlier import Arrays
-from comodo.identity import Evaluation
-from comodo.ledger import Ledger
-from comodo.precheck import most_windows, refuse_long_queues
-from comodo.smoke import load_smoke
-from comodo.store import Store
+from comodo.core.store import Store
+from comodo.data.keys import simulated_folder
+from comodo.data.readers import list_recordings
+from comodo.runtime.smoke import load_smoke
+from comodo.search.ledger import Ledger
+from comodo.search.precheck import most_windows, refuse_long_queues
+from comodo.search.trial import Evaluation
+from comodo.search.warm_start import Arrays
+from tests.paths import ROOT
 
-FILES = sorted(Path(__file__).parents[1].joinpath("sweeps").glob("*.yaml"))
+FILES = sorted(ROOT.joinpath("sweeps").glob("*.yaml"))
 SMOKE_WINDOWS = 72  # of the training split of each data set
 
 
@@ -70,7 +72,7 @@ def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
     sweep, whole = load_smoke(file, store), read_sweep_file(file)
     windows = {}
     for name, settings in sweep.datasets.items():
-        recordings = list_recordings(settings, store.simulated(settings))
+        recordings = list_recordings(settings, simulated_folder(settings, store))
         train = [recording for recording in recordings if recording.split == "train"]
         windows[name] = most_windows(settings, train) or 0
     assert whole.datasets.keys() == windows.keys()

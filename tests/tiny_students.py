@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from comodo.config import CHANNELS
-from comodo.students import Student, build_student
+from comodo.models.students import Student, build_student
 
 DIM = 16  # width of a channel's feature
 MANTIS: dict[str, int] = {

@@ -20,7 +20,7 @@ from comodo.config.datasets import (
 )
 from comodo.config.load import read_sweep_file
 from comodo.config.objective import Objective
-from comodo.config.search import Choices, Point, Range
+from comodo.config.space import Choices, Point, Range
 from comodo.config.sweep import Resources, Sweep
 from comodo.config.trial import (
     CHANNELS,

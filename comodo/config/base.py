@@ -9,9 +9,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from comodo.core.errors import ComodoError
 
-class ConfigError(ValueError):
-    """A sweep file that cannot be run; the text names the file, the key and the mend."""
+
+class ConfigError(ComodoError, ValueError):
+    """A sweep file that cannot be run."""
+
+    exit_status = 2
 
 
 class Settings(BaseModel):

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
 from comodo.config.sweep import Sweep
-from comodo.secrets import redacted
+from comodo.core.redaction import redacted
 
-MOST_BYTES = 200_000
-MOST_VALUES = 100_000  # once every *alias stands for what it names
-DEEPEST = 50
+MAX_BYTES = 200_000
+MAX_VALUES = 100_000  # once every *alias stands for what it names
+MAX_DEPTH = 50
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -27,8 +27,8 @@ def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Swe
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise ConfigError(f"{path}: {size} bytes are no sweep file; it has up to {MOST_BYTES}")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ConfigError(f"{path}: {size} bytes are no sweep file; it has up to {MAX_BYTES}")
     try:
         text = path.read_text()
         _refuse_deep(path, text)
@@ -69,8 +69,8 @@ def _refuse_deep(path: Path, text: str) -> None:
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > DEEPEST:
-                raise ConfigError(f"{path}: lists and mappings are over {DEEPEST} deep")
+            if depth > MAX_DEPTH:
+                raise ConfigError(f"{path}: lists and mappings are over {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -81,16 +81,16 @@ def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
 
     def count(node: Any) -> int:
         if id(node) not in counts:
-            counts[id(node)] = MOST_VALUES  # of one that contains itself
+            counts[id(node)] = MAX_VALUES  # of one that contains itself
             parts = node.value if isinstance(node, yaml.CollectionNode) else []
             if isinstance(node, yaml.MappingNode):
                 parts = [part for pair in parts for part in pair]
             counts[id(node)] = 1 + sum(map(count, parts))
         return counts[id(node)]
 
-    if tree is not None and count(tree) > MOST_VALUES:
+    if tree is not None and count(tree) > MAX_VALUES:
         raise ConfigError(
-            f"{path}: over {MOST_VALUES} values, once its *aliases are filled in; write them out"
+            f"{path}: over {MAX_VALUES} values, once its *aliases are filled in; write them out"
         )
 
 

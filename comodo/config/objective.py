@@ -20,7 +20,7 @@ _OF_BOTH_SPLITS: dict[Measure, tuple[str, ...]] = {
 }
 _ONLY_OWN: tuple[Measure, ...] = ("zero-shot", "alignment", "classifier")
 PARAMETERS = "student/parameters"
-OWN: dict[str, Measure] = {
+OWN_METRICS: dict[str, Measure] = {
     **{
         f"{split}/{name}": measure
         for measure, names in _OF_BOTH_SPLITS.items()
@@ -32,8 +32,8 @@ OWN: dict[str, Measure] = {
     PARAMETERS: "probe",
 }
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
-ELSEWHERE: dict[str, Measure] = {
-    **{k: v for k, v in OWN.items() if v not in _ONLY_OWN and k != PARAMETERS},
+TRANSFER_METRICS: dict[str, Measure] = {
+    **{k: v for k, v in OWN_METRICS.items() if v not in _ONLY_OWN and k != PARAMETERS},
     **{f"direct/{split}/{name}": "direct" for split in ("val", "test") for name in _PROBED},
 }
 """The same on another data set, where they stand as `on/<data set>/<metric>`."""

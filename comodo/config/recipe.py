@@ -5,9 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from comodo.config.base import Settings, nearest
-from comodo.config.search import Choices, Point, Range
+from comodo.config.overrides import METHOD_SETTINGS
+from comodo.config.space import Choices, Point, Range
 from comodo.config.trial import STUDENT_SIZES
-from comodo.config.values import METHODS
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
 
@@ -47,7 +47,7 @@ class Recipe(Settings):
         begins with the key."""
         known = {
             "dataset": datasets,
-            "method.name": list(METHODS),
+            "method.name": list(METHOD_SETTINGS),
             "student.name": list(STUDENT_SIZES),
         }
         for key, wanted in self.when.items():

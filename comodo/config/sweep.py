@@ -15,16 +15,16 @@ from pydantic import (
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.objective import ELSEWHERE, OWN, Measure, Objective, Objectives
+from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Measure, Objective, Objectives
+from comodo.config.overrides import METHOD_SETTINGS, apply_overrides
 from comodo.config.recipe import Recipe
-from comodo.config.search import Point, Range, Search, Space, flatten
+from comodo.config.space import Point, Range, Search, Space, flatten
 from comodo.config.trial import (
     Protocol,
     SupervisedMethod,
     TeacherConfig,
     TrialConfig,
 )
-from comodo.config.values import METHODS, place
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -146,8 +146,8 @@ class Sweep(Settings):
         """What can be known of every student, with the measure that gives it."""
         own = {name for name, _ in self.trained_on()}
         others = [name for name in self.evaluate_on if name not in own]
-        return OWN | {
-            f"on/{name}/{metric}": m for name in others for metric, m in ELSEWHERE.items()
+        return OWN_METRICS | {
+            f"on/{name}/{metric}": m for name in others for metric, m in TRANSFER_METRICS.items()
         }
 
     def with_values(self, values: Point) -> TrialConfig:
@@ -160,12 +160,12 @@ class Sweep(Settings):
             ConfigError: an unknown key or an impossible value, by its dotted name.
         """
         data = self.trial.model_dump(mode="json", exclude_unset=True)
-        place(data, values, "search.space.")
+        apply_overrides(data, values, "search.space.")
         trial = self._checked(data, values)
         flat = flatten(trial.model_dump(mode="json"))
         for number, recipe in enumerate(self.recipes):
             if recipe.fits(flat):
-                place(data, recipe.set, f"recipes.{number}.set.")
+                apply_overrides(data, recipe.set, f"recipes.{number}.set.")
                 trial = self._checked(data, values)
         return trial
 
@@ -183,7 +183,9 @@ class Sweep(Settings):
             key, around = dotted_key(problem["loc"], data)
             reason = reason_of(problem, around)
             if key in values and "does not go with" in reason:
-                having = [n for n, m in METHODS.items() if key.split(".")[1] in m.model_fields]
+                having = [
+                    n for n, m in METHOD_SETTINGS.items() if key.split(".")[1] in m.model_fields
+                ]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(having)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":
@@ -201,11 +203,11 @@ class Sweep(Settings):
         """Every point, in the file's order after those of `start_with`."""
         starts = self.search.start_with
 
-        def place(point: Point) -> int:
+        def position(point: Point) -> int:
             agree = (i for i, start in enumerate(starts) if start.items() <= point.items())
             return next(agree, len(starts))
 
-        return iter(sorted(self.space.points(), key=place))
+        return iter(sorted(self.space.points(), key=position))
 
     @model_validator(mode="before")
     @classmethod

@@ -132,7 +132,7 @@ STUDENT_SIZES: dict[str, set[str]] = {
     },
 }  # fmt: skip
 """The keys of `size` for each student from scratch: its library's constructor arguments."""
-BASELINES = ("dlinear", "informer", "timesnet")
+BASELINE_NAMES = ("dlinear", "informer", "timesnet")
 """Students that are classifiers of all channels together, and so learn from labels alone."""
 
 
@@ -181,7 +181,7 @@ class StudentConfig(Settings):
     @property
     def is_baseline(self) -> bool:
         """Whether it is one of `BASELINES`."""
-        return self.name in BASELINES
+        return self.name in BASELINE_NAMES
 
 
 class Head(Settings):

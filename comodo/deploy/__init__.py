@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from comodo.core.errors import ComodoError
 
-class DeployError(ValueError):
+
+class DeployError(ComodoError, ValueError):
     """A trial that cannot be exported; the text names it, says why, and what mends it."""
 
 

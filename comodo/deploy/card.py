@@ -9,13 +9,13 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from comodo.config import DistillingMethod, SimulatedDataset
-from comodo.config.search import flatten
-from comodo.found import Found
-from comodo.names import rounded
+from comodo.config.space import flatten
+from comodo.core.store import Store
+from comodo.data.window_sets import leakage_notes
+from comodo.deploy.selection import Selection
 from comodo.report.page import data_section
 from comodo.report.tables import cell, gains, markdown
-from comodo.store import Store
-from comodo.windows import leakage
+from comodo.search.labels import rounded
 
 TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "knowledge-distillation"]
 
@@ -45,7 +45,7 @@ CITATION = """```bibtex
 ```"""
 
 
-def model_card(found: Found, about: dict[str, Any], store: Store) -> str:
+def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
     """Data, teacher, method, intervals, leakage, intended use; what was not measured is not said.
 
     Args:
@@ -70,7 +70,7 @@ def model_card(found: Found, about: dict[str, Any], store: Store) -> str:
     return rounded(f"---\n{_metadata(found, about).to_yaml()}\n---\n\n" + "\n".join(lines))
 
 
-def _metadata(found: Found, about: dict[str, Any]) -> ModelCardData:
+def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     """What the hub reads. A licence is for whoever shares the model to name."""
     student, measured = found.row.trial.config.student, about["accuracy"]
     dataset = found.row.trial.config.dataset
@@ -92,7 +92,7 @@ def _metadata(found: Found, about: dict[str, Any]) -> ModelCardData:
     )
 
 
-def _what(found: Found, about: dict[str, Any]) -> list[str]:
+def _what(found: Selection, about: dict[str, Any]) -> list[str]:
     config, taken = found.row.trial.config, about["input"]
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
     said = [
@@ -111,7 +111,7 @@ def _what(found: Found, about: dict[str, Any]) -> list[str]:
     return [line for sentence in said for line in (sentence, "")]
 
 
-def _distilled(found: Found) -> bool:
+def _distilled(found: Selection) -> bool:
     return isinstance(found.row.trial.config.method, DistillingMethod)
 
 
@@ -141,7 +141,7 @@ def _use(about: dict[str, Any]) -> list[str]:
     ]
 
 
-def _training(found: Found) -> list[str]:
+def _training(found: Selection) -> list[str]:
     trial, sweep = found.row.trial, found.saved.sweep
     teacher = trial.config.teacher
     settings = flatten(trial.config.model_dump(mode="json", exclude={"teacher"}))
@@ -164,7 +164,7 @@ def _source(weights: str | None) -> str:
     return path.name if weights is None or path.is_absolute() or path.is_dir() else weights
 
 
-def _results(found: Found, about: dict[str, Any]) -> list[str]:
+def _results(found: Selection, about: dict[str, Any]) -> list[str]:
     results, row, measured = found.results, found.row, about["accuracy"]
     split = measured["split"]
     rows = []
@@ -200,19 +200,19 @@ def _results(found: Found, about: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _data(found: Found, store: Store) -> list[str]:
+def _data(found: Selection, store: Store) -> list[str]:
     dataset = found.row.trial.config.dataset
     windows = found.saved.window_sets(store).get(dataset)
     if windows is None:
         return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    leaks = leakage(windows.leaks) or ["leakage: no group of val or test stands in train"]
+    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test stands in train"]
     return [
         *data_section(found.saved.sweep, {dataset: windows}, store),
         *(line for sentence in leaks for line in (f"**{sentence[0].upper()}{sentence[1:]}.**", "")),
     ]
 
 
-def _limits(found: Found, about: dict[str, Any]) -> list[str]:
+def _limits(found: Selection, about: dict[str, Any]) -> list[str]:
     taken = about["input"]
     limits = [
         "For research and prototypes of activity recognition on a body-worn IMU; not for medical, "

@@ -19,30 +19,32 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from comodo.config import CHANNELS, SupervisedMethod
-from comodo.deploy import DeployError, card, registry
+from comodo.core.store import Store, fetched, publish, write_json
+from comodo.core.units import format_bytes
+from comodo.deploy import DeployError, card
 from comodo.deploy.programs import (
     INT8,
     ONNX,
     TORCH,
-    Floats,
+    FloatArray,
     Program,
     largest_difference,
     load_onnx,
     write_programs,
 )
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
-from comodo.evaluate import fit_probe
-from comodo.found import Found
-from comodo.plan.view import size
-from comodo.probe import SVMProbe
-from comodo.store import Store, fetched, publish, write_json
-from comodo.students import load_student
-from comodo.subject import BATCH, EvaluateError, Subject
-from comodo.trial import classifier_of, subject_of
+from comodo.deploy.selection import Selection
+from comodo.evaluation.evaluate import fit_probe
+from comodo.evaluation.frozen_student import EvaluateError, FrozenStudent
+from comodo.evaluation.probe import SVMProbe
+from comodo.models.features import EXTRACT_BATCH
+from comodo.models.students import load_student
+from comodo.runtime.worker import classifier_of, subject_of
+from comodo.tracking import registry
 
 DESCRIPTION, CARD = "model.json", "README.md"
-WRITES = {TORCH, ONNX, INT8, DESCRIPTION, CARD, registry.MODEL}
-MOST_COMPARED = 256  # windows on which ONNX and PyTorch are compared
+EXPORTED_FILES = {TORCH, ONNX, INT8, DESCRIPTION, CARD, registry.MODEL}
+MAX_COMPARED = 256  # windows on which ONNX and PyTorch are compared
 OTHER_DEVICE = 2  # windows that a probe may tell otherwise that was fitted on a GPU's features
 
 
@@ -75,7 +77,7 @@ class Exported:
             shown.add_column(column, justify="left" if column == "file" else "right")
         for name, key in ((TORCH, ""), (ONNX, "float32"), (INT8, "int8")):
             accuracy = f"{100 * measured[key]:.1f}" if key else ""
-            shown.add_row(name, size((self.folder / name).stat().st_size), accuracy)
+            shown.add_row(name, format_bytes((self.folder / name).stat().st_size), accuracy)
         return shown
 
     def facts(self) -> dict[str, str]:
@@ -98,7 +100,7 @@ class Exported:
 
 @torch.inference_mode()
 def export_run(
-    found: Found,
+    found: Selection,
     store: Store,
     rate: float | None = None,
     acc_unit: str = "g",
@@ -149,7 +151,7 @@ def export_run(
         write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(subject)
         windows = _Raw(subject, split, preprocessing, sensor)
-        some_NCR = windows.imu(index_N[:: -(-len(index_N) // MOST_COMPARED)])
+        some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
         about = {
             "trial": trial.key,
             "sweep": found.saved.sweep.name,
@@ -166,17 +168,19 @@ def export_run(
         }
         write_json(temporary / DESCRIPTION, about)
         (temporary / CARD).write_text(card.model_card(found, about, store))
-        registry.save_model(temporary, len(classes), some_NCR[:1])
+        registry.save_model(temporary, temporary / ONNX, len(classes), some_NCR[:1])
     return Exported(folder, about, registry.register(folder, about, store))
 
 
-def _mask(found: Found) -> bool:
+def _mask(found: Selection) -> bool:
     """A classifier sees padding as in training, a probe as the trial says."""
     config = found.row.trial.config
     return config.student.is_baseline or config.probe_mask
 
 
-def _classifier(found: Found, store: Store, subject: Subject) -> tuple[nn.Module, list[str]]:
+def _classifier(
+    found: Selection, store: Store, subject: FrozenStudent
+) -> tuple[nn.Module, list[str]]:
     """What names the class, and the names; a probe is fitted again, as the trial kept none."""
     trial = found.row.trial
     if not trial.config.student.is_baseline:
@@ -188,7 +192,7 @@ def _classifier(found: Found, store: Store, subject: Subject) -> tuple[nn.Module
     return head, subject.windows.classes
 
 
-def _probe(found: Found, subject: Subject) -> SVMProbe:
+def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
     """The trial's own: it must be as accurate as what was recorded.
 
     Raises:
@@ -214,7 +218,7 @@ def _probe(found: Found, subject: Subject) -> SVMProbe:
     return probe
 
 
-def _measured_on(subject: Subject) -> tuple[str, Tensor]:
+def _measured_on(subject: FrozenStudent) -> tuple[str, Tensor]:
     """The first of test and val with labels, and its labelled windows. Not train: the probe was
     fitted on it."""
     splits = subject.windows.splits
@@ -231,13 +235,13 @@ class _Raw:
     """Windows of a split as the device would give them."""
 
     def __init__(
-        self, subject: Subject, split: str, preprocessing: Preprocessing, sensor: Sensor
+        self, subject: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
     ) -> None:
         self._split, self._names = subject.windows.splits[split], subject.windows.classes
         self._back_TR = resampling(preprocessing.seconds, preprocessing.to_rate, sensor.rate)
         self._factor_C1 = preprocessing.factor_C1
 
-    def imu(self, index_N: Tensor) -> Floats:
+    def imu(self, index_N: Tensor) -> FloatArray:
         imu_NCT, _ = self._split.packed(index_N)
         imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
         return (imu_NCR / self._factor_C1).float().numpy()
@@ -245,7 +249,7 @@ class _Raw:
     def accuracy(self, program: Program, index_N: Tensor, classes: list[str]) -> float:
         """Share of these windows of which the most probable class is the label."""
         right = 0
-        for index_B in index_N.split(BATCH):
+        for index_B in index_N.split(EXTRACT_BATCH):
             probability_BK, _ = program(self.imu(index_B))
             predicted_B = np.array(classes)[probability_BK.argmax(1)]
             label_B = np.array(self._names)[self._split.label_N[index_B].numpy()]
@@ -283,7 +287,7 @@ def _refuse_another_folder(folder: Path) -> None:
     if not folder.exists():
         return
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    unknown = found - WRITES
+    unknown = found - EXPORTED_FILES
     if unknown or (found and not (folder / DESCRIPTION).exists()):
         what = ", ".join(sorted(unknown or found)[:3])
         raise DeployError(f"{folder} has {what}, so it is not only an export: choose another --out")

@@ -24,12 +24,12 @@ from comodo.deploy.recogniser import Recogniser
 
 TORCH, ONNX, INT8 = "model.pt2", "model.onnx", "model.int8.onnx"
 OUTPUTS = ("probabilities", "feature")
-LARGEST_DIFFERENCE = 1e-4
+MAX_DIFFERENCE = 1e-4
 BATCH_SIZES = (1, 3, 8)
-MOST_AT_ONCE = 128
+MAX_BATCH = 128
 
-Floats = npt.NDArray[np.float32]
-Program = Callable[[Floats], tuple[Floats, Floats]]
+FloatArray = npt.NDArray[np.float32]
+Program = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 """From raw windows [N, 6, R] to probabilities [N, K] and features [N, D]."""
 
 
@@ -126,23 +126,23 @@ def load_torch(path: Path) -> Program:
     module = torch.export.load(path).module()
 
     @torch.inference_mode()
-    def run(imu_NCR: Floats) -> list[Floats]:
+    def run(imu_NCR: FloatArray) -> list[FloatArray]:
         return [output.numpy() for output in module(torch.from_numpy(imu_NCR))]
 
     return _in_batches(run)
 
 
-def _in_batches(run: Callable[[Floats], list[Floats]]) -> Program:
-    def program(imu_NCR: Floats) -> tuple[Floats, Floats]:
-        starts = range(0, len(imu_NCR), MOST_AT_ONCE)
-        parts = [run(imu_NCR[start : start + MOST_AT_ONCE]) for start in starts]
+def _in_batches(run: Callable[[FloatArray], list[FloatArray]]) -> Program:
+    def program(imu_NCR: FloatArray) -> tuple[FloatArray, FloatArray]:
+        starts = range(0, len(imu_NCR), MAX_BATCH)
+        parts = [run(imu_NCR[start : start + MAX_BATCH]) for start in starts]
         probability_NK, feature_ND = map(np.concatenate, zip(*parts, strict=True))
         return probability_NK, feature_ND
 
     return program
 
 
-def largest_difference(folder: Path, imu_NCR: Floats) -> float:
+def largest_difference(folder: Path, imu_NCR: FloatArray) -> float:
     """Between ONNX and the torch.export program, on these windows and on batches of several sizes.
 
     Of probabilities as they are, of features relative to the largest of them if that is over 1.
@@ -157,9 +157,9 @@ def largest_difference(folder: Path, imu_NCR: Floats) -> float:
         for wanted, got in pairs:
             scale = max(1.0, float(abs(wanted).max()))
             largest = max(largest, float(abs(wanted - got).max()) / scale)
-    if not largest <= LARGEST_DIFFERENCE:
+    if not largest <= MAX_DIFFERENCE:
         raise DeployError(
-            f"ONNX and PyTorch differ by {largest:.1e}, over {LARGEST_DIFFERENCE:g}: nothing is "
+            f"ONNX and PyTorch differ by {largest:.1e}, over {MAX_DIFFERENCE:g}: nothing is "
             "exported"
         )
     return largest

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 from torch.nn import functional
 
-from comodo.imu import ACC_UNITS, GYRO_UNITS, ImuStream, resample, unit_factor
-from comodo.probe import SVMProbe
-from comodo.students import Student
+from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuStream, resample, unit_factor
+from comodo.evaluation.probe import SVMProbe
+from comodo.models.students import Student
 
 
 @dataclass(frozen=True)

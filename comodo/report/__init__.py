@@ -1,1 +1,1 @@
-"""What came out of a sweep, as one page: tables, pictures, the published numbers beside ours."""
+"""Everything about a sweep that a person reads. Starts nothing."""

@@ -8,28 +8,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from comodo.config.objective import PARAMETERS
-from comodo.config.search import flatten
+from comodo.config.space import flatten
+from comodo.evaluation.results import Results, pareto_front
 from comodo.report import published
 from comodo.report.style import (
     BLUE,
     GREY,
     axes_of,
-    beside,
     bounds,
     legend_below,
+    legend_beside,
     percent_span,
     short,
     show_numbers,
     style,
 )
-from comodo.results import Results, pareto_front
 
-MOST_LEARNING = 8  # configurations in one picture of learning curves
-LEAST_SPAN = 10  # points of accuracy on an axis
+MAX_LEARNING_CURVES = 8  # configurations in one picture of learning curves
+MIN_AXIS_POINTS = 10  # points of accuracy on an axis
 LOSS, QUICK = "train/loss", "val/quick_acc1"
 
 
-def learning(results: Results) -> Figure | None:
+def draw_learning(results: Results) -> Figure | None:
     """Loss and quick accuracy by epoch: the mean over seeds, and their range."""
     histories = {
         label: [row.trained["history"] for row in rows if row.trained.get("history")]
@@ -62,17 +62,17 @@ def learning(results: Results) -> Figure | None:
     if len(every) > 1:
         every[1].set_ylabel("quick validation accuracy (%)")
     legend_below(figure, every[0])
-    cut = f"; the best and worst {MOST_LEARNING // 2}" if len(shown) < len(histories) else ""
+    cut = f"; the best and worst {MAX_LEARNING_CURVES // 2}" if len(shown) < len(histories) else ""
     figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")
     return figure
 
 
 def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
-    if len(labels) <= MOST_LEARNING:
+    if len(labels) <= MAX_LEARNING_CURVES:
         return labels
     scores = {label: results.objectives(label) for label in labels}
     known = [label for label in labels if scores[label] is not None] or labels
-    sign, half = results.sweep.objectives[0].sign, MOST_LEARNING // 2
+    sign, half = results.sweep.objectives[0].sign, MAX_LEARNING_CURVES // 2
     ordered = sorted(known, key=lambda label: -sign * (scores[label] or (0,))[0])
     return list(dict.fromkeys([*ordered[:half], *ordered[-half:]]))
 
@@ -89,7 +89,7 @@ def _by_epoch(
     return {e: (float(np.mean(v)), min(v), max(v)) for e, v in sorted(values.items())}
 
 
-def by_numbers(results: Results) -> dict[str, Figure]:
+def draw_by_numbers(results: Results) -> dict[str, Figure]:
     """For each swept number, test accuracy against it; by the number's dotted key."""
     flat = {
         label: flatten(rows[0].trial.config.model_dump(mode="json"))
@@ -119,7 +119,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
         xs = [values[label] for label in labels]
         ys, errors = _percent(results, labels)
         look = style(number) if joined else {**style(number), "linestyle": "none"}
-        aside = beside(xs, number, len(curves))
+        aside = legend_beside(xs, number, len(curves))
         axes.errorbar(aside, ys, errors, capsize=2, label=short(name), **look)
     published_xy = _published(results, values) if key == "method.queue_size" else []
     if published_xy:
@@ -128,7 +128,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     for name, mean in _untrained(results, list(values)).items():
         axes.axhline(mean, color="0.4", linestyle=(0, (1, 2)), label=name)
     show_numbers(axes, list(values.values()), log="queue_size" in key)
-    percent_span(axes, LEAST_SPAN)
+    percent_span(axes, MIN_AXIS_POINTS)
     axes.set_xlabel(key)
     axes.set_ylabel("test Acc@1 (%)")
     axes.set_title(f"test accuracy by {key}: mean and 95 % interval", fontsize="medium")
@@ -166,7 +166,7 @@ def _untrained(results: Results, labels: list[str]) -> dict[str, float]:
     return {} if found is None else {name: 100 * found.mean}
 
 
-def importance(results: Results) -> Figure | None:
+def draw_importance(results: Results) -> Figure | None:
     """Each key's share of the variance, with its range over resamplings."""
     found = results.importances()
     if not found:
@@ -187,7 +187,7 @@ def importance(results: Results) -> Figure | None:
     return figure
 
 
-def pareto(results: Results) -> Figure | None:
+def draw_pareto(results: Results) -> Figure | None:
     """Configurations by two objectives, or by accuracy and size where sizes differ; their front."""
     metrics = [objective.metric for objective in results.sweep.objectives][:2]
     if len(metrics) == 1:

@@ -11,29 +11,29 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from comodo.config import NoneMethod, SupervisedMethod
+from comodo.evaluation.results import Results, TransferRow
+from comodo.evaluation.stats import Interval
 from comodo.report import curves
 from comodo.report.style import (
     BLUE,
     GREY,
-    MOST_TICKS,
+    MAX_TICKS,
     axes_of,
-    beside,
     keep,
     legend_below,
+    legend_beside,
     percent_span,
     short,
     show_numbers,
     style,
 )
-from comodo.results import Results, TransferRow
-from comodo.stats import Interval
 
-LEAST_SPAN = 10  # points of accuracy on the axis of effects
-CROWDED = 30  # letters of values below one plot
-LONGEST_VALUE = 24  # letters
+MIN_EFFECT_POINTS = 10  # points of accuracy on the axis of effects
+CROWDED_LETTERS = 30  # letters of values below one plot
+MAX_VALUE_LETTERS = 24  # letters
 
 
-def draw_all(results: Results, folder: Path) -> dict[str, str]:
+def draw_figures(results: Results, folder: Path) -> dict[str, str]:
     """Draws what the results have something for; returns name of each PNG and what it shows.
 
     Each has an SVG of the same name beside it.
@@ -43,12 +43,12 @@ def draw_all(results: Results, folder: Path) -> dict[str, str]:
         "transfer.png": ("transfer grid", _transfer(results)),
         "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
         "effects.png": ("mean objective by value of each key", _effects(results)),
-        "importance.png": ("share of the variance by key", curves.importance(results)),
-        "pareto.png": ("configurations and their Pareto front", curves.pareto(results)),
-        "learning.png": ("learning curves", curves.learning(results)),
+        "importance.png": ("share of the variance by key", curves.draw_importance(results)),
+        "pareto.png": ("configurations and their Pareto front", curves.draw_pareto(results)),
+        "learning.png": ("learning curves", curves.draw_learning(results)),
         "confusion.png": ("confusion of the selected configuration", _confusion(results)),
     }
-    for key, curve in curves.by_numbers(results).items():
+    for key, curve in curves.draw_by_numbers(results).items():
         drawn[f"by_{key.replace('.', '_')}.png"] = (f"test accuracy by {key}", curve)
     made = {}
     for name, (shows, figure) in drawn.items():
@@ -107,7 +107,7 @@ def _transfer(results: Results) -> Figure | None:
     values = np.array([[_mean(row, name) for name in datasets] for row in grid])
     figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
     low, high = np.nanmin(values), np.nanmax(values)
-    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    middle, half = (low + high) / 2, max(high - low, MIN_EFFECT_POINTS) / 2
     span = {"vmin": middle - half, "vmax": middle + half}
     image = axes.imshow(values, cmap="cividis", aspect="auto", **span)
     for (y, x), value in np.ndenumerate(values):
@@ -141,7 +141,7 @@ def _few_shot(results: Results) -> Figure | None:
         shots = list(curve)
         found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
         axes.errorbar(
-            beside([float(shot) for shot in shots], number, len(curves_of)),
+            legend_beside([float(shot) for shot in shots], number, len(curves_of)),
             found_3N[0],
             abs(found_3N[1:] - found_3N[0]),
             capsize=2,
@@ -184,7 +184,7 @@ def _effects(results: Results) -> Figure | None:
         axes.spines[["top", "right"]].set_visible(False)
         numbers = all(isinstance(value, int | float) for value, _ in values)
         once = all(len(scores) == 1 for _, scores in values)
-        if numbers and (once or len(values) > MOST_TICKS):
+        if numbers and (once or len(values) > MAX_TICKS):
             xs = [value for value, scores in values for _ in scores]
             axes.plot(
                 xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE
@@ -197,7 +197,7 @@ def _effects(results: Results) -> Figure | None:
         means = [100 * statistics.mean(scores) for _, scores in values]
         axes.plot(places, means, "D-" if numbers else "D", color=BLUE)
         legend = "diamonds: mean, dots: configurations"
-        crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED
+        crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
         names = [f"{_short(value)}{' ' if crowded else chr(10)}(n={len(scores)})"
                  for value, scores in values]  # fmt: skip
         turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
@@ -205,7 +205,7 @@ def _effects(results: Results) -> Figure | None:
         axes.margins(x=0.15)
     for axes in every[len(effects) :]:
         axes.set_visible(False)
-    percent_span(every[0], LEAST_SPAN)
+    percent_span(every[0], MIN_EFFECT_POINTS)
     for axes in every[::columns]:
         axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
     figure.suptitle(legend, fontsize="medium")
@@ -214,7 +214,7 @@ def _effects(results: Results) -> Figure | None:
 
 def _short(value: Any) -> str:
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    return text if len(text) <= MAX_VALUE_LETTERS else f"{text[: MAX_VALUE_LETTERS - 1]}…"
 
 
 def _confusion(results: Results) -> Figure | None:

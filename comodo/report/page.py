@@ -5,30 +5,31 @@ what data, at what cost, and every trial with its record.
 import statistics
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
-from comodo.config import Range, SimulatedDataset, Sweep
-from comodo.plan.confounds import confounds
-from comodo.plan.inventory import train_split
-from comodo.plan.view import confound_lines, size
-from comodo.quality.quality import CHECKS
+from comodo.config import SimulatedDataset, Sweep
+from comodo.config.describe import swept_keys
+from comodo.core.store import Store, read_json
+from comodo.core.units import format_bytes, format_duration
+from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
+from comodo.evaluation.dataframes import seconds_of, windows_per_second
+from comodo.evaluation.results import Results
+from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.comparison import beside_the_paper
+from comodo.report.paper_tables import paper_tables
+from comodo.report.plan.confounds import confounds
+from comodo.report.plan.inventory import train_split
+from comodo.report.plan.view import confound_lines
 from comodo.report.tables import cell, markdown
-from comodo.results import Results
-from comodo.saved import Saved
-from comodo.status import duration, read_status
-from comodo.store import Store, read_json
-from comodo.tidy import seconds_of, windows_per_second
+from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns, without_password
-from comodo.windows import WindowSet, leakage, read_quality
 
 
-def page(
+def report_page(
     results: Results,
-    saved: Saved,
+    saved: SweepRecord,
     store: Store,
     pictures: Mapping[str, str],
     runs: SweepRuns | None,
@@ -44,17 +45,17 @@ def page(
     by_number = [name for name in pictures if name.startswith("by_")]
     return [
         *_head(results, saved, store),
-        *beside_the_paper(results, saved.command),
-        *tables.accuracies(results),
+        *paper_tables(results, saved.command),
+        *tables.accuracy_section(results),
         *shown("accuracy.png", *by_number),
-        *tables.differences(results),
-        *tables.pareto(results),
+        *tables.difference_section(results),
+        *tables.pareto_section(results),
         *shown("pareto.png"),
-        *tables.transfer(results, saved.command),
+        *tables.transfer_section(results, saved.command),
         *shown("transfer.png"),
-        *tables.importances(results),
+        *tables.importance_section(results),
         *shown("importance.png", "effects.png"),
-        *tables.others(results),
+        *tables.other_metrics_section(results),
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
         *_protocol(results.sweep),
@@ -66,7 +67,7 @@ def page(
     ]
 
 
-def _head(results: Results, saved: Saved, store: Store) -> list[str]:
+def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
     """What has to be known before anything else is read."""
     sweep = results.sweep
     said = [f"# {sweep.name}"]
@@ -95,7 +96,7 @@ def leaks(results: Results) -> list[str]:
     return [
         f"{name}: {sentence}"
         for name, found in results.leaks.items()
-        for sentence in leakage(found)
+        for sentence in leakage_notes(found)
     ]
 
 
@@ -108,7 +109,7 @@ def _protocol(sweep: Sweep) -> list[str]:
         ["protocol", sweep.protocol],
         ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
         ["search", sweep.search.sampler],
-        *([f"swept: {key}", values] for key, values in swept(sweep).items()),
+        *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
         ["seeds", ", ".join(map(str, sweep.seeds))],
         ["measures", ", ".join(sweep.measures)],
         ["tested on also", ", ".join(sweep.evaluate_on) or "nothing else"],
@@ -120,28 +121,11 @@ def _protocol(sweep: Sweep) -> list[str]:
     return ["## Protocol", "", note, "", *markdown(["setting", "value"], rows)]
 
 
-def swept(sweep: Sweep) -> dict[str, str]:
-    """What the sweep gives each key, in words."""
-    return {
-        key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
-        if isinstance(span, Range)
-        else ", ".join(map(_shown, span.values))
-        for key, span in sweep.search.space.items()
-    }
-
-
-def _shown(value: Any) -> str:
-    """A value of a swept key: `comodo queue_size=64` for settings."""
-    if not isinstance(value, dict):
-        return str(value)
-    return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
-
-
 def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     rows = []
     for name, windows in window_sets.items():
         table = pa.concat_tables(read_quality(windows.folder)).to_pandas()
-        flags = [(check, int(check.flags(table).sum())) for check in CHECKS]
+        flags = [(check, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
         flagged = "; ".join(f"{check.title}: {count}" for check, count in flags if count)
         classes = {label for counts in windows.classes.values() for label in counts}
         rows.append(
@@ -214,17 +198,17 @@ def _cost(results: Results, store: Store) -> list[str]:
             [
                 results.title(label),
                 str(len(trials)),
-                duration(statistics.mean(training for training, _ in seconds)),
-                duration(statistics.mean(measuring for _, measuring in seconds)),
+                format_duration(statistics.mean(training for training, _ in seconds)),
+                format_duration(statistics.mean(measuring for _, measuring in seconds)),
                 f"{statistics.median(speeds):,.0f}" if speeds else "–",
-                size(max(peak)) if peak else "–",
+                format_bytes(max(peak)) if peak else "–",
             ]
         )
     if not rows:
         return []
     path = store.folder("sweeps", results.sweep.name) / "spent.json"
     spent = read_json(path).get("hours") if path.exists() else None
-    wall = "not recorded" if spent is None else duration(3600 * spent)
+    wall = "not recorded" if spent is None else format_duration(3600 * spent)
     header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
     return [
         "## Cost",
@@ -260,7 +244,7 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
             "its trials": runs.runs_page(),
             "parallel coordinates": runs.runs_page(charts=True),
         }
-        named = ", ".join(f"[{name}]({runs.link(page)})" for name, page in pages.items())
+        named = ", ".join(f"[{name}]({runs.link(address)})" for name, address in pages.items())
         where = f"MLflow at {without_password(runs.uri)}: {named}"
         if runs.is_local:
             where = f"MLflow in the store: {named}; the links open while `comodo ui` shows it"

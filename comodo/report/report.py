@@ -5,20 +5,20 @@ from pathlib import Path
 import pyarrow as pa
 from rich.table import Table
 
-from comodo.names import rounded
+from comodo.core.redaction import redacted
+from comodo.core.store import Store, atomic, fetched, remove, write_table
+from comodo.evaluation.dataframes import trials_of
+from comodo.evaluation.results import Results
+from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
-from comodo.report.page import leaks, page
-from comodo.report.webpage import webpage
-from comodo.results import Results
-from comodo.saved import Saved
-from comodo.secrets import redacted
-from comodo.store import Store, atomic, fetched, remove, write_table
-from comodo.tidy import trials_of
+from comodo.report.html import html_page
+from comodo.report.page import leaks, report_page
+from comodo.report.summary import finished_description
+from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
-from comodo.tracking.views import description
 
 
-def write(results: Results, saved: Saved, store: Store) -> Path:
+def write_report(results: Results, saved: SweepRecord, store: Store) -> Path:
     """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into
     the report folder of the sweep, and puts them into its MLflow run; returns the folder."""
     folder = fetched(store.folder("sweeps", results.sweep.name) / "report")
@@ -26,7 +26,7 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg", ".csv"):
             remove(old)  # of an earlier run, which may have had more to show
-    pictures = figures.draw_all(results, folder)
+    pictures = figures.draw_figures(results, folder)
     trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
     write_table(folder / "results.parquet", trials)
     if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
@@ -34,16 +34,16 @@ def write(results: Results, saved: Saved, store: Store) -> Path:
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
                 results.accuracy_by(label, column).to_csv(path, index=False)
     runs = find_runs(results.sweep.name, store)
-    text = redacted(rounded("\n".join(page(results, saved, store, pictures, runs)) + "\n"))
-    for name, content in (("report.md", text), ("report.html", webpage(text, folder))):
+    text = redacted(rounded("\n".join(report_page(results, saved, store, pictures, runs)) + "\n"))
+    for name, content in (("report.md", text), ("report.html", html_page(text, folder))):
         with atomic(folder / name) as path:
             path.write_text(content)
     if runs is not None:
-        attach(folder, runs, description(results, saved, runs))
+        attach(folder, runs, finished_description(results, saved, runs))
     return folder
 
 
-def table(results: Results) -> Table:
+def accuracy_on_terminal(results: Results) -> Table:
     """The configurations, for the terminal."""
     waiting = sum(row.state == "not begun" for row in results.rows)
     left = f"{waiting} trials not begun" if waiting else ""

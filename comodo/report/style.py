@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 from matplotlib.ticker import LogLocator
 
-from comodo.names import rounded
-from comodo.store import atomic
+from comodo.core.store import atomic
+from comodo.search.labels import rounded
 
 BLUE, GREY = "#0072B2", "0.75"
 COLORS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.25")
@@ -23,9 +23,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", ":", "-.")
 DPI = 150
 matplotlib.rcParams["text.parse_math"] = False  # a dollar in a class's name is a dollar
-MOST_TICKS = 12  # values of a number that each have one
-NARROWEST = 0.07  # of an axis, between two values that each have a tick
-WIDEST = 70  # letters of a name in a picture
+MAX_TICKS = 12  # values of a number that each have one
+MIN_TICK_DISTANCE = 0.07  # of an axis, between two values that each have a tick
+MAX_WIDTH = 70  # letters of a name in a picture
 
 
 def style(number: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def show_numbers(axes: Axes, values: list[float], log: bool = False) -> None:
         axes.set_xscale("log")
     places = [math.log(value) if log else value for value in ordered]
     nearest = min((b - a for a, b in pairwise(places)), default=1)
-    if nearest >= NARROWEST * (places[-1] - places[0]):
+    if nearest >= MIN_TICK_DISTANCE * (places[-1] - places[0]):
         turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(ordered) > 5 else {}
         labels = [f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in ordered]
         axes.set_xticks(ordered, labels, **turned)
@@ -76,7 +76,7 @@ def show_numbers(axes: Axes, values: list[float], log: bool = False) -> None:
         axes.minorticks_off()
 
 
-def beside(values: list[float], number: int, of: int) -> list[float]:
+def legend_beside(values: list[float], number: int, of: int) -> list[float]:
     """Where the so-manieth of several curves has its dots, or intervals would hide each other."""
     aside = number - (of - 1) / 2
     if min(values) > 0:
@@ -93,7 +93,7 @@ def percent_span(axes: Axes, least: float) -> None:
 
 def short(name: str) -> str:
     name = rounded(name)
-    return name if len(name) <= WIDEST else f"{name[: WIDEST - 1]}…"
+    return name if len(name) <= MAX_WIDTH else f"{name[: MAX_WIDTH - 1]}…"
 
 
 def keep(figure: Figure, path: Path) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from comodo.config import NoneMethod
 from comodo.config.objective import PARAMETERS
-from comodo.results import Difference, Results, Row
-from comodo.stats import Interval
+from comodo.evaluation.results import Difference, Results, TrialRow
+from comodo.evaluation.stats import Interval
 
 ACCURACIES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
-MOST_NAMED = 12  # missing trials of one state that are named one by one
+MAX_NAMED_TRIALS = 12  # missing trials of one state that are named one by one
 
 
-def accuracies(results: Results) -> list[str]:
+def accuracy_section(results: Results) -> list[str]:
     """Every configuration, also those of which no trial has finished."""
     return [
         "## Accuracy",
@@ -44,7 +44,7 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
     return markdown(header, rows)
 
 
-def missing(rows: list[Row], command: str) -> list[str]:
+def missing(rows: list[TrialRow], command: str) -> list[str]:
     """Which of these trials have no result, by state, and the command that runs them."""
     states: dict[str, list[str]] = {}
     for row in rows:
@@ -54,8 +54,8 @@ def missing(rows: list[Row], command: str) -> list[str]:
         return []
     parts = []
     for state, names in states.items():
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        parts.append(f"{len(names)} {state} ({'; '.join(names[:MOST_NAMED])}{more})")
+        more = f" and {len(names) - MAX_NAMED_TRIALS} more" if len(names) > MAX_NAMED_TRIALS else ""
+        parts.append(f"{len(names)} {state} ({'; '.join(names[:MAX_NAMED_TRIALS])}{more})")
     count = sum(map(len, states.values()))
     return [
         f"**Missing: {count} of {len(rows)} trials**: {', '.join(parts)}. To run them: `{command}`",
@@ -63,7 +63,7 @@ def missing(rows: list[Row], command: str) -> list[str]:
     ]
 
 
-def pareto(results: Results) -> list[str]:
+def pareto_section(results: Results) -> list[str]:
     """Of several objectives: what no other configuration beats in all of them."""
     if len(results.sweep.objectives) == 1 or not results.pareto:
         return []
@@ -90,7 +90,7 @@ def pareto(results: Results) -> list[str]:
     ]
 
 
-def differences(results: Results) -> list[str]:
+def difference_section(results: Results) -> list[str]:
     if not results.differences:
         return []
     rows = [
@@ -144,7 +144,7 @@ def gains(results: Results) -> dict[str, str]:
     return found
 
 
-def others(results: Results) -> list[str]:
+def other_metrics_section(results: Results) -> list[str]:
     """Measures that the other tables do not have."""
     if not results.by_label:
         return []
@@ -170,7 +170,7 @@ def others(results: Results) -> list[str]:
     ]
 
 
-def transfer(results: Results, command: str) -> list[str]:
+def transfer_section(results: Results, command: str) -> list[str]:
     datasets = results.tested_on
     if len(datasets) < 2:
         return []
@@ -194,7 +194,7 @@ def transfer(results: Results, command: str) -> list[str]:
     return lines + missing(results.rows, command)
 
 
-def importances(results: Results) -> list[str]:
+def importance_section(results: Results) -> list[str]:
     found = results.importances()
     if not found:
         return []

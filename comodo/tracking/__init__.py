@@ -1,1 +1,1 @@
-"""The one room that talks to MLflow."""
+"""Records in MLflow. The only package that imports mlflow."""

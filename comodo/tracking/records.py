@@ -12,13 +12,13 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from comodo.console import console
-from comodo.tracking.runs import FAILURES, say
+from comodo.core.console import console
+from comodo.tracking.runs import FAILURES, print_failure
 
-PAUSE = 10.0  # seconds between two tries while MLflow is away
+RETRY_SECONDS = 10.0  # seconds between two tries while MLflow is away
 
 
-class Records:
+class RecordQueue:
     """The records that one driver makes at a server.
 
     opening: the first of them, without which none of the others can be made.
@@ -86,16 +86,18 @@ class Records:
                     if not refused:  # once may be chance
                         refused = True
                         continue
-                    say(error, "this is not recorded")
+                    print_failure(error, "this is not recorded")
                     if self._opened:
                         return
                     break
                 if not self._away:
-                    say(error, "training goes on; what is missing is recorded when MLflow is back")
+                    print_failure(
+                        error, "training goes on; what is missing is recorded when MLflow is back"
+                    )
                 self._away = True
                 if last:
                     break
-                self._over.wait(PAUSE)
+                self._over.wait(RETRY_SECONDS)
             else:
                 if self._away:
                     console.print("MLflow is back, the records go on")

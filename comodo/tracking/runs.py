@@ -14,27 +14,27 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from comodo.console import console
-from comodo.store import Store
+from comodo.core.console import console
+from comodo.core.store import Store
 
 LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
-MOST_RUNS = 10_000
+MAX_RUNS = 10_000
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+CHARTS_VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
+VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """What a record that cannot be made may raise."""
 NO_ANSWER = re.compile(r"API request to (\w+://[^/]+)\S* failed with (?:timeout )?exception")
-NOT_LET_IN = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+UNAUTHENTICATED_CODES = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
-def say(error: Exception, what_now: str) -> None:
+def print_failure(error: Exception, what_now: str) -> None:
     """Tells of a record that could not be made."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     if silent := NO_ANSWER.match(reason):
         reason = f"{silent[1]} does not answer"
-    if getattr(error, "error_code", None) in NOT_LET_IN:
+    if getattr(error, "error_code", None) in UNAUTHENTICATED_CODES:
         reason = (
             f"{without_password(os.environ.get('MLFLOW_TRACKING_URI', ''))} refuses this name and "
             "password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -88,7 +88,7 @@ class SweepRuns:
     def runs_page(self, charts: bool = False) -> str:
         """All trials, in the sweep's saved view."""
         mode = "&compareRunsMode=CHART" if charts else ""
-        return f"#/experiments/{self.experiment}/runs?viewStateShareKey={VIEW}{mode}"
+        return f"#/experiments/{self.experiment}/runs?viewStateShareKey={CHARTS_VIEW}{mode}"
 
     def compare_page(self, runs: list[str]) -> str:
         """Few enough runs to stand in an address."""
@@ -106,9 +106,9 @@ def find_runs(sweep: str, store: Store) -> SweepRuns | None:
         experiment = client.get_experiment_by_name(sweep)
         if experiment is None:
             return None
-        runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS)
+        runs = client.search_runs([experiment.experiment_id], max_results=MAX_RUNS)
     except FAILURES as error:
-        say(error, "no links to it")
+        print_failure(error, "no links to it")
         return None
     trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
     parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
@@ -125,7 +125,7 @@ def attach(report: Path, runs: SweepRuns, description: str) -> None:
             client.log_artifact(runs.parent, str(picture), "figures")
         client.set_tag(runs.parent, NOTE, description)
     except FAILURES as error:
-        say(error, "not attached")
+        print_failure(error, "not attached")
 
 
 def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> None:
@@ -135,4 +135,4 @@ def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> No
     try:
         MlflowClient(runs.uri).log_artifacts(run, str(folder), under)
     except FAILURES as error:
-        say(error, "not attached")
+        print_failure(error, "not attached")

@@ -9,7 +9,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from comodo.store import Store, atomic
+from comodo.core.errors import ComodoError
+from comodo.core.store import Store, atomic
 from comodo.tracking.runs import artifact_root, tracking_uri
 
 ASKED_FOR = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
@@ -22,7 +23,7 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
 
 
-class ServeError(RuntimeError):
+class ServeError(ComodoError, RuntimeError):
     """A server that would be open to everybody."""
 
 

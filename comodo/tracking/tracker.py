@@ -21,17 +21,18 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
-from comodo.config.search import flatten
-from comodo.console import console
-from comodo.identity import Trial
-from comodo.names import rounded
-from comodo.secrets import redacted
-from comodo.store import Store, fetched, write_json
-from comodo.tidy import epochs_in
-from comodo.tracking.records import Records
+from comodo.config.space import flatten
+from comodo.core.console import console
+from comodo.core.redaction import redacted
+from comodo.core.store import Store, fetched, write_json
+from comodo.data.window_sets import WindowSet
+from comodo.search.history import epochs_in
+from comodo.search.labels import rounded
+from comodo.search.trial import Trial
+from comodo.tracking.records import RecordQueue
 from comodo.tracking.runs import (
     FAILURES,
-    MOST_RUNS,
+    MAX_RUNS,
     NOTE,
     PARENT,
     SWEEP,
@@ -41,7 +42,6 @@ from comodo.tracking.runs import (
     own_database,
     tracking_uri,
 )
-from comodo.windows import WindowSet
 
 REASON = "comodo.reason"
 LONGEST_QUESTION = 2_000  # letters, of which the list of experiments shows a few
@@ -57,7 +57,7 @@ class Tracker:
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
         self._uri = tracking_uri(store)
-        self._records = Records(self._uri, partial(self._open, store, sweep, config))
+        self._records = RecordQueue(self._uri, partial(self._open, store, sweep, config))
 
     def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
         uri = self._uri
@@ -94,7 +94,7 @@ class Tracker:
         for run in client.search_runs(
             [self._experiment],
             f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'",
-            max_results=MOST_RUNS,
+            max_results=MAX_RUNS,
         ):  # left by a driver that was killed
             client.set_terminated(run.info.run_id, "KILLED")
         self._client = client

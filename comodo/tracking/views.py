@@ -6,91 +6,14 @@ text alone; `tracker` puts it where it belongs.
 """
 
 import json
-import math
 from typing import Any
 
 from comodo.config import Sweep
-from comodo.names import Names, rounded
-from comodo.report.page import swept
-from comodo.report.tables import accuracy_table, missing
-from comodo.results import Results
-from comodo.saved import Saved
-from comodo.tracking.runs import SweepRuns
+from comodo.search.labels import Labels
 
-LONGEST_NOTE = 8000  # letters that MLflow keeps of a tag
-MOST_AXES = 8  # of a parallel-coordinates plot that can still be read
-MOST_COMPARED = 40  # runs that one address names
+MAX_AXES = 8  # of a parallel-coordinates plot that can still be read
 VIEW_NAME = "comodo: the swept keys"
 TRIALS_ONLY = "tags.`comodo.trial` LIKE '%'"
-
-
-def asked(sweep: Sweep) -> str:
-    """The sweep's question, in one sentence."""
-    keys = [f"{key} ({values})" for key, values in swept(sweep).items()]
-    objectives = [f"{o.metric} ({o.mode})" for o in sweep.objectives]
-    trained = dict.fromkeys(name for name, _ in sweep.trained_on())
-    on = [name for name in sweep.evaluate_on if name not in trained]
-    parts = [
-        f"{' and '.join(objectives)} by {', '.join(keys)}" if keys else " and ".join(objectives),
-        f"trained on {', '.join(trained)}",
-        *([f"also tested on {', '.join(on)}"] if on else []),
-        f"seeds {', '.join(map(str, sweep.seeds))}",
-        f"protocol {sweep.protocol}",
-    ]
-    return "; ".join(parts) + "."
-
-
-def beginning(sweep: Sweep, command: str) -> str:
-    """The description of a sweep that runs."""
-    return f"{asked(sweep)}\n\nTo run it, or go on with it: `{command}`"
-
-
-def description(results: Results, saved: Saved, runs: SweepRuns) -> str:
-    """The description of a sweep with results: the question, the pages that compare its runs, and
-    the report's table of accuracies, the best first and as much of it as MLflow keeps."""
-    first = results.sweep.objectives[0]
-
-    def badness(label: str) -> float:
-        found = results.objectives(label) if label in results.by_label else None
-        return math.inf if found is None else -first.sign * found[0]
-
-    labels = sorted(dict.fromkeys(row.label for row in results.rows), key=badness)
-    own = [
-        run
-        for label in labels
-        for row in results.by_label.get(label, ())
-        if not results.is_reference(row.trial) and (run := runs.trials.get(row.trial.key))
-    ]
-    pages = [
-        f"[runs with the swept keys]({runs.runs_page()})",
-        f"[parallel coordinates]({runs.runs_page(charts=True)})",
-    ]
-    if len(own) > 1:
-        of = f"the best {MOST_COMPARED} of {len(own)}" if len(own) > MOST_COMPARED else "all"
-        pages.append(f"[compare {of}]({runs.compare_page(own[:MOST_COMPARED])})")
-    simulated = [n for n, d in results.sweep.datasets.items() if d.kind == "simulated"]
-    head = [
-        beginning(results.sweep, saved.command),
-        "",
-        *([f"**A demonstration**, on simulated {', '.join(simulated)}.", ""] if simulated else []),
-        f"Selected: **{results.selected}**." if results.selected else "None is selected.",
-        *missing(results.rows, saved.command)[:1],
-        "",
-        f"See {', '.join(pages)}; files and figures are among the artifacts.",
-        "",
-    ]
-    table = accuracy_table(results, labels)[:-1]
-    left = len(table) - 2
-    while left and len(_joined(head, table, left)) > LONGEST_NOTE:
-        left -= 1
-    return _joined(head, table, left)
-
-
-def _joined(head: list[str], table: list[str], left: int) -> str:
-    """The description with so many lines of its table."""
-    cut = len(table) - 2 - left
-    more = ["", f"And {cut} more, in report/report.html among the artifacts."] if cut else []
-    return rounded("\n".join([*head, *table[: left + 2], *more]))
 
 
 def saved_view(sweep: Sweep, created: float) -> str:
@@ -100,7 +23,7 @@ def saved_view(sweep: Sweep, created: float) -> str:
     created: seconds since 1970, of when the sweep was begun.
     """
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
-    axes = [*(["method.name"] if len(methods) > 1 else []), *Names(sweep).keys][:MOST_AXES]
+    axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
     metrics = list(dict.fromkeys([*objectives, "val/acc1", "test/acc1"]))
     columns = [

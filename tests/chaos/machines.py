@@ -12,8 +12,9 @@ from typing import Any
 
 import psutil
 
+from tests.paths import ROOT
+
 LIMIT = 420.0  # seconds; nothing here may wait for ever
-ROOT = Path(__file__).parents[2]
 
 
 class Machines:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from comodo.identity import Trial
-from comodo.store import Store, read_json
-from comodo.students import load_student
-from comodo.trial import run_trial
+from comodo.core.store import Store, read_json
+from comodo.models.students import load_student
+from comodo.runtime.worker import run_trial
+from comodo.search.trial import Trial
 from tests.chaos.machines import Driver, Machines, machines
 from tests.chaos.toy import WINDOWS, ledger_of, sweep_of
 from tests.helpers import make_arrays, weights_equal

@@ -18,15 +18,15 @@ import psutil
 import ray
 from ray.tune.schedulers import FIFOScheduler
 
-from comodo import tuning
-from comodo.cluster import await_room, connect
 from comodo.config import Sweep
-from comodo.console import console
-from comodo.identity import Evaluation
-from comodo.lease import Lease
-from comodo.ledger import Ledger
-from comodo.limits import Limits
-from comodo.store import Store, write_json
+from comodo.core.console import console
+from comodo.core.lease import Lease
+from comodo.core.store import Store, write_json
+from comodo.runtime import tune
+from comodo.runtime.cluster import await_room, connect
+from comodo.search.budget import BudgetTracker
+from comodo.search.ledger import Ledger
+from comodo.search.trial import Evaluation
 from comodo.tracking.tracker import Tracker
 from tests.helpers import make_arrays, trial_config
 
@@ -63,14 +63,14 @@ class StopSeed(FIFOScheduler):
 
 
 def lose_processes(lost: list[int]) -> None:
-    give, given = tuning.Controller._schedule_trial_reset, count(1)
+    give, given = tune.Controller._schedule_trial_reset, count(1)
 
     def give_or_lose(controller: Any, trial: Any, *settings: Any) -> None:
         if next(given) in lost:
             ray.kill(trial.temporary_state.ray_actor)
         give(controller, trial, *settings)
 
-    tuning.Controller._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
+    tune.Controller._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     if store.meta("arrays", "w") is None:
         make_arrays(store, windows=windows)
     if stop_seed is not None:
-        tuning._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment, return-value]
+        tune._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment, return-value]
     connect(dashboard=sweep.resources.workers > 1)
     concurrent = await_room(sweep.resources)
     lease = Lease(store, "sweeps", sweep.name)
@@ -94,8 +94,8 @@ def main() -> None:
         memory.append(psutil.Process().memory_info().rss)
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
-    limits = Limits(sweep, ledger.folder)
-    stopped = tuning.run_missing(ledger, tracker, limits, concurrent, lease)
+    limits = BudgetTracker(sweep, ledger.folder)
+    stopped = tune.run_missing(ledger, tracker, limits, concurrent, lease)
     lease.release()
     write_json(store.root / "memory.json", memory)
     console.print(f"ended at {time.time()}: {ledger.done()} done, {stopped}", markup=False)

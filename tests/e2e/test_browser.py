@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from playwright.sync_api import FloatRect
 
-from comodo.store import Store
+from comodo.core.store import Store
 from comodo.tracking.runs import SweepRuns, find_runs
 from tests.browser import PATIENCE, Seen, browser
 

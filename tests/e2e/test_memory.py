@@ -14,17 +14,17 @@ import pytest
 import torch
 from ray.tune.experiment import Trial as TuneTrial
 
-from comodo import tuning
-from comodo.cluster import connect
 from comodo.config import Sweep
-from comodo.distill import Leave, Report
-from comodo.identity import Evaluation, Trial
-from comodo.lease import Lease
-from comodo.ledger import Ledger
-from comodo.limits import Limits
-from comodo.store import Store, read_json, write_json
+from comodo.core.lease import Lease
+from comodo.core.store import Store, read_json, write_json
+from comodo.runtime import tune
+from comodo.runtime.cluster import connect
+from comodo.runtime.worker import run_trial
+from comodo.search.budget import BudgetTracker
+from comodo.search.ledger import Ledger
+from comodo.search.trial import Evaluation, Trial
 from comodo.tracking.tracker import Tracker
-from comodo.trial import run_trial
+from comodo.training.distill import Leave, Report
 from tests.helpers import make_arrays, trial_config
 
 GIB = 2**30
@@ -32,7 +32,7 @@ ALLOWED, HELD = 5, 10  # GiB more than in use at the start: at which Ray kills, 
 HUNGRY, ON_GPU, ON_CPU = 1, 3, 5  # seeds of the trials that fail; the others between them do not
 SEEDS = list(range(8))
 
-_train = tuning.train
+_train = tune.train
 
 
 def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str
 
 
 def faulty_train(config: dict[str, Any]) -> None:
-    tuning.run_trial = faulty  # type: ignore[assignment, attr-defined]  # here, in the trial's process
+    tune.run_trial = faulty  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -101,9 +101,9 @@ def drive(root: Path) -> None:
         kept.append(sum(one.status == TuneTrial.TERMINATED for one in known))
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
-    tuning.train = faulty_train
+    tune.train = faulty_train
     lease = Lease(store, "sweeps", "memory")
-    tuning.run_missing(ledger, tracker, Limits(ledger.sweep, ledger.folder), 1, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(ledger.sweep, ledger.folder), 1, lease)
     write_json(root / "kept.json", kept)
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 
-from comodo.store import read_json
+from comodo.core.store import read_json
 from tests.e2e.test_faults import faulty_file
 from tests.e2e.test_sweep import COMMAND, sweep_file
 from tests.object_store import BUCKET, object_store

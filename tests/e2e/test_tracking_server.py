@@ -14,8 +14,8 @@ import sqlalchemy
 import yaml
 from mlflow.tracking import MlflowClient
 
-from comodo.identity import Trial
-from comodo.store import Store, write_json
+from comodo.core.store import Store, write_json
+from comodo.search.trial import Trial
 from comodo.tracking.tracker import Tracker
 from tests.e2e.test_sweep import COMMAND, LIMIT, comodo, sweep_file
 from tests.helpers import trial_config

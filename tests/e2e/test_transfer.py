@@ -136,7 +136,7 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
 )
 def test_wrong_keys_are_refused_at_once(changes: dict[str, Any], mend: str, tmp_path: Path) -> None:
     from comodo.config import ConfigError, read_sweep_file
-    from tests.test_config import sweep_file
+    from tests.config.test_load import sweep_file
 
     datasets = {name: {"kind": "simulated"} for name in ("demo", "watch")}
     with pytest.raises(ConfigError) as error:

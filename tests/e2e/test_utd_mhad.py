@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from comodo.store import read_json
+from comodo.core.store import read_json
 from tests.helpers import TINY_MANTIS
 
 CHANCE = 1 / 27

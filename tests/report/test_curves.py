@@ -9,12 +9,12 @@ import pytest
 
 from comodo.config import read_sweep_file
 from comodo.config.objective import PARAMETERS
+from comodo.core.store import Store
+from comodo.evaluation.results import Results
 from comodo.report import curves
-from comodo.report.style import beside
-from comodo.results import Results
-from comodo.store import Store
-from tests.test_config import sweep_file
-from tests.test_results import results_of
+from comodo.report.style import legend_beside
+from tests.config.test_load import sweep_file
+from tests.evaluation.test_results import results_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def names_of(figure: Any) -> list[str]:
 
 def test_learning_is_the_mean_over_seeds(tmp_path: Path, store: Store) -> None:
     results = queues(tmp_path, store, [8, 16])
-    figure = curves.learning(results)
+    figure = curves.draw_learning(results)
     assert figure is not None
     loss, quick = figure.axes
     assert [np.asarray(line.get_ydata()).tolist() for line in loss.lines] == [[1, 0.5]] * 2
@@ -43,7 +43,7 @@ def test_learning_is_the_mean_over_seeds(tmp_path: Path, store: Store) -> None:
     looks = {(line.get_marker(), line.get_linestyle()) for line in loss.lines}
     assert len(looks) == 2  # to be told apart without colour
     untrained = [row for row in results.rows if row.label == "untrained"]
-    assert curves.learning(Results(results.sweep, untrained, store)) is None
+    assert curves.draw_learning(Results(results.sweep, untrained, store)) is None
 
 
 def test_of_many_the_best_and_the_worst_learn(tmp_path: Path, store: Store) -> None:
@@ -55,39 +55,39 @@ def test_of_many_the_best_and_the_worst_learn(tmp_path: Path, store: Store) -> N
         else row
         for row in results.rows
     ]
-    figure = curves.learning(Results(results.sweep, rows, store))
+    figure = curves.draw_learning(Results(results.sweep, rows, store))
     assert figure is not None
     assert names_of(figure) == [f"comodo queue_size={n}" for n in (17, 16, 15, 14, 11, 10, 9, 8)]
-    of_two = curves.learning(queues(tmp_path, Store(tmp_path / "other"), [8, 16]))
+    of_two = curves.draw_learning(queues(tmp_path, Store(tmp_path / "other"), [8, 16]))
     assert of_two is not None
     assert figure.get_figheight() > of_two.get_figheight()  # a legend of three lines
 
 
 def test_accuracy_by_queue_is_on_a_log_axis(tmp_path: Path, store: Store) -> None:
     results = queues(tmp_path, store, [8, 16])
-    figures = curves.by_numbers(results)
+    figures = curves.draw_by_numbers(results)
     assert figures.keys() == {"method.queue_size"}
     (axes,) = figures["method.queue_size"].axes
     assert axes.get_xscale() == "log"
     assert names_of(figures["method.queue_size"]) == ["untrained", "comodo"]
     low, high = axes.get_ylim()
-    assert high - low >= curves.LEAST_SPAN
+    assert high - low >= curves.MIN_AXIS_POINTS
 
 
 def test_the_front_of_accuracy_and_size(tmp_path: Path, store: Store) -> None:
     results = queues(tmp_path, store, [8, 16])
-    assert curves.pareto(results) is None  # all of one size
+    assert curves.draw_pareto(results) is None  # all of one size
     rows = [
         replace(row, metrics={**row.metrics, PARAMETERS: 5.0 if "=8" in row.label else 9.0})
         for row in results.rows
     ]
-    figure = curves.pareto(Results(results.sweep, rows, store))
+    figure = curves.draw_pareto(Results(results.sweep, rows, store))
     assert figure is not None
     assert figure.axes[0].get_xlabel() == PARAMETERS
     assert names_of(figure) == ["on the front", "others", "references"]
 
 
 def test_dots_stand_beside_each_other() -> None:
-    assert beside([100.0], 1, 3) == [100.0]
-    assert beside([100.0], 0, 3) < [100.0] < beside([100.0], 2, 3)
-    assert beside([0.0, 10.0], 0, 2) == pytest.approx([-0.05, 9.95])
+    assert legend_beside([100.0], 1, 3) == [100.0]
+    assert legend_beside([100.0], 0, 3) < [100.0] < legend_beside([100.0], 2, 3)
+    assert legend_beside([0.0, 10.0], 0, 2) == pytest.approx([-0.05, 9.95])

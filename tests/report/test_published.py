@@ -7,7 +7,7 @@ import pytest
 
 from comodo.config import Sweep, read_sweep_file
 from comodo.report.published import find
-from tests.test_config import sweep_file
+from tests.config.test_load import sweep_file
 
 SIMULATED = {"kind": "simulated"}
 TABLE: list[tuple[dict[str, Any], str, str, float]] = [

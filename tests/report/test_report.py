@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from comodo.config import read_sweep_file
-from comodo.console import console
-from comodo.names import Names
-from comodo.report.report import table
+from comodo.core.console import console
+from comodo.core.store import Store
+from comodo.evaluation.results import Results, TrialRow
+from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown
-from comodo.results import Results, Row
-from comodo.store import Store
-from comodo.trial import Trial, read_result
+from comodo.search.labels import Labels
+from comodo.search.trial import Trial, read_result
+from tests.config.test_load import sweep_file
+from tests.evaluation.test_results import METHODS, results_of
 from tests.helpers import answer, write_report
-from tests.test_config import sweep_file
-from tests.test_results import METHODS, results_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def results(tmp_path: Path, store: Store) -> Results:
     )
     whole = results_of(sweep, store, ["none", *METHODS])
     lost = whole.rows[-1]
-    failed = Row(lost.trial, lost.label, "failed", {}, "the loss became nan")
+    failed = TrialRow(lost.trial, lost.label, "failed", {}, "the loss became nan")
     return Results(sweep, [*whole.rows[:-1], failed], store)
 
 
@@ -108,7 +108,7 @@ def test_nothing_finished(store: Store, results: Results) -> None:
 
 def test_table_fits_a_terminal(results: Results) -> None:
     with console.capture() as captured:
-        console.print(table(results), width=80)
+        console.print(accuracy_on_terminal(results), width=80)
     shown = captured.get()
     assert max(map(len, shown.splitlines())) <= 80
     assert "comodo queue_size=8 " in shown
@@ -119,13 +119,13 @@ def test_table_fits_a_terminal(results: Results) -> None:
 def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
     space = {"method.queue_size": [8, 16, 32], "learning_rate": [1e-3, 1e-2]}
     sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
-    names, rows = Names(sweep), []
+    names, rows = Labels(sweep), []
     for number, values in enumerate(sweep.grid()):
         trial = Trial(sweep.with_values(values), 0, "w", "f")
         answer(store, trial, 0.5 + number / 20)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
+        rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
     folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
     assert "## Which key mattered" in page
@@ -138,7 +138,7 @@ def test_leakage_stands_with_every_result(results: Results, store: Store) -> Non
     page = page_of(leaking, store)
     assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page
     with console.capture() as capture:
-        console.print(table(leaking))
+        console.print(accuracy_on_terminal(leaking))
     assert "1 of 4 groups of test" in " ".join(capture.get().split())
     assert "leakage" not in page_of(results, store)
 

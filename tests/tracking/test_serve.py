@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from comodo.cli import app
-from comodo.store import Store
+from comodo.core.store import Store
 from comodo.tracking.serve import ServeError, server
 from tests.ports import listening
 from tests.tracking_server import LIMIT, free_port

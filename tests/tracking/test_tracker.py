@@ -12,11 +12,11 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from comodo.identity import Evaluation, Trial
-from comodo.store import Store, write_json
+from comodo.core.store import Store, write_json
+from comodo.data.window_sets import WindowSet
+from comodo.search.trial import Evaluation, Trial
 from comodo.tracking.runs import SweepRuns, attach, find_runs, tracking_uri, without_password
 from comodo.tracking.tracker import Tracker
-from comodo.windows import WindowSet
 from tests.helpers import trial_config
 
 HISTORY: list[dict[str, Any]] = [
@@ -163,7 +163,8 @@ def test_what_was_pruned_while_mlflow_was_away_is_recorded_later(store: Store) -
 def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path) -> None:
     """The process is killed while MLflow makes its tables."""
     program = (
-        "import sys; from comodo.store import Store; from comodo.tracking.tracker import Tracker; "
+        "import sys; from comodo.core.store import Store; "
+        "from comodo.tracking.tracker import Tracker; "
         "Tracker(Store(sys.argv[1]), 's', {}).settle()"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])

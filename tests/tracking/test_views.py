@@ -7,15 +7,21 @@ from typing import Any
 import pytest
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.names import Names
-from comodo.results import Results, Row
-from comodo.saved import Saved
-from comodo.store import Store
+from comodo.core.store import Store
+from comodo.evaluation.results import Results, TrialRow
+from comodo.evaluation.sweep_record import SweepRecord
+from comodo.report.summary import (
+    MAX_COMPARED_RUNS,
+    MAX_NOTE_LETTERS,
+    finished_description,
+    sweep_question,
+)
+from comodo.search.labels import Labels
+from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.tracking.runs import SweepRuns
-from comodo.tracking.views import LONGEST_NOTE, MOST_COMPARED, asked, description, saved_view
-from comodo.trial import Evaluation, Trial, read_result
+from comodo.tracking.views import saved_view
+from tests.config.test_load import sweep_file
 from tests.helpers import answer
-from tests.test_config import sweep_file
 
 COMMAND = "comodo sweep FILE"
 
@@ -26,17 +32,17 @@ def sweep_of(folder: Path, **changes: Any) -> Sweep:
 
 def described(sweep: Sweep, trials: list[tuple[dict[str, Any], float]], store: Store) -> str:
     """The description of a sweep whose trials came to these accuracies."""
-    names, rows = Names(sweep), []
+    names, rows = Labels(sweep), []
     for values, accuracy in trials:
         trial = Trial(sweep.with_values(values), 0, "w", "f")
         answer(store, trial, accuracy, groups=2)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(Row(trial, names.configuration(trial), "finished", result["metrics"]))
-    saved = Saved(sweep, COMMAND, {}, Evaluation(), {}, {})
+        rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
+    saved = SweepRecord(sweep, COMMAND, {}, Evaluation(), {}, {})
     keys = {row.trial.key: f"{number:032x}" for number, row in enumerate(rows)}
     runs = SweepRuns("sqlite:///x", "7", "p" * 32, keys)
-    return description(Results(sweep, rows, store), saved, runs)
+    return finished_description(Results(sweep, rows, store), saved, runs)
 
 
 def test_the_question_names_keys_values_and_what_decides(tmp_path: Path) -> None:
@@ -47,7 +53,7 @@ def test_the_question_names_keys_values_and_what_decides(tmp_path: Path) -> None
         budget={"trials": 4},
         seeds=[0, 5],
     )
-    assert asked(sweep) == (
+    assert sweep_question(sweep) == (
         "val/acc1 (max) by method.queue_size (8, 16), learning_rate (0.0001 to 0.01, log); "
         "trained on demo; seeds 0, 5; protocol corrected."
     )
@@ -70,11 +76,11 @@ def test_a_long_table_is_cut_where_mlflow_would_cut_it(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, search__space={"method.queue_size": queues}, seeds=[0])
     trials = [({"method.queue_size": queue}, 0.4 + queue / 300) for queue in queues]
     text = described(sweep, trials, Store(tmp_path / "store"))
-    assert LONGEST_NOTE - 300 < len(text) <= LONGEST_NOTE
+    assert MAX_NOTE_LETTERS - 300 < len(text) <= MAX_NOTE_LETTERS
     shown = sum(line.startswith("| comodo queue_size=") for line in text.splitlines())
     assert text.endswith(f"And {100 - shown} more, in report/report.html among the artifacts.")
-    assert f"[compare the best {MOST_COMPARED} of 100]" in text
-    assert text.count("%22%2C%22") == MOST_COMPARED - 1
+    assert f"[compare the best {MAX_COMPARED_RUNS} of 100]" in text
+    assert text.count("%22%2C%22") == MAX_COMPARED_RUNS - 1
 
 
 @pytest.mark.parametrize("methods", [1, 2])

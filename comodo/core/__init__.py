@@ -1,0 +1,1 @@
+"""Files, processes and text: what every other package needs and no word of the domain."""

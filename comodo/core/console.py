@@ -1,0 +1,93 @@
+"""What the command line prints: errors as their text, and for long work a progress bar with an
+estimate on a terminal, plain lines elsewhere.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from comodo.core.errors import ComodoError
+from comodo.core.redaction import redacted
+
+
+class _Discreet(Console):
+    """A console that shows no secrets."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(redacted(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+console = _Discreet(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+T = TypeVar("T")
+
+
+def progress_bar() -> Progress:
+    """A rich progress display with count, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
+    """Yields the items while showing how much of `total` is done.
+
+    Each item comes with its size, in the units of `total`; `what` names the work ("prepare demo").
+    """
+    start, done, next_line = time.monotonic(), 0, 0.1
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total)
+        for item, size in items:
+            yield item
+            done += size
+            bar.advance(task, size)
+            if not console.is_terminal and done >= next_line * total:
+                spent = time.monotonic() - start
+                left = spent * (total - done) / max(done, 1)
+                console.print(f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left")
+                next_line = done / total + 0.1
+
+
+@contextmanager
+def show_errors() -> Iterator[None]:
+    """Errors of the package and of the file system end the command with their text; any other goes
+    on with its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command continues from here", style="yellow")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        text = str(error)
+        if not isinstance(error, ComodoError | OSError):
+            # A Ray worker's error comes wrapped; Ray Data keeps only the text of its traceback.
+            wrapped = _WRAPPED_ERROR.search(text)
+            if wrapped is None:
+                raise
+            text = wrapped[1]
+        console.print(text, style="red", markup=False)
+        raise typer.Exit(getattr(error, "exit_status", 1)) from None
+
+
+_WRAPPED_ERROR = re.compile(r"^comodo(?:\.\w+)+: (.+)$", re.MULTILINE)

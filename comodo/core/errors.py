@@ -1,0 +1,30 @@
+"""What every error of the package is. Knows none of them by name but those of the store."""
+
+
+class ComodoError(Exception):
+    """An error in the user's files or surroundings; the command line shows it without a traceback.
+
+    Args:
+        code: what is wrong, in words that do not change, as `video.empty`; of a sweep file the
+            dotted key. Scripts and tests compare this, never the message.
+        message: the file, what is wrong with it and how to fix it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        if message is None:  # until every error has a code
+            code, message = "", code
+        super().__init__(code, message)  # both are kept when Ray pickles it
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class StoreError(ComodoError, RuntimeError):
+    """The store cannot be read or written."""
+
+
+class ChangedError(ComodoError, RuntimeError):
+    """A file was replaced while the sweep that it belongs to runs."""

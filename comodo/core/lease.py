@@ -1,0 +1,183 @@
+"""Who is working on something: a file `lease.json` in its folder, renewed while the work goes on.
+
+So that two drivers, or two trials of different sweeps, on any machines that see the store, never
+do the same thing at once. Knows nothing of what is being done.
+
+A holder is dead when its process is gone, which only its own machine can tell, or when the file has
+not changed for STALE seconds of the watcher's own clock: the clocks of two machines are never
+compared.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from comodo.core.console import console
+from comodo.core.errors import ComodoError, StoreError
+from comodo.core.store import Store, create, fetched, read_json, remove, write_json
+
+RENEW_SECONDS, STALE_SECONDS = 5.0, 30.0  # seconds
+RETRY_SECONDS = 1.0
+
+
+class LeaseError(ComodoError, RuntimeError):
+    """Somebody else works on it."""
+
+
+class Lease:
+    """The right of one process to work on one artifact, sweep or trial; not held yet."""
+
+    def __init__(self, store: Store, kind: str, key: str) -> None:
+        self._store, self._place = store, (kind, key)
+        self._mine = {
+            "id": uuid4().hex,
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._taken_by: dict[str, Any] | None = None
+        self._renewed = 0.0
+        self._seen: tuple[dict[str, Any], float] | None = None  # a foreign lease, and since when
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self.holder = ""
+        """Who has it, when it could not be taken."""
+        self.holder_lives = False
+        """Whether that one is known to live; else it is not known yet."""
+
+    def take(self) -> bool:
+        """Takes the lease if nobody has it who lives, or may; call again until it is decided.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        found = self._read()
+        if found is not None:
+            if not self._is_dead(found):
+                self.holder = _describe(found)
+                return False
+            remove(self._path)
+        if not create(self._path, json.dumps({**self._mine, "beat": 0})):
+            return False
+        self._renewed = time.time()
+        self._thread.start()
+        return True
+
+    def check(self) -> None:
+        """Raises LeaseError when the lease was taken by another: then nothing may be written.
+
+        Says nothing while this one has never held it.
+        """
+        if self._thread.ident is None:
+            return
+        # After a long silence (a machine that slept) others may have taken it meanwhile.
+        if self._taken_by is None and time.time() - self._renewed > STALE_SECONDS:
+            with suppress(OSError):
+                self._look()
+        if self._taken_by is not None:
+            raise LeaseError(
+                f"{'/'.join(self._place)} is worked on by {_describe(self._taken_by)}, which has "
+                f"not heard of this process for {STALE_SECONDS:g} s"
+            )
+
+    def release(self) -> None:
+        """Gives the lease back, if it is still this one's."""
+        self._over.set()
+        if self._thread.ident is None:  # it was never taken
+            return
+        self._thread.join()
+        with suppress(OSError, StoreError):
+            if self._look():
+                remove(self._path)
+
+    @property
+    def _path(self) -> Path:
+        return self._store.folder(*self._place) / "lease.json"
+
+    def _read(self) -> dict[str, Any] | None:
+        """What the file says; None: there is none."""
+        try:
+            content: dict[str, Any] = read_json(fetched(self._path))
+        except FileNotFoundError:
+            return None
+        except ValueError:  # cut short by a machine that went down
+            return {}
+        return content
+
+    def _is_dead(self, found: dict[str, Any]) -> bool:
+        now, machine = time.monotonic(), _machine()
+        if machine is not None and found.get("machine") == machine:
+            alive = found["started"] == _started(found["pid"])
+            own = alive and found["pid"] == os.getpid()  # of an earlier trial in this process
+            self.holder_lives = alive and not own
+            return not self.holder_lives
+        if self._seen is None or self._seen[0] != found:
+            self.holder_lives = self._seen is not None
+            self._seen = found, now
+        return now - self._seen[1] > STALE_SECONDS
+
+    def _look(self) -> bool:
+        """Whether the lease is still this one's."""
+        found = self._read()
+        if found is None or found.get("id") != self._mine["id"]:
+            self._taken_by = found or {}
+        return self._taken_by is None
+
+    def _renew(self) -> None:
+        beat = 0
+        while not self._over.wait(RENEW_SECONDS):
+            with suppress(OSError, StoreError):  # a store that is away now is tried again
+                if not self._look():
+                    return
+                beat += 1
+                write_json(self._path, {**self._mine, "beat": beat})
+                self._renewed = time.time()
+
+
+@contextmanager
+def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
+    """Holds a lease while the block runs; waits for it first, saying so of `what` is done."""
+    lease = Lease(store, kind, key)
+    said = False
+    while not lease.take():
+        if not said:
+            said = True
+            console.print(f"{what}: done by {lease.holder}; waiting for it", markup=False)
+        time.sleep(RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+def _describe(found: dict[str, Any]) -> str:
+    if not found:
+        return "another process"
+    return f"process {found['pid']} on {found['host']}, since {found['since']}"
+
+
+def _machine() -> str | None:
+    """What shares its process numbers with this process until it is switched off: not every
+    container on the machine does. None where that cannot be told."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, on a clock that nobody sets; None: it is gone, or none can tell."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    return None

@@ -1,0 +1,42 @@
+"""What must never be written down: passwords in addresses, and secrets of the environment.
+
+Knows neither where text comes from nor where it goes.
+"""
+
+import os
+import re
+
+HIDDEN = "***"
+MIN_SECRET_LENGTH = 8  # letters of a secret that can be told from a word
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s'\"]+@")
+_SECRET = re.compile(
+    r"(^|_)(TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|ACCESS_KEY|API_?KEY|PRIVATE_KEY)"
+    r"(_|$)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(r"_(FILE|PATH|DIR|URL|URI)$", re.IGNORECASE)  # says where a secret lies
+
+
+def redacted(text: str) -> str:
+    """The text without names and passwords in addresses (`http://anna:word@host`), and without the
+    values of variables that are named like a secret (HF_TOKEN, AWS_SECRET_ACCESS_KEY)."""
+    text = _IN_ADDRESS.sub(f"{HIDDEN}@", text)
+    for value in _secrets():
+        text = text.replace(value, HIDDEN)
+    return text
+
+
+def _secrets() -> list[str]:
+    """The longest first, for one may stand in another."""
+    found = {
+        value
+        for name, value in os.environ.items()
+        if len(value) >= MIN_SECRET_LENGTH and _SECRET.search(name) and not _PLACE.search(name)
+    }
+    for value in os.environ.values():  # an address with a password, as in MLFLOW_TRACKING_URI
+        found |= {
+            word
+            for userinfo in _IN_ADDRESS.findall(value)
+            if len(word := userinfo[:-1].partition(":")[2]) >= MIN_SECRET_LENGTH
+        }
+    return sorted(found, key=len, reverse=True)

@@ -1,0 +1,1 @@
+"""Recordings to windows to mapped arrays. Knows no model and no Ray."""

@@ -1,0 +1,311 @@
+"""pack: windows and features to memory-mapped arrays that all trials of a node share.
+
+The windows of a dataset are packed once, the features of each teacher beside them, row by row in
+the same order. Each split is a row of safetensors shards. A trial maps them and copies only the
+batch that it gathers, so a dataset larger than memory works. Knows neither Ray nor how windows and
+features came about.
+
+Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from torch import Tensor
+
+from comodo.config import CHANNELS
+from comodo.core.store import Store, atomic, fetched, parts, read_json, read_parts, write_json
+from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
+from comodo.data.resize import resized
+
+SHARD_WINDOWS = 16_384  # windows in a file
+NO_LABEL = -1
+
+PackedRow = dict[str, Any]
+
+
+class Shards:
+    """Rows of named arrays over several mapped files."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._paths = files
+        try:
+            self._files = [load_file(file) for file in files]
+        except SafetensorError as error:
+            raise ValueError(
+                f"{files[0].parent}: damaged arrays ({error}); remove the folder, and it is made "
+                "again"
+            ) from None
+
+    def column(self, name: str) -> Tensor:
+        """A whole array, in memory."""
+        return torch.cat([file[name] for file in self._files])
+
+    def gather(self, name: str, index_B: Tensor) -> Tensor:
+        """Some rows of an array, in the order of the indices.
+
+        By numpy, which takes one thread for it: torch would take some from the step that runs.
+        """
+        if len(self._files) == 1:
+            return torch.from_numpy(self._files[0][name].numpy()[index_B.numpy()])
+        first = self._files[0][name]
+        out = torch.empty(len(index_B), *first.shape[1:], dtype=first.dtype)
+        shard_B = index_B // SHARD_WINDOWS
+        for number in shard_B.unique().tolist():
+            here_B = shard_B == number
+            rows = (index_B[here_B] - number * SHARD_WINDOWS).numpy()
+            out.numpy()[here_B.numpy()] = self._files[number][name].numpy()[rows]
+        return out
+
+    def read_ahead(self, number: int) -> None:
+        """Has the system read a whole file into its cache, from its beginning to its end."""
+        if hasattr(os, "posix_fadvise"):  # not on macOS, which reads pages as they are asked for
+            with open(self._paths[number], "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+class Split:
+    """The windows of one split."""
+
+    def __init__(self, shards: Shards, uniform: bool, resized: Shards | None = None) -> None:
+        self._shards, self._uniform, self._resized = shards, uniform, resized
+        self.label_N = shards.column("label")
+        """Index of the class, or NO_LABEL."""
+        self.group_N = shards.column("group")
+        self.last_N = shards.column("last")
+        """Whether a window is the last of a recording that was cut into windows."""
+
+    def __len__(self) -> int:
+        return len(self.label_N)
+
+    @property
+    def labelled_N(self) -> Tensor:
+        """Indices of the windows that carry a label."""
+        return torch.nonzero(self.label_N != NO_LABEL).squeeze(1)
+
+    def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The windows for a student, `imu_BCT`, and how many of the last samples of each are real,
+        `length_B` (None: all): resized where `pack_resized` has done so, else as packed."""
+        if self._resized is not None:
+            return self._resized.gather("imu", index_B), None
+        return self.packed(index_B)
+
+    def read_ahead(self, shard: int) -> None:
+        """Has the system read what `imu` takes of a shard."""
+        (self._shards if self._resized is None else self._resized).read_ahead(shard)
+
+    def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `imu`, at their own rate: in g and deg/s, left-padded with zeros to the longest."""
+        imu_BCT, length_B = self._shards.gather("imu", index_B), None
+        if not self._uniform:
+            length_B = self._shards.gather("length", index_B)
+            imu_BCT = imu_BCT[..., imu_BCT.shape[-1] - int(length_B.max()) :]
+        return imu_BCT, length_B
+
+
+@dataclass(frozen=True)
+class WindowArrays:
+    """The packed windows of a dataset, and the names behind the class and group indices."""
+
+    splits: dict[str, Split]
+    classes: list[str]
+    groups: list[str]
+
+    @classmethod
+    def load(cls, folder: Path, samples: int | None = None) -> "WindowArrays":
+        """Maps the arrays; reads nothing but labels and groups.
+
+        `samples`: how many the student takes of each window. Where `pack_resized` has made them,
+        windows of that length are read instead; else the student resizes them itself.
+        """
+        meta, small = read_json(folder / "meta.json"), folder / f"resized-{samples}"
+        is_resized = (small / "meta.json").exists()
+        splits = {
+            split: Split(
+                Shards([folder / file for file in files]),
+                meta["uniform"],
+                Shards([small / file for file in files]) if is_resized else None,
+            )
+            for split, files in meta["files"].items()
+        }
+        return cls(splits, meta["classes"], meta["groups"])
+
+
+@dataclass(frozen=True)
+class FeatureArrays:
+    """A teacher's packed features, row by row beside the windows."""
+
+    dim: int
+    encoded: dict[str, Tensor]
+    """Indices of the windows that have a feature, by split."""
+    _shards: dict[str, Shards]
+
+    @classmethod
+    def load(cls, folder: Path) -> "FeatureArrays":
+        """Maps the arrays; reads nothing but which windows have a feature."""
+        meta = read_json(folder / "meta.json")
+        shards = {
+            split: Shards([folder / file for file in files])
+            for split, files in meta["files"].items()
+        }
+        encoded = {
+            split: torch.nonzero(rows.column("encoded")).squeeze(1)
+            for split, rows in shards.items()
+        }
+        return cls(meta["dim"], encoded, shards)
+
+    def gather(self, split: str, index_B: Tensor) -> Tensor:
+        """`feature_BF` of windows that have one."""
+        return self._shards[split].gather("feature", index_B)
+
+    def read_ahead(self, split: str, shard: int) -> None:
+        """Has the system read a shard's features."""
+        self._shards[split].read_ahead(shard)
+
+
+def pack_windows(store: Store, windows: str) -> str:
+    """Packs a window set, if that is not done; returns the arrays' key."""
+    source = store.folder("windows", windows)
+    about = store.meta("windows", windows)
+    assert about is not None
+    key = packed_windows_key(windows, about["rejected"])
+    folder = store.folder("arrays", key)
+    if store.meta("arrays", key) is None:
+        names = read_parts(fetched(source), ["window", "recording", "label", "group", "rejected"])
+        names = names.to_pandas()
+        names = names[names.rejected.isna()]
+        cut = about["window_seconds"] != "whole"
+        last = set(names.drop_duplicates("recording", keep="last").window) if cut else set()
+        classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
+        lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
+        longest = max(lengths, default=0) // len(CHANNELS)
+
+        def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
+            length_N = np.array([len(row["imu"]) // len(CHANNELS) for row in rows])
+            imu_NCT = np.zeros((len(rows), len(CHANNELS), longest), np.float32)
+            for imu_CT, row, length in zip(imu_NCT, rows, length_N, strict=True):
+                imu_CT[:, longest - length :] = row["imu"].reshape(len(CHANNELS), length)
+            labels = [NO_LABEL if r["label"] is None else classes.index(r["label"]) for r in rows]
+            return {
+                "imu": imu_NCT,
+                "length": length_N,
+                "label": np.array(labels),
+                "group": np.array([groups.index(row["group"]) for row in rows]),
+                "last": np.array([row["window"] in last for row in rows]),
+            }
+
+        rows = _windows(source, ["split", "window", "label", "group", "imu"])
+        files = _write_shards(folder, rows, stack)
+        meta = {"windows": windows, "classes": classes, "groups": groups, "files": files}
+        write_json(folder / "meta.json", meta | {"uniform": len(lengths) == 1})
+    return key
+
+
+def pack_resized(store: Store, windows: str, samples: int) -> None:
+    """Resizes packed windows, once, for all students that take so many samples: to the numbers
+    that these would come to themselves at every step. `windows`: the arrays' key.
+
+    Windows that have that length already are left alone.
+    """
+    if store.meta("arrays", resized_key(windows, samples)) is not None:
+        return
+    folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
+    splits, meta = WindowArrays.load(fetched(folder)).splits, read_json(folder / "meta.json")
+    lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
+    if meta["uniform"] and lengths == {samples}:
+        return
+    for split, files in meta["files"].items():
+        shards = torch.arange(len(splits[split])).split(SHARD_WINDOWS)
+        for file, index_N in zip(files, shards, strict=True):
+            chunks = []
+            for index_B in index_N.split(256):
+                imu_BCT, length_B = splits[split].packed(index_B)
+                lengths_B = None if length_B is None else length_B.tolist()
+                chunks.append(resized(imu_BCT, lengths_B, samples))
+            with atomic(small / file) as temporary:
+                save_file({"imu": torch.cat(chunks).numpy()}, temporary)
+    write_json(small / "meta.json", {"samples": samples})
+
+
+def pack_features(store: Store, windows: str, features: str) -> str:
+    """Packs the features of a window set in its order, if that is not done; returns the arrays'
+    key. A window without a feature keeps its row, marked."""
+    of_windows, of_features = store.meta("windows", windows), store.meta("features", features)
+    assert of_windows is not None and of_features is not None
+    rejected = [*of_windows["rejected"], *of_features["rejected"]]
+    key = packed_features_key(windows, features, rejected)
+    folder = store.folder("arrays", key)
+    if store.meta("arrays", key) is None:
+        table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
+        vectors = table["feature"].to_numpy(zero_copy_only=False)
+        feature_of = {
+            window: vector
+            for window, vector in zip(table["window"].to_pylist(), vectors, strict=True)
+            if vector is not None
+        }
+        dim = len(next(iter(feature_of.values()), ()))
+        nothing = np.zeros(dim, np.float32)
+
+        def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
+            found = [feature_of.get(row["window"]) for row in rows]
+            return {
+                "feature": np.stack([nothing if vector is None else vector for vector in found]),
+                "encoded": np.array([vector is not None for vector in found]),
+            }
+
+        rows = _windows(fetched(store.folder("windows", windows)), ["split", "window"])
+        files = _write_shards(folder, rows, stack)
+        write_json(folder / "meta.json", {"features": features, "dim": dim, "files": files})
+    return key
+
+
+def _write_shards(
+    folder: Path,
+    rows: Iterable[PackedRow],
+    stack: Callable[[list[PackedRow]], dict[str, np.ndarray]],
+) -> dict[str, list[str]]:
+    """Writes the rows of each split in files of SHARD; returns the files' names by split."""
+    files: dict[str, list[str]] = {}
+    pending: dict[str, list[PackedRow]] = {}
+
+    def flush(split: str) -> None:
+        names = files.setdefault(split, [])
+        names.append(f"{split}-{len(names):05d}.safetensors")
+        with atomic(folder / names[-1]) as temporary:
+            save_file(stack(pending.pop(split)), temporary)
+
+    for row in rows:
+        waiting = pending.setdefault(row["split"], [])
+        waiting.append(row)
+        if len(waiting) == SHARD_WINDOWS:
+            flush(row["split"])
+    for split in sorted(pending):
+        flush(split)
+    return files
+
+
+def _windows(folder: Path, columns: list[str]) -> Iterator[PackedRow]:
+    """The windows of all parts, in their lasting order; `imu` as a numpy array `[6 * T]`."""
+    for part in parts(folder):
+        for batch in pq.ParquetFile(part).iter_batches(columns=[*columns, "rejected"]):
+            rows = (
+                batch.to_pydict()
+                if "imu" not in columns
+                else {
+                    **batch.drop_columns(["imu"]).to_pydict(),
+                    "imu": batch["imu"].to_numpy(zero_copy_only=False),
+                }
+            )
+            for values in zip(*rows.values(), strict=True):
+                row = dict(zip(rows, values, strict=True))
+                if row.pop("rejected") is None:
+                    yield row

@@ -1,0 +1,44 @@
+"""The teacher features of a window set: their key and how many there are. Knows no Ray."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from comodo.config import TeacherConfig
+from comodo.core.store import fingerprint, key_of, parts
+from comodo.data.window_sets import FileFingerprints, WindowSet
+
+FEATURE_VERSION = 2  # of the numbers made here; raise it when they change
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """The teacher's features of one window set."""
+
+    key: str
+    folder: Path
+    rejected: int
+    """Windows without a feature."""
+
+
+def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
+    """Names the features by everything that they depend on."""
+    content: dict[str, Any] = {
+        "version": FEATURE_VERSION,
+        "teacher": teacher.model_dump(mode="json"),
+        "windows": windows.key,
+    }
+    return key_of(content | teacher_files(teacher))
+
+
+def teacher_files(teacher: TeacherConfig) -> FileFingerprints:
+    """Fingerprints of what the teacher is read from on this machine."""
+    named = (teacher.weights, teacher.path)
+    return {local: fingerprint(local) for local in named if local and Path(local).exists()}
+
+
+def count_encoded(folder: Path) -> int:
+    """How many windows have been through the teacher, with or without a feature."""
+    return sum(pq.read_metadata(part).num_rows for part in parts(folder))

@@ -1,0 +1,88 @@
+"""Ego4D (Grauman et al., CVPR 2022): first-person videos; some have an IMU stream.
+
+Layout, from the data set's documentation of its videos and its IMU data: `<uid>.mp4` in one folder
+(the release's full_scale, or copies shrunk beforehand), `<uid>.csv` in another (the release's imu):
+
+    component_idx,component_timestamp_ms,canonical_timestamp_ms,gyro_x,...,accl_x,accl_y,accl_z
+
+`canonical_timestamp_ms` counts from the video's first frame. It is empty for samples outside the
+video and need not rise; rows may lack acceleration. The documentation names no units: the
+accelerometer's is told by gravity, the gyroscope is taken to be in rad/s, as GoPro's telemetry is.
+Splits and activities come from lists of uids. Who wore a camera is not listed: each video is a
+group of its own.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from comodo.config import Ego4dDataset
+from comodo.data.imu import (
+    ACC_UNITS,
+    FLOATS,
+    GYRO_UNITS,
+    ImuError,
+    ImuStream,
+    checked_stream,
+    unit_by_gravity,
+)
+from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
+from comodo.data.recordings import Recording
+
+CSV_COLUMNS = ["canonical_timestamp_ms", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z"]
+
+
+class Ego4dReader:
+    def __init__(self, settings: Ego4dDataset) -> None:
+        self.settings = settings
+
+    def recordings(self) -> list[Recording]:
+        videos, imu = Path(self.settings.video_folder), Path(self.settings.imu_folder)
+        rows = [
+            Recording(
+                id=listed.id,
+                video=str(videos / f"{listed.id}.mp4"),
+                imu=str(imu / f"{listed.id}.csv"),
+                split=listed.split,
+                group=listed.id,
+                label=listed.label,
+            )
+            for listed in read_lists(Path(self.settings.splits), id_and_activity)
+        ]
+        refuse_wrong_folder(rows)
+        return sorted(rows, key=lambda recording: recording.id)
+
+    def read_imu(self, recording: Recording) -> ImuStream:
+        """Complete samples in the order of their times; the notes say what was left out."""
+        import pandas as pd
+
+        if not Path(recording.imu).is_file():
+            raise ImuError(f"{recording.imu}: no such file")
+        try:
+            frame = pd.read_csv(
+                recording.imu, usecols=CSV_COLUMNS, dtype=np.float64, float_precision=FLOATS
+            )
+        except ValueError as error:
+            raise ImuError(
+                f"{recording.imu}: cannot be read as an IMU file of Ego4D with the columns "
+                f"{', '.join(CSV_COLUMNS)}: {error}"
+            ) from None
+        row_N7 = frame[CSV_COLUMNS].to_numpy()
+        row_M7 = row_N7[np.isfinite(row_N7).all(axis=1)]
+        backwards = int((np.diff(row_M7[:, 0]) < 0).sum())
+        row_M7 = row_M7[np.argsort(row_M7[:, 0], kind="stable")]
+        repeats = int((np.diff(row_M7[:, 0]) == 0).sum())
+        factor, told = unit_by_gravity(
+            row_M7[:, 1:4], {unit: ACC_UNITS[unit] for unit in ("g", "m/s^2")}, recording.imu
+        )
+        imu_M6 = row_M7[:, 1:] * np.repeat([factor, GYRO_UNITS["rad/s"]], 3)
+        stream = checked_stream(row_M7[:, 0] / 1000, imu_M6, recording.imu)
+        notes = [told]
+        if missing := len(row_N7) - len(row_M7):
+            notes.append(f"{missing} of {len(row_N7)} rows lack a time or a value and are left out")
+        if backwards:
+            notes.append(f"the clock runs backwards at {backwards} rows; sorted")
+        if repeats:
+            notes.append(f"{repeats} rows repeat a time; the first of each is kept")
+        return replace(stream, notes=tuple(notes))

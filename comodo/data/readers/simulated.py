@@ -1,0 +1,61 @@
+"""The simulated dataset: the demonstration's recordings, written when they are first read.
+
+The files are read as a user's own would be; how they come about is in simulator.py.
+"""
+
+import csv
+from pathlib import Path
+
+from comodo.config import FolderDataset, SimulatedDataset
+from comodo.core.store import atomic, is_present
+from comodo.data.imu import ImuStream
+from comodo.data.readers.folder import FolderReader
+from comodo.data.recordings import Recording
+from comodo.data.simulation.simulator import Scenario, plan_recordings, write_recording
+
+
+class SimulatedReader:
+    def __init__(self, settings: SimulatedDataset, folder: Path) -> None:
+        rows = plan_recordings(
+            settings.subjects,
+            settings.recordings,
+            settings.seconds,
+            settings.labelled,
+            settings.seed,
+        )
+        self._folder = folder
+        self._rows = {row.id: row for row in rows}
+        path = folder / "manifest.csv"
+        if not is_present(path):
+            for name in ("videos", "imu"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            listed = manifest(rows)
+            with atomic(path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, listed[0])
+                writer.writeheader()
+                writer.writerows(listed)
+        self._files = FolderReader(FolderDataset.model_construct(kind="folder", path=str(path)))
+
+    def recordings(self) -> list[Recording]:
+        return self._files.recordings()
+
+    def read_imu(self, recording: Recording) -> ImuStream:
+        """Reads the IMU file; makes it and the video first if they are not there yet."""
+        if not (is_present(Path(recording.video)) and is_present(Path(recording.imu))):
+            write_recording(self._rows[recording.id], self._folder)
+        return self._files.read_imu(recording)
+
+
+def manifest(rows: list[Scenario]) -> list[dict[str, str]]:
+    """Rows for manifest.csv. Paths are relative to its folder; an unlabelled label is empty."""
+    return [
+        {
+            "recording": row.id,
+            "video": f"videos/{row.id}.mp4",
+            "imu": f"imu/{row.id}.csv",
+            "label": row.activity if row.labelled else "",
+            "split": row.split,
+            "group": row.subject,
+        }
+        for row in rows
+    ]

@@ -1,0 +1,53 @@
+"""UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015): 27 actions, 8 subjects, depth video and IMU.
+
+Layout: `Inertial/aA_sS_tT_inertial.mat` with `d_iner [N, 6]` in g and deg/s, and
+`depth_h264/aA_sS_tT.mp4`. Odd subjects train, even subjects test, as its authors have it.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from comodo.config import UtdMhadDataset
+from comodo.data.imu import ImuError, ImuStream, checked_stream
+from comodo.data.recordings import DatasetError, Recording
+from comodo.data.video import video_seconds
+
+
+class UtdMhadReader:
+    def __init__(self, settings: UtdMhadDataset) -> None:
+        self.folder = Path(settings.path)
+
+    def recordings(self) -> list[Recording]:
+        rows = []
+        for path in sorted((self.folder / "Inertial").glob("*_inertial.mat")):
+            id = path.stem.removesuffix("_inertial")
+            match = re.fullmatch(r"a(\d+)_s(\d+)_t\d+", id)
+            if match is None:
+                raise DatasetError(f"{path}: not named like a1_s2_t3_inertial.mat")
+            subject = int(match[2])
+            rows.append(
+                Recording(
+                    id=id,
+                    video=str(self.folder / "depth_h264" / f"{id}.mp4"),
+                    imu=str(path),
+                    split="train" if subject % 2 else "test",
+                    group=f"subject {subject}",
+                    label=f"action {int(match[1]):02d}",
+                )
+            )
+        if not rows:
+            raise DatasetError(f"{self.folder}: no Inertial/*_inertial.mat")
+        return sorted(rows, key=lambda recording: recording.id)
+
+    def read_imu(self, recording: Recording) -> ImuStream:
+        """Samples are spread over the clip: their true rate is not the nominal one."""
+        try:
+            imu_NC = np.asarray(loadmat(recording.imu)["d_iner"], np.float64).reshape(-1, 6)
+        except Exception as error:  # of a damaged file SciPy raises whatever its parts raise
+            reason = f"{type(error).__name__}: {error}"
+            raise ImuError(f"{recording.imu}: cannot be read: {reason}") from None
+        time_N = np.linspace(0, video_seconds(recording.video), len(imu_NC))
+        return checked_stream(time_N, imu_NC, recording.imu)

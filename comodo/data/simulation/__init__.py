@@ -1,0 +1,1 @@
+"""Simulated recordings: people who move, what their cameras see and their IMUs measure."""

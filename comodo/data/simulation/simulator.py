@@ -1,0 +1,347 @@
+"""Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
+
+Its one job is to write MP4 videos and IMU CSV files that share a cause.
+It does not know how they are read back, cut into windows, encoded or scored: they go through the
+same reader as a user's own folder. It is a demonstration, not a model of any real data set.
+
+World axes are x ahead, y left, z up. The head has the same axes and turns in the world by
+yaw, pitch (positive looks down) and roll.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from comodo.core.store import atomic
+from comodo.data.simulation.scenery import (
+    FRAME_PX,
+    SCENES,
+    SKIN,
+    atlas_of,
+    hand_pixels,
+    packed,
+    render_rgb,
+    texels,
+)
+
+FloatArray = NDArray[np.float64]
+Vector = tuple[float, float, float]
+Key = tuple[int, str, int]  # subject, activity, recording
+
+GRAVITY_M_S2 = 9.81
+TRAJECTORY_HZ = 200
+IMU_HZ = 100
+VIDEO_FPS = 10
+MOUNT_DEG = 25.0  # how far, about each axis, the device sits askew
+CSV_HEADER = "time_s,acc_x [g],acc_y [g],acc_z [g],gyro_x [deg/s],gyro_y [deg/s],gyro_z [deg/s]"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What somebody does, as the motion of the head and hands it causes, and where.
+
+    `move_m` (ahead, left, up) and `turn_deg` (roll, pitch, yaw) are amplitudes at the rhythm;
+    leftward motion and roll follow at half its rate where the rhythm counts steps of two feet.
+    `sharpness` above 0 goes from a sinusoid to pulses. `look_deg` is how far the gaze wanders.
+    `eye_m` is the height of the eyes above the floor, or above the bench when `at_bench`. `hands`
+    are in the picture and swing by `reach`, right and up, in half pictures.
+    """
+
+    scenes: tuple[str, ...]
+    rhythm_hz: float
+    move_m: Vector
+    turn_deg: Vector
+    sharpness: float = 0.5
+    on_foot: bool = False
+    speed_m_s: float = 0.0
+    slope_deg: float = 0.0
+    pitch_deg: float = 5.0
+    look_deg: float = 6.0
+    eye_m: float = 1.6
+    at_bench: bool = False
+    hands: int = 0
+    reach: tuple[float, float] = (0.0, 0.0)
+
+
+# fmt: off
+ACTIVITIES: dict[str, Activity] = {
+    "walking": Activity(
+        ("street", "park", "office"), 1.8, (0.010, 0.020, 0.018), (1.5, 1.2, 1.5),
+        on_foot=True, speed_m_s=1.3, look_deg=12),
+    "running": Activity(
+        ("street", "park", "gym"), 2.6, (0.012, 0.018, 0.035), (2.5, 2.5, 2.5),
+        on_foot=True, speed_m_s=2.9, sharpness=0.8, look_deg=8),
+    "cycling": Activity(
+        ("street", "park", "gym"), 1.4, (0.006, 0.012, 0.005), (2.0, 0.8, 1.0),
+        on_foot=True, speed_m_s=5.0, pitch_deg=12, look_deg=9, eye_m=1.5, hands=2),
+    "stairs_up": Activity(
+        ("stairwell",), 1.6, (0.018, 0.022, 0.022), (2.0, 2.5, 1.5),
+        on_foot=True, speed_m_s=0.6, slope_deg=30, pitch_deg=8, look_deg=7),
+    "stairs_down": Activity(
+        ("stairwell",), 1.9, (0.008, 0.018, 0.020), (1.5, 2.0, 1.5),
+        on_foot=True, speed_m_s=0.7, slope_deg=-30, pitch_deg=25, look_deg=7, sharpness=2.0),
+    "chopping": Activity(
+        ("kitchen",), 2.4, (0.001, 0.001, 0.0020), (0.3, 0.8, 0.3),
+        sharpness=3.0, pitch_deg=38, eye_m=0.6, at_bench=True, hands=2, reach=(0.0, 0.22)),
+    "stirring": Activity(
+        ("kitchen",), 1.2, (0.004, 0.005, 0.001), (1.0, 0.6, 1.0),
+        pitch_deg=36, eye_m=0.6, at_bench=True, hands=1, reach=(0.18, 0.14)),
+    "hammering": Activity(
+        ("workshop",), 1.7, (0.003, 0.002, 0.0040), (0.8, 1.6, 0.8),
+        sharpness=5.0, pitch_deg=34, eye_m=0.6, at_bench=True, hands=2, reach=(0.0, 0.4)),
+    "sawing": Activity(
+        ("workshop",), 1.5, (0.012, 0.004, 0.004), (0.8, 1.6, 1.0),
+        pitch_deg=36, eye_m=0.6, at_bench=True, hands=2, reach=(0.1, 0.3)),
+    "typing": Activity(
+        ("office", "living_room"), 4.0, (0.0002, 0.0002, 0.0002), (0.08, 0.08, 0.08),
+        pitch_deg=18, look_deg=5, eye_m=0.5, at_bench=True, hands=2, reach=(0.06, 0.04)),
+    "reading": Activity(
+        ("office", "living_room", "park"), 0.3, (0.002, 0.002, 0.002), (0.3, 0.3, 1.5),
+        pitch_deg=32, look_deg=3, eye_m=0.5, at_bench=True, hands=1, reach=(0.05, 0.02)),
+    "talking": Activity(
+        ("kitchen", "office", "living_room"), 0.8, (0.004, 0.006, 0.002), (1.0, 2.5, 2.0),
+        pitch_deg=2, look_deg=16),
+}
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One recording to write. `subject_seed` gives a person the same gait in all recordings."""
+
+    id: str
+    subject: str
+    activity: str
+    scene: str
+    split: str
+    labelled: bool
+    seconds: float
+    seed: int
+    subject_seed: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The one cause of both modalities, sampled at TRAJECTORY_HZ (T samples).
+
+    `position_m` (T, 3) is the head in the world, `rotation` (T) turns head axes into world axes,
+    `travel_m` (T,) is the part of the position along the way, `hands` (T, 2) is how far the
+    hands are from their rest, right and up, in half pictures.
+    """
+
+    time_s: FloatArray
+    position_m: FloatArray
+    rotation: Rotation
+    travel_m: FloatArray
+    hands: FloatArray
+
+
+def plan_recordings(
+    subjects: int, recordings: int, seconds: float, labelled: float, seed: int
+) -> list[Scenario]:
+    """One row per recording: `recordings` of each activity by each subject, `seconds` s long.
+
+    Subjects, never recordings, are split: about 60 % train, 20 % val, 20 % test. Of the train
+    recordings of each activity about the share `labelled` (at least one) carries its label; val
+    and test recordings all do. The same arguments give the same rows.
+
+    Raises:
+        ValueError: an argument out of its range, named.
+    """
+    if subjects < 3:
+        raise ValueError(f"subjects must be at least 3, one for each split, not {subjects}")
+    if recordings < 1:
+        raise ValueError(f"recordings must be at least 1, not {recordings}")
+    if not seconds > 0:
+        raise ValueError(f"seconds must be positive, not {seconds}")
+    if not 0 < labelled <= 1:
+        raise ValueError(f"labelled must be a share above 0 and at most 1, not {labelled}")
+    rng = np.random.default_rng(seed)
+    splits = _splits(subjects, rng)
+    keys = list(product(range(subjects), ACTIVITIES, range(recordings)))
+    seeds = rng.integers(0, 2**31, len(keys))
+    subject_seeds = rng.integers(0, 2**31, subjects)
+    with_label = _with_label(keys, splits, labelled, rng)
+    return [
+        Scenario(
+            id=f"s{subject:02d}_{activity}_{recording}",
+            subject=f"s{subject:02d}",
+            activity=activity,
+            scene=str(rng.choice(ACTIVITIES[activity].scenes)),
+            split=splits[subject],
+            labelled=(subject, activity, recording) in with_label,
+            seconds=seconds,
+            seed=int(own_seed),
+            subject_seed=int(subject_seeds[subject]),
+        )
+        for (subject, activity, recording), own_seed in zip(keys, seeds, strict=True)
+    ]
+
+
+def _splits(subjects: int, rng: np.random.Generator) -> list[str]:
+    """The split of each subject."""
+    held_out = max(1, round(0.2 * subjects))
+    splits = ["val"] * held_out + ["test"] * held_out + ["train"] * (subjects - 2 * held_out)
+    return [splits[position] for position in rng.permutation(subjects)]
+
+
+def _with_label(
+    keys: list[Key], splits: list[str], share: float, rng: np.random.Generator
+) -> set[Key]:
+    """The keys that carry their label."""
+    chosen = {key for key in keys if splits[key[0]] != "train"}
+    train: defaultdict[str, list[Key]] = defaultdict(list)
+    for key in keys:
+        if key not in chosen:
+            train[key[1]].append(key)
+    for of_activity in train.values():
+        count = max(1, round(share * len(of_activity)))
+        chosen.update(of_activity[i] for i in rng.permutation(len(of_activity))[:count])
+    return chosen
+
+
+def write_recording(row: Scenario, folder: Path) -> None:
+    """Writes folder/imu/<id>.csv and folder/videos/<id>.mp4, each complete or not at all."""
+    moved = trajectory(row)
+    with atomic(folder / "imu" / f"{row.id}.csv") as path:
+        table = read_sensor(row, moved)
+        np.savetxt(path, table, "%.5f", delimiter=",", header=CSV_HEADER, comments="")
+    with atomic(folder / "videos" / f"{row.id}.mp4") as path:
+        _encode(path, row, moved)
+
+
+def trajectory(row: Scenario) -> Trajectory:
+    """Moves the head through `row.seconds` of the activity, in the subject's own way."""
+    activity = ACTIVITIES[row.activity]
+    rng = np.random.default_rng([row.seed, 0])
+    person = np.random.default_rng(row.subject_seed)
+    time_s = np.arange(round(row.seconds * TRAJECTORY_HZ) + 1) / TRAJECTORY_HZ
+
+    rate_hz = activity.rhythm_hz * person.uniform(0.85, 1.18) * rng.uniform(0.93, 1.07)
+    strength = person.uniform(0.75, 1.35, 6) * rng.uniform(0.9, 1.1)
+    sharpness = activity.sharpness * person.uniform(0.6, 1.6)
+    lags = person.uniform(-0.8, 0.8, 6) + np.array([1.5, 0, 0, 1, 2, 0.5])
+
+    beat = rate_hz * (1 + 0.05 * _wander(time_s, 0.2, rng))
+    phase = 2 * np.pi * np.cumsum(beat) / TRAJECTORY_HZ
+    rates = np.where([False, True, False, True, False, False], 0.5 if activity.on_foot else 1, 1)
+    waves = strength * _wave(phase[:, None] * rates + lags, sharpness)  # (T, 6)
+    if not activity.on_foot:
+        waves *= _pauses(time_s, rng)[:, None]
+
+    travel_m = activity.speed_m_s * (time_s + 0.3 * _wander(time_s, 0.1, rng))
+    slope = Rotation.from_euler("y", -activity.slope_deg, degrees=True)
+    drift_m = 0.03 * np.stack([_wander(time_s, 0.2, rng) for _ in range(3)], axis=-1)
+    along_m = np.stack([travel_m, 0 * travel_m, 0 * travel_m], axis=-1)
+    position_m = slope.apply(along_m) + drift_m + waves[:, :3] * activity.move_m
+
+    look_deg = activity.look_deg * np.stack([_wander(time_s, 0.3, rng) for _ in range(3)], axis=-1)
+    turn_deg = waves[:, 3:] * activity.turn_deg + look_deg * [0.15, 0.4, 1.0]
+    turn_deg[:, 1] += activity.pitch_deg + person.normal(0, 3)
+    return Trajectory(
+        time_s=time_s,
+        position_m=position_m,
+        rotation=Rotation.from_euler("ZYX", turn_deg[:, ::-1], degrees=True),
+        travel_m=travel_m,
+        hands=waves[:, [1, 2]] * activity.reach,
+    )
+
+
+def _wander(time_s: FloatArray, up_to_hz: float, rng: np.random.Generator) -> FloatArray:
+    """A smooth random course (T,) with standard deviation of about 1: a few slow sinusoids."""
+    rates_hz, starts = rng.uniform(0.1, 1, (5, 1)) * up_to_hz, rng.uniform(0, 2 * np.pi, (5, 1))
+    return np.asarray(np.sqrt(2 / 5) * np.sin(2 * np.pi * rates_hz * time_s + starts).sum(axis=0))
+
+
+def _wave(phase: FloatArray, sharpness: float) -> FloatArray:
+    """A periodic course from -1 to 1: a cosine at sharpness near 0, then ever narrower pulses."""
+    lowest = np.exp(-2 * sharpness)
+    pulse = np.exp(sharpness * (np.cos(phase) - 1))
+    return np.asarray(2 * (pulse - lowest) / (1 - lowest) - 1)
+
+
+def _pauses(time_s: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """How much of the work goes on (T,), from nearly 0 in a pause to 1."""
+    return np.asarray(0.1 + 0.9 / (1 + np.exp(-5 * (_wander(time_s, 0.3, rng) + 0.6))))
+
+
+def specific_force_g(moved: Trajectory) -> FloatArray:
+    """What an ideal accelerometer in the head measures (T, 3), in g: +1 upwards at rest."""
+    velocity = np.gradient(moved.position_m, moved.time_s, axis=0)
+    acceleration = np.gradient(velocity, moved.time_s, axis=0)
+    in_world = acceleration / GRAVITY_M_S2 + np.array([0.0, 0.0, 1.0])
+    return np.asarray(moved.rotation.apply(in_world, inverse=True))
+
+
+def angular_rate_deg_s(moved: Trajectory) -> FloatArray:
+    """What an ideal gyroscope in the head measures (T, 3), in degrees per second."""
+    steps = (moved.rotation[:-1].inv() * moved.rotation[1:]).as_rotvec(degrees=True)
+    midpoints = (moved.time_s[:-1] + moved.time_s[1:]) / 2
+    return _at(moved.time_s, midpoints, steps * TRAJECTORY_HZ)
+
+
+def _at(time_s: FloatArray, known_s: FloatArray, values: FloatArray) -> FloatArray:
+    """Columns of `values` (K, C), known at `known_s` (K,), interpolated to `time_s` (N,)."""
+    return np.stack([np.interp(time_s, known_s, column) for column in values.T], axis=-1)
+
+
+def read_sensor(row: Scenario, moved: Trajectory) -> FloatArray:
+    """The IMU's table (N, 7) in the CSV's columns: time in s, acceleration in g, rate in deg/s.
+
+    The device sits a little differently in each recording, has its own gains and biases, adds
+    noise, and its clock jitters about IMU_HZ.
+    """
+    rng = np.random.default_rng([row.seed, 1])
+    nominal_s = np.arange(round(row.seconds * IMU_HZ)) / IMU_HZ
+    time_s = nominal_s + rng.uniform(0, 0.2 / IMU_HZ, len(nominal_s))
+    mount = Rotation.from_rotvec(rng.normal(0, MOUNT_DEG, 3), degrees=True)
+    columns = [time_s[:, None]]
+    for ideal, bias, noise in (
+        (specific_force_g(moved), 0.02, 0.03),
+        (angular_rate_deg_s(moved), 1.0, 2.0),
+    ):
+        sensed = mount.apply(_at(time_s, moved.time_s, ideal))
+        sensed = sensed * rng.normal(1, 0.03, 3) + rng.normal(0, bias, 3)
+        columns.append(sensed + rng.normal(0, noise, sensed.shape))
+    return np.concatenate(columns, axis=1)
+
+
+def _encode(path: Path, row: Scenario, moved: Trajectory) -> None:
+    """Writes the video, FRAME_PX square at VIDEO_FPS."""
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=VIDEO_FPS)
+        stream.width = stream.height = FRAME_PX
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "26"}
+        stream.thread_count = 1  # many recordings are written side by side
+        for picture in frames(row, moved):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
+        container.mux(stream.encode())
+
+
+def frames(row: Scenario, moved: Trajectory) -> Iterator[NDArray[np.uint8]]:
+    """Yields what the camera sees (FRAME_PX, FRAME_PX, RGBA) every 1 / VIDEO_FPS s."""
+    activity, scene = ACTIVITIES[row.activity], SCENES[row.scene]
+    rng = np.random.default_rng([row.seed, 2])
+    light = rng.uniform(0.7, 1.05) * rng.normal(1, 0.05, 3)
+    atlas = atlas_of(scene, activity.at_bench, light, rng)
+    skin = packed(render_rgb(SKIN) * rng.uniform(0.6, 1.1) * light)
+
+    way = Rotation.from_euler("y", activity.slope_deg, degrees=True)  # world to sloping scene
+    samples = np.arange(round(row.seconds * VIDEO_FPS)) * (TRAJECTORY_HZ // VIDEO_FPS)
+    turns = (way * moved.rotation[samples]).as_matrix()
+    travel_m = moved.travel_m[samples]
+    sites_m: FloatArray = way.apply(moved.position_m[samples])
+    sites_m[:, 0] -= travel_m  # the far end of the scene stays ahead
+    for sample, turn, site_m, along_m in zip(samples, turns, sites_m, travel_m, strict=True):
+        picture = atlas[texels(scene, activity.eye_m, turn, site_m, along_m)]
+        for side in (1, -1)[: activity.hands]:
+            picture[hand_pixels(side, moved.hands[sample])] = skin
+        yield picture.view(np.uint8).reshape(FRAME_PX, FRAME_PX, 4)

@@ -1,0 +1,122 @@
+"""The prepared windows of a data set: their key, their parts, what is known of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comodo.config import DatasetConfig, SimulatedDataset
+from comodo.core.errors import ChangedError
+from comodo.core.store import Store, fetched, fingerprint, key_of
+from comodo.data import transcode
+from comodo.data.recordings import Recording
+from comodo.data.slicing import WINDOW_VERSION, quality_file
+
+FileFingerprints = dict[str, dict[str, int]]
+"""Paths with their fingerprints."""
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """The prepared windows of one dataset."""
+
+    key: str
+    folder: Path
+    counts: dict[str, int]
+    """Windows in each split."""
+    classes: dict[str, dict[str, int]]
+    """Labelled windows of each class in each split that has labels."""
+    rejected: dict[str, str]
+    """Recording id to reason."""
+    leaks: dict[str, str]
+    """Of val and test: how many of their groups stand in train too, as `3 of 10`."""
+    files: FileFingerprints = field(default_factory=dict)
+    """Those of the recordings, by which the set is named, as `prepare` found them."""
+
+
+def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> FileFingerprints:
+    """Fingerprints of what the recordings are read from; none of simulated ones, whose files
+    follow from their settings."""
+    if isinstance(settings, SimulatedDataset):
+        return {}
+    files = {file for r in recordings for file in (r.video, r.imu, *r.beside) if file}
+    return {file: fingerprint(file) for file in files}
+
+
+def refuse_changed(files: FileFingerprints) -> None:
+    """Raises ChangedError for a file that is another than when it was looked at first."""
+    for file, known in files.items():
+        if Path(file).exists() and fingerprint(file) != known:
+            raise ChangedError(
+                f"{file} was replaced while the sweep runs; run the same command again: its "
+                "windows and features are then made of the new file"
+            )
+
+
+def window_key(
+    settings: DatasetConfig,
+    recordings: list[Recording],
+    files: FileFingerprints | None = None,
+) -> str:
+    """Names the window set by everything that it depends on; `files`: their fingerprints."""
+    files = fingerprints_of(settings, recordings) if files is None else files
+    content: dict[str, Any] = {
+        "version": WINDOW_VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"max_rejected"}),
+    }
+    if settings.videos == "shrink":
+        content["videos"] = transcode.TRANSCODER
+    if not isinstance(settings, SimulatedDataset):
+        content["recordings"] = [vars(recording) for recording in recordings]
+        content["files"] = [
+            [files[file] for file in (r.video, r.imu, *r.beside) if file] for r in recordings
+        ]
+    return key_of(content)
+
+
+def read_window_set(key: str, store: Store) -> WindowSet | None:
+    """A window set that is there; None while it is not whole."""
+    meta = store.meta("windows", key)
+    if meta is None:
+        return None
+    folder = store.folder("windows", key)
+    return WindowSet(key, folder, meta["windows"], meta["classes"], meta["rejected"], meta["leaks"])
+
+
+def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
+    """Names of the artifact's parts, each with the recordings that are sliced and written
+    together: few of a small set, for all cores to have some; about a thousand parts of a large."""
+    size = max(1, min(16, len(recordings) // 64), len(recordings) // 1000)
+    return {
+        f"part-{i:06d}.parquet": recordings[i : i + size] for i in range(0, len(recordings), size)
+    }
+
+
+def missing_parts(
+    recordings: list[Recording], store: Store, key: str
+) -> dict[str, list[Recording]]:
+    """Parts of the artifact that are not there, or without their recordings' quality."""
+    there = {path.name for path in store.files("windows", f"{key}/*.parquet")}
+    return {
+        part: chunk
+        for part, chunk in part_chunks(recordings).items()
+        if not {part, quality_file(part)} <= there
+    }
+
+
+def read_quality(folder: Path) -> Iterator[pa.Table]:
+    """A row of `quality.SCHEMA` for each recording of a window set, some recordings at a time."""
+    for path in sorted(fetched(folder, "quality-*.parquet").glob("quality-*.parquet")):
+        yield pq.read_table(path)
+
+
+def leakage_notes(leaks: dict[str, str]) -> list[str]:
+    """`WindowSet.leaks` as sentences."""
+    return [
+        f"leakage: {share} groups of {split} stand in train too, which makes its accuracy "
+        "optimistic; split_by_group makes clean splits"
+        for split, share in leaks.items()
+    ]

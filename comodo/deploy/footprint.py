@@ -1,0 +1,226 @@
+"""One network measured alone: parameters, FLOPs, bytes on disk, latency, memory and energy of one
+window on one thread of the CPU.
+
+`profiling` runs it as a program, a fresh process for each network, so that no network adds to
+another's memory. Knows neither trials nor the store.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from comodo.config import CHANNELS, TeacherConfig
+from comodo.core.store import write_json
+
+WARM_UP = (2, 50, 1.0)  # fewest runs, most runs, seconds
+REPEATS = (10, 300, 15.0)
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What to measure."""
+
+    kind: Literal["teacher", "student", "onnx"]
+    source: Any
+    """A teacher's settings, a student's folder, or an ONNX file."""
+    samples: int = 0
+    """Of a window, for a student."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one network takes. None: cannot be counted here."""
+
+    takes: str
+    """One window as it goes in."""
+    parameters: int | None
+    flops: int | None
+    """Two for each multiply-add of matrix products, convolutions and attention; nothing else."""
+    disk: int
+    """Bytes: of the file, of a teacher of its weights as they are loaded."""
+    runs: int
+    latency: float
+    """Seconds for one window, the median of the runs."""
+    latency_p95: float
+    memory: int | None
+    """Bytes: peak of loading and running it beyond what the process with its libraries held."""
+    process: int | None
+    """Bytes: peak of the whole process, libraries and all."""
+    joules: float | None
+    """Of the whole processor for one window, whatever else it did."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    takes: str
+    disk: int
+    run: Callable[[], Any]
+    module: Any = None
+    """The torch module, which can be counted in."""
+
+
+def measure_footprint(network: Network) -> Footprint:
+    """Measures in this process, which should have done nothing else.
+
+    Raises:
+        ValueError, OSError, ImportError: the network cannot be had here.
+    """
+    load_network(network).run()  # once for what libraries import and set up; what it held is freed
+    before = settle()
+    loaded = load_network(network)
+    repeat(loaded.run, *WARM_UP)
+    counters = energy_counters()
+    energy = read_energy(counters)
+    seconds = repeat(loaded.run, *REPEATS)
+    joules = joules_between(energy, read_energy(counters), counters)
+    peak = memory_held("VmHWM")
+    parameters = flops = None
+    if loaded.module is not None:
+        parameters = sum(parameter.numel() for parameter in loaded.module.parameters())
+        flops = count_flops(loaded.run)
+    return Footprint(
+        loaded.takes,
+        parameters,
+        flops,
+        loaded.disk,
+        len(seconds),
+        float(np.median(seconds)),
+        float(np.quantile(seconds, 0.95)),
+        None if peak is None or before is None else max(0, peak - before),
+        peak,
+        None if joules is None else joules / len(seconds),
+    )
+
+
+def load_network(network: Network) -> _Loaded:
+    """The network, ready to run one random window."""
+    if network.kind == "onnx":
+        return _onnx(Path(network.source))
+    import torch
+
+    torch.set_num_threads(1)
+    if network.kind == "teacher":
+        from comodo.models.teachers import build_teacher
+
+        # Whether its weights are there is told by loading them.
+        context = {"read_back": True}
+        teacher = build_teacher(TeacherConfig.model_validate(network.source, context=context))
+        size = teacher.image_size
+        frames_1FHW3 = torch.randint(0, 256, (1, teacher.frames, size, size, 3), dtype=torch.uint8)
+        disk = sum(tensor.nbytes for tensor in teacher.state_dict().values())
+        takes = f"{teacher.frames} decoded frames of {size} x {size} pixels"
+        return _Loaded(takes, disk, lambda: teacher(frames_1FHW3), teacher)
+    from comodo.models.students import load_student
+
+    folder = Path(network.source)
+    student = load_student(folder).eval()
+    imu_1CT = torch.randn(1, len(CHANNELS), network.samples)
+
+    @torch.inference_mode()
+    def run() -> Any:
+        return student(imu_1CT)
+
+    disk = sum(file.stat().st_size for file in folder.iterdir())
+    return _Loaded(f"{network.samples} samples of {len(CHANNELS)} channels", disk, run, student)
+
+
+def _onnx(path: Path) -> _Loaded:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (taken,) = session.get_inputs()
+    shape = [size if isinstance(size, int) else 1 for size in taken.shape]  # any number of windows
+    imu_1CR = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    takes = f"{shape[2]} samples of {shape[1]} channels"
+    return _Loaded(takes, path.stat().st_size, lambda: session.run(None, {taken.name: imu_1CR}))
+
+
+def repeat(run: Callable[[], Any], fewest: int, most: int, seconds: float) -> list[float]:
+    """Seconds of each run, as many runs as fit into so many seconds."""
+    taken: list[float] = []
+    while len(taken) < fewest or (len(taken) < most and sum(taken) < seconds):
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def count_flops(run: Callable[[], Any]) -> int:
+    """As in `Footprint.flops`, counted by torch.utils.flop_counter while it runs."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def settle() -> int | None:
+    """Hands freed memory back to the system and forgets the peak so far; bytes that are held."""
+    gc.collect()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc has it
+        trim(0)
+    reset = Path("/proc/self/clear_refs")
+    if os.access(reset, os.W_OK):  # otherwise the peak may be that of the first load
+        reset.write_text("5")
+    return memory_held("VmRSS")
+
+
+def memory_held(what: Literal["VmRSS", "VmHWM"]) -> int | None:
+    """Bytes that this process holds, or held at most; None where Linux does not tell.
+
+    Not ru_maxrss: a process inherits that from the one that starts it.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(rf"{what}:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(found[1]) if found else None
+
+
+def energy_counters(root: Path = POWERCAP) -> list[Path]:
+    """Folders of the counters of whole processors (Linux powercap, RAPL) that can be read."""
+    folders = sorted(root.glob("intel-rapl:*")) if root.is_dir() else []
+    # intel-rapl:0:1 and the like are parts of intel-rapl:0.
+    return [
+        folder
+        for folder in folders
+        if folder.name.count(":") == 1 and os.access(folder / "energy_uj", os.R_OK)
+    ]
+
+
+def read_energy(counters: list[Path]) -> list[int]:
+    """Microjoules on each counter."""
+    return [int((folder / "energy_uj").read_text()) for folder in counters]
+
+
+def joules_between(before: list[int], after: list[int], counters: list[Path]) -> float | None:
+    """Energy of all counters together; None without counters. They begin anew at their end."""
+    if not counters:
+        return None
+    ends = [int((folder / "max_energy_range_uj").read_text()) for folder in counters]
+    spent = [(b - a) % (end + 1) for a, b, end in zip(before, after, ends, strict=True)]
+    return sum(spent) / 1e6
+
+
+def main(asked: str, answer: str) -> None:
+    """Measures what a JSON text asks for, and writes the footprint, or why there is none."""
+    try:
+        found = asdict(measure_footprint(Network(**json.loads(asked))))
+    except (ValueError, OSError, ImportError) as error:
+        found = {"error": str(error).strip() or type(error).__name__}
+    write_json(Path(answer), found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

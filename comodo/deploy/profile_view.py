@@ -1,0 +1,197 @@
+"""How a profile looks: a table for the terminal, a page of Markdown, a figure; its files."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from comodo.core.store import Store, atomic, write_json
+from comodo.core.units import format_bytes
+from comodo.deploy.footprint import Footprint
+from comodo.deploy.profiling import Profile
+from comodo.report.style import GREY, keep, style
+from comodo.report.tables import markdown
+from comodo.tracking.runs import attach_to_trial, find_runs
+
+Networks = Mapping[str, Footprint]
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def format_count(value: float) -> str:
+    """A number in three digits: 121 M."""
+    for length, unit in UNITS:
+        if value >= length:
+            return f"{_digits(value / length)} {unit}"
+    return _digits(value)
+
+
+def format_seconds(value: float) -> str:
+    return f"{_digits(value)} s" if value >= 1 else f"{_digits(1000 * value)} ms"
+
+
+def format_joules(value: float) -> str:
+    return f"{_digits(value)} J" if value >= 1 else f"{_digits(1000 * value)} mJ"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+PROFILE_ROWS = {
+    "parameters": ("parameters", format_count),
+    "flops": ("FLOPs", format_count),
+    "disk": ("size on disk", format_bytes),
+    "latency": ("latency, median", format_seconds),
+    "latency_p95": ("latency, 95th percentile", format_seconds),
+    "memory": ("peak memory, its own", format_bytes),
+    "process": ("peak memory, whole process", format_bytes),
+    "joules": ("energy", format_joules),
+}
+"""Of a footprint: what it is called, and how it is written."""
+DRAWN = ("parameters", "flops", "disk", "latency", "memory", "joules")
+
+
+def notes(profile: Profile) -> list[str]:
+    """What the numbers hold, and what is not among them."""
+    networks = profile.networks
+    runs = ", ".join(f"{name} {network.runs}" for name, network in networks.items())
+    said = [
+        *profile.notes,
+        f"One window at a time on one thread of the CPU; runs after warming up: {runs}.",
+        "Decoding of the video is not in the teacher's latency.",
+        "FLOPs: two for each multiply-add of matrix products, convolutions and attention "
+        "(torch.utils.flop_counter); nothing else is counted.",
+        "Memory, its own: the peak of loading and running, beyond what the process held once its "
+        "libraries were set up.",
+    ]
+    if any(name.startswith("exported") for name in networks):
+        said.append(
+            "What is exported also resamples and names the activity; its parameters and FLOPs are "
+            "not counted."
+        )
+    if all(network.joules is None for network in networks.values()):
+        said.append("Energy: no counters on this machine.")
+    else:
+        said.append(
+            "Energy: of the whole processor while the windows ran, other work included: an "
+            "estimate."
+        )
+    return said
+
+
+def _cells(profile: Profile) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a row for each measure that some network has."""
+    networks, found = profile.networks, profile.ratios
+    header = ["of one window", *networks, *(["teacher / student"] if found else [])]
+    rows = []
+    for key, (title, written) in PROFILE_ROWS.items():
+        values = [getattr(network, key) for network in networks.values()]
+        if any(value is not None for value in values):
+            cells = ["–" if value is None else written(value) for value in values]
+            if found:
+                cells.append(_digits(found[key]) if key in found else "–")
+            rows.append([title, *cells])
+    return header, rows
+
+
+def write_profile(profile: Profile, store: Store) -> Path:
+    """Writes profile.json, profile.md and the figure (PNG and SVG), and puts them into the trial's
+    MLflow run; returns their folder."""
+    folder = store.folder("profiles", profile.trial)
+    content = {**asdict(profile), "teacher_over_student": profile.ratios}
+    write_json(folder / "profile.json", content)
+    keep(figure(profile), folder / "profile.png")
+    with atomic(folder / "profile.md") as path:
+        path.write_text("\n".join(profile_page(profile)))
+    if (runs := find_runs(profile.sweep, store)) is not None:
+        attach_to_trial(folder, runs, profile.trial, "profile")
+    return folder
+
+
+def show_profile(profile: Profile) -> RenderableType:
+    """For the terminal."""
+    header, rows = _cells(profile)
+    table = Table(title=_title(profile))
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    machine = f"on {profile.machine['processor']}"
+    return Group(table, *(Text(note) for note in [*notes(profile), machine]))
+
+
+def profile_page(profile: Profile) -> list[str]:
+    """As lines of Markdown, beside profile.png."""
+    return [
+        f"# {_title(profile)}",
+        "",
+        f"Trial `{profile.trial}` of the sweep {profile.sweep}.",
+        "",
+        *markdown(*_cells(profile)),
+        "![what teacher and student take](profile.png)",
+        "",
+        *(f"- {note}" for note in notes(profile)),
+        "",
+        "## Machine",
+        "",
+        *markdown(["", ""], [list(item) for item in profile.machine.items()]),
+    ]
+
+
+def _title(profile: Profile) -> str:
+    return f"{profile.configuration} seed {profile.seed}"
+
+
+def figure(profile: Profile) -> Figure:
+    """A plot for each measure, a dot for each network, on logarithmic axes."""
+    networks, found = profile.networks, profile.ratios
+    drawn = [
+        key
+        for key in DRAWN
+        if any(getattr(network, key) for network in networks.values())  # 0 has no logarithm
+    ]
+    drawn_of = Figure(figsize=(9, 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)),
+                      layout="constrained")  # fmt: skip
+    every = drawn_of.subplots(-(-len(drawn) // 2), 2, squeeze=False, sharey=True).flatten()
+    for axes, key in zip(every, drawn, strict=False):
+        _draw(axes, networks, key)
+        title, _ = PROFILE_ROWS[key]
+        if key in found:
+            title += f" (teacher / student: {_digits(found[key])})"
+        axes.set_title(title, fontsize="medium", loc="left")
+    for axes in every[len(drawn) :]:
+        axes.set_visible(False)
+    return drawn_of
+
+
+def _draw(axes: Axes, networks: Networks, key: str) -> None:
+    written = PROFILE_ROWS[key][1]
+    known = {
+        row: value
+        for row, network in enumerate(networks.values())
+        if (value := getattr(network, key))
+    }
+    low, high = min(known.values()), max(known.values())
+    axes.set_xscale("log")
+    axes.set_xlim(low / 3, high * (high / low) ** 0.35 * 3)  # room for what stands beside a dot
+    for row in range(len(networks)):
+        if row not in known:
+            axes.annotate("–", (low / 3, row), (6, 0), textcoords="offset points", va="center")
+    for row, value in known.items():
+        axes.hlines(row, low / 3, value, color=GREY, linewidth=1)
+        axes.plot([value], [row], **style(row))
+        axes.annotate(written(value), (value, row), (6, 0), textcoords="offset points",
+                      va="center", fontsize="small")  # fmt: skip
+    axes.set_yticks(range(len(networks)), list(networks))
+    axes.set_ylim(len(networks) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+    axes.tick_params(axis="x", labelsize="small")
+    axes.spines[["top", "right"]].set_visible(False)

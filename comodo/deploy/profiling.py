@@ -1,0 +1,152 @@
+"""What a teacher takes and what its student takes, each measured in a process of its own. Knows
+neither how a network is measured (`footprint`) nor how the numbers look (`view`).
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from comodo.core.console import console
+from comodo.core.errors import ComodoError
+from comodo.core.store import Store, fetched, read_json
+from comodo.deploy.footprint import Footprint, Network
+from comodo.deploy.selection import Selection
+from comodo.report.plan.estimates import encoding_speed, window_samples
+from comodo.search.trial import Trial
+
+EXPORTS = {"exported": "model.onnx", "exported (int8)": "model.int8.onnx"}
+FOOTPRINT_KEYS = (
+    "parameters", "flops", "disk", "latency", "latency_p95", "memory", "process", "joules"
+)  # fmt: skip
+"""Of a `Footprint`, what less is better of."""
+LIBRARIES = ("torch", "transformers", "onnxruntime")
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+class ProfileError(ComodoError, RuntimeError):
+    """Nothing of a trial could be measured."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Teacher, student and what was exported of it, as far as they could be measured."""
+
+    trial: str
+    sweep: str
+    configuration: str
+    seed: int
+    networks: dict[str, Footprint]
+    """By name, the teacher first."""
+    notes: list[str]
+    """What could not be measured, and what goes in where something could."""
+    machine: dict[str, str]
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times more the teacher takes than the student, by fields of `Footprint`."""
+        if not {"teacher", "student"} <= self.networks.keys():
+            return {}
+        teacher, student = (asdict(self.networks[name]) for name in ("teacher", "student"))
+        return {key: teacher[key] / student[key] for key in FOOTPRINT_KEYS
+                if teacher[key] and student[key]}  # fmt: skip
+
+
+def profile_trial(found: Selection, store: Store) -> Profile:
+    """Measures the networks of a finished trial, as they are on one thread of this machine's CPU.
+
+    Raises:
+        ProfileError: none of them could be measured; the text says why.
+    """
+    row = found.row
+    asked, notes = _networks(row.trial, store)
+    networks = {}
+    for name, network in asked.items():
+        console.print(f"measure {name}")
+        try:
+            networks[name] = measure_apart(network)
+        except ProfileError as error:
+            notes.append(f"{name}: not measured: {error}")
+    if not networks:
+        raise ProfileError(f"trial {row.trial.key}: {'; '.join(notes)}")
+    notes += [f"{name} takes {network.takes}." for name, network in networks.items()]
+    if (speed := encoding_speed(store, row.trial.config.teacher, "cpu")) is not None:
+        notes.append(f"Encoding as sweeps did it, decoding and batches included: {speed[1]}.")
+    return Profile(
+        row.trial.key,
+        found.saved.sweep.name,
+        row.label,
+        row.trial.seed,
+        networks,
+        notes,
+        describe_machine(),
+    )
+
+
+def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]]:
+    """What there is to measure of a trial, and why something is not."""
+    asked: dict[str, Network] = {}
+    notes = []
+    teacher = trial.config.teacher
+    if teacher.name == "precomputed":
+        notes.append("teacher: its features were made elsewhere (precomputed): nothing to measure.")
+    else:
+        asked["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
+    samples = window_samples(store, trial.windows)
+    if samples is None:
+        notes.append("student: not measured: the store has lost the windows that it was trained on")
+    else:
+        folder = fetched(store.folder("trials", trial.key) / "student")
+        asked["student"] = Network("student", str(folder), samples)
+    for name, file in EXPORTS.items():
+        path = fetched(store.folder("exports", trial.key), file) / file
+        if path.exists():
+            asked[name] = Network("onnx", str(path))
+    if not asked.keys() & EXPORTS.keys():
+        notes.append(
+            f"Nothing is exported in the store (--out is not seen): comodo export {trial.key}"
+        )
+    return asked, notes
+
+
+def measure_apart(network: Network) -> Footprint:
+    """A network's footprint, measured in a fresh process.
+
+    Raises:
+        ProfileError: the network cannot be had here, or the process died; the text says why.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        answer = Path(temporary, "footprint.json")
+        command = [sys.executable, "-m", "comodo.deploy.footprint"]
+        command += [json.dumps(asdict(network)), str(answer)]
+        ran = subprocess.run(
+            command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True
+        )
+        if not answer.exists():
+            last = ran.stderr.strip().splitlines()[-1:] or [f"it ended with {ran.returncode}"]
+            raise ProfileError(f"the process that measures died: {last[0]}")
+        found = read_json(answer)
+    if "error" in found:
+        raise ProfileError(found["error"])
+    return Footprint(**found)
+
+
+def describe_machine() -> dict[str, str]:
+    """What the numbers depend on beside the networks."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "threads": "1",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES if find_spec(name) is not None},
+    }

@@ -1,0 +1,1 @@
+"""A frozen student to metrics, intervals and results. Knows nothing of training."""

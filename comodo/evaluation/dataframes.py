@@ -1,0 +1,164 @@
+"""A sweep's trials, training curves and answers as pandas frames, of the store alone: what
+`comodo.load_sweep` gives a notebook, and what a report keeps as results.parquet.
+"""
+
+import json
+import statistics
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from comodo.config.space import flatten
+from comodo.core.store import Store, read_json
+from comodo.evaluation.results import Results, TrialRow
+from comodo.evaluation.sweep_record import read_sweep_record
+from comodo.search.history import epochs_in
+
+
+class SweepFrames:
+    """One sweep of the store, as far as it was when this was made: `comodo.load_sweep`.
+
+    Attributes:
+        name: the sweep's.
+        results: intervals, differences and importances, as the report has them.
+        swept: the columns of `trials` that tell its configurations apart.
+
+    Raises:
+        StatusError: the store has no such sweep, or it has not come to its trials.
+    """
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name, self._store = name, store
+        self.results: Results = read_sweep_record(name, store).results(store)
+        self.swept = ["method.name", *self.results.names.keys]
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial, finished or not; see `trials_of`."""
+        return trials_of(self.results, self._store)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row for each epoch of each trial; see `curves_of`."""
+        return curves_of(self.results, self._store)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row for each answer to each scored window; see `predictions_of`."""
+        return predictions_of(self.results, self._store)
+
+
+def trials_of(results: Results, store: Store) -> pd.DataFrame:
+    """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
+    `seed`, `state`, `reason`, seconds and device, and all that was measured, as shares.
+
+    A setting that is no number, text or truth value is JSON; so is all of a column in which trials
+    differ in kind.
+    """
+    rows = []
+    for row in results.rows:
+        settings = flatten(row.trial.config.model_dump(mode="json"))
+        rows.append(
+            {
+                "trial": row.trial.key,
+                "configuration": row.label,
+                **{key: _plain(value) for key, value in settings.items()},
+                "seed": row.trial.seed,
+                "state": row.state,
+                "reason": row.reason,
+                **_cost(row, store),
+                **row.metrics,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    for name in frame.columns:
+        kinds = {type(value) for value in frame[name].dropna()}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            frame[name] = [None if pd.isna(value) else json.dumps(value) for value in frame[name]]
+    return frame
+
+
+def curves_of(results: Results, store: Store) -> pd.DataFrame:
+    """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
+    what was noted of the epoch, as `train/loss`.
+
+    Also of trials that still train or were stopped, up to their last checkpoint.
+    """
+    rows = [{**_named(row), **epoch} for row in results.rows for epoch in _history(row, store)]
+    return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
+
+
+def predictions_of(results: Results, store: Store) -> pd.DataFrame:
+    """A row for each answer to each scored window: `trial`, `configuration`, `seed`, `state`,
+    `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`, `rank`,
+    `correct`.
+
+    `window` counts the labelled windows of a split that the measure scores, in the same order for
+    all trials, so that trials can be paired by it. `rank` is the place of the true class by
+    probability, 0 the first; `metric` is `acc1` where the measure names classes. Other measures
+    (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
+    `correct` is the share of draws that were right.
+    """
+    frames = []
+    for row in results.rows:
+        for dataset, measure, _ in row.trial.measures():
+            table = row.trial.predictions(store, dataset, measure)
+            if table is None:  # not measured yet, or it gives no answers, as alignment
+                continue
+            answers = table.to_pandas()
+            answers["window"] = answers.groupby("split").cumcount()
+            if "rank" in answers:
+                answers = answers.assign(metric="acc1", correct=(answers["rank"] == 0) * 1.0)
+            else:
+                kept = ["split", "group", "window"]
+                answers = answers.melt(kept, var_name="metric", value_name="correct").dropna()
+            frames.append(answers.assign(**_named(row), dataset=dataset, measure=measure))
+    columns = [*_NAMED, "dataset", "measure", "metric", "split", "window", "group"]
+    columns += ["label", "predicted", "rank", "correct"]
+    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return found.reindex(columns=columns)
+
+
+def seconds_of(row: TrialRow, store: Store) -> tuple[float, float]:
+    """Of a finished trial, for training and for what was measured last."""
+    path = store.folder("trials", row.trial.key) / "measured.json"
+    measuring = read_json(path)["seconds"] if path.exists() else 0.0
+    return row.trained.get("seconds", 0.0), measuring
+
+
+def windows_per_second(row: TrialRow) -> float | None:
+    """The median of a trial's epochs."""
+    key = "train/windows_per_second"
+    speeds = [epoch[key] for epoch in row.trained.get("history", ()) if key in epoch]
+    return statistics.median(speeds) if speeds else None
+
+
+_NAMED = ("trial", "configuration", "seed", "state")
+
+
+def _named(row: TrialRow) -> dict[str, Any]:
+    return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
+
+
+def _history(row: TrialRow, store: Store) -> list[dict[str, Any]]:
+    """The epochs that a trial has come to by now."""
+    if row.trained:
+        history: list[dict[str, Any]] = row.trained.get("history", [])
+        return history
+    return epochs_in(store.folder("trials", row.trial.key))
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | None) else json.dumps(value)
+
+
+def _cost(row: TrialRow, store: Store) -> dict[str, Any]:
+    training, measuring = seconds_of(row, store) if row.state == "finished" else (None, None)
+    return {
+        "seconds": training,
+        "measuring_seconds": measuring,
+        "device": row.trained.get("device"),
+        "workers": row.trained.get("workers"),
+        "windows_per_second": windows_per_second(row),
+    }

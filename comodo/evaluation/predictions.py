@@ -1,0 +1,124 @@
+"""What trials answered for each window, as measures with intervals for new seeds and new groups.
+
+The trials handed in are of one configuration and differ by seed. Knows no sweep and no report.
+Shapes as in `stats`, and K classes.
+"""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+
+from comodo.core.store import Store
+from comodo.evaluation import feature_metrics
+from comodo.evaluation.stats import FloatArray, Interval, interval, jackknife
+from comodo.search.trial import Trial
+
+CONFIDENCE = 0.95
+HITS_OF = {"linear": "linear", "knn": "knn", "few_shot": "few-shot", "zero_shot": "zero-shot"}
+"""How the metrics of measures that keep hits begin."""
+
+
+class Predictions:
+    """The answers of finished trials, each read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[tuple[str, str, str], pd.DataFrame | None] = {}
+
+    def of(self, trial: Trial, dataset: str, measure: str = "probe") -> pd.DataFrame | None:
+        """A row for each scored window (see `evaluate.Measured`); None where there are none."""
+        asked = (trial.key, dataset, measure)
+        if asked not in self._read:
+            table = trial.predictions(self._store, dataset, measure)
+            self._read[asked] = None if table is None else table.to_pandas()
+        return self._read[asked]
+
+    def interval(self, trials: list[Trial], name: str, dataset: str) -> Interval | None:
+        """A metric by its name (`test/acc1`, `direct/val/macro_f1`) on a data set.
+
+        None where it has no answers, as alignment, or was not measured. Without a second seed and a
+        second group both bounds are NaN.
+        """
+        measure = next((m for m in ("direct", "classifier") if name.startswith(f"{m}/")), "probe")
+        split, _, column = name.removeprefix(f"{measure}/").partition("/")
+        if column in feature_metrics.SUMMARIES:
+            return self._summary(trials, split, column, dataset, measure)
+        if match := re.fullmatch(r"acc(\d)", column):
+            table = self.hits(trials, split, int(match[1]), dataset, measure)
+        elif (kept := HITS_OF.get(column.split("/")[0])) and not column.endswith("_std"):
+            table = self.hits(trials, split, column, dataset, kept)
+        else:
+            return None
+        return None if table is None else _interval(*table)
+
+    def hits(
+        self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str = "probe"
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
+
+        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
+        """
+        tables = []
+        for answers in self._of_split(trials, split, dataset, measure) or ():
+            if isinstance(k, str) and k not in answers:
+                return None
+            hits = answers[k] if isinstance(k, str) else answers["rank"] < k
+            tables.append(hits.groupby(answers.group).agg(["sum", "count"]))
+        if not tables:
+            return None
+        hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
+        return hits_SG, tables[0]["count"].to_numpy(np.float64)
+
+    def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
+        """Test Acc@1 of the probe for each class (`label`) or `group`, with its interval.
+
+        Columns: the class or group, acc1, low, high (empty where there is none), windows.
+        """
+        found = self._of_split(trials, "test", dataset, "probe") or []
+        seeds = [answers.assign(seed=seed) for seed, answers in enumerate(found)]
+        answers = pd.concat(seeds)
+        answers["hit"] = answers["rank"] == 0
+        rows = []
+        for name, part in answers.groupby(column):
+            counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
+            hits_SG, count_SG = counts["sum"].to_numpy(), counts["count"].to_numpy()
+            accuracy = _interval(hits_SG, count_SG[0])
+            bounds = (accuracy.mean, accuracy.low, accuracy.high)
+            rows.append((name, *bounds, int(count_SG[0].sum())))
+        return pd.DataFrame(rows, columns=[column, "acc1", "low", "high", "windows"])
+
+    def _of_split(
+        self, trials: list[Trial], split: str, dataset: str, measure: str
+    ) -> list[pd.DataFrame] | None:
+        """Each trial's answers; None if one has none."""
+        found = []
+        for trial in trials:
+            answers = self.of(trial, dataset, measure)
+            if answers is None or not (answers.split == split).any():
+                return None
+            found.append(answers[answers.split == split])
+        return found
+
+    def _summary(
+        self, trials: list[Trial], split: str, name: str, dataset: str, measure: str
+    ) -> Interval | None:
+        whole_S, without_SG, count_G = [], [], np.zeros(0)
+        for answers in self._of_split(trials, split, dataset, measure) or ():
+            columns = (answers[key].to_numpy(str) for key in ("label", "predicted", "group"))
+            confusion_GKK = feature_metrics.confusions(*columns)
+            total_KK, count_G = confusion_GKK.sum(0), confusion_GKK.sum((1, 2))
+            several = len(confusion_GKK) > 1  # without a single group nothing is left
+            without_GKK = total_KK - confusion_GKK if several else confusion_GKK
+            whole_S.append(feature_metrics.summaries(total_KK)[name])
+            without_SG.append(feature_metrics.summaries(without_GKK)[name])
+        if not whole_S:
+            return None
+        found = jackknife(whole_S, without_SG, count_G, CONFIDENCE)
+        return found or Interval(float(np.mean(whole_S)), math.nan, math.nan)
+
+
+def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:
+    mean = float(hits_SG.sum() / (len(hits_SG) * count_G.sum()))
+    return interval(hits_SG, count_G, CONFIDENCE) or Interval(mean, math.nan, math.nan)

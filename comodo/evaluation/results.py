@@ -1,0 +1,334 @@
+"""What came out of a sweep's trials: accuracies with intervals, differences, transfer.
+
+Reads results and the probes' answers; draws and writes nothing.
+
+A configuration is what has one label; its trials differ by seed. Accuracies are shares.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import pandas as pd
+
+from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.space import flatten
+from comodo.core.store import Store
+from comodo.evaluation.importance import importances, main_effects
+from comodo.evaluation.predictions import CONFIDENCE, Predictions
+from comodo.evaluation.stats import Comparison, Interval, compare, holm, over_seeds
+from comodo.search.labels import Labels
+from comodo.search.trial import Trial
+
+STAR = "* of its own classifier, not of a probe"
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the tables show it."""
+
+    trial: Trial
+    label: str
+    """What tells its configuration from the sweep's others; the same for all seeds."""
+    state: str
+    metrics: dict[str, float]
+    reason: str = ""
+    """Why it did not finish."""
+    trained: dict[str, Any] = field(default_factory=dict)
+    """What a finished trial noted of its training: `trained.json`."""
+
+    @property
+    def title(self) -> str:
+        """The label, with a star where `STAR` holds."""
+        return f"{self.label}*" if self.trial.config.student.is_baseline else self.label
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two configurations compared on the test split, corrected for all that the report compares."""
+
+    first: str
+    second: str
+    seeds: int
+    comparison: Comparison
+    p: float
+    """Holm's."""
+
+    @property
+    def distinguishable(self) -> bool:
+        return self.p <= 1 - CONFIDENCE
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """One line of a transfer grid."""
+
+    trained_on: str
+    label: str
+    cells: dict[str, Interval | None]
+    """By the data set tested on."""
+
+
+def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
+    """Names whose scores none dominates: at least as good in all, and better in one.
+
+    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other, and what
+    differs only by the rounding of a mean is equal.
+    """
+    good = {
+        name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
+        for name, row in scores.items()
+    }
+    return [
+        name
+        for name, mine in good.items()
+        if not any(
+            row != mine and all(x >= y for x, y in zip(row, mine, strict=True))
+            for row in good.values()
+        )
+    ]
+
+
+class Results:
+    """The trials of one sweep, finished or not."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        rows: list[TrialRow],
+        store: Store,
+        leaks: Mapping[str, dict[str, str]] | None = None,
+    ) -> None:
+        self.sweep, self.rows, self._store = sweep, rows, store
+        self.leaks = leaks or {}
+        """Of each dataset `WindowSet.leaks`."""
+        self.names = Labels(sweep)
+        self.by_label: dict[str, list[TrialRow]] = {}
+        """Finished trials of each configuration, in the rows' order."""
+        for row in rows:
+            if row.state == "finished":
+                self.by_label.setdefault(row.label, []).append(row)
+        self._answers = Predictions(store)
+        self.accuracy = cache(self._accuracy)
+        self.importances = cache(self._importances)
+
+    def title(self, label: str) -> str:
+        """As `Row.title`, of a configuration."""
+        return self.by_label[label][0].title
+
+    @cached_property
+    def star(self) -> str:
+        """`STAR`, if any configuration has one."""
+        return STAR if any(self.title(label) != label for label in self.by_label) else ""
+
+    def own(self, label: str) -> str:
+        """The data set that a configuration was trained on."""
+        return self.by_label[label][0].trial.config.dataset
+
+    def _accuracy(
+        self, label: str, split: str, k: int = 1, dataset: str = "", measure: str = "probe"
+    ) -> Interval | None:
+        """Acc@k of a configuration; None where it was not measured.
+
+        Without a second seed and a second group there is no interval: both bounds are NaN.
+        """
+        name = f"direct/{split}/acc{k}" if measure == "direct" else f"{split}/acc{k}"
+        return self._answers.interval(self._trials(label), name, dataset or self.own(label))
+
+    def of_trial(self, row: TrialRow, split: str) -> Interval | None:
+        """Acc@1 of one trial on its own data set: with that seed, on new groups."""
+        return self._answers.interval([row.trial], f"{split}/acc1", row.trial.config.dataset)
+
+    def measure(self, label: str, name: str) -> Interval | None:
+        """Any measure of a configuration by its metric's name; None where it was not measured.
+
+        What is made of answers has an interval for new seeds on new groups, all else for new seeds
+        alone.
+        """
+        dataset, plain = self.own(label), name
+        if name.startswith("on/"):
+            dataset, plain = name.removeprefix("on/").split("/", 1)
+        if (found := self._answers.interval(self._trials(label), plain, dataset)) is not None:
+            return found
+        values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
+        if not values:
+            return None
+        found = over_seeds(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
+        if "cka" in name:  # which alone can be negative
+            return found
+        return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
+
+    def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
+        """As `Answers.by`, of a configuration on its own data set."""
+        return self._answers.by(self._trials(label), column, self.own(label))
+
+    def test_answers(self, label: str) -> pd.DataFrame:
+        """A configuration's answers on its own test split, of all seeds."""
+        found = [self._answers.of(trial, self.own(label)) for trial in self._trials(label)]
+        answers = pd.concat([answers for answers in found if answers is not None])
+        return answers[answers.split == "test"]
+
+    def _trials(self, label: str) -> list[Trial]:
+        return [row.trial for row in self.by_label[label]]
+
+    def objectives(self, label: str) -> tuple[float, ...] | None:
+        """A configuration's mean over seeds of each objective; None where one is missing, or a
+        seed: a few lucky ones do not compete."""
+        rows = self.by_label[label]
+        names = [objective.metric for objective in self.sweep.objectives]
+        whole = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
+        if not whole or not all(name in row.metrics for row in rows for name in names):
+            return None
+        return tuple(statistics.mean(row.metrics[name] for row in rows) for name in names)
+
+    @cached_property
+    def selected(self) -> str | None:
+        """The configuration that the first objective selects, by its mean over seeds.
+
+        The untrained student competes, the one trained with labels only if the sweep asks for it.
+        """
+        return self._best(
+            label
+            for label, rows in self.by_label.items()
+            if not (
+                isinstance(rows[0].trial.config.method, SupervisedMethod)
+                and self.is_reference(rows[0].trial)
+            )
+        )
+
+    @cached_property
+    def best_trained(self) -> str | None:
+        """As `selected`, without untrained students, which there is nothing of to use."""
+        return self._best(
+            label
+            for label, rows in self.by_label.items()
+            if not isinstance(rows[0].trial.config.method, NoneMethod)
+            and not self.is_reference(rows[0].trial)
+        )
+
+    def _best(self, labels: Iterable[str]) -> str | None:
+        sign = self.sweep.objectives[0].sign
+        found = {label: self.objectives(label) for label in labels}
+        scores = {label: sign * means[0] for label, means in found.items() if means is not None}
+        return max(scores, key=lambda label: scores[label]) if scores else None
+
+    @cached_property
+    def pareto(self) -> dict[str, tuple[float, ...]]:
+        """The configurations that no other beats in one objective without losing in another, with
+        their objectives, the best by the first objective first. References do not compete."""
+        scores = {
+            label: found
+            for label, rows in self.by_label.items()
+            if not self.is_reference(rows[0].trial)
+            and (found := self.objectives(label)) is not None
+        }
+        signs = [objective.sign for objective in self.sweep.objectives]
+        front = {label: scores[label] for label in pareto_front(scores, signs)}
+        return dict(sorted(front.items(), key=lambda item: -signs[0] * item[1][0]))
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """Each configuration against its untrained student, and against the selected one.
+
+        Compared by test Acc@1, paired by seed and group, among configurations trained on one data
+        set; p-values are corrected together.
+        """
+        found = []
+        for first, second in self._pairs():
+            own, seeds = self.own(first), {row.trial.seed: row for row in self.by_label[first]}
+            paired = [
+                (seeds[row.trial.seed], row)
+                for row in self.by_label[second]
+                if row.trial.seed in seeds
+            ]
+            tables = [
+                self._answers.hits([pair[side].trial for pair in paired], "test", 1, own)
+                for side in (0, 1)
+                if paired
+            ]
+            if len(tables) == 2 and tables[0] is not None and tables[1] is not None:
+                comparison = compare(tables[0], tables[1], CONFIDENCE)
+                if comparison is not None:
+                    found.append((first, second, len(paired), comparison))
+        adjusted = holm([comparison.p for *_, comparison in found])
+        return [Difference(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        pairs = []
+        for label, rows in self.by_label.items():
+            trial = rows[0].trial
+            if not isinstance(trial.config.method, NoneMethod):
+                untrained = self.names.configuration(trial.untrained)
+                if untrained in self.by_label:
+                    pairs.append((label, untrained))
+        for label in self.by_label:
+            best = self.selected
+            if best is not None and best != label and self.own(best) == self.own(label):
+                pair = (best, label)
+                if pair not in pairs:
+                    pairs.append(pair)
+        return pairs
+
+    @cached_property
+    def tested_on(self) -> list[str]:
+        """Data sets that some student was measured on, its own or another."""
+        trials = [row.trial for rows in self.by_label.values() for row in rows]
+        return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
+
+    def transfer(self, measure: str = "probe") -> list[TransferRow]:
+        """The transfer grid: students by the data set that they were trained on, against all.
+
+        Baselines, which know the classes of their own data set alone, are not in it.
+        """
+        grid: dict[tuple[str, str], TransferRow] = {}
+        for label, rows in self.by_label.items():
+            trial = rows[0].trial
+            if trial.config.student.is_baseline:
+                continue
+            # An untrained student is the same whatever it stands beside, but for `direct`, whose
+            # probe has learnt from its own data set.
+            untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
+            trained_on = "–" if untrained else self.own(label)
+            name = self.names.configuration(trial, leave_out="dataset")
+            row = grid.setdefault((trained_on, name), TransferRow(trained_on, name, {}))
+            for dataset in self.tested_on:
+                if row.cells.get(dataset) is None:
+                    row.cells[dataset] = self.accuracy(label, "test", 1, dataset, measure)
+        return [row for row in grid.values() if any(cell for cell in row.cells.values())]
+
+    def points(self) -> tuple[list[dict[str, Any]], list[float]]:
+        """Values of the keys that vary, and the objective's mean, of each configuration."""
+        points, scores = [], []
+        keys = ["method.name", *self.names.keys]
+        for rows in self.by_label.values():
+            values = [row.metrics.get(self.sweep.objective.metric) for row in rows]
+            known = [value for value in values if value is not None]
+            reference = self.is_reference(rows[0].trial)
+            if known and not reference:
+                config = flatten(rows[0].trial.config.model_dump(mode="json"))
+                points.append({key: config[key] for key in keys if key in config})
+                scores.append(statistics.mean(known))
+        return points, scores
+
+    @cached_property
+    def _searched(self) -> set[str]:
+        """Names of the methods that the sweep asks for, beside references."""
+        return {self.sweep.with_values(point).method.name for point in self.sweep.points()}
+
+    def is_reference(self, trial: Trial) -> bool:
+        """Whether a trial is only there to be compared with."""
+        method = trial.config.method
+        return isinstance(method, NoneMethod | SupervisedMethod) and (
+            method.name not in self._searched
+        )
+
+    def _importances(self) -> dict[str, Interval]:
+        """Which swept key the objective depends on; empty for too few configurations."""
+        return importances(*self.points())
+
+    def main_effects(self) -> dict[str, list[tuple[Any, list[float]]]]:
+        """For each swept key: its values, each with the objective of its configurations."""
+        return main_effects(*self.points())

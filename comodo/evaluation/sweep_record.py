@@ -1,0 +1,189 @@
+"""What a sweep keeps of itself in the store, so that it can be looked at without its file, its
+recordings, or Ray, on any machine that sees the store: `sweep.json`, and from it the trials.
+"""
+
+import math
+import os
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from comodo.config import Sweep
+from comodo.core.store import Store, fetched, fingerprint, read_json, write_json
+from comodo.data.window_sets import WindowSet, read_window_set
+from comodo.evaluation.results import Results, TrialRow
+from comodo.search.labels import Labels
+from comodo.search.ledger import references
+from comodo.search.status import StatusError, read_status
+from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.warm_start import Arrays, read_asked
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep as it was started last."""
+
+    sweep: Sweep
+    command: str
+    """What runs it, or goes on with it."""
+    arrays: Arrays
+    evaluation: Evaluation
+    windows: dict[str, str]
+    """Keys of the window sets, by data set."""
+    weights: dict[str, dict[str, int]]
+    """Fingerprints of the folders that students' weights are in, which may not be here."""
+
+    @classmethod
+    def of(
+        cls,
+        sweep: Sweep,
+        command: str,
+        arrays: Arrays,
+        evaluation: Evaluation,
+        windows: dict[str, str],
+    ) -> "SweepRecord":
+        """A sweep that is about to start."""
+        weights = {sweep.with_values(point).student.weights for point in sweep.points()}
+        folders = {path: fingerprint(path) for path in weights if path and Path(path).exists()}
+        return cls(sweep, command, arrays, evaluation, windows, folders)
+
+    def write(self, store: Store) -> None:
+        """Keeps `sweep.json` in the sweep's folder."""
+        content = {
+            "folder": str(self.sweep.folder.resolve()),
+            "sweep": self._settings(),
+            "command": self.command,
+            "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
+            "evaluation": {
+                **asdict(self.evaluation),
+                "unlabelled": sorted(self.evaluation.unlabelled),
+            },
+            "windows": self.windows,
+            "weights": self.weights,
+        }
+        write_json(store.folder("sweeps", self.sweep.name) / "sweep.json", content)
+
+    def _settings(self) -> Any:
+        """The settings, with the paths, variables and home of this machine filled in."""
+
+        def filled(value: Any, key: str = "") -> Any:
+            if isinstance(value, dict):
+                return {key: filled(part, key) for key, part in value.items()}
+            if isinstance(value, list):
+                return [filled(part, key) for part in value]
+            if not isinstance(value, str):
+                return value
+            value = os.path.expandvars(os.path.expanduser(value))
+            beside = self.sweep.folder / value
+            return str(beside.resolve()) if key.endswith("weights") and beside.is_dir() else value
+
+        return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
+
+    def window_sets(self, store: Store) -> dict[str, WindowSet]:
+        """Those that are still in the store, by data set."""
+        found = {name: read_window_set(key, store) for name, key in self.windows.items()}
+        return {name: windows for name, windows in found.items() if windows is not None}
+
+    def results(self, store: Store) -> Results:
+        """What its trials have come to by now."""
+        leaks = {name: windows.leaks for name, windows in self.window_sets(store).items()}
+        return Results(self.sweep, self._rows(store), store, leaks)
+
+    def _rows(self, store: Store) -> list[TrialRow]:
+        """All trials of a grid, those asked so far of another search; references before what is
+        compared with them."""
+        folder, sweep = store.folder("sweeps", self.sweep.name), self.sweep
+        ended = fetched(folder, "ended.json") / "ended.json"
+        ends = read_json(ended) if ended.exists() else {}
+        if sweep.search.sampler == "grid":
+            points = list(sweep.grid())
+        else:
+            points = [e["values"] for e in read_asked(folder) if e["values"] in sweep.space]
+        names, trials = Labels(sweep), dict[str, Trial]()
+        seeds_of = []
+        for point in points:
+            config = sweep.with_values(point)
+            arrays = self.arrays[config.dataset, config.teacher]
+            own = [Trial(config, seed, *arrays, self.evaluation) for seed in sweep.seeds]
+            seeds_of.append([self._named(trial).key for trial in own])
+            for trial in map(self._named, [*references(sweep, own), *own]):
+                trials.setdefault(trial.key, trial)
+        store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
+        begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
+        rows = {
+            key: _row(trial, names.configuration(trial), store, ends, key in begun)
+            for key, trial in trials.items()
+        }
+        return _without_given_up(rows, seeds_of, sweep)
+
+    def _named(self, trial: Trial) -> Trial:
+        """The trial under the key that it has where its student's weights are."""
+        weights = trial.config.student.weights
+        if weights in self.weights:
+            vars(trial)["key"] = trial.key_by(self.weights[weights])
+        return trial
+
+
+def read_sweep_record(name: str, store: Store) -> SweepRecord:
+    """Raises StatusError for a sweep that the store does not have, or an earlier version ran."""
+    path = read_status(name, store).folder / "sweep.json"
+    again = "run the same comodo sweep again; what is finished is not run again"
+    if not path.exists():
+        raise StatusError(f"{path} is missing: the sweep has not come to its trials; {again}")
+    try:
+        return _read(read_json(path))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
+        raise StatusError(f"{path}: made by another version ({reason}); {again}") from None
+
+
+def _read(kept: dict[str, Any]) -> SweepRecord:
+    context = {"folder": Path(kept["folder"]), "read_back": True}
+    sweep = Sweep.model_validate(kept["sweep"], context=context)
+    arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
+    asked = kept["evaluation"]
+    evaluation = Evaluation(
+        tuple(asked["measures"]),
+        asked["targets"],
+        frozenset(asked["unlabelled"]),
+        asked["label_map"],
+    )
+    return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
+
+
+def _row(
+    trial: Trial, label: str, store: Store, ends: dict[str, dict[str, Any]], begun: bool
+) -> TrialRow:
+    result = read_result(trial, store)
+    if result is not None:
+        return TrialRow(trial, label, "finished", result["metrics"], trained=result)
+    if end := ends.get(trial.key):
+        return TrialRow(trial, label, end["state"], {}, end["reason"])
+    begun = begun or (store.folder("trials", trial.key) / "trained.json").exists()
+    return TrialRow(trial, label, "half done" if begun else "not begun", {})
+
+
+def _without_given_up(
+    rows: dict[str, TrialRow], seeds_of: list[list[str]], sweep: Sweep
+) -> list[TrialRow]:
+    """Leaves out seeds that were not run because the first of their configuration was hopeless."""
+    margin, objective = sweep.search.hopeless_below, sweep.objectives[0]
+    if margin is not None:
+
+        def score(keys: list[str]) -> float | None:
+            values = [rows[key].metrics.get(objective.metric, math.nan) for key in keys]
+            return objective.sign * statistics.mean(values) if values else None
+
+        whole = [keys for keys in seeds_of if all(rows[key].state == "finished" for key in keys)]
+        best = max((s for keys in whole if (s := score(keys)) is not None), default=-math.inf)
+        for first, *others in seeds_of:
+            state = rows[first].state
+            hopeless = state == "finished" and best - (score([first]) or 0) > margin
+            if hopeless or state in ("pruned", "failed"):
+                for key in others:
+                    if key in rows and rows[key].state == "not begun":
+                        del rows[key]
+    return list(rows.values())

@@ -1,0 +1,188 @@
+"""The students: IMU encoders with channel pooling, and the projector head.
+
+A student turns a six-channel IMU window into one feature. This file does not know how an encoder
+does that for one channel, how a student is trained, which method its head belongs to, or what the
+feature is used for.
+
+Shape letters: B batch, C channels, T samples, D feature width.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from comodo.config import CHANNELS, StudentConfig
+from comodo.core.store import atomic
+from comodo.models.baselines import BASELINE_ENCODERS
+from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
+
+_DESCRIPTION_FILE = "student.json"
+_ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
+
+
+class Student(nn.Module):
+    """An IMU encoder whose channel features are joined into one; every parameter is trained.
+
+    Build one with `build_student` or `load_student`.
+
+    Args:
+        name: which encoder.
+        encoder_config: the encoder's own construction arguments.
+        pooling: "concat" joins the channels' features, "mean" averages them; without effect on an
+            encoder that looks at all channels together.
+        channels: which of `CHANNELS` are encoded, in which order.
+
+    Attributes:
+        dim: width of the feature.
+
+    Raises:
+        ValueError: no channel, or an unknown one.
+    """
+
+    def __init__(
+        self, name: str, encoder_config: dict[str, Any], pooling: str, channels: Sequence[str]
+    ) -> None:
+        super().__init__()
+        unknown = [channel for channel in channels if channel not in CHANNELS]
+        if unknown or not channels:
+            raise ValueError(f"channels {list(channels)}: choose some of {', '.join(CHANNELS)}")
+        self.description = {
+            "name": name,
+            "encoder_config": encoder_config,
+            "pooling": pooling,
+            "channels": list(channels),
+        }
+        encoder, together = _ENCODERS[name], {"channels": len(channels)}
+        self.encoder = encoder({**encoder_config, **together} if encoder.joint else encoder_config)
+        self.concat = pooling == "concat"
+        features = len(channels) if self.concat and not encoder.joint else 1
+        self.dim: int = self.encoder.dim * features
+        picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
+        self.picked_C: Tensor
+        self.register_buffer("picked_C", picked_C, persistent=False)
+
+    def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
+        """Features [B, dim] of IMU windows; a window's feature never depends on its batch.
+
+        Args:
+            imu_BCT: float32 [B, 6, T], channels as in `CHANNELS`, in g and degrees per second,
+                shorter windows left-padded with zeros.
+            length_B: real samples of each window (int, best on the CPU); None: all T are real.
+            mask: whether MOMENT, which pads windows that are shorter than it takes, is told what
+                is padding. COMODO's (arXiv 2503.07259) code trains it so and probes it without:
+                padding then counts as real and enters the mean over patches. No other encoder
+                shows any difference: Mantis resizes the real samples, Chronos-Bolt masks its
+                padding by itself.
+
+        Raises:
+            ValueError: not six channels, or lengths that do not fit the windows.
+        """
+        if imu_BCT.ndim != 3 or imu_BCT.shape[1] != len(CHANNELS):
+            raise ValueError(f"IMU windows are [B, 6, T], got {tuple(imu_BCT.shape)}")
+        batch, _, samples = imu_BCT.shape
+        lengths = None if length_B is None else length_B.tolist()
+        if lengths is not None and not (
+            len(lengths) == batch and all(0 < length <= samples for length in lengths)
+        ):
+            raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
+        feature_BCD = self.encoder(imu_BCT.index_select(1, self.picked_C), lengths, mask)
+        return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
+
+
+def build_student(settings: StudentConfig) -> Student:
+    """A student on the CPU: pretrained if `settings.weights`, else random at `settings.size`.
+
+    Weights are a hub id or a folder as the libraries' `save_pretrained` writes it.
+
+    Raises:
+        ValueError: unknown keys in size or channels, or weights that cannot be had or do not fit.
+
+    Example:
+        >>> student = build_student(StudentConfig(name="mantis", size={"transf_depth": 2}))
+        >>> student(torch.randn(4, 6, 1000)).shape
+        torch.Size([4, 1536])
+    """
+    encoder = _ENCODERS[settings.name]
+    if settings.weights is None:
+        config = encoder.config_from_size(settings.size)
+        return Student(settings.name, config, settings.pooling, settings.channels)
+    folder = _find_weights(settings.weights, settings.revision)
+    config = encoder.config_from_folder(folder)
+    student = Student(settings.name, config, settings.pooling, settings.channels)
+    student.encoder.load_weights(folder, settings.weights)
+    return student
+
+
+def build_head(
+    kind: Literal["mlp", "linear"], in_dim: int, out_dim: int, hidden_dim: int = 2048
+) -> nn.Sequential:
+    """The projector from features [B, in_dim] to embeddings [B, out_dim], not normalised.
+
+    "mlp" is Linear - BatchNorm - GELU - Linear, as COMODO's (arXiv 2503.07259) code has it on
+    both sides; "linear" is one layer, as that code has it for the other losses.
+
+    Example:
+        >>> build_head("linear", 4, 2)(torch.randn(3, 4)).shape
+        torch.Size([3, 2])
+    """
+    if kind == "linear":
+        return nn.Sequential(nn.Linear(in_dim, out_dim))
+    return nn.Sequential(
+        nn.Linear(in_dim, hidden_dim),
+        nn.BatchNorm1d(hidden_dim),
+        nn.GELU(),
+        nn.Linear(hidden_dim, out_dim),
+    )
+
+
+def save_student(student: Student, folder: Path | str) -> None:
+    """Write all that `load_student` needs into a folder; no file there is ever half-written."""
+    folder = Path(folder)
+    state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    description = json.dumps(student.description, indent=2)
+    with atomic(folder / WEIGHTS_FILE) as path:
+        save_file(state, path)
+    with atomic(folder / _DESCRIPTION_FILE) as path:
+        path.write_text(description)
+
+
+def load_student(folder: Path | str) -> Student:
+    """Read a student back, on the CPU, without the hub.
+
+    Raises:
+        ValueError: a folder that `save_student` did not write.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / _DESCRIPTION_FILE).read_text())
+        state = load_file(folder / WEIGHTS_FILE)
+    except (FileNotFoundError, SafetensorError, ValueError) as error:
+        raise ValueError(f"{folder} holds no saved student: {error}") from error
+    student = Student(**description)
+    student.load_state_dict(state)
+    return student
+
+
+def _find_weights(weights: str, revision: str | None) -> Path:
+    """The local folder of a hub id (downloaded if need be) or of a local folder."""
+    folder = Path(weights)
+    files = [CONFIG_FILE, WEIGHTS_FILE]
+    try:
+        if not folder.is_dir():
+            folder = Path(snapshot_download(weights, revision=revision, allow_patterns=files))
+        if (folder / WEIGHTS_FILE).is_file():
+            return folder
+        reason = f"{folder} has no {WEIGHTS_FILE}"
+    except (OSError, ValueError) as error:
+        reason = f"no such folder, and the hub did not give them ({type(error).__name__})"
+    raise ValueError(
+        f"weights {weights!r}: {reason}. "
+        f"Download once with `hf download {weights}`, or give a local folder"
+    )

@@ -1,1 +1,0 @@
-"""What teacher and student take on a device."""

@@ -1,0 +1,86 @@
+"""A page of Markdown to one HTML file that needs nothing else: pictures are inside, tables can be
+sorted. Knows nothing of what the page says; how it looks stands in `page.html`.
+"""
+
+import base64
+import re
+from html import escape
+from pathlib import Path
+from string import Template
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+MEASURED_VALUE = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with its interval
+
+
+def html_page(text: str, folder: Path) -> str:
+    """HTML of Markdown whose pictures are PNG files in `folder`, each with an SVG beside it.
+
+    The first heading is the title; those of the second level are linked at the top. What is HTML in
+    the Markdown is shown as it is written.
+    """
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens, sections, title = [], [], ""
+    parsed = markdown.parse(text)
+    _refuse_others(parsed, folder)
+    for token, following in _pairs(parsed):
+        if token.type == "heading_open" and token.tag == "h1":
+            title = following.content
+        elif token.type == "heading_open":
+            sections.append(following.content)
+            token.attrSet("id", f"section-{len(sections)}")
+        elif token.type == "table_open":
+            name = escape(sections[-1] if sections else title)
+            opened = f'<div class="wide" role="region" tabindex="0" aria-label="{name}">\n'
+            tokens.append(Token("html_block", "", 0, content=opened))
+        elif token.type == "td_open" and MEASURED_VALUE.fullmatch(following.content):
+            token.attrSet("class", "measured")
+        elif picture := _picture(following):
+            token.tag = "figure"  # the paragraph that holds nothing but a picture
+            _put_inside(picture, folder)
+            caption = f"<figcaption>{escape(picture.content)}</figcaption>"
+            assert following.children is not None
+            following.children.append(Token("html_inline", "", 0, content=caption))
+        elif token.type == "paragraph_close" and tokens[-1].children and _picture(tokens[-1]):
+            token.tag = "figure"
+        tokens.append(token)
+        if token.type == "table_close":
+            tokens.append(Token("html_block", "", 0, content="</div>\n"))
+    contents = "".join(
+        f'<li><a href="#section-{number}">{escape(name)}</a></li>'
+        for number, name in enumerate(sections, 1)
+    )
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    layout = Template(Path(__file__).with_name("page.html").read_text())
+    return layout.substitute(title=escape(title), contents=contents, body=body)
+
+
+def _pairs(tokens: list[Token]) -> list[tuple[Token, Token]]:
+    """Each token with the next; the last with itself."""
+    return list(zip(tokens, [*tokens[1:], *tokens[-1:]], strict=True))
+
+
+def _picture(token: Token) -> Token | None:
+    """The picture that a line begins with."""
+    first = token.children[0] if token.type == "inline" and token.children else None
+    return first if first is not None and first.type == "image" else None
+
+
+def _refuse_others(tokens: list[Token], folder: Path) -> None:
+    """Makes text of pictures that are not the report's, as a label could name one: a page that is
+    opened must fetch nothing."""
+    for token in tokens:
+        for child in token.children or ():
+            if child.type == "image" and not _drawn(child, folder).is_file():
+                child.type, child.content = "text", f"![{child.content}]({child.attrs['src']})"
+                child.children = None
+
+
+def _drawn(picture: Token, folder: Path) -> Path:
+    return folder / Path(str(picture.attrs["src"])).with_suffix(".svg").name
+
+
+def _put_inside(picture: Token, folder: Path) -> None:
+    content = base64.b64encode(_drawn(picture, folder).read_bytes()).decode()
+    picture.attrSet("src", f"data:image/svg+xml;base64,{content}")

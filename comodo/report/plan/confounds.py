@@ -1,0 +1,150 @@
+"""What else moves when a key of the space moves: two settings of a queue that also differ in their
+learning rate cannot be compared by their queues. Data only; who prints it chooses the words.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from comodo.config import (
+    ComodoMethod,
+    DistillingMethod,
+    NoneMethod,
+    SupervisedMethod,
+    Sweep,
+    TrialConfig,
+)
+from comodo.config.space import flatten
+from comodo.training.schedule import schedule_of
+
+Values = dict[str, Any]
+
+OWN_EFFECTS = {
+    "batch_size": {"batch size"},
+    "epochs": {"epochs"},
+    "last_window": {"last window"},
+    "learning_rate": {"learning rate", "peak learning rate"},
+    "schedule": {"schedule"},
+    "warmup": {"warm-up steps"},
+}
+"""Quantities that a key is there to move."""
+
+
+@dataclass(frozen=True)
+class TrainSplit:
+    """How many windows trials on a data set can train on."""
+
+    windows: int
+    labelled: int | None = None
+    """None: all of them."""
+    last: int = 0
+    """Windows that are the last of a recording cut into windows, which some trials drop."""
+    labelled_last: int = 0
+
+    def of(self, trial: TrialConfig) -> int:
+        """How many of them a trial trains on."""
+        whole, last = self.windows, self.last
+        if isinstance(trial.method, SupervisedMethod) and self.labelled is not None:
+            whole, last = self.labelled, self.labelled_last
+        return whole - (last if trial.last_window == "drop" else 0)
+
+
+@dataclass(frozen=True)
+class Confound:
+    """A quantity that moves with a swept key."""
+
+    key: str
+    quantity: str
+    values: list[tuple[Any, Any]]
+    """Each value of the key with that of the quantity, all other swept keys the same."""
+
+
+def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
+    """Every resolved quantity that moves with a swept key while all other swept keys stay.
+
+    `train`: by data set, the windows to train on; of a data set that is not in it, nothing that
+    depends on their number is compared.
+    """
+    points = [(values, found) for values, found in _resolved(sweep, train) if found]
+    seen: list[Confound] = []
+    for key in dict.fromkeys(key for values, _ in points for key in values):
+        own = OWN_EFFECTS.get(key, set()) | ({"head"} if key.startswith("method.head") else set())
+        found: dict[str, Confound] = {}
+        for group in _alike_but_for(key, points):
+            for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
+                pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
+                if quantity not in own and len({shown for _, shown in pairs}) > 1:
+                    found.setdefault(quantity, Confound(key, quantity, pairs))
+        seen += found.values()
+    return seen
+
+
+def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, Values]]:
+    follow = {key for recipe in sweep.recipes for key in recipe.set} - set(REPORTED_AS_SCHEDULE)
+    found = []
+    for values in sweep.points():
+        trial = sweep.with_values(values)
+        flat = flatten(trial.model_dump(mode="json"))
+        followed = {key: flat[key] for key in sorted(follow) if key in flat}
+        resolved = quantities(trial, train.get(trial.dataset))
+        found.append((values, resolved and {**resolved, **followed}))
+    return found
+
+
+REPORTED_AS_SCHEDULE = ("epochs", "batch_size", "learning_rate")
+"""Keys that are among the quantities by another name."""
+
+
+def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
+    """What a trial's keys come to; nothing for a student that is not trained."""
+    method = trial.method
+    if isinstance(method, NoneMethod):
+        return {}
+    found: dict[str, Any] = {}
+    if train is not None:
+        windows = train.of(trial)
+        steps = schedule_of(trial, windows)
+        found = {
+            "planned steps": steps.planned,
+            "real steps": steps.real,
+            "steps of the first epoch": steps.first,
+            "warm-up steps": steps.rising,
+            "peak learning rate": steps.peak,
+            "windows trained on": windows,
+        }
+    else:  # as published a queue moves the rate, though how far depends on the windows
+        queue = method.queue_size if isinstance(method, ComodoMethod) else 0
+        counted = (trial.epochs - 1) * queue if trial.schedule == "published" else 0
+        found = {"learning rate by steps planned for the queue": counted}
+    head = "to the classes"
+    if isinstance(method, DistillingMethod):
+        projector = "with" if method.head.teacher_projector else "without"
+        head = f"{method.head.kind} {projector} a teacher's projector"
+        if method.head.kind == "mlp":
+            head += f", hidden {method.head.hidden_dim}"
+        if method.head.teacher_projector:
+            head += f", output {method.head.output_dim}"
+    return found | {
+        "head": head,
+        "batch size": trial.batch_size,
+        "learning rate": trial.learning_rate,
+        "epochs": trial.epochs,
+        "schedule": trial.schedule,
+        "last window": trial.last_window,
+    }
+
+
+def _alike_but_for(key: str, points: list[tuple[Values, Values]]) -> list[list[tuple[Any, Values]]]:
+    """Groups of points that differ only in the key: each of its values with what it resolves to.
+
+    Keys that not all points with this key have hang on a condition, perhaps on this key, and so
+    are not held fixed; the first point stands for all.
+    """
+    mine = [(values, found) for values, found in points if key in values]
+    fixed = [name for name in mine[0][0] if all(name in values for values, _ in mine)]
+    groups: dict[str, dict[str, tuple[Any, Values]]] = {}
+    for values, found in mine:
+        place = json.dumps([values[name] for name in fixed if name != key], sort_keys=True)
+        name = json.dumps(values[key], sort_keys=True)
+        groups.setdefault(place, {}).setdefault(name, (values[key], found))
+    return [list(group.values()) for group in groups.values() if len(group) > 1]

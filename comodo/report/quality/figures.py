@@ -1,0 +1,136 @@
+"""The pictures of a data set's quality, drawn with matplotlib; measures nothing itself."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure  # without pyplot: no display, no global state
+from matplotlib.ticker import MaxNLocator
+
+from comodo.core.store import atomic
+from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.recordings import SPLIT_NAMES
+
+SHADES = {"train": "#1f4e79", "val": "#6fa8dc", "test": "#d9e8f6"}  # dark to light, also in grey
+MAX_CLASSES = 40
+BINS = 30
+OFFSET_FRAME_RATE = "sampling rate (Hz)"
+
+
+def class_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Windows of each class (rows, most first) in each split that has labels (columns)."""
+    labelled = table[table.rejected.isna() & table.label.notna()]
+    counts = labelled.pivot_table("windows", "label", "split", "sum", fill_value=0)
+    counts = counts[[split for split in SPLIT_NAMES if split in counts]]
+    order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return counts.loc[order]
+
+
+def draw_quality(name: str, table: pd.DataFrame, folder: Path) -> list[tuple[str, str]]:
+    """Draws what the table has something for; returns name of each file and what it shows."""
+    made = []
+    for file, shows, figure in (
+        ("classes.png", "windows of each class and split", _classes(name, table)),
+        ("measures.png", "measures of the recordings, with their limits", _measures(name, table)),
+        ("offsets.png", "time offsets between camera and IMU", _offsets(name, table)),
+    ):
+        if figure is not None:
+            with atomic(folder / file) as temporary:
+                figure.savefig(temporary, format="png", dpi=150)
+            made.append((file, shows))
+    return made
+
+
+def _classes(name: str, table: pd.DataFrame) -> Figure | None:
+    counts = class_counts(table)
+    shown = counts.iloc[:MAX_CLASSES]
+    if not len(shown):
+        return None
+    figure = Figure(figsize=(7, 1.6 + 0.26 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    left = pd.Series(0, shown.index)
+    for split in shown:
+        axes.barh(
+            range(len(shown)), shown[split], left=left, label=split, color=SHADES[str(split)],
+            edgecolor="black", linewidth=0.6,
+        )  # fmt: skip
+        left = left + shown[split]
+    axes.set_yticks(range(len(shown)), [str(label) for label in shown.index], fontsize="small")
+    axes.invert_yaxis()
+    axes.margins(y=0.5 / len(shown))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("windows")
+    cut = f" ({len(shown)} largest of {len(counts)})" if len(shown) < len(counts) else ""
+    axes.set_title(f"{name}: windows of each class{cut}")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(SPLIT_NAMES), frameon=False)
+    return figure
+
+
+def _measures(name: str, table: pd.DataFrame) -> Figure | None:
+    """Dashed: the limits, outside of which a recording is flagged."""
+    measured = table[table.rate.notna()]
+    if not len(measured):
+        return None
+    checks = [check for check in QUALITY_CHECKS if measured[check.column].notna().any()]
+    rows = (len(checks) + 2) // 2
+    figure = Figure(figsize=(8, 2.3 * rows + 0.5), layout="constrained")
+    axes_R2 = figure.subplots(rows, 2, squeeze=False)
+    _histogram(axes_R2.flat[0], OFFSET_FRAME_RATE, measured.rate)
+    for axes, check in zip(axes_R2.flat[1:], checks, strict=False):
+        values = measured[check.column].dropna()
+        _histogram(axes, check.title, values)
+        low, high = axes.get_xlim()
+        for limit in (check.low, check.high):
+            if low < limit < high and limit != 0:  # 0 limits what cannot be less
+                axes.axvline(limit, color="black", linestyle="--", linewidth=1.2)
+        flagged = int(check.flags(measured).sum())
+        axes.set_title(f"{flagged:,} of {len(values):,} flagged", fontsize="small", loc="right")
+    for axes in axes_R2.flat[len(checks) + 1 :]:
+        axes.axis("off")
+    figure.suptitle(f"{name}: measures of the recordings; dashed lines are limits")
+    return figure
+
+
+def _histogram(axes: Any, title: str, values: "pd.Series[float]") -> None:
+    low, high = float(values.min()), float(values.max())
+    least = 0.1 * max(1.0, abs(high))  # values that are all alike get one bar and readable ticks
+    if high - low < 0.01 * least:
+        low, high = low - (least if low > least else 0), high + least
+    # On a log scale one recording among thousands still shows.
+    many = len(values) > 50
+    axes.hist(
+        values, bins=BINS, range=(low, high), log=many, color=SHADES["val"],
+        edgecolor="black", linewidth=0.6,
+    )  # fmt: skip
+    if many:
+        axes.set_ylim(bottom=0.7)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(title)
+    axes.set_ylabel("recordings")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
+    """Filled: reliable. Hollow: too little turning or likeness to be believed."""
+    found = table[table.offset.notna()] if "offset" in table else table[:0]
+    if not len(found):
+        return None
+    figure = Figure(figsize=(7, 1.6 + 0.3 * len(found)), layout="constrained")
+    axes = figure.add_subplot()
+    for reliable, label, inside in ((True, "reliable", "black"), (False, "not reliable", "white")):
+        heights = [i for i, good in enumerate(found.offset_reliable) if bool(good) is reliable]
+        axes.plot(found.offset.iloc[heights], heights, "o", color="black", markerfacecolor=inside,
+                  label=label)  # fmt: skip
+    axes.axvline(0, color="0.6", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(found)), [str(id) for id in found.recording], fontsize="small")
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    reach = 1.1 * max(0.1, float(found.offset.abs().max()))
+    axes.set_xlim(-reach, reach)
+    axes.set_xlabel("seconds to add to the IMU's clock")
+    axes.set_title(f"{name}: time offset of the IMU from the camera")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure

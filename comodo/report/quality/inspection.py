@@ -1,0 +1,300 @@
+"""What is known of a prepared data set: tables for the terminal and for a page, and its figures.
+
+Reads what prepare measured while it sliced. Opens recordings only to estimate a few time offsets
+between camera and IMU, which takes seconds for each.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from comodo.config import DatasetConfig
+from comodo.config.base import nearest
+from comodo.core.console import track
+from comodo.core.errors import ComodoError, StoreError
+from comodo.core.store import Store, atomic, fetched, read_json, remove, write_table
+from comodo.data.keys import simulated_folder
+from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.recordings import DatasetError, Recording
+from comodo.data.window_sets import leakage_notes, read_quality
+from comodo.report.quality import figures
+from comodo.report.tables import markdown
+
+MAX_SHOWN_ROWS = 12  # rows of a table on the terminal
+MAX_LISTED_ROWS = 200  # and on the page; quality.parquet has all
+
+
+class InspectError(ComodoError, ValueError):
+    """What cannot be inspected; the text says why and what can."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One prepared data set."""
+
+    name: str
+    folder: Path
+    """Of its windows."""
+    meta: dict[str, Any]
+    """The dataset's names, settings and leaks."""
+    recordings: pd.DataFrame
+    """`quality.SCHEMA`, and of those whose offset was estimated `offset` (seconds to add to the
+    IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
+    """The newest window set that was prepared under a name; estimates so many time offsets.
+
+    Raises:
+        InspectError: no such name in this store.
+        DatasetError: offsets are asked, and the recordings are no longer there.
+    """
+    folder, meta = _newest(name, store)
+    table = pa.concat_tables(read_quality(folder)).to_pandas()
+    if offsets:
+        table = table.merge(_offsets(name, meta, store, table, offsets), "left", "recording")
+    return Inspection(name, folder, meta, table)
+
+
+def _newest(name: str, store: Store) -> tuple[Path, dict[str, Any]]:
+    known = set()
+    listed = fetched(store.root / "windows", "*/quality.json").glob("*/quality.json")
+    found = sorted(listed, key=lambda path: -path.stat().st_mtime)
+    for path in found:
+        meta = read_json(path)
+        if name in meta["names"]:
+            return path.parent, meta
+        known.update(meta["names"])
+    if not known:
+        raise InspectError(f"nothing is prepared in {store}; start with: comodo prepare FILE")
+    raise InspectError(
+        f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
+        f"{store}{nearest(name, known)}"
+    )
+
+
+def _offsets(
+    name: str, meta: dict[str, Any], store: Store, table: pd.DataFrame, count: int
+) -> pd.DataFrame:
+    """Time offsets of recordings spread evenly over those with a video."""
+    try:
+        settings: Any = TypeAdapter(DatasetConfig).validate_python(meta["settings"])
+        folder = simulated_folder(settings, store)
+        listed = {recording.id: recording for recording in list_recordings(settings, folder)}
+    except (ValidationError, DatasetError) as error:
+        raise DatasetError(
+            f"{name}: its recordings are not where they were, so time offsets cannot be estimated "
+            f"(--offsets 0 leaves them out): {error}"
+        ) from None
+    ids = table.recording[table.rejected.isna() & table.video_seconds.notna()].tolist()
+    spread = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
+    chosen = [ids[number] for number in spread]
+    reader = open_dataset(settings, folder)
+
+    def estimated() -> Iterator[tuple[dict[str, Any], int]]:
+        for id in chosen:
+            yield {"recording": id, **_offset(reader, listed.get(id))}, 1
+
+    columns = ["recording", "offset", "offset_correlation", "offset_reliable", "offset_failed"]
+    rows = list(track(estimated(), len(chosen), "time offsets"))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
+    from comodo.data.clock_offset import estimate
+
+    if recording is None:
+        return {"offset_failed": "it is no longer in the data set"}
+    try:
+        found = estimate(recording.video, reader.read_imu(recording))
+    except StoreError:
+        raise
+    except Exception as error:  # whatever is wrong with one recording, the others go on
+        return {"offset_failed": f"{type(error).__name__}: {error}"}
+    return {
+        "offset": found.seconds,
+        "offset_correlation": found.correlation,
+        "offset_reliable": found.reliable,
+    }
+
+
+def write_inspection(inspection: Inspection, store: Store) -> Path:
+    """Writes quality.parquet, quality.md and figures into quality/<name> of the store."""
+    folder = fetched(store.folder("quality", inspection.name))
+    for old in folder.glob("*.png"):
+        remove(old)  # of an earlier state, which may have had more to show
+    write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
+    pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
+    lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
+    for sentence in leakage_notes(inspection.meta["leaks"]):
+        lines += [f"**{sentence.capitalize()}.**", ""]
+    for section in sections(inspection):
+        lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
+        lines += markdown(section.header, _cut(section.rows, MAX_LISTED_ROWS))
+    for name, shows in pictures:
+        lines += [f"![{shows}]({name})", ""]
+    with atomic(folder / "quality.md") as path:
+        path.write_text("\n".join(lines))
+    return folder
+
+
+def show_inspection(inspection: Inspection) -> Group:
+    """For the terminal."""
+    shown: list[Any] = []
+    for section in sections(inspection):
+        table = Table(
+            title=section.title, caption=section.note or None, title_justify="left",
+            caption_justify="left",
+        )  # fmt: skip
+        for number, column in enumerate(section.header):
+            justify: Any = "right" if _numeric(section, number) else "left"
+            table.add_column(column, justify=justify, overflow="fold")
+        for row in _cut(section.rows, MAX_SHOWN_ROWS):
+            table.add_row(*map(escape, row))
+        shown += [table, ""]
+    shown += [f"[yellow]{sentence}[/]" for sentence in leakage_notes(inspection.meta["leaks"])]
+    return Group(*shown)
+
+
+def _numeric(section: Section, column: int) -> bool:
+    cells = [row[column].replace(",", "").rstrip(" %") for row in section.rows]
+    return all(
+        cell in ("", "–") or cell.lstrip("-").replace(".", "", 1).isdigit() for cell in cells
+    )
+
+
+def _cut(rows: list[list[str]], most: int) -> list[list[str]]:
+    if len(rows) <= most:
+        return rows
+    more = f"and {len(rows) - most} more"
+    return [*rows[:most], [more, *([""] * (len(rows[0]) - 1))]]
+
+
+def sections(inspection: Inspection) -> list[Section]:
+    """What the page and the terminal show; those without rows are left out."""
+    table = inspection.recordings
+    made = [_splits(table), _classes(table), _measures(table), _flagged(table), _offset_rows(table)]
+    rejected = table[table.rejected.notna()]
+    reasons = [
+        [str(i), str(why)] for i, why in zip(rejected.recording, rejected.rejected, strict=True)
+    ]
+    notes = Counter(note for notes in table.notes.dropna() for note in notes)
+    made += [
+        Section("Rejected recordings", "", ["recording", "reason"], reasons),
+        Section(
+            "Notes",
+            "What readers found or mended.",
+            ["recordings", "note"],
+            [[f"{count:,}", note] for note, count in notes.most_common()],
+        ),
+    ]
+    return [section for section in made if section.rows]
+
+
+def _splits(table: pd.DataFrame) -> Section:
+    rows = []
+    by_split = [*table.groupby("split"), ("all", table)]
+    for name, part in by_split:
+        seconds = part.video_seconds.fillna(part.imu_seconds)
+        good = part[part.rejected.isna()]
+        rows.append(
+            [
+                str(name),
+                f"{len(part):,}",
+                f"{len(part) - len(good):,}",
+                f"{int(good.label.isna().sum()):,}",
+                f"{good.group.nunique():,}",
+                f"{seconds.sum() / 3600:.2f}",
+                f"{good.window_seconds.sum() / 3600:.2f}",
+                f"{int(good.windows.sum()):,}",
+            ]
+        )
+    header = ["split", "recordings", "rejected", "no label", "groups", "hours",
+              "hours used", "windows"]  # fmt: skip
+    note = "Used: in windows; the rest was rejected, has gaps, or is less than a window."
+    return Section("Recordings", note, header, rows)
+
+
+def _classes(table: pd.DataFrame) -> Section:
+    counts = figures.class_counts(table)
+    splits = list(counts.columns)
+    rows = [
+        [str(label), *(f"{int(n):,}" for n in line)]
+        for label, line in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    ratios = [
+        f"{split} {counts[split].max() / counts[split][counts[split] > 0].min():.1f}"
+        for split in splits
+    ]
+    note = f"Largest class over smallest, in windows: {', '.join(ratios)}." if rows else ""
+    lacking = counts.index[(counts.get("train", pd.Series(1, counts.index)) == 0)]
+    if len(lacking):
+        note += f" Not in train: {', '.join(map(str, lacking[:10]))}."
+    return Section("Windows of each class", note, ["class", *splits], rows)
+
+
+def _measures(table: pd.DataFrame) -> Section:
+    columns: list[tuple[str, str, str]] = [(figures.OFFSET_FRAME_RATE, "rate", "")]
+    meanings = []
+    for check in QUALITY_CHECKS:
+        flagged = int(check.flags(table).sum())
+        columns.append((check.title, check.column, f"{flagged:,}"))
+        if flagged:
+            meanings.append(f"{check.title} outside {check.low:g} to {check.high:g}: {check.means}")
+    rows = []
+    for title, column, count in columns:
+        values = table[column].dropna()
+        if len(values):
+            numbers = [values.min(), *values.quantile([0.05, 0.5, 0.95]), values.max()]
+            rows.append([title, *(f"{value:,.4g}" for value in np.round(numbers, 4)), count])
+    header = ["of each recording", "least", "5 %", "median", "95 %", "most", "flagged"]
+    note = f"Flagged: {'; '.join(meanings)}." if meanings else ""
+    return Section("Measures", note, header, rows)
+
+
+def _flagged(table: pd.DataFrame) -> Section:
+    said: dict[str, list[str]] = {}
+    for check in QUALITY_CHECKS:
+        for row in table[check.flags(table)][["recording", check.column]].itertuples(index=False):
+            said.setdefault(row[0], []).append(f"{check.title} {row[1]:.3g}")
+    rows = [[id, "; ".join(flags)] for id, flags in said.items()]
+    rows.sort(key=lambda row: (-len(said[row[0]]), row[0]))
+    return Section("Flagged recordings", "", ["recording", "flags"], rows)
+
+
+def _offset_rows(table: pd.DataFrame) -> Section:
+    header = ["recording", "offset (s)", "correlation", "reliable", "reason"]
+    rows: list[list[str]] = []
+    if "offset" in table:
+        tried = table[table.offset.notna() | table.offset_failed.notna()]
+        for row in tried.itertuples():
+            if isinstance(row.offset_failed, str):
+                rows.append([str(row.recording), "–", "–", "–", row.offset_failed])
+            else:
+                numbers = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}"]
+                reliable = "yes" if row.offset_reliable else "no"
+                rows.append([str(row.recording), *numbers, reliable, ""])
+    note = (
+        "To add to the IMU's clock (a manifest's imu_offset), from camera motion and gyroscope. A "
+        "picture that the camera steadied is off by tenths of a second: trust its own clock then."
+    )
+    return Section("Time offsets", note, header, rows)

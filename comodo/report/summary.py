@@ -1,0 +1,87 @@
+"""The description of a sweep, as MLflow shows it."""
+
+import math
+
+from comodo.config import Sweep
+from comodo.config.describe import swept_keys
+from comodo.evaluation.results import Results
+from comodo.evaluation.sweep_record import SweepRecord
+from comodo.report.tables import accuracy_table, missing
+from comodo.search.labels import rounded
+from comodo.tracking.runs import SweepRuns
+
+MAX_NOTE_LETTERS = 8000  # letters that MLflow keeps of a tag
+
+
+MAX_COMPARED_RUNS = 40  # runs that one address names
+
+
+def sweep_question(sweep: Sweep) -> str:
+    """The sweep's question, in one sentence."""
+    keys = [f"{key} ({values})" for key, values in swept_keys(sweep).items()]
+    objectives = [f"{o.metric} ({o.mode})" for o in sweep.objectives]
+    trained = dict.fromkeys(name for name, _ in sweep.trained_on())
+    on = [name for name in sweep.evaluate_on if name not in trained]
+    parts = [
+        f"{' and '.join(objectives)} by {', '.join(keys)}" if keys else " and ".join(objectives),
+        f"trained on {', '.join(trained)}",
+        *([f"also tested on {', '.join(on)}"] if on else []),
+        f"seeds {', '.join(map(str, sweep.seeds))}",
+        f"protocol {sweep.protocol}",
+    ]
+    return "; ".join(parts) + "."
+
+
+def running_description(sweep: Sweep, command: str) -> str:
+    """The description of a sweep that runs."""
+    return f"{sweep_question(sweep)}\n\nTo run it, or go on with it: `{command}`"
+
+
+def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) -> str:
+    """The description of a sweep with results: the question, the pages that compare its runs, and
+    the report's table of accuracies, the best first and as much of it as MLflow keeps."""
+    first = results.sweep.objectives[0]
+
+    def badness(label: str) -> float:
+        found = results.objectives(label) if label in results.by_label else None
+        return math.inf if found is None else -first.sign * found[0]
+
+    labels = sorted(dict.fromkeys(row.label for row in results.rows), key=badness)
+    own = [
+        run
+        for label in labels
+        for row in results.by_label.get(label, ())
+        if not results.is_reference(row.trial) and (run := runs.trials.get(row.trial.key))
+    ]
+    pages = [
+        f"[runs with the swept keys]({runs.runs_page()})",
+        f"[parallel coordinates]({runs.runs_page(charts=True)})",
+    ]
+    if len(own) > 1:
+        of = (
+            f"the best {MAX_COMPARED_RUNS} of {len(own)}" if len(own) > MAX_COMPARED_RUNS else "all"
+        )
+        pages.append(f"[compare {of}]({runs.compare_page(own[:MAX_COMPARED_RUNS])})")
+    simulated = [n for n, d in results.sweep.datasets.items() if d.kind == "simulated"]
+    head = [
+        running_description(results.sweep, saved.command),
+        "",
+        *([f"**A demonstration**, on simulated {', '.join(simulated)}.", ""] if simulated else []),
+        f"Selected: **{results.selected}**." if results.selected else "None is selected.",
+        *missing(results.rows, saved.command)[:1],
+        "",
+        f"See {', '.join(pages)}; files and figures are among the artifacts.",
+        "",
+    ]
+    table = accuracy_table(results, labels)[:-1]
+    left = len(table) - 2
+    while left and len(_joined(head, table, left)) > MAX_NOTE_LETTERS:
+        left -= 1
+    return _joined(head, table, left)
+
+
+def _joined(head: list[str], table: list[str], left: int) -> str:
+    """The description with so many lines of its table."""
+    cut = len(table) - 2 - left
+    more = ["", f"And {cut} more, in report/report.html among the artifacts."] if cut else []
+    return rounded("\n".join([*head, *table[: left + 2], *more]))

@@ -1,0 +1,279 @@
+"""Connecting to Ray, and what the cluster can hold."""
+
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+import ray
+import ray.data
+import ray.exceptions
+from psutil import net_if_addrs
+from ray._private import ray_constants
+from ray._private.state import state as ray_state
+from ray.autoscaler.sdk import request_resources
+from ray.util import list_named_actors
+
+from comodo.config import Resources
+from comodo.core.console import console
+from comodo.core.errors import ComodoError
+from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
+
+REPORT_WAIT_SECONDS = 60.0  # seconds between two lines while waiting
+HEAD_POLL_SECONDS = 2.0  # seconds between two questions whether a node or the head is gone
+MAX_MISSED_POLLS = 2  # questions without an answer, after which the head is said to be gone
+
+
+class ClusterError(ComodoError, RuntimeError):
+    """The cluster cannot hold what is asked of it."""
+
+
+def connect(dashboard: bool = False) -> None:
+    """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS.
+
+    Trials of several workers need the dashboard: through it a stopped one frees its workers.
+    Ray's native code writes remarks on its own workings between the lines of a progress bar;
+    RAY_BACKEND_LOG_LEVEL=info brings them back.
+
+    Raises:
+        ClusterError: Ray does not start, or the cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address = cluster_address()
+    if address is None:
+        _listen_here_only()
+    try:
+        with _native_silence():  # or it would write which level it has been set to
+            ray.init(
+                # Without an address Ray would attach to any cluster that was ever started here.
+                address=address or "local",
+                include_dashboard=dashboard if address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except Exception as error:  # of no kind of its own, where a busy machine is too slow for it
+        if address is None:
+            raise ClusterError(f"Ray could not be started ({error}); run it again") from error
+        raise ClusterError(
+            f"no Ray cluster at {address} lets this command in ({error}); start it, or give "
+            "--address another; if it runs, it has another token (docs/cluster.md)"
+        ) from error
+    if address is not None and not address.startswith("ray://"):
+        head = ray.get_runtime_context().gcs_address
+        threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # the package shows its own
+    for name in ("ray.data", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
+
+
+def end_idle_actors() -> None:
+    """Ends those that Ray Data leaves for later data sets, in the Ray that was started here: each
+    takes a hundredth of a core while trials run. Later data sets would start them again."""
+    if cluster_address() is None:
+        for actor in list_named_actors(all_namespaces=True):
+            ray.kill(ray.get_actor(**actor))
+
+
+def _listen_here_only() -> None:
+    """Keeps the Ray that is started here on 127.0.0.1.
+
+    Else its processes listen on all addresses of the machine, and whoever reaches their ports can
+    run code. On systems where Ray knows no clusters it does not, so it is told that this is one.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
+    loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
+    for library in ("GLOO", "NCCL"):  # by which a trial's workers speak with each other
+        os.environ[f"{library}_SOCKET_IFNAME"] = loopback
+
+
+def _watch_head(address: str) -> None:
+    """Says when the head is lost: Ray waits a minute for it, then ends this process in silence."""
+    host, _, port = address.rpartition(":")
+    missed = 0
+    while ray.is_initialized():
+        time.sleep(HEAD_POLL_SECONDS)
+        try:
+            socket.create_connection((host, int(port)), timeout=HEAD_POLL_SECONDS).close()
+            missed = 0
+        except OSError as error:
+            missed += 1
+            if missed == MAX_MISSED_POLLS:
+                console.print(
+                    f"the cluster's head at {address} does not answer ({error}); unless it is "
+                    "back within a minute this command ends. Start the cluster and run the same "
+                    "command again: it goes on from the store",
+                    style="red",
+                    markup=False,
+                )
+
+
+@contextmanager
+def _native_silence() -> Iterator[None]:
+    """Sends what the process writes to its error stream nowhere; exceptions are unaffected."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """CPUs and GPUs of each of the cluster's nodes."""
+
+    nodes: tuple[tuple[float, float], ...]
+
+    @property
+    def cpus(self) -> float:
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(gpus for _, gpus in self.nodes)
+
+    def __str__(self) -> str:
+        kinds = dict.fromkeys(sorted(self.nodes, reverse=True))
+        nodes = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in kinds)
+        return f"{self.cpus:g} and {self.gpus:g}, on nodes of {nodes}"
+
+
+def machines(asked: Resources) -> set[str]:
+    """The names of the cluster's machines; where they hold no trial, of one to come too."""
+    names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    grows = cluster_address() is not None
+    if grows and not trials_that_fit(capacity().nodes, asked):
+        names.add("one to come")
+    return names
+
+
+def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
+    """Raises ClusterError where several machines would share MLflow's SQLite file: it breaks on a
+    network disk."""
+    if len(machines) > 1 and tracking_uri.startswith("sqlite"):
+        raise ClusterError(
+            f"{len(machines)} machines take part, and a SQLite file of their records breaks "
+            "on a shared disk; start a server, `mlflow server --backend-store-uri "
+            "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
+            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address"
+        )
+
+
+def capacity() -> Capacity:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
+
+
+def concurrent_trials(asked: Resources) -> int:
+    """How many trials run at once.
+
+    Raises:
+        ClusterError: the cluster could never hold a trial, so that it would wait for ever.
+        ConfigError: no cluster could.
+    """
+    refuse_odd_gpus(asked)
+    has = capacity()
+    fits = trials_that_fit(has.nodes, asked)
+    if not fits:
+        driver = f" and {DRIVER_CPUS} CPUs for its driver" if asked.workers > 1 else ""
+        raise ClusterError(
+            f"resources: a trial asks for {asked.workers} workers of {asked.cpus_per_worker:g} "
+            f"CPUs and {asked.gpus_per_worker:g} GPUs{driver}; the cluster has {has}; lower "
+            "workers, cpus_per_worker or gpus_per_worker"
+        )
+    return fits
+
+
+def await_room(asked: Resources) -> int:
+    """As `concurrent_trials`, but waits for a cluster that may still be growing.
+
+    One that was attached to may grow, one that was started here does not. An autoscaler is told
+    what is needed.
+
+    Raises:
+        ClusterError: it has not grown enough within `wait_minutes`, or never will.
+    """
+    grows = cluster_address() is not None
+    node = {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+    node = {name: amount for name, amount in node.items() if amount}
+    began, said = time.monotonic(), -math.inf
+    while True:
+        waited = time.monotonic() - began
+        try:
+            fits = concurrent_trials(asked)
+        except ClusterError as error:
+            if not grows:
+                raise
+            if waited >= 60 * asked.wait_minutes:
+                raise ClusterError(
+                    f"{error}; waited {asked.wait_minutes:g} min for it to grow"
+                ) from None
+        else:
+            if said >= 0:
+                request_resources(bundles=[])  # from here on the trials ask for themselves
+            return fits
+        if waited - said >= REPORT_WAIT_SECONDS:
+            said = waited
+            count = "a node" if asked.workers == 1 else f"{asked.workers} places"
+            console.print(
+                f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
+                f"the cluster has {capacity()}; {waited / 60:.0f} of up to "
+                f"{asked.wait_minutes:g} min"
+            )
+            request_resources(bundles=[node] * asked.workers)
+        time.sleep(1)
+
+
+def trial_resources(asked: Resources) -> dict[str, float]:
+    """What Ray Tune sets aside for a trial's own process."""
+    if asked.workers > 1:  # its workers ask for themselves
+        return {"CPU": DRIVER_CPUS}
+    return {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+
+
+def this_node() -> str:
+    """Ray's name of the node that this process is on."""
+    name: str = ray.get_runtime_context().get_node_id()
+    return name
+
+
+class Notice:
+    """Whether the notice was given that one of some nodes is taken away, as spot machines are.
+
+    A thread asks Ray while the block runs. Ray does not ask a cloud: it knows it from
+    `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
+    `ray start --block` is told to end, as Kubernetes does with a pod.
+    """
+
+    def __init__(self, nodes: set[str]) -> None:
+        self._nodes, self._given, self._over = nodes, False, threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="notice", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    def given(self) -> bool:
+        return self._given
+
+    def _ask(self) -> None:
+        while not self._given and not self._over.wait(HEAD_POLL_SECONDS):
+            with suppress(RuntimeError, OSError, ray.exceptions.RayError):  # the head is away
+                # Ray's own watcher of training workers asks the same; it has no public name yet.
+                self._given = bool(self._nodes & ray_state.get_draining_nodes().keys())

@@ -1,0 +1,284 @@
+"""encode: windows to teacher features, through Ray Data.
+
+CPU tasks decode frames, a pool of actors runs the frozen teacher (on GPUs when the cluster has
+them), and features go to Parquet as they come, so that an interrupted run goes on by window. The
+feature is the teacher's own, before any projector: one encoding serves every trial.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comodo.config import TeacherConfig
+from comodo.core.console import console, track
+from comodo.core.lease import leased
+from comodo.core.redaction import redacted
+from comodo.core.store import (
+    Store,
+    fetched,
+    is_present,
+    key_of,
+    parts,
+    read_parts,
+    remove_rejected,
+    write_json,
+    write_table,
+)
+from comodo.data.feature_sets import FeatureSet, count_encoded, feature_key, teacher_files
+from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
+from comodo.data.video import decode_frames
+from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
+
+TEACHER_BATCH = 16  # windows that go through the teacher together, at most
+ROWS_PER_PART = 64
+
+
+def encode_windows(
+    name: str, teacher: TeacherConfig, windows: WindowSet, store: Store, max_rejected: float
+) -> FeatureSet:
+    """Features of a window set, made where they are missing. Ray must be connected.
+
+    Raises:
+        EncodeError: more than the allowed share of windows has no feature.
+        ChangedError: a video or the teacher's files were replaced meanwhile.
+    """
+    known, key = teacher_files(teacher), feature_key(teacher, windows)
+    refuse_changed(known)  # so that both are of the same files
+    folder = store.folder("features", key)
+    if _unfinished(windows, store, key):
+        with leased(store, "features", key, f"encode {name} with {teacher.name}"):
+            if _unfinished(windows, store, key):  # and no other driver has made them
+                _make(name, teacher, known, windows, store, key)
+    meta = store.meta("features", key)
+    assert meta is not None
+    lost = len(meta["rejected"])
+    for window, reason in list(meta["rejected"].items())[:5]:
+        console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
+    console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
+    if lost > max_rejected * meta["count"]:
+        remove_rejected(folder)  # when the files are mended, they are tried again
+        raise EncodeError(
+            f"{name}: {lost} of {meta['count']} windows have no feature, over the allowed share "
+            f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"
+        )
+    return FeatureSet(key, folder, lost)
+
+
+def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
+    meta = store.meta("features", key)
+    return meta is None or meta["count"] < sum(windows.counts.values())  # recordings were mended
+
+
+def _make(
+    name: str,
+    teacher: TeacherConfig,
+    known: FileFingerprints,
+    windows: WindowSet,
+    store: Store,
+    key: str,
+) -> None:
+    """The missing features, and what is known of them."""
+    wanted, began = _wanted(windows), time.perf_counter()
+    folder = fetched(store.folder("features", key))
+    done = count_encoded(folder)
+    if teacher.name == "precomputed":
+        features = precomputed_features(teacher, wanted)
+        refuse_changed(known)
+        write_table(folder / "part-given.parquet", features)
+        devices: set[str] = set()
+    else:
+        devices = _encode_missing(name, teacher, known, wanted, store, key)
+    table = read_parts(fetched(folder), ["window", "rejected"])
+    reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
+    meta = {
+        "teacher": teacher.model_dump(mode="json"),
+        "windows": windows.key,
+        "count": len(table),
+        "devices": sorted(devices),
+        "speed": (len(table) - done) / (time.perf_counter() - began),  # windows per second
+        "rejected": {row["window"]: row["rejected"] for row in reasons},
+    }
+    write_json(folder / "meta.json", meta)
+
+
+def _wanted(windows: WindowSet) -> pa.Table:
+    """The windows to encode; neighbours in a file stay neighbours."""
+    columns = ["window", "recording", "video", "start", "end", "rejected"]
+    table = read_parts(fetched(windows.folder), columns)
+    table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+    videos, files = table["video"].to_pylist(), windows.files
+    known = [json.dumps({v: files[v]} if v in files else {}) for v in videos]
+    return table.append_column("file", pa.array(known, pa.string()))
+
+
+def _encode_missing(
+    name: str,
+    teacher: TeacherConfig,
+    known: FileFingerprints,
+    wanted: pa.Table,
+    store: Store,
+    key: str,
+) -> set[str]:
+    """Encodes what no part holds yet; returns the devices that did it."""
+    folder = store.folder("features", key)
+    if parts(folder):
+        done = read_parts(folder, ["window"])["window"]
+        wanted = wanted.filter(
+            pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
+        )
+    batches = _run(teacher, known, wanted, store, key)
+    shown = track(batches, len(wanted), f"encode {name} with {teacher.name}")
+    return {device for batch in shown for device in batch["device"]}
+
+
+def _run(
+    teacher: TeacherConfig, known: FileFingerprints, wanted: pa.Table, store: Store, key: str
+) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """Yields what was written (window ids and devices) with its number of windows."""
+    if not len(wanted):
+        return
+    import ray.data  # takes seconds, which those who only ask for a key need not pay
+
+    from comodo.runtime.cluster import capacity
+
+    has = capacity()
+    if has.gpus:
+        # However many GPUs there are for each core, a core is left to decode.
+        actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
+        actor_cpus = min(0.5, (has.cpus - decode_cpus) / actors)
+    else:
+        # Unequal shares keep Ray Data from fusing decoding into the actors.
+        actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
+    # Batches that come out even among the actors: else, of few windows, most would have none, or
+    # wait a minute for the last to end.
+    rounds = math.ceil(len(wanted) / (TEACHER_BATCH * actors))
+    batch = math.ceil(len(wanted) / (rounds * actors))
+    # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
+    rows = batch * max(1, len(wanted) // (1000 * batch))
+    blocks = [wanted.slice(start, rows) for start in range(0, len(wanted), rows)]
+    frames, size = _input_of(teacher)
+    missing: Any = ray.data.from_arrow(blocks)
+    written = (
+        missing.map_batches(
+            decode_batch,
+            fn_kwargs={"count": frames, "size": size, "store": store},
+            batch_size=batch,
+            num_cpus=decode_cpus,
+        )
+        .map_batches(
+            TeacherActor,
+            fn_constructor_args=(_moved(teacher, store.portable), store, known),
+            batch_size=batch,
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
+            num_cpus=actor_cpus,
+            num_gpus=actor_gpus,
+        )
+        .map_batches(
+            write_features,
+            fn_kwargs={"store": store, "key": key},
+            batch_size=ROWS_PER_PART,
+            num_cpus=0.1,
+        )
+    )
+    for done in written.iter_batches(batch_size=None):
+        yield done, len(done["window"])
+
+
+def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
+    """Frames for each window and their height, as the teacher wants them.
+
+    Raises EncodeError for a teacher that cannot be had, before any actor is started for it.
+    """
+    from comodo.models.teachers import build_teacher
+
+    try:
+        built = build_teacher(teacher)
+    except ValueError as error:
+        raise EncodeError(f"trial.teacher: {error}") from None
+    return built.frames, built.image_size
+
+
+def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
+    """The teacher with the path that weights in the store, as a trial run has, have elsewhere."""
+    return teacher.model_copy(update={"weights": teacher.weights and to(teacher.weights)})
+
+
+def decode_batch(
+    batch: dict[str, np.ndarray], count: int, size: int, store: Store
+) -> dict[str, np.ndarray]:
+    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
+    where a file cannot be decoded. `store` is where small copies and simulated videos lie.
+
+    Raises ChangedError for a file that is another by now."""
+    frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
+    reasons = []
+    spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
+    for row, (name, start, end, file) in enumerate(spans):
+        video = store.local(name)
+        is_present(Path(video))
+        try:
+            frames_BFHW3[row] = decode_frames(video, start, end, count, size)
+            reasons.append("")
+        except Exception as error:  # whatever is wrong with one file, the others go on
+            reasons.append(redacted(f"{type(error).__name__}: {error}"))
+        else:
+            refuse_changed(json.loads(file))
+    return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
+
+
+class TeacherActor:
+    """Holds the frozen teacher on the device that Ray gave to the actor."""
+
+    def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
+        import ray
+        import torch
+
+        from comodo.models.teachers import build_teacher
+
+        gpus = ray.get_gpu_ids()
+        self.device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+        self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
+        if self.device == "cpu":
+            torch.set_num_threads(1)  # one actor for each core
+        here = _moved(settings, store.local)
+        if here != settings:
+            fetched(Path(str(here.weights)))
+        self.teacher, self.known = build_teacher(here).to(self.device), known
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import torch
+
+        refuse_changed(self.known)
+        frames_BFHW3 = torch.from_numpy(np.array(batch["frames"]))
+        feature_BD = self.teacher(frames_BFHW3.to(self.device)).cpu().numpy()
+        return {
+            "window": batch["window"],
+            "feature": feature_BD,
+            "rejected": batch["rejected"],
+            "device": np.array([self.label] * len(feature_BD)),
+        }
+
+
+def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict[str, np.ndarray]:
+    """Writes one part, named by the windows in it."""
+    windows = [str(window) for window in batch["window"]]
+    rows = [
+        {"window": window, "rejected": str(reason)}
+        if reason
+        else {"window": window, "feature": feature}
+        for window, feature, reason in zip(
+            windows, batch["feature"], batch["rejected"], strict=True
+        )
+    ]
+    write_table(
+        store.folder("features", key) / f"part-{key_of(windows)}.parquet",
+        pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA),
+    )
+    return {"window": batch["window"], "device": batch["device"]}

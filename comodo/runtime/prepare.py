@@ -1,0 +1,204 @@
+"""prepare: recordings to paired windows in Parquet, through Ray Data.
+
+Beside the windows lie the measures of each recording's quality.
+"""
+
+import json
+import tempfile
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from comodo.config import CHANNELS, DatasetConfig
+from comodo.core.console import console, track
+from comodo.core.lease import leased
+from comodo.core.store import Store, fetched, read_json, remove, remove_rejected, write_json
+from comodo.data.keys import simulated_folder
+from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.recordings import Recording
+from comodo.data.slicing import (
+    PrepareError,
+    Sliced,
+    slice_chunk,
+    write_part,
+)
+from comodo.data.window_sets import (
+    FileFingerprints,
+    WindowSet,
+    fingerprints_of,
+    leakage_notes,
+    missing_parts,
+    part_chunks,
+    read_quality,
+    read_window_set,
+    refuse_changed,
+    window_key,
+)
+from comodo.runtime.crash_guard import CrashGuard
+
+
+def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
+    """Windows of a dataset, made where they are missing. Ray must be connected.
+
+    A run that was interrupted goes on with the recordings that are not done.
+
+    Raises:
+        DatasetError: the dataset cannot be listed.
+        PrepareError: more than the allowed share of recordings was rejected.
+        ChangedError: a recording's file was replaced meanwhile.
+    """
+    recordings = list_recordings(settings, simulated_folder(settings, store))
+    files = fingerprints_of(settings, recordings)
+    key = window_key(settings, recordings, files)
+    if store.meta("windows", key) is None or missing_parts(recordings, store, key):
+        with leased(store, "windows", key, f"prepare {name}"):
+            _make(name, settings, store, recordings, files, key)
+    window_set = read_window_set(key, store)
+    assert window_set is not None
+    window_set = replace(window_set, files=files)
+    _remember(name, settings, window_set)
+    _report(name, window_set, len(recordings), settings.max_rejected)
+    return window_set
+
+
+def _make(
+    name: str,
+    settings: DatasetConfig,
+    store: Store,
+    recordings: list[Recording],
+    files: FileFingerprints,
+    key: str,
+) -> None:
+    """The window set's missing parts, and what is known of it."""
+    missing = missing_parts(recordings, store, key)
+    if not missing and store.meta("windows", key) is not None:  # another driver has made it
+        return
+    wanted = part_chunks(recordings)
+    for stale in store.files("windows", f"{key}/part-*.parquet"):
+        if stale.name not in wanted:  # an earlier version cut the recordings otherwise
+            remove(stale)
+    waiting = sum(map(len, missing.values()))
+    for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
+        pass
+    folder = store.folder("windows", key)
+    write_json(folder / "meta.json", _summary(folder) | {"window_seconds": settings.window_seconds})
+
+
+def _run(
+    settings: DatasetConfig,
+    store: Store,
+    key: str,
+    chunks: dict[str, list[Recording]],
+    files: FileFingerprints,
+) -> Iterator[tuple[str, int]]:
+    """Writes the parts on the cluster; yields each with its number of recordings."""
+    if not chunks:
+        return
+    import ray.data  # takes seconds, which those who only ask for a key need not pay
+
+    rows = [
+        {
+            "part": part,
+            "recordings": json.dumps([vars(_moved(r, store.portable)) for r in chunk]),
+            "files": json.dumps({file: files[file] for file in fingerprints_of(settings, chunk)}),
+        }
+        for part, chunk in chunks.items()
+    ]
+
+    run = uuid.uuid4().hex
+
+    def write(row: dict[str, Any]) -> dict[str, Any]:
+        notes = Path(tempfile.gettempdir(), f"comodo-{run}-{row['part']}", "reading.json")
+        reader = CrashGuard(open_dataset(settings, simulated_folder(settings, store)), notes)
+        found = [Recording(**fields) for fields in json.loads(row["recordings"])]
+        chunk = [_moved(recording, store.local) for recording in found]
+        sliced = slice_chunk(reader, chunk, settings, store.videos)
+        moved = (([_of_row(r, store) for r in rows], about) for rows, about in sliced)
+        kept = _of_same_files(moved, json.loads(row["files"]))
+        write_part(store.folder("windows", key), row["part"], kept)
+        reader.done()
+        return {"part": row["part"], "recordings": len(chunk)}
+
+    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(write)
+    for row in done.iter_rows():
+        yield row["part"], row["recordings"]
+
+
+def _of_same_files(sliced: Iterator[Sliced], files: FileFingerprints) -> Iterator[Sliced]:
+    """What was sliced, if the files are still those that the set is named by."""
+    yield from sliced
+    refuse_changed(files)
+
+
+def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
+    """The recording with the paths that its files have elsewhere."""
+    video, imu, *beside = map(to, (recording.video, recording.imu, *recording.beside))
+    return replace(recording, video=video, imu=imu, beside=tuple(beside))
+
+
+def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
+    """The row of a window with the path by which all machines find its video."""
+    return {**row, "video": store.portable(row["video"])} if row.get("video") else row
+
+
+def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
+    """Keeps what `inspect` has to know, also of a dataset that is then refused."""
+    path = fetched(windows.folder, "quality.json") / "quality.json"
+    names = read_json(path)["names"] if path.exists() else []
+    made_by = settings.model_dump(mode="json")
+    about = {"names": sorted({*names, name}), "settings": made_by, "leaks": windows.leaks}
+    write_json(path, about)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """Grows with the recordings' groups and rejections, not with their windows."""
+    windows: Counter[str] = Counter()
+    classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    rejected: dict[str, str] = {}
+    for table in read_quality(folder):
+        for row in table.to_pylist():
+            if row["rejected"] is not None:
+                rejected[row["recording"]] = row["rejected"]
+                continue
+            windows[row["split"]] += row["windows"]
+            groups[row["split"]].add(row["group"])
+            if row["label"] is not None:
+                classes[row["split"]][row["label"]] += row["windows"]
+    known = groups.get("train", set())
+    return {
+        "channels": CHANNELS,
+        "windows": windows,
+        "classes": classes,
+        "leaks": {
+            split: f"{len(members & known)} of {len(members)}"
+            for split, members in groups.items()
+            if split != "train" and members & known
+        },
+        "rejected": rejected,
+    }
+
+
+def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:
+    """Prints what came out, and refuses a dataset of which too much was rejected."""
+    counts = ", ".join(f"{n} {split}" for split, n in sorted(windows.counts.items()))
+    console.print(
+        f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "
+        f"windows: {counts or 'none'}  ({windows.folder})"
+    )
+    for sentence in leakage_notes(windows.leaks):
+        console.print(f"  {sentence}", style="yellow")
+    for id, reason in list(windows.rejected.items())[:10]:
+        console.print(f"  rejected {id}: {reason}", style="yellow", markup=False)
+    if len(windows.rejected) > 10:
+        console.print(f"  and {len(windows.rejected) - 10} more, see comodo inspect {name}")
+    if len(windows.rejected) > allowed * recordings:
+        remove_rejected(windows.folder)  # when the files are mended, they are tried again
+        raise PrepareError(
+            f"{name}: {len(windows.rejected)} of {recordings} recordings were rejected, over the "
+            f"allowed share of {allowed:g}; see comodo inspect {name}; mend them, or raise "
+            f"datasets.{name}.max_rejected"
+        )

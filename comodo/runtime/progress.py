@@ -1,0 +1,211 @@
+"""How far a sweep is: a live table on a terminal, and `progress.json` in the sweep's folder, which
+`comodo status` reads from elsewhere.
+
+Knows the ledger and the limits, nothing of Ray or MLflow.
+"""
+
+import math
+import os
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from comodo.config import NoneMethod, SupervisedMethod
+from comodo.core.console import console
+from comodo.core.store import write_json
+from comodo.search.budget import BudgetTracker
+from comodo.search.labels import Labels
+from comodo.search.ledger import Ledger
+from comodo.search.status import budget_used
+from comodo.search.trial import Trial
+
+HEARTBEAT_SECONDS = 10.0  # seconds between two writings of progress.json
+QUICK = "val/quick_acc1"
+
+
+@dataclass
+class Running:
+    """A trial that has a process, with what it last reported."""
+
+    trial: Trial
+    name: str
+    epochs: int
+    epoch: int = 0
+    metric: float | None = None
+    times: list[tuple[int, float]] = field(default_factory=list)
+    """Epochs, and when the first and the latest of this run were reported (monotonic seconds)."""
+
+    def left(self) -> float | None:
+        """Seconds until its last epoch; None before two epochs have been seen."""
+        if len(self.times) < 2:
+            return None
+        (first, began), (latest, now) = self.times
+        return (now - began) / (latest - first) * (self.epochs - latest)
+
+
+class Progress:
+    """The trials of one sweep as they run and end."""
+
+    def __init__(self, ledger: Ledger, limits: BudgetTracker) -> None:
+        self._ledger, self._limits = ledger, limits
+        self._names = Labels(ledger.sweep)
+        self._scores: dict[
+            str, dict[int, float]
+        ] = {}  # by seed, of finished trials, by configuration
+        self._seen: set[str] = set()  # of the trials that are over
+        self._saved = -HEARTBEAT_SECONDS
+        self._began = time.monotonic()
+        self.running: dict[str, Running] = {}
+        for trial in ledger.planned():
+            if ledger.is_over(trial):
+                self._count(trial)
+        self._before = self._work_done()
+
+    def name(self, trial: Trial) -> str:
+        return self._names.trial(trial)
+
+    def start(self, trial: Trial) -> None:
+        for over in self._ledger.over():
+            if over.key not in self._seen:  # another sweep did it, and this one has just asked
+                self._count(over)
+                self._before += work(over)
+        self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
+
+    def epoch(self, trial: Trial, epoch: int, metric: float | None) -> None:
+        if (running := self.running.get(trial.key)) is not None:
+            if not running.times:  # the epochs before were not of this run
+                self._before += epoch - 1
+            running.epoch, running.metric = epoch, metric
+            running.times = [*running.times[:1], (epoch, time.monotonic())]
+
+    def end(self, trial: Trial, over: bool) -> None:
+        """A trial's process has ended; `over`: the trial too, it is not half done."""
+        self.running.pop(trial.key, None)
+        if over:
+            self._count(trial)
+
+    def beat(self) -> None:
+        """Writes progress.json and what was spent, when the last time is long enough ago."""
+        if time.monotonic() - self._saved >= HEARTBEAT_SECONDS:
+            self.save("running")
+            self._limits.save()
+
+    def save(self, state: str) -> None:
+        """Writes progress.json; `state`: running, finished, or stopped with the reason."""
+        self._saved = time.monotonic()
+        best = self.best()
+        content = {
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            "state": state,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "running": [
+                {
+                    "trial": running.trial.key,
+                    "name": running.name,
+                    "epoch": running.epoch,
+                    "epochs": running.epochs,
+                    "metric": running.metric,
+                }
+                for running in self.running.values()
+            ],
+            "done": self._ledger.done(),
+            "planned": self._trials(),
+            "best": None
+            if best is None
+            else dict(zip(("name", "metric", "value"), best, strict=True)),
+            "budget": self._budget(),
+        }
+        write_json(self._ledger.folder / "progress.json", content)
+
+    def best(self) -> tuple[str, str, float] | None:
+        """The configuration ahead of those with all seeds, the objective, and its mean."""
+        objective, seeds = self._ledger.sweep.objective, len(self._ledger.sweep.seeds)
+        scores = list(self._scores.items())  # Ray's loop may change it meanwhile
+        means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
+        if not means:
+            return None
+        label = (max if objective.mode == "max" else min)(means, key=lambda label: means[label])
+        return label, objective.metric, means[label]
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Shows the live table while the block runs, if the output is a terminal."""
+        if not console.is_terminal:
+            yield
+            return
+        with Live(
+            get_renderable=self._table, console=console, refresh_per_second=2, transient=True
+        ):
+            yield
+
+    def _count(self, trial: Trial) -> None:
+        self._seen.add(trial.key)
+        scores, sweep = self._ledger.scores(trial), self._ledger.sweep
+        reference = isinstance(trial.config.method, SupervisedMethod) and (
+            "supervised" in sweep.references
+        )
+        if scores is not None and math.isfinite(scores[0]) and not reference:
+            self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = scores[0]
+
+    def _trials(self) -> int:
+        """How many there will be, as far as that is known."""
+        return len(self._ledger.planned()) + self._ledger.to_come()
+
+    def _budget(self) -> dict[str, list[float | None]]:
+        limit = self._ledger.sweep.budget
+        return {
+            "trials": [sum(t.key in self._ledger.own for t in self._ledger.over()), limit.trials],
+            "hours": [round(self._limits.hours, 4), limit.hours],
+            "gpu_hours": [round(self._limits.gpu_hours, 4), limit.gpu_hours],
+        }
+
+    def _work_done(self) -> int:
+        over = sum(map(work, self._ledger.over()))
+        return over + sum(running.epoch for running in list(self.running.values()))
+
+    def _table(self) -> Group:
+        trials = Table(box=None, pad_edge=False)
+        trials.add_column("running", overflow="fold")
+        for column in ("epoch", QUICK, "left"):
+            trials.add_column(column, justify="right", no_wrap=True)
+        for running in list(self.running.values()):  # Ray's loop may change it meanwhile
+            metric = "" if running.metric is None else f"{running.metric:.3f}"
+            epoch = f"{running.epoch}/{running.epochs}" if running.epochs else ""
+            trials.add_row(Text(running.name), epoch, metric, _time(running.left()))
+        planned, passed = self._ledger.planned(), time.monotonic() - self._began
+        done, total = self._work_done(), sum(map(work, planned))
+        total = round(total * self._trials() / max(1, len(planned)))
+        new = done - self._before
+        left = passed / new * (total - done) if new > 0 else None
+        lines = [f"{self._ledger.done()} of {self._trials()} trials done"]
+        if (best := self.best()) is not None:
+            lines.append(f"best so far: {best[0]}, {best[1]} {best[2]:.3f}")
+        lines.append(budget_used(self._budget()))
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=max(1, total), completed=done, width=40),
+            f"{done}/{total} epochs",
+            f"{_time(passed)} passed",
+            f"left: {_time(left) or 'unknown yet'}",
+        )
+        return Group(trials, *(Text(line) for line in lines if line), bar)
+
+
+def work(trial: Trial) -> int:
+    """Epochs of a trial, with one more for its measures."""
+    return 1 + (0 if isinstance(trial.config.method, NoneMethod) else trial.config.epochs)
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else str(timedelta(seconds=round(seconds)))

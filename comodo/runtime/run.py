@@ -1,0 +1,130 @@
+"""A sweep file to finished trials: prepare, encode and pack what is missing, then Ray Tune.
+
+What was asked and how it ended is kept by the ledger; results lie with the trials. So running the
+same command again goes on where the last run stopped, and Ray's own experiment state is thrown
+away.
+"""
+
+import time
+from pathlib import Path
+
+from comodo.config import Sweep
+from comodo.core.console import console
+from comodo.core.lease import RETRY_SECONDS, STALE_SECONDS, Lease, LeaseError
+from comodo.core.store import Store
+from comodo.data.arrays import pack_resized, pack_windows
+from comodo.evaluation.results import Results
+from comodo.evaluation.sweep_record import SweepRecord
+from comodo.report import report, summary
+from comodo.runtime.cluster import await_room, connect, end_idle_actors, machines, refuse_sqlite
+from comodo.runtime.stages import encode_all, lengths_taken, prepare_all, refuse_unlabelled
+from comodo.runtime.tune import run_missing
+from comodo.search.budget import BudgetTracker
+from comodo.search.labels import Labels
+from comodo.search.ledger import Ledger
+from comodo.search.precheck import evaluation_of
+from comodo.search.trial import read_result
+from comodo.tracking import views
+from comodo.tracking.runs import tracking_uri
+from comodo.tracking.tracker import Tracker
+
+
+def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
+    """Runs what is missing of a sweep; returns its results and the folder of its report.
+
+    `command` is what the report names to run it again.
+
+    Raises:
+        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: with the
+            mend.
+        LeaseError: another driver runs the sweep; nothing was touched.
+    """
+    lease = Lease(store, "sweeps", sweep.name)
+    _take(lease, sweep.name)
+    try:
+        return _run_all(sweep, store, command, lease)
+    finally:
+        lease.release()
+
+
+def _take(lease: Lease, name: str) -> None:
+    """One driver at a time: a second one says who the first is."""
+    waits = False
+    while not lease.take():
+        if lease.holder_lives:
+            raise LeaseError(
+                f"the sweep '{name}' is run already, by {lease.holder}. Wait for it (comodo status "
+                f"{name}), or end that process and run the same command again"
+            )
+        if not waits:
+            waits = True
+            console.print(
+                f"the sweep '{name}' was run by {lease.holder}; "
+                f"waiting up to {STALE_SECONDS:g} s to see "
+                "whether it still is",
+                markup=False,
+            )
+        time.sleep(RETRY_SECONDS)
+
+
+def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
+    """What is missing, from recordings to the report."""
+    connect(dashboard=sweep.resources.workers > 1)
+    refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before one is paid for
+    concurrent = await_room(sweep.resources)
+    window_sets = prepare_all(sweep, store)
+    refuse_unlabelled(sweep, window_sets)
+    lengths = lengths_taken(sweep)
+    packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
+    classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
+    evaluation = evaluation_of(sweep, packed, classes)
+    arrays = encode_all(sweep, window_sets, store)
+    for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
+        for samples in lengths:
+            pack_resized(store, windows, samples)
+    end_idle_actors()
+    ledger = Ledger(sweep, store, arrays, evaluation)
+    keys = {name: windows.key for name, windows in window_sets.items()}
+    saved = SweepRecord.of(sweep, command, arrays, evaluation, keys)
+    saved.write(store)
+    tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
+    try:
+        tracker.begin(
+            summary.sweep_question(sweep),
+            summary.running_description(sweep, command),
+            views.saved_view(sweep, time.time()),
+            window_sets,
+        )
+        return _run(saved, store, ledger, tracker, concurrent, lease)
+    except LeaseError:  # the records are another driver's now
+        raise
+    except BaseException:
+        tracker.abandon()
+        raise
+
+
+def _run(
+    saved: SweepRecord,
+    store: Store,
+    ledger: Ledger,
+    tracker: Tracker,
+    concurrent: int,
+    lease: Lease,
+) -> tuple[Results, Path]:
+    """The trials that are missing, then the records of all, and the report."""
+    limits = BudgetTracker(saved.sweep, ledger.folder)
+    stopped = run_missing(ledger, tracker, limits, concurrent, lease)
+    names = Labels(saved.sweep)
+    for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
+        folder = store.folder("trials", trial.key)
+        if (result := read_result(trial, store)) is not None:
+            tracker.finish(trial, names.trial(trial), result, folder)
+        elif (end := ledger.ended.get(trial.key)) is not None and end["state"] == "pruned":
+            tracker.recall(trial, names.trial(trial), end["reason"], folder)
+    tracker.settle()
+    results = saved.results(store)
+    folder = report.write_report(results, saved, store)
+    tracker.close()
+    if stopped is not None:
+        console.print(f"stopped: {stopped}", style="yellow", markup=False)
+    return results, folder

@@ -1,0 +1,182 @@
+"""A sweep file made small enough to run in minutes on a laptop, down the same path.
+
+Every data set becomes simulated recordings under its name; teachers and students are the real
+classes at tiny sizes with random weights; epochs, batches and queues shrink in the same order.
+What comes out says that the file runs, and nothing else.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from comodo.config import Sweep, read_sweep_file
+from comodo.config.space import expanded
+from comodo.core.store import Store, publish
+
+_VIT = {
+    "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+}  # fmt: skip
+_IMAGE_VIT = {**_VIT, "image_size": 32, "intermediate_size": 32}
+_VIDEO_VIT = {**_IMAGE_VIT, "num_frames": 2}
+TINY_TEACHERS: dict[str, tuple[str, dict[str, int]]] = {
+    "timesformer": ("Timesformer", _VIDEO_VIT),
+    "videomae": ("VideoMAE", _VIDEO_VIT),
+    "vjepa2": ("VJEPA2", {
+        **_VIT, "crop_size": 32, "frames_per_clip": 2, "pred_hidden_size": 32,
+        "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1,
+    }),
+    "siglip": ("SiglipVision", _IMAGE_VIT),
+    "clip": ("CLIPVision", _IMAGE_VIT),
+    "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
+}  # fmt: skip
+"""Classes of transformers, less `Config` and `Model`, and the sizes that they are made at."""
+_MANTIS = {
+    "seq_len": 64, "num_patches": 4, "hidden_dim": 16, "hidden_dim_scalar_enc": 4,
+    "transf_depth": 1, "transf_num_heads": 2, "transf_mlp_dim": 32, "transf_dim_head": 8,
+}  # fmt: skip
+_T5 = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8, "d_ff": 32}
+TINY_STUDENTS: dict[str, dict[str, int]] = {
+    "mantis": _MANTIS,
+    "mantis-v2": {**_MANTIS, "kernel_size": 5},
+    "moment": {**_T5, "seq_len": 64},
+    "chronos-bolt": {**_T5, "context_length": 256},
+    "dlinear": {"seq_len": 64},
+    "informer": {"seq_len": 64, "d_model": 16, "heads": 2, "layers": 2, "d_ff": 32},
+    "timesnet": {"seq_len": 64, "d_model": 8, "d_ff": 16, "periods": 2, "kernels": 2, "layers": 1},
+}
+STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
+"""For each number that shrinks the smallest of the file becomes the first, the next is that plus
+the second, and so on: values that differ go on to differ, in the same order."""
+OF_WHOLE_MODELS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
+SEEDS, TRIALS = 2, 8
+
+
+def load_smoke(path: Path, store: Store) -> Sweep:
+    """The sweep of a file, made small; it has a name of its own.
+
+    Raises:
+        ConfigError: as `read_sweep_file`.
+    """
+    return read_sweep_file(path, lambda data: _Shrunk(data, store).sweep())
+
+
+class _Shrunk:
+    def __init__(self, data: dict[str, Any], store: Store) -> None:
+        self._data, self._store = data, store
+        self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
+        self._collect(data)
+        recipes = data.get("recipes")
+        self._queues_follow = "method.queue_size" in str(recipes)
+
+    def sweep(self) -> dict[str, Any]:
+        data = {k: self._part(k, v) for k, v in self._data.items() if k != "label_map"}
+        data["name"] = f"{data.get('name')}-smoke"
+        if isinstance(sets := data.get("datasets"), dict):
+            for number, name in enumerate(sets):
+                sets[name] = _dataset(sets[name], number)
+        if isinstance(trial := data.get("trial"), dict):
+            for key in ("epochs", "batch_size"):
+                trial.setdefault(key, STEPS[key][0])
+        if self._queues_follow:  # those that no recipe of the file names would be too long
+            least = {"method.queue_size": STEPS["queue_size"][0]}
+            data["recipes"].insert(0, {"when": {"method.name": "comodo"}, "set": least})
+        data["seeds"] = data.get("seeds", [0])[:SEEDS]
+        data["resources"] = {"max_concurrent_trials": 2}
+        trials = (data.get("budget") or {}).get("trials")
+        data["budget"] = {} if trials is None else {"trials": min(trials, TRIALS * SEEDS)}
+        if data.get("early_stopping"):
+            data["early_stopping"] |= {"grace_epochs": 1}
+        if isinstance(data.get("search"), dict):
+            data["search"].pop("warm_start", None)
+            if isinstance(space := data["search"].get("space"), dict):
+                for key in [key for key in space if key.endswith(OF_WHOLE_MODELS)]:
+                    del space[key]
+        return data
+
+    def _part(self, key: str, value: Any) -> Any:
+        """What stands under a (dotted) key, smaller."""
+        last = key.rsplit(".", 1)[-1]
+        if last in ("teacher", "student", "method") and _is_named(value):
+            return getattr(self, f"_{last}")(value)
+        if isinstance(value, dict):
+            # A span: {values: [...]} or {min: ..., max: ...} of the key that it stands under.
+            inherited = (key,) if value.keys() & {"values", "min", "max"} else ()
+            return {
+                k: self._part(*inherited, v) if inherited and k in ("values", "min", "max")
+                else self._part(k, v)
+                for k, v in value.items()
+            }  # fmt: skip
+        if isinstance(value, list):
+            return [self._part(key, item) for item in value]
+        if value in self._numbers.get(last, ()):
+            first, step = STEPS[last]
+            return first + step * sorted(set(self._numbers[last])).index(value)
+        return value
+
+    def _collect(self, tree: Any, key: str = "") -> None:
+        if isinstance(tree, dict):
+            for name, value in tree.items():
+                self._collect(value, key if name in ("values", "min", "max") else name)
+        elif isinstance(tree, list):
+            for value in tree:
+                self._collect(value, key)
+        elif isinstance(tree, int) and (last := key.rsplit(".", 1)[-1]) in self._numbers:
+            self._numbers[last].append(tree)
+
+    def _method(self, method: Any) -> Any:
+        method = expanded("method", method)
+        smaller = {key: self._part(key, value) for key, value in method.items()}
+        if method["name"] == "comodo" and not self._queues_follow:
+            smaller.setdefault("queue_size", STEPS["queue_size"][0])
+        return smaller
+
+    def _student(self, student: Any) -> dict[str, Any]:
+        given = expanded("student", student)
+        kept = {key: given[key] for key in ("name", "pooling", "channels") if key in given}
+        return {**kept, "size": TINY_STUDENTS.get(given["name"], {})}
+
+    def _teacher(self, teacher: Any) -> dict[str, Any]:
+        given = expanded("teacher", teacher)
+        family, weights = given["name"], str(given.get("weights"))
+        if family == "image":
+            family = next((name for name in ("siglip", "clip") if name in weights), "dinov2")
+        if family not in TINY_TEACHERS:
+            return {"name": "efficientnet-lite0", "frames": 1}
+        return {"name": given["name"], "weights": str(tiny_teacher(family, self._store))}
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "name" in value)
+
+
+def _dataset(settings: Any, number: int) -> dict[str, Any]:
+    """Recordings of 10 s by five simulated people, others for each data set."""
+    made = {"kind": "simulated", "subjects": 5, "seconds": 10, "labelled": 1, "seed": number}
+    whole = isinstance(settings, dict) and settings.get("window_seconds") == "whole"
+    return made | ({"window_seconds": "whole"} if whole else {})
+
+
+def tiny_teacher(family: str, store: Store) -> Path:
+    """Folder of a tiny transformer with random weights, made once."""
+    folder = store.folder("smoke", family)
+    if not folder.exists():
+        import torch
+        import transformers
+
+        classes, size = TINY_TEACHERS[family]
+        config = getattr(transformers, f"{classes}Config")(**size)
+        transformers.utils.logging.disable_progress_bar()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        torch.manual_seed(0)
+        getattr(transformers, f"{classes}Model")(config).save_pretrained(made)
+        colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+        (made / "preprocessor_config.json").write_text(json.dumps(colours))
+        publish(made, folder, "preprocessor_config.json")
+        try:
+            made.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(made)
+    return folder

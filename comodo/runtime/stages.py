@@ -1,0 +1,123 @@
+"""What happens before training: windows, features and packed arrays are made where they are
+missing, and what could not be trained or measured is refused.
+"""
+
+import itertools
+import json
+from collections import Counter
+
+from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.config.base import nearest
+from comodo.core.store import Store
+from comodo.data.arrays import pack_features, pack_windows
+from comodo.data.window_sets import WindowSet
+from comodo.models.students import build_student
+from comodo.runtime.encode import encode_windows
+from comodo.runtime.prepare import prepare_windows
+from comodo.search.precheck import refuse_long_queues, unfit_for_probe
+
+
+def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
+    """The windows of every dataset that is trained or measured on, made where they are missing."""
+    window_sets = {
+        name: prepare_windows(name, sweep.datasets[name], store) for name in sweep.used()
+    }
+    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
+    return window_sets
+
+
+def encode_all(
+    sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
+) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
+    """Features and packed arrays for all trials, made where they are missing.
+
+    Returns the keys of the packed windows and features for each pair of dataset and teacher.
+    """
+    arrays = {}
+    for name, teacher in sweep.trained_on():
+        windows = window_sets[name]
+        features = encode_windows(name, teacher, windows, store, sweep.datasets[name].max_rejected)
+        arrays[name, teacher] = (
+            pack_windows(store, windows.key),
+            pack_features(store, windows.key, features.key),
+        )
+    return arrays
+
+
+def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
+    """Raises ConfigError when trials could not be probed, or a search could not be guided."""
+    guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
+    trained_on = {name for name, _ in sweep.trained_on()}
+    for name, windows in window_sets.items():
+        reason = unfit_for_probe(windows.classes.get("train", {}))
+        if reason is not None and (name in trained_on or "direct" not in sweep.measures):
+            raise ConfigError(f"datasets.{name}: {reason}")
+        needed = set(sweep.objective.splits) if guided else set()
+        if sweep.early_stopping is not None:
+            needed.add("val")
+        for split in sorted(needed) if name in trained_on else []:
+            if not windows.classes.get(split):
+                raise ConfigError(
+                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
+                    "search; make one (split_by_group), or use a grid without early_stopping"
+                )
+        if name in sweep.evaluate_on and not windows.classes.get("test"):
+            raise ConfigError(
+                f"datasets.{name}: no labelled windows in its test split to be measured on"
+            )
+    _refuse_unknown_names(sweep, window_sets)
+    if "direct" in sweep.measures:
+        for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
+            _refuse_unfit_transfer(sweep, window_sets, own, other)
+
+
+def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
+    for name, mapped in sweep.label_map.items():
+        if name not in window_sets:
+            raise ConfigError(f"label_map.{name}: neither trained on nor in evaluate_on")
+        known = {label for labels in window_sets[name].classes.values() for label in labels}
+        for label in mapped:
+            if label not in known:
+                raise ConfigError(
+                    f"label_map.{name}.{label}: no class of '{name}'{nearest(label, known)}"
+                )
+
+
+def _refuse_unfit_transfer(
+    sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
+) -> None:
+    """`direct` fits a probe on the train windows of one set, of classes scored in the other."""
+    if own == other:
+        return
+    fitted, scored = Counter[str](), set[str]()
+    for label, count in window_sets[own].classes.get("train", {}).items():
+        fitted[sweep.label_map.get(own, {}).get(label, label)] += count
+    for split in ("val", "test"):
+        for label in window_sets[other].classes.get(split, {}):
+            scored.add(sweep.label_map.get(other, {}).get(label, label))
+    shared = {label: count for label, count in fitted.items() if label in scored}
+    if (reason := unfit_for_probe(shared)) is not None:
+        raise ConfigError(
+            f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
+            f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
+            f"windows in common ({reason}); map what is the same to one name, or leave out direct"
+        )
+
+
+def lengths_taken(sweep: Sweep) -> set[int]:
+    """Samples that the sweep's students resize windows to.
+
+    Raises ConfigError for a student that cannot be built, before anything is encoded for it.
+    """
+    lengths = set()
+    for student in dict.fromkeys(
+        json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
+        for point in sweep.points()
+    ):
+        try:
+            built = build_student(StudentConfig.model_validate_json(student))
+        except (ValueError, AssertionError) as error:
+            raise ConfigError(f"trial.student: {error}") from None
+        if built.encoder.samples is not None:
+            lengths.add(built.encoder.samples)
+    return lengths

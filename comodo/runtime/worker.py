@@ -1,0 +1,203 @@
+"""One trial, from mapped arrays to a result on disk.
+
+Its folder in the store holds the checkpoint while it trains, then the student, trained.json, and a
+file for each measure on each data set: what is asked later is measured without training again.
+"""
+
+import resource
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from comodo.config import DistillingMethod, NoneMethod
+from comodo.core.lease import RETRY_SECONDS, Lease
+from comodo.core.store import Store, fetched, remove, write_json, write_table
+from comodo.core.tensors import load_tensors
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
+from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.models.students import Student, build_student, load_student, save_student
+from comodo.search.trial import NEED_TEACHER, Trial, read_result
+from comodo.training.distill import Distillation, Leave, Report, build_heads, distil, seed_of
+from comodo.training.distributed import WorkerGroup
+
+REPORT_EVERY_POLLS = 20  # looks at a lease that another process has
+
+
+def run_trial(
+    trial: Trial, store: Store, report: Report, leave: Leave = lambda: False
+) -> dict[str, Any]:
+    """Trains (from the checkpoint if there is one), keeps the student, measures it.
+
+    What is done already is not done again, and what another process is doing is waited for, said
+    by `report` under `waiting`. Returns the result, as `read_result` does. Of several workers the
+    first measures and writes; the others return nothing.
+
+    Raises:
+        TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
+        Paused, LeaseError: it has to be begun again, from its checkpoint, elsewhere or later.
+        StoreError, ChangedError: as they say.
+    """
+    workers, lease = WorkerGroup(), Lease(store, "trials", trial.key)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        _await(lease, workers, report)
+        folder = fetched(store.folder("trials", trial.key))
+        # The first one's word counts: on a network disk others may not see its file yet.
+        if not workers.collect((folder / "trained.json").exists())[0]:
+            _allow_tf32(trial.config.precision == "tf32")
+            _train(trial, store, report, device, lease, leave)
+        _allow_tf32(False)
+        if workers.rank > 0:
+            return {}
+        began = time.perf_counter()
+        student = load_student(folder / "student").to(device)
+        if made := _measure(trial, store, student, lease):
+            seconds = time.perf_counter() - began
+            write_json(folder / "measured.json", {"measures": made, "seconds": seconds})
+        result = read_result(trial, store)
+        assert result is not None
+        return result
+    finally:
+        lease.release()
+
+
+def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
+    """Waits until nobody else works on the trial. Of several workers the first takes the lease,
+    and all wait for it together: one that came late to an exchange would be taken for lost."""
+    looks = 0
+    while not any(workers.collect(workers.rank == 0 and lease.take())):
+        if looks % REPORT_EVERY_POLLS == 0:
+            report({"waiting": lease.holder})
+        looks += 1
+        time.sleep(RETRY_SECONDS)
+
+
+def _train(
+    trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: Leave
+) -> None:
+    """Trains the student and keeps it, its projectors and the epochs' history."""
+    began = time.perf_counter()
+    folder = store.folder("trials", trial.key)
+    checkpoint = folder / "checkpoint.pt"
+    torch.manual_seed(seed_of(trial.seed, "student"))
+    student = build_student(trial.config.student).to(device)
+    trial.refuse_changed()
+    history = []
+
+    def leaves() -> bool:
+        lease.check()
+        return leave()
+
+    if not isinstance(trial.config.method, NoneMethod):
+        folder_of_windows = fetched(store.folder("arrays", trial.windows))
+        windows = WindowArrays.load(folder_of_windows, student.encoder.samples)
+        features = None
+        if isinstance(trial.config.method, DistillingMethod):
+            features = FeatureArrays.load(fetched(store.folder("arrays", trial.features)))
+        run = Distillation(trial.config, trial.seed, windows, features, student, device)
+        history = distil(run, checkpoint, report, leaves)
+        lease.check()
+        if WorkerGroup().rank == 0:
+            run.save_heads(folder / "heads.pt")
+    if WorkerGroup().rank > 0:
+        return
+    save_student(student, folder / "student")
+    trained = {
+        "key": trial.key,
+        "trial": trial.config.model_dump(mode="json"),
+        "seed": trial.seed,
+        "windows": trial.windows,
+        "features": trial.features,
+        "history": history,
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+        "seconds": time.perf_counter() - began,
+        "device": device,
+        "workers": WorkerGroup().size,
+        "threads": torch.get_num_threads(),
+        "peak_memory": _peak_memory(device),
+    }
+    write_json(folder / "trained.json", trained)
+    remove(checkpoint)
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """For the whole process; PyTorch's own default allows it in convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _peak_memory(device: str) -> dict[str, int]:
+    """The most bytes that this process has held since it started."""
+    peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
+
+
+def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
+    """Makes the measures that are missing, each in a file of its own; returns their places."""
+    made = []
+    folder, subjects = store.folder("trials", trial.key), dict[str, FrozenStudent]()
+    own = trial.config.dataset
+    for dataset, measure, place in trial.measures():
+        if (folder / f"{place}.json").exists():
+            continue
+        for name in (own, dataset):
+            if name not in subjects:
+                subjects[name] = subject_of(trial, store, student, name, subjects.get(own))
+        if measure in NEED_TEACHER and subjects[own].teacher is None:
+            subjects[own].teacher = _teacher(trial, store, student)
+        if measure == "classifier":
+            subjects[own].head = classifier_of(trial, store, student)
+        measured: Measured = MEASURE_FUNCTIONS[measure](subjects[dataset])
+        lease.check()
+        if measured.predictions is not None:
+            write_table(folder / f"{place}.parquet", measured.predictions)
+        write_json(folder / f"{place}.json", measured.metrics)
+        made.append(str(place))
+    return made
+
+
+def subject_of(
+    trial: Trial, store: Store, student: Student, dataset: str, own: FrozenStudent | None = None
+) -> FrozenStudent:
+    """The trial's student on one of its data sets, as it is measured."""
+    folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
+    windows = WindowArrays.load(folder, student.encoder.samples)
+    return FrozenStudent(
+        student,
+        windows,
+        trial.seed,
+        trial.config.probe_mask,
+        trial.config.probe_ties,
+        source=own,
+        common_name=trial.evaluation.label_map.get(dataset, {}),
+    )
+
+
+def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
+    """The teacher's features, with the projectors of both sides if it has trained the student."""
+    features = FeatureArrays.load(fetched(store.folder("arrays", trial.features)))
+    method = trial.config.method
+    if not isinstance(method, DistillingMethod):
+        return TeacherContext(features, None)
+    heads = build_heads(method, student.dim, features.dim)
+    for head, state in zip(heads, _kept_heads(trial, store), strict=True):
+        head.load_state_dict(state)
+    return TeacherContext(features, heads)
+
+
+def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
+    """The linear layer that names the class, of a student trained with labels."""
+    state, _ = _kept_heads(trial, store)
+    head = nn.Linear(student.dim, len(state["bias"]))
+    head.load_state_dict(state)
+    return head.to(next(student.parameters()).device)
+
+
+def _kept_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
+    """States of the student's and the teacher's head, as training left them."""
+    folder = fetched(store.folder("trials", trial.key), "heads.pt")
+    states: list[dict[str, Tensor]] = load_tensors(folder / "heads.pt")
+    return states

@@ -1,0 +1,69 @@
+"""What a sweep may spend, what it has spent, and what stops it before its trials are over.
+
+Knows neither Ray nor which trials there are.
+"""
+
+import re
+import time
+from pathlib import Path
+
+from comodo.config import Sweep
+from comodo.core.store import fetched, read_json, write_json
+
+
+class BudgetTracker:
+    """Budget and failures of one run of a sweep.
+
+    The hours and GPU-hours of all runs are kept in the sweep's folder, in `spent.json`.
+    """
+
+    def __init__(self, sweep: Sweep, folder: Path) -> None:
+        self._budget, self._path = sweep.budget, fetched(folder, "spent.json") / "spent.json"
+        self._gpus = sweep.resources.workers * sweep.resources.gpus_per_worker
+        self._began: float | None = None
+        self._last = 0.0
+        self._kind, self._failures = "", 0  # the latest failures, all of one kind
+        self.hours = 0.0
+        """Wall-clock time of this run, from its first trial on."""
+        spent = read_json(self._path) if self._path.exists() else {}
+        self._hours_before: float = spent.get("hours", 0.0)
+        self.gpu_hours: float = spent.get("gpu_hours", 0.0)
+        self.reason: str | None = None
+        """Why no trial starts any more and running ones stop at their next checkpoint."""
+        self._check()
+
+    def spend(self, running: int) -> None:
+        """Counts the time since the last call, in which so many trials ran."""
+        now = time.monotonic()
+        if self._began is None:
+            if not running:
+                return
+            self._began = self._last = now
+        self.hours = (now - self._began) / 3600
+        self.gpu_hours += running * self._gpus * (now - self._last) / 3600
+        self._last = now
+        self._check()
+
+    def save(self) -> None:
+        hours = self._hours_before + self.hours
+        write_json(self._path, {"hours": hours, "gpu_hours": self.gpu_hours})
+
+    def ended(self, failure: str | None) -> None:
+        """Counts failures in a row that differ in nothing but numbers; None: it did not fail."""
+        kind = "" if failure is None else re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", failure)
+        self._failures = self._failures + 1 if kind == self._kind else 1
+        self._kind = kind
+        if kind and self._failures >= self._budget.failures and self.reason is None:
+            self.reason = (
+                f"{self._failures} trials in a row failed in the same way ({failure}); mend it "
+                "and run the same command again, or raise budget.failures"
+            )
+
+    def _check(self) -> None:
+        for key, spent in (("hours", self.hours), ("gpu_hours", self.gpu_hours)):
+            limit = getattr(self._budget, key)
+            if limit is not None and spent >= limit and self.reason is None:
+                self.reason = (
+                    f"budget.{key}: {limit:g} is reached; with a higher limit the same command "
+                    "goes on"
+                )

@@ -1,0 +1,70 @@
+"""Names that a person knows a trial by: its method, and the values of what varies in the sweep."""
+
+import json
+import re
+from typing import Any
+
+from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.space import flatten
+from comodo.search.trial import Trial
+
+OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
+"""What an untrained student can differ by, with what measures it."""
+
+
+class Labels:
+    """The names in one sweep.
+
+    `keys`: dotted keys of `trial`, but for the method's name and what follows by a recipe, that
+    take more than one value. Of models that differ by name only the name counts.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
+        for part in ("teacher", "student"):
+            models = {json.dumps(point[part], sort_keys=True) for point in points}
+            names = {point[part]["name"] for point in points}
+            if 1 < len(names) == len(models):
+                points = [{**point, part: {"name": point[part]["name"]}} for point in points]
+        seen: dict[str, list[Any]] = {}
+        for point in points:
+            for key, value in flatten(point).items():
+                values = seen.setdefault(key, [])
+                if value not in values:
+                    values.append(value)
+        follow = {key for recipe in sweep.recipes for key in recipe.set}
+        said = {"method.name"} | follow
+        self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
+
+    def configuration(self, trial: Trial, leave_out: str = "") -> str:
+        """The same for all seeds; without the value of the key to `leave_out`."""
+        mine = flatten(trial.config.model_dump(mode="json"))
+        name: str = trial.config.method.name
+        keys = [key for key in self.keys if key != leave_out]
+        if isinstance(trial.config.method, NoneMethod):
+            name = "as pretrained" if trial.config.student.weights else "untrained"
+            keys = [key for key in keys if key.startswith(OF_UNTRAINED)]
+        if isinstance(trial.config.method, SupervisedMethod):
+            keys = [key for key in keys if not key.startswith("teacher.")]
+        return " ".join([name, *(_shown(key, mine[key]) for key in keys if key in mine)])
+
+    def trial(self, trial: Trial) -> str:
+        return f"{self.configuration(trial)} seed {trial.seed}"
+
+
+def rounded(text: str) -> str:
+    """Names with four digits of what a search has drawn, for people to read; no longer unique."""
+    return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
+
+
+def _shown(key: str, value: Any) -> str:
+    """`queue_size=256`; names of datasets and models speak for themselves."""
+    if key in ("dataset", "teacher.name", "student.name"):
+        return str(value)
+    if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz
+        axes: dict[str, str] = {}
+        for channel in value:
+            sensor, axis = channel.split("_")
+            axes[sensor] = axes.get(sensor, "") + axis
+        return "+".join(f"{sensor}_{letters}" for sensor, letters in axes.items())
+    return f"{key.split('.')[-1]}={value}"

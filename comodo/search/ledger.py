@@ -1,0 +1,339 @@
+"""Which trials a sweep asks for, in which order, and how each ended.
+
+Turns proposed points into one trial for each seed, with the reference students beside them, and
+tells the proposals how a configuration did: its mean over seeds. Knows neither Ray nor MLflow.
+"""
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from comodo.config import ConfigError, Point, Sweep
+from comodo.config.space import canonical
+from comodo.core.console import console
+from comodo.core.store import Store, fetched, read_json, write_json
+from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
+from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.warm_start import Arrays, WarmStart, learn, read_asked, refuse_unknown_sweeps
+
+MAX_REJECTED_DRAWS = 20  # draws in a row that can be no trial, after which the space is at fault
+
+
+@dataclass
+class Configuration:
+    """A point that was asked, with one trial for each seed."""
+
+    point: Point
+    trials: list[Trial]
+    held: list[Trial] = field(default_factory=list)
+    """Those that wait for how the first ends."""
+
+
+def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
+    """What the sweep compares these trials' students with."""
+    found = []
+    for name in sweep.references:
+        for trial in trials:
+            if name == "supervised":
+                found.append(trial.supervised(sweep.supervised_like(trial.config)))
+            elif not trial.config.student.is_baseline:  # which untrained has nothing to measure
+                found.append(trial.untrained)
+    return found
+
+
+class Ledger:
+    """The trials of one sweep.
+
+    Kept in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
+    `ended.json` (trials without a result: pruned or failed, with the reason).
+
+    `own` and `references` are keys: of the configurations' trials, and of what they are compared
+    with; a trial may be both.
+
+    Raises:
+        ConfigError: `warm_start` names a sweep that the store does not know.
+    """
+
+    def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
+        self.sweep, self.store, self._arrays = sweep, store, arrays
+        self._evaluation = evaluation
+        self._scores: dict[str, tuple[float, ...]] = {}  # of those with a result
+        self.folder = store.folder("sweeps", sweep.name)
+        self.trials: dict[str, Trial] = {}
+        self.own: set[str] = set()
+        self.references: set[str] = set()
+        self._of_point: dict[str, list[Trial]] = {}
+        self._waiting: deque[Trial] = deque()
+        self._open: dict[str, list[Configuration]] = {}  # by key of each of their trials
+        self._given_up: set[str] = set()
+        self._all_asked = False
+        self._best: float | None = None  # mean of the first objective, times its sign
+        self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
+        ended = fetched(self.folder, "ended.json") / "ended.json"
+        self._ends: dict[str, dict[str, Any]] = read_json(ended) if ended.exists() else {}
+        # What failed is tried again, and what was pruned when nothing prunes any more.
+        prunes = sweep.early_stopping is not None
+        self.ended = {
+            k: end for k, end in self._ends.items() if prunes and end["state"] == "pruned"
+        }
+        self._grid: list[Trial] = []
+        if sweep.search.sampler == "grid":
+            points = list(sweep.grid())
+            trials = [trial for point in points for trial in self._trials_of(point)]
+            self._grid = self._with_references(trials)
+            store.fetch("trials", {trial.key for trial in self._grid}, "**/*.json")
+            for trial in self._grid:
+                self.scores(trial)
+        else:  # what was asked before the space was changed is none of its points
+            points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
+            asked = self._with_references([t for p in points for t in self._trials_of(p)])
+            store.fetch("trials", {trial.key for trial in asked}, "**/*.json")
+        for point in points:
+            self._note_best(self._outcome(self._trials_of(point)))
+        self._proposals = self._make_proposals(points)
+
+    def next_trial(self) -> Trial | None:
+        """The next trial to run; None when all are asked, but for what is `held_back`. Finished
+        ones are read, not run.
+
+        Raises:
+            ConfigError: of the last of many draws in a row that can be no trial.
+        """
+        rejected = 0
+        while not self._waiting:
+            point = self._proposals.ask()
+            if point is None:
+                self._all_asked = True
+                return None
+            try:
+                self._take(point)
+                rejected = 0
+            except ConfigError as error:  # a combination that no check of the file has met
+                console.print(f"skipped: {error}", style="yellow")
+                self._proposals.tell(point, Outcome("rejected"))
+                rejected += 1
+                if rejected == MAX_REJECTED_DRAWS:
+                    raise ConfigError(
+                        f"{error}; so were {MAX_REJECTED_DRAWS} draws in a row: "
+                        "narrow the space, or give "
+                        "its keys conditions"
+                    ) from None
+        return self._waiting.popleft()
+
+    @property
+    def held_back(self) -> bool:
+        """Whether more trials may be asked for once some that are running have ended."""
+        return any(c.held for configurations in self._open.values() for c in configurations)
+
+    def end(
+        self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
+    ) -> None:
+        """Notes how a running trial ended: `finished`, `pruned` or `failed`.
+
+        `reached`: of a pruned one, its epochs and the quick accuracy by then.
+        """
+        if state != "finished":
+            self.ended[trial.key] = {"state": state, "reason": reason, "reached": reached}
+            self._ends[trial.key] = self.ended[trial.key]
+            write_json(self.folder / "ended.json", self._ends)
+        elif self._ends.pop(trial.key, None) is not None:
+            write_json(self.folder / "ended.json", self._ends)
+        self.scores(trial)
+        for configuration in list(self._open.get(trial.key, ())):
+            self._settle(configuration)
+
+    def scores(self, trial: Trial) -> tuple[float, ...] | None:
+        """Its objectives, NaN where one is missing; None while it has no result.
+
+        Kept as they are found, for they do not change; the rest of a result stays on disk.
+        """
+        if trial.key not in self._scores:
+            result = read_result(trial, self.store)
+            if result is None:
+                return None
+            self._scores[trial.key] = tuple(
+                result["metrics"].get(o.metric, math.nan) for o in self.sweep.objectives
+            )
+        return self._scores[trial.key]
+
+    def is_over(self, trial: Trial) -> bool:
+        """Whether the trial has a result, or has been pruned or failed in this run."""
+        return trial.key in self.ended or self.scores(trial) is not None
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were asked and have not ended."""
+        return [trial for trial in self.trials.values() if not self.is_over(trial)]
+
+    def put_back(self, trial: Trial) -> None:
+        """Makes the trial the next one again."""
+        self._waiting.appendleft(trial)
+
+    def planned(self) -> list[Trial]:
+        """All trials of a grid that were not given up; of a search, which decides as it goes,
+        those asked so far."""
+        if self.sweep.search.sampler != "grid":
+            return list(self.trials.values())
+        return [t for t in self._grid if t.key not in self._given_up or t.key in self.trials]
+
+    def to_come(self) -> int:
+        """How many trials a search may ask for beyond the planned ones, but for references."""
+        if self.sweep.search.sampler == "grid":
+            return 0
+        opened = list(self._open.values())  # Ray's loop may change it meanwhile
+        held = {t.key for configurations in opened for c in configurations for t in c.held}
+        assert self.sweep.budget.trials is not None
+        seeds = len(self.sweep.seeds)
+        left = 0 if self._all_asked else self.sweep.budget.trials // seeds - len(self._of_point)
+        return max(0, left) * seeds + len(held - self.trials.keys())
+
+    def over(self) -> list[Trial]:
+        """Those of the planned trials that are over, as far as this ledger has seen."""
+        return [t for t in self.planned() if t.key in self.ended or t.key in self._scores]
+
+    def done(self) -> int:
+        return len(self.over())
+
+    def _make_proposals(self, points: list[Point]) -> Proposals:
+        if self.sweep.search.sampler == "grid":
+            return GridProposals(self.sweep)
+        assert self.sweep.budget.trials is not None
+        limit = self.sweep.budget.trials // len(self.sweep.seeds)
+        earlier = []
+        for point in points:
+            trials = self._trials_of(point)
+            outcome = self._outcome(trials)
+            if outcome is None and not any(map(self._is_half_done, trials)):
+                outcome = self._given_up_after(trials)
+            earlier.append((point, outcome))
+            for trial in self._with_references(trials):
+                if self.is_over(trial):
+                    self.trials[trial.key] = trial
+        learnt = self._learn()
+        points_learnt = [(point, Outcome("finished", scores)) for point, scores in learnt.points]
+        return OptunaProposals(self.sweep, limit, earlier, points_learnt)
+
+    def _learn(self) -> WarmStart:
+        """From earlier sweeps, and from what this one asked before its space was changed."""
+        refuse_unknown_sweeps(self.sweep, self.store)
+        of_sweeps = {
+            name: read_asked(self.store.folder("sweeps", name))
+            for name in self.sweep.search.warm_start
+        }
+        if self.sweep.search.sampler == "tpe":
+            of_sweeps[self.sweep.name] = [
+                entry for entry in self._asked.values() if entry["values"] not in self.sweep.space
+            ]
+        all_learnt = WarmStart()
+        for name, asked in of_sweeps.items():
+            learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
+            all_learnt.points += learnt.points
+            if asked:
+                reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
+                console.print(
+                    f"learnt from {len(learnt.points)} of {len(asked)} configurations of {name}"
+                    + "".join(reasons)
+                )
+        return all_learnt
+
+    def _trials_of(self, point: Point) -> list[Trial]:
+        if (name := canonical(point)) not in self._of_point:
+            config = self.sweep.with_values(point)
+            windows, features = self._arrays[config.dataset, config.teacher]
+            self._of_point[name] = [
+                Trial(config, seed, windows, features, self._evaluation)
+                for seed in self.sweep.seeds
+            ]
+            self.own |= {trial.key for trial in self._of_point[name]}
+        return self._of_point[name]
+
+    def _take(self, point: Point) -> None:
+        """Puts what is not done yet of a configuration's trials on the waiting list; holds back
+        seeds that nothing is known of, where the first may be hopeless."""
+        trials = self._trials_of(point)
+        entry = {"values": point, "trials": [trial.key for trial in trials]}
+        if self._asked.get(canonical(point)) != entry:
+            self._asked[canonical(point)] = entry
+            write_json(self.folder / "asked.json", list(self._asked.values()))
+        held = []
+        if self.sweep.search.hopeless_below is not None:
+            held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
+        configuration = Configuration(point, trials, held)
+        for trial in trials:
+            self._open.setdefault(trial.key, []).append(configuration)
+        self._waiting += self._new([trial for trial in trials if trial not in held])
+        self._settle(configuration)
+
+    def _new(self, trials: list[Trial]) -> list[Trial]:
+        """Those of the trials and their references that nothing has asked for, nor done."""
+        new = [t for t in self._with_references(trials) if t.key not in self.trials]
+        self.trials |= {trial.key: trial for trial in new}
+        return [trial for trial in new if not self.is_over(trial)]
+
+    def _settle(self, configuration: Configuration) -> None:
+        """Tells the search how a configuration ended, if it has; lets held seeds go, or drops
+        them, when the first has ended."""
+        trials = configuration.trials
+        outcome = self._outcome(trials)
+        if configuration.held and self.is_over(trials[0]):
+            given_up = None if outcome is not None else self._given_up_after(trials)
+            if given_up is None:
+                self._waiting.extendleft(reversed(self._new(configuration.held)))
+            else:
+                self._given_up |= {t.key for t in self._with_references(configuration.held)}
+            configuration.held = []
+            outcome = outcome or given_up
+        if outcome is not None:
+            self._note_best(outcome)
+            self._proposals.tell(configuration.point, outcome)
+            for key in {trial.key for trial in trials}:
+                self._open[key].remove(configuration)
+                if not self._open[key]:
+                    del self._open[key]
+
+    def _is_half_done(self, trial: Trial) -> bool:
+        """Whether a trial that is not over was begun, by this run or an earlier one."""
+        if self.is_over(trial):
+            return False
+        begun = ("checkpoint.pt", "trained.json")
+        return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
+
+    def _outcome(self, trials: list[Trial]) -> Outcome | None:
+        """How a configuration ended; None while a trial of it has not."""
+        if not all(map(self.is_over, trials)):
+            return None
+        ends = [self.ended[trial.key] for trial in trials if trial.key in self.ended]
+        if any(end["state"] == "failed" for end in ends):
+            return Outcome("failed")
+        if ends:
+            reached = [tuple(end["reached"]) for end in ends if end.get("reached")]
+            known = reached and self.sweep.objective.mode == "max"  # as the quick accuracy is
+            return Outcome("pruned", reached=max(reached) if known else None)
+        scores = [scores for t in trials if (scores := self.scores(t)) is not None]
+        means = tuple(map(statistics.mean, zip(*scores, strict=True)))
+        return Outcome("finished", means) if all(map(math.isfinite, means)) else Outcome("failed")
+
+    def _given_up_after(self, trials: list[Trial]) -> Outcome | None:
+        """How a configuration ends that is not worth its other seeds, by its first; else None."""
+        margin = self.sweep.search.hopeless_below
+        if margin is None or len(trials) == 1 or not self.is_over(trials[0]):
+            return None
+        outcome = self._outcome(trials[:1])
+        if outcome is None or outcome.state != "finished":
+            return outcome
+        score = outcome.scores[0]
+        if self._best is None or self._best - self.sweep.objectives[0].sign * score <= margin:
+            return None
+        return Outcome("pruned", reached=(trials[0].config.epochs, score))
+
+    def _note_best(self, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.state == "finished":
+            score = self.sweep.objectives[0].sign * outcome.scores[0]
+            self._best = score if self._best is None else max(self._best, score)
+
+    def _with_references(self, trials: list[Trial]) -> list[Trial]:
+        """The trials, after what each student is compared with."""
+        before = references(self.sweep, trials)
+        self.references |= {twin.key for twin in before}
+        return list({trial.key: trial for trial in before + trials}.values())

@@ -1,0 +1,225 @@
+"""Which configurations a sweep tries next: a grid, or Optuna's samplers.
+
+Proposes points of the space and learns how they ended; knows neither seeds nor Ray nor what a
+trial is.
+"""
+
+import json
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState, create_trial
+
+from comodo.config import Choices, Point, Range, Sweep
+from comodo.config.space import canonical
+
+MAX_DRAWS = 50  # for a point that is new, before another way is taken
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a configuration ended."""
+
+    state: Literal["finished", "pruned", "failed", "rejected"]
+    """`rejected`: it can be no trial, and takes nothing of the budget."""
+    scores: tuple[float, ...] = ()
+    """Of a finished one: its mean over seeds, for each objective."""
+    reached: tuple[int, float] | None = None
+    """Of a pruned one, where it is known: epochs done, and how good it was by then, in the
+    direction of the objective. Only compared with others that were pruned."""
+
+
+class Proposals(Protocol):
+    def ask(self) -> Point | None:
+        """The point to try next; None when there are no more."""
+
+    def tell(self, point: Point, outcome: Outcome) -> None:
+        """How a point that was asked ended."""
+
+
+class GridProposals:
+    """Every combination, in the file's order."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._points = sweep.grid()
+
+    def ask(self) -> Point | None:
+        return next(self._points, None)
+
+    def tell(self, point: Point, outcome: Outcome) -> None:
+        """A grid learns nothing."""
+
+
+class OptunaProposals:
+    """Random search or TPE, by Optuna's ask and tell.
+
+    The study lives in memory and is rebuilt from what earlier runs of the sweep asked and scored,
+    so there is no second record to keep in step with the store.
+
+    Args:
+        sweep: the space, sampler, seed, objectives, and the points to start with.
+        limit: how many configurations may be asked in all, those of earlier runs included.
+        earlier: points of earlier runs; those without an outcome are proposed first.
+        learnt: points of other sweeps that are learnt from and not proposed again.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        limit: int,
+        earlier: list[tuple[Point, Outcome | None]],
+        learnt: Sequence[tuple[Point, Outcome]] = (),
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        seed = sweep.search.seed + len(earlier)  # or the first suggestions would come again
+        samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+        self._study = optuna.create_study(
+            sampler=samplers[sweep.search.sampler](seed=seed),
+            directions=[
+                "maximize" if objective.mode == "max" else "minimize"
+                for objective in sweep.objectives
+            ],
+        )
+        self._by_chance = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+        self._space = sweep.space
+        self._left = limit - len(earlier)
+        self._asked = {canonical(point) for point, _ in earlier}
+        self._known = {canonical(point) for point, _ in learnt}
+        self._running: dict[str, optuna.Trial] = {}
+        self._unfinished = deque(point for point, outcome in earlier if outcome is None)
+        ended = [(point, outcome) for point, outcome in earlier if outcome is not None]
+        for point, outcome in [*learnt, *ended]:
+            self._remember(point, outcome)
+        self._starts = _not_begun(sweep.search.start_with, [point for point, _ in earlier])
+
+    def ask(self) -> Point | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        if self._left <= 0:
+            return None
+        while self._starts:
+            start = self._starts.popleft()
+            for _ in range(MAX_DRAWS):  # for what the start leaves open
+                if (point := self._draw(start, self._asked)) is not None:
+                    return point
+        taken = self._asked | self._known
+        for _ in range(MAX_DRAWS):
+            if (point := self._draw({}, taken)) is not None:
+                return point
+        for _ in range(MAX_DRAWS):  # TPE dwells where it has been
+            if canonical(point := self._suggestion(self._by_chance.ask())) not in taken:
+                return self._draw(point, taken)
+        if self._space.is_countable():  # and nearly all asked, so what is left is soon found
+            for point in self._space.points():
+                if canonical(point) not in taken:
+                    return self._draw(point, taken)
+        return None
+
+    def _draw(self, start: Point, taken: set[str]) -> Point | None:
+        """The sampler's suggestion that agrees with `start`; None if it is taken."""
+        if start:
+            self._study.enqueue_trial(
+                {key: _param(self._space.spans[key], value) for key, value in start.items()}
+            )
+        trial = self._study.ask()
+        point = self._suggestion(trial)
+        if canonical(point) in taken:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        self._asked.add(canonical(point))
+        self._running[canonical(point)] = trial
+        self._left -= 1
+        return point
+
+    def _suggestion(self, trial: optuna.Trial) -> Point:
+        point: Point = {}
+        for key in self._space.order:
+            if self._space.is_active(key, point):
+                point[key] = _suggest(trial, key, self._space.spans[key])
+        return {key: point[key] for key in self._space.spans if key in point}
+
+    def tell(self, point: Point, outcome: Outcome) -> None:
+        if outcome.state == "rejected":
+            self._left += 1
+        trial = self._running.pop(canonical(point), None)
+        if trial is None:
+            self._remember(point, outcome)
+            return
+        state = _state(outcome)
+        if state == TrialState.PRUNED and (reached := self._reached(outcome)):
+            ((epochs, value),) = reached.items()
+            trial.report(value, epochs)
+        scores = outcome.scores if state == TrialState.COMPLETE else None
+        self._study.tell(trial, scores, state)
+
+    def _remember(self, point: Point, outcome: Outcome) -> None:
+        state, spans = _state(outcome), self._space.spans
+        self._study.add_trial(
+            create_trial(
+                state=state,
+                params={key: _param(spans[key], value) for key, value in point.items()},
+                distributions={key: _distribution(spans[key]) for key in point},
+                values=outcome.scores if state == TrialState.COMPLETE else None,
+                intermediate_values=self._reached(outcome) if state == TrialState.PRUNED else None,
+            )
+        )
+
+    def _reached(self, outcome: Outcome) -> dict[int, float]:
+        """As Optuna's intermediate value, which it does not know of several objectives."""
+        if outcome.reached is None or len(self._study.directions) > 1:
+            return {}
+        return dict([outcome.reached])
+
+
+def _not_begun(starts: list[Point], asked: list[Point]) -> deque[Point]:
+    """Those points to start with that none of the asked ones, each for one, came from."""
+    left: deque[Point] = deque()
+    asked = list(asked)
+    for start in starts:
+        from_it = next((point for point in asked if start.items() <= point.items()), None)
+        if from_it is None:
+            left.append(start)
+        else:
+            asked.remove(from_it)
+    return left
+
+
+def _state(outcome: Outcome) -> TrialState:
+    if outcome.state == "pruned":
+        return TrialState.PRUNED
+    good = outcome.state == "finished" and all(map(math.isfinite, outcome.scores))
+    return TrialState.COMPLETE if good else TrialState.FAIL
+
+
+def _suggest(trial: optuna.Trial, key: str, span: Choices | Range) -> Any:
+    if isinstance(span, Choices):
+        choices = [_param(span, value) for value in span.values]
+        return span.values[choices.index(trial.suggest_categorical(key, choices))]
+    if span.integer:
+        return trial.suggest_int(key, int(span.min), int(span.max), log=span.log)
+    return trial.suggest_float(key, span.min, span.max, log=span.log)
+
+
+def _distribution(span: Choices | Range) -> BaseDistribution:
+    if isinstance(span, Choices):
+        return CategoricalDistribution([_param(span, value) for value in span.values])
+    if span.integer:
+        return IntDistribution(int(span.min), int(span.max), log=span.log)
+    return FloatDistribution(span.min, span.max, log=span.log)
+
+
+def _param(span: Choices | Range, value: Any) -> Any:
+    """Optuna's choices are plain values: a mapping stands there as JSON."""
+    if not isinstance(span, Choices):
+        return value
+    return json.dumps(span.values[span.values.index(value)], sort_keys=True)

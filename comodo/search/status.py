@@ -1,0 +1,95 @@
+"""How far a sweep is, read from its folder in the store: by another shell or machine, while it
+runs or after. Reads only, and needs neither the sweep file nor Ray.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from comodo.config.base import nearest
+from comodo.core.errors import ComodoError
+from comodo.core.store import Store, fetched, read_json
+
+SILENT_SECONDS = 600.0  # seconds without a sign of life after which a running sweep seems dead
+
+
+class StatusError(ComodoError, ValueError):
+    """No such sweep in the store."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sweep as its folder shows it."""
+
+    name: str
+    folder: Path
+    progress: dict[str, Any] | None
+    """progress.json; None for a sweep that has not come to its trials yet."""
+    asked: int
+    """Configurations asked by a search; 0 for one that has asked none."""
+    pruned: int
+    failed: list[str]
+    """Reasons."""
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the sweep's last sign of life."""
+        if self.progress is None:
+            return None
+        updated = datetime.fromisoformat(self.progress["updated"])
+        return max(0.0, (datetime.now(UTC) - updated).total_seconds())
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished`, `stopped` with the reason, or `silent`: it says that it runs but
+        gives no sign of life."""
+        if self.progress is None:
+            return "no trial has started"
+        state: str = self.progress.get("state", "running")
+        if state == "running" and (self.age or 0) > SILENT_SECONDS:
+            return "silent"
+        return state
+
+
+def read_status(name: str, store: Store) -> Status:
+    """Raises StatusError, naming those that exist, for a sweep that the store does not have."""
+    folder = fetched(store.folder("sweeps", name), "*.json", "report/report.html")
+    if not folder.is_dir():
+        names = [path.name for path in _folders(store)]
+        known = nearest(name, names) if names else "; it has none yet"
+        raise StatusError(f"no sweep '{name}' in {store}{known}")
+    ended = _read(folder / "ended.json", {}).values()
+    return Status(
+        name,
+        folder,
+        _read(folder / "progress.json", None),
+        len(_read(folder / "asked.json", [])),
+        sum(end["state"] == "pruned" for end in ended),
+        [end["reason"] for end in ended if end["state"] == "failed"],
+    )
+
+
+def read_all(store: Store) -> list[Status]:
+    """All sweeps of the store, the latest first."""
+    found = [read_status(path.name, store) for path in _folders(store)]
+    return sorted(found, key=lambda status: status.age if status.age is not None else float("inf"))
+
+
+def budget_used(budget: dict[str, list[float | None]]) -> str:
+    """What was spent of each part of a budget, with its limit."""
+    parts = [
+        f"{spent:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
+        for key, (spent, limit) in budget.items()
+        if spent is not None and (limit is not None or spent > 0)
+    ]
+    return f"used: {', '.join(parts)}" if parts else ""
+
+
+def _folders(store: Store) -> list[Path]:
+    sweeps = fetched(store.root / "sweeps", "*/*.json")
+    return sorted(path for path in sweeps.glob("*") if path.is_dir())
+
+
+def _read(path: Path, default: Any) -> Any:
+    return read_json(path) if path.exists() else default

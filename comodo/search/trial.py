@@ -1,0 +1,166 @@
+"""What names a trial, and where its result lies.
+
+A trial is named by the hash of all that its student depends on, so the same student is never
+trained twice, in this sweep or another. Imports nothing heavy: what is done already can be told
+before anything starts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
+from comodo.core.errors import ChangedError
+from comodo.core.store import Store, fingerprint, key_of, read_json
+
+TRIAL_VERSION = 6  # of the numbers made by training; raise it when they change
+MEASURES_VERSION = 1  # of the numbers made by evaluate; raise it when they change
+
+NEED_TEACHER = {"zero-shot", "alignment"}
+"""Measures that compare with the teacher, so only on the data set that it has seen."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured of a sweep's students, and where."""
+
+    measures: tuple[str, ...] = ("probe",)
+    targets: dict[str, str] = field(default_factory=dict)
+    """Further data sets: name to key of the packed windows."""
+    unlabelled: frozenset[str] = frozenset()
+    """Those of them without labels to fit a probe on."""
+    label_map: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration with its seed, on the arrays that it trains and is measured on."""
+
+    config: TrialConfig
+    seed: int
+    windows: str
+    """Key of the packed windows, which stands for the dataset."""
+    features: str
+    """Key of the packed features, which stands for the teacher."""
+    evaluation: Evaluation = Evaluation()
+
+    @cached_property
+    def key(self) -> str:
+        return self._key_now()
+
+    def _key_now(self) -> str:
+        weights = self.config.student.weights
+        is_folder = weights is not None and Path(weights).exists()
+        return self.key_by(fingerprint(str(weights)) if is_folder else None)
+
+    def refuse_changed(self) -> None:
+        """Raises ChangedError when the student's weights are not those that it was named by."""
+        if self.key != self._key_now():
+            raise ChangedError(
+                f"trial.student.weights: {self.config.student.weights} was replaced while the "
+                "sweep runs; run the same command again: with other weights these are other trials"
+            )
+
+    def key_by(self, weights: dict[str, int] | None) -> str:
+        """The key, with the fingerprint of the student's weights if they are a folder."""
+        method = self.config.method
+        content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
+        if isinstance(method, NoneMethod):  # nothing of teacher and training matters
+            content = {
+                key: content[key] for key in ("student", "method", "probe_mask", "probe_ties")
+            }
+        elif not isinstance(method, SupervisedMethod):
+            content["features"] = self.features
+        if weights is not None:
+            content["weights"] = weights
+        return key_of([TRIAL_VERSION, content, self.seed, self.windows])
+
+    @property
+    def untrained(self) -> "Trial":
+        """The same student, seed and data with nothing trained."""
+        config = self.config.model_copy(update={"method": NoneMethod(name="none")})
+        return replace(self, config=config)
+
+    def supervised(self, schedule: TrialConfig) -> "Trial":
+        """The same student, seed and data trained with labels, on another trial's schedule."""
+        keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "precision")
+        update = {key: getattr(schedule, key) for key in keys}
+        method = SupervisedMethod(name="supervised")
+        return replace(self, config=self.config.model_copy(update={**update, "method": method}))
+
+    def measured_on(self) -> dict[str, str]:
+        """Data sets to keys of their packed windows; its own comes first."""
+        return {self.config.dataset: self.windows} | {
+            name: windows
+            for name, windows in self.evaluation.targets.items()
+            if name != self.config.dataset
+        }
+
+    def measures(self) -> Iterator[tuple[str, str, Path]]:
+        """Data set, measure, and where in the trial's folder the measure is kept, with no suffix.
+
+        A measure is named by what it depends on beside the student and the data set. A baseline has
+        no features to probe: it is measured as the classifier that it is, asked or not.
+        """
+        asked, own = self.evaluation, self.config.dataset
+        measures = ("classifier",) if self.config.student.is_baseline else asked.measures
+        for dataset, windows in self.measured_on().items():
+            for measure in measures:
+                depends_on: list[Any] = [MEASURES_VERSION]
+                if measure == "classifier":
+                    if dataset != own or not isinstance(self.config.method, SupervisedMethod):
+                        continue
+                elif measure in NEED_TEACHER:
+                    if dataset != own or (
+                        measure == "zero-shot"
+                        and not isinstance(self.config.method, DistillingMethod)
+                    ):
+                        continue
+                    depends_on.append(self.features)
+                elif measure == "direct":
+                    if dataset == own:
+                        continue
+                    depends_on += [asked.label_map.get(name, {}) for name in (own, dataset)]
+                elif dataset in asked.unlabelled:
+                    continue
+                yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
+
+    def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
+        """A measure's answers on a data set (see `Measured`), of a baseline the classifier's for
+        the probe's; None where there are none."""
+        if measure == "probe" and self.config.student.is_baseline:
+            measure = "classifier"
+        for *asked, place in self.measures():
+            path = store.folder("trials", self.key) / f"{place}.parquet"
+            if asked == [dataset, measure] and path.exists():
+                return pq.read_table(path)
+        return None
+
+
+def read_result(trial: Trial, store: Store) -> dict[str, Any] | None:
+    """What trained.json has, with `metrics`: all that was asked to be measured.
+
+    Measures on the trial's own data set stand as they are (`test/acc1`), those on others behind
+    the data set's name (`on/<name>/test/acc1`). Those of a baseline's own classifier stand in the
+    place of the probe's too. None while anything is missing.
+    """
+    folder = store.folder("trials", trial.key)
+    if not (folder / "trained.json").exists():
+        return None
+    trained = read_json(folder / "trained.json")
+    metrics: dict[str, float] = {"student/parameters": trained["parameters"]}
+    for dataset, _, place in trial.measures():
+        path = folder / f"{place}.json"
+        if not path.exists():
+            return None
+        found = read_json(path)
+        if trial.config.student.is_baseline:
+            found |= {key.removeprefix("classifier/"): value for key, value in found.items()}
+        prefix = "" if dataset == trial.config.dataset else f"on/{dataset}/"
+        metrics |= {prefix + key: value for key, value in found.items()}
+    return {**trained, "metrics": metrics}

@@ -1,0 +1,242 @@
+"""The comodo loss in two kernels, for a GPU, where many small operations are slower than few.
+
+The formula, its arguments and what it promises are in losses.py, which calls this where `fits`. It
+knows Triton, and nothing else of comodo.
+
+Each program of the first kernel compares a block of queries, the batch's teacher or student
+embeddings, with its share of the keys, in an online softmax. A program of the second joins the
+shares of one window into its loss and its gradient. Products are made of three in TF32, which
+together are as exact as float32.
+
+Shape letters: B batch, N queries (students, then teachers), D embedding width, Q queue length,
+S shares of the keys; in kernels n queries and k keys at a time.
+"""
+
+import math
+import shutil
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # PyTorch brings it for GPUs only
+    triton = None
+
+SHARES = 64
+QUERIES, KEYS, WARPS = 128, 32, 8  # of a program, at a time
+STAGES = 1  # of loads that run ahead: more would take the memory of other programs
+MAX_WIDTH_TRITON, MEMORY = (
+    128,
+    163_840,
+)  # the widest embeddings, and the bytes that a program takes for them
+LOG2_E = math.log2(math.e)
+
+
+def fits(student_BD: Tensor) -> bool:
+    """Whether embeddings like these are compared here."""
+    single = student_BD.dtype != torch.float64
+    return student_BD.is_cuda and single and student_BD.shape[1] <= MAX_WIDTH_TRITON and _runs()
+
+
+@cache
+def _runs() -> bool:
+    """On GPUs as large as NVIDIA's A100, where Triton finds the C compiler that it needs."""
+    large = torch.cuda.get_device_properties().shared_memory_per_block_optin >= MEMORY
+    return large and triton is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+def fused_comodo_loss(
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    queue_QD: Tensor,
+    teacher_temperature: float,
+    student_temperature: float,
+) -> Tensor:
+    """As `losses.comodo_loss`, of embeddings of any length."""
+    return _FusedQueueCrossEntropy.apply(
+        student_BD.float(),
+        teacher_BD.detach().float(),
+        queue_QD.detach().float(),
+        teacher_temperature,
+        student_temperature,
+    )
+
+
+class _FusedQueueCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        student_BD: Tensor,
+        teacher_BD: Tensor,
+        queue_QD: Tensor,
+        teacher_temperature: float,
+        student_temperature: float,
+    ) -> Tensor:
+        student_BD, teacher_BD, queue_QD = (
+            tensor.contiguous() for tensor in (student_BD, teacher_BD, queue_QD)
+        )
+        (batch, width), queue = student_BD.shape, len(queue_QD)
+        padded = max(16, triton.next_power_of_2(width))
+        mean_NSD = student_BD.new_empty(2 * batch, SHARES, width)
+        peak_NS, total_NS = student_BD.new_empty(2, 2 * batch, SHARES)
+        loss_B, gradient_BD = student_BD.new_empty(batch), torch.empty_like(student_BD)
+        _compare[(2 * triton.cdiv(batch, QUERIES), SHARES)](
+            student_BD,
+            teacher_BD,
+            queue_QD,
+            mean_NSD,
+            peak_NS,
+            total_NS,
+            LOG2_E / student_temperature,
+            LOG2_E / teacher_temperature,
+            batch,
+            queue,
+            triton.cdiv(triton.cdiv(queue + batch, SHARES), KEYS) * KEYS,
+            width,
+            padded,
+            QUERIES,
+            KEYS,
+            SHARES,
+            num_warps=WARPS,
+            num_stages=STAGES,
+        )
+        _join[(batch,)](
+            student_BD,
+            mean_NSD,
+            peak_NS,
+            total_NS,
+            loss_B,
+            gradient_BD,
+            1 / student_temperature,
+            batch,
+            width,
+            padded,
+            SHARES,
+        )
+        ctx.save_for_backward(gradient_BD)
+        return loss_B.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient_BD,) = ctx.saved_tensors
+        return grad_loss * gradient_BD, None, None, None, None
+
+
+if triton is not None:
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _unit(x, axis: tl.constexpr):  # type: ignore[no-untyped-def]
+        """Rows of unit length, as torch's normalize makes them."""
+        length = tl.sqrt(tl.sum(x * x, axis=axis, keep_dims=True))
+        return x / tl.maximum(length, 1e-12)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _compare(  # type: ignore[no-untyped-def]
+        student_BD,
+        teacher_BD,
+        queue_QD,
+        mean_NSD,
+        peak_NS,
+        total_NS,
+        student_factor,
+        teacher_factor,
+        batch,
+        queue,
+        share,
+        width,
+        PADDED: tl.constexpr,
+        QUERIES: tl.constexpr,
+        KEYS: tl.constexpr,
+        SHARES: tl.constexpr,
+    ):
+        """Of each query and a share of the keys: the largest similarity in powers of two, and,
+        relative to it, the sum of the weights and of the keys by weight."""
+        blocks = tl.num_programs(0) // 2
+        of_teacher = tl.program_id(0) >= blocks
+        row_n = tl.program_id(0) % blocks * QUERIES + tl.arange(0, QUERIES)
+        column_D = tl.arange(0, PADDED)
+        real_n, real_D = row_n < batch, column_D < width
+        at_nD = row_n[:, None] * width + column_D[None, :]
+        real_nD = real_n[:, None] & real_D[None, :]
+        if of_teacher:
+            query_nD = _unit(tl.load(teacher_BD + at_nD, real_nD, 0.0), 1) * teacher_factor
+        else:
+            query_nD = _unit(tl.load(student_BD + at_nD, real_nD, 0.0), 1) * student_factor
+        peak_n = tl.full((QUERIES,), float("-inf"), tl.float32)
+        total_n = tl.zeros((QUERIES,), tl.float32)
+        mean_nD = tl.zeros((QUERIES, PADDED), tl.float32)
+        first = tl.program_id(1) * share
+        for start in range(first, tl.minimum(first + share, queue + batch), KEYS):
+            key_k = start + tl.arange(0, KEYS)
+            in_queue_k, real_k = key_k < queue, key_k < queue + batch
+            at_kD = key_k.to(tl.int64)[:, None] * width + column_D[None, :]
+            key_kD = tl.load(queue_QD + at_kD, in_queue_k[:, None] & real_D[None, :], 0.0)
+            in_batch_kD = (real_k & ~in_queue_k)[:, None] & real_D[None, :]
+            at_kD = (key_k - queue)[:, None] * width + column_D[None, :]
+            key_kD = _unit(key_kD + tl.load(teacher_BD + at_kD, in_batch_kD, 0.0), 1)
+            weight_nk = tl.dot(query_nD, tl.trans(key_kD), input_precision="tf32x3")
+            weight_nk = tl.where(real_k[None, :], weight_nk, float("-inf"))
+            new_peak_n = tl.maximum(peak_n, tl.max(weight_nk, axis=1))
+            weight_nk = tl.exp2(weight_nk - new_peak_n[:, None])
+            shrink_n = tl.exp2(peak_n - new_peak_n)
+            total_n = total_n * shrink_n + tl.sum(weight_nk, axis=1)
+            mean_nD = mean_nD * shrink_n[:, None]
+            mean_nD = tl.dot(weight_nk, key_kD, mean_nD, input_precision="tf32x3")
+            peak_n = new_peak_n
+        place_n = (row_n + of_teacher.to(tl.int32) * batch) * SHARES + tl.program_id(1)
+        tl.store(peak_NS + place_n, peak_n, real_n)
+        tl.store(total_NS + place_n, total_n, real_n)
+        at_nD = place_n.to(tl.int64)[:, None] * width + column_D[None, :]
+        tl.store(mean_NSD + at_nD, mean_nD, real_nD)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _average(  # type: ignore[no-untyped-def]
+        mean_NSD, peak_NS, total_NS, query, width, PADDED: tl.constexpr, SHARES: tl.constexpr
+    ):
+        """A query's average key, and the logarithm of all its weights, in powers of two."""
+        place_S, column_D = query * SHARES + tl.arange(0, SHARES), tl.arange(0, PADDED)
+        peak_S, total_S = tl.load(peak_NS + place_S), tl.load(total_NS + place_S)
+        peak = tl.max(peak_S, axis=0)
+        weight_S = tl.exp2(peak_S - peak)
+        total = tl.sum(weight_S * total_S, axis=0)
+        at_SD = place_S.to(tl.int64)[:, None] * width + column_D[None, :]
+        mean_SD = tl.load(mean_NSD + at_SD, (column_D < width)[None, :], 0.0)
+        return tl.sum(weight_S[:, None] * mean_SD, axis=0) / total, peak + tl.log2(total)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _join(  # type: ignore[no-untyped-def]
+        student_BD,
+        mean_NSD,
+        peak_NS,
+        total_NS,
+        loss_B,
+        gradient_BD,
+        student_factor,
+        batch,
+        width,
+        PADDED: tl.constexpr,
+        SHARES: tl.constexpr,
+    ):
+        """A window's loss and the gradient, of the batch's mean loss, by its student embedding."""
+        row, column_D = tl.program_id(0), tl.arange(0, PADDED)
+        student_mean_D, log2_total = _average(
+            mean_NSD, peak_NS, total_NS, row, width, PADDED, SHARES
+        )
+        teacher_mean_D, _ = _average(
+            mean_NSD, peak_NS, total_NS, row + batch, width, PADDED, SHARES
+        )
+        at_D = row * width + column_D
+        x_D = tl.load(student_BD + at_D, column_D < width, 0.0)
+        length = tl.maximum(tl.sqrt(tl.sum(x_D * x_D, axis=0)), 1e-12)
+        unit_D = x_D / length
+        similarity = tl.sum(unit_D * teacher_mean_D, axis=0) * student_factor
+        tl.store(loss_B + row, log2_total * 0.6931471805599453 - similarity)
+        by_unit_D = (student_mean_D - teacher_mean_D) * (student_factor / batch)
+        along = tl.sum(unit_D * by_unit_D, axis=0)
+        tl.store(gradient_BD + at_D, (by_unit_D - unit_D * along) / length, column_D < width)

@@ -1,0 +1,100 @@
+"""A student's training speed on this machine, measured on a few random batches."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comodo.config import CHANNELS, ComodoMethod, Resources, TrialConfig
+
+
+@dataclass(frozen=True)
+class SpeedRecord:
+    """One student's training, as measured. None: not noted."""
+
+    trial: TrialConfig
+    speeds: list[float]
+    """Windows per second of each epoch."""
+    samples: int | None = None
+    """Length of the windows."""
+    device: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    peak_memory: dict[str, int] | None = None
+    """Bytes on `cpu` and `cuda`."""
+    measured: tuple[frozenset[str], float] | None = None
+    """Measures that were made together, and the seconds that they took."""
+    kept: int | None = None
+    """Bytes of the finished trial's folder."""
+    student: int | None = None
+    """Bytes of the student in it."""
+    probed: bool = False
+
+
+def measure_speed(
+    trial: TrialConfig, asked: Resources, samples: int, feature_dim: int, seconds: float
+) -> SpeedRecord:
+    """Trains the trial's student on random windows for some seconds on this machine.
+
+    Raises ValueError for a student whose weights are not on this machine; it downloads nothing.
+    """
+    import numpy as np
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+    from safetensors.numpy import save_file
+
+    from comodo.data.arrays import FeatureArrays, Shards, Split, WindowArrays
+    from comodo.models.encoders import WEIGHTS_FILE
+    from comodo.models.students import build_student
+    from comodo.training.distill import Distillation
+
+    config, weights = trial, trial.student.weights
+    if weights is not None and not Path(weights).is_dir():
+        cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
+        if not isinstance(cached, str):
+            raise ValueError(f"trial.student: {weights} is not on this machine; hf download it")
+    device = "cuda" if asked.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(asked.cpus_per_worker)))
+    count = 4 * trial.batch_size
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "imu": rng.normal(size=(count, len(CHANNELS), samples)).astype(np.float32),
+        "label": np.arange(count) % 2,
+        "group": np.zeros(count, np.int64),
+        "last": np.zeros(count, bool),
+        "feature": rng.normal(size=(count, feature_dim)).astype(np.float32),
+    }
+    if isinstance(trial.method, ComodoMethod):
+        queue = min(trial.method.queue_size, count - trial.batch_size)
+        method = trial.method.model_copy(update={"queue_size": queue, "hold_out_queue": False})
+        trial = trial.model_copy(update={"method": method})
+    trial = trial.model_copy(update={"schedule": "steps", "epochs": 1_000})
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            save_file(arrays, Path(folder) / "train.safetensors")
+            shards = Shards([Path(folder) / "train.safetensors"])
+            windows = WindowArrays({"train": Split(shards, True)}, ["a", "b"], ["g"])
+            features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
+            student = build_student(trial.student)
+            run = Distillation(trial, 0, windows, features, student, device)
+            speeds = list(_speeds(run, seconds))
+    finally:
+        torch.set_num_threads(threads)
+    kept = sum(p.numel() * p.element_size() for p in student.parameters())
+    peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    used = max(1, int(asked.cpus_per_worker))
+    return SpeedRecord(
+        config, speeds, samples, device, 1, used, peak, None, kept, kept, probed=True
+    )
+
+
+def _speeds(run: Any, seconds: float) -> Iterator[float]:
+    began = time.monotonic()
+    first = run.train_epoch()  # warms up; counts if there is no time for another
+    if time.monotonic() - began >= seconds:
+        yield first["train/windows_per_second"]
+    while time.monotonic() - began < seconds:
+        yield run.train_epoch()["train/windows_per_second"]

@@ -1,0 +1,151 @@
+"""The reference of the sweep file as Markdown, made from its JSON schema.
+
+    python -m scripts.sweep_file_page > docs/sweep_file.md
+
+Knows how to put a key's type, limits and default into words, and nothing of what the keys mean:
+that stands beside each key in comodo/config/.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from comodo.config import STUDENT_SIZES, Sweep
+from comodo.config.objective import OWN_METRICS
+from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+
+SECTIONS = {
+    "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",
+    "StudentConfig": "Student", "ComodoMethod": "Method comodo", "InfonceMethod": "Method infonce",
+    "L2Method": "Method l2", "SupervisedMethod": "Method supervised", "NoneMethod": "Method none",
+    "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
+    "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",
+    "GroupSplit": "Split by group", "FolderDataset": "Data set folder",
+    "SimulatedDataset": "Data set simulated", "GoproDataset": "Data set gopro",
+    "AriaDataset": "Data set aria", "Ego4dDataset": "Data set ego4d",
+    "EgoExo4dDataset": "Data set egoexo4d", "UestcMmeaDataset": "Data set uestc-mmea-cl",
+    "UtdMhadDataset": "Data set utd-mhad", "HaptDataset": "Data set hapt",
+    "EarlyStopping": "Early stopping", "Resources": "Resources", "Budget": "Budget",
+}  # fmt: skip
+"""The page's sections in order, by their names in the schema."""
+INTRODUCTION = """# The sweep file, key by key
+
+Made from the settings themselves by `scripts/sweep_file_page.py`. How keys work together is
+described in [searching.md](searching.md), [measuring.md](measuring.md) and [method.md](method.md);
+whole files are in [sweeps/](../sweeps/). Editors complete and check keys by
+[sweep.schema.json](sweep.schema.json).
+
+A *required* key has no default. An unknown key is an error. Paths are relative to the sweep file's
+folder and may begin with `~` or a `$VARIABLE`."""
+
+
+def markdown() -> str:
+    """The whole page."""
+    schema = Sweep.model_json_schema()
+    parts = {"Sweep": schema, **schema["$defs"]}
+    kinds = [name for name in parts if name.endswith("Dataset")]
+    # What the kinds share, as the folder has it, which changes none of it.
+    shared = {
+        key: value
+        for key, value in parts["FolderDataset"]["properties"].items()
+        if key != "kind" and all(key in parts[kind]["properties"] for kind in kinds)
+    }
+    about = "Stands under `datasets` by a name of your own. A kind that differs says so."
+    parts["Dataset"] = {"description": about, "properties": shared}
+    lines = [INTRODUCTION, "", *(f"- {_link(name)}" for name in SECTIONS)]
+    for name, title in SECTIONS.items():
+        lines += ["", f"## {title}", ""]
+        if name == "Measures":
+            lines += _measures()
+            continue
+        lines += [_text(parts[name]), "", "| key | what it may be | default | meaning |"]
+        lines += ["|---|---|---|---|"]
+        required = parts[name].get("required", [])
+        keys = sorted(parts[name]["properties"].items(), key=lambda item: item[0] not in required)
+        for key, value in keys:
+            if name not in kinds or shared.get(key) != value:
+                default = "*required*" if key in required else _default(value)
+                lines += [f"| `{key}` | {_type(value)} | {default} | {_text(value)} |"]
+        lines += _short_forms(name)
+    return "\n".join(lines)
+
+
+def _link(name: str) -> str:
+    return f"[{SECTIONS[name]}](#{SECTIONS[name].lower().replace(' ', '-')})"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def _text(part: dict[str, Any]) -> str:
+    return " ".join(part.get("description", "").split())
+
+
+def _default(value: dict[str, Any]) -> str:
+    if "default" not in value:
+        return "see right"
+    if "$ref" in value:
+        return "its defaults"
+    told = ["none" if value["default"] is None else f"`{_yaml(value['default'])}`"]
+    if "x-published" in value:
+        told += [f"with `protocol: published` `{_yaml(value['x-published'])}`"]
+    return "; ".join(told)
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(value).replace('"', "")
+
+
+def _type(value: dict[str, Any]) -> str:
+    """A type with its limits, in words."""
+    if "$ref" in value:
+        name = value["$ref"].rsplit("/", 1)[1]
+        return f"{_link('Objective')}, or a list" if name == "Objectives" else _link(name)
+    if "const" in value or "enum" in value:
+        return _listed(value.get("enum") or [value["const"]])
+    if options := value.get("anyOf") or value.get("oneOf"):
+        if all(option.get("$ref", "").endswith("Dataset") for option in options):
+            return _link("Dataset")
+        # What has a name and settings is given by its name alone.
+        told = ["a name" if "enum" in option else _type(option) for option in options]
+        return ", or ".join(text for text in told if text != "null")
+    if value.get("type") in ("array", "object"):
+        inside = value.get("items") or value.get("additionalProperties")
+        word = "list" if value["type"] == "array" else "mapping"
+        return f"{word} ({_type(inside)})" if isinstance(inside, dict) and inside else word
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    words = {"integer": "whole number", "boolean": "`true`, `false`", "string": "text"}
+    kind = value.get("type", "anything")
+    limits = ", ".join(f"{sign} {value[key]:g}" for key, sign in signs.items() if key in value)
+    return f"{words.get(kind, kind)} {limits}".strip()
+
+
+def _short_forms(name: str) -> list[str]:
+    """Tables of the teachers and students that are known by name, and of the students' sizes."""
+    presets = {"TeacherConfig": TEACHER_PRESETS, "StudentConfig": STUDENT_PRESETS}.get(name, {})
+    lines = ["", "| name alone | stands for |", "|---|---|"]
+    lines += [f"| `{short}` | `{_yaml(whole)}` |" for short, whole in presets.items()]
+    if name == "StudentConfig":
+        lines += ["", "| `name` | keys of `size` |", "|---|---|"]
+        lines += [f"| `{name}` | {_listed(sorted(keys))} |" for name, keys in STUDENT_SIZES.items()]
+    return lines if presets else []
+
+
+def _measures() -> list[str]:
+    """Which measure gives which metrics of the data set that a student is trained on."""
+    lines = [
+        "What an objective may name, and the measure that it needs. On another data set those of "
+        "probe, linear, knn and few-shot stand as `on/<data set>/<metric>`; `direct` gives "
+        "`on/<data set>/direct/<metric>`.",
+        *("", "| `measures` | metrics |", "|---|---|"),
+    ]
+    for measure in dict.fromkeys(OWN_METRICS.values()):
+        lines += [
+            f"| `{measure}` | {_listed(m for m, by in OWN_METRICS.items() if by == measure)} |"
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    print(markdown())

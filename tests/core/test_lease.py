@@ -1,0 +1,205 @@
+"""Leases: one holder at a time, and what becomes of dead ones."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comodo.core import lease as leases
+from comodo.core.lease import Lease, LeaseError, leased
+from comodo.core.store import Store, create, read_json, write_json
+
+HOLDER = """
+import sys, time
+from comodo.core.lease import Lease
+from comodo.core.store import Store
+assert Lease(Store(sys.argv[1]), "trials", "k").take()
+print("taken", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(leases, "RETRY_SECONDS", 0.02)
+
+
+def file_of(store: Store) -> Path:
+    return store.folder("trials", "k") / "lease.json"
+
+
+@pytest.fixture
+def elsewhere(store: Store) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lease of trial k."""
+    command = [sys.executable, "-c", HOLDER, str(store.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "taken\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_living_holder_is_named_and_a_killed_one_is_followed_at_once(
+    store: Store, elsewhere: subprocess.Popen[str]
+) -> None:
+    lease = Lease(store, "trials", "k")
+    assert not lease.take()
+    assert lease.holder_lives
+    assert lease.holder.startswith(f"process {elsewhere.pid} on ")
+    elsewhere.kill()
+    elsewhere.wait()
+    assert lease.take()
+    assert read_json(file_of(store))["pid"] == os.getpid()
+    lease.release()
+    assert not file_of(store).exists()
+
+
+def test_another_process_with_the_same_number_is_not_the_holder(store: Store) -> None:
+    first = Lease(store, "trials", "k")
+    assert first.take()
+    first.release()
+    parent = {"pid": os.getppid(), "started": "1", "machine": leases._machine(), "host": "h"}
+    create(file_of(store), json.dumps({"id": "x", "since": "then", **parent}))
+    lease = Lease(store, "trials", "k")
+    assert lease.take()
+    lease.release()
+
+
+def foreign(beat: int) -> dict[str, Any]:
+    """The lease of a process on another machine, whose clock is years ahead."""
+    return {
+        "id": "theirs",
+        "host": "other",
+        "machine": "other machine",
+        "pid": 1,
+        "started": "1",
+        "since": "2099-01-01T00:00:00+00:00",
+        "beat": beat,
+    }
+
+
+@pytest.mark.chaos
+@pytest.mark.usefixtures("quick")
+def test_on_another_machine_silence_alone_is_death(store: Store) -> None:
+    write_json(file_of(store), foreign(0))
+    lease = Lease(store, "trials", "k")
+    began = time.monotonic()
+    assert not lease.take()
+    assert not lease.holder_lives  # not known yet
+    while not lease.take():
+        assert not lease.holder_lives
+        time.sleep(0.02)
+    assert time.monotonic() - began > 0.5
+    lease.release()
+
+
+@pytest.mark.usefixtures("quick")
+def test_on_another_machine_a_beat_is_life(store: Store) -> None:
+    lease = Lease(store, "trials", "k")
+    for beat in range(20):  # twice as long as silence would take
+        write_json(file_of(store), foreign(beat))
+        assert not lease.take()
+        time.sleep(0.05)
+    assert lease.holder_lives
+    assert read_json(file_of(store)) == foreign(19)
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_is_renewed_and_who_loses_it_may_not_write(store: Store) -> None:
+    lease = Lease(store, "trials", "k")
+    assert lease.take()
+    deadline = time.monotonic() + 20
+    while read_json(file_of(store))["beat"] < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    lease.check()
+    write_json(file_of(store), foreign(0))
+    with pytest.raises(LeaseError, match="trials/k is worked on by process 1 on other"):
+        while time.monotonic() < deadline:
+            lease.check()
+            time.sleep(0.02)
+    lease.release()
+    assert read_json(file_of(store)) == foreign(0)  # it is not ours to remove
+
+
+def test_after_a_sleep_the_file_is_asked_before_anything_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = Lease(store, "trials", "k")
+    assert lease.take()  # is renewed in five seconds: not within this test
+    write_json(file_of(store), foreign(0))
+    lease.check()
+    now = time.time()
+    monkeypatch.setattr("comodo.core.lease.time.time", lambda: now + 3600)
+    with pytest.raises(LeaseError):
+        lease.check()
+    lease.release()
+
+
+def test_a_lease_cut_short_is_one_of_somebody_unknown(store: Store) -> None:
+    file_of(store).parent.mkdir(parents=True)
+    file_of(store).write_text("")
+    lease = Lease(store, "trials", "k")
+    assert not lease.take()
+    assert lease.holder == "another process"
+
+
+def hold(root: Path, log: Path, number: int) -> None:
+    for _ in range(10):
+        with leased(Store(root), "trials", "k", "test"), log.open("a") as file:
+            file.write(f"+{number}\n")
+            file.flush()
+            time.sleep(0.002)
+            file.write(f"-{number}\n")
+
+
+@pytest.mark.chaos
+def test_of_many_processes_one_holds_it_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RETRY_SECONDS", 0.01)
+    log, context = tmp_path / "log", multiprocessing.get_context("fork")
+    processes = [context.Process(target=hold, args=(tmp_path, log, n)) for n in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    lines = log.read_text().splitlines()
+    assert len(lines) == 60
+    for begun, ended in zip(lines[::2], lines[1::2], strict=True):
+        assert (begun[0], ended[0], begun[1:]) == ("+", "-", ended[1:])
+
+
+def test_of_many_who_create_a_file_one_succeeds(tmp_path: Path) -> None:
+    results: list[bool] = []
+    path = tmp_path / "folder/file"
+
+    def attempt(number: int) -> None:
+        results.append(create(path, f"{number}" * 1000))
+
+    threads = [threading.Thread(target=attempt, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [False] * 7 + [True]
+    assert len(set(path.read_text())) == 1
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,153 @@
+"""Keys and atomic writes."""
+
+import gc
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import StudentConfig
+from comodo.core.errors import StoreError
+from comodo.core.store import (
+    Store,
+    atomic,
+    create,
+    fingerprint,
+    key_of,
+    read_json,
+    write_json,
+    write_table,
+)
+from comodo.models.students import Student, build_student, save_student
+from tests.helpers import TINY_MANTIS
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_key_ignores_the_order_of_mappings(content: dict[str, object]) -> None:
+    assert key_of(content) == key_of(dict(reversed(content.items())))
+
+
+@given(json_values, json_values)
+def test_equal_keys_mean_equal_content(a: object, b: object) -> None:
+    if key_of(a) == key_of(b):
+        assert a == b
+
+
+def test_key_refuses_what_json_cannot_hold() -> None:
+    with pytest.raises(TypeError):
+        key_of({"path": object()})
+    with pytest.raises(ValueError, match="Out of range"):
+        key_of(float("nan"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "meta.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(OSError, match="full"), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise OSError("disk full")
+    assert read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_fingerprint_follows_size_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12")
+    before = fingerprint(path)
+    os.utime(path, ns=(1, 1))
+    assert fingerprint(path) != before
+    assert fingerprint(tmp_path)["size"] == 2
+    assert fingerprint(tmp_path / "absent") == {"size": 0, "modified_ns": 0}
+
+
+def test_an_artifact_without_meta_is_not_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.folder("windows", "k")
+    folder.mkdir(parents=True)
+    assert store.meta("windows", "k") is None
+    write_json(folder / "meta.json", {"n": 1})
+    assert store.meta("windows", "k") == {"n": 1}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte, mounted writable."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system of its own can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+LARGE = 2_000_000  # bytes
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "json": lambda path: write_json(path, "x" * LARGE),
+    "parquet": lambda path: write_table(path, pa.table({"x": np.random.rand(LARGE // 8)})),
+    "torch": lambda path: torch_file(path),
+    "student": lambda path: save_student(mlp_student(), path),
+    "create": lambda path: create(path, "x" * LARGE),
+}
+
+
+def torch_file(path: Path) -> None:
+    with atomic(path) as temporary:
+        torch.save(torch.zeros(LARGE // 4), temporary)
+
+
+def mlp_student() -> Student:
+    size = {**TINY_MANTIS["size"], "hidden_dim": 512}  # type: ignore[dict-item]
+    return build_student(StudentConfig.model_validate({**TINY_MANTIS, "size": size}))
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(small_disk: Path, kind: str) -> None:
+    kept = small_disk / "kept.json"
+    write_json(kept, [1])
+    with pytest.raises(StoreError, match=r"cannot be written: No space left.*Make room"):
+        WRITERS[kind](small_disk / "artifact")
+    gc.collect()  # torch's writer, which holds its file
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == [kept]
+    write_json(kept, [2])  # there is room again
+    assert read_json(kept) == [2]
+
+
+@pytest.mark.chaos
+def test_a_disk_that_may_not_be_written_is_said(small_disk: Path) -> None:
+    kept = small_disk / "kept.json"
+    write_json(kept, [1])
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for path in (kept, small_disk / "new/file.json"):
+        with pytest.raises(StoreError, match=f"{path} cannot be written: Read-only file system"):
+            write_json(path, [2])
+        with pytest.raises(StoreError, match="Read-only file system"):
+            torch_file(path)
+    assert read_json(kept) == [1]
+
+
+def test_what_is_wrong_beside_the_disk_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(TypeError), atomic(tmp_path / "file"):
+        raise TypeError("odd")
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file"):
+        (tmp_path / "absent").read_text()
+    assert not list(tmp_path.iterdir())

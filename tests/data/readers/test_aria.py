@@ -1,0 +1,61 @@
+"""Real recordings of Project Aria's glasses, where the shared ones are."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comodo.config import AriaDataset
+from comodo.data.imu import ImuError
+from comodo.data.readers import open_dataset
+from comodo.data.readers.aria import AriaReader
+from comodo.data.recordings import DatasetError
+from tests.conftest import sliced
+
+
+@pytest.mark.parametrize(("imu", "rate"), [("right", 1000), ("left", 800)])
+def test_real_recording_on_the_video_s_clock(shared_data: Path, imu: str, rate: float) -> None:
+    settings = AriaDataset(kind="aria", path=str(shared_data / "aria"), imu=imu)
+    reader = open_dataset(settings, Path())
+    assert isinstance(reader, AriaReader)
+    (recording,) = reader.recordings()
+    assert recording.id == recording.group == "aria_everyday_activities.vrs"
+    stream = reader.read_imu(recording)
+    assert stream.rate == pytest.approx(rate, rel=0.01)
+    assert -0.05 < stream.time_N[0] < 0 and 0.35 < stream.time_N[-1] < 0.4  # around 8 frames
+    assert np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() == pytest.approx(1, abs=0.1)
+    assert 10 < np.abs(stream.imu_NC[:, 3:]).max() < 200  # a turning head, in deg/s
+
+
+def test_windows_of_a_real_recording(shared_data: Path) -> None:
+    settings = AriaDataset(
+        kind="aria", path=str(shared_data / "aria"), window_seconds=0.2, imu_rate=200
+    )
+    windows, rejected = sliced(settings)
+    assert not rejected
+    (imu_CT,) = windows.values()
+    assert np.isfinite(imu_CT).all() and imu_CT.shape == (6, 40)
+
+
+def test_folders_and_files_without_recordings(tmp_path: Path) -> None:
+    reader = AriaReader(AriaDataset(kind="aria", path=str(tmp_path)))
+    with pytest.raises(DatasetError, match="no .vrs files"):
+        reader.recordings()
+    (tmp_path / "a.vrs").touch()
+    with pytest.raises(ImuError, match="a.vrs: is empty"):
+        reader.read_imu(reader.recordings()[0])
+
+
+def test_the_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AriaReader(AriaDataset(kind="aria", path=str(tmp_path)))
+    (tmp_path / "a.vrs").write_text("anything")
+    (recording,) = reader.recordings()
+    for module in ("projectaria_tools", "projectaria_tools.core.data_provider"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DatasetError, match=r"pip install comodo\[cameras\]"):
+        reader.recordings()
+    with pytest.raises(ImuError, match=r"a.vrs: .*pip install comodo\[cameras\]"):
+        reader.read_imu(recording)

@@ -1,0 +1,186 @@
+"""Ego4D, in small files of its documented layout: clean ones and broken ones."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from comodo.config import Ego4dDataset
+from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream
+from comodo.data.readers import open_dataset
+from comodo.data.readers.ego4d import Ego4dReader
+from comodo.data.recordings import DatasetError
+from tests.conftest import sliced, write_lists, write_video
+
+ORDER = ["component_idx", "component_timestamp_ms", "canonical_timestamp_ms",
+         "gyro_x", "gyro_y", "gyro_z", "accl_x", "accl_y", "accl_z"]  # fmt: skip
+
+
+def imu_frame(seconds: float = 4.0, rate: float = 201.0) -> pd.DataFrame:
+    """As a GoPro's: 201 Hz, gravity on z in m/s^2, a turn of 1 rad/s about x."""
+    time_N = np.arange(round(seconds * rate)) * 1000 / rate
+    columns = {name: np.zeros(len(time_N)) for name in ORDER}
+    columns |= {"component_timestamp_ms": time_N, "canonical_timestamp_ms": time_N}
+    columns |= {"accl_z": STANDARD_GRAVITY + np.sin(time_N / 100), "gyro_x": np.ones(len(time_N))}
+    return pd.DataFrame(columns)
+
+
+def make(folder: Path, uids: list[str], seconds: float = 4.0) -> Ego4dDataset:
+    """A clean data set; every third uid in a split."""
+    for uid in uids:
+        write_video(folder / "full_scale" / f"{uid}.mp4", seconds)
+        path = folder / "imu" / f"{uid}.csv"
+        path.parent.mkdir(exist_ok=True)
+        imu_frame(seconds).to_csv(path, index=False)
+    lines = [f"{uid}\tcooking" for uid in uids]
+    lists = write_lists(folder / "lists", train=lines[::3], val=lines[1::3], test=lines[2::3])
+    return Ego4dDataset(
+        kind="ego4d",
+        video_folder=str(folder / "full_scale"),
+        imu_folder=str(folder / "imu"),
+        splits=str(lists),
+        window_seconds=2.0,
+        imu_rate=50.0,
+    )
+
+
+def read(settings: Ego4dDataset, frame: pd.DataFrame) -> ImuStream:
+    """The stream of the data set's first recording with this IMU file."""
+    reader = Ego4dReader(settings)
+    recording = reader.recordings()[0]
+    frame.to_csv(recording.imu, index=False, na_rep="NULL")
+    return reader.read_imu(recording)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Ego4dDataset:
+    return make(tmp_path, ["a"], seconds=1.0)
+
+
+def test_defaults_are_the_papers(settings: Ego4dDataset) -> None:
+    fields = Ego4dDataset.model_fields
+    assert (fields["window_seconds"].default, fields["imu_rate"].default) == (5.0, 200.0)
+    with pytest.raises(ValidationError, match="does not exist"):
+        Ego4dDataset(
+            kind="ego4d",
+            video_folder="/nowhere",
+            imu_folder=settings.imu_folder,
+            splits=settings.splits,
+        )
+
+
+def test_units_and_clock(settings: Ego4dDataset) -> None:
+    stream = read(settings, imu_frame())
+    assert stream.rate == pytest.approx(201)
+    np.testing.assert_allclose(stream.imu_NC[:, 2].mean(), 1, atol=0.05)  # g
+    np.testing.assert_allclose(stream.imu_NC[:, 3], 180 / np.pi, rtol=1e-6)  # deg/s
+    assert stream.notes == ("accelerometer in m/s^2, told by gravity (median length 9.892)",)
+
+
+def test_an_accelerometer_in_g_is_told_from_one_in_metres(settings: Ego4dDataset) -> None:
+    frame = imu_frame()
+    expected = read(settings, frame)
+    frame[["accl_x", "accl_y", "accl_z"]] /= STANDARD_GRAVITY
+    stream = read(settings, frame)
+    np.testing.assert_allclose(stream.imu_NC, expected.imu_NC, atol=1e-6)
+    assert stream.notes[0].startswith("accelerometer in g,")
+    frame[["accl_x", "accl_y", "accl_z"]] *= 3
+    with pytest.raises(ImuError, match=r"a\.csv: unknown unit .* 1 as in g nor 9\.80665 as in m"):
+        read(settings, frame)
+
+
+def test_disordered_rows_come_out_as_if_in_order(settings: Ego4dDataset) -> None:
+    clean = imu_frame(1.0)
+    expected = read(settings, clean.drop(index=[7, 8, 50]))
+    shuffled = clean.copy()
+    shuffled.loc[7, "accl_x"] = np.nan
+    shuffled.loc[8, "canonical_timestamp_ms"] = np.nan  # outside the canonical video
+    shuffled.loc[50, ["gyro_x", "gyro_y", "gyro_z"]] = np.nan
+    twice = clean.loc[20:29].assign(accl_x=5.0)  # later in the file: the first ones stand
+    shuffled = pd.concat([shuffled[100:], shuffled[:100], twice])
+    stream = read(settings, shuffled)
+    np.testing.assert_array_equal(stream.time_N, expected.time_N)
+    np.testing.assert_array_equal(stream.imu_NC, expected.imu_NC)
+    assert stream.notes[1:] == (
+        "3 of 211 rows lack a time or a value and are left out",
+        "the clock runs backwards at 2 rows; sorted",
+        "10 rows repeat a time; the first of each is kept",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            "canonical_timestamp_ms,gyro_x,gyro_y,gyro_z,acc_x,acc_y,acc_z\n0,1,1,1,1,1,1\n",
+            "accl_x",
+        ),
+        (",".join(ORDER) + "\n0,0,zero,1,1,1,1,1,1\n", "zero"),
+        (",".join(ORDER) + "\n", "median length is 0"),
+        ("", "No columns"),
+        ("\x00\x01", "cannot be read as an IMU file of Ego4D"),
+    ],
+)
+def test_other_files_are_refused(settings: Ego4dDataset, content: str, told: str) -> None:
+    reader = Ego4dReader(settings)
+    recording = reader.recordings()[0]
+    Path(recording.imu).write_text(content)
+    with pytest.raises(ImuError, match="a.csv") as error:
+        reader.read_imu(recording)
+    assert told in str(error.value)
+
+
+def test_windows_and_rejections(tmp_path: Path) -> None:
+    uids = ["clean", "no-csv", "no-mp4", "cut-mp4", "columns", "gap", "late"]
+    settings = make(tmp_path, uids)
+    (tmp_path / "imu/no-csv.csv").unlink()
+    (tmp_path / "full_scale/no-mp4.mp4").unlink()
+    whole = (tmp_path / "full_scale/cut-mp4.mp4").read_bytes()
+    (tmp_path / "full_scale/cut-mp4.mp4").write_bytes(whole[: len(whole) // 2])
+    imu_frame().drop(columns="accl_z").to_csv(tmp_path / "imu/columns.csv", index=False)
+    gap = imu_frame()
+    time_N = gap.canonical_timestamp_ms
+    gap[(time_N < 500) | (time_N > 1500)].to_csv(tmp_path / "imu/gap.csv", index=False)
+    imu_frame().assign(canonical_timestamp_ms=time_N + 9e6).to_csv(
+        tmp_path / "imu/late.csv", index=False
+    )
+    windows, rejected = sliced(settings)
+    assert windows.keys() == {"clean:0", "clean:1", "gap:1"}
+    assert {imu_CT.shape for imu_CT in windows.values()} == {(6, 100)}
+    assert windows["clean:0"][2].mean() == pytest.approx(1, abs=0.05)
+    reasons = {
+        "no-csv": "no-csv.csv: no such file",
+        "no-mp4": "no-mp4.mp4",
+        "cut-mp4": "cut-mp4.mp4: cannot be read as video",
+        "columns": "accl_z",
+        "late": "do not overlap",
+    }
+    assert rejected.keys() == reasons.keys()
+    for id, reason in reasons.items():
+        assert reason in rejected[id]
+
+
+@pytest.mark.parametrize("wrong", ["imu", "full_scale"])
+def test_a_wrong_folder_is_refused_at_once(tmp_path: Path, wrong: str) -> None:
+    settings = make(tmp_path, ["a", "b"], seconds=0.5)
+    for file in (tmp_path / wrong).iterdir():
+        file.unlink()
+    with pytest.raises(DatasetError, match=f"{wrong}/a.* nor a file for any other of the 2"):
+        open_dataset(settings, tmp_path).recordings()
+
+
+def test_the_published_lists(tmp_path: Path, paper_splits: Path) -> None:
+    splits = paper_splits / "Ego4D"
+    uid = (splits / "val.txt").read_text().split("\t")[0]
+    (tmp_path / f"{uid}.mp4").touch()
+    (tmp_path / f"{uid}.csv").touch()
+    folder = str(tmp_path)
+    settings = Ego4dDataset(
+        kind="ego4d", video_folder=folder, imu_folder=folder, splits=str(splits)
+    )
+    recordings = Ego4dReader(settings).recordings()
+    assert Counter(r.split for r in recordings) == {"train": 1110, "val": 162, "test": 316}
+    assert len({r.label for r in recordings}) == 31

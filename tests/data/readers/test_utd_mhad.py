@@ -1,0 +1,44 @@
+"""UTD-MHAD as it lies in the shared recordings."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comodo.config import GroupSplit, UtdMhadDataset
+from comodo.data.readers import list_recordings
+from comodo.data.readers.utd_mhad import UtdMhadReader
+from comodo.data.recordings import DatasetError
+from comodo.data.video import video_seconds
+
+
+def test_splits_labels_and_streams(shared_data: Path) -> None:
+    folder = shared_data / "utd_mhad"
+    reader = UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(folder)))
+    recordings = reader.recordings()
+    assert Counter(r.split for r in recordings) == {"train": 431, "test": 430}
+    assert len({r.label for r in recordings}) == 27
+    train, test = ({r.group for r in recordings if r.split == s} for s in ("train", "test"))
+    assert len(train) == len(test) == 4
+    assert not train & test
+    stream = reader.read_imu(recordings[0])
+    assert stream.time_N[-1] == pytest.approx(video_seconds(recordings[0].video))
+    assert 0.5 < np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() < 2
+
+
+def test_its_splits_can_be_made_anew(shared_data: Path) -> None:
+    settings = UtdMhadDataset(
+        kind="utd-mhad",
+        path=str(shared_data / "utd_mhad"),
+        split_by_group=GroupSplit(train=0.5, val=0.25, test=0.25),
+    )
+    recordings = list_recordings(settings, shared_data)
+    groups = {s: {r.group for r in recordings if r.split == s} for s in ("train", "val", "test")}
+    assert [len(members) for members in groups.values()] == [4, 2, 2]
+    assert len(set().union(*groups.values())) == 8
+
+
+def test_a_folder_that_is_not_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no Inertial"):
+        UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(tmp_path))).recordings()

@@ -1,0 +1,141 @@
+"""Packed arrays: what lies in them, lengths, shards, order."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from comodo.core.store import Store, write_json, write_table
+from comodo.data import arrays as arrays_module
+from comodo.data import slicing
+from comodo.data.arrays import (
+    NO_LABEL,
+    FeatureArrays,
+    WindowArrays,
+    pack_features,
+    pack_resized,
+    pack_windows,
+)
+from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.resize import resized
+from tests.helpers import make_arrays
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Seven windows of unequal length in two parts; one has no feature, one no label."""
+    store = Store(tmp_path)
+    rows = [
+        {
+            "window": f"w{i}",
+            "recording": f"r{(i + 1) // 2}",
+            "split": "test" if i == 3 else "train",
+            "group": f"g{i % 2}",
+            "label": None if i == 4 else ("b", "a")[i % 2],
+            "imu": np.repeat(np.arange(1.0, 7), 3 + i).astype(np.float32) + 10 * i,
+        }
+        for i in range(7)
+    ]
+    rows.append({"window": None, "recording": "bad", "rejected": "empty"})
+    for number, chunk in enumerate((rows[:4], rows[4:])):
+        write_table(
+            store.folder("windows", "w") / f"part-{number}.parquet",
+            pa.Table.from_pylist(chunk, schema=slicing.WINDOW_SCHEMA),
+        )
+    write_json(
+        store.folder("windows", "w") / "meta.json",
+        {"window_seconds": 5.0, "rejected": {"bad": "empty"}},
+    )
+    features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]
+    features.append({"window": "w2", "rejected": "broken"})
+    write_table(
+        store.folder("features", "f") / "part-0.parquet",
+        pa.Table.from_pylist(features, schema=FEATURE_SCHEMA),
+    )
+    write_json(store.folder("features", "f") / "meta.json", {"rejected": {"w2": "broken"}})
+    return store
+
+
+@pytest.mark.parametrize("shard", [2, 16_384])
+def test_rows_lengths_labels_and_order(
+    store: Store, shard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+    data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
+    features = FeatureArrays.load(store.folder("arrays", pack_features(store, "w", "f")))
+    train = data.splits["train"]
+    assert (len(train), len(data.splits["test"])) == (6, 1)
+    assert (data.classes, data.groups) == (["a", "b"], ["g0", "g1"])
+    assert train.label_N.tolist() == [1, 0, 1, NO_LABEL, 0, 1]
+    assert train.labelled_N.tolist() == [0, 1, 2, 4, 5]
+    assert train.last_N.tolist() == [True, False, True, True, False, True]
+    imu_BCT, length_B = train.imu(torch.tensor([5, 0, 3]))
+    assert length_B is not None
+    assert length_B.tolist() == [9, 3, 7]
+    assert imu_BCT.shape == (3, 6, 9)
+    assert imu_BCT[1, :, :6].abs().sum() == 0  # padded on the left
+    assert imu_BCT[1, 1, 6:].tolist() == [2, 2, 2]
+    assert imu_BCT[0, 5].tolist() == [66.0] * 9
+    assert features.dim == 2
+    assert features.encoded["train"].tolist() == [0, 1, 3, 4, 5]
+    rows_BF = features.gather("train", torch.tensor([5, 0, 3]))
+    assert rows_BF.tolist() == [[6, -6], [0, 0], [4, -4]]
+
+
+def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
+    data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
+    assert data.splits["train"].imu(torch.tensor([0]))[0].shape[-1] == 3
+
+
+def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
+    keys = pack_windows(store, "w"), pack_features(store, "w", "f")
+    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0, "rejected": {}})
+    again = pack_windows(store, "w"), pack_features(store, "w", "f")
+    assert len({*keys, *again}) == 4
+    write_json(store.folder("features", "f") / "meta.json", {"rejected": {}})
+    assert pack_windows(store, "w") == again[0]
+    assert pack_features(store, "w", "f") not in (keys[1], again[1])
+
+
+def test_packed_once(store: Store) -> None:
+    keys = pack_windows(store, "w"), pack_features(store, "w", "f")
+    stamps = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.safetensors")}
+    assert len(stamps) == 4
+    assert keys == (pack_windows(store, "w"), pack_features(store, "w", "f"))
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.parametrize("shard", [2, 16_384])
+@pytest.mark.parametrize("samples", [4, 16])
+def test_resized_once_is_what_a_student_would_make_of_them(
+    store: Store, shard: int, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+    key = pack_windows(store, "w")
+    folder, chosen = store.folder("arrays", key), torch.tensor([5, 0, 3])
+    before = WindowArrays.load(folder, samples).splits["train"].imu(chosen)
+    assert before[1] is not None  # not made yet: as packed, for the student to resize
+    pack_resized(store, key, samples)
+    train = WindowArrays.load(folder, samples).splits["train"]
+    imu_BCT, length_B = train.imu(chosen)
+    assert length_B is None
+    assert torch.equal(imu_BCT, resized(before[0], before[1].tolist(), samples))
+    for now, then in zip(train.packed(chosen), before, strict=True):
+        assert now is not None
+        assert then is not None
+        assert torch.equal(now, then)
+    assert WindowArrays.load(folder).splits["train"].imu(chosen)[1] is not None
+
+
+def test_windows_of_the_length_taken_are_not_written_again(store: Store) -> None:
+    make_arrays(store)
+    pack_resized(store, "w", 64)
+    assert not store.folder("arrays", "w/resized-64").exists()
+    pack_resized(store, "w", 32)
+    small = store.folder("arrays", "w/resized-32")
+    times = {path: path.stat().st_mtime_ns for path in small.iterdir()}
+    assert times
+    pack_resized(store, "w", 32)
+    assert times == {path: path.stat().st_mtime_ns for path in small.iterdir()}

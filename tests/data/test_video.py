@@ -1,0 +1,221 @@
+"""Decoding against videos whose frames carry their number as a grey level."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from comodo.data.frames import VideoError, frame_times
+from comodo.data.video import decode_frames, frames_at_rate, video_seconds
+from tests.paths import ROOT, SHARED
+
+GOPRO = SHARED / "data/gopro/max-heromode.mp4"
+SIZE = 64
+LONG_GOP = {"g": "250", "bf": "5", "qp": "0"}
+OPEN_GOP = {"qp": "0", "bf": "5", "x264-params": "open-gop=1:keyint=20"}
+REFRESH = {"qp": "2", "x264-params": "keyint=20:intra-refresh=1"}  # no key frame but the first
+
+
+def numbered_frame(number: int, width: int, height: int) -> av.VideoFrame:
+    """A grey frame of luma 20 + 3 x number under a little noise, so that coding it is work."""
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    noise = np.random.default_rng(number).integers(-1, 2, (height, width))
+    planes[:height] = 20 + 3 * number + noise
+    return av.VideoFrame.from_ndarray(planes, "yuv420p")
+
+
+def make_video(
+    path: Path,
+    times_ms: list[int] | None = None,
+    count: int = 60,
+    start: int = 0,
+    width: int = SIZE,
+    height: int = SIZE,
+    options: dict[str, str] = LONG_GOP,
+    container: dict[str, str] | None = None,
+    rotation: int = 0,
+) -> Path:
+    """H.264 at 30 frames/s, its first frame at frame `start`, or with the given times."""
+    clock = Fraction(1, 30) if times_ms is None else Fraction(1, 1000)
+    with av.open(str(path), "w", options=container or {}) as output:
+        stream: Any = output.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = clock
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, time in enumerate(times_ms or range(start, start + count)):
+            frame = numbered_frame(number, width, height)
+            frame.pts, frame.time_base = time, clock
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return path
+
+
+def numbers(images: np.ndarray) -> list[int]:
+    """What `numbered_frame` wrote: luma goes from 16 to 235, RGB from 0 to 255."""
+    luma = images.mean(axis=(1, 2, 3)) * 219 / 255 + 16
+    return [round(value) for value in (luma - 20) / 3]
+
+
+def decode(path: Path, start: float, end: float, count: int) -> list[int]:
+    return numbers(decode_frames(path, start, end, count, size=32))
+
+
+def test_frame_times_are_the_middles_of_equal_parts() -> None:
+    assert frame_times(10, 15, 5).tolist() == [10.5, 11.5, 12.5, 13.5, 14.5]
+    for start, end, count in [(1, 1, 2), (2, 1, 2), (-1, 1, 2), (0, 1, 0)]:
+        with pytest.raises(ValueError, match="cannot take"):
+            frame_times(start, end, count)
+
+
+def test_importing_it_brings_no_heavy_library() -> None:
+    check = (
+        "import sys, comodo.data.video; assert not {'torch', 'ray', 'mlflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])
+@pytest.mark.parametrize("start", [0, 60])
+@pytest.mark.parametrize("options", [LONG_GOP, OPEN_GOP, REFRESH], ids=["long", "open", "refresh"])
+def test_every_frame_is_found(
+    tmp_path: Path, suffix: str, start: int, options: dict[str, str]
+) -> None:
+    path = make_video(tmp_path / f"video.{suffix}", start=start, options=options)
+    assert video_seconds(path) == pytest.approx(2.0, abs=2e-3)
+    assert decode(path, 0.5 / 30, 60.5 / 30, 15) == list(range(2, 60, 4))
+    for number in range(0, 60, 3):
+        assert decode(path, (number + 0.2) / 30, (number + 0.8) / 30, 1) == [number]
+
+
+def test_a_time_that_is_a_frame_s_own_shows_that_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4")
+    assert decode(path, 0, 2, 6) == [5, 15, 25, 35, 45, 55]  # 5 / 30 s is not exact in binary
+
+
+def test_uneven_times(tmp_path: Path) -> None:
+    times_ms = [0, 10, 20, 400, 410, 900, 1000, 1500, 1510, 1900]
+    path = make_video(tmp_path / "video.mp4", times_ms)
+    wanted = frame_times(0, 1.9, 19) * 1000
+    expected = [max(n for n, shown in enumerate(times_ms) if shown <= t) for t in wanted]
+    assert decode(path, 0, 1.9, 19) == expected
+
+
+def test_a_span_may_end_with_the_last_frame_but_not_after_it(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4")
+    assert decode(path, 1.9, 2.0, 3) == [57, 58, 59]
+    assert decode(path, 1.9, 2.06, 2) == [58, 59]  # less than a frame after the end
+    for start, end in [(1.0, 3.0), (5.0, 10.0)]:
+        with pytest.raises(VideoError, match=r"video.mp4: ends at 2.000 s, a frame at"):
+            decode(path, start, end, 4)
+    with pytest.raises(VideoError, match="video.mp4: cannot take 2 frames"):
+        decode(path, 1.0, 1.0, 2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(160, 64), (64, 160), (66, 64)])
+def test_the_middle_is_cut_out_at_the_right_aspect(tmp_path: Path, width: int, height: int) -> None:
+    path = make_video(tmp_path / "video.mp4", count=2, width=width, height=height)
+    images = decode_frames(path, 0, 1 / 30, 1, size=48)
+    assert images.shape == (1, 48, 48, 3) and images.dtype == np.uint8
+    assert numbers(images) == [0]
+
+
+def test_what_is_cut_away_and_which_way_is_up(tmp_path: Path) -> None:
+    planes = np.full((96, 128), 128, np.uint8)
+    planes[:64] = 235  # white at both sides, which are cut away
+    planes[:32, 32:96], planes[32:64, 32:96] = 200, 40  # above, below
+    for rotation in (0, 90, 180):
+        path = tmp_path / f"{rotation}.mp4"
+        with av.open(str(path), "w") as output:
+            stream: Any = output.add_stream("libx264", rate=30, options={"qp": "0"})
+            stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+            stream.set_display_rotation(rotation)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
+            output.mux(stream.encode())
+        (image,) = np.rot90(decode_frames(path, 0, 0.01, 1, size=64), -rotation // 90, (1, 2))
+        grey = image.mean(axis=2)
+        assert np.allclose(grey[:30], (200 - 16) * 255 / 219, atol=2)
+        assert np.allclose(grey[34:], (40 - 16) * 255 / 219, atol=2)
+
+
+@pytest.mark.parametrize("start", [0, 60])
+def test_frames_at_a_rate_carry_their_own_times(tmp_path: Path, start: int) -> None:
+    path = make_video(tmp_path / "video.mp4", start=start)
+    for rate, expected in [(10, range(0, 30, 3)), (30, range(30)), (100, range(30))]:
+        time_M, images = frames_at_rate(path, rate, longest=1.0, size=32)
+        assert numbers(images) == list(expected)
+        np.testing.assert_allclose(time_M, np.array(expected) / 30, atol=1e-4)
+    uneven = make_video(tmp_path / "uneven.mp4", [0, 90, 110, 120, 450, 460])
+    time_M, images = frames_at_rate(uneven, 10, longest=10, size=32)
+    assert numbers(images) == [0, 2, 4] and time_M.tolist() == pytest.approx([0, 0.11, 0.45])
+    assert len(frames_at_rate(path, 10, longest=100, size=32)[0]) == 20
+
+
+def test_files_that_are_no_video(tmp_path: Path) -> None:
+    empty, text, sound = (tmp_path / name for name in ("empty.mp4", "text.mp4", "sound.mp4"))
+    empty.touch()
+    text.write_text("not a video " * 100)
+    with av.open(str(sound), "w") as output:
+        stream: Any = output.add_stream("aac", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 8000
+        output.mux(stream.encode(silence))
+        output.mux(stream.encode())
+    for path, reason in [
+        (tmp_path / "missing.mp4", "No such file"),
+        (empty, "is empty"),
+        (text, "Invalid data"),
+        (sound, "no video stream"),
+    ]:
+        for ask in (
+            lambda p: video_seconds(p),
+            lambda p: decode_frames(p, 0, 1, 2),
+            lambda p: frames_at_rate(p, 10, 1, 32),
+        ):
+            with pytest.raises(VideoError, match=f"{path.name}: .*{reason}"):
+                ask(path)
+
+
+@pytest.mark.parametrize("header_first", [True, False])
+def test_a_truncated_file_gives_no_frame_twice(tmp_path: Path, header_first: bool) -> None:
+    flags = {"movflags": "faststart"} if header_first else {}
+    whole = make_video(tmp_path / "whole.mp4", container=flags).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    for part in (0.0, 0.3, 0.5, 0.9):
+        cut.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(VideoError, match="cut.mp4"):
+            decode_frames(cut, 0, 2, 8)
+
+
+def test_damage_in_the_middle_is_noticed_and_elsewhere_does_not_matter(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4", options={"g": "10", "qp": "0"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match="video.mp4"):
+        decode_frames(path, 0, 2, 8)
+    assert decode(path, 0, 0.3, 3) == [1, 4, 7]
+    assert decode(path, 1.7, 2.0, 3) == [52, 55, 58]
+
+
+def test_a_camera_s_file() -> None:
+    if not GOPRO.exists():
+        pytest.skip(f"needs {GOPRO.name}")
+    assert video_seconds(GOPRO) == pytest.approx(10.5105)
+    images = decode_frames(GOPRO, 5.51, 10.51, 8)
+    assert images.shape == (8, 224, 224, 3)
+    assert 40 < images.mean() < 220
+    apart = np.abs(np.diff(images.astype(int), axis=0)).mean(axis=(1, 2, 3))
+    assert (apart > 2).all()  # it walks: no frame is another's repetition
+    with av.open(str(GOPRO)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number == 174:  # the frame that is shown at 5.8225 s
+                wanted = frame.to_ndarray(format="rgb24", width=395, height=224)[:, 85:309]
+                break
+    assert np.abs(images[0].astype(int) - wanted).mean() < 3

@@ -1,0 +1,360 @@
+"""comodo export: one program from raw samples to probabilities, checked in the runtimes."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import onnx
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+from safetensors.numpy import load_file, save_file
+from scipy.special import expit
+from torch import nn
+
+from comodo.config import StudentConfig, read_sweep_file
+from comodo.core.store import Store, read_json, write_json, write_table
+from comodo.data.arrays import WindowArrays
+from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
+from comodo.data.quality import QUALITY_SCHEMA
+from comodo.deploy import DeployError, check_installed
+from comodo.deploy.export import Exported, export_run
+from comodo.deploy.programs import (
+    INT8,
+    ONNX,
+    TORCH,
+    largest_difference,
+    load_onnx,
+    load_torch,
+    write_programs,
+)
+from comodo.deploy.recogniser import Coupling, Preprocessing, Recogniser, Sensor, resampling
+from comodo.deploy.selection import Selection, resolve_run
+from comodo.evaluation.evaluate import fit_probe
+from comodo.evaluation.platt import couple
+from comodo.evaluation.sweep_record import SweepRecord
+from comodo.models.students import build_student, load_student
+from comodo.runtime.worker import run_trial, subject_of
+from comodo.search.trial import Evaluation
+from comodo.tracking import registry
+from comodo.tracking.runs import find_runs, tracking_uri
+from comodo.tracking.tracker import Tracker
+from tests import tiny_students
+from tests.config.test_load import sweep_file
+from tests.helpers import make_arrays, trial_config
+from tests.paths import ROOT
+
+CLASSES = ["c0", "c1", "c2"]
+TINY_BASELINES: dict[str, dict[str, int]] = {
+    "dlinear": {"seq_len": 32, "moving_average": 5},
+    "informer": {"seq_len": 32, "d_model": 16, "heads": 2, "layers": 2, "d_ff": 16, "factor": 2},
+}
+
+
+def finished(folder: Path, **changes: Any) -> tuple[Selection, Store]:
+    """A sweep of one trained trial, without Ray, with its run in MLflow."""
+    store = Store(folder / "store")
+    arrays = make_arrays(store)
+    trained = trial_config().model_dump(mode="json", exclude_unset=True)
+    sweep = read_sweep_file(
+        sweep_file(
+            folder,
+            datasets={"d": {"kind": "simulated", "window_seconds": 3.2, "imu_rate": 20}},
+            trial=trained | changes,
+        )
+    )
+    saved = SweepRecord.of(
+        sweep, "comodo sweep FILE", {sweep.trained_on()[0]: arrays}, Evaluation(), {"d": "set"}
+    )
+    saved.write(store)
+    (trial,) = [row.trial for row in saved.results(store).rows if row.label != "untrained"]
+    result = run_trial(trial, store, lambda metrics: None)
+    tracker = Tracker(store, sweep.name, {})
+    tracker.finish(trial, "seed 0", result, store.folder("trials", trial.key))
+    tracker.settle()
+    counts = {"train": 42, "val": 20, "test": 20}
+    classes = {"train": {"c0": 14, "c1": 14, "c2": 14}}
+    meta = {"windows": counts, "classes": classes, "rejected": {}, "leaks": {"test": "3 of 4"}}
+    write_json(store.folder("windows", "set") / "meta.json", meta)
+    write_table(store.folder("windows", "set") / "quality-0.parquet", QUALITY_SCHEMA.empty_table())
+    return resolve_run(trial.key, store), store
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Selection, Store]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield finished(tmp_path_factory.mktemp("deploy"))
+
+
+@pytest.fixture(scope="module")
+def exported(found: tuple[Selection, Store]) -> Exported:
+    """For a device in other units, at the rate of the windows."""
+    return export_run(*found, acc_unit="m/s^2", gyro_unit="rad/s")
+
+
+def raw(found: tuple[Selection, Store], samples: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Test windows of the trial [N, 6, 64], as trained on and in m/s^2 and rad/s."""
+    trial, store = found[0].row.trial, found[1]
+    split = WindowArrays.load(store.folder("arrays", trial.windows)).splits["test"]
+    imu = split.imu(torch.arange(samples))[0].numpy()
+    factor = np.array([STANDARD_GRAVITY] * 3 + [np.pi / 180] * 3, np.float32)
+    return imu, imu * factor[:, None]
+
+
+def test_raw_samples_come_to_what_the_probe_says(
+    found: tuple[Selection, Store], exported: Exported
+) -> None:
+    """Of windows in other units, in any batch, by ONNX and by torch.export."""
+    trial, store = found[0].row.trial, found[1]
+    student = load_student(store.folder("trials", trial.key) / "student").eval()
+    probe = fit_probe(subject_of(trial, store, student, "d"))
+    imu, device_imu = raw(found)
+    with torch.inference_mode():
+        features = student(torch.from_numpy(imu)).numpy()
+    wanted = probe.probabilities(features)
+    for program in (load_onnx(exported.folder / ONNX), load_torch(exported.folder / TORCH)):
+        for count in (1, 3, 20):
+            probabilities, got = program(device_imu[:count])
+            np.testing.assert_allclose(got, features[:count], atol=1e-4)
+            np.testing.assert_allclose(probabilities, wanted[:count], atol=1e-4)
+
+
+def test_what_is_said_of_it(found: tuple[Selection, Store], exported: Exported) -> None:
+    about = read_json(exported.folder / "model.json")
+    assert about["input"]["shape"] == ["windows", 6, 64]
+    assert about["classes"] == CLASSES
+    assert about["largest_difference"] <= 1e-4
+    measured = about["accuracy"]
+    assert measured["trial"] == measured["float32"] == found[0].row.metrics["test/acc1"]
+    answers = load_onnx(exported.folder / INT8)(raw(found)[1])[0].argmax(1)
+    assert measured["int8"] == pytest.approx((answers == np.arange(20) % 3).mean())
+    kinds = {node.op_type for node in onnx.load(exported.folder / INT8).graph.node}
+    assert "MatMulInteger" in kinds
+    console = Console(width=100, file=StringIO())
+    console.print(exported.table())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"{100 * measured['int8']:.1f}" in shown
+    assert exported.facts()["input"] == "windows x 6 x 64, 20 Hz, m/s^2, rad/s"
+    assert not list(exported.folder.parent.glob(".*"))  # nothing half-written is left
+
+
+def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = ModelCard.load(exported.folder / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_name, result.metric_type) == ("d", "accuracy")
+    assert result.metric_value == round(exported.about["accuracy"]["float32"], 4)
+    for said in ("**A demonstration**", "efficientnet-lite0", "Leakage: 3 of 4 groups of test",
+                 "2503.07259", "| method.queue_size | 10 |", "Intended use"):  # fmt: skip
+        assert said in card.text
+    code = card.text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(exported.folder)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.count("'c") == 2, done.stderr
+
+
+def test_mlflow_has_it(found: tuple[Selection, Store], exported: Exported) -> None:
+    assert exported.registered == "comodo-small@exported"
+    client = MlflowClient(tracking_uri(found[1]))
+    version = client.get_model_version_by_alias("comodo-small", "exported")
+    runs = find_runs("small", found[1])
+    assert runs is not None
+    assert version.run_id == runs.trials[found[0].row.trial.key]
+    again = registry.register(exported.folder, exported.about, found[1])
+    assert again == exported.registered
+    assert len(client.search_model_versions("name = 'comodo-small'")) == 1
+    model = mlflow.pyfunc.load_model(version.source)
+    signature = model.metadata.signature
+    assert signature.inputs.inputs[0].shape == (-1, 6, 64)
+    answer = model.predict(raw(found)[1][:2])
+    wanted, _ = load_onnx(exported.folder / ONNX)(raw(found)[1][:2])
+    np.testing.assert_array_equal(answer["probabilities"], wanted)
+    assert answer["label"].tolist() == [CLASSES[best] for best in wanted.argmax(1)]
+
+
+def test_another_rate_is_resampled_as_recordings_are() -> None:
+    """A window at 50 Hz through the matrix, and through the reader of recordings."""
+    window = np.random.default_rng(0).normal(size=(6, 160)).astype(np.float32)
+    to_20 = Preprocessing(Sensor(50), 3.2, 20)
+    stream = ImuStream(np.arange(160) / 50, window.T)
+    wanted = resample(stream, 0, 3.2, 20).T
+    got = to_20(torch.from_numpy(window[None]))[0].numpy()
+    assert got.shape == (6, 64)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert resampling(3.2, 20, 20) is None
+
+
+def test_units() -> None:
+    window = torch.ones(1, 6, 8)
+    got = Preprocessing(Sensor(20, "m/s^2", "rad/s"), 0.4, 20)(window)
+    torch.testing.assert_close(got[0, :3], torch.full((3, 8), 1 / STANDARD_GRAVITY))
+    torch.testing.assert_close(got[0, 3:], torch.full((3, 8), 180 / np.pi))
+    with pytest.raises(ImuError, match="gyroscope: unknown unit 'turns'"):
+        Sensor(20, gyro_unit="turns").factors()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_coupling_is_libsvms(classes: int) -> None:
+    """Also where pairs are all but certain, and where they contradict each other."""
+    pairs = list(combinations(range(classes), 2))
+    odds = np.random.default_rng(0).normal(size=(60, len(pairs)))
+    odds *= np.repeat([1, 10, 30], 20)[:, None]
+    program = torch.export.export(Coupling(classes), (torch.zeros(60, len(pairs)),))
+    got = program.module()(torch.tensor(odds, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(got, couple(expit(odds), pairs), atol=1e-4)
+
+
+def test_what_cannot_be_exported(found: tuple[Selection, Store], tmp_path: Path) -> None:
+    trial, (one, store) = found[0].row.trial, found
+    whole = one.saved.sweep.datasets["d"].model_copy(update={"window_seconds": "whole"})
+    sweep = one.saved.sweep.model_copy(update={"datasets": {"d": whole}})
+    with pytest.raises(DeployError, match="d has whole recordings as windows"):
+        export_run(replace(one, saved=replace(one.saved, sweep=sweep)), store)
+    other = replace(one.row, metrics=one.row.metrics | {"test/acc1": 0.01})
+    with pytest.raises(DeployError, match=f"{trial.key}: fitted again, its probe has test Acc@1"):
+        export_run(replace(one, row=other), store)
+    with pytest.raises(DeployError, match="export needs no_such_package: pip install"):
+        check_installed(["no_such_package"])
+
+
+def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
+    shutil.copytree(found[1].root, tmp_path / "store")
+    store = Store(tmp_path / "store")
+    file = store.folder("arrays", "w") / "train-00000.safetensors"
+    arrays = load_file(file)
+    save_file(arrays | {"label": np.full_like(arrays["label"], -1)}, file)
+    with pytest.raises(DeployError, match="no labelled windows in the train .*; export needs them"):
+        export_run(resolve_run("small", store), store)
+
+
+def test_timesnet_says_why_not(tmp_path: Path) -> None:
+    size = {"seq_len": 16, "d_model": 4, "d_ff": 4, "periods": 2, "kernels": 1, "layers": 1}
+    student = build_student(StudentConfig.model_validate({"name": "timesnet", "size": size}))
+    recogniser = Recogniser(Preprocessing(Sensor(16), 1, 16), student, True, nn.Identity())
+    with pytest.raises(DeployError, match="timesnet cannot be exported .*periods of its own"):
+        write_programs(recogniser, 16, {}, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_baseline_is_its_own_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    student = {"name": "dlinear", "size": TINY_BASELINES["dlinear"]}
+    found, store = finished(tmp_path, student=student, method="supervised")
+    exported = export_run(found, store, out=tmp_path / "out")
+    measured = exported.about["accuracy"]
+    assert measured["float32"] == measured["trial"] == found.row.metrics["test/acc1"] > 0.5
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md", "mlflow", "model.int8.onnx", "model.json", "model.onnx", "model.pt2",
+    ]  # fmt: skip
+    untrained = replace(found.row, trial=found.row.trial.untrained)
+    shutil.copytree(
+        store.folder("trials", found.row.trial.key), store.folder("trials", untrained.trial.key)
+    )
+    with pytest.raises(DeployError, match="untrained baseline: it has no classes"):
+        export_run(replace(found, row=untrained), store)
+
+
+def answering(url: str, body: bytes) -> Any:
+    """The answer to a request, as soon as there is a server."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            time.sleep(0.1)
+    raise AssertionError("no server")
+
+
+@pytest.mark.slow
+def test_it_answers_over_http(found: tuple[Selection, Store], exported: Exported) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", *shlex.split(exported.serve.replace("5001", port))]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn
+    with subprocess.Popen(
+        command, env=os.environ | {"PATH": path}, start_new_session=True
+    ) as server:
+        try:
+            window = raw(found)[1][:2]
+            body = json.dumps({"inputs": window.tolist()}).encode()
+            answer = answering(f"http://127.0.0.1:{port}/invocations", body)["predictions"]
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    wanted, _ = load_onnx(exported.folder / ONNX)(window)
+    np.testing.assert_allclose(answer["probabilities"], wanted, atol=1e-6)
+    assert answer["label"] == [CLASSES[best] for best in wanted.argmax(1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*tiny_students.FAMILIES, *TINY_BASELINES])
+def test_students(name: str, tmp_path: Path) -> None:
+    """Each encoder as a program of any batch size; windows longer and shorter than it takes."""
+    if name in TINY_BASELINES:
+        settings = {"name": name, "size": TINY_BASELINES[name]}
+        student = build_student(StudentConfig.model_validate(settings)).eval()
+    else:
+        student = tiny_students.make(name)
+    for samples in (40, 70):
+        imu = tiny_students.windows(5, 6, samples)
+        with torch.inference_mode():
+            wanted = student(imu).numpy()
+        head = nn.Linear(student.dim, 3)
+        preprocessing = Preprocessing(Sensor(samples), 1, samples)
+        write_programs(Recogniser(preprocessing, student, True, head), samples, {}, tmp_path)
+        assert largest_difference(tmp_path, imu.numpy()) < 1e-5
+        _, features = load_onnx(tmp_path / ONNX)(imu.numpy())
+        np.testing.assert_allclose(features, wanted, atol=1e-4)
+
+
+def test_the_pages_python_runs(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    (tmp_path / "recogniser").symlink_to(exported.folder)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(block, {})
+
+
+def test_nothing_but_an_export_is_replaced(
+    found: tuple[Selection, Store], exported: Exported, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.json").write_text("{}")  # other programs have such a file too
+    (other / "weights.bin").write_text("mine")
+    with pytest.raises(DeployError, match=r"has weights\.bin, so it is not only an export"):
+        export_run(*found, out=other)
+    assert (other / "weights.bin").read_text() == "mine"
+
+
+def test_no_program_knows_where_it_was_made(exported: Exported) -> None:
+    with zipfile.ZipFile(exported.folder / TORCH) as archive:
+        graphs = [archive.read(name) for name in archive.namelist() if name.endswith("model.json")]
+    assert graphs
+    for content in (*graphs, (exported.folder / ONNX).read_bytes()):
+        assert str(ROOT).encode() not in content

@@ -1,0 +1,386 @@
+"""Intervals and tests: what they are by hand, and how often they hold in simulated studies.
+
+A study is drawn from crossed random effects on the probit scale, on which the expectation is known
+in closed form: that of Phi(mu + N(0, v)) is Phi(mu / sqrt(1 + v)). Groups have unequal sizes,
+independent of their effects. R studies at once; other shape suffixes as in `stats`.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats as scipy_stats
+from scipy.special import ndtr, ndtri
+
+from comodo.evaluation import feature_metrics
+from comodo.evaluation.stats import (
+    MAX_SEEDS,
+    compare,
+    holm,
+    interval,
+    jackknife,
+    over_seeds,
+    paired_test,
+    proportion_bounds,
+)
+
+Floats = npt.NDArray[np.float64]
+SIZES = [(3, 8), (5, 20), (1, 12), (3, 40), (8, 8)]  # seeds, groups
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Standard deviations on the probit scale; 0.5 puts groups of 90 % between 73 and 99 %."""
+
+    group: float
+    seed: float
+    cell: float
+
+
+EFFECTS = {
+    "groups": Effects(0.5, 0.08, 0.08),
+    "seeds": Effects(0.08, 0.3, 0.08),
+    "neither": Effects(0, 0, 0),
+}
+CASES = list(itertools.product(SIZES, EFFECTS, [0.6, 0.9]))
+HARD = ((8, 8), "groups", 0.9)
+"""Many seeds, few groups, some of which are nearly perfect: 94.1 % in 5000 studies, not 95."""
+
+
+class Studies:
+    """R studies of the same groups, from which any number of configurations are drawn."""
+
+    def __init__(self, sizes: tuple[int, int], effects: Effects, number: int, seed: int) -> None:
+        self.effects, self.shape = effects, (number, *sizes)
+        if sizes[0] == 1:  # the interval is then for that seed
+            self.effects = Effects(effects.group, 0, effects.cell)
+        self.generator = np.random.default_rng(seed)
+        sizes_RG = 80 * np.exp(0.5 * self.generator.normal(size=(number, sizes[1])))
+        self.count_RG = np.maximum(np.round(sizes_RG), 5)
+        self.group_R1G = self.effects.group * self.generator.normal(size=(number, 1, sizes[1]))
+
+    def hits(self, accuracy: float, by_configuration: float = 0) -> Floats:
+        """[R, S, G] of a configuration whose groups also differ by effects of their own."""
+        number, n_seeds, n_groups = self.shape
+        normal, effects = self.generator.normal, self.effects
+        variance = effects.group**2 + effects.seed**2 + effects.cell**2 + by_configuration**2
+        probit_RSG = (
+            ndtri(accuracy) * math.sqrt(1 + variance)
+            + self.group_R1G
+            + effects.seed * normal(size=(number, n_seeds, 1))
+            + effects.cell * normal(size=self.shape)
+            + by_configuration * normal(size=(number, 1, n_groups))
+        )
+        counts_R1G = self.count_RG[:, None].astype(int)
+        return self.generator.binomial(counts_R1G, ndtr(probit_RSG)).astype(float)
+
+
+def sampling_error(rate: float, number: int) -> float:
+    return 3 * math.sqrt(rate * (1 - rate) / number)
+
+
+def coverage(case: Any, number: int) -> float:
+    sizes, effects, accuracy = case
+    studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
+    _, low_R, high_R = proportion_bounds(studies.hits(accuracy), studies.count_RG, 0.95)
+    return float(((low_R <= accuracy) & (accuracy <= high_R)).mean())
+
+
+def false_alarms(case: Any, by_configuration: float, number: int) -> float:
+    sizes, effects, accuracy = case
+    studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
+    a, b = (studies.hits(accuracy, by_configuration) for _ in range(2))
+    difference_R, half_R, _ = paired_test(a - b, studies.count_RG, 0.95)
+    return float((abs(difference_R) > half_R).mean())
+
+
+def family_errors(case: Any, by_configuration: float, number: int) -> float:
+    """How often any of ten configurations that equal a baseline is called different by Holm."""
+    sizes, effects, accuracy = case
+    studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
+    base = studies.hits(accuracy, by_configuration)
+    p_10R = [
+        paired_test(studies.hits(accuracy, by_configuration) - base, studies.count_RG, 0.95)[2]
+        for _ in range(10)
+    ]
+    return float(np.mean([min(holm(p_10)) <= 0.05 for p_10 in np.transpose(p_10R).tolist()]))
+
+
+def power(sizes: tuple[int, int], effects: Effects, a: float, b: float, number: int) -> float:
+    studies = Studies(sizes, effects, number, seed=0)
+    extra_RSG = studies.hits(a) - studies.hits(b)
+    difference_R, half_R, p_R = paired_test(extra_RSG, studies.count_RG, 0.95)
+    assert ((p_R <= 0.05) == (abs(difference_R) >= half_R)).all()
+    return float((abs(difference_R) > half_R).mean())
+
+
+def assert_coverage(number: int) -> None:
+    rates = {case: coverage(case, number) for case in CASES}
+    for case, rate in rates.items():
+        nominal = 0.94 if case == HARD else 0.95
+        assert rate >= nominal - sampling_error(nominal, number), case
+        # Where neither varies, three seeds cannot show that they do not: 99.9 %.
+        assert rate <= (0.995 if case[1] != "neither" else 1), case
+    assert 0.93 < np.mean(list(rates.values())) < 0.985
+
+
+def assert_no_false_alarms(number: int) -> None:
+    for case, by_configuration in itertools.product(CASES, [0, 0.25]):
+        rate = false_alarms(case, by_configuration, number)
+        assert rate <= 0.05 + sampling_error(0.05, number), (case, by_configuration)
+
+
+def assert_family_errors(cases: list[Any], number: int) -> None:
+    for case, by_configuration in itertools.product(cases, [0, 0.25]):
+        rate = family_errors(case, by_configuration, number)
+        assert rate <= 0.05 + sampling_error(0.05, number), (case, by_configuration)
+
+
+def test_the_interval_holds_the_expectation_as_often_as_it_says() -> None:
+    assert_coverage(1000)
+
+
+def test_equal_configurations_are_rarely_called_different() -> None:
+    assert_no_false_alarms(600)
+
+
+def test_with_holm_rarely_any_of_ten_equal_configurations_is_called_different() -> None:
+    assert_family_errors([case for case in CASES if case[1:] == ("seeds", 0.6)], 300)
+
+
+@pytest.mark.parametrize("name", feature_metrics.SUMMARIES)
+@pytest.mark.parametrize("sizes", [(3, 20), (1, 12), (5, 40)])
+def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
+    sizes: tuple[int, int], name: str
+) -> None:
+    """Three classes of unequal size and difficulty; what is wrong is taken for the next class."""
+    shares_K, accuracy_K = np.array([0.6, 0.3, 0.1]), np.array([0.9, 0.7, 0.5])
+    wrong_KK = np.roll(np.eye(3), 1, axis=1)
+    number = 400
+    studies = Studies(sizes, EFFECTS["groups"], number, seed=3)
+    total_RG = studies.count_RG
+    hits_KRSG = []
+    for share, accuracy in zip(shares_K, accuracy_K, strict=True):
+        studies.count_RG = np.maximum(np.round(share * total_RG), 1)
+        hits_KRSG.append((studies.count_RG, studies.hits(accuracy)))
+
+    def confusions(hits: npt.ArrayLike, count: npt.ArrayLike) -> Floats:
+        """[..., K, K] from each class's hits and windows [K, ...]."""
+        hit_K1 = np.moveaxis(np.asarray(hits, np.float64), 0, -1)[..., None]
+        miss_K1 = np.moveaxis(np.asarray(count, np.float64), 0, -1)[..., None] - hit_K1
+        return hit_K1 * np.eye(3) + miss_K1 * wrong_KK
+
+    expected = feature_metrics.summaries(confusions(1000 * shares_K * accuracy_K, 1000 * shares_K))[
+        name
+    ]
+    held = 0
+    for study in range(number):
+        count_KG = np.array([count_RG[study] for count_RG, _ in hits_KRSG])
+        hits_KSG = np.array([hits_RSG[study] for _, hits_RSG in hits_KRSG])
+        each_SGKK = confusions(hits_KSG, np.broadcast_to(count_KG[:, None], hits_KSG.shape))
+        total_SKK = each_SGKK.sum(1)
+        found = jackknife(
+            feature_metrics.summaries(total_SKK)[name],
+            feature_metrics.summaries(total_SKK[:, None] - each_SGKK)[name],
+            count_KG.sum(0),
+        )
+        assert found is not None
+        held += bool(found.low <= expected <= found.high)
+    assert held / number >= 0.95 - sampling_error(0.95, number)
+
+
+@pytest.mark.slow
+def test_all_that_in_many_more_studies() -> None:
+    assert_coverage(5000)
+    assert_no_false_alarms(5000)
+    assert_family_errors(CASES, 2000)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_real_difference_with_little_noise_is_found(sizes: tuple[int, int]) -> None:
+    assert power(sizes, Effects(0.4, 0.02, 0.02), 0.75, 0.65, 500) > 0.85
+
+
+def test_as_many_seeds_more_as_said_make_a_difference_distinguishable() -> None:
+    """About every second time, as it then just is when it comes out as expected."""
+    effects, a, b = Effects(0.3, 0.15, 0.05), 0.75, 0.7
+    studies = Studies((5, 20), effects, 300, seed=1)
+    pairs = zip(studies.hits(a), studies.hits(b), studies.count_RG, strict=True)
+    found = [compare((hits_a, count_G), (hits_b, count_G)) for hits_a, hits_b, count_G in pairs]
+    as_expected = [c for c in found if c is not None and abs(c.difference - (a - b)) < 0.01]
+    more = int(
+        np.median([MAX_SEEDS if c.more_seeds is None else c.more_seeds for c in as_expected])
+    )
+    assert 0 < more < 20
+    now, then, twice = (power((5 + m, 20), effects, a, b, 500) for m in (0, more, 2 * more))
+    assert now < 0.35 < then < twice
+    assert twice > 0.55
+
+
+def test_one_seed_of_equal_groups_is_the_paired_t_test_over_groups() -> None:
+    a_SG, b_SG, count_G = [[50, 61, 40, 72]], [[45, 60, 31, 66]], [90, 90, 90, 90]
+    found = compare((a_SG, count_G), (b_SG, count_G))
+    assert found is not None
+    expected = scipy_stats.ttest_rel(np.array(a_SG[0]) / 90, np.array(b_SG[0]) / 90)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    bounds = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
+    assert found.more_seeds is None or found.more_seeds == 0
+
+
+def test_one_group_is_the_paired_t_test_over_seeds() -> None:
+    found = compare(([[50], [54], [61]], [90]), ([[40], [49], [47]], [90]))
+    assert found is not None
+    expected = scipy_stats.ttest_1samp(np.array([10, 5, 14]) / 90, 0)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    # The t-test of the same mean and deviation with more seeds.
+    mean, deviation = np.mean([10, 5, 14]), np.std([10, 5, 14], ddof=1)
+    p = {n: 2 * scipy_stats.t.sf(mean / deviation * math.sqrt(n), n - 1) for n in range(3, 9)}
+    assert found.more_seeds == next(n for n in p if p[n] < 0.05) - 3 > 0
+
+
+def test_the_variance_is_that_of_a_two_way_analysis_of_equal_groups() -> None:
+    """In the plain formulation, loops over cells; the t then lies between the two."""
+    extra_SG, count_G = np.array([[9, 4, 14, 7], [12, 1, 13, 9], [14, 6, 19, 6]]), [90] * 4
+    share = (extra_SG / 90).tolist()
+    n_seeds, n_groups = 3, 4
+    mean = sum(map(sum, share)) / 12
+    of_seed = [sum(row) / n_groups for row in share]
+    of_group = [sum(row[g] for row in share) / n_seeds for g in range(n_groups)]
+    seeds = n_groups * sum((m - mean) ** 2 for m in of_seed) / 2
+    groups = n_seeds * sum((m - mean) ** 2 for m in of_group) / 3
+    rest = 0.0
+    for s, g in itertools.product(range(n_seeds), range(n_groups)):
+        rest += (share[s][g] - of_seed[s] - of_group[g] + mean) ** 2 / 6
+    assert groups > rest and seeds > rest
+    error = math.sqrt((groups + seeds - rest) / 12)
+    found = compare((extra_SG, count_G), (np.zeros((3, 4)), count_G))
+    assert found is not None
+    t = (found.high - found.difference) / error
+    assert scipy_stats.t.ppf(0.975, 3) < t < scipy_stats.t.ppf(0.975, 2)
+
+
+def test_an_interval_of_unequal_groups_by_hand() -> None:
+    """Jackknife by leaving out, then the exact binomial interval of the effective size."""
+    hits_G, count_G = [30, 90, 35], [50, 100, 40]
+    mean = 155 / 190
+    left_out = [(155 - h) / (190 - n) for h, n in zip(hits_G, count_G, strict=True)]
+    pseudo = [3 * mean - 2 * share for share in left_out]
+    variance = np.var(pseudo, ddof=1) / 3
+    t = scipy_stats.t.ppf(0.975, 190**2 / (50**2 + 100**2 + 40**2) - 1)
+    size = mean * (1 - mean) / variance * (scipy_stats.norm.ppf(0.975) / t) ** 2
+    low = scipy_stats.beta.ppf(0.025, mean * size, (1 - mean) * size + 1)
+    high = scipy_stats.beta.ppf(0.975, mean * size + 1, (1 - mean) * size)
+    found = interval([hits_G], count_G)
+    assert found is not None
+    assert (found.mean, found.low, found.high) == pytest.approx((mean, low, high))
+
+
+def test_the_mean_lies_within_and_more_level_is_wider() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        n_seeds, n_groups = generator.integers(1, 5, size=2)
+        count_G = generator.integers(1, 9, size=n_groups)
+        hits_SG = generator.integers(0, count_G + 1, size=(n_seeds, n_groups))
+        narrow, wide = interval(hits_SG, count_G, 0.8), interval(hits_SG, count_G)
+        if n_seeds * n_groups == 1:
+            assert narrow is None
+            continue
+        assert narrow is not None and wide is not None
+        assert 0 <= wide.low <= narrow.low <= wide.mean <= narrow.high <= wide.high <= 1
+
+
+def test_every_window_right_is_no_certainty() -> None:
+    count_G = [30, 50, 40, 60]
+    found, none = interval([count_G] * 3, count_G), interval([[0] * 4] * 3, count_G)
+    assert found is not None and none is not None
+    assert found.mean == found.high == 1
+    assert 0.9 < found.low < 0.97
+    assert (none.mean, none.low, none.high) == pytest.approx((0, 0, 1 - found.low))
+
+
+def test_the_same_results_do_not_differ() -> None:
+    for hits_SG, count_G in ([[3, 5], [4, 5]], [5, 5]), ([[5, 5]], [5, 5]), ([[1], [2]], [5]):
+        found = compare((hits_SG, count_G), (hits_SG, count_G))
+        assert found is not None
+        assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+        assert found.more_seeds is None
+
+
+def test_the_jackknife_of_a_share_is_its_interval() -> None:
+    hits_SG, count_G = np.array([[30, 90, 35], [33, 80, 30]]), np.array([50, 100, 40])
+    whole_S = hits_SG.sum(1) / count_G.sum()
+    without_SG = (hits_SG.sum(1, keepdims=True) - hits_SG) / (count_G.sum() - count_G)
+    assert jackknife(whole_S, without_SG, count_G) == interval(hits_SG, count_G)
+    assert jackknife([0.7, 0.8], [[0], [0]], [9]) is not None  # seeds on one group
+    assert jackknife([0.7], [[0]], [9]) is None
+    for wrong in ([[0.5, 0.5]], [5, 0]), ([[0.5]], [5, 5]), (np.zeros((0, 2)), [5, 5]):
+        with pytest.raises(ValueError, match="is not \\[seeds, groups\\] of windows"):
+            jackknife([0.5], *wrong)
+
+
+def test_one_seed_and_one_group_tell_nothing() -> None:
+    assert interval([[3]], [5]) is None
+    assert compare(([[3]], [5]), ([[1]], [5])) is None
+
+
+def test_one_window_more_everywhere_is_no_certainty() -> None:
+    """The difference does not vary; many windows more everywhere are another matter."""
+    count_G = [100] * 6
+    base, one, twenty = ([[hits] * 6] * 2 for hits in (50, 51, 70))
+    few, many = (
+        compare((one, count_G), (base, count_G)),
+        compare((twenty, count_G), (base, count_G)),
+    )
+    assert few is not None and many is not None
+    assert few.p > 0.01 and few.low > -0.01
+    assert many.p < 1e-4 and many.more_seeds == 0
+
+
+def test_no_seeds_help_where_groups_disagree() -> None:
+    count_G = [100] * 4
+    base, other = (
+        np.full((3, 4), 50),
+        np.array([[90, 20, 80, 45], [88, 22, 81, 44], [91, 21, 79, 46]]),
+    )
+    found = compare((other, count_G), (base, count_G))
+    assert found is not None
+    assert found.difference > 0.05 and found.p > 0.3 and found.more_seeds is None
+
+
+def test_what_is_no_pair_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be paired"):
+        compare(([[1, 2]], [5, 5]), ([[1, 2], [1, 2]], [5, 5]))
+    with pytest.raises(ValueError, match="cannot be paired"):
+        compare(([[1, 2]], [5, 5]), ([[1, 2]], [5, 6]))
+    for hits_SG, count_G in ([1, 2], [5, 5]), ([[1, 2]], [5]), (np.zeros((0, 2)), [5, 5]):
+        with pytest.raises(ValueError, match="hits must be"):
+            interval(hits_SG, count_G)
+    for hits_SG, count_G in ([[1, 6]], [5, 5]), ([[-1, 2]], [5, 5]), ([[0, 2]], [0, 5]):
+        with pytest.raises(ValueError, match="every group needs windows"):
+            interval(hits_SG, count_G)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9, 0.4]) == [1, 1, 1]
+    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_over_seeds_is_students_interval() -> None:
+    values = [0.4, 0.55, 0.5]
+    found = over_seeds(values)
+    expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.mean == pytest.approx(np.mean(values))
+    assert over_seeds([0.5]) is None
+    same = over_seeds([0.5, 0.5])
+    assert same is not None
+    assert same.low == same.high == 0.5

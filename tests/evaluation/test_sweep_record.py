@@ -1,0 +1,124 @@
+"""A sweep read back from the store, where its file, recordings and weights are not."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.core.store import Store, read_json, write_json
+from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
+from comodo.search.status import StatusError
+from comodo.search.trial import Evaluation, Trial
+from tests.config.test_load import sweep_file
+from tests.helpers import answer
+
+EVALUATION = Evaluation(("probe",), {"demo": "w"}, frozenset({"x"}), {"demo": {"walk": "walking"}})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def saved_of(sweep: Sweep, evaluation: Evaluation = EVALUATION) -> SweepRecord:
+    arrays = {pair: ("w", f"f{i}") for i, pair in enumerate(sweep.trained_on())}
+    return SweepRecord.of(sweep, "comodo sweep FILE", arrays, evaluation, {"demo": "windows"})
+
+
+def test_it_comes_back_as_it_was(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, protocol="published"))
+    saved_of(sweep).write(store)
+    back = read_sweep_record("small", store)
+    assert back.sweep.model_dump() == sweep.model_dump()
+    assert (back.command, back.windows) == ("comodo sweep FILE", {"demo": "windows"})
+    assert back.arrays == saved_of(sweep).arrays
+    assert back.evaluation == EVALUATION
+    assert list(map(back.sweep.with_values, back.sweep.grid())) == list(
+        map(sweep.with_values, sweep.grid())
+    )
+
+
+def test_neither_files_nor_variables_are_needed(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not the weights by which trials are named."""
+    here = tmp_path / "here"
+    (here / "weights").mkdir(parents=True)
+    (here / "weights/model.bin").write_text("w")
+    (here / "features.npz").touch()
+    (here / "manifest.csv").touch()
+    monkeypatch.setenv("HERE", str(here))
+    precomputed = {"name": "precomputed", "path": "$HERE/features.npz"}
+    changes: dict[str, Any] = {
+        "datasets": {"demo": {"kind": "folder", "path": "$HERE/manifest.csv"}},
+        "search__space": {
+            "teacher": ["efficientnet-lite0", precomputed],
+            "student": [{"name": "mantis"}, {"name": "mantis", "weights": "weights"}],
+        },
+    }
+    sweep = read_sweep_file(sweep_file(here, **changes))
+    saved = saved_of(sweep)
+    saved.write(store)
+    rows = saved.results(store).rows
+    keys = [row.trial.key for row in rows]
+    assert len(set(keys)) == 4 + 2  # both students also untrained
+    shutil.rmtree(here)
+    monkeypatch.delenv("HERE")
+    assert [row.trial.key for row in read_sweep_record("small", store).results(store).rows] == keys
+    with pytest.raises(ConfigError):
+        read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+def test_rows_say_how_trials_ended(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(
+        sweep_file(tmp_path, search__space={"method.queue_size": [8, 16]}, seeds=[1])
+    )
+    saved = saved_of(sweep, Evaluation())
+    untrained, first, second = [row.trial for row in saved.results(store).rows]
+    assert untrained.config.method.name == "none"
+    answer(store, untrained, 0.5)
+    (store.folder("trials", first.key)).mkdir(parents=True)
+    (store.folder("trials", first.key) / "checkpoint.pt").touch()
+    end = {"state": "failed", "reason": "the loss became nan"}
+    write_json(store.folder("sweeps", "small") / "ended.json", {second.key: end})
+    rows = saved.results(store).rows
+    assert [row.state for row in rows] == ["finished", "half done", "failed"]
+    assert rows[2].reason == "the loss became nan"
+    assert rows[0].trained["seconds"] == 1.0
+
+
+def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:
+    """Seeds that a hopeless first was not worth are no missing ones."""
+    space = {"method.queue_size": [8, 16, 32]}
+    search = {"sampler": "random", "space": space, "hopeless_below": 0.1}
+    file = sweep_file(tmp_path, search=search, budget={"trials": 6}, seeds=[0, 1], references=[])
+    saved = saved_of(read_sweep_file(file), Evaluation())
+    points = [{"method.queue_size": queue} for queue in (32, 8)]
+    asked = [{"values": point, "trials": []} for point in [*points, {"method.queue_size": 99}]]
+    write_json(store.folder("sweeps", "small") / "asked.json", asked)
+    assert [row.trial.seed for row in saved.results(store).rows] == [0, 1, 0, 1]
+    for point, seeds, accuracy in ((points[0], (0, 1), 0.8), (points[1], (0,), 0.3)):
+        for seed in seeds:
+            arrays = next(iter(saved.arrays.values()))
+            answer(store, Trial(saved.sweep.with_values(point), seed, *arrays), accuracy)
+    rows = saved.results(store).rows
+    assert [(row.label, row.trial.seed) for row in rows] == [
+        ("comodo queue_size=32", 0), ("comodo queue_size=32", 1), ("comodo queue_size=8", 0)
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path, store: Store) -> None:
+    saved_of(read_sweep_file(sweep_file(tmp_path))).write(store)
+    with pytest.raises(StatusError, match="no sweep 'smal' in .*did you mean 'small'"):
+        read_sweep_record("smal", store)
+    path = store.folder("sweeps", "small") / "sweep.json"
+    content = read_json(path)
+    content["sweep"]["seeds"] = []
+    write_json(path, content)
+    with pytest.raises(StatusError, match="made by another version .*run the same comodo sweep"):
+        read_sweep_record("small", store)
+    path.unlink()
+    with pytest.raises(StatusError, match="sweep.json is missing"):
+        read_sweep_record("small", store)

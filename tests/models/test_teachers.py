@@ -1,0 +1,408 @@
+"""The teachers against a direct use of the models that they wrap."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    ConvNextConfig,
+    ConvNextModel,
+    Dinov2Config,
+    Dinov2Model,
+    IJepaConfig,
+    IJepaModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    TimesformerConfig,
+    TimesformerModel,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTMAEConfig,
+    ViTMAEModel,
+    ViTModel,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
+    VJEPA2Model,
+)
+
+from comodo.models.teachers import Teacher, build_teacher
+
+TINY: dict[str, Any] = {
+    "image_size": 32,
+    "patch_size": 8,
+    "num_frames": 4,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+IMAGE = {key: TINY[key] for key in TINY if key != "num_frames"}
+VJEPA2 = {
+    **{key: TINY[key] for key in ("patch_size", "hidden_size", "num_hidden_layers")},
+    "num_attention_heads": 2,
+    "crop_size": 32,
+    "frames_per_clip": 4,
+    "pred_hidden_size": 16,
+    "pred_num_attention_heads": 2,
+    "pred_num_hidden_layers": 1,
+    "num_pooler_layers": 1,
+}
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
+
+
+def settings(name: str, weights: object = None, **others: Any) -> Any:
+    fields: dict[str, Any] = {"revision": None, "frames": None, "precision": "float32"}
+    fields |= {"allow_remote_code": None} | others
+    return SimpleNamespace(name=name, weights=None if weights is None else str(weights), **fields)
+
+
+def frames(batch: int, teacher: Teacher, seed: int = 0) -> Tensor:
+    shape = (batch, teacher.frames, teacher.image_size, teacher.image_size, 3)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.manual_seed(seed))
+
+
+def normalised(frames_BFHW3: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    pixels = (frames_BFHW3 / 255 - torch.tensor(mean)) / torch.tensor(std)
+    return pixels.permute(0, 1, 4, 2, 3)
+
+
+def save(
+    model: Any, folder: Path, processor: str = "preprocessor_config.json", **size: Any
+) -> Path:
+    model.save_pretrained(folder)
+    if processor:
+        content = {"image_mean": MEAN, "image_std": STD, **(size or {"size": {"height": 32}})}
+        (folder / processor).write_text(json.dumps(content))
+    return folder
+
+
+def timesformer() -> TimesformerModel:
+    torch.manual_seed(0)
+    return TimesformerModel(TimesformerConfig(**TINY)).eval()
+
+
+def videomae(**config: Any) -> VideoMAEModel:
+    torch.manual_seed(0)
+    return VideoMAEModel(VideoMAEConfig(**TINY, **config)).eval()
+
+
+def test_timesformer_is_the_mean_of_all_tokens(tmp_path: Path) -> None:
+    model = timesformer()
+    teacher = build_teacher(settings("timesformer", save(model, tmp_path)))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (4, 32, 32)
+    seen = frames(3, teacher)
+    with torch.no_grad():
+        tokens = model(normalised(seen, MEAN, STD)).last_hidden_state
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mean_pooling", [True, False])
+def test_videomae_pools_as_its_config_says(tmp_path: Path, mean_pooling: bool) -> None:
+    model = videomae(use_mean_pooling=mean_pooling)
+    teacher = build_teacher(settings("videomae", save(model, tmp_path)))
+    seen = frames(3, teacher)
+    with torch.no_grad():
+        tokens = model(normalised(seen, MEAN, STD)).last_hidden_state
+    expected = tokens.mean(1) if mean_pooling else tokens[:, 0]
+    torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "processor", ["preprocessor_config.json", "video_preprocessor_config.json"]
+)
+def test_vjepa2_is_the_mean_of_the_encoder_s_tokens(tmp_path: Path, processor: str) -> None:
+    torch.manual_seed(0)
+    model = VJEPA2Model(VJEPA2Config(**VJEPA2)).eval()
+    teacher = build_teacher(settings("vjepa2", save(model, tmp_path, processor)))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (4, 32, 32)
+    seen = frames(3, teacher)
+    with torch.no_grad():
+        out = model(normalised(seen, MEAN, STD), skip_predictor=True)
+    assert out.last_hidden_state.shape == (3, 2 * 4 * 4, 32)  # tubelets of two frames
+    torch.testing.assert_close(teacher(seen), out.last_hidden_state.mean(1), atol=1e-5, rtol=0)
+
+
+def test_vjepa2_takes_any_number_of_frames_that_fills_its_tubelets(tmp_path: Path) -> None:
+    model = VJEPA2Model(VJEPA2Config(**VJEPA2)).eval()
+    folder = save(model, tmp_path)
+    teacher = build_teacher(settings("vjepa2", folder, frames=6))
+    seen = frames(1, teacher)
+    with torch.no_grad():
+        tokens = model.get_vision_features(normalised(seen, MEAN, STD))
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="takes frames by 2, not 5: choose 6"):
+        build_teacher(settings("vjepa2", folder, frames=5))
+
+
+def test_features_are_taken_before_a_classifier(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    video = VideoMAEForVideoClassification(VideoMAEConfig(**TINY)).eval()
+    vjepa2 = VJEPA2ForVideoClassification(VJEPA2Config(**VJEPA2)).eval()
+    for name, model, encoder in (
+        ("videomae", video, video.videomae),
+        ("vjepa2", vjepa2, vjepa2.vjepa2.encoder),
+    ):
+        teacher = build_teacher(settings(name, save(model, tmp_path / name)))
+        seen = frames(2, teacher)
+        with torch.no_grad():
+            tokens = encoder(normalised(seen, MEAN, STD)).last_hidden_state
+        torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def image_encoders() -> dict[str, tuple[Any, Any, Any]]:
+    """By name: what is saved, what sees an image, and what of its output is the feature."""
+    clip: Any = CLIPModel(
+        CLIPConfig(
+            text_config={**IMAGE, "vocab_size": 8, "bos_token_id": 1, "eos_token_id": 2},
+            vision_config=IMAGE,
+        )
+    )
+    classifier: Any = ViTForImageClassification(ViTConfig(**IMAGE))
+    ijepa = IJepaModel(IJepaConfig(**IMAGE))
+    models: dict[str, Any] = {
+        "dinov2": Dinov2Model(Dinov2Config(**IMAGE)),
+        "vit": ViTModel(ViTConfig(**IMAGE)),
+        "siglip": SiglipVisionModel(SiglipVisionConfig(**IMAGE)),
+        "convnext": ConvNextModel(ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4)),
+    }
+    return {
+        **{name: (model, model, lambda out: out.pooler_output) for name, model in models.items()},
+        "clip": (clip, clip.vision_model, lambda out: out.pooler_output),
+        "vit-classifier": (classifier, classifier.vit, lambda out: out.last_hidden_state.mean(1)),
+        "ijepa": (ijepa, ijepa, lambda out: out.last_hidden_state.mean(1)),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["dinov2", "vit", "siglip", "convnext", "clip", "vit-classifier", "ijepa"]
+)
+def test_an_image_encoder_s_features_are_averaged_over_frames(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    model, encoder, feature_of = image_encoders()[name]
+    crop: dict[str, Any] = {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 36}}
+    teacher = build_teacher(settings("image", save(model.eval(), tmp_path, **crop)))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (8, 32, 32)
+    seen = frames(2, teacher)
+    pixels = normalised(seen, MEAN, STD)
+    with torch.no_grad():
+        one_by_one = [feature_of(encoder.eval()(pixels[:, i])) for i in range(8)]
+    expected = torch.stack([feature.flatten(1) for feature in one_by_one]).mean(0)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("processor", "size"),
+    [
+        ({"size": {"shortest_edge": 48}, "crop_size": 40}, 40),
+        ({"size": 48, "crop_size": 40, "do_center_crop": False}, 48),
+        ({"size": {"height": 48, "width": 48}}, 48),
+        ({"resample": 3}, 32),  # the config's own
+    ],
+)
+def test_an_image_encoder_s_frames_are_as_large_as_its_processor_makes_them(
+    tmp_path: Path, processor: dict[str, Any], size: int
+) -> None:
+    folder = save(Dinov2Model(Dinov2Config(**IMAGE)), tmp_path, **processor)
+    teacher = build_teacher(settings("image", folder, frames=3))
+    assert (teacher.frames, teacher.image_size) == (3, size)
+    assert teacher(frames(1, teacher)).shape == (1, 32)
+
+
+def test_image_weights_that_cannot_see_frames_are_refused(tmp_path: Path) -> None:
+    def refused(model: Any, message: str, **size: Any) -> None:
+        folder = save(model, tmp_path / str(len(list(tmp_path.iterdir()))), **size)
+        with pytest.raises(ValueError, match=message):
+            build_teacher(settings("image", folder))
+
+    bert = {k: IMAGE[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+    refused(BertModel(BertConfig(**bert, vocab_size=8)), "of no image encoder", size=32)
+    vit = ViTModel(ViTConfig(**IMAGE))
+    refused(vit, "of no image encoder for frames of 48 pixels", size=48)
+    refused(vit, "no side of a square frame", size={"height": 32, "width": 48})
+    refused(vit, "lack a preprocessor_config.json", processor="")
+    masking = ViTMAEModel(ViTMAEConfig(**IMAGE))
+    refused(masking, "mask at random", size=32)
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    """Changes what stands in a folder's config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
+    return folder
+
+
+def test_weights_that_ask_for_code_of_their_own_are_refused(tmp_path: Path) -> None:
+    code = {"AutoModel": "code.Model", "AutoConfig": "code.Config"}
+    for name, model in (
+        ("videomae", videomae()),
+        ("vjepa2", VJEPA2Model(VJEPA2Config(**VJEPA2))),
+        ("image", Dinov2Model(Dinov2Config(**IMAGE))),
+    ):
+        folder = write_config(save(model, tmp_path / name), auto_map=code)
+        (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        with pytest.raises(ValueError, match="code of their own.*not done unasked"):
+            build_teacher(settings(name, folder))
+    assert not (tmp_path / "ran").exists()
+
+
+CODE = """
+from pathlib import Path
+from transformers import ConvNextConfig, ConvNextModel
+Path({ran!r}).touch()
+class Config(ConvNextConfig):
+    pass
+class Model(ConvNextModel):
+    config_class = Config
+"""
+
+
+def test_code_that_comes_with_weights_runs_where_it_is_allowed_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "c"))
+    code, ran = {"AutoModel": "mine.Model", "AutoConfig": "mine.Config"}, tmp_path / "ran"
+    model = ConvNextModel(ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4))
+    folder = write_config(save(model, tmp_path / "own"), auto_map=code)
+    (folder / "mine.py").write_text(CODE.format(ran=str(ran)))
+    for allowed in (None, str(tmp_path / "another")):
+        with pytest.raises(ValueError, match=f"allow_remote_code: {folder}"):
+            build_teacher(settings("image", folder, allow_remote_code=allowed))
+    assert not ran.exists()
+    teacher = build_teacher(settings("image", folder, allow_remote_code=str(folder)))
+    assert ran.exists()
+    assert teacher(frames(1, teacher)).shape == (1, 32)
+
+
+def test_weights_that_need_another_library_are_refused(tmp_path: Path) -> None:
+    folder = write_config(tmp_path, model_type="timm_wrapper", architecture="resnet18")
+    (folder / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="need what is not installed: .*timm library"):
+        build_teacher(settings("image", folder))
+
+
+def test_without_a_processor_the_family_s_mean_and_std_are_used(tmp_path: Path) -> None:
+    model = timesformer()
+    teacher = build_teacher(settings("timesformer", save(model, tmp_path, processor="")))
+    seen = frames(1, teacher)
+    with torch.no_grad():
+        tokens = model(normalised(seen, [0.45] * 3, [0.225] * 3)).last_hidden_state
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def test_timesformer_takes_another_number_of_frames_and_videomae_does_not(tmp_path: Path) -> None:
+    folder = save(timesformer(), tmp_path / "t")
+    teacher = build_teacher(settings("timesformer", folder, frames=6))
+    assert teacher(frames(1, teacher)).shape == (1, 32)
+    with pytest.raises(ValueError, match="takes 4 frames, not 6"):
+        build_teacher(settings("videomae", save(videomae(), tmp_path / "v"), frames=6))
+
+
+@pytest.mark.parametrize("name", ["videomae", "vjepa2", "image"])
+def test_bf16_is_near_float32_and_comes_out_as_float32(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    models: dict[str, Any] = {
+        "videomae": VideoMAEModel(VideoMAEConfig(**TINY)),
+        "vjepa2": VJEPA2Model(VJEPA2Config(**VJEPA2)),
+        "image": SiglipVisionModel(SiglipVisionConfig(**IMAGE)),
+    }
+    folder = save(models[name], tmp_path)
+    full = build_teacher(settings(name, folder))
+    half = build_teacher(settings(name, folder, precision="bf16"))
+    seen = frames(2, full)
+    assert half(seen).dtype == torch.float32
+    assert not torch.equal(half(seen), full(seen))
+    torch.testing.assert_close(half(seen), full(seen), atol=0.05, rtol=0)
+
+
+def test_a_teacher_is_frozen_and_repeats_itself(tmp_path: Path) -> None:
+    folder = save(videomae(hidden_dropout_prob=0.5), tmp_path)
+    teacher = build_teacher(settings("videomae", folder)).train()
+    seen = frames(2, teacher)
+    features = teacher(seen)
+    assert not features.requires_grad
+    assert not any(weight.requires_grad for weight in teacher.parameters())
+    assert torch.equal(features, teacher(seen))
+    assert torch.equal(features, build_teacher(settings("videomae", folder))(seen))
+
+
+def test_other_frames_than_uint8_of_the_right_shape_are_refused(tmp_path: Path) -> None:
+    teacher = build_teacher(settings("videomae", save(videomae(), tmp_path)))
+    with pytest.raises(ValueError, match=r"uint8 frames of shape \[B, 4, 32, 32, 3\].*float32"):
+        teacher(frames(1, teacher).float())
+    with pytest.raises(ValueError, match=r"not torch.uint8 \[1, 2, 32, 32, 3\]"):
+        teacher(frames(1, teacher)[:, :2])
+
+
+def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ValueError, match="missing.*`hf download .*local folder"):
+        build_teacher(settings("timesformer", missing))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="`hf download nobody/nothing`"):
+        build_teacher(settings("videomae", "nobody/nothing"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("videomae", "vjepa2", "image"):
+        with pytest.raises(ValueError, match="empty.*`hf download"):
+            build_teacher(settings(name, empty))
+        with pytest.raises(ValueError, match="needs `weights`"):
+            build_teacher(settings(name))
+
+
+def test_weights_of_another_architecture(tmp_path: Path) -> None:
+    folder = save(videomae(), tmp_path)
+    with pytest.raises(ValueError, match="do not fit timesformer"):
+        build_teacher(settings("timesformer", folder))
+    with pytest.raises(ValueError, match="do not fit vjepa2"):
+        build_teacher(settings("vjepa2", folder))
+
+
+def test_weights_with_parts_missing(tmp_path: Path) -> None:
+    folder = save(videomae(use_mean_pooling=True), tmp_path)  # has no last layer norm
+    write_config(folder, use_mean_pooling=False)
+    with pytest.raises(ValueError, match="do not fit videomae: parts are missing"):
+        build_teacher(settings("videomae", folder))
+
+
+def test_precomputed_is_not_an_encoder() -> None:
+    with pytest.raises(ValueError, match="'precomputed' is not an encoder"):
+        build_teacher(settings("precomputed"))
+
+
+def test_efficientnet_lite0_tells_textures_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    teacher = build_teacher(settings("efficientnet-lite0"))
+    assert (teacher.frames, teacher.image_size, teacher.dim) == (4, 224, 1280)
+    stripes = torch.zeros(4, 224, 224, 3, dtype=torch.uint8)
+    stripes[:, ::16] = 255
+    both = torch.stack([stripes, frames(1, teacher)[0]])
+    features = teacher(both)
+    assert features.shape == (2, 1280) and features.dtype == torch.float32
+    assert features.isfinite().all()
+    assert torch.cosine_similarity(features[0], features[1], dim=0) < 0.9
+    torch.testing.assert_close(features[:1], teacher(both[:1]), atol=1e-4, rtol=0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_efficientnet_lite0_averages_its_frames_features() -> None:
+    one = build_teacher(settings("efficientnet-lite0", frames=1))
+    two = build_teacher(settings("efficientnet-lite0", frames=2))
+    seen = frames(1, two)
+    pixels = (seen[0].float() - 127).permute(0, 3, 1, 2) / 128
+    encoder: Any = two.encoder
+    maps = encoder.extract_features(pixels)
+    torch.testing.assert_close(two(seen)[0], maps.mean(dim=(0, 2, 3)), atol=1e-4, rtol=0)
+    apart = torch.stack([one(seen[:, :1]), one(seen[:, 1:])]).mean(0)
+    torch.testing.assert_close(two(seen), apart, atol=1e-4, rtol=0)

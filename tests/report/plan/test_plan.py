@@ -1,0 +1,291 @@
+"""What a plan finds, counts and estimates."""
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
+from comodo.core.store import Store, write_json
+from comodo.data.window_sets import WindowSet
+from comodo.report.plan.inventory import Machine, this_machine
+from comodo.report.plan.plan import Plan, make_plan
+from comodo.report.plan.view import show_plan
+from comodo.training.epoch import TrainingError
+from comodo.training.schedule import schedule_of
+from tests.config.test_load import sweep_file
+from tests.paths import GOLDEN
+
+SCHEDULES = json.loads((GOLDEN / "lr_schedule.json").read_text())
+
+
+def sweep_of(tmp_path: Path, **changes: Any) -> Sweep:
+    return read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+def text(plan: Plan) -> str:
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(show_plan(plan))
+    return " ".join(console.export_text().split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({}, 4),
+        ({"workers": 2, "cpus_per_worker": 2}, 0),  # nothing is left for the driver
+        ({"workers": 2, "cpus_per_worker": 1.9}, 1),
+        ({"cpus_per_worker": 8}, 0),
+        ({"gpus_per_worker": 0.3}, 4),
+        ({"gpus_per_worker": 0.1, "cpus_per_worker": 0.1}, 20),
+        ({"gpus_per_worker": 0.5, "cpus_per_worker": 0.1}, 4),
+        ({"gpus_per_worker": 1}, 2),
+        ({"gpus_per_worker": 1, "workers": 3}, 0),
+        ({"max_concurrent_trials": 2}, 2),
+    ],
+)
+def test_what_a_machine_holds(asked: dict[str, Any], fits: int) -> None:
+    resources = Resources.model_validate(asked)
+    assert Machine(4, 2).holds(resources) == fits
+    assert Machine(4, 2, "ray://elsewhere").holds(resources) is None
+    if resources.gpus_per_worker:
+        assert Machine(4, None).holds(resources) is None
+
+
+def test_nothing_is_known_before_anything_was_run(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, search__space={"method.queue_size": [32, 64]}, seeds=[0, 1])
+    plan = make_plan(sweep, Store(tmp_path / "store"))
+    assert (plan.configurations, plan.trials, plan.done, plan.left) == (2, 6, 0, 6)
+    assert plan.trial_hours is None
+    assert plan.datasets[0].waiting == plan.datasets[0].recordings > 0
+    told = text(plan)
+    assert "not known: no earlier run of this student here" in told
+    assert "--measure makes a short run" in told
+    assert "hours" not in told
+    assert "not made yet, and so no trial that needs them: windows of demo" in told
+
+
+def test_a_local_ray_address_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert this_machine().cluster is None
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere")
+    assert this_machine().cluster == "ray://elsewhere"
+
+
+def test_what_is_not_made_yet_is_named(tmp_path: Path) -> None:
+    plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
+    ready = WindowSet("key", tmp_path, {"train": 100}, {}, {}, {})
+    plan.datasets = [replace(plan.datasets[0], ready=ready, windows=ready.counts)]
+    other = TeacherConfig(name="efficientnet-lite0", frames=3)
+    plan.features = [
+        replace(plan.features[0], whole=True),
+        replace(plan.features[0], teacher=other, whole=False),
+    ]
+    plan.done = 24
+    told = text(plan)
+    assert told.count("features of demo by") == 1
+    plan.features = plan.features[:1]
+    assert "not made yet" not in text(plan)
+
+
+@pytest.mark.parametrize(("protocol", "named"), [("corrected", False), ("published", True)])
+def test_what_windows_decide_is_not_known_without_them(
+    tmp_path: Path, protocol: str, named: bool
+) -> None:
+    (tmp_path / "features.parquet").touch()
+    (tmp_path / "imu.csv").touch()
+    (tmp_path / "m.csv").write_text("recording,imu,split\na,imu.csv,train\n")
+    sweep = sweep_of(
+        tmp_path,
+        protocol=protocol,
+        datasets={"mine": {"kind": "folder", "path": "m.csv"}},
+        trial__dataset="mine",
+        trial__teacher={"name": "precomputed", "path": "features.parquet"},
+        search__space={"method.queue_size": [64, 1024]},
+    )
+    told = text(make_plan(sweep, Store(tmp_path / "store")))
+    assert "nothing else moves" not in told
+    assert "on mine steps, warm-up and learning rate are not known before comodo prepare" in told
+    line = "method.queue_size moves learning rate by steps planned for the queue 1216→19456"
+    assert (line in told) == named
+
+
+def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
+    config = sweep.trial.model_dump(mode="json") | changes
+    write_json(
+        store.folder("trials", key) / "trained.json",
+        {
+            "trial": config,
+            "windows": "w",
+            "history": [{"train/windows_per_second": speed} for speed in (90.0, 100.0, 110.0)],
+        },
+    )
+
+
+def test_estimates_rest_on_earlier_runs_and_say_on_which(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    sweep = sweep_of(tmp_path, trial__epochs=3, references=[])
+    note_a_run(store, sweep, "other", batch_size=64)
+    plan = make_plan(sweep, store)
+    seen = schedule_of(sweep.trial, plan.datasets[0].windows["train"]).seen  # type: ignore[index]
+    assert plan.trial_hours == pytest.approx(seen / 100 / 3600)
+    told = text(plan)
+    assert "100 windows/s, the median of 3 epochs in this store: mantis from scratch" in told
+    assert "batch 64 where this sweep has 128" in told
+    assert "without the time of measuring" in told
+    note_a_run(store, sweep, "same")
+    assert "where this sweep has" not in text(make_plan(sweep, store))
+    note_a_run(store, sweep, "unreadable", epochs=0)
+    assert make_plan(sweep, store).trial_hours == plan.trial_hours
+    wider = sweep_of(tmp_path, trial__student={"name": "mantis", "pooling": "mean"})
+    assert make_plan(wider, store).trial_hours is None
+
+
+def test_half_done_trials_are_those_with_a_checkpoint(tmp_path: Path) -> None:
+    store, sweep = Store(tmp_path / "store"), sweep_of(tmp_path, seeds=[0, 1])
+    trial, _ = make_plan(sweep, store).estimates[-1]
+    checkpoint = store.folder("trials", trial.key) / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    plan = make_plan(sweep, store)
+    assert (plan.half_done, plan.done, plan.left) == (1, 0, 4)
+    assert "0 done, 1 half done, 3 to do" in text(plan)
+
+
+SEARCH: dict[str, Any] = {
+    "search": {"sampler": "random", "space": {"epochs": [1, 2]}},
+    "budget": {"trials": 4},
+}
+
+
+@pytest.mark.parametrize("search", [{}, SEARCH])
+def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]) -> None:
+    store = Store(tmp_path / "store")
+    sweep = sweep_of(tmp_path, measures=["probe", "knn"], references=[], **search)
+    note_a_run(store, sweep, "earlier")
+    for name, size in (("student/weights", 1000), ("heads.pt", 500)):
+        file = store.folder("trials", "earlier") / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(size))
+    before = make_plan(sweep, store)
+    trial = before.estimates[0][0]
+    assert trial.evaluation.measures == ("probe", "knn")
+    places = [str(place) for *_, place in trial.measures()]
+    noted = {"measures": places, "seconds": 7200}
+    write_json(store.folder("trials", "earlier") / "measured.json", noted)
+    before = make_plan(sweep, store)
+    assert before.estimates[0][1].measuring == 7200
+    asked = [{"values": {"epochs": 1}, "trials": [trial.key]}] if search else []
+    write_json(store.folder("sweeps", sweep.name) / "asked.json", asked)
+    write_json(store.folder("trials", trial.key) / "trained.json", {"parameters": 1})
+    write_json(store.folder("trials", trial.key) / f"{places[0]}.json", {})
+    noted = {"measures": places[1:], "seconds": 3600}
+    note_a_run(store, sweep, "later")
+    write_json(store.folder("trials", "later") / "measured.json", noted)
+    plan = make_plan(sweep, store)
+    assert (plan.left, plan.to_train, plan.half_done) == (before.left, before.left - 1, 0)
+    assert [estimate.measuring for estimate in plan.to_measure] == [3600]
+    assert "0 half done, 1 to measure only" in text(plan)
+    if not search:
+        assert plan.trial_hours == pytest.approx(1)
+        assert plan.disk["students and checkpoints"] == 0
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:////elsewhere.db", "http://127.0.0.1:1"])
+def test_the_disk_also_takes_what_mlflow_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str | None
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    store, sweep = Store(tmp_path / "store"), sweep_of(tmp_path, references=[], seeds=[0, 1])
+    copies = "MLflow's copies of students"
+    assert make_plan(sweep, store).disk.get(copies, 0) == (0 if uri and "http" in uri else None)
+    note_a_run(store, sweep, "earlier")
+    student = store.folder("trials", "earlier") / "student" / "weights"
+    student.parent.mkdir()
+    student.write_bytes(bytes(1000))
+    disk = make_plan(sweep, store).disk
+    assert disk.get(copies) == (None if uri and "http" in uri else 2000)
+
+
+def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
+    search = {"sampler": "random", "space": {"epochs": [1, 2], "batch_size": [32, 64, 128]}}
+    file = {"search": search, "budget": {"trials": 4}, "seeds": [0, 1]}
+    plan = make_plan(sweep_of(tmp_path, **file), Store(tmp_path / "store"))
+    assert (plan.configurations, plan.left) == (6, 4)
+    search["space"] = {"learning_rate": {"min": 1e-4, "max": 1e-2, "log": True}}
+    plan = make_plan(sweep_of(tmp_path, **file), Store(tmp_path / "store"))
+    assert plan.configurations is None
+    assert "infinitely many" in text(plan)
+
+
+@pytest.mark.parametrize("error", [TrainingError("no"), OSError("no"), AssertionError("no")])
+def test_a_short_run_takes_the_first_trial_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    asked = []
+
+    def probe(trial: TrialConfig, *_: Any) -> Any:
+        asked.append(trial.method.name)
+        raise error
+
+    monkeypatch.setattr("comodo.report.plan.plan.measure_speed", probe)
+    space = {"method": ["none", "infonce", "comodo"]}
+    sweep = sweep_of(tmp_path, trial__method="none", search__space=space)
+    plan = make_plan(sweep, Store(tmp_path / "store"), measure=True)
+    assert (asked, plan.probe_failed) == (["infonce"], "no")
+    untrained = sweep_of(tmp_path, trial__method="none")
+    plan = make_plan(untrained, Store(tmp_path / "store"), measure=True)
+    assert plan.probe_failed == "no trial of the space trains a student"
+
+
+def test_a_disk_that_is_too_small_is_named(tmp_path: Path) -> None:
+    plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
+    assert plan.disk["windows"]
+    assert "the disk is too small" not in text(plan)
+    plan.free = 1
+    assert "the disk is too small" in text(plan)
+
+
+def test_a_plan_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
+    path = sweep_file(tmp_path)
+    program = f"""
+import sys
+from comodo.cli import app
+try:
+    app(["plan", {str(path)!r}, "--store", {str(tmp_path / "store")!r}])
+except SystemExit as end:
+    assert end.code == 0, end.code
+heavy = {{"ray", "torch", "mlflow", "transformers", "sklearn", "pandas"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_distillation_follows_the_schedule_that_the_plan_shows(tmp_path: Path) -> None:
+    for case in SCHEDULES:
+        trial = sweep_of(
+            tmp_path,
+            protocol="published",
+            trial__method={"name": "comodo", "queue_size": case["queue"]},
+        ).trial
+        steps = schedule_of(trial, case["n_train"])
+        assert (steps.planned, steps.rising, steps.real) == (
+            case["planned"], case["warmup"], case["actual"]
+        )  # fmt: skip
+        assert steps.peak == pytest.approx(case["peak_lr"])
+
+
+def test_reading_leaves_no_trace(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_plan(sweep_of(tmp_path), store)
+    assert not (store.root / "sweeps").exists()
+    assert not list(store.root.rglob("meta.json"))

@@ -1,0 +1,155 @@
+"""The report's page in a real browser: nothing from the network, at any width, by keyboard."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from playwright.sync_api import Page
+
+from comodo.report.html import html_page
+from comodo.report.style import keep
+from tests.browser import Seen, browser
+
+LAPTOP, PHONE = 1280, 390
+TEXT = """# A sweep & more
+
+Said of <b>it</b>.
+
+## Accuracy
+
+| configuration | test/acc1 | a column of a long name | another such column | and the last of them |
+| --- | --- | --- | --- | --- |
+| b | 9.5 (1.0–20.0) | a long text that wants room | 1 | 2 |
+| d | – | – | – | 2 |
+| c | 10.1 | – | 1,000 | 2 |
+| a | -3.0 | – | 20 | 2 |
+
+![what it shows](drawn.png)
+
+## Trials
+
+A_name_that_cannot_be_broken_anywhere_a_name_that_cannot_be_broken_anywhere_a_name: `/a/long/path`
+
+| trial | record |
+| --- | --- |
+| first | [run](http://127.0.0.1:5000/#/experiments/1/runs/2) |
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    figure = Figure(figsize=(9, 3))
+    figure.add_subplot().plot([1, 2], [1, 2])
+    keep(figure, tmp_path / "drawn.png")
+    page = tmp_path / "report.html"
+    page.write_text(html_page(TEXT, tmp_path))
+    return page
+
+
+def test_it_is_one_file(file: Path) -> None:
+    page = file.read_text()
+    assert "<title>A sweep &amp; more</title>" in page
+    assert "&lt;b&gt;it&lt;/b&gt;" in page
+    assert '<li><a href="#section-2">Trials</a></li>' in page and 'id="section-2"' in page
+    assert 'aria-label="Accuracy"' in page
+    assert 'src="data:image/svg+xml;base64,' in page and 'alt="what it shows"' in page
+    assert "<figcaption>what it shows</figcaption></figure>" in page
+    assert "drawn.png" not in page
+    elsewhere = re.findall(r"""<(\w+)[^>]*\b(?:src|href)=["'](?!data:|#)""", page)
+    assert elsewhere == ["a"]  # one can be followed, none is loaded
+
+
+def _column(page: Page, number: int) -> list[str]:
+    return (
+        page.locator("table").first.locator(f"tbody td:nth-child({number + 1})").all_inner_texts()
+    )
+
+
+def _check_clean(seen: Seen, file: Path) -> None:
+    assert seen.complaints == []
+    own = (file.as_uri(), "data:")
+    assert [url for url in seen.requests if not url.startswith(own)] == []
+
+
+def _focus(page: Page) -> dict[str, Any]:
+    """What has the focus, and how wide the line is that shows it."""
+    found: dict[str, Any] = page.evaluate(
+        """() => {
+            const shown = document.activeElement, style = getComputedStyle(shown);
+            return {tag: shown.tagName, text: shown.textContent.trim(),
+                    line: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth)};
+        }"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("width", [LAPTOP, PHONE])
+def test_it_fits(file: Path, width: int) -> None:
+    with browser(width) as seen:
+        seen.page.goto(file.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen.page.evaluate("document.images[0].getBoundingClientRect().width") > 300
+        inside = seen.page.evaluate(
+            "(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.wide'))"
+        )
+        assert (inside[0] > inside[1]) == (width == PHONE)  # a wide table scrolls in its own frame
+        _check_clean(seen, file)
+
+
+def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
+    with browser(LAPTOP) as seen:
+        page = seen.page
+        page.goto(file.as_uri())
+        reached = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            focus = _focus(page)
+            assert focus["line"] >= 2, focus
+            reached.append((focus["tag"], focus["text"][:23] if focus["tag"] != "DIV" else ""))
+        header = [
+            "configuration",
+            "test/acc1",
+            "a column of a long name",
+            "another such column",
+            "and the last of them",
+        ]
+        assert reached == [
+            ("A", "Accuracy"),
+            ("A", "Trials"),
+            ("DIV", ""),  # the table's frame, to be scrolled
+            *(("BUTTON", name) for name in header),
+            ("DIV", ""),
+            ("BUTTON", "trial"),
+            ("BUTTON", "record"),
+            ("A", "run"),
+        ]
+        _check_clean(seen, file)
+
+
+def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
+    with browser(LAPTOP) as seen:
+        page = seen.page
+        page.goto(file.as_uri())
+        head = page.locator("th", has_text="test/acc1")
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert _column(page, 0) == ["a", "b", "c", "d"]  # -3.0, 9.5, 10.1, and what is missing
+        assert head.get_attribute("aria-sort") == "ascending"
+        page.keyboard.press("Space")
+        assert _column(page, 0) == ["c", "b", "a", "d"]
+        assert head.get_attribute("aria-sort") == "descending"
+        page.locator("th button").nth(3).click()
+        assert _column(page, 3) == ["1", "20", "1,000", "–"]
+        assert head.get_attribute("aria-sort") is None  # one column at a time
+        page.locator("th button").first.click()
+        assert _column(page, 0) == ["a", "b", "c", "d"]
+        _check_clean(seen, file)
+
+
+def test_pictures_that_are_not_the_reports_are_text(tmp_path: Path) -> None:
+    text = "# t\n\n![p](http://evil/x.png)\n\n| a |\n| --- |\n| ![q](../secret.png) |\n"
+    page = html_page(text, tmp_path)
+    assert "<img" not in page.partition("<main>")[2]
+    assert "![p](http://evil/x.png)" in page

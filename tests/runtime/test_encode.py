@@ -1,0 +1,149 @@
+"""encode: features by an actor pool on a real Ray, resuming, damaged files, given features."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import typer
+
+from comodo.config import FolderDataset, GoproDataset, TeacherConfig
+from comodo.core.console import show_errors
+from comodo.core.store import Store, parts, read_json, read_parts
+from comodo.data.feature_sets import FeatureSet, feature_key
+from comodo.data.precomputed import EncodeError
+from comodo.data.video import decode_frames
+from comodo.data.window_sets import WindowSet
+from comodo.models.teachers import build_teacher
+from comodo.runtime.encode import encode_windows
+from comodo.runtime.prepare import prepare_windows
+
+TEACHER = TeacherConfig(name="efficientnet-lite0", frames=2)
+
+
+def vectors(features: FeatureSet) -> dict[str, np.ndarray]:
+    table = read_parts(features.folder, ["window", "feature"]).to_pylist()
+    return {row["window"]: np.array(row["feature"]) for row in table if row["feature"] is not None}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestEncode:
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        return Store(tmp_path / "store")
+
+    @pytest.fixture
+    def windows(self, tmp_path: Path, store: Store, make_folder: Callable[..., Path]) -> WindowSet:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=4.0)
+        settings = FolderDataset(
+            kind="folder", path=str(manifest), window_seconds=1.0, imu_rate=25.0
+        )
+        return prepare_windows("mine", settings, store)
+
+    def test_features_equal_a_direct_use_and_actors_get_the_gpu(
+        self, tmp_path: Path, store: Store, windows: WindowSet
+    ) -> None:
+        features = encode_windows("mine", TEACHER, windows, store, 0)
+        found = vectors(features)
+        assert len(found) == 40
+        meta = read_json(features.folder / "meta.json")
+        assert all("Ray GPU 0" in device for device in meta["devices"])  # conftest's logical GPU
+        teacher = build_teacher(TEACHER)
+        import torch
+
+        frames = decode_frames(str(tmp_path / "data/videos/r003.mp4"), 1.0, 2.0, 2, 224)
+        direct = teacher(torch.from_numpy(frames)[None])[0].numpy()
+        np.testing.assert_allclose(found["r003:1"], direct, atol=1e-4)
+
+    def test_found_again_and_resumed_by_window(self, store: Store, windows: WindowSet) -> None:
+        features = encode_windows("mine", TEACHER, windows, store, 0)
+        before = vectors(features)
+        assert encode_windows("mine", TEACHER, windows, store, 0) == features
+        # As after an interruption: one part is there, holding some of the windows.
+        first, *others = parts(features.folder)
+        table = pq.read_table(first)
+        pq.write_table(table.slice(0, 10), first)
+        stamp = first.stat().st_mtime_ns
+        for path in [*others, features.folder / "meta.json"]:
+            path.unlink()
+        encode_windows("mine", TEACHER, windows, store, 0)
+        assert first.stat().st_mtime_ns == stamp
+        after = vectors(features)
+        assert after.keys() == before.keys()
+        assert len(read_parts(features.folder, ["window"])) == 40  # none twice
+        for window, vector in before.items():
+            np.testing.assert_allclose(after[window], vector, atol=1e-4)
+
+    def test_a_file_that_breaks_after_prepare(
+        self, tmp_path: Path, store: Store, windows: WindowSet
+    ) -> None:
+        video = tmp_path / "data/videos/r001.mp4"
+        video.write_bytes(video.read_bytes()[:200])
+        features = encode_windows("mine", TEACHER, windows, store, 0.2)
+        assert features.rejected == 4
+        reasons = read_json(features.folder / "meta.json")["rejected"]
+        assert {window.split(":")[0] for window in reasons} == {"r001"}
+        assert all("r001.mp4" in reason for reason in reasons.values())
+        with pytest.raises(EncodeError, match=r"4 of 40 windows.*datasets\.mine\.max_rejected"):
+            encode_windows("mine", TEACHER, windows, store, 0.05)
+
+    @pytest.mark.chaos
+    def test_a_file_that_was_replaced_after_prepare_is_refused(
+        self,
+        tmp_path: Path,
+        store: Store,
+        windows: WindowSet,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        video = tmp_path / "data/videos/r001.mp4"
+        video.write_bytes((tmp_path / "data/videos/r002.mp4").read_bytes())
+        with pytest.raises(typer.Exit), show_errors():
+            encode_windows("mine", TEACHER, windows, store, 0.2)
+        told = capsys.readouterr().out
+        assert f"{video} was replaced while the sweep runs; run the same command again" in told
+        assert store.meta("features", feature_key(TEACHER, windows)) is None
+
+    def test_given_features_by_window_or_recording(
+        self, tmp_path: Path, store: Store, windows: WindowSet
+    ) -> None:
+        path = tmp_path / "features.npz"
+        ids = np.array([f"r{i:03d}" for i in range(9)] + ["r000:2"])
+        np.savez(path, names=ids, vectors=np.arange(20.0).reshape(10, 2, 1))
+        teacher = TeacherConfig(name="precomputed", path=str(path), ids="names", features="vectors")
+        features = encode_windows("mine", teacher, windows, store, 0.2)
+        found = vectors(features)
+        assert features.rejected == 4  # r009 is not in the file
+        np.testing.assert_array_equal(found["r000:1"], [0, 1])
+        np.testing.assert_array_equal(found["r000:2"], [18, 19])
+        wrong = teacher.model_copy(update={"features": "absent"})
+        with pytest.raises(EncodeError, match=r"has no 'absent'; it has names, vectors"):
+            encode_windows("mine", wrong, windows, store, 0.2)
+        for content in (b"", b"PK broken"):
+            (tmp_path / "broken.npz").write_bytes(content)
+            broken = teacher.model_copy(update={"path": str(tmp_path / "broken.npz")})
+            with pytest.raises(EncodeError, match=r"trial\.teacher\.path: .*broken\.npz"):
+                encode_windows("mine", broken, windows, store, 0.2)
+
+    def test_real_gopro_frames(self, store: Store, shared_data: Path) -> None:
+        settings = GoproDataset(
+            kind="gopro", path=str(shared_data / "gopro"), window_seconds=1.0, imu_rate=100
+        )
+        windows = prepare_windows("gopro", settings, store)
+        features = encode_windows("gopro", TEACHER, windows, store, 0)
+        found = np.stack(list(vectors(features).values()))
+        assert found.shape == (10, 1280)
+        assert np.isfinite(found).all()
+
+
+def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
+    windows = WindowSet("w", tmp_path, {}, {}, {}, {})
+    key = feature_key(TEACHER, windows)
+    assert key != feature_key(TEACHER.model_copy(update={"frames": 3}), windows)
+    assert key != feature_key(TEACHER.model_copy(update={"precision": "bf16"}), windows)
+    assert key != feature_key(TEACHER, WindowSet("v", tmp_path, {}, {}, {}, {}))
+    (tmp_path / "weights").mkdir()
+    local = TeacherConfig(name="videomae", weights=str(tmp_path / "weights"))
+    before = feature_key(local, windows)
+    (tmp_path / "weights/model.safetensors").write_bytes(b"1")
+    assert feature_key(local, windows) != before

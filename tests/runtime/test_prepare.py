@@ -1,0 +1,209 @@
+"""prepare: slicing, rejection, keys, resuming; on real files, through a real Ray."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from comodo.config import (
+    FolderDataset,
+    GoproDataset,
+    GroupSplit,
+    SimulatedDataset,
+)
+from comodo.core.errors import ChangedError
+from comodo.core.store import Store, fingerprint, parts, read_parts
+from comodo.data.keys import simulated_folder
+from comodo.data.readers import list_recordings
+from comodo.data.recordings import Recording
+from comodo.data.slicing import PrepareError, Sliced, write_part
+from comodo.data.window_sets import read_quality, window_key
+from comodo.runtime.prepare import _of_same_files, prepare_windows
+from tests.conftest import write_imu, write_video
+
+
+def folder(manifest: Path, **settings: object) -> FolderDataset:
+    values = {"window_seconds": 2.0, "imu_rate": 25.0, **settings}
+    return FolderDataset(kind="folder", path=str(manifest), **values)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestPrepare:
+    def test_windows_of_a_folder(self, tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=4.0)
+        windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.counts == {"train": 12, "val": 4, "test": 4}
+        assert windows.rejected == {}
+        table = read_parts(windows.folder, ["window", "start", "end", "imu", "label"])
+        rows = table.to_pylist()
+        assert [row["window"] for row in rows[:3]] == ["r000:0", "r000:1", "r001:0"]
+        assert (rows[1]["start"], rows[1]["end"]) == (2.0, 4.0)
+        imu_CT = np.array(rows[0]["imu"]).reshape(6, -1)
+        assert imu_CT.shape == (6, 50)
+        assert imu_CT[2].mean() == pytest.approx(1, abs=0.1)  # gravity, in g
+
+    def test_whole_recordings(self, tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=3.0)
+        settings = folder(manifest, window_seconds="whole")
+        windows = prepare_windows("mine", settings, Store(tmp_path / "store"))
+        rows = read_parts(windows.folder, ["start", "end", "imu"]).to_pylist()
+        assert len(rows) == 10
+        assert rows[0]["end"] == pytest.approx(3.0, abs=0.03)
+        assert len(rows[0]["imu"]) == 6 * 75
+
+    def test_damaged_recordings_are_rejected_with_reasons(
+        self, tmp_path: Path, make_folder: Callable[..., Path]
+    ) -> None:
+        data = tmp_path / "data"
+        manifest = make_folder(data, recordings=20, seconds=2.0)
+        (data / "videos/r000.mp4").write_bytes(b"")
+        (data / "videos/r001.mp4").unlink()
+        (data / "imu/r002.csv").unlink()
+        lines = (data / "imu/r003.csv").read_text().splitlines()
+        (data / "imu/r003.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+        write_imu(data / "imu/r004.csv", 0.5)
+        settings, store = folder(manifest, max_rejected=0.5), Store(tmp_path / "store")
+        windows = prepare_windows("mine", settings, store)
+        reasons = {
+            "r000": "empty",
+            "r001": "r001.mp4",
+            "r002": "no such file",
+            "r003": "backwards",
+            "r004": "shorter than one window",
+        }
+        assert windows.rejected.keys() == reasons.keys()
+        for id, reason in reasons.items():
+            assert reason in windows.rejected[id]
+        assert sum(windows.counts.values()) == 15
+        strict = folder(manifest, max_rejected=0.1)
+        with pytest.raises(PrepareError, match=r"5 of 20 recordings.*datasets\.mine\.max_rejected"):
+            prepare_windows("mine", strict, store)
+        # What was rejected is tried again, for the reason may have gone; the rest stays.
+        assert len(parts(windows.folder)) == 15
+        with pytest.raises(PrepareError, match="5 of 20"):
+            prepare_windows("mine", strict, store)
+
+    def test_shared_groups_are_counted(
+        self, tmp_path: Path, make_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+        windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.leaks == {}
+        assert windows.classes["train"] == {"running": 3, "walking": 3}
+        manifest.write_text(manifest.read_text().replace("test,s4", "test,s1"))
+        windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.leaks == {"test": "1 of 1"}
+        assert "leakage: 1 of 1 groups of test stand in train too" in capsys.readouterr().out
+
+    def test_no_overlap(self, tmp_path: Path) -> None:
+        write_video(tmp_path / "v/a.mp4", 3)
+        write_imu(tmp_path / "i/a.csv", 3)
+        (tmp_path / "m.csv").write_text("video,imu,split,imu_offset\nv/a.mp4,i/a.csv,train,60\n")
+        windows = prepare_windows(
+            "mine", folder(tmp_path / "m.csv", max_rejected=1), Store(tmp_path / "s")
+        )
+        assert "do not overlap" in windows.rejected["a"]
+
+    def test_a_second_run_reads_and_an_interrupted_one_goes_on(
+        self, tmp_path: Path, make_folder: Callable[..., Path]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+        store = Store(tmp_path / "store")
+        windows = prepare_windows("mine", folder(manifest), store)
+        before = {part: part.stat().st_mtime_ns for part in parts(windows.folder)}
+        assert prepare_windows("mine", folder(manifest), store) == windows
+        lost = parts(windows.folder)[3]
+        (windows.folder / "meta.json").unlink()
+        lost.unlink()
+        assert prepare_windows("mine", folder(manifest), store) == windows
+        changed = {part for part in before if part.stat().st_mtime_ns != before[part]}
+        assert changed == {lost}
+
+    def test_real_gopro_recording(self, tmp_path: Path, shared_data: Path) -> None:
+        settings = GoproDataset(
+            kind="gopro", path=str(shared_data / "gopro"), window_seconds=1.0, imu_rate=100
+        )
+        windows = prepare_windows("gopro", settings, Store(tmp_path))
+        assert windows.counts == {"train": 10}
+        imu = read_parts(windows.folder, ["imu"])["imu"].to_pylist()
+        acc_NT = np.linalg.norm(np.array(imu).reshape(10, 6, 100)[:, :3], axis=1)
+        assert acc_NT.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_key_follows_files_and_settings(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    manifest = make_folder(tmp_path, recordings=4, seconds=0.5)
+    settings = folder(manifest)
+    recordings = list_recordings(settings, tmp_path)
+    key = window_key(settings, recordings)
+    assert key == window_key(folder(manifest, max_rejected=0.9), recordings)
+    assert key != window_key(folder(manifest, imu_rate=50.0), recordings)
+    write_video(tmp_path / "videos/r000.mp4", 0.7)
+    assert key != window_key(settings, recordings)
+
+
+def test_key_follows_other_files_and_splits(tmp_path: Path) -> None:
+    beside = tmp_path / "gyro.txt"
+    recordings = [Recording("a", "", "nowhere.csv", "train", "g", beside=(str(beside),))]
+    demo = SimulatedDataset(kind="simulated")
+    phone = FolderDataset.model_construct(kind="folder", path="/m.csv")
+    key = window_key(phone, recordings)
+    beside.write_text("0 0 0")
+    assert window_key(phone, recordings) != key
+    split = SimulatedDataset(kind="simulated", split_by_group=GroupSplit(seed=3))
+    assert simulated_folder(split, Store("/x")) == simulated_folder(
+        demo, Store("/x")
+    )  # the same files
+    assert window_key(split, recordings) != window_key(demo, recordings)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_windows_with_small_copies(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=4, seconds=2.0)
+    store = Store(tmp_path / "store")
+    settings = folder(manifest, videos="shrink")
+    windows = prepare_windows("mine", settings, store)
+    copies = {str(path): path.stat().st_mtime_ns for path in store.videos.iterdir()}
+    assert set(read_parts(windows.folder, ["video"])["video"].to_pylist()) == copies.keys()
+    assert len(copies) == 4
+    shutil.rmtree(windows.folder)
+    assert prepare_windows("mine", settings, store) == windows
+    assert {str(path): path.stat().st_mtime_ns for path in store.videos.iterdir()} == copies
+    original = window_key(folder(manifest), list_recordings(settings, tmp_path))
+    assert windows.key != original
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_windows_of_an_earlier_version_get_their_quality(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=4, seconds=2.0)
+    store = Store(tmp_path / "store")
+    windows = prepare_windows("mine", folder(manifest), store)
+    before = [pq.read_table(part) for part in parts(windows.folder)]
+    for path in windows.folder.glob("quality*"):
+        path.unlink()
+    assert prepare_windows("mine", folder(manifest), store) == windows
+    assert [pq.read_table(part) for part in parts(windows.folder)] == before
+    assert sum(map(len, read_quality(windows.folder))) == 4
+
+
+@pytest.mark.chaos
+def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "imu.csv"
+    file.write_text("1")
+    files = {str(file): fingerprint(file), str(tmp_path / "gone.mp4"): fingerprint("gone.mp4")}
+    folder = tmp_path / "windows"
+
+    def sliced() -> Iterator[Sliced]:
+        yield [], {}
+        file.write_text("another")
+
+    with pytest.raises(ChangedError, match=f"{file} was replaced while the sweep runs"):
+        write_part(folder, "part-000000.parquet", _of_same_files(sliced(), files))
+    assert not list(folder.iterdir())
+    files[str(file)] = fingerprint(file)
+    write_part(folder, "part-000000.parquet", _of_same_files(iter([([], {})]), files))
+    assert (folder / "part-000000.parquet").exists()

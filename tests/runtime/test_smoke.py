@@ -1,0 +1,114 @@
+"""Sweep files made small."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from comodo.config import STUDENT_SIZES, ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
+from comodo.core.store import Store
+from comodo.models.students import build_student
+from comodo.models.teachers import build_teacher
+from comodo.runtime.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
+
+
+def smoke_of(tmp_path: Path, **changes: Any) -> Any:
+    """A sweep of recordings that are not there, made small."""
+    content = {
+        "name": "large",
+        "datasets": {
+            "glasses": {"kind": "folder", "path": "nowhere.csv"},
+            "clips": {"kind": "uestc-mmea-cl", "path": "/nowhere", "window_seconds": "whole"},
+        },
+        "trial": {
+            "dataset": "glasses",
+            "teacher": "videomae-base-k400",
+            "student": {"name": "moment", "weights": "./nowhere", "pooling": "mean"},
+            "method": "comodo",
+        },
+        **changes,
+    }
+    file = tmp_path / "large.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_smoke(file, Store(tmp_path / "store"))
+
+
+def test_data_sets_and_models_are_replaced_under_their_names(tmp_path: Path) -> None:
+    sweep = smoke_of(tmp_path, seeds=[5, 6, 7], budget={"hours": 30})
+    assert sweep.name == "large-smoke"
+    assert list(sweep.datasets) == ["glasses", "clips"]
+    assert all(isinstance(settings, SimulatedDataset) for settings in sweep.datasets.values())
+    assert [s.window_seconds for s in sweep.datasets.values()] == [5.0, "whole"]
+    assert len({settings.seed for settings in sweep.datasets.values()}) == 2
+    student, teacher = sweep.trial.student, sweep.trial.teacher
+    assert (student.name, student.weights, student.pooling) == ("moment", None, "mean")
+    assert teacher.name == "videomae" and Path(teacher.weights).is_dir()
+    assert sweep.trial.epochs == 2 and sweep.trial.method.queue_size == 8
+    assert sweep.seeds == [5, 6] and sweep.budget.hours is None
+
+
+def test_numbers_shrink_in_their_order_and_stay_different(tmp_path: Path) -> None:
+    sizes = [65536, 256, 1024]
+    space = {
+        "method.queue_size": {"values": sizes, "when": {"dataset": "glasses"}},
+        "method": {
+            "values": [{"name": "comodo", "queue_size": 512}, "infonce"],
+            "when": {"dataset": "clips"},
+        },
+        "dataset": ["glasses", "clips"],
+        "student": ["mantis-8m", "chronos-bolt-tiny"],
+    }
+    recipes = [{"when": {"student.name": "mantis"}, "set": {"epochs": 40, "batch_size": 48}}]
+    sweep = smoke_of(tmp_path, search={"space": space}, recipes=recipes)
+    spans = sweep.search.space
+    assert spans["method.queue_size"].values == [20, 8, 16]  # of 256, 512, 1024 and 65536
+    assert spans["method"].values == [{"name": "comodo", "queue_size": 12}, {"name": "infonce"}]
+    assert len(spans["student"].values) == 2
+    assert sweep.recipes[0].set == {"epochs": 2, "batch_size": 16}
+    assert len(list(sweep.grid())) == 2 * (3 + 2)
+
+
+def test_a_search_keeps_a_few_trials(tmp_path: Path) -> None:
+    search = {
+        "sampler": "tpe",
+        "space": {"method.teacher_temperature": {"min": 0.01, "max": 1, "log": True}},
+        "start_with": [{"method.teacher_temperature": 0.1}],
+        "warm_start": ["earlier"],
+    }
+    sweep = smoke_of(tmp_path, search=search, budget={"trials": 400}, seeds=[0, 1, 2])
+    assert sweep.budget.trials == 16
+    assert sweep.search.warm_start == []
+    assert sweep.search.space["method.teacher_temperature"].max == 1
+
+
+def test_what_is_wrong_with_the_file_is_still_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="trial.epoch: unknown key.*did you mean 'epochs'"):
+        smoke_of(
+            tmp_path,
+            trial={
+                "dataset": "glasses",
+                "teacher": "efficientnet-lite0",
+                "student": "mantis-8m",
+                "method": "comodo",
+                "epoch": 3,
+            },
+        )
+
+
+@pytest.mark.parametrize("name", ["timesformer", "videomae"])
+def test_tiny_teachers_load_as_others_do(tmp_path: Path, name: str) -> None:
+    weights = tiny_teacher(name, Store(tmp_path))
+    assert tiny_teacher(name, Store(tmp_path)) == weights  # made once
+    teacher = build_teacher(TeacherConfig.model_validate({"name": name, "weights": str(weights)}))
+    shape = (1, teacher.frames, teacher.image_size, teacher.image_size, 3)
+    assert teacher(torch.zeros(shape, dtype=torch.uint8)).shape == (1, teacher.dim)
+
+
+@pytest.mark.parametrize("name", STUDENT_SIZES)
+def test_tiny_students_are_tiny(name: str) -> None:
+    settings = StudentConfig.model_validate({"name": name, "size": TINY_STUDENTS[name]})
+    student = build_student(settings)
+    assert sum(parameter.numel() for parameter in student.parameters()) < 100_000
+    assert student(torch.zeros(2, 6, 250)).shape == (2, student.dim)

@@ -1,0 +1,344 @@
+"""A trial's name, and its way from arrays to a result on disk."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from comodo.config import StudentConfig
+from comodo.core.errors import ChangedError
+from comodo.core.lease import LeaseError
+from comodo.core.store import Store, read_json, write_json
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
+from comodo.evaluation.frozen_student import EvaluateError
+from comodo.models.students import build_student, load_student
+from comodo.runtime.worker import run_trial
+from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.training.distill import seed_of
+from tests.helpers import make_arrays, trial_config, weights_equal
+from tests.paths import ROOT
+
+
+def test_name_depends_on_what_is_computed_and_nothing_else() -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    assert trial.key == Trial(trial_config(dataset="another name"), 0, "w", "f").key
+    others = [
+        Trial(trial_config(), 1, "w", "f"),
+        Trial(trial_config(), 0, "v", "f"),
+        Trial(trial_config(), 0, "w", "g"),
+        Trial(trial_config(epochs=5), 0, "w", "f"),
+        Trial(trial_config(method={"name": "comodo", "queue_size": 11}), 0, "w", "f"),
+        Trial(trial_config(precision="bf16"), 0, "w", "f"),
+        Trial(trial_config(method="supervised"), 0, "w", "f"),
+        trial.untrained,
+    ]
+    assert len({trial.key, *(other.key for other in others)}) == 9
+    more = Evaluation(("probe", "knn"), {"other": "v"})
+    assert Trial(trial_config(), 0, "w", "f", more).key == trial.key
+    labelled = Trial(trial_config(method="supervised"), 0, "w", "f")
+    assert labelled.key == Trial(trial_config(method="supervised"), 0, "w", "other").key
+
+
+def test_untrained_trials_do_not_depend_on_training() -> None:
+    one = Trial(trial_config(epochs=3, learning_rate=0.1), 0, "w", "f").untrained
+    other = Trial(trial_config(method="infonce"), 0, "w", "f").untrained
+    assert one.key == other.key
+    assert one.key == Trial(trial_config(), 0, "w", "other").untrained.key  # nor on the teacher
+    assert one.key != Trial(trial_config(), 1, "w", "f").untrained.key
+
+
+def test_name_follows_local_weights(tmp_path: Path) -> None:
+    def key() -> str:
+        student = StudentConfig(name="mantis", weights=str(tmp_path))
+        return Trial(trial_config(student=student.model_dump()), 0, "w", "f").key
+
+    before = key()
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    assert key() != before
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_result_student_and_history_are_kept(store: Store) -> None:
+    trial, reported = Trial(trial_config(), 0, *make_arrays(store)), list[dict[str, Any]]()
+    folder = store.folder("trials", trial.key)
+    result = run_trial(trial, store, reported.append)
+    assert read_result(trial, store) == result
+    assert result["history"] == reported
+    kinds = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
+    measures = {f"{split}/{kind}" for split in ("val", "test") for kind in kinds}
+    assert set(result["metrics"]) == measures | {"probe/C", "student/parameters"}
+    table = trial.predictions(store, "d")
+    assert table is not None
+    answers = table.to_pandas()
+    assert answers.columns.tolist() == ["split", "group", "label", "predicted", "rank"]
+    test = answers[answers.split == "test"]
+    assert len(test) == 20
+    assert (test["rank"] == 0).mean() == result["metrics"]["test/acc1"]
+    assert (test.label == test.predicted).mean() == result["metrics"]["test/acc1"]
+    assert sorted(test.group.unique()) == ["g0", "g1", "g2", "g3"]
+    assert result["metrics"]["test/acc3"] == 1  # there are three classes
+    assert not (folder / "checkpoint.pt").exists()
+    student = load_student(folder / "student")
+    assert student(torch.zeros(2, 6, 64)).shape == (2, student.dim)
+
+
+def test_untrained_is_where_every_method_starts(store: Store) -> None:
+    trial = Trial(trial_config(), 5, *make_arrays(store)).untrained
+    run_trial(trial, store, lambda metrics: None)
+    torch.manual_seed(seed_of(5, "student"))
+    fresh = build_student(trial.config.student)
+    assert weights_equal(fresh, load_student(store.folder("trials", trial.key) / "student"))
+
+
+@pytest.mark.parametrize("epochs_before", [1, 3])
+def test_a_killed_trial_ends_as_one_that_never_stopped(
+    store: Store, tmp_path: Path, epochs_before: int
+) -> None:
+    trial = Trial(trial_config(epochs=6), 0, *make_arrays(store))
+    torch.set_num_threads(1)
+    run_trial(trial, store, lambda metrics: None)
+    undisturbed = load_student(store.folder("trials", trial.key) / "student")
+
+    other = Store(tmp_path / "other")
+    make_arrays(other)
+    program = f"""
+import sys, time, torch
+sys.path.insert(0, {str(ROOT)!r})
+from comodo.core.store import Store, read_json, write_json
+from comodo.runtime.worker import run_trial
+from comodo.search.trial import Trial
+from tests.helpers import trial_config
+torch.set_num_threads(1)
+def report(metrics):
+    print("epoch", metrics["epoch"], flush=True)
+    if metrics["epoch"] == {epochs_before}:
+        time.sleep(600)
+run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r}), report)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == f"epoch {epochs_before}":
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = other.folder("trials", trial.key)
+    assert (folder / "checkpoint.pt").exists()
+    assert read_result(trial, other) is None
+    result = run_trial(trial, other, lambda metrics: None)
+    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2, 3, 4, 5, 6]
+    assert weights_equal(undisturbed, load_student(folder / "student"))
+
+
+def test_what_another_process_trains_is_waited_for_and_read(store: Store) -> None:
+    trial = Trial(trial_config(epochs=2), 0, *make_arrays(store))
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from comodo.core.store import Store
+from comodo.runtime.worker import run_trial
+from comodo.search.trial import Trial
+from tests.helpers import trial_config
+def report(metrics):
+    print("epoch", metrics["epoch"], flush=True)
+    sys.stdin.readline()
+run_trial(Trial(trial_config(epochs=2), 0, "w", "f"), Store({str(store.root)!r}), report)
+"""
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        reported = list[dict[str, Any]]()
+
+        def report(metrics: dict[str, Any]) -> None:
+            reported.append(metrics)
+            process.stdin.write("go on\n" * 2)  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+        result = run_trial(trial, store, report)
+        assert process.wait(60) == 0
+    (waiting,) = reported  # it has trained nothing
+    assert waiting["waiting"].startswith(f"process {process.pid} on ")
+    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2]
+    assert not (store.folder("trials", trial.key) / "lease.json").exists()
+
+
+def test_a_run_whose_trial_was_taken_writes_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comodo.core.lease.RENEW_SECONDS", 0.02)
+    trial = Trial(trial_config(epochs=50), 0, *make_arrays(store))
+    folder = store.folder("trials", trial.key)
+    theirs = {"id": "theirs", "pid": 1, "host": "other", "since": "then"}
+    written = b""
+
+    def report(metrics: dict[str, Any]) -> None:
+        nonlocal written
+        if metrics["epoch"] == 2:
+            write_json(folder / "lease.json", theirs)
+            written = (folder / "checkpoint.pt").read_bytes()
+            time.sleep(0.5)
+
+    with pytest.raises(LeaseError, match=r"trials/.* is worked on by process 1 on other"):
+        run_trial(trial, store, report)
+    assert (folder / "checkpoint.pt").read_bytes() == written
+    assert read_json(folder / "lease.json") == theirs
+    assert not (folder / "trained.json").exists()
+
+
+@pytest.mark.chaos
+def test_weights_that_were_replaced_are_refused(tmp_path: Path) -> None:
+    student = StudentConfig(name="mantis", weights=str(tmp_path)).model_dump()
+    trial = Trial(trial_config(student=student), 0, "w", "f")
+    assert trial.key
+    sent = pickle.loads(pickle.dumps(trial))  # as Ray sends it to a worker
+    sent.refuse_changed()
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ChangedError, match=f"{tmp_path} was replaced while the sweep runs"):
+        sent.refuse_changed()
+    Trial(trial_config(student=student), 0, "w", "f").refuse_changed()  # a trial by the new ones
+
+
+def test_without_labels_there_is_nothing_to_probe(store: Store) -> None:
+    trial = Trial(trial_config(), 0, *make_arrays(store)).untrained
+    path = store.folder("arrays", "w") / "train-00000.safetensors"
+    content = load_file(path)
+    content["label"] = content["label"] * 0 - 1
+    save_file(content, path)
+    with pytest.raises(EvaluateError, match="no labelled windows"):
+        run_trial(trial, store, print)
+
+
+ALL = ("probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct")
+
+
+def other_dataset(store: Store) -> str:
+    """The same arrays under another key and other class names, of which the map shares two."""
+    key = make_arrays(store, name="v")[0]
+    meta = store.folder("arrays", key) / "meta.json"
+    write_json(meta, read_json(meta) | {"classes": ["one", "three", "two"]})
+    return key
+
+
+def test_what_is_asked_later_is_measured_without_training_again(store: Store) -> None:
+    arrays = make_arrays(store)
+    trial, reported = Trial(trial_config(), 0, *arrays), list[dict[str, Any]]()
+    before = run_trial(trial, store, reported.append)
+    names = {"d": {"c0": "one", "c1": "two"}}
+    asked = Evaluation(ALL, {"other": other_dataset(store)}, label_map=names)
+    more = Trial(trial_config(), 0, *arrays, asked)
+    assert read_result(more, store) is None
+    result = run_trial(more, store, reported.append)
+    assert len(reported) == 4  # the epochs of the first run
+    metrics = result["metrics"]
+    assert {key: metrics[key] for key in before["metrics"]} == before["metrics"]
+    assert {"test/linear/acc1", "val/knn/acc1", "test/few_shot/1", "test/few_shot/5"} <= set(
+        metrics
+    )
+    linear = more.predictions(store, "d", "linear")
+    assert linear is not None
+    test = linear.to_pandas().query("split == 'test'")
+    assert test["linear/acc1"].mean() == metrics["test/linear/acc1"]
+    few = more.predictions(store, "d", "few-shot")
+    assert few is not None
+    shares = few["few_shot/5"].to_numpy()
+    assert shares.mean() == pytest.approx(metrics["test/few_shot/5"])
+    assert "test/few_shot/1_std" in metrics
+    assert {"test/zero_shot/acc1", "test/alignment/cka", "on/other/test/acc1"} <= set(metrics)
+    # The other data set has the same windows, so that a probe of its own comes out the same.
+    assert metrics["on/other/test/acc1"] == metrics["test/acc1"]
+    assert not any(key.startswith("on/other/test/alignment") for key in metrics)
+    # Classes "one" and "two" are c0 and c2 there, c0 and c1 here: "three" is left out.
+    direct = more.predictions(store, "other", "direct")
+    assert direct is not None
+    assert set(direct["label"].to_pylist()) == {"one", "two"}
+    of_test = direct.to_pandas().query("split == 'test'")
+    right = (of_test["label"] == of_test["predicted"]).mean()
+    assert right == metrics["on/other/direct/test/acc1"]
+    answers = more.predictions(store, "other")
+    assert answers is not None
+    assert set(answers["label"].to_pylist()) == {"one", "three", "two"}
+
+    renamed = replace(asked, label_map={"d": {"c0": "one", "c2": "two"}})
+    same = run_trial(Trial(trial_config(), 0, *arrays, renamed), store, reported.append)
+    assert same["metrics"]["on/other/direct/test/acc1"] > 0.9
+    assert len(reported) == 4
+
+
+def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store) -> None:
+    arrays, other = make_arrays(store), other_dataset(store)
+    names = {"d": {"c0": "one", "c2": "two"}}
+    asked = Evaluation(("probe", "direct"), {"other": other}, frozenset({"other"}), names)
+    trial = Trial(trial_config(), 0, *arrays, asked)
+    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    assert "on/other/direct/test/acc1" in metrics
+    assert "on/other/test/acc1" not in metrics
+    assert trial.predictions(store, "other") is None
+    answers = trial.predictions(store, "other", "direct")
+    assert answers is not None
+    assert set(answers["label"].to_pylist()) == {"one", "two"}
+
+
+def test_a_class_that_the_probe_never_saw_is_always_wrong(store: Store) -> None:
+    arrays = make_arrays(store)
+    path = store.folder("arrays", "w") / "train-00000.safetensors"
+    content = load_file(path)
+    content["label"][content["label"] == 2] = -1
+    save_file(content, path)
+    trial = Trial(trial_config(), 0, *arrays).untrained
+    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    assert metrics["test/acc5"] == 14 / 20  # two classes of three
+
+
+def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> None:
+    asked = Evaluation(("probe", "zero-shot", "alignment"))
+    for method in ("none", "supervised"):
+        trial = Trial(trial_config(method=method), 0, *make_arrays(store), asked)
+        metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+        assert "test/alignment/cka" in metrics
+        assert "test/zero_shot/acc1" not in metrics
+
+
+def test_labels_train_a_supervised_student(store: Store) -> None:
+    reported = list[dict[str, Any]]()
+    trial = Trial(trial_config(method="supervised", epochs=40), 0, *make_arrays(store))
+    run_trial(trial, store, reported.append)
+    assert reported[-1]["train/loss"] < 0.5 * reported[0]["train/loss"]
+    assert reported[-1]["val/quick_acc1"] > 0.6
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
+def test_tf32_is_for_training_alone(
+    store: Store, precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flags() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    trial = Trial(trial_config(precision=precision), 0, *make_arrays(store))
+    while_training, while_measuring = list[Any](), list[Any]()
+    measured = dict(MEASURE_FUNCTIONS)
+    probe = measured["probe"]
+
+    def watched(subject: Any) -> Any:
+        while_measuring.append(flags())
+        return probe(subject)
+
+    monkeypatch.setitem(MEASURE_FUNCTIONS, "probe", watched)
+    result = run_trial(trial, store, lambda metrics: while_training.append(flags()))
+    assert set(while_training) == {(allowed, allowed)}
+    assert set(while_measuring) == {(False, False)}
+    assert result["trial"]["precision"] == precision

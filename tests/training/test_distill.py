@@ -1,0 +1,202 @@
+"""The training loop: schedule, order, resuming bit for bit, and what ends a run."""
+
+import gc
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import TrialConfig
+from comodo.core.store import Store
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.models.students import build_student
+from comodo.training.distill import Distillation, distil
+from comodo.training.epoch import TrainingError
+from comodo.training.loader import Batch
+from comodo.training.schedule import learning_rate, steps_in
+from tests.helpers import make_arrays, trial_config, weights_equal
+
+Arrays = tuple[WindowArrays, FeatureArrays]
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
+    store = Store(tmp_path_factory.mktemp("store"))
+    windows, features = (store.folder("arrays", key) for key in make_arrays(store))
+    return WindowArrays.load(windows), FeatureArrays.load(features)
+
+
+def new_run(config: TrialConfig, arrays: Arrays, seed: int = 0) -> Distillation:
+    torch.manual_seed(seed)
+    return Distillation(config, seed, *arrays, build_student(config.student), "cpu")
+
+
+def ignore(metrics: dict[str, Any]) -> None:
+    """A report that nobody reads."""
+
+
+def test_schedule_rises_and_falls_over_the_real_steps() -> None:
+    rates = [learning_rate(step, 100, 0.1, 3e-4) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(1.5e-4)
+    assert max(rates) == rates[10] == 3e-4
+    assert rates[55] == pytest.approx(1.5e-4)
+    assert rates[100] == 0
+    assert learning_rate(0, 10, 0.0, 1.0) == 1
+
+
+@given(windows=st.integers(2, 500), batch=st.integers(2, 64))
+def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
+    sizes = [len(b) for b in torch.arange(windows).split(batch)[: steps_in(windows, batch)]]
+    assert min(sizes) > 1
+    assert sum(sizes) >= windows - 1
+
+
+def test_queue_members_join_from_the_second_epoch(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rows = new_run(trial_config(), arrays), []
+    gather = FeatureArrays.gather
+
+    def noting(self: FeatureArrays, split: str, index_B: torch.Tensor) -> torch.Tensor:
+        rows.extend(index_B.tolist())
+        return gather(self, split, index_B)
+
+    monkeypatch.setattr(FeatureArrays, "gather", noting)
+    for expected in (run.row_N[~torch.isin(torch.arange(40), run.reserved)], run.row_N):
+        rows.clear()
+        run.train_epoch()
+        assert sorted(rows) == expected.tolist()
+
+
+METHODS: list[Any] = [
+    {"name": "comodo", "queue_size": 10, "head": {"hidden_dim": 16, "output_dim": 8}},
+    {"name": "comodo", "queue_size": 3, "head": {"kind": "linear"}},
+    {"name": "infonce", "head": {"hidden_dim": 16, "output_dim": 8}},
+    {"name": "l2", "head": {"kind": "linear"}},
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_lowers_the_loss_and_reports_every_epoch(
+    arrays: Arrays, tmp_path: Path, method: dict[str, Any]
+) -> None:
+    config = trial_config(method=method, epochs=8)
+    reported: list[dict[str, Any]] = []
+    history = distil(new_run(config, arrays), tmp_path / "checkpoint.pt", reported.append)
+    assert history == reported
+    assert [metrics["epoch"] for metrics in history] == list(range(1, 9))
+    assert history[-1]["train/loss"] < history[0]["train/loss"]
+    for metrics in history:
+        assert metrics["train/grad_norm"] > 0
+        assert metrics["train/windows_per_second"] > 0
+        assert 0 <= metrics["val/quick_acc1"] <= 1
+
+
+def with_graphs() -> set[int]:
+    """All tensors there are that know what they were computed from."""
+    tensors = [found for found in gc.get_objects() if type(found) is torch.Tensor]
+    return {id(tensor) for tensor in tensors if tensor.grad_fn is not None}
+
+
+def test_nothing_of_a_step_is_held_during_the_next(arrays: Arrays) -> None:
+    """Else the next step's tensors lie around it, and a trial takes a fifth more memory."""
+    run, of_other_tests, counts = new_run(trial_config(), arrays), with_graphs(), list[int]()
+    run.train_epoch(lambda: counts.append(len(with_graphs() - of_other_tests)))
+    assert counts
+    assert set(counts) == {0}
+
+
+class Stop(Exception):
+    """A run's sudden end."""
+
+
+@pytest.mark.parametrize("stop_at_step", [0, 3, 6, 11, 17, 21])
+def test_a_stopped_run_goes_on_bit_for_bit(
+    arrays: Arrays, tmp_path: Path, stop_at_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = trial_config()
+    whole = new_run(config, arrays)
+    history = distil(whole, tmp_path / "whole.pt", ignore)
+
+    taken, loss = 0, Distillation.loss
+
+    def stopping_loss(self: Distillation, batch: Batch) -> torch.Tensor:
+        nonlocal taken
+        if taken == stop_at_step:
+            raise Stop
+        taken += 1
+        return loss(self, batch)
+
+    path = tmp_path / "stopped.pt"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Distillation, "loss", stopping_loss)
+        distil(new_run(config, arrays), path, ignore)
+    torch.manual_seed(12345)  # the second process starts anywhere
+    again = new_run(config, arrays)
+    torch.rand(7)
+    resumed = distil(again, path, ignore)
+    assert weights_equal(whole.student, again.student)
+    assert weights_equal(whole.head, again.head)
+    assert whole.queue is not None
+    assert again.queue is not None
+    assert torch.equal(whole.queue.keys_QD, again.queue.keys_QD)
+    assert [m["train/loss"] for m in history] == [m["train/loss"] for m in resumed]
+
+
+def test_seed_decides_everything(arrays: Arrays, tmp_path: Path) -> None:
+    runs = [new_run(trial_config(epochs=1), arrays, seed) for seed in (0, 0, 1)]
+    losses = [
+        distil(run, tmp_path / f"{i}.pt", ignore)[0]["train/loss"] for i, run in enumerate(runs)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_teachers_head_is_frozen_and_off(arrays: Arrays, tmp_path: Path) -> None:
+    run = new_run(trial_config(epochs=2), arrays)
+    before = [parameter.clone() for parameter in run.teacher_head.parameters()]
+    distil(run, tmp_path / "c.pt", ignore)
+    assert not run.teacher_head.training
+    for old, new in zip(before, run.teacher_head.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(trial_config(), arrays)
+    path = tmp_path / "checkpoint.pt"
+    loss = Distillation.loss
+
+    def poisoned(self: Distillation, batch: Batch) -> torch.Tensor:
+        return loss(self, batch) * (math.nan if self.epoch == 2 else 1)
+
+    monkeypatch.setattr(Distillation, "loss", poisoned)
+    with pytest.raises(TrainingError, match="loss became nan in epoch 3, step 1"):
+        distil(run, path, ignore)
+    assert torch.load(path, weights_only=True)["epoch"] == 2
+
+
+def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
+    method = {"name": "comodo", "queue_size": 39}
+    with pytest.raises(TrainingError, match=r"method\.queue_size: 39 leaves too little of 40"):
+        new_run(trial_config(method=method), arrays)
+
+
+def test_windows_without_a_feature_teach_nothing(arrays: Arrays) -> None:
+    run = new_run(trial_config(), arrays)
+    assert run.row_N.tolist() == list(range(2, 42))
+    assert len(arrays[0].splits["train"]) == 42
+
+
+def test_bf16_stays_close(arrays: Arrays, tmp_path: Path) -> None:
+    losses = [
+        distil(new_run(trial_config(epochs=1, precision=p), arrays), tmp_path / p, ignore)[0]
+        for p in ("float32", "bf16")
+    ]
+    assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=0.05)
+    assert losses[0]["train/loss"] != losses[1]["train/loss"]
