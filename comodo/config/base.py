@@ -1,4 +1,4 @@
-"""What all settings share: strictness, paths, and errors that name key, reason and mend."""
+"""The base of all settings: strict, frozen, with errors that name key, reason and fix."""
 
 import difflib
 import os
@@ -13,7 +13,7 @@ from comodo.core.errors import ComodoError
 
 
 class ConfigError(ComodoError, ValueError):
-    """A sweep file that cannot be run."""
+    """A sweep file that cannot be run; its code is the dotted key."""
 
     exit_status = 2
 
@@ -27,10 +27,10 @@ class Settings(BaseModel):
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:
-    """Expands `~` and `$VARIABLES`, resolves against the sweep file's folder, must exist.
+    """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder.
 
-    With `read_back` in the validation's context it need not: settings of a sweep that ran are read
-    on whatever machine.
+    It must exist, except with `read_back` in the validation's context: the settings of a finished
+    sweep are read on any machine.
     """
     context = info.context or {}
     expanded = os.path.expandvars(os.path.expanduser(value))
@@ -43,9 +43,9 @@ def _existing_path(value: str, info: ValidationInfo) -> str:
 
 
 def _hub_id_or_folder(value: str, info: ValidationInfo) -> str:
-    """A hub id stays as it is; a folder is resolved; what begins like a path must exist."""
-    beside = Path((info.context or {}).get("folder", ".")) / value
-    return _existing_path(value, info) if value[:1] in "./~$" or beside.is_dir() else value
+    """A hub id as it is, or a folder as an absolute path; what begins like a path must exist."""
+    folder = Path((info.context or {}).get("folder", ".")) / value
+    return _existing_path(value, info) if value[:1] in "./~$" or folder.is_dir() else value
 
 
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
@@ -54,8 +54,8 @@ Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
 
 
 def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
-    """The dotted key as the user wrote it (pydantic's union tags are left out), and the mapping
-    or list that it stands in."""
+    """The dotted key as the user wrote it, without pydantic's union tags, and the mapping or list
+    that contains it."""
     parts: list[str] = []
     around = data
     for i, part in enumerate(location):
@@ -73,7 +73,7 @@ def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
 
 
 def line_of(key: str, node: yaml.Node | None) -> int:
-    """Line of the deepest part of a dotted key that stands in the file."""
+    """Line of the deepest part of a dotted key that the file has."""
     line = 1
     while key and isinstance(node, yaml.MappingNode):
         for name, value in node.value:
@@ -88,9 +88,9 @@ def line_of(key: str, node: yaml.Node | None) -> int:
 def reason_of(problem: Any, around: Any) -> str:
     """Pydantic's message, with the nearest valid name for an unknown key."""
     if problem["type"] == "extra_forbidden":
-        name, known = str(problem["loc"][-1]), keys_beside(around)
+        name, known = str(problem["loc"][-1]), sibling_keys(around)
         if name in known:
-            return f"the key does not go with {around.get('name', 'the others')}"
+            return f"{around.get('name', 'this mapping')} has no such key"
         return f"unknown key{nearest(name, known)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("value_error", "missing") or isinstance(problem["input"], dict):
@@ -98,16 +98,17 @@ def reason_of(problem: Any, around: Any) -> str:
     return f"{message}, not {problem['input']!r}"
 
 
-def keys_beside(around: dict[str, Any]) -> set[str]:
-    """The keys of those settings classes that a mapping is most like."""
+def sibling_keys(mapping: dict[str, Any]) -> set[str]:
+    """The keys of the settings classes that share most keys with a mapping."""
     models: list[type[Settings]] = [Settings]
-    for model in models:  # grows while it is walked
+    for model in models:  # grows while it is iterated
         models.extend(model.__subclasses__())
-    shared = {model: len(model.model_fields.keys() & around.keys()) for model in models}
-    alike = [model for model in models if shared[model] == max(shared.values())]
-    return {key for model in alike for key in model.model_fields}
+    shared = {model: len(model.model_fields.keys() & mapping.keys()) for model in models}
+    closest = [model for model in models if shared[model] == max(shared.values())]
+    return {key for model in closest for key in model.model_fields}
 
 
 def nearest(name: str, valid: Any) -> str:
+    """The end of a message about an unknown name: the closest valid one, or all of them."""
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"

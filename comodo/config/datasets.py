@@ -8,7 +8,7 @@ from comodo.config.base import ExistingPath, Settings
 
 
 class GroupSplit(Settings):
-    """Splits made by group (subject, capture), so that no group stands in two of them."""
+    """Splits made by group (subject, capture), so that no group is in two of them."""
 
     train: float = Field(0.7, gt=0, lt=1)
     """Share of the recordings."""
@@ -17,7 +17,7 @@ class GroupSplit(Settings):
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the recordings."""
     seed: int = 0
-    """Of the order in which groups are dealt to the splits."""
+    """Seed of the order in which groups are assigned to the splits."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> "GroupSplit":
@@ -34,28 +34,28 @@ class _Dataset(Settings):
     max_rejected: float = Field(0.2, ge=0, le=1)
     """Share of recordings (at encode: of windows) that may be unreadable before it is an error."""
     split_by_group: GroupSplit | None = None
-    """Splits made anew by group, in place of the data set's own."""
+    """Splits made by group, in place of the data set's own."""
     videos: Literal["original", "shrink"] = "original"
-    """What teachers see: the files as they are, or small copies that prepare makes once."""
+    """Whether teachers see the original files, or small copies that prepare makes once."""
 
 
 class SimulatedDataset(_Dataset):
     """Egocentric recordings made by a simulation; a demonstration, not data."""
 
     kind: Literal["simulated"]
-    """Recordings that are made on the spot."""
+    """Simulated recordings."""
     imu_rate: float = Field(50.0, gt=0, le=10_000)
     """Common rate in Hz that every IMU stream is resampled to."""
     subjects: int = Field(10, ge=3)
-    """Simulated people: a fifth of them is val, a fifth test, the others train."""
+    """Simulated people: a fifth of them in val, a fifth in test, the others in train."""
     recordings: int = Field(1, ge=1)
-    """Recordings of each subject doing each activity."""
+    """Recordings of each activity by each subject."""
     seconds: float = Field(60.0, gt=0)
     """Length of each recording in seconds."""
     labelled: float = Field(0.2, gt=0, le=1)
     """Share of the training recordings that carry their label."""
     seed: int = 0
-    """Of the people, their motions and their splits: another seed is another data set."""
+    """Seed of the people, their motions and their splits: another seed is another data set."""
 
 
 class FolderDataset(_Dataset):
@@ -66,7 +66,8 @@ class FolderDataset(_Dataset):
     path: ExistingPath
     """The manifest file."""
     root: ExistingPath | None = Field(None, exclude_if=lambda value: value is None)
-    """Folder that its paths may not lead out of, by `..` or a link; by default the manifest's."""
+    """Folder that the manifest's paths must stay in, also through `..` and links; by default the
+    manifest's own."""
 
 
 class GoproDataset(_Dataset):
@@ -75,7 +76,7 @@ class GoproDataset(_Dataset):
     kind: Literal["gopro"]
     """Needs `pip install comodo[cameras]`."""
     path: ExistingPath
-    """Folder that is searched for .mp4 files, to any depth."""
+    """Folder that is searched for .mp4 files at any depth."""
 
 
 class AriaDataset(_Dataset):
@@ -84,7 +85,7 @@ class AriaDataset(_Dataset):
     kind: Literal["aria"]
     """Needs `pip install comodo[cameras]`."""
     path: ExistingPath
-    """Folder that is searched for .vrs files, to any depth."""
+    """Folder that is searched for .vrs files at any depth."""
     imu: Literal["right", "left"] = "right"
     """`right` samples at 1,000 Hz, `left` at 800 Hz."""
 
@@ -108,9 +109,9 @@ class Ego4dDataset(_Dataset):
     kind: Literal["ego4d"]
     """Ego4D in the layout of its release."""
     video_folder: ExistingPath
-    """Of `<uid>.mp4`: the release's full_scale, or shrunk copies."""
+    """Folder of `<uid>.mp4`: the release's full_scale, or smaller copies."""
     imu_folder: ExistingPath
-    """Of `<uid>.csv`: the release's imu."""
+    """Folder of `<uid>.csv`: the release's imu."""
     splits: ExistingPath
     """Folder of train.txt, val.txt and test.txt: uid, tab, activity."""
 
@@ -121,11 +122,11 @@ class EgoExo4dDataset(_Dataset):
     kind: Literal["egoexo4d"]
     """Ego-Exo4D in the layout of its release; needs `pip install comodo[cameras]`."""
     path: ExistingPath
-    """Folder that the release was downloaded to; has takes.json and takes/."""
+    """Folder of the downloaded release, with takes.json and takes/."""
     splits: ExistingPath
     """Folder of train.txt, val.txt and test.txt: take, tab, activity."""
     imu: Literal["right", "left"] = "right"
-    """Of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+    """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
 
 
 class UestcMmeaDataset(_Dataset):
@@ -144,14 +145,14 @@ class UestcMmeaDataset(_Dataset):
 
 
 class HaptDataset(_Dataset):
-    """UCI HAPT: a phone's IMU without video, for students to be measured on."""
+    """UCI HAPT: a phone's IMU without video, to measure students on."""
 
     kind: Literal["hapt"]
     """UCI HAPT in its own layout."""
     path: ExistingPath
     """Folder with RawData/, Train/ and Test/."""
     window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.56
-    """Length of a window; `whole` takes each labelled stretch as one window."""
+    """Length of a window; `whole` takes each labelled interval as one window."""
     imu_rate: float = Field(50.0, gt=0, le=10_000)
     """Common rate in Hz that every IMU stream is resampled to; the phone has 50."""
 

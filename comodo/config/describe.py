@@ -1,4 +1,4 @@
-"""The keys that a sweep varies, in words."""
+"""The keys that a sweep varies, as text."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from comodo.config import Range, Sweep
 
 
 def swept_keys(sweep: Sweep) -> dict[str, str]:
-    """What the sweep gives each key, in words."""
+    """The values that the sweep gives to each key, as text."""
     return {
         key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
         if isinstance(span, Range)

@@ -1,4 +1,4 @@
-"""Reading a sweep file, which may come from anybody: it is data alone, and small."""
+"""Reads a sweep file, which may come from anybody: it is small and holds nothing but data."""
 
 import os
 from collections.abc import Callable
@@ -13,22 +13,24 @@ from comodo.config.sweep import Sweep
 from comodo.core.redaction import redacted
 
 MAX_BYTES = 200_000
-MAX_VALUES = 100_000  # once every *alias stands for what it names
+MAX_VALUES = 100_000  # with every *alias replaced by its value
 MAX_DEPTH = 50
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Sweep:
-    """Reads and checks a sweep file; `change` is made to what stands there before it is checked.
+    """Reads and checks a sweep file; `change` is applied to its content before the check.
 
     Raises:
-        ConfigError: with a line for each problem: file, line, dotted key, reason, mend.
+        ConfigError: with a line for each problem: file, line, dotted key, reason, fix.
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
+        raise ConfigError("file.not-found", f"{path}: no such file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise ConfigError(f"{path}: {size} bytes are no sweep file; it has up to {MAX_BYTES}")
+        raise ConfigError(
+            "file.too-large", f"{path}: a sweep file has at most {MAX_BYTES} bytes, not {size}"
+        )
     try:
         text = path.read_text()
         _refuse_deep(path, text)
@@ -38,50 +40,55 @@ def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Swe
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        raise ConfigError("file.not-yaml", f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a sweep file is a mapping that begins with name:")
+        raise ConfigError(
+            "file.not-a-mapping", f"{path}: a sweep file is a mapping that begins with name:"
+        )
     _refuse_secrets(path, data, tree)
     try:
         return Sweep.model_validate(change(data), context={"folder": path.parent})
     except ValidationError as error:
-        lines = []
+        keys, lines = [], []
         for problem in error.errors():
             if problem["type"] == "default_factory_not_called":
-                continue  # the fault of another key, which is named
+                continue  # caused by another key, which is reported
             key, around = dotted_key(_without_kind(problem["loc"]), data)
             reason = reason_of(problem, around)
-            if not key:  # checks of the whole file begin their text with the key
+            if not key:  # checks of the whole file begin their message with the key
                 key, _, reason = reason.partition(": ")
+            keys.append(key)
             lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError(keys[0], "\n".join(lines)) from None
 
 
 def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The location of a problem, without pydantic's name for the kind of an entry of the space."""
+    """The location of a problem without pydantic's union tag for an entry of the space."""
     in_the_space = location[:2] == ("search", "space")
     return location[:3] + location[4:] if in_the_space else location
 
 
 def _refuse_deep(path: Path, text: str) -> None:
-    """Before anything is built of it: PyYAML would come to the end of Python's stack."""
+    """Checked before the file is parsed: PyYAML would exceed Python's recursion limit."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise ConfigError(f"{path}: lists and mappings are over {MAX_DEPTH} deep")
+                raise ConfigError(
+                    "file.too-deep", f"{path}: lists and mappings are nested over {MAX_DEPTH} deep"
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
-    """Aliases of aliases make values beyond number of a few lines."""
+    """A few lines with aliases of aliases can stand for billions of values."""
     counts: dict[int, int] = {}
 
     def count(node: Any) -> int:
         if id(node) not in counts:
-            counts[id(node)] = MAX_VALUES  # of one that contains itself
+            counts[id(node)] = MAX_VALUES  # for one that contains itself
             parts = node.value if isinstance(node, yaml.CollectionNode) else []
             if isinstance(node, yaml.MappingNode):
                 parts = [part for pair in parts for part in pair]
@@ -90,12 +97,13 @@ def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
 
     if tree is not None and count(tree) > MAX_VALUES:
         raise ConfigError(
-            f"{path}: over {MAX_VALUES} values, once its *aliases are filled in; write them out"
+            "file.too-many-values",
+            f"{path}: over {MAX_VALUES} values with its *aliases replaced; use fewer aliases",
         )
 
 
 def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = "") -> None:
-    """Settings are copied into the store, the report and the records."""
+    """Refuses secrets, as settings are copied into the store, the report and MLflow."""
     if isinstance(data, dict):
         for name, value in data.items():
             _refuse_secrets(path, value, tree, f"{key}.{name}" if key else str(name))
@@ -106,7 +114,8 @@ def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = ""
         filled = os.path.expandvars(data)
         if redacted(filled) != filled:
             raise ConfigError(
-                f"{path}:{line_of(key, tree)}: {key}: holds a password or a secret of the "
-                "environment, and settings are copied into reports and records; take it out: "
-                "libraries find what they need in the environment, as HF_TOKEN or AWS_PROFILE"
+                key,
+                f"{path}:{line_of(key, tree)}: {key}: contains a password or a secret of the "
+                "environment, and settings are copied into reports and records; remove it: "
+                "libraries read it from the environment, as HF_TOKEN or AWS_PROFILE",
             )

@@ -1,4 +1,4 @@
-"""Putting values into a trial's settings by their dotted keys."""
+"""Sets a trial's settings by their dotted keys."""
 
 import copy
 from typing import Any, get_args
@@ -22,11 +22,11 @@ METHOD_SETTINGS = {
 
 
 def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
-    """Puts values into a trial's settings; what another method or model does not have leaves them.
+    """Sets values in a trial's settings; settings that a new method or model lacks are removed.
 
-    `where` is what stands before a key in the file. Raises ConfigError for a key below a value.
+    `where` is the prefix of the keys in the file. Raises ConfigError for a key below a value.
     """
-    # What is swept whole before what is in it, and names before what depends on them.
+    # Whole mappings before the keys in them, and names before what depends on them.
     for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
         *parents, last = key.split(".")
         at: Any = data
@@ -35,14 +35,14 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
                 at[parent] = copy.copy(expanded(parent, at[parent]))
             at = at.setdefault(parent, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
-            raise ConfigError(f"{where}{key}: trial has no such key")
+            raise ConfigError(f"{where}{key}", f"{where}{key}: trial has no such key")
         if last == "name" and at.get("name") != values[key]:
-            _leave_out_foreign(parents[-1] if parents else "", at, values[key])
+            _remove_foreign(parents[-1] if parents else "", at, values[key])
         at[last] = copy.deepcopy(values[key])
 
 
-def _leave_out_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
-    """Removes what a method, student or teacher of another name does not have."""
+def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
+    """Removes the settings that a method, student or teacher of this name does not have."""
     if part == "method" and name in METHOD_SETTINGS:
         for key in settings.keys() - METHOD_SETTINGS[name].model_fields.keys():
             del settings[key]

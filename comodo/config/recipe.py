@@ -1,4 +1,4 @@
-"""Recipes: how something is trained that goes with a data set, a method or a student."""
+"""Recipes: training settings that belong to a data set, a method or a student."""
 
 from typing import Any, Literal
 
@@ -13,16 +13,16 @@ TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
 
 
 class Recipe(Settings):
-    """How something is trained that goes with a data set, a method or a student, as its published
-    schedule. No axis of the search: it is set after the search's values."""
+    """Training settings that belong to a data set, a method or a student, such as its published
+    schedule. Not an axis of the search: they are applied after the search's values."""
 
     when: dict[Literal["dataset", "method.name", "student.name"], str | list[str]] = Field(
         min_length=1
     )
-    """What a trial must have: a value, or one of a list."""
+    """The values, or lists of values, that a trial must have for the recipe to apply."""
     set: dict[str, Any] = Field(min_length=1)
-    """Keys of `trial` to their values then: epochs, batch_size, learning_rate, weight_decay,
-    warmup, and those of the method but its name."""
+    """Values for keys of `trial`: epochs, batch_size, learning_rate, weight_decay, warmup, and the
+    method's keys except its name."""
 
     @field_validator("set")
     @classmethod
@@ -31,8 +31,8 @@ class Recipe(Settings):
             of_method = key.startswith("method.") and key != "method.name"
             if key not in TRAINING and not of_method:
                 raise ValueError(
-                    f"'{key}' is not for recipes; they set {', '.join(TRAINING)} "
-                    "and keys of the method, as method.queue_size"
+                    f"'{key}' cannot be set by a recipe; only {', '.join(TRAINING)} "
+                    "and keys of the method can, such as method.queue_size"
                 )
         return values
 
@@ -43,7 +43,7 @@ class Recipe(Settings):
         )
 
     def check(self, datasets: list[str], space: dict[str, Choices | Range]) -> None:
-        """Raises ValueError for a name that there is not, or what the space has already; the text
+        """Raises ValueError for an unknown name, or a key that the space has too; the message
         begins with the key."""
         known = {
             "dataset": datasets,
@@ -55,9 +55,9 @@ class Recipe(Settings):
                 if name not in known[key]:
                     raise ValueError(f"when.{key}: unknown '{name}'{nearest(name, known[key])}")
         methods = space["method"].ends() if "method" in space else []
-        for follows in self.set:
-            inside = follows.startswith("method.") and any(
-                isinstance(method, dict) and follows.split(".")[1] in method for method in methods
+        for changed in self.set:
+            inside = changed.startswith("method.") and any(
+                isinstance(method, dict) and changed.split(".")[1] in method for method in methods
             )
-            if follows in space or inside:
-                raise ValueError(f"set.{follows}: is swept; leave out one of both")
+            if changed in space or inside:
+                raise ValueError(f"set.{changed}: is also swept; remove it here or from the space")

@@ -1,6 +1,6 @@
-"""The search: what each key may be and under which condition, where it begins, how it samples.
+"""The search space: the values of each key, their conditions, the first points, the sampler.
 
-A point is values by dotted keys of `trial`; a key whose condition is not met is absent from it.
+A point maps dotted keys of `trial` to values; a key whose condition is not met is absent from it.
 Knows neither seeds nor scores.
 """
 
@@ -19,8 +19,8 @@ Point = dict[str, Any]
 
 class _Conditional(Settings):
     when: dict[str, Any] = Field({})
-    """Other keys of the space, or keys of `trial`, with the value, or list of values, that each
-    must have; else this key is absent. A condition on an absent key is not met."""
+    """Other keys of the space, or keys of `trial`, with the value or list of values that each must
+    have; otherwise this key is absent. A condition on an absent key is not met."""
 
     def conditions(self) -> dict[str, list[Any]]:
         return {
@@ -30,10 +30,10 @@ class _Conditional(Settings):
 
 
 class Choices(_Conditional):
-    """The values of a list."""
+    """A list of values."""
 
     values: list[Any] = Field(min_length=1)
-    """What the key may be; a value that stands there twice counts once."""
+    """The values of the key; a value that is listed twice counts once."""
 
     @field_validator("values")
     @classmethod
@@ -58,18 +58,18 @@ class Range(_Conditional):
     max: float
     """Largest value, included."""
     log: bool = False
-    """Whether the logarithm is sampled evenly, in place of the number."""
+    """Whether to sample the logarithm uniformly instead of the number."""
     integer: bool = False
-    """Whether only whole numbers are taken."""
+    """Whether to take only integers."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
         if not self.min < self.max:
             raise ValueError("min must be below max")
         if self.log and self.min <= 0:
-            raise ValueError("a log range must begin above zero")
+            raise ValueError("a log range needs a min above zero")
         if self.integer and not (self.min.is_integer() and self.max.is_integer()):
-            raise ValueError("a range of integers needs whole numbers as min and max")
+            raise ValueError("a range of integers needs integers as min and max")
         return self
 
     def __contains__(self, value: Any) -> bool:
@@ -81,11 +81,11 @@ class Range(_Conditional):
         return [int(self.min), int(self.max)] if self.integer else [self.min, self.max]
 
     def countable(self) -> Iterable[Any] | None:
-        """All values in order; None where there are too many to count."""
+        """All values in order; None if they cannot be counted."""
         return range(int(self.min), int(self.max) + 1) if self.integer else None
 
     def fraction(self) -> float:
-        """A value between the ends that is no whole number."""
+        """A value between the ends that is not an integer."""
         return self.min + (self.max - self.min) / math.pi
 
 
@@ -112,26 +112,26 @@ Span = Annotated[
 
 
 class Search(Settings):
-    """What is tried. Without a space it is the trial as it stands, once with each seed."""
+    """What is tried. Without a space it is `trial` itself, once with each seed."""
 
     sampler: Literal["grid", "random", "tpe"] = "grid"
-    """`grid`: every combination, in the file's order; `random`: drawn evenly; `tpe`: Optuna's
-    Parzen estimator, which learns from the trials that have ended."""
+    """`grid`: every combination, in the file's order; `random`: drawn uniformly; `tpe`: Optuna's
+    Parzen estimator, which learns from finished trials."""
     space: dict[str, Span] = Field({})
-    """Dotted keys of `trial` to lists of values, or to ranges (random and tpe); either with a
+    """Dotted keys of `trial` with lists of values, or with ranges (random and tpe); either with a
     condition as {values: [...], when: {key: value}} and {min: ..., max: ..., when: ...}."""
     seed: int = 0
-    """Of the sampler; trials have `seeds`."""
+    """Seed of the sampler; the trials' are in `seeds`."""
     start_with: list[Point] = Field([])
-    """Points that are tried first; what one leaves out is for the sampler to choose, and a grid
-    then begins with all of its points that agree."""
+    """Points that are tried first. The sampler chooses the keys that a point leaves out; a grid
+    begins with all of its points that agree with it."""
     warm_start: list[str] = Field([])
-    """Earlier sweeps of the same store whose finished configurations `tpe` learns from, as far as
-    they lie in the space, have this sweep's settings wherever the space leaves them alone, and were
-    trained on the same arrays, with whatever seeds. They take nothing of the budget."""
+    """Earlier sweeps of the same store whose finished configurations `tpe` learns from: those that
+    are in the space, have this sweep's settings for all other keys, and were trained on the same
+    arrays, with any seeds. They do not count towards the budget."""
     hopeless_below: float | None = Field(None, ge=0)
-    """A configuration whose first seed ends worse than the best mean so far by more than this, in
-    the objective's unit, does not get its other seeds."""
+    """A configuration whose first seed is worse than the best mean so far by more than this, in the
+    objective's unit, is not trained with its other seeds."""
 
     @model_validator(mode="after")
     def _sampler_can(self) -> "Search":
@@ -139,7 +139,7 @@ class Search(Settings):
         if self.sampler == "grid" and ranges:
             raise ValueError(f"a grid needs a list of values for {ranges[0]}, not a range")
         if self.warm_start and self.sampler != "tpe":
-            raise ValueError(f"warm_start: the sampler {self.sampler} does not learn; take tpe")
+            raise ValueError(f"warm_start: the sampler {self.sampler} does not learn; use tpe")
         return self
 
 
@@ -147,21 +147,21 @@ class Space:
     """The points of a search.
 
     Args:
-        trial: the trial that values are put into, which decides conditions on keys not swept.
+        trial: the sweep's `trial`, which decides conditions on keys that are not swept.
 
     Raises:
-        ValueError: a condition that cannot be decided or met; the text begins with its key.
+        ValueError: a condition that cannot be decided or met; the message begins with its key.
     """
 
     def __init__(self, spans: dict[str, Choices | Range], trial: dict[str, Any]) -> None:
         self.spans, self._trial = spans, flatten(trial)
-        self._waits_for = {
+        self._depends_on = {
             key: {self._checked(key, name, wanted) for name, wanted in span.conditions().items()}
             - {""}
             for key, span in spans.items()
         }
         self.order = self._ordered()
-        """The keys, each after those that its condition names."""
+        """The keys, each after those that its condition depends on."""
 
     def _checked(self, key: str, name: str, wanted: list[Any]) -> str:
         """The key of the space that decides a condition; "" if the trial does."""
@@ -170,7 +170,7 @@ class Space:
         if not decides:
             if name not in self._trial:
                 raise ValueError(
-                    f"{here}: no key of the space or of trial"
+                    f"{here}: not a key of the space or of trial"
                     + nearest(name, self.spans.keys() | self._trial.keys())
                 )
             return ""
@@ -180,11 +180,12 @@ class Space:
         known = [value if decides == name else named(decides, value) for value in span.values]
         for value in wanted:
             if value not in known:
-                raise ValueError(f"{here}: {value!r} is not a value of it; known: {known}")
+                raise ValueError(f"{here}: {value!r} is not one of its values: {known}")
         return decides
 
     def _decides(self, name: str) -> str:
-        """`method` may be swept by its name, or whole; both decide about `method.name`."""
+        """The key of the space that decides `name`: `method` and `method.name` both decide
+        `method.name`; "" if none does."""
         whole = name.removesuffix(".name")
         return name if name in self.spans else whole if whole in self.spans else ""
 
@@ -192,14 +193,14 @@ class Space:
         order: list[str] = []
         left = list(self.spans)
         while left:
-            free = next((key for key in left if self._waits_for[key] <= set(order)), None)
+            free = next((key for key in left if self._depends_on[key] <= set(order)), None)
             if free is None:
-                walked = [left[0]]  # follow what each waits for until it comes round
+                walked = [left[0]]  # follow the dependencies until they repeat
                 while len(set(walked)) == len(walked):
-                    walked.append(min(self._waits_for[walked[-1]] - set(order)))
+                    walked.append(min(self._depends_on[walked[-1]] - set(order)))
                 circle = walked[walked.index(walked[-1]) :]
                 raise ValueError(
-                    f"search.space.{circle[0]}.when: waits for itself: {' -> '.join(circle)}"
+                    f"search.space.{circle[0]}.when: depends on itself: {' -> '.join(circle)}"
                 )
             order.append(free)
             left.remove(free)
@@ -220,23 +221,23 @@ class Space:
         return True
 
     def points(self, keys: Iterable[str] | None = None) -> Iterator[Point]:
-        """Every combination of the values of some keys, by default of all, in the file's order.
+        """Every combination of the values of some keys, by default all, in the file's order.
 
-        Keys that decide about these are combined too. None of them may be a range of fractions.
+        The keys that decide these are combined too. None of them may be a range of floats.
         """
         wanted = set(self.spans if keys is None else keys)
         for key in reversed(self.order):
-            wanted |= self._waits_for[key] if key in wanted else set()
+            wanted |= self._depends_on[key] if key in wanted else set()
         chosen = [key for key in self.order if key in wanted]
 
-        def extend(point: Point, place: int) -> Iterator[Point]:
-            if place == len(chosen):
+        def extend(point: Point, depth: int) -> Iterator[Point]:
+            if depth == len(chosen):
                 yield {key: point[key] for key in self.spans if key in point}
-            elif self.is_active(key := chosen[place], point):
+            elif self.is_active(key := chosen[depth], point):
                 for value in self.spans[key].countable() or ():
-                    yield from extend({**point, key: value}, place + 1)
+                    yield from extend({**point, key: value}, depth + 1)
             else:
-                yield from extend(point, place + 1)
+                yield from extend(point, depth + 1)
 
         return extend({}, 0)
 
@@ -244,7 +245,7 @@ class Space:
         return all(span.countable() is not None for span in self.spans.values())
 
     def filled(self, point: Point) -> Point:
-        """The point with the first value of every active key that it lacks."""
+        """The point, completed with the first value of every active key that it lacks."""
         filled = dict(point)
         for key in self.order:
             if key not in filled and self.is_active(key, filled):
@@ -252,7 +253,8 @@ class Space:
         return {key: filled[key] for key in self.spans if key in filled}
 
     def corners(self) -> Iterator[Point]:
-        """Each value or end of each key once, other keys at their first: enough to check each."""
+        """Each value or end of each key once, with the other keys at their first value: enough to
+        check every value."""
         starts: list[Point] = [{}]
         for key in self.order:
             if (around := self._where_active(key)) is not None:
@@ -261,27 +263,27 @@ class Space:
         yield from {canonical(point): point for point in points}.values()
 
     def fractions(self) -> Iterator[Point]:
-        """A point with a fraction for each range that is not of integers."""
+        """A point with a non-integer value for each range that is not of integers."""
         for key, span in self.spans.items():
             around = self._where_active(key)
             if isinstance(span, Range) and not span.integer and around is not None:
                 yield self.filled({**around, key: span.fraction()})
 
     def _where_active(self, key: str) -> Point | None:
-        around = self.points(self._waits_for[key])
+        around = self.points(self._depends_on[key])
         return next((point for point in around if self.is_active(key, point)), None)
 
     def __contains__(self, point: object) -> bool:
-        """Whether a whole point, perhaps of an earlier version of the file, lies in the space."""
+        """Whether a complete point, perhaps of an earlier version of the file, is in the space."""
         assert isinstance(point, dict)
         active = {key for key in self.order if self.is_active(key, point)}
         return point.keys() == active and all(point[key] in self.spans[key] for key in active)
 
     def check(self, point: Point) -> None:
-        """Raises ValueError for a point, perhaps not whole, that is not in the space."""
+        """Raises ValueError for a point, complete or not, that is not in the space."""
         for key, value in point.items():
             if key not in self.spans:
-                raise ValueError(f"{key}: no key of the space{nearest(key, self.spans)}")
+                raise ValueError(f"{key}: not a key of the space{nearest(key, self.spans)}")
             span = self.spans[key]
             if value not in span:
                 allowed = span.values if isinstance(span, Choices) else f"{span.min}..{span.max}"
@@ -290,9 +292,9 @@ class Space:
                 needed = {self._decides(name): name for name in span.when}
                 missing = [k for k in needed if k and k not in point]
                 raise ValueError(
-                    f"{key}: needs {missing[0]} beside it, which decides whether it is there"
+                    f"{key}: depends on {missing[0]}, which the point leaves out"
                     if missing
-                    else f"{key}: is not there unless {span.when}"
+                    else f"{key}: exists only where {span.when}"
                 )
 
 
@@ -308,15 +310,16 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def expanded(part: str, value: Any) -> Any:
-    """A method or model that is given by its name alone, as a mapping."""
+    """A method or model that is given by its name alone, as a mapping; others as they are."""
     presets = {"teacher": TEACHER_PRESETS, "student": STUDENT_PRESETS}.get(part, {})
     return presets.get(value, {"name": value}) if isinstance(value, str) else value
 
 
 def named(part: str, value: Any) -> Any:
+    """The name of a method or model, given by its name alone or as a mapping."""
     return expanded(part, value).get("name")
 
 
 def canonical(point: Point) -> str:
-    """The same for the same values, in whatever order."""
+    """The same text for the same values, in any order of keys."""
     return json.dumps(point, sort_keys=True)

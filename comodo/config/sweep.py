@@ -28,50 +28,50 @@ from comodo.config.trial import (
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""Of what becomes a folder and a part of MLflow's names."""
+"""A name that becomes a folder and part of MLflow's names."""
 
 
 class EarlyStopping(Settings):
-    """ASHA on epochs, judged by the quick validation accuracy."""
+    """ASHA on epochs, judged by the validation accuracy of each epoch."""
 
     name: Literal["asha"]
     """The only kind."""
     grace_epochs: int = Field(3, ge=1)
-    """Epochs that each trial is given before it may be stopped."""
+    """Epochs that every trial runs before it may be stopped."""
     reduction_factor: float = Field(3, gt=1)
-    """At each rung about one in so many trials goes on; the rungs lie at grace_epochs times powers
-    of this."""
+    """At each rung one in this many trials continues; the rungs are at grace_epochs times powers of
+    this."""
 
 
 class Resources(Settings):
-    """What one trial asks for, and what becomes of it when the machine fails."""
+    """What one trial needs, and what happens to it when a machine fails."""
 
     workers: int = Field(1, ge=1)
     """Processes that train one student together; the batch is divided among them."""
     cpus_per_worker: float = Field(1, gt=0)
-    """CPUs that each worker is given, and threads that it computes with."""
+    """CPUs of each worker, and threads that it computes with."""
     gpus_per_worker: float = Field(0, ge=0)
-    """GPUs that each worker is given: a share of one, as 0.5, or a whole number."""
+    """GPUs of each worker: a share of one, such as 0.5, or an integer."""
     max_concurrent_trials: int | None = Field(None, ge=1)
-    """Most trials at a time; by default as many as fit."""
+    """Maximum number of trials at once; by default as many as fit."""
     retries: int = Field(2, ge=0)
-    """How often a trial is begun again, from its checkpoint, after its process was lost."""
+    """How often a trial is restarted from its checkpoint after its process was lost."""
     wait_minutes: float = Field(15, ge=0)
-    """How long to wait for a cluster that is still growing to hold one trial."""
+    """How long to wait for a growing cluster until one trial fits."""
 
 
 class Budget(Settings):
-    """At a limit no new trial starts, running ones checkpoint, and the report is made; with a
-    higher limit the same command goes on. A grid of more than `trials` is refused."""
+    """At a limit no new trial starts, running ones save a checkpoint, and the report is written;
+    with a higher limit the same command continues. A grid of more than `trials` is refused."""
 
     trials: int | None = Field(None, ge=1)
-    """At most so many trials (configurations times seeds); needed by random and tpe."""
+    """Maximum number of trials (configurations times seeds); random and tpe need it."""
     hours: float | None = Field(None, gt=0)
-    """Wall-clock time of one run of the command, from its first trial on."""
+    """Wall-clock time of one run of the command, from its first trial."""
     gpu_hours: float | None = Field(None, gt=0)
-    """GPUs set aside for trials times the hours that they ran, over all runs of the sweep."""
+    """GPUs reserved for trials times the hours that these ran, over all runs of the sweep."""
     failures: int = Field(5, ge=1)
-    """So many failures of the same kind in a row stop the sweep."""
+    """This many failures of the same kind in a row stop the sweep."""
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
@@ -82,21 +82,21 @@ class Sweep(Settings):
     """A whole sweep file."""
 
     name: Name
-    """What store, report and MLflow know the sweep by: letters, digits, dot, dash, underscore."""
+    """The sweep's name in store, report and MLflow: letters, digits, dot, dash, underscore."""
     protocol: Protocol = "corrected"
     """The protocol of every trial; swept as `search.space.protocol`."""
     datasets: dict[Name, DatasetConfig]
-    """Names of your own to data sets; `kind` says how each is read."""
+    """Data sets by names of your choice; `kind` says how each is read."""
     trial: TrialConfig
-    """What is trained, and how, wherever the search and the recipes say nothing else."""
+    """What is trained, and how, unless the search or a recipe says otherwise."""
     recipes: list[Recipe] = Field([])
-    """What goes with a data set, a method or a model, as with `{when: {method.name: supervised},
-    set: {epochs: 40}}`. Later ones win."""
+    """Settings that belong to a data set, a method or a model, such as `{when: {method.name:
+    supervised}, set: {epochs: 40}}`. Later recipes override earlier ones."""
     search: Search = Search()
-    """Which trials there are."""
+    """Which configurations are tried."""
     seeds: list[int] = Field([0], min_length=1)
-    """Each configuration is trained once with each; its score is their mean. One seed tells nothing
-    of what chance does."""
+    """Each configuration is trained once with each seed; its score is the mean. One seed says
+    nothing about chance."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives(
             (Objective(metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"),)
@@ -107,30 +107,30 @@ class Sweep(Settings):
     measures: list[Measure] = Field(["probe"], min_length=1)
     """What is measured of each student; all share one extraction of features. `direct` fits the
     probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
-    students trained with labels by what they were trained as. Of dlinear, informer and timesnet
-    that is all that is measured, asked or not."""
+    students trained with labels by their own classifier. For dlinear, informer and timesnet only
+    that is measured, requested or not."""
     evaluate_on: list[str] = Field([])
-    """Data sets, with or without video, that students are also measured on, beside their own."""
+    """Data sets, with or without video, that students are measured on besides their own."""
     references: list[Reference] = Field(default_factory=_references)
-    """Also measured, for every student: untrained (or as pretrained), the line that each method has
-    to beat; and trained with labels on the schedule of `trial`, beside which transfer is read.
-    By default `[none]`, with `evaluate_on` both."""
+    """Also measured for every student: `none`, the student untrained (or as pretrained), which each
+    method has to beat; `supervised`, the student trained with labels on the schedule of `trial`, to
+    compare transfer with. By default `[none]`, with `evaluate_on` both."""
     label_map: dict[str, dict[str, str]] = Field({})
-    """For `direct`: by data set, its classes to names that the data sets share. A class that is
-    not listed keeps its own name; what both sets have then is compared."""
+    """For `direct`: for each data set, the common names of its classes. A class that is not listed
+    keeps its own name; the classes that both data sets then have are compared."""
     early_stopping: EarlyStopping | None = None
     """By default every trial runs all its epochs."""
     resources: Resources = Resources()
-    """What a trial takes of the machine or cluster; changes no result's name."""
+    """What a trial needs from the machine or cluster; not part of any key."""
     budget: Budget = Budget()
-    """Where the sweep ends."""
+    """When the sweep stops."""
 
     _context: dict[str, Any] = PrivateAttr({})
-    """What the file was validated with, for trials that are made of it."""
+    """The validation context, for trials that are made later."""
 
     @property
     def folder(self) -> Path:
-        """The sweep file's."""
+        """Folder of the sweep file."""
         return Path(self._context.get("folder", "."))
 
     @property
@@ -143,7 +143,7 @@ class Sweep(Settings):
 
     @cached_property
     def metrics(self) -> dict[str, Measure]:
-        """What can be known of every student, with the measure that gives it."""
+        """The metrics of every student, each with the measure that gives it."""
         own = {name for name, _ in self.trained_on()}
         others = [name for name in self.evaluate_on if name not in own]
         return OWN_METRICS | {
@@ -151,13 +151,13 @@ class Sweep(Settings):
         }
 
     def with_values(self, values: Point) -> TrialConfig:
-        """The trial with dotted keys replaced, checked anew.
+        """The trial with dotted keys replaced, checked again.
 
         Where the name of the method or of a model is replaced, settings of `trial` that the new
-        one does not have are left out.
+        one does not have are removed.
 
         Raises:
-            ConfigError: an unknown key or an impossible value, by its dotted name.
+            ConfigError: an unknown key or an invalid value; the code is the dotted key.
         """
         data = self.trial.model_dump(mode="json", exclude_unset=True)
         apply_overrides(data, values, "search.space.")
@@ -170,7 +170,7 @@ class Sweep(Settings):
         return trial
 
     def supervised_like(self, config: TrialConfig) -> TrialConfig:
-        """How this sweep trains a student of a trial with labels, on the same data set."""
+        """The trial that trains the same student on the same data set with labels."""
         student = config.student.model_dump(mode="json", exclude_unset=True)
         values = {"dataset": config.dataset, "student": student, "method": "supervised"}
         return self.with_values(values)
@@ -182,25 +182,27 @@ class Sweep(Settings):
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
             reason = reason_of(problem, around)
-            if key in values and "does not go with" in reason:
-                having = [
+            if key in values and "has no such key" in reason:
+                methods = [
                     n for n, m in METHOD_SETTINGS.items() if key.split(".")[1] in m.model_fields
                 ]
-                reason += f"; give it a condition, when: {{method.name: [{', '.join(having)}]}}"
+                reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":
                 reason += "; add integer: true"
             for number, recipe in enumerate(self.recipes):
                 if key in recipe.set:
-                    raise ConfigError(f"recipes.{number}.set.{key}: {reason}") from None
+                    where = f"recipes.{number}.set.{key}"
+                    raise ConfigError(where, f"{where}: {reason}") from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             raise ConfigError(
+                f"search.space.{swept}",
                 f"search.space.{swept}: {'.'.join(filter(None, ('trial', key)))} with "
-                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason}"
+                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason}",
             ) from None
 
     def grid(self) -> Iterator[Point]:
-        """Every point, in the file's order after those of `start_with`."""
+        """Every point, first those of `start_with`, then in the file's order."""
         starts = self.search.start_with
 
         def position(point: Point) -> int:
@@ -221,16 +223,16 @@ class Sweep(Settings):
         return data
 
     @model_validator(mode="after")
-    def _holds_together(self, info: ValidationInfo) -> "Sweep":
+    def _is_consistent(self, info: ValidationInfo) -> "Sweep":
         self._context = info.context or {}
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: each seed once")
+            raise ValueError("seeds: list each seed once")
         for key, span in self.search.space.items():
             if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
-        self._search_holds_together()
-        self._recipes_hold_together()
-        self._evaluations_hold_together()
+        self._check_search()
+        self._check_recipes()
+        self._check_evaluation()
         labels = "supervised" in self.references
         for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
@@ -242,50 +244,50 @@ class Sweep(Settings):
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
             raise ValueError(
-                "measures: classifier needs students trained with labels: the method supervised, "
-                "or supervised among references"
+                "measures: classifier needs students trained with labels: use the method "
+                "supervised, or add supervised to references"
             )
-        self._objectives_hold_together()
+        self._check_objectives()
         return self
 
-    def _search_holds_together(self) -> None:
+    def _check_search(self) -> None:
         for start in self.search.start_with:
             try:
                 self.space.check(start)
             except ValueError as error:
                 raise ValueError(f"search.start_with: {error}") from None
         if self.name in self.search.warm_start:
-            raise ValueError("search.warm_start: a sweep goes on from its own trials anyway")
+            raise ValueError("search.warm_start: a sweep learns from its own trials anyway")
         if self.search.hopeless_below is not None and len(self.objectives) > 1:
-            raise ValueError("search.hopeless_below: needs a single objective to judge by")
+            raise ValueError("search.hopeless_below: needs a single objective")
         trials = self.budget.trials
         if self.search.sampler != "grid":
             if trials is None:
                 raise ValueError(f"budget.trials: the sampler {self.search.sampler} needs it")
             if trials < len(self.seeds):
                 raise ValueError(
-                    f"budget.trials: {trials} do not reach for {len(self.seeds)} seeds"
+                    f"budget.trials: {trials} trials are fewer than the {len(self.seeds)} seeds"
                 )
         elif trials is not None and (size := len(list(self.grid())) * len(self.seeds)) > trials:
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
 
-    def _recipes_hold_together(self) -> None:
+    def _check_recipes(self) -> None:
         for number, recipe in enumerate(self.recipes):
             try:
                 recipe.check(list(self.datasets), self.search.space)
             except ValueError as error:
                 raise ValueError(f"recipes.{number}.{error}") from None
         if not self.recipes or self.search.sampler != "grid":
-            return  # of other searches not every combination is looked at
+            return  # other searches try only some of the combinations
         configs = [self.with_values(point) for point in self.points()]
         if "supervised" in self.references:
             configs += [self.supervised_like(config) for config in configs]
         flats = [flatten(config.model_dump(mode="json")) for config in configs]
         for number, recipe in enumerate(self.recipes):
             if not any(map(recipe.fits, flats)):
-                raise ValueError(f"recipes.{number}.when: no configuration is like that")
+                raise ValueError(f"recipes.{number}.when: no configuration meets this")
 
-    def _objectives_hold_together(self) -> None:
+    def _check_objectives(self) -> None:
         seen = set()
         for metric in (objective.metric for objective in self.objectives):
             if metric not in self.metrics:
@@ -297,12 +299,12 @@ class Sweep(Settings):
                     f"objective.metric: {metric} needs '{self.metrics[metric]}' in measures"
                 )
             if metric in seen:
-                raise ValueError(f"objective.metric: {metric} stands there twice")
+                raise ValueError(f"objective.metric: {metric} is listed twice")
             seen.add(metric)
 
-    def _evaluations_hold_together(self) -> None:
+    def _check_evaluation(self) -> None:
         if "probe" not in self.measures:
-            raise ValueError("measures: probe has to be among them, it gives the objective")
+            raise ValueError("measures: must include probe, which gives the objective")
         if "direct" in self.measures and not self.evaluate_on:
             raise ValueError("measures: direct needs evaluate_on, the data sets to transfer to")
         if self.label_map and "direct" not in self.measures:
@@ -315,11 +317,11 @@ class Sweep(Settings):
                     )
 
     def used(self) -> list[str]:
-        """The data sets that are trained or measured on."""
+        """The data sets that students are trained or measured on."""
         return list(dict.fromkeys([*(name for name, _ in self.trained_on()), *self.evaluate_on]))
 
     def trained_on(self) -> list[tuple[str, TeacherConfig]]:
-        """Every pair of data set and teacher that a trial may ask for."""
+        """Every pair of data set and teacher that a trial may need."""
         keys = [key for key in self.search.space if key.split(".")[0] in ("dataset", "teacher")]
         pairs = []
         for values in self.space.points(keys):
@@ -329,8 +331,8 @@ class Sweep(Settings):
         return pairs
 
     def points(self) -> Iterator[Point]:
-        """The grid; of another search each value or end of each key once, the others at their
-        first, which is enough to check every key, and what it starts with."""
+        """All points of a grid. For another search its first points, and points with each value or
+        end of each key: enough to check every key."""
         if self.search.sampler == "grid":
             yield from self.grid()
         else:

@@ -10,7 +10,7 @@ Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 Protocol = Literal["corrected", "published"]
-"""`published` computes what the published code does where that parts from the paper."""
+"""`published` computes what the published code does where it differs from the paper."""
 
 
 def _by_protocol(corrected: Any, published: Any) -> Any:
@@ -35,7 +35,7 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
     "vjepa2-vitl": {
         "name": "vjepa2",
         "weights": "facebook/vjepa2-vitl-fpc64-256",
-        "frames": 16,  # of the 64 that it was trained with: a quarter of the cost or less
+        "frames": 16,  # it was trained with 64: a quarter of the cost or less
     },
     "dinov2-base": {"name": "image", "weights": "facebook/dinov2-base"},
     "clip-vit-base": {"name": "image", "weights": "openai/clip-vit-base-patch16"},
@@ -57,12 +57,12 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
 
 
 RESIZED_TO = {"mantis": 512, "mantis-v2": 512, "dlinear": 1000, "informer": 1000, "timesnet": 1000}
-"""Samples that windows are resized to; others take them as they are."""
+"""Samples that these students resize windows to; others take windows of any length."""
 
 
 def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
     """A known model may be given by its name alone."""
-    given: Any = Literal[tuple(presets)] | settings
+    schema: Any = Literal[tuple(presets)] | settings
 
     def expand(value: Any) -> Any:
         if not isinstance(value, str):
@@ -71,26 +71,27 @@ def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> Bef
             raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
         return presets[value]
 
-    return BeforeValidator(expand, json_schema_input_type=given)
+    return BeforeValidator(expand, json_schema_input_type=schema)
 
 
 class TeacherConfig(Settings):
-    """The frozen video encoder; `image` is any image encoder of transformers, its features
+    """The frozen video encoder. `image` is any image encoder of transformers, with its features
     averaged over the frames."""
 
     name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
-    """Family of the encoder; `precomputed` reads features that were made elsewhere."""
+    """Family of the encoder; `precomputed` reads features from a file."""
     weights: Weights | None = None
-    """A hub id or a local folder; needed by the families of transformers."""
+    """A hub id or a local folder; required for the families of transformers."""
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
     allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
-    """`weights` once more, where these bring code of their own and you have read it: it is run."""
+    """The value of `weights` again, if these come with code of their own that you have read and
+    want to run."""
     frames: int | None = Field(None, ge=1, le=256)
-    """Frames for each window; by default what the teacher was trained with, and of image networks
-    8 (efficientnet-lite0: 4)."""
+    """Frames of each window; by default as many as the teacher was trained with, and 8 for image
+    encoders (efficientnet-lite0: 4)."""
     precision: Literal["float32", "bf16"] = "float32"
-    """What it computes in; `bf16` is autocast. Features are kept as float32 either way."""
+    """Precision of the computation; `bf16` is autocast. Features are stored as float32."""
     path: ExistingPath | None = None
     """`precomputed`: an .npz or Parquet file of features."""
     ids: str = "id"
@@ -100,15 +101,12 @@ class TeacherConfig(Settings):
 
     @model_validator(mode="after")
     def _complete(self) -> "TeacherConfig":
-        given = self.name in ("efficientnet-lite0", "precomputed")
-        if not given and self.weights is None:
+        if self.weights is None and self.name not in ("efficientnet-lite0", "precomputed"):
             raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
         if self.allow_remote_code not in (None, self.weights):
-            raise ValueError(
-                "allow_remote_code names the weights whose code may run, and weights are others"
-            )
+            raise ValueError("allow_remote_code must repeat weights, whose code may then run")
         if (self.name == "precomputed") != (self.path is not None):
-            raise ValueError("path belongs to the teacher 'precomputed', which needs it")
+            raise ValueError("path is required for the teacher 'precomputed', and only for it")
         return self
 
 
@@ -131,9 +129,9 @@ STUDENT_SIZES: dict[str, set[str]] = {
         "seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout",
     },
 }  # fmt: skip
-"""The keys of `size` for each student from scratch: its library's constructor arguments."""
+"""The keys of `size` for students from scratch: constructor arguments of their libraries."""
 BASELINE_NAMES = ("dlinear", "informer", "timesnet")
-"""Students that are classifiers of all channels together, and so learn from labels alone."""
+"""Students that classify all channels together, and so are trained with labels only."""
 
 
 class StudentConfig(Settings):
@@ -148,10 +146,10 @@ class StudentConfig(Settings):
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
     size: dict[str, int | float] = Field({})
-    """For students from scratch: arguments of the family's constructor, as hidden_dim."""
+    """For students from scratch: arguments of the family's constructor, such as hidden_dim."""
     pooling: Literal["concat", "mean"] = "concat"
-    """What becomes of the channels' features, each channel going through the encoder alone: side by
-    side, or averaged."""
+    """How the features of the channels, each encoded by itself, are combined: concatenated, or
+    averaged."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
     """The IMU channels that the student sees, in this order."""
 
@@ -161,60 +159,60 @@ class StudentConfig(Settings):
             if key not in STUDENT_SIZES[self.name]:
                 raise ValueError(f"size.{key}: unknown{nearest(key, STUDENT_SIZES[self.name])}")
         if len(set(self.channels)) < len(self.channels):
-            raise ValueError("channels: each channel once")
+            raise ValueError("channels: list each channel once")
         if self.weights is not None and self.size:
-            raise ValueError("size is for students from scratch; leave out weights or size")
+            raise ValueError("size is for students from scratch; remove weights or size")
         if self.is_baseline and self.weights is not None:
-            raise ValueError(f"weights: {self.name} starts from scratch; leave them out")
+            raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
         if self.is_baseline and self.pooling != "concat":
-            raise ValueError(
-                f"pooling: {self.name} looks at all channels together; leave pooling out"
-            )
+            raise ValueError(f"pooling: {self.name} takes all channels together; remove pooling")
         return self
 
     @property
     def samples(self) -> int | None:
-        """How many samples it resizes windows to, unless its weights say otherwise; None: none."""
+        """Samples that it resizes windows to, unless its weights say otherwise; None: it keeps
+        their length."""
         default = RESIZED_TO.get(self.name)
         return None if default is None else int(self.size.get("seq_len", default))
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is one of `BASELINES`."""
+        """Whether it is one of BASELINE_NAMES."""
         return self.name in BASELINE_NAMES
 
 
 class Head(Settings):
-    """The student's projector, and whether the teacher has one: an MLP, random and frozen.
+    """The student's projector, and whether the teacher has one: a random, frozen MLP.
 
-    By default `mlp` on both sides, or one `linear` layer from student to feature size with the
-    teacher's feature taken as it is.
+    Either `mlp` on both sides, or one `linear` layer from student to feature size and no projector
+    for the teacher's feature.
     """
 
     kind: Literal["mlp", "linear"] = "mlp"
-    """Of the student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` one layer."""
+    """The student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` is one layer."""
     teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
-    """Whether the teacher's feature goes through a random, frozen MLP; by default with `mlp`
-    only."""
+    """Whether the teacher's feature goes through a random, frozen MLP; by default only with
+    `mlp`."""
     hidden_dim: int = Field(2048, ge=1)
-    """Width inside an MLP; published 2048."""
+    """Width of the MLP's hidden layer; published 2048."""
     output_dim: int = Field(128, ge=1)
-    """Without a teacher's projector the output has the size of the feature."""
+    """Size of the projectors' output; without a teacher projector that of the feature."""
 
 
 class ComodoMethod(Settings):
-    """COMODO: the student's similarities to a queue are pulled to the teacher's."""
+    """COMODO: the student's similarities to a queue are trained to match the teacher's."""
 
     name: Literal["comodo"]
     """Equations 1 to 3 of the paper: similarities to a queue of teacher embeddings."""
     queue_size: int = Field(1024, ge=1)
-    """Teacher embeddings in the queue; at most what the training split leaves for a first epoch."""
+    """Teacher embeddings in the queue; limited by the training windows, as the first epoch needs
+    some that are not in the queue."""
     teacher_temperature: float = Field(0.1, gt=0)
-    """Divides the teacher's similarities; the smaller, the fewer entries count; published 0.1."""
+    """Divides the teacher's similarities; with a smaller one fewer entries count; published 0.1."""
     student_temperature: float = Field(0.05, gt=0)
     """Divides the student's similarities; published 0.05."""
     hold_out_queue: bool = True
-    """Whether the windows that fill the queue join the training from the second epoch only."""
+    """Whether the windows that fill the queue are trained on only from the second epoch."""
     head: Head = Head()
     """Projectors of student and teacher."""
 
@@ -223,33 +221,33 @@ class InfonceMethod(Settings):
     """InfoNCE: a contrastive loss within the batch."""
 
     name: Literal["infonce"]
-    """Each window has to pick its own video out of its batch."""
+    """Each window has to identify its own video within the batch."""
     temperature: float = Field(0.1, gt=0)
     """Divides the cosine similarities."""
     symmetric: bool = False
-    """Whether the direction from video to IMU is added."""
+    """Whether to add the direction from video to IMU."""
     head: Head = Head()
     """Projectors of student and teacher; with `protocol: published` `linear` by default."""
 
 
 class L2Method(Settings):
-    """The student's embedding is pulled to the teacher's itself."""
+    """The student's embedding is trained to match the teacher's."""
 
     name: Literal["l2"]
-    """Mean squared error between the unit embeddings of student and teacher."""
+    """Mean squared error between the normalised embeddings of student and teacher."""
     head: Head = Head()
     """Projectors of student and teacher; with `protocol: published` `linear` by default."""
 
 
 class SupervisedMethod(Settings):
-    """The student trained with the labels instead of a teacher, through a linear layer."""
+    """The student trained with labels instead of a teacher, through a linear layer."""
 
     name: Literal["supervised"]
-    """Cross-entropy on the labels; windows without one are left out."""
+    """Cross-entropy on the labels; windows without a label are left out."""
 
 
 class NoneMethod(Settings):
-    """The student as it starts, untrained or as pretrained."""
+    """The student before training: untrained or as pretrained."""
 
     name: Literal["none"]
     """No training."""
@@ -268,60 +266,61 @@ def _method_by_name(value: Any) -> Any:
 
 
 class TrialConfig(Settings):
-    """One student, trained by one method on one dataset; the seed is added by the sweep."""
+    """One student, trained by one method on one data set; the sweep adds the seed."""
 
     protocol: Protocol = "corrected"
-    """What follows the paper's text or its code, see docs/method.md; the sweep's `protocol`."""
+    """Whether to follow the paper's text or its code, see docs/method.md; by default the sweep's
+    `protocol`."""
     dataset: str
-    """A name under `datasets`, trained on."""
+    """Name of the data set, under `datasets`, to train on."""
     teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
-    """A known one by its name, or its settings."""
+    """Name of a preset, or settings."""
     student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
-    """A known one by its name, or its settings."""
+    """Name of a preset, or settings."""
     method: Annotated[
         MethodConfig,
         BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
     ]
-    """By its name alone, with defaults, or its settings."""
+    """Name of the method, with default settings, or settings."""
     epochs: int = Field(20, ge=1)
     """Passes over the training windows; published 20."""
     batch_size: int = Field(128, ge=2)
-    """Windows in a step, over all workers; published 128."""
+    """Windows of a step, over all workers; published 128."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Peak of AdamW's rate; published 3e-4. It rises in `warmup` and falls linearly to zero."""
+    """Peak of AdamW's learning rate, which rises during `warmup` and then falls linearly to zero;
+    published 3e-4."""
     weight_decay: float = Field(0.01, ge=0)
-    """AdamW's."""
+    """AdamW's weight decay."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly from zero."""
     schedule: Literal["steps", "published"] = _by_protocol("steps", "published")
-    """The learning rate follows the real `steps`; as `published`, the queue's samples are counted
-    as steps too, so that a longer queue means a lower learning rate."""
+    """The learning rate follows the real `steps`; `published` counts the queue's samples as steps
+    too, so that a longer queue means a lower learning rate."""
     last_window: Literal["keep", "drop"] = _by_protocol("keep", "drop")
-    """As published, the last full window of a recording is dropped for training, not for the
-    probe."""
+    """Whether to train on the last full window of a recording; the published code drops it for
+    training but not for the probe."""
     probe_mask: bool = _by_protocol(True, False)
-    """Whether the probe tells MOMENT what is padding, as training does; published: no."""
+    """Whether MOMENT gets a mask of the padding in the probe, as in training; published: no."""
     probe_ties: Literal["middle", "smallest"] = _by_protocol("middle", "smallest")
-    """Which of equally good values of the probe's C is taken: the one nearest to 1; as published,
-    the smallest, with which the class probabilities can fall to chance where labels are few."""
+    """Which of equally good values of the probe's C is used: the one nearest to 1; as published,
+    the smallest, with which the class probabilities can fall to chance if labels are few."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    """What the student is trained in; its weights stay float32, and so it is measured. `bf16` is
-    autocast; `tf32` shortens the factors of matrix products on GPUs that can, and is as float32
-    on others and on CPUs."""
+    """Precision of the training; weights and measurements are float32. `bf16` is autocast; `tf32`
+    rounds the factors of matrix products on GPUs that support it, and is float32 elsewhere."""
 
     @model_validator(mode="after")
     def _baselines_learn_from_labels(self) -> "TrialConfig":
         if self.student.is_baseline and not isinstance(self.method, SupervisedMethod):
             raise ValueError(
                 f"method: {self.student.name} is a classifier, which only the method 'supervised' "
-                f"trains, not '{self.method.name}'; with other students beside it, give trial the "
-                "method supervised and sweep the others under when: {student.name: [...]}"
+                f"trains, not '{self.method.name}'; to sweep it with other students, give trial "
+                "the method supervised and sweep the methods under when: {student.name: [...]}"
             )
         return self
 
     @model_validator(mode="after")
     def _published_heads(self) -> "TrialConfig":
-        """`infonce` and `l2` as published have a linear head."""
+        """As published, `infonce` and `l2` have a linear head."""
         method = self.method
         if (
             self.protocol == "published"
@@ -329,6 +328,6 @@ class TrialConfig(Settings):
             and "head" not in method.model_fields_set
         ):
             method = method.model_copy(update={"head": Head(kind="linear")})
-            method.model_fields_set.discard("head")  # it follows the protocol, if that changes
+            method.model_fields_set.discard("head")  # so that it follows a change of the protocol
             object.__setattr__(self, "method", method)
         return self

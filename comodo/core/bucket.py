@@ -24,25 +24,24 @@ from fsspec.utils import glob_translate
 from comodo.core.errors import StoreError
 
 RETRY_WAITS = (2.0, 10.0, 30.0)
-"""Seconds before another try, each after some 10 s in which the libraries try by themselves."""
-LARGE_FILE_BYTES = (
-    32 * 2**20
-)  # bytes of a file that is downloaded alone: its parts come side by side
-PARALLEL_DOWNLOADS = 32  # small files
-DOWNLOAD_SLOTS = 64  # for downloads, each for one process at a time
+"""Seconds before each retry; the libraries have retried for about 10 s by then."""
+LARGE_FILE_BYTES = 32 * 2**20
+"""A larger file is downloaded alone, its parts in parallel."""
+PARALLEL_DOWNLOADS = 32  # small files at once
+DOWNLOAD_SLOTS = 64  # folders for incoming files, each used by one process at a time
 EXTRAS = {"s3": "pip install 'comodo[s3]'", "gs": "pip install gcsfs", "az": "pip install adlfs"}
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 MODIFIED_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")
-"""When a file was, in the words of several services."""
+"""Where the services put the time of upload."""
 _T = TypeVar("_T")
 
 
 class Bucket:
-    """What lies under a URL, and the folder that mirrors it.
+    """The files under a URL, and the folder that mirrors them.
 
     Raises:
-        StoreError: of every method, when the bucket cannot be used. Before the first answer it is
-            raised at once; later, for the network may come back, after some tries.
+        StoreError: from every method, when the bucket cannot be used. Until the bucket has answered
+            once it is raised immediately; later only after retries, as the network may come back.
     """
 
     def __init__(self, url: str, root: Path) -> None:
@@ -53,11 +52,11 @@ class Bucket:
             # Listings are never cached: other machines write too.
             self._fs, self._base = url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            mend = EXTRAS.get(scheme, "name a folder, s3://BUCKET/PREFIX or another URL of fsspec")
-            raise StoreError(f"{url}: {error}; {mend}") from None
+            fix = EXTRAS.get(scheme, "use a folder, s3://BUCKET/PREFIX or another fsspec URL")
+            raise StoreError("store.unknown-protocol", f"{url}: {error}; {fix}") from None
 
     def put(self, source: Path, path: Path) -> None:
-        """Uploads a file to be `path`, and gives it the time that its copies have everywhere."""
+        """Uploads a file as `path` and sets the modification time that all copies of it have."""
 
         def upload() -> dict[str, Any]:
             self._fs.put_file(str(source), self._name(path))
@@ -66,18 +65,18 @@ class Bucket:
         os.utime(source, ns=(_stamp(self._try(upload)),) * 2)
 
     def put_tree(self, source: Path, folder: Path, last: str) -> None:
-        """Uploads a folder to take the place of what the bucket has as `folder`. The file named
-        `last` goes first and comes last: what has it is whole."""
-        there, described = self.sizes(folder, "**/*"), source / last
+        """Uploads a folder in place of `folder`. The file named `last` is removed first and
+        uploaded last: a folder that has it is complete."""
+        uploaded, marker = self.sizes(folder, "**/*"), source / last
         self.remove(folder / last)
         made = {folder / p.relative_to(source): p for p in source.rglob("*") if p.is_file()}
-        for path in there.keys() - made.keys():
+        for path in uploaded.keys() - made.keys():
             self.remove(path)
-        for path, file in sorted(made.items(), key=lambda one: one[1] == described):
+        for path, file in sorted(made.items(), key=lambda pair: pair[1] == marker):
             self.put(file, path)
 
     def create(self, path: Path, text: str) -> bool:
-        """Makes a file if nobody has; of several who try one succeeds."""
+        """Creates a file unless it exists; of several processes that try, one succeeds."""
         name = self._name(path)
         try:
             self._try(lambda: self._fs.pipe_file(name, text.encode(), mode="create"))
@@ -86,88 +85,91 @@ class Bucket:
         return True
 
     def remove(self, path: Path) -> None:
-        """Removes a file or a folder from the bucket, if it is there."""
+        """Removes a file or a folder from the bucket, if it exists."""
         with suppress(FileNotFoundError):
             self._try(lambda: self._fs.rm(self._name(path), recursive=True), absent_ok=True)
 
     def open(self, path: Path) -> BinaryIO:
-        """A file of the bucket for reading a little of it; raises FileNotFoundError."""
+        """Opens a file of the bucket to read a part of it; raises FileNotFoundError."""
         return self._try(
             lambda: self._fs.open(self._name(path), "rb", cache_type="none"), absent_ok=True
         )
 
     def sizes(self, folder: Path, *patterns: str) -> dict[Path, int]:
-        """Bytes of the bucket's files under a folder that match a pattern relative to it."""
+        """Sizes in bytes of the files in a folder that match a pattern relative to it."""
         return {path: info["size"] for path, info in self._list(folder, patterns).items()}
 
     def fetch(self, path: Path, patterns: Collection[str], names: Collection[str] = ()) -> None:
-        """Makes a file, or the files of a folder, what they are in the bucket.
+        """Downloads a file, or those files of a folder, that differ from the bucket's, and removes
+        those that the bucket does not have.
 
         Args:
-            patterns: of the files of a folder, relative to it; none: all files.
-            names: folders in the folder, to which patterns are relative then; none: itself.
+            patterns: which files of a folder, relative to it; none: all files.
+            names: subfolders that the patterns are relative to; none: the folder itself.
         """
-        with self._place(path) as place:
+        with self._download_slot(path) as slot:
             while True:
-                # Looked at first: what another process adds meanwhile is not in this listing.
-                here = {file: file.stat() for file in self._here(path, patterns, names)}
-                there = self._list(path, patterns, names)
-                for gone in here.keys() - there.keys():
+                # Local files first: what another process adds meanwhile must not look removed.
+                local = {file: file.stat() for file in self._local(path, patterns, names)}
+                remote = self._list(path, patterns, names)
+                for gone in local.keys() - remote.keys():
                     gone.unlink(missing_ok=True)
                     with suppress(OSError):  # its folder may have other files
                         gone.parent.rmdir()
                 stale = {
                     file: info
-                    for file, info in there.items()
-                    if file not in here
-                    or (here[file].st_size, here[file].st_mtime_ns) != (info["size"], _stamp(info))
+                    for file, info in remote.items()
+                    if file not in local
+                    or (local[file].st_size, local[file].st_mtime_ns)
+                    != (info["size"], _stamp(info))
                 }
-                with suppress(FileNotFoundError):  # one was removed meanwhile: look again
-                    return self._download(stale, place)
+                with suppress(FileNotFoundError):  # one was removed meanwhile: list again
+                    return self._download(stale, slot)
 
-    def _download(self, files: dict[Path, dict[str, Any]], place: Path) -> None:
-        """Raises FileNotFoundError when the bucket has lost one."""
+    def _download(self, files: dict[Path, dict[str, Any]], slot: Path) -> None:
+        """Raises FileNotFoundError when the bucket no longer has one of the files."""
         large = [[file] for file, info in files.items() if info["size"] > LARGE_FILE_BYTES]
         small = [file for file, info in files.items() if info["size"] <= LARGE_FILE_BYTES]
         for batch in [
             *large,
             *(small[i : i + PARALLEL_DOWNLOADS] for i in range(0, len(small), PARALLEL_DOWNLOADS)),
         ]:
-            incoming = [place / str(number) for number in range(len(batch))]
-            named = list(map(self._name, batch)), list(map(str, incoming))
-            self._try(partial(self._fs.get, *named), absent_ok=True)
+            incoming = [slot / str(number) for number in range(len(batch))]
+            pairs = list(map(self._name, batch)), list(map(str, incoming))
+            self._try(partial(self._fs.get, *pairs), absent_ok=True)
             for file, got in zip(batch, incoming, strict=True):
-                if got.stat().st_size != files[file]["size"]:  # it was written anew meanwhile
+                if got.stat().st_size != files[file]["size"]:  # it was replaced meanwhile
                     raise FileNotFoundError(file)
                 os.utime(got, ns=(_stamp(files[file]),) * 2)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(got, file)
 
     @contextmanager
-    def _place(self, path: Path) -> Iterator[Path]:
-        """A folder for downloads. Another process of this machine that wants the same path waits,
-        and finds it there."""
-        place = self.root / ".incoming" / str(zlib.crc32(str(path).encode()) % DOWNLOAD_SLOTS)
+    def _download_slot(self, path: Path) -> Iterator[Path]:
+        """A folder for incoming files. Another process of this machine that wants the same path
+        waits, and then finds it downloaded."""
+        slot = self.root / ".incoming" / str(zlib.crc32(str(path).encode()) % DOWNLOAD_SLOTS)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.with_suffix(".lock").open("w") as lock:
+            slot.parent.mkdir(parents=True, exist_ok=True)
+            with slot.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
-                place.mkdir()
-                yield place
-                shutil.rmtree(place, ignore_errors=True)
+                shutil.rmtree(slot, ignore_errors=True)  # left by a process that was killed
+                slot.mkdir()
+                yield slot
+                shutil.rmtree(slot, ignore_errors=True)
         except OSError as error:
             if error.errno not in (*DISK_FULL_ERRORS, errno.EACCES, errno.EROFS):
                 raise
             raise StoreError(
-                f"{self.url}: its cache {self.root} cannot be written ({error.strerror}); make "
-                "room, or name another folder in COMODO_CACHE (the cache can be deleted)"
+                "store.cache-not-writable",
+                f"{self.url}: its cache {self.root} cannot be written ({error.strerror}); free "
+                "some space, or set COMODO_CACHE to another folder (the cache can be deleted)",
             ) from None
 
-    def _here(
+    def _local(
         self, path: Path, patterns: Collection[str], names: Collection[str]
     ) -> Iterator[Path]:
-        """What the folder has of the files that are fetched."""
+        """The files of the mirror that `fetch` compares with the bucket's."""
         if path.is_file():
             yield path
         for folder in [path / name for name in names] or [path]:
@@ -180,7 +182,7 @@ class Bucket:
     def _list(
         self, folder: Path, patterns: Collection[str], names: Collection[str] = ()
     ) -> dict[Path, dict[str, Any]]:
-        """The bucket's files, and what it tells of them."""
+        """The bucket's files with their details as the service gives them."""
         base = self._name(folder)
         prefix = "".join(patterns).split("*", 1)[0] if len(patterns) == 1 and not names else ""
         found = self._try(lambda: self._fs.find(base, detail=True, prefix=prefix))
@@ -197,8 +199,14 @@ class Bucket:
         return self._base if below == "." else f"{self._base.rstrip('/')}/{below}"
 
     def _try(self, call: Callable[[], _T], absent_ok: bool = False) -> _T:
-        """Raises StoreError; FileExistsError; FileNotFoundError where a file may be absent; and
-        OSError of a full disk."""
+        """The call's result, after retries.
+
+        Raises:
+            StoreError: the bucket cannot be used.
+            FileExistsError: as the call does.
+            FileNotFoundError: as the call does, if `absent_ok`.
+            OSError: the disk is full.
+        """
         for wait in [*(RETRY_WAITS if self._answered else ()), None]:
             try:
                 found = call()
@@ -208,31 +216,34 @@ class Bucket:
                 if absent_ok:
                     raise
                 raise StoreError(
-                    f"{self.url}: {error}; make the bucket, or name another with --store or "
-                    "COMODO_STORE"
+                    "store.no-such-bucket",
+                    f"{self.url}: {error}; create the bucket, or choose another with --store or "
+                    "COMODO_STORE",
                 ) from None
-            except Exception as error:  # of the libraries of many services
+            except Exception as error:  # each service's library has its own
                 if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
                     raise
                 refused = isinstance(error, PermissionError) or "Credential" in type(error).__name__
                 if wait is None or refused:
-                    raise StoreError(self._told(error, refused)) from error
+                    raise self._unusable(error, refused) from error
                 time.sleep(wait)
             else:
                 self._answered = True
                 return found
         raise AssertionError  # the last wait is None
 
-    def _told(self, error: Exception, refused: bool) -> str:
+    def _unusable(self, error: Exception, refused: bool) -> StoreError:
         reason = f"{self.url}: {type(error).__name__}: {error}; "
         if refused:
-            return reason + (
-                "give credentials that may read and write there: for S3 AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role"
+            return StoreError(
+                "store.access-denied",
+                f"{reason}give credentials that may read and write there: for S3 "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role",
             )
-        return reason + (
-            "the store cannot be reached; look at the network and, for an S3 that is not Amazon's, "
-            "AWS_ENDPOINT_URL; then the same command goes on"
+        return StoreError(
+            "store.unreachable",
+            f"{reason}the store cannot be reached; check the network and, for an S3 service other "
+            "than Amazon's, AWS_ENDPOINT_URL; then the same command continues",
         )
 
 
@@ -246,8 +257,8 @@ def _matches(name: str, patterns: Collection[str]) -> bool:
 
 
 def _stamp(info: dict[str, Any]) -> int:
-    """The time of a file's version in ns, the same on all machines: the second in which it was
-    uploaded, and in place of its fraction, which services do not tell, a hash of the version."""
+    """A modification time in ns that identifies a file's version on all machines: the second of its
+    upload, with a hash of the version as the fraction, which services do not give."""
     found = next(info[key] for key in MODIFIED_KEYS if info.get(key) is not None)
     seconds = int(found.timestamp() if isinstance(found, datetime) else float(found))
     version = str(info.get("ETag") or info.get("etag") or found)

@@ -24,20 +24,20 @@ from comodo.core.errors import ComodoError
 from comodo.core.redaction import redacted
 
 
-class _Discreet(Console):
-    """A console that shows no secrets."""
+class _RedactingConsole(Console):
+    """A console that prints no secrets."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(redacted(o) if isinstance(o, str) else o for o in objects), **options)
 
 
-console = _Discreet(highlight=False, soft_wrap=not sys.stdout.isatty())
+console = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 T = TypeVar("T")
 
 
 def progress_bar() -> Progress:
-    """A rich progress display with count, elapsed and remaining time."""
+    """A progress bar with count, elapsed and remaining time."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -71,8 +71,10 @@ def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """Errors of the package and of the file system end the command with their text; any other goes
-    on with its traceback."""
+    """Prints errors of the package and of the file system without a traceback; ends the command.
+
+    Any other error is a bug and keeps its traceback.
+    """
     try:
         yield
     except KeyboardInterrupt:

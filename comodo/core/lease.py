@@ -1,10 +1,10 @@
 """Who is working on something: a file `lease.json` in its folder, renewed while the work goes on.
 
-So that two drivers, or two trials of different sweeps, on any machines that see the store, never
-do the same thing at once. Knows nothing of what is being done.
+It keeps two drivers, or two trials of different sweeps, on any machines that see the store, from
+doing the same work at once. Knows nothing of the work.
 
-A holder is dead when its process is gone, which only its own machine can tell, or when the file has
-not changed for STALE seconds of the watcher's own clock: the clocks of two machines are never
+A holder counts as dead when its process is gone, which only its own machine can see, or when the
+file has not changed for STALE_SECONDS on the observer's clock: the clocks of two machines are never
 compared.
 """
 
@@ -24,16 +24,15 @@ from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
 from comodo.core.store import Store, create, fetched, read_json, remove, write_json
 
-RENEW_SECONDS, STALE_SECONDS = 5.0, 30.0  # seconds
-RETRY_SECONDS = 1.0
+RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
 
 
 class LeaseError(ComodoError, RuntimeError):
-    """Somebody else works on it."""
+    """Another process works on it."""
 
 
 class Lease:
-    """The right of one process to work on one artifact, sweep or trial; not held yet."""
+    """The right of one process to work on one artifact, sweep or trial; not taken yet."""
 
     def __init__(self, store: Store, kind: str, key: str) -> None:
         self._store, self._place = store, (kind, key)
@@ -47,16 +46,16 @@ class Lease:
         }
         self._taken_by: dict[str, Any] | None = None
         self._renewed = 0.0
-        self._seen: tuple[dict[str, Any], float] | None = None  # a foreign lease, and since when
-        self._over = threading.Event()
+        self._seen: tuple[dict[str, Any], float] | None = None  # another's lease, first seen when
+        self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.holder = ""
-        """Who has it, when it could not be taken."""
+        """Who has the lease, if it could not be taken."""
         self.holder_lives = False
-        """Whether that one is known to live; else it is not known yet."""
+        """Whether the holder is known to be alive; otherwise that is not known yet."""
 
     def take(self) -> bool:
-        """Takes the lease if nobody has it who lives, or may; call again until it is decided.
+        """Takes the lease unless its holder is, or may be, alive; call again until that is known.
 
         Raises:
             StoreError: the store cannot be written.
@@ -74,25 +73,26 @@ class Lease:
         return True
 
     def check(self) -> None:
-        """Raises LeaseError when the lease was taken by another: then nothing may be written.
+        """Raises LeaseError if another process has taken the lease: then nothing may be written.
 
-        Says nothing while this one has never held it.
+        Does nothing before the lease is taken.
         """
         if self._thread.ident is None:
             return
-        # After a long silence (a machine that slept) others may have taken it meanwhile.
+        # After a long pause (a machine that slept) another process may have taken it.
         if self._taken_by is None and time.time() - self._renewed > STALE_SECONDS:
             with suppress(OSError):
                 self._look()
         if self._taken_by is not None:
             raise LeaseError(
-                f"{'/'.join(self._place)} is worked on by {_describe(self._taken_by)}, which has "
-                f"not heard of this process for {STALE_SECONDS:g} s"
+                "lease.lost",
+                f"{'/'.join(self._place)} was taken over by {_describe(self._taken_by)}, after no "
+                f"sign of life from this process for {STALE_SECONDS:g} s",
             )
 
     def release(self) -> None:
-        """Gives the lease back, if it is still this one's."""
-        self._over.set()
+        """Gives the lease back, if this process still has it."""
+        self._released.set()
         if self._thread.ident is None:  # it was never taken
             return
         self._thread.join()
@@ -105,12 +105,12 @@ class Lease:
         return self._store.folder(*self._place) / "lease.json"
 
     def _read(self) -> dict[str, Any] | None:
-        """What the file says; None: there is none."""
+        """The file's content; None without a file."""
         try:
             content: dict[str, Any] = read_json(fetched(self._path))
         except FileNotFoundError:
             return None
-        except ValueError:  # cut short by a machine that went down
+        except ValueError:  # truncated when a machine went down
             return {}
         return content
 
@@ -118,7 +118,7 @@ class Lease:
         now, machine = time.monotonic(), _machine()
         if machine is not None and found.get("machine") == machine:
             alive = found["started"] == _started(found["pid"])
-            own = alive and found["pid"] == os.getpid()  # of an earlier trial in this process
+            own = alive and found["pid"] == os.getpid()  # an earlier trial in this process
             self.holder_lives = alive and not own
             return not self.holder_lives
         if self._seen is None or self._seen[0] != found:
@@ -127,7 +127,7 @@ class Lease:
         return now - self._seen[1] > STALE_SECONDS
 
     def _look(self) -> bool:
-        """Whether the lease is still this one's."""
+        """Whether this process still has the lease."""
         found = self._read()
         if found is None or found.get("id") != self._mine["id"]:
             self._taken_by = found or {}
@@ -135,8 +135,8 @@ class Lease:
 
     def _renew(self) -> None:
         beat = 0
-        while not self._over.wait(RENEW_SECONDS):
-            with suppress(OSError, StoreError):  # a store that is away now is tried again
+        while not self._released.wait(RENEW_SECONDS):
+            with suppress(OSError, StoreError):  # an unreachable store is retried
                 if not self._look():
                     return
                 beat += 1
@@ -146,12 +146,12 @@ class Lease:
 
 @contextmanager
 def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
-    """Holds a lease while the block runs; waits for it first, saying so of `what` is done."""
+    """Holds a lease while the block runs, after waiting for it; `what` names the work."""
     lease = Lease(store, kind, key)
-    said = False
+    reported = False
     while not lease.take():
-        if not said:
-            said = True
+        if not reported:
+            reported = True
             console.print(f"{what}: done by {lease.holder}; waiting for it", markup=False)
         time.sleep(RETRY_SECONDS)
     try:
@@ -167,8 +167,8 @@ def _describe(found: dict[str, Any]) -> str:
 
 
 def _machine() -> str | None:
-    """What shares its process numbers with this process until it is switched off: not every
-    container on the machine does. None where that cannot be told."""
+    """Identifies the machine, or container, whose process numbers this process shares, until it is
+    switched off. None where that cannot be known."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -176,7 +176,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, on a clock that nobody sets; None: it is gone, or none can tell."""
+    """When a process started, in clock ticks since boot; None if it is gone or not known."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]

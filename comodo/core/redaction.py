@@ -1,20 +1,20 @@
-"""What must never be written down: passwords in addresses, and secrets of the environment.
+"""Hides passwords in addresses and secrets of the environment in text.
 
-Knows neither where text comes from nor where it goes.
+Knows neither where the text comes from nor where it goes.
 """
 
 import os
 import re
 
 HIDDEN = "***"
-MIN_SECRET_LENGTH = 8  # letters of a secret that can be told from a word
+MIN_SECRET_LENGTH = 8  # a shorter value could be an ordinary word
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s'\"]+@")
 _SECRET = re.compile(
     r"(^|_)(TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|ACCESS_KEY|API_?KEY|PRIVATE_KEY)"
     r"(_|$)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"_(FILE|PATH|DIR|URL|URI)$", re.IGNORECASE)  # says where a secret lies
+_LOCATION = re.compile(r"_(FILE|PATH|DIR|URL|URI)$", re.IGNORECASE)  # says where a secret is stored
 
 
 def redacted(text: str) -> str:
@@ -27,11 +27,11 @@ def redacted(text: str) -> str:
 
 
 def _secrets() -> list[str]:
-    """The longest first, for one may stand in another."""
+    """The longest first, as one may contain another."""
     found = {
         value
         for name, value in os.environ.items()
-        if len(value) >= MIN_SECRET_LENGTH and _SECRET.search(name) and not _PLACE.search(name)
+        if len(value) >= MIN_SECRET_LENGTH and _SECRET.search(name) and not _LOCATION.search(name)
     }
     for value in os.environ.values():  # an address with a password, as in MLFLOW_TRACKING_URI
         found |= {

@@ -1,23 +1,23 @@
-"""Where artifacts live, and the hashes that name them.
+"""The folder, or bucket, of all artifacts, and the hashes that name them.
 
-    windows/<key>/     part-*.parquet, meta.json      paired windows and their recordings' quality
+    windows/<key>/     part-*.parquet, meta.json      paired windows, quality of the recordings
     features/<key>/    part-*.parquet, meta.json      teacher features by window
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
     videos/            <key>.mp4                      small copies of videos
-    profiles/<key>/    profile.md, .json, figures     what a trial's teacher and student take
+    profiles/<key>/    profile.md, .json, figures     the cost of a trial's teacher and student
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
-    exports/<trial>/   programs, model card          what `export` makes of a trial
-    sweeps/<name>/     settings, asked trials, report one sweep
+    exports/<trial>/   programs, model card           what `export` makes of a trial
+    sweeps/<name>/     settings, trials, report       one sweep
     mlflow/            database and artifacts         the records
 
 A key is a hash of everything that the artifact depends on, so nothing is ever stale; `meta.json` is
-written last, so what has one is whole. Knows nothing of what the artifacts mean.
+written last, so an artifact that has one is complete. Knows nothing of what the artifacts mean.
 
 A store is a folder, or a bucket (`s3://...`) that a folder of each machine mirrors: every file is
-written by `atomic`, removed by `remove`, and `fetched` before it is read. Where a store is a folder
-these know no bucket, and `fetched` does nothing. MLflow's files stay on the machine.
+written by `atomic`, removed by `remove`, and `fetched` before it is read. In a store that is a
+folder, `fetched` does nothing. MLflow's files stay on the machine.
 """
 
 import errno
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
-PORTABLE = "store:"  # before the paths of a bucket's files, which each machine has elsewhere
+PORTABLE = "store:"  # prefix of paths in a bucket's mirror, which is elsewhere on each machine
 _remotes: dict[Path, "Bucket"] = {}
-"""Buckets by the folder that mirrors each, of all stores that this process has."""
+"""The buckets of this process's stores, by the folder that mirrors each."""
 
 
 def key_of(content: Any) -> str:
     """First 16 hex digits of the SHA-256 of `content` as canonical JSON.
 
-    The order of mapping keys does not matter. Raises TypeError or ValueError for what JSON cannot
-    hold.
+    The order of mapping keys does not matter. Raises TypeError or ValueError for content that JSON
+    cannot hold.
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint(path: str | Path) -> dict[str, int]:
-    """Size and modification time: what tells one version of an input file from the next.
+    """Size and modification time, which identify the version of an input file.
 
-    A missing file has the empty fingerprint. A folder (of model weights) counts as its files.
+    Both are 0 for a missing file. A folder (of model weights) counts as its files.
     """
     path = Path(path)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -72,7 +72,7 @@ def fingerprint(path: str | Path) -> dict[str, int]:
 
 
 def _remote_of(path: Path) -> "Bucket | None":
-    """The bucket that a file belongs into; None for other files, temporary ones among them."""
+    """The bucket that a file belongs to; None for other files and for temporary ones."""
     for root, remote in _remotes.items():
         if path.is_relative_to(root):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -82,13 +82,13 @@ def _remote_of(path: Path) -> "Bucket | None":
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block succeeds and removed if not.
+    """A temporary path next to `path`, renamed to it if the block succeeds and removed if not.
 
-    Uploaded before: the folder is never ahead of its bucket.
+    The upload comes before the renaming: the folder is never ahead of its bucket.
 
     Raises:
-        StoreError: the disk is full or may not be written, or the bucket cannot be reached; nothing
-            has changed.
+        StoreError: the disk is full or not writable, or the bucket cannot be reached; nothing has
+            changed.
     """
     with _temporary(path) as temporary:
         yield temporary
@@ -98,9 +98,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def create(path: Path, text: str) -> bool:
-    """Writes a file that is not there yet, whole at once; False if there is one, which stays.
+    """Creates a file with all its content at once; False if it exists, and then it stays.
 
-    Of several who try at the same time, on any machines, one succeeds.
+    Of several processes that try at the same time, on any machines, one succeeds.
 
     Raises:
         StoreError: as `atomic`.
@@ -109,7 +109,7 @@ def create(path: Path, text: str) -> bool:
         temporary.write_text(text)
         if (remote := _remote_of(path)) is not None:
             if remote.create(path, text):
-                os.replace(temporary, path)  # what the folder had is older
+                os.replace(temporary, path)  # the folder's own is older
                 return True
             return False
         try:
@@ -119,7 +119,7 @@ def create(path: Path, text: str) -> bool:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            try:  # a disk without links: others may see the file before its text
+            try:  # a disk without links: others may see the file before its content
                 with path.open("x") as file:
                     file.write(text)
             except FileExistsError:
@@ -129,15 +129,14 @@ def create(path: Path, text: str) -> bool:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A path beside `path` that no other process has, on this machine or another; gone after."""
+    """A path next to `path` that no other process uses, on any machine; removed afterwards."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     except Exception as error:
-        # A disk that is full or may not be written is told as that; all else goes on as it came.
-        if (trouble := _trouble(path, temporary, error)) is not None:
-            raise trouble from None
+        if (disk_error := _disk_error(path, temporary, error)) is not None:
+            raise disk_error from None
         raise
     finally:
         with suppress(OSError):
@@ -147,29 +146,30 @@ def _temporary(path: Path) -> Iterator[Path]:
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def _trouble(path: Path, temporary: Path, error: Exception) -> StoreError | None:
-    """What is wrong with the disk, if that is why a file could not be written."""
+def _disk_error(path: Path, temporary: Path, error: Exception) -> StoreError | None:
+    """The error as one of a full or read-only disk; None if it has another cause."""
     number = error.errno if isinstance(error, OSError) else None
-    if number is None and (said := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors
-        number = int(said[1])
-    if number is None:  # torch does not say it; then more of the same meets the same end
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors
+        number = int(found[1])
+    if number is None:  # torch gives no number: see whether more can be written
         try:
             with temporary.open("ab") as file:
                 file.write(bytes(1 << 16))
-        except OSError as found:
-            number = found.errno
+        except OSError as refused:
+            number = refused.errno
     if number not in CANNOT_WRITE:
         return None
     parent = next(folder for folder in path.parents if folder.exists())
     return StoreError(
+        "store.not-writable",
         f"{path} cannot be written: {os.strerror(number)}; {shutil.disk_usage(parent).free:,} "
-        "bytes are free there. Make room, or make it writable, and run the same command again: "
-        "what is done is kept"
+        "bytes are free there. Free some space, or make it writable, and run the same command "
+        "again: finished work is kept",
     )
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Removes a file or a folder, if it exists."""
     if (remote := _remote_of(path)) is not None:
         remote.remove(path)
     if path.is_dir():
@@ -179,21 +179,21 @@ def remove(path: Path) -> None:
 
 
 def fetched(path: Path, *patterns: str) -> Path:
-    """The same path, with what the bucket has as it: a file, or the files of a folder that match a
-    pattern relative to it (none: all of them). What the bucket does not have is not there."""
+    """The same path, after downloading it from the store's bucket: a file, or the files of a folder
+    that match a pattern relative to it (none: all). What the bucket does not have is removed."""
     if (remote := _remote_of(path)) is not None:
         remote.fetch(path, patterns)
     return path
 
 
 def is_present(path: Path) -> bool:
-    """Whether a file that never changes is there; fetched if it was not."""
+    """Whether a file that never changes exists, after downloading it if necessary."""
     return path.exists() or fetched(path).exists()
 
 
 def publish(made: Path, folder: Path, last: str) -> None:
-    """Uploads a folder that was `made` elsewhere and will be renamed to `folder`; what has the file
-    `last` is whole."""
+    """Uploads a folder `made` elsewhere that will be renamed to `folder`; the file `last`, uploaded
+    last, marks it as complete."""
     if (remote := _remote_of(folder)) is not None:
         remote.put_tree(made, folder, last)
 
@@ -213,17 +213,17 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def parts(folder: Path) -> list[Path]:
-    """The Parquet parts of an artifact, in their lasting order."""
+    """The Parquet parts of an artifact, always in the same order."""
     return sorted(folder.glob("part-*.parquet"))
 
 
 def read_parts(folder: Path, columns: list[str]) -> pa.Table:
-    """All parts of an artifact, only the named columns, in the parts' order."""
+    """The named columns of all parts of an artifact, in the order of the parts."""
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in parts(folder)])
 
 
 def remove_rejected(folder: Path) -> None:
-    """Removes the parts of an artifact that hold rejected rows, so that they are made anew."""
+    """Removes the parts of an artifact that hold rejected rows, so that they are made again."""
     remove(folder / "meta.json")
     for path in parts(fetched(folder, "part-*")):
         if pq.read_table(path, columns=["rejected"])["rejected"].drop_null():
@@ -231,21 +231,21 @@ def remove_rejected(folder: Path) -> None:
 
 
 class Store:
-    """The folder under which every artifact lies, on this machine.
+    """The folder of all artifacts on this machine.
+
+    Pickled for another machine it is what it was made of, and has the folder of that machine.
 
     Args:
-        root: a folder, or the URL of a bucket or of a place in one, as fsspec knows them; by
-            default $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of
-            $COMODO_CACHE, by default ~/.cache/comodo, which can be deleted at any time.
+        root: a folder, or the fsspec URL of a bucket or of a prefix in one; by default
+            $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by
+            default ~/.cache/comodo, which can be deleted at any time.
 
     Attributes:
         root: the folder.
-        url: the bucket's; None for a store that is a folder.
-
-    A store goes to other machines as what it was made of, and there has their folder.
+        url: URL of the bucket; None for a store that is a folder.
 
     Raises:
-        StoreError: nothing here speaks the URL's protocol.
+        StoreError: no installed library knows the URL's protocol.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -257,7 +257,9 @@ class Store:
         cache = Path(os.environ.get("COMODO_CACHE") or DEFAULT_CACHE).expanduser().resolve()
         self.root = cache / f"{re.sub('[^0-9A-Za-z]+', '-', self.url)}-{key_of(self.url)[:6]}"
         if self.root not in _remotes:
-            from comodo.core.bucket import Bucket  # whose libraries a folder does not need
+            from comodo.core.bucket import (
+                Bucket,
+            )  # a store that is a folder needs none of its libraries
 
             _remotes[self.root] = Bucket(self.url, self.root)
 
@@ -268,11 +270,11 @@ class Store:
         return Store, (str(self),)
 
     def folder(self, kind: str, key: str) -> Path:
-        """The folder of one artifact; it need not exist yet, and of a bucket not be `fetched`."""
+        """The folder of one artifact; it may not exist yet, or not be `fetched`."""
         return self.root / kind / key
 
     def fetch(self, kind: str, keys: Collection[str], *patterns: str) -> None:
-        """Makes several artifacts `fetched` at once; patterns are relative to each."""
+        """Downloads several artifacts at once, as `fetched`; patterns are relative to each."""
         if (remote := _remotes.get(self.root)) is None or not keys:
             return
         if len(keys) == 1:
@@ -281,36 +283,36 @@ class Store:
             remote.fetch(self.root / kind, patterns, frozenset(keys))
 
     def files(self, kind: str, pattern: str) -> dict[Path, int]:
-        """The files of all artifacts of a kind that match a pattern, with their bytes; those of a
-        bucket need not be `fetched`."""
+        """The files of all artifacts of a kind that match a pattern, with their sizes in bytes; of
+        a bucket from its listing."""
         if (remote := _remotes.get(self.root)) is not None:
             return remote.sizes(self.root / kind, pattern)
         found = sorted((self.root / kind).glob(pattern))
         return {path: path.stat().st_size for path in found if path.is_file()}
 
     def open(self, path: Path) -> BinaryIO:
-        """A file for reading a little of it, in the bucket if it is not fetched."""
+        """Opens a file to read a part of it, in the bucket if it is not downloaded."""
         remote = _remotes.get(self.root)
         return path.open("rb") if remote is None or path.exists() else remote.open(path)
 
     def portable(self, path: str) -> str:
-        """How other machines find a file, which may lie in the store: see `local`."""
+        """A name for a file, in the store or not, by which `local` finds it on other machines."""
         if self.url is None or not Path(path).is_relative_to(self.root):
             return path
         return f"{PORTABLE}{Path(path).relative_to(self.root).as_posix()}"
 
     def local(self, name: str) -> str:
-        """The path on this machine of what is `portable`; it need not be there."""
+        """The path on this machine for a name that `portable` gave; it may not exist."""
         if not name.startswith(PORTABLE):
             return name
         return str(self.root / name.removeprefix(PORTABLE))
 
     @property
     def videos(self) -> Path:
-        """Where small copies of videos lie."""
+        """Folder of the small copies of videos."""
         return self.root / "videos"
 
     def meta(self, kind: str, key: str) -> Any | None:
-        """The artifact's meta.json, or None while the artifact is not whole."""
+        """The artifact's meta.json; None while the artifact is incomplete."""
         path = fetched(self.folder(kind, key), "meta.json") / "meta.json"
         return read_json(path) if path.exists() else None

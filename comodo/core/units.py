@@ -1,4 +1,4 @@
-"""Amounts as people read them. Knows no quantity by name."""
+"""Amounts as text for people: durations, numbers, bytes."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(value: Any) -> str:
-    """Counts as they are, rates with two digits: 3.0e-4."""
+    """Integers as they are, floats with two digits: 3.0e-4."""
     if isinstance(value, float):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"

@@ -77,7 +77,7 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ),
         ({"search__space": {"learning_rate": {"min": 1, "max": 2}}}, "a grid needs a list"),
         ({"search__sampler": "tpe"}, "budget.trials: the sampler tpe needs it"),
-        ({"seeds": [1, 1]}, "seeds: each seed once"),
+        ({"seeds": [1, 1]}, "seeds: list each seed once"),
         ({"trial__student": {"name": "mantis", "weights": "./absent"}}, "absent does not exist"),
         ({"trial__student__channels": []}, "trial.student.channels"),
         ({"trial__student__channels": ["acc_x", "acc_x"]}, "each channel once"),
@@ -88,8 +88,8 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ({"trial__method__student_temperature": float("inf")}, "student_temperature"),
         (
             {"search__space": {"method.queue_size": [8], "method.name": ["comodo", "l2"]}},
-            "trial.method.queue_size with method.queue_size=8, method.name=l2: the key does not "
-            "go with l2; give it a condition, when: {method.name: [comodo]}",
+            "trial.method.queue_size with method.queue_size=8, method.name=l2: l2 has no such key; "
+            "give it a condition, when: {method.name: [comodo]}",
         ),
         ({"search__space": {"learning_rate": 0.1}}, "search.space.learning_rate: needs a list"),
         (
@@ -103,8 +103,8 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ({"search__space": {"epochs": []}}, "search.space.epochs"),
         (
             {"search__space": {"epochs": {"values": [1], "when": {"metod.name": "l2"}}}},
-            "search.space.epochs.when.metod.name: no key of the space or of trial; did you mean "
-            "'method.name'?",
+            "search.space.epochs.when.metod.name: not a key of the space or of trial; did you "
+            "mean 'method.name'?",
         ),
         (
             {
@@ -113,7 +113,7 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
                     "epochs": {"values": [1], "when": {"method.name": "infonce"}},
                 }
             },
-            "search.space.epochs.when.method.name: 'infonce' is not a value of it; known:",
+            "search.space.epochs.when.method.name: 'infonce' is not one of its values:",
         ),
         (
             {
@@ -123,7 +123,7 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
                     "warmup": {"values": [0.1], "when": {"batch_size": 8}},
                 }
             },
-            "waits for itself: epochs -> warmup -> batch_size -> epochs",
+            "depends on itself: epochs -> warmup -> batch_size -> epochs",
         ),
         (
             {"search": {"space": {"epochs": [1, 2]}, "start_with": [{"epochs": 3}]}},
@@ -131,11 +131,11 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
         ),
         (
             {"search": {"space": {"epochs": [1, 2]}, "start_with": [{"epoks": 1}]}},
-            "search.start_with: epoks: no key of the space; did you mean 'epochs'?",
+            "search.start_with: epoks: not a key of the space; did you mean 'epochs'?",
         ),
         (
             {"search": {"space": CONDITIONAL, "start_with": [{"method.queue_size": 8}]}},
-            "search.start_with: method.queue_size: needs method.name beside it",
+            "search.start_with: method.queue_size: depends on method.name",
         ),
         (
             {
@@ -144,15 +144,15 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
                     "start_with": [{"method.queue_size": 8, "method.name": "infonce"}],
                 }
             },
-            "search.start_with: method.queue_size: is not there unless",
+            "search.start_with: method.queue_size: exists only where",
         ),
-        ({"search": {"warm_start": ["other"]}}, "the sampler grid does not learn; take tpe"),
+        ({"search": {"warm_start": ["other"]}}, "the sampler grid does not learn; use tpe"),
         (
             {
                 "search": {"sampler": "tpe", "warm_start": ["small"], "space": {"epochs": [1]}},
                 "budget": {"trials": 1},
             },
-            "search.warm_start: a sweep goes on from its own trials anyway",
+            "search.warm_start: a sweep learns from its own trials anyway",
         ),
         (
             {"objective": {"metric": "val/acc11"}},
@@ -166,7 +166,7 @@ def test_defaults_are_the_published_ones(tmp_path: Path) -> None:
             {"objective": {"metric": "on/demo/test/acc1"}, "evaluate_on": ["demo"]},
             "objective.metric: unknown 'on/demo/test/acc1'",  # which it is trained on
         ),
-        ({"objective": [{"metric": "val/acc1"}] * 2}, "val/acc1 stands there twice"),
+        ({"objective": [{"metric": "val/acc1"}] * 2}, "val/acc1 is listed twice"),
         ({"objective": {"metric": "val/acc1", "mode": "most"}}, "objective.mode: Input should"),
         (
             {
@@ -453,12 +453,18 @@ def test_what_follows_is_a_confound_and_no_hindrance_to_warm_start(tmp_path: Pat
         ({"when": {"epochs": "2"}, "set": {"batch_size": 8}}, "when.epochs.*'method.name'"),
         ({"when": {"dataset": "dema"}, "set": {"epochs": 2}}, "when.dataset: unknown.*'demo'"),
         ({"when": {"method.name": "l2"}, "set": {"epochs": 2}}, "when: no configuration"),
-        ({"when": {"dataset": "demo"}, "set": {"epoch": 2}}, "set: 'epoch' is not for recipes"),
-        ({"when": {"dataset": "demo"}, "set": {"student.pooling": "mean"}}, "set: .*not for rec"),
-        ({"when": {"dataset": "demo"}, "set": {"method.name": "l2"}}, "set: .*not for recipes"),
+        ({"when": {"dataset": "demo"}, "set": {"epoch": 2}}, "set: 'epoch' cannot be set"),
+        ({"when": {"dataset": "demo"}, "set": {"student.pooling": "mean"}}, "set: .*cannot be set"),
+        ({"when": {"dataset": "demo"}, "set": {"method.name": "l2"}}, "set: .*cannot be set"),
         ({"when": {"dataset": "demo"}, "set": {"epochs": 0}}, "set.epochs:.*greater than or equal"),
-        ({"when": {"dataset": "demo"}, "set": {"learning_rate": 1}}, "set.learning_rate: is swept"),
-        ({"when": {"dataset": "demo"}, "set": {"method.queue_size": 9}}, "queue_size: is swept"),
+        (
+            {"when": {"dataset": "demo"}, "set": {"learning_rate": 1}},
+            "set.learning_rate: is also swept",
+        ),
+        (
+            {"when": {"dataset": "demo"}, "set": {"method.queue_size": 9}},
+            "queue_size: is also swept",
+        ),
         ({"when": {}, "set": {"epochs": 1}}, "when: "),
     ],
 )

@@ -31,6 +31,7 @@ from comodo.core.store import (
     write_json,
     write_table,
 )
+from tests.errors import raises
 from tests.helpers import make_arrays, trial_config, weights_equal
 from tests.object_store import BUCKET, object_store
 
@@ -166,11 +167,11 @@ def test_a_write_that_fails_leaves_neither_file_nor_object(
 
     def refused(self: Bucket, source: Path, path: Path) -> None:
         seen.append(read_json(path) if path.exists() else None)
-        raise StoreError("no network")
+        raise StoreError("store.unreachable", "no network")
 
     monkeypatch.setattr(Bucket, "put", refused)
     for name in ("meta.json", "new.json"):
-        with pytest.raises(StoreError, match="no network"):
+        with raises(StoreError, "store.unreachable"):
             write_json(folder / name, {"n": 2})
     assert seen == [{"n": 1}, None]  # nothing is here before it is there
     assert [path.name for path in folder.iterdir()] == ["meta.json"]
@@ -286,27 +287,23 @@ def test_errors_name_the_store_and_the_mend(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     told = " ".join(done.stdout.split())
-    assert told.startswith("s3://no-such-bucket/x: The specified bucket does not exist; make")
+    assert told.startswith("s3://no-such-bucket/x: ")
 
-    def told_of() -> str:
+    def assert_refused(code: str, *names: str) -> None:
         fsspec.filesystem("s3").clear_instance_cache()
-        with pytest.raises(StoreError) as raised:
+        with raises(StoreError, code, f"{url}: ", *names):
             Store(url).files("sweeps", "*/*.json")
-        return str(raised.value)
 
     monkeypatch.setenv("COMODO_CACHE", str(tmp_path / "away"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    told = told_of()
-    assert told.startswith(f"{url}: ") and "Could not connect to the endpoint" in told
-    assert "AWS_ENDPOINT_URL; then the same command goes on" in told
+    assert_refused("store.unreachable", "Could not connect to the endpoint", "AWS_ENDPOINT_URL")
     monkeypatch.setenv("COMODO_CACHE", str(tmp_path / "nobody"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    told = told_of()
-    assert told.startswith(f"{url}: NoCredentialsError: ") and "AWS_PROFILE" in told
+    assert_refused("store.access-denied", "NoCredentialsError", "AWS_PROFILE")
 
 
 def test_a_package_that_is_absent_is_named(
@@ -315,9 +312,9 @@ def test_a_package_that_is_absent_is_named(
     monkeypatch.setitem(sys.modules, "s3fs", None)
     known = importlib.import_module("fsspec.registry")._registry
     monkeypatch.delitem(known, "s3", raising=False)
-    with pytest.raises(StoreError, match=r"s3://absent: .*s3fs.*; pip install 'comodo\[s3\]'"):
+    with raises(StoreError, "store.unknown-protocol", "s3fs", "pip install 'comodo[s3]'"):
         Store("s3://absent")
-    with pytest.raises(StoreError, match="foo://x: Protocol not known: foo; name a folder"):
+    with raises(StoreError, "store.unknown-protocol", "foo://x"):
         Store("foo://x")
 
 
@@ -340,7 +337,7 @@ def test_passing_errors_are_tried_again(
     write_json(here.folder("sweeps", "s") / "b.json", {})
     assert len(tried) == 3
     monkeypatch.setattr("comodo.core.bucket.RETRY_WAITS", (0.0,))
-    with pytest.raises(StoreError, match="TimeoutError: the network is away; the store cannot"):
+    with raises(StoreError, "store.unreachable", "TimeoutError: the network is away"):
         write_json(here.folder("sweeps", "s") / "c.json", {})
 
 
@@ -353,7 +350,5 @@ def test_a_cache_without_room_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(comodo.core.store._remotes[elsewhere.root]._fs, "get", full)
-    with pytest.raises(
-        StoreError, match=r"No space left on device\); make room, or .*COMODO_CACHE"
-    ):
+    with raises(StoreError, "store.cache-not-writable", "No space left on device", "COMODO_CACHE"):
         fetched(elsewhere.folder("sweeps", "s"))

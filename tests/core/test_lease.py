@@ -16,6 +16,7 @@ import pytest
 from comodo.core import lease as leases
 from comodo.core.lease import Lease, LeaseError, leased
 from comodo.core.store import Store, create, read_json, write_json
+from tests.errors import raises
 
 HOLDER = """
 import sys, time
@@ -131,7 +132,7 @@ def test_it_is_renewed_and_who_loses_it_may_not_write(store: Store) -> None:
         time.sleep(0.02)
     lease.check()
     write_json(file_of(store), foreign(0))
-    with pytest.raises(LeaseError, match="trials/k is worked on by process 1 on other"):
+    with raises(LeaseError, "lease.lost", "trials/k", "process 1 on other"):
         while time.monotonic() < deadline:
             lease.check()
             time.sleep(0.02)
