@@ -1,8 +1,8 @@
 """A sweep file made small enough to run in minutes on a laptop, down the same path.
 
 Every data set becomes simulated recordings under its name; teachers and students are the real
-classes at tiny sizes with random weights; epochs, batches and queues shrink in the same order.
-What comes out says that the file runs, and nothing else.
+classes at tiny sizes with random weights; epochs, batch sizes and queues shrink but keep their
+order. The results show that the file runs, and nothing else.
 """
 
 import json
@@ -31,7 +31,7 @@ TINY_TEACHERS: dict[str, tuple[str, dict[str, int]]] = {
     "clip": ("CLIPVision", _IMAGE_VIT),
     "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
 }  # fmt: skip
-"""Classes of transformers, less `Config` and `Model`, and the sizes that they are made at."""
+"""Classes of transformers, without `Config` and `Model`, and their tiny sizes."""
 _MANTIS = {
     "seq_len": 64, "num_patches": 4, "hidden_dim": 16, "hidden_dim_scalar_enc": 4,
     "transf_depth": 1, "transf_num_heads": 2, "transf_mlp_dim": 32, "transf_dim_head": 8,
@@ -47,14 +47,14 @@ TINY_STUDENTS: dict[str, dict[str, int]] = {
     "timesnet": {"seq_len": 64, "d_model": 8, "d_ff": 16, "periods": 2, "kernels": 2, "layers": 1},
 }
 STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
-"""For each number that shrinks the smallest of the file becomes the first, the next is that plus
-the second, and so on: values that differ go on to differ, in the same order."""
-OF_WHOLE_MODELS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
-SEEDS, TRIALS = 2, 8
+"""For each key its smallest value in the file becomes the first number here, and each next value
+adds the second, so that different values stay different and in order."""
+FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
+MAX_SEEDS, MAX_CONFIGURATIONS = 2, 8
 
 
 def load_smoke(path: Path, store: Store) -> Sweep:
-    """The sweep of a file, made small; it has a name of its own.
+    """The sweep of a file, made small; its name ends in `-smoke`.
 
     Raises:
         ConfigError: as `read_sweep_file`.
@@ -79,29 +79,31 @@ class _Shrunk:
         if isinstance(trial := data.get("trial"), dict):
             for key in ("epochs", "batch_size"):
                 trial.setdefault(key, STEPS[key][0])
-        if self._queues_follow:  # those that no recipe of the file names would be too long
+        if self._queues_follow:  # a queue that no recipe sets would be too long
             least = {"method.queue_size": STEPS["queue_size"][0]}
             data["recipes"].insert(0, {"when": {"method.name": "comodo"}, "set": least})
-        data["seeds"] = data.get("seeds", [0])[:SEEDS]
+        data["seeds"] = data.get("seeds", [0])[:MAX_SEEDS]
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
-        data["budget"] = {} if trials is None else {"trials": min(trials, TRIALS * SEEDS)}
+        data["budget"] = (
+            {} if trials is None else {"trials": min(trials, MAX_CONFIGURATIONS * MAX_SEEDS)}
+        )
         if data.get("early_stopping"):
             data["early_stopping"] |= {"grace_epochs": 1}
         if isinstance(data.get("search"), dict):
             data["search"].pop("warm_start", None)
             if isinstance(space := data["search"].get("space"), dict):
-                for key in [key for key in space if key.endswith(OF_WHOLE_MODELS)]:
+                for key in [key for key in space if key.endswith(FULL_SIZE_KEYS)]:
                     del space[key]
         return data
 
     def _part(self, key: str, value: Any) -> Any:
-        """What stands under a (dotted) key, smaller."""
+        """The value of a (dotted) key, made smaller."""
         last = key.rsplit(".", 1)[-1]
         if last in ("teacher", "student", "method") and _is_named(value):
             return getattr(self, f"_{last}")(value)
         if isinstance(value, dict):
-            # A span: {values: [...]} or {min: ..., max: ...} of the key that it stands under.
+            # A span of this key: {values: [...]} or {min: ..., max: ...}.
             inherited = (key,) if value.keys() & {"values", "min", "max"} else ()
             return {
                 k: self._part(*inherited, v) if inherited and k in ("values", "min", "max")
@@ -152,7 +154,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _dataset(settings: Any, number: int) -> dict[str, Any]:
-    """Recordings of 10 s by five simulated people, others for each data set."""
+    """Recordings of 10 s by five simulated people, different for each data set."""
     made = {"kind": "simulated", "subjects": 5, "seconds": 10, "labelled": 1, "seed": number}
     whole = isinstance(settings, dict) and settings.get("window_seconds") == "whole"
     return made | ({"window_seconds": "whole"} if whole else {})
