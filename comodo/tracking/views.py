@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from comodo.config import Sweep
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
 from comodo.search.labels import Labels
 
 MAX_AXES = 8  # of a parallel-coordinates plot that can still be read
@@ -25,7 +26,9 @@ def saved_view(sweep: Sweep, created: float) -> str:
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
-    metrics = list(dict.fromkeys([*objectives, "val/acc1", "test/acc1"]))
+    metrics = list(
+        dict.fromkeys([*objectives, *(str(accuracy(split)) for split in ("val", "test"))])
+    )
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in axes),
@@ -62,7 +65,7 @@ def saved_view(sweep: Sweep, created: float) -> str:
                 "xAxisKey": "step",
                 "scaleType": "linear",
             }
-            for name in ("train/loss", "val/quick_acc1")
+            for name in (TRAIN_LOSS, QUICK_ACCURACY)
         ),
     ]
     state = {
