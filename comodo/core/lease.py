@@ -15,14 +15,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.store import Store, create, fetched, read_json, remove, write_json
+from comodo.core.json_record import JsonRecord
+from comodo.core.store import Store, create, fetched, remove
 
 RENEW_SECONDS, STALE_SECONDS = 5.0, 30.0  # seconds
 RETRY_SECONDS = 1.0
@@ -32,22 +33,45 @@ class LeaseError(ComodoError, RuntimeError):
     """Somebody else works on it."""
 
 
+@dataclass(frozen=True)
+class Holder(JsonRecord):
+    """The process that has a lease, and since when; empty when the file was cut short."""
+
+    FILE = "lease.json"
+    id: str = ""
+    host: str = ""
+    machine: str | None = None
+    """See `_machine`."""
+    pid: int = 0
+    started: str | None = None
+    """See `_started`."""
+    since: str = ""
+    """ISO 8601, UTC."""
+    beat: int = 0
+    """How often the lease was renewed."""
+
+    def __str__(self) -> str:
+        if not self.id:
+            return "another process"
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
 class Lease:
     """The right of one process to work on one artifact, sweep or trial; not held yet."""
 
     def __init__(self, store: Store, kind: str, key: str) -> None:
         self._store, self._place = store, (kind, key)
-        self._mine = {
-            "id": uuid4().hex,
-            "host": socket.gethostname(),
-            "machine": _machine(),
-            "pid": os.getpid(),
-            "started": _started(os.getpid()),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self._taken_by: dict[str, Any] | None = None
+        self._mine = Holder(
+            id=uuid4().hex,
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=os.getpid(),
+            started=_started(os.getpid()),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._taken_by: Holder | None = None
         self._renewed = 0.0
-        self._seen: tuple[dict[str, Any], float] | None = None  # a foreign lease, and since when
+        self._seen: tuple[Holder, float] | None = None  # a foreign lease, and since when
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.holder = ""
@@ -64,10 +88,10 @@ class Lease:
         found = self._read()
         if found is not None:
             if not self._is_dead(found):
-                self.holder = _describe(found)
+                self.holder = str(found)
                 return False
             remove(self._path)
-        if not create(self._path, json.dumps({**self._mine, "beat": 0})):
+        if not create(self._path, json.dumps(asdict(self._mine))):
             return False
         self._renewed = time.time()
         self._thread.start()
@@ -86,7 +110,7 @@ class Lease:
                 self._look()
         if self._taken_by is not None:
             raise LeaseError(
-                f"{'/'.join(self._place)} is worked on by {_describe(self._taken_by)}, which has "
+                f"{'/'.join(self._place)} is worked on by {self._taken_by}, which has "
                 f"not heard of this process for {STALE_SECONDS:g} s"
             )
 
@@ -102,23 +126,22 @@ class Lease:
 
     @property
     def _path(self) -> Path:
-        return self._store.folder(*self._place) / "lease.json"
+        return self._store.folder(*self._place) / Holder.FILE
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Holder | None:
         """What the file says; None: there is none."""
         try:
-            content: dict[str, Any] = read_json(fetched(self._path))
+            return Holder.read(fetched(self._path).parent)
         except FileNotFoundError:
             return None
         except ValueError:  # cut short by a machine that went down
-            return {}
-        return content
+            return Holder()
 
-    def _is_dead(self, found: dict[str, Any]) -> bool:
+    def _is_dead(self, found: Holder) -> bool:
         now, machine = time.monotonic(), _machine()
-        if machine is not None and found.get("machine") == machine:
-            alive = found["started"] == _started(found["pid"])
-            own = alive and found["pid"] == os.getpid()  # of an earlier trial in this process
+        if machine is not None and found.machine == machine:
+            alive = found.started == _started(found.pid)
+            own = alive and found.pid == os.getpid()  # of an earlier trial in this process
             self.holder_lives = alive and not own
             return not self.holder_lives
         if self._seen is None or self._seen[0] != found:
@@ -129,8 +152,8 @@ class Lease:
     def _look(self) -> bool:
         """Whether the lease is still this one's."""
         found = self._read()
-        if found is None or found.get("id") != self._mine["id"]:
-            self._taken_by = found or {}
+        if found is None or found.id != self._mine.id:
+            self._taken_by = found or Holder()
         return self._taken_by is None
 
     def _renew(self) -> None:
@@ -140,7 +163,7 @@ class Lease:
                 if not self._look():
                     return
                 beat += 1
-                write_json(self._path, {**self._mine, "beat": beat})
+                replace(self._mine, beat=beat).write(self._path.parent)
                 self._renewed = time.time()
 
 
@@ -158,12 +181,6 @@ def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
         yield
     finally:
         lease.release()
-
-
-def _describe(found: dict[str, Any]) -> str:
-    if not found:
-        return "another process"
-    return f"process {found['pid']} on {found['host']}, since {found['since']}"
 
 
 def _machine() -> str | None:
