@@ -3,17 +3,16 @@
 """
 
 import json
-import statistics
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from comodo.config.space import flatten
-from comodo.core.store import Store, read_json
+from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import read_sweep_record
-from comodo.search.history import epochs_in
+from comodo.search.trial_folder import TrialFolder
 
 
 class SweepFrames:
@@ -85,7 +84,9 @@ def curves_of(results: Results, store: Store) -> pd.DataFrame:
 
     Also of trials that still train or were stopped, up to their last checkpoint.
     """
-    rows = [{**_named(row), **epoch} for row in results.rows for epoch in _history(row, store)]
+    rows = [
+        {**_named(row), **epoch} for row in results.rows for epoch in _folder(row, store).history()
+    ]
     return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 
 
@@ -120,18 +121,10 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
     return found.reindex(columns=columns)
 
 
-def seconds_of(row: TrialRow, store: Store) -> tuple[float, float]:
-    """Of a finished trial, for training and for what was measured last."""
-    path = store.folder("trials", row.trial.key) / "measured.json"
-    measuring = read_json(path)["seconds"] if path.exists() else 0.0
-    return row.trained.get("seconds", 0.0), measuring
-
-
-def windows_per_second(row: TrialRow) -> float | None:
-    """The median of a trial's epochs."""
-    key = "train/windows_per_second"
-    speeds = [epoch[key] for epoch in row.trained.get("history", ()) if key in epoch]
-    return statistics.median(speeds) if speeds else None
+def measuring_seconds(row: TrialRow, store: Store) -> float:
+    """What the latest measuring of a trial took."""
+    measuring = _folder(row, store).measuring
+    return 0.0 if measuring is None else measuring.seconds
 
 
 _NAMED = ("trial", "configuration", "seed", "state")
@@ -141,12 +134,8 @@ def _named(row: TrialRow) -> dict[str, Any]:
     return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
 
 
-def _history(row: TrialRow, store: Store) -> list[dict[str, Any]]:
-    """The epochs that a trial has come to by now."""
-    if row.trained:
-        history: list[dict[str, Any]] = row.trained.get("history", [])
-        return history
-    return epochs_in(store.folder("trials", row.trial.key))
+def _folder(row: TrialRow, store: Store) -> TrialFolder:
+    return TrialFolder(store.folder("trials", row.trial.key))
 
 
 def _plain(value: Any) -> Any:
@@ -154,11 +143,11 @@ def _plain(value: Any) -> Any:
 
 
 def _cost(row: TrialRow, store: Store) -> dict[str, Any]:
-    training, measuring = seconds_of(row, store) if row.state == "finished" else (None, None)
+    trained = row.trained
     return {
-        "seconds": training,
-        "measuring_seconds": measuring,
-        "device": row.trained.get("device"),
-        "workers": row.trained.get("workers"),
-        "windows_per_second": windows_per_second(row),
+        "seconds": trained and trained.seconds,
+        "measuring_seconds": trained and measuring_seconds(row, store),
+        "device": trained and trained.device,
+        "workers": trained and trained.workers,
+        "windows_per_second": trained and trained.windows_per_second,
     }

@@ -8,19 +8,21 @@ A configuration is what has one label; its trials differ by seed. Accuracies are
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.metric import Measure, Metric, accuracy
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
 from comodo.evaluation.stats import Comparison, Interval, compare, holm, over_seeds
 from comodo.search.labels import Labels
+from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
 
 STAR = "* of its own classifier, not of a probe"
@@ -37,8 +39,8 @@ class TrialRow:
     metrics: dict[str, float]
     reason: str = ""
     """Why it did not finish."""
-    trained: dict[str, Any] = field(default_factory=dict)
-    """What a finished trial noted of its training: `trained.json`."""
+    trained: TrainedRecord | None = None
+    """None: it has not finished."""
 
     @property
     def title(self) -> str:
@@ -129,18 +131,19 @@ class Results:
         return self.by_label[label][0].trial.config.dataset
 
     def _accuracy(
-        self, label: str, split: str, k: int = 1, dataset: str = "", measure: str = "probe"
+        self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
         """Acc@k of a configuration; None where it was not measured.
 
         Without a second seed and a second group there is no interval: both bounds are NaN.
         """
-        name = f"direct/{split}/acc{k}" if measure == "direct" else f"{split}/acc{k}"
-        return self._answers.interval(self._trials(label), name, dataset or self.own(label))
+        metric = accuracy(split, k, measure, dataset or self.own(label))
+        return self._answers.interval(self._trials(label), metric)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
         """Acc@1 of one trial on its own data set: with that seed, on new groups."""
-        return self._answers.interval([row.trial], f"{split}/acc1", row.trial.config.dataset)
+        metric = accuracy(split, dataset=row.trial.config.dataset)
+        return self._answers.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
@@ -148,16 +151,15 @@ class Results:
         What is made of answers has an interval for new seeds on new groups, all else for new seeds
         alone.
         """
-        dataset, plain = self.own(label), name
-        if name.startswith("on/"):
-            dataset, plain = name.removeprefix("on/").split("/", 1)
-        if (found := self._answers.interval(self._trials(label), plain, dataset)) is not None:
+        metric = Metric.parse(name)
+        metric = replace(metric, dataset=metric.dataset or self.own(label))
+        if (found := self._answers.interval(self._trials(label), metric)) is not None:
             return found
         values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
         if not values:
             return None
         found = over_seeds(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
-        if "cka" in name:  # which alone can be negative
+        if metric.name == "cka":  # which alone can be negative
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
@@ -278,7 +280,7 @@ class Results:
         trials = [row.trial for rows in self.by_label.values() for row in rows]
         return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
 
-    def transfer(self, measure: str = "probe") -> list[TransferRow]:
+    def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all.
 
         Baselines, which know the classes of their own data set alone, are not in it.

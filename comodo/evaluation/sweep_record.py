@@ -17,9 +17,11 @@ from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
+from comodo.search.records import ASKED_FILE, ENDED_FILE, EndedTrial, read_asked, read_ended
 from comodo.search.status import StatusError, read_status
-from comodo.search.trial import Evaluation, Trial, read_result
-from comodo.search.warm_start import Arrays, read_asked
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import TrialFolder, read_result
+from comodo.search.warm_start import Arrays
 
 
 @dataclass(frozen=True)
@@ -95,36 +97,30 @@ class SweepRecord:
     def _rows(self, store: Store) -> list[TrialRow]:
         """All trials of a grid, those asked so far of another search; references before what is
         compared with them."""
-        folder, sweep = store.folder("sweeps", self.sweep.name), self.sweep
-        ended = fetched(folder, "ended.json") / "ended.json"
-        ends = read_json(ended) if ended.exists() else {}
+        sweep = self.sweep
+        folder = fetched(store.folder("sweeps", sweep.name), ASKED_FILE, ENDED_FILE)
+        ended = read_ended(folder)
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
         else:
-            points = [e["values"] for e in read_asked(folder) if e["values"] in sweep.space]
+            points = [a.values for a in read_asked(folder) if a.values in sweep.space]
         names, trials = Labels(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
             config = sweep.with_values(point)
             arrays = self.arrays[config.dataset, config.teacher]
-            own = [Trial(config, seed, *arrays, self.evaluation) for seed in sweep.seeds]
-            seeds_of.append([self._named(trial).key for trial in own])
-            for trial in map(self._named, [*references(sweep, own), *own]):
+            weights = self.weights.get(config.student.weights or "")
+            own = [Trial(config, seed, *arrays, self.evaluation, weights) for seed in sweep.seeds]
+            seeds_of.append([trial.key for trial in own])
+            for trial in [*references(sweep, own), *own]:
                 trials.setdefault(trial.key, trial)
         store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
         begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
         rows = {
-            key: _row(trial, names.configuration(trial), store, ends, key in begun)
+            key: _row(trial, names.configuration(trial), store, ended.get(key), key in begun)
             for key, trial in trials.items()
         }
         return _without_given_up(rows, seeds_of, sweep)
-
-    def _named(self, trial: Trial) -> Trial:
-        """The trial under the key that it has where its student's weights are."""
-        weights = trial.config.student.weights
-        if weights in self.weights:
-            vars(trial)["key"] = trial.key_by(self.weights[weights])
-        return trial
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:
@@ -154,15 +150,13 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
 
 
-def _row(
-    trial: Trial, label: str, store: Store, ends: dict[str, dict[str, Any]], begun: bool
-) -> TrialRow:
+def _row(trial: Trial, label: str, store: Store, end: EndedTrial | None, begun: bool) -> TrialRow:
     result = read_result(trial, store)
     if result is not None:
-        return TrialRow(trial, label, "finished", result["metrics"], trained=result)
-    if end := ends.get(trial.key):
-        return TrialRow(trial, label, end["state"], {}, end["reason"])
-    begun = begun or (store.folder("trials", trial.key) / "trained.json").exists()
+        return TrialRow(trial, label, "finished", result.metrics, trained=result.trained)
+    if end is not None:
+        return TrialRow(trial, label, end.state, {}, end.reason)
+    begun = begun or TrialFolder(store.folder("trials", trial.key)).trained is not None
     return TrialRow(trial, label, "half done" if begun else "not begun", {})
 
 

@@ -15,10 +15,11 @@ from typing import Any
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import leased
-from comodo.core.store import Store, fetched, read_json, remove, remove_rejected, write_json
+from comodo.core.store import Store, fetched, remove, remove_rejected
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import Recording
+from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import (
     PrepareError,
     Sliced,
@@ -84,7 +85,7 @@ def _make(
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    write_json(folder / "meta.json", _summary(folder) | {"window_seconds": settings.window_seconds})
+    _summary(folder, settings.window_seconds).write(folder)
 
 
 def _run(
@@ -146,14 +147,13 @@ def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
     """Keeps what `inspect` has to know, also of a dataset that is then refused."""
-    path = fetched(windows.folder, "quality.json") / "quality.json"
-    names = read_json(path)["names"] if path.exists() else []
+    known = QualityNote.find(fetched(windows.folder, QualityNote.FILE))
+    names = {name} if known is None else {name, *known.names}
     made_by = settings.model_dump(mode="json")
-    about = {"names": sorted({*names, name}), "settings": made_by, "leaks": windows.leaks}
-    write_json(path, about)
+    QualityNote(sorted(names), made_by, windows.leaks).write(windows.folder)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
     """Grows with the recordings' groups and rejections, not with their windows."""
     windows: Counter[str] = Counter()
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -169,17 +169,18 @@ def _summary(folder: Path) -> dict[str, Any]:
             if row["label"] is not None:
                 classes[row["split"]][row["label"]] += row["windows"]
     known = groups.get("train", set())
-    return {
-        "channels": CHANNELS,
-        "windows": windows,
-        "classes": classes,
-        "leaks": {
+    return WindowsMeta(
+        channels=list(CHANNELS),
+        windows=dict(windows),
+        classes={split: dict(counts) for split, counts in classes.items()},
+        leaks={
             split: f"{len(members & known)} of {len(members)}"
             for split, members in groups.items()
             if split != "train" and members & known
         },
-        "rejected": rejected,
-    }
+        rejected=rejected,
+        window_seconds=window_seconds,
+    )
 
 
 def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:

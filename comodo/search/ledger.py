@@ -8,15 +8,25 @@ import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 from comodo.config import ConfigError, Point, Sweep
 from comodo.config.space import canonical
 from comodo.core.console import console
-from comodo.core.store import Store, fetched, read_json, write_json
+from comodo.core.store import Store, fetched
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.search.trial import Evaluation, Trial, read_result
-from comodo.search.warm_start import Arrays, WarmStart, learn, read_asked, refuse_unknown_sweeps
+from comodo.search.records import (
+    ASKED_FILE,
+    ENDED_FILE,
+    AskedConfiguration,
+    EndedTrial,
+    read_asked,
+    read_ended,
+    write_asked,
+    write_ended,
+)
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
+from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # draws in a row that can be no trial, after which the space is at fault
 
@@ -70,14 +80,12 @@ class Ledger:
         self._given_up: set[str] = set()
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
-        self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
-        ended = fetched(self.folder, "ended.json") / "ended.json"
-        self._ends: dict[str, dict[str, Any]] = read_json(ended) if ended.exists() else {}
+        folder = fetched(self.folder, ASKED_FILE, ENDED_FILE)
+        self._asked = {canonical(asked.values): asked for asked in read_asked(folder)}
+        self._ends = read_ended(folder)
         # What failed is tried again, and what was pruned when nothing prunes any more.
         prunes = sweep.early_stopping is not None
-        self.ended = {
-            k: end for k, end in self._ends.items() if prunes and end["state"] == "pruned"
-        }
+        self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
         self._grid: list[Trial] = []
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
@@ -87,7 +95,7 @@ class Ledger:
             for trial in self._grid:
                 self.scores(trial)
         else:  # what was asked before the space was changed is none of its points
-            points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
+            points = [a.values for a in self._asked.values() if a.values in sweep.space]
             asked = self._with_references([t for p in points for t in self._trials_of(p)])
             store.fetch("trials", {trial.key for trial in asked}, "**/*.json")
         for point in points:
@@ -135,11 +143,10 @@ class Ledger:
         `reached`: of a pruned one, its epochs and the quick accuracy by then.
         """
         if state != "finished":
-            self.ended[trial.key] = {"state": state, "reason": reason, "reached": reached}
-            self._ends[trial.key] = self.ended[trial.key]
-            write_json(self.folder / "ended.json", self._ends)
+            self.ended[trial.key] = self._ends[trial.key] = EndedTrial(state, reason, reached)
+            write_ended(self.folder, self._ends)
         elif self._ends.pop(trial.key, None) is not None:
-            write_json(self.folder / "ended.json", self._ends)
+            write_ended(self.folder, self._ends)
         self.scores(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
@@ -154,7 +161,7 @@ class Ledger:
             if result is None:
                 return None
             self._scores[trial.key] = tuple(
-                result["metrics"].get(o.metric, math.nan) for o in self.sweep.objectives
+                result.metrics.get(o.metric, math.nan) for o in self.sweep.objectives
             )
         return self._scores[trial.key]
 
@@ -218,12 +225,12 @@ class Ledger:
         """From earlier sweeps, and from what this one asked before its space was changed."""
         refuse_unknown_sweeps(self.sweep, self.store)
         of_sweeps = {
-            name: read_asked(self.store.folder("sweeps", name))
+            name: read_asked(fetched(self.store.folder("sweeps", name), ASKED_FILE))
             for name in self.sweep.search.warm_start
         }
         if self.sweep.search.sampler == "tpe":
             of_sweeps[self.sweep.name] = [
-                entry for entry in self._asked.values() if entry["values"] not in self.sweep.space
+                asked for asked in self._asked.values() if asked.values not in self.sweep.space
             ]
         all_learnt = WarmStart()
         for name, asked in of_sweeps.items():
@@ -252,10 +259,10 @@ class Ledger:
         """Puts what is not done yet of a configuration's trials on the waiting list; holds back
         seeds that nothing is known of, where the first may be hopeless."""
         trials = self._trials_of(point)
-        entry = {"values": point, "trials": [trial.key for trial in trials]}
-        if self._asked.get(canonical(point)) != entry:
-            self._asked[canonical(point)] = entry
-            write_json(self.folder / "asked.json", list(self._asked.values()))
+        asked = AskedConfiguration(point, [trial.key for trial in trials])
+        if self._asked.get(canonical(point)) != asked:
+            self._asked[canonical(point)] = asked
+            write_asked(self.folder, self._asked.values())
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
@@ -304,10 +311,10 @@ class Ledger:
         if not all(map(self.is_over, trials)):
             return None
         ends = [self.ended[trial.key] for trial in trials if trial.key in self.ended]
-        if any(end["state"] == "failed" for end in ends):
+        if any(end.state == "failed" for end in ends):
             return Outcome("failed")
         if ends:
-            reached = [tuple(end["reached"]) for end in ends if end.get("reached")]
+            reached = [end.reached for end in ends if end.reached]
             known = reached and self.sweep.objective.mode == "max"  # as the quick accuracy is
             return Outcome("pruned", reached=max(reached) if known else None)
         scores = [scores for t in trials if (scores := self.scores(t)) is not None]

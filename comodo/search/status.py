@@ -5,11 +5,11 @@ runs or after. Reads only, and needs neither the sweep file nor Ray.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from comodo.config.base import nearest
 from comodo.core.errors import ComodoError
-from comodo.core.store import Store, fetched, read_json
+from comodo.core.store import Store, fetched
+from comodo.search.records import ProgressRecord, read_asked, read_ended
 
 SILENT_SECONDS = 600.0  # seconds without a sign of life after which a running sweep seems dead
 
@@ -24,8 +24,8 @@ class Status:
 
     name: str
     folder: Path
-    progress: dict[str, Any] | None
-    """progress.json; None for a sweep that has not come to its trials yet."""
+    progress: ProgressRecord | None
+    """None for a sweep that has not come to its trials yet."""
     asked: int
     """Configurations asked by a search; 0 for one that has asked none."""
     pruned: int
@@ -37,7 +37,7 @@ class Status:
         """Seconds since the sweep's last sign of life."""
         if self.progress is None:
             return None
-        updated = datetime.fromisoformat(self.progress["updated"])
+        updated = datetime.fromisoformat(self.progress.updated)
         return max(0.0, (datetime.now(UTC) - updated).total_seconds())
 
     @property
@@ -46,10 +46,9 @@ class Status:
         gives no sign of life."""
         if self.progress is None:
             return "no trial has started"
-        state: str = self.progress.get("state", "running")
-        if state == "running" and (self.age or 0) > SILENT_SECONDS:
+        if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:
             return "silent"
-        return state
+        return self.progress.state
 
 
 def read_status(name: str, store: Store) -> Status:
@@ -59,14 +58,14 @@ def read_status(name: str, store: Store) -> Status:
         names = [path.name for path in _folders(store)]
         known = nearest(name, names) if names else "; it has none yet"
         raise StatusError(f"no sweep '{name}' in {store}{known}")
-    ended = _read(folder / "ended.json", {}).values()
+    ended = read_ended(folder).values()
     return Status(
         name,
         folder,
-        _read(folder / "progress.json", None),
-        len(_read(folder / "asked.json", [])),
-        sum(end["state"] == "pruned" for end in ended),
-        [end["reason"] for end in ended if end["state"] == "failed"],
+        ProgressRecord.find(folder),
+        len(read_asked(folder)),
+        sum(end.state == "pruned" for end in ended),
+        [end.reason for end in ended if end.state == "failed"],
     )
 
 
@@ -89,7 +88,3 @@ def budget_used(budget: dict[str, list[float | None]]) -> str:
 def _folders(store: Store) -> list[Path]:
     sweeps = fetched(store.root / "sweeps", "*/*.json")
     return sorted(path for path in sweeps.glob("*") if path.is_dir())
-
-
-def _read(path: Path, default: Any) -> Any:
-    return read_json(path) if path.exists() else default

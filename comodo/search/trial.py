@@ -1,8 +1,8 @@
-"""What names a trial, and where its result lies.
+"""What names a trial, and where in its folder each measure is stored.
 
 A trial is named by the hash of all that its student depends on, so the same student is never
-trained twice, in this sweep or another. Imports nothing heavy: what is done already can be told
-before anything starts.
+trained twice, in this sweep or another. Imports nothing heavy, so that a plan can say what is done
+already. `trial_folder` reads the folder.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fingerprint, key_of, read_json
+from comodo.core.store import Store, fingerprint, key_of
 
 TRIAL_VERSION = 6  # of the numbers made by training; raise it when they change
 MEASURES_VERSION = 1  # of the numbers made by evaluate; raise it when they change
@@ -48,25 +48,28 @@ class Trial:
     features: str
     """Key of the packed features, which stands for the teacher."""
     evaluation: Evaluation = Evaluation()
+    weights: dict[str, int] | None = None
+    """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
+    None: the folder, if there is one, is looked at when the key is first asked for."""
 
     @cached_property
     def key(self) -> str:
-        return self._key_now()
+        return self._key_by(self.weights or self._weights_now())
 
-    def _key_now(self) -> str:
+    def _weights_now(self) -> dict[str, int] | None:
         weights = self.config.student.weights
         is_folder = weights is not None and Path(weights).exists()
-        return self.key_by(fingerprint(str(weights)) if is_folder else None)
+        return fingerprint(str(weights)) if is_folder else None
 
     def refuse_changed(self) -> None:
         """Raises ChangedError when the student's weights are not those that it was named by."""
-        if self.key != self._key_now():
+        if self.key != self._key_by(self._weights_now()):
             raise ChangedError(
                 f"trial.student.weights: {self.config.student.weights} was replaced while the "
                 "sweep runs; run the same command again: with other weights these are other trials"
             )
 
-    def key_by(self, weights: dict[str, int] | None) -> str:
+    def _key_by(self, weights: dict[str, int] | None) -> str:
         """The key, with the fingerprint of the student's weights if they are a folder."""
         method = self.config.method
         content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
@@ -140,27 +143,3 @@ class Trial:
             if asked == [dataset, measure] and path.exists():
                 return pq.read_table(path)
         return None
-
-
-def read_result(trial: Trial, store: Store) -> dict[str, Any] | None:
-    """What trained.json has, with `metrics`: all that was asked to be measured.
-
-    Measures on the trial's own data set stand as they are (`test/acc1`), those on others behind
-    the data set's name (`on/<name>/test/acc1`). Those of a baseline's own classifier stand in the
-    place of the probe's too. None while anything is missing.
-    """
-    folder = store.folder("trials", trial.key)
-    if not (folder / "trained.json").exists():
-        return None
-    trained = read_json(folder / "trained.json")
-    metrics: dict[str, float] = {"student/parameters": trained["parameters"]}
-    for dataset, _, place in trial.measures():
-        path = folder / f"{place}.json"
-        if not path.exists():
-            return None
-        found = read_json(path)
-        if trial.config.student.is_baseline:
-            found |= {key.removeprefix("classifier/"): value for key, value in found.items()}
-        prefix = "" if dataset == trial.config.dataset else f"on/{dataset}/"
-        metrics |= {prefix + key: value for key, value in found.items()}
-    return {**trained, "metrics": metrics}
