@@ -1,5 +1,5 @@
-"""A sweep's trials, training curves and answers as pandas frames, of the store alone: what
-`comodo.load_sweep` gives a notebook, and what a report keeps as results.parquet.
+"""A sweep's trials, training curves and predictions as pandas frames, read from the store: what
+`comodo.load_sweep` gives a notebook, and what a report writes as results.parquet.
 """
 
 import json
@@ -16,12 +16,12 @@ from comodo.search.trial_folder import TrialFolder
 
 
 class SweepFrames:
-    """One sweep of the store, as far as it was when this was made: `comodo.load_sweep`.
+    """One sweep of the store, in its state when this object was made: `comodo.load_sweep`.
 
     Attributes:
         name: the sweep's.
         results: intervals, differences and importances, as the report has them.
-        swept: the columns of `trials` that tell its configurations apart.
+        swept: the columns of `trials` by which its configurations differ.
 
     Raises:
         StatusError: the store has no such sweep, or it has not come to its trials.
@@ -44,7 +44,7 @@ class SweepFrames:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row for each answer to each scored window; see `predictions_of`."""
+        """A row for each prediction for each scored window; see `predictions_of`."""
         return predictions_of(self.results, self._store)
 
 
@@ -52,8 +52,8 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
     `seed`, `state`, `reason`, seconds and device, and all that was measured, as shares.
 
-    A setting that is no number, text or truth value is JSON; so is all of a column in which trials
-    differ in kind.
+    A setting that is not a number, text or truth value is written as JSON, and so are all values of
+    a column whose values differ in type.
     """
     rows = []
     for row in results.rows:
@@ -80,7 +80,7 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
 
 def curves_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    what was noted of the epoch, as `train/loss`.
+    the metrics of the epoch, such as `train/loss`.
 
     Also of trials that still train or were stopped, up to their last checkpoint.
     """
@@ -91,7 +91,7 @@ def curves_of(results: Results, store: Store) -> pd.DataFrame:
 
 
 def predictions_of(results: Results, store: Store) -> pd.DataFrame:
-    """A row for each answer to each scored window: `trial`, `configuration`, `seed`, `state`,
+    """A row for each prediction for each scored window: `trial`, `configuration`, `seed`, `state`,
     `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`, `rank`,
     `correct`.
 
@@ -105,7 +105,7 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
     for row in results.rows:
         for dataset, measure, _ in row.trial.measures():
             table = row.trial.predictions(store, dataset, measure)
-            if table is None:  # not measured yet, or it gives no answers, as alignment
+            if table is None:  # not measured yet, or without predictions, as alignment
                 continue
             answers = table.to_pandas()
             answers["window"] = answers.groupby("split").cumcount()

@@ -1,6 +1,6 @@
-"""What trials answered for each window, as measures with intervals for new seeds and new groups.
+"""Metrics made of the predictions for single windows, with intervals for new seeds and new groups.
 
-The trials handed in are of one configuration and differ by seed. Knows no sweep and no report.
+The trials passed in belong to one configuration and differ by seed. Knows no sweep and no report.
 Shapes as in `stats`, and K classes.
 """
 
@@ -24,7 +24,7 @@ HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot")
 
 
 class Predictions:
-    """The answers of finished trials, each read once."""
+    """The predictions of finished trials, each read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -61,9 +61,9 @@ class Predictions:
     def hits(
         self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str = "probe"
     ) -> tuple[FloatArray, FloatArray] | None:
-        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
-        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
+        `k`: how many classes count as right, or the column of a measure that stores hits.
         """
         tables = []
         for answers in self._of_split(trials, split, dataset, measure) or ():
@@ -97,7 +97,7 @@ class Predictions:
     def _of_split(
         self, trials: list[Trial], split: str, dataset: str, measure: str
     ) -> list[pd.DataFrame] | None:
-        """Each trial's answers; None if one has none."""
+        """Each trial's predictions; None if one has none."""
         found = []
         for trial in trials:
             answers = self.of(trial, dataset, measure)

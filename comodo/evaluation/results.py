@@ -1,8 +1,8 @@
-"""What came out of a sweep's trials: accuracies with intervals, differences, transfer.
+"""The results of a sweep's trials: accuracies with intervals, differences, transfer.
 
-Reads results and the probes' answers; draws and writes nothing.
+Reads results and predictions; draws and writes nothing.
 
-A configuration is what has one label; its trials differ by seed. Accuracies are shares.
+Trials with the same label are one configuration and differ by seed. Accuracies are shares.
 """
 
 import math
@@ -34,7 +34,7 @@ class TrialRow:
 
     trial: Trial
     label: str
-    """What tells its configuration from the sweep's others; the same for all seeds."""
+    """The name of its configuration within the sweep; the same for all seeds."""
     state: str
     metrics: dict[str, float]
     reason: str = ""
@@ -77,8 +77,8 @@ class TransferRow:
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
     """Names whose scores none dominates: at least as good in all, and better in one.
 
-    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other, and what
-    differs only by the rounding of a mean is equal.
+    `signs`: 1 where more is better, -1 where less is. Equal scores do not dominate each other, and
+    scores that differ only by rounding are equal.
     """
     good = {
         name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
@@ -118,7 +118,7 @@ class Results:
         self.importances = cache(self._importances)
 
     def title(self, label: str) -> str:
-        """As `Row.title`, of a configuration."""
+        """As `TrialRow.title`, of a configuration."""
         return self.by_label[label][0].title
 
     @cached_property
@@ -148,8 +148,8 @@ class Results:
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
 
-        What is made of answers has an interval for new seeds on new groups, all else for new seeds
-        alone.
+        Metrics made of predictions have an interval for new seeds on new groups, all others for
+        new seeds alone.
         """
         metric = Metric.parse(name)
         metric = replace(metric, dataset=metric.dataset or self.own(label))
@@ -164,11 +164,11 @@ class Results:
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
-        """As `Answers.by`, of a configuration on its own data set."""
+        """As `Predictions.by`, of a configuration on its own data set."""
         return self._answers.by(self._trials(label), column, self.own(label))
 
     def test_answers(self, label: str) -> pd.DataFrame:
-        """A configuration's answers on its own test split, of all seeds."""
+        """A configuration's predictions on its own test split, of all seeds."""
         found = [self._answers.of(trial, self.own(label)) for trial in self._trials(label)]
         answers = pd.concat([answers for answers in found if answers is not None])
         return answers[answers.split == "test"]
@@ -177,8 +177,8 @@ class Results:
         return [row.trial for row in self.by_label[label]]
 
     def objectives(self, label: str) -> tuple[float, ...] | None:
-        """A configuration's mean over seeds of each objective; None where one is missing, or a
-        seed: a few lucky ones do not compete."""
+        """A configuration's mean over seeds of each objective; None where an objective or a seed is
+        missing, so that a few lucky seeds do not compete."""
         rows = self.by_label[label]
         names = [objective.metric for objective in self.sweep.objectives]
         whole = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
@@ -203,7 +203,7 @@ class Results:
 
     @cached_property
     def best_trained(self) -> str | None:
-        """As `selected`, without untrained students, which there is nothing of to use."""
+        """As `selected`, without untrained students and references."""
         return self._best(
             label
             for label, rows in self.by_label.items()
@@ -290,7 +290,7 @@ class Results:
             trial = rows[0].trial
             if trial.config.student.is_baseline:
                 continue
-            # An untrained student is the same whatever it stands beside, but for `direct`, whose
+            # An untrained student is the same for every data set, except for `direct`, where the
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
             trained_on = "–" if untrained else self.own(label)
@@ -317,7 +317,7 @@ class Results:
 
     @cached_property
     def _searched(self) -> set[str]:
-        """Names of the methods that the sweep asks for, beside references."""
+        """Names of the methods that the sweep searches, without references."""
         return {self.sweep.with_values(point).method.name for point in self.sweep.points()}
 
     def is_reference(self, trial: Trial) -> bool:
@@ -328,7 +328,7 @@ class Results:
         )
 
     def _importances(self) -> dict[str, Interval]:
-        """Which swept key the objective depends on; empty for too few configurations."""
+        """Importance of each swept key for the objective; empty for too few configurations."""
         return importances(*self.points())
 
     def main_effects(self) -> dict[str, list[tuple[Any, list[float]]]]:

@@ -1,5 +1,5 @@
-"""What a sweep keeps of itself in the store, so that it can be looked at without its file, its
-recordings, or Ray, on any machine that sees the store: `sweep.json`, and from it the trials.
+"""A sweep's settings in the store, `sweep.json`, from which its trials are found: so that results
+can be read on any machine that sees the store, without the sweep file, the recordings or Ray.
 """
 
 import math
@@ -26,17 +26,17 @@ from comodo.search.warm_start import Arrays
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as it was started last."""
+    """A sweep as it was last started."""
 
     sweep: Sweep
     command: str
-    """What runs it, or goes on with it."""
+    """The command that runs or resumes it."""
     arrays: Arrays
     evaluation: Evaluation
     windows: dict[str, str]
     """Keys of the window sets, by data set."""
     weights: dict[str, dict[str, int]]
-    """Fingerprints of the folders that students' weights are in, which may not be here."""
+    """Fingerprints of the folders of students' weights, which may be on another machine."""
 
     @classmethod
     def of(
@@ -53,7 +53,7 @@ class SweepRecord:
         return cls(sweep, command, arrays, evaluation, windows, folders)
 
     def write(self, store: Store) -> None:
-        """Keeps `sweep.json` in the sweep's folder."""
+        """Writes `sweep.json` into the sweep's folder."""
         content = {
             "folder": str(self.sweep.folder.resolve()),
             "sweep": self._settings(),
@@ -79,24 +79,24 @@ class SweepRecord:
             if not isinstance(value, str):
                 return value
             value = os.path.expandvars(os.path.expanduser(value))
-            beside = self.sweep.folder / value
-            return str(beside.resolve()) if key.endswith("weights") and beside.is_dir() else value
+            folder = self.sweep.folder / value
+            return str(folder.resolve()) if key.endswith("weights") and folder.is_dir() else value
 
         return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
 
     def window_sets(self, store: Store) -> dict[str, WindowSet]:
-        """Those that are still in the store, by data set."""
+        """The window sets that are still in the store, by data set."""
         found = {name: read_window_set(key, store) for name, key in self.windows.items()}
         return {name: windows for name, windows in found.items() if windows is not None}
 
     def results(self, store: Store) -> Results:
-        """What its trials have come to by now."""
+        """The results of its trials so far."""
         leaks = {name: windows.leaks for name, windows in self.window_sets(store).items()}
         return Results(self.sweep, self._rows(store), store, leaks)
 
     def _rows(self, store: Store) -> list[TrialRow]:
-        """All trials of a grid, those asked so far of another search; references before what is
-        compared with them."""
+        """All trials of a grid, or those proposed so far by another search; references come before
+        the trials that are compared with them."""
         sweep = self.sweep
         folder = fetched(store.folder("sweeps", sweep.name), ASKED_FILE, ENDED_FILE)
         ended = read_ended(folder)
@@ -163,7 +163,7 @@ def _row(trial: Trial, label: str, store: Store, end: EndedTrial | None, begun: 
 def _without_given_up(
     rows: dict[str, TrialRow], seeds_of: list[list[str]], sweep: Sweep
 ) -> list[TrialRow]:
-    """Leaves out seeds that were not run because the first of their configuration was hopeless."""
+    """Leaves out seeds that were not run because the configuration's first seed was hopeless."""
     margin, objective = sweep.search.hopeless_below, sweep.objectives[0]
     if margin is not None:
 

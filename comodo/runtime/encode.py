@@ -84,7 +84,7 @@ def _make(
     store: Store,
     key: str,
 ) -> None:
-    """The missing features, and what is known of them."""
+    """Makes the missing features, and their meta.json."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
     done = count_encoded(folder)
@@ -213,7 +213,7 @@ def decode_batch(
     batch: dict[str, np.ndarray], count: int, size: int, store: Store
 ) -> dict[str, np.ndarray]:
     """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
-    where a file cannot be decoded. `store` is where small copies and simulated videos lie.
+    where a file cannot be decoded. `store` has the small copies and simulated videos.
 
     Raises ChangedError for a file that is another by now."""
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)

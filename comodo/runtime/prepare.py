@@ -1,6 +1,6 @@
 """prepare: recordings to paired windows in Parquet, through Ray Data.
 
-Beside the windows lie the measures of each recording's quality.
+The quality of each recording is stored next to the windows.
 """
 
 import json
@@ -73,7 +73,7 @@ def _make(
     files: FileFingerprints,
     key: str,
 ) -> None:
-    """The window set's missing parts, and what is known of it."""
+    """Makes the missing parts of the window set, and its meta.json."""
     missing = missing_parts(recordings, store, key)
     if not missing and store.meta("windows", key) is not None:  # another driver has made it
         return
@@ -146,7 +146,7 @@ def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
-    """Keeps what `inspect` has to know, also of a dataset that is then refused."""
+    """Writes what `inspect` needs, also for a data set that is then refused."""
     known = QualityNote.find(fetched(windows.folder, QualityNote.FILE))
     names = {name} if known is None else {name, *known.names}
     made_by = settings.model_dump(mode="json")
@@ -154,7 +154,7 @@ def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
 
 
 def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
-    """Grows with the recordings' groups and rejections, not with their windows."""
+    """The set's meta.json, whose size depends on groups and rejections, not on windows."""
     windows: Counter[str] = Counter()
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -184,7 +184,7 @@ def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
 
 
 def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:
-    """Prints what came out, and refuses a dataset of which too much was rejected."""
+    """Prints a summary, and refuses a data set with too many rejected recordings."""
     counts = ", ".join(f"{n} {split}" for split, n in sorted(windows.counts.items()))
     console.print(
         f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "

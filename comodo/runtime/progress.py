@@ -1,7 +1,7 @@
 """How far a sweep is: a live table on a terminal, and `progress.json` in the sweep's folder, which
 `comodo status` reads from elsewhere.
 
-Knows the ledger and the limits, nothing of Ray or MLflow.
+Knows the ledger and the budget, nothing of Ray or MLflow.
 """
 
 import math
@@ -76,7 +76,7 @@ class Progress:
 
     def start(self, trial: Trial) -> None:
         for over in self._ledger.over():
-            if over.key not in self._seen:  # another sweep did it, and this one has just asked
+            if over.key not in self._seen:  # done by another sweep, and only now part of this one
                 self._count(over)
                 self._before += work(over)
         self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)

@@ -1,7 +1,7 @@
 """One trial, from mapped arrays to a result on disk.
 
 Its folder in the store holds the checkpoint while it trains, then the student, trained.json, and a
-file for each measure on each data set: what is asked later is measured without training again.
+file for each measure on each data set: measures added later need no further training.
 """
 
 import resource
@@ -30,7 +30,7 @@ REPORT_EVERY_POLLS = 20  # looks at a lease that another process has
 def run_trial(
     trial: Trial, store: Store, report: Report, leave: Leave = lambda: False
 ) -> TrialResult | None:
-    """Trains (from the checkpoint if there is one), keeps the student, measures it.
+    """Trains (from the checkpoint if there is one), saves the student, measures it.
 
     What is done already is not done again, and what another process is doing is waited for, said
     by `report` under `waiting`. Returns the result. Of several workers the first measures and
@@ -78,7 +78,7 @@ def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
 def _train(
     trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: Leave
 ) -> None:
-    """Trains the student and keeps it, its projectors and the epochs' history."""
+    """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()
     folder = store.folder("trials", trial.key)
     checkpoint = folder / "checkpoint.pt"

@@ -1,5 +1,5 @@
-"""How far a sweep is, read from its folder in the store: by another shell or machine, while it
-runs or after. Reads only, and needs neither the sweep file nor Ray.
+"""How far a sweep is, read from its folder in the store, by any shell or machine, while it runs or
+afterwards. Needs neither the sweep file nor Ray, and writes nothing.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ SILENT_SECONDS = 600.0  # seconds without a sign of life after which a running s
 
 
 class StatusError(ComodoError, ValueError):
-    """No such sweep in the store."""
+    """The store has no such sweep."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A sweep as its folder shows it."""
+    """The state of a sweep, by the files in its folder."""
 
     name: str
     folder: Path
     progress: ProgressRecord | None
     """None for a sweep that has not come to its trials yet."""
     asked: int
-    """Configurations asked by a search; 0 for one that has asked none."""
+    """Number of configurations proposed so far."""
     pruned: int
     failed: list[str]
     """Reasons."""
@@ -42,8 +42,8 @@ class Status:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `stopped` with the reason, or `silent`: it says that it runs but
-        gives no sign of life."""
+        """`running`, `finished`, `stopped` with the reason, or `silent`: running by its last word,
+        which is too long ago."""
         if self.progress is None:
             return "no trial has started"
         if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:
@@ -76,7 +76,7 @@ def read_all(store: Store) -> list[Status]:
 
 
 def budget_used(budget: dict[str, list[float | None]]) -> str:
-    """What was spent of each part of a budget, with its limit."""
+    """How much of each limit of the budget is used, as text."""
     parts = [
         f"{spent:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
         for key, (spent, limit) in budget.items()

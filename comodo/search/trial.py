@@ -1,6 +1,6 @@
 """What names a trial, and where in its folder each measure is stored.
 
-A trial is named by the hash of all that its student depends on, so the same student is never
+A trial is named by the hash of everything that its student depends on, so a student is never
 trained twice, in this sweep or another. Imports nothing heavy, so that a plan can say what is done
 already. `trial_folder` reads the folder.
 """
@@ -22,31 +22,31 @@ TRIAL_VERSION = 6  # of the numbers made by training; raise it when they change
 MEASURES_VERSION = 1  # of the numbers made by evaluate; raise it when they change
 
 NEED_TEACHER = {"zero-shot", "alignment"}
-"""Measures that compare with the teacher, so only on the data set that it has seen."""
+"""Measures that compare with the teacher, so only on data that it has encoded."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is measured of a sweep's students, and where."""
+    """Which measures are made of a sweep's students, and on which data sets."""
 
     measures: tuple[str, ...] = ("probe",)
     targets: dict[str, str] = field(default_factory=dict)
     """Further data sets: name to key of the packed windows."""
     unlabelled: frozenset[str] = frozenset()
-    """Those of them without labels to fit a probe on."""
+    """Further data sets that have no labels to fit a probe on."""
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration with its seed, on the arrays that it trains and is measured on."""
+    """A configuration and a seed, with the arrays for training and measuring."""
 
     config: TrialConfig
     seed: int
     windows: str
-    """Key of the packed windows, which stands for the dataset."""
+    """Key of the packed windows: identifies the data set."""
     features: str
-    """Key of the packed features, which stands for the teacher."""
+    """Key of the packed features: identifies the teacher."""
     evaluation: Evaluation = Evaluation()
     weights: dict[str, int] | None = None
     """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
@@ -62,7 +62,7 @@ class Trial:
         return fingerprint(str(weights)) if is_folder else None
 
     def refuse_changed(self) -> None:
-        """Raises ChangedError when the student's weights are not those that it was named by."""
+        """Raises ChangedError when the student's weights are not those that the key was made of."""
         if self.key != self._key_by(self._weights_now()):
             raise ChangedError(
                 f"trial.student.weights: {self.config.student.weights} was replaced while the "
@@ -73,7 +73,7 @@ class Trial:
         """The key, with the fingerprint of the student's weights if they are a folder."""
         method = self.config.method
         content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
-        if isinstance(method, NoneMethod):  # nothing of teacher and training matters
+        if isinstance(method, NoneMethod):  # teacher and training make no difference
             content = {
                 key: content[key] for key in ("student", "method", "probe_mask", "probe_ties")
             }
@@ -97,7 +97,7 @@ class Trial:
         return replace(self, config=self.config.model_copy(update={**update, "method": method}))
 
     def measured_on(self) -> dict[str, str]:
-        """Data sets to keys of their packed windows; its own comes first."""
+        """Keys of the packed windows, by data set; the trial's own data set comes first."""
         return {self.config.dataset: self.windows} | {
             name: windows
             for name, windows in self.evaluation.targets.items()
@@ -105,10 +105,10 @@ class Trial:
         }
 
     def measures(self) -> Iterator[tuple[str, str, Path]]:
-        """Data set, measure, and where in the trial's folder the measure is kept, with no suffix.
+        """Data set, measure, and the measure's place in the trial's folder, without a suffix.
 
-        A measure is named by what it depends on beside the student and the data set. A baseline has
-        no features to probe: it is measured as the classifier that it is, asked or not.
+        The place contains a hash of what the measure depends on besides student and data set. A
+        baseline has no features to probe: it is always measured by its own classifier.
         """
         asked, own = self.evaluation, self.config.dataset
         measures = ("classifier",) if self.config.student.is_baseline else asked.measures
@@ -134,8 +134,8 @@ class Trial:
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
-        """A measure's answers on a data set (see `Measured`), of a baseline the classifier's for
-        the probe's; None where there are none."""
+        """A measure's predictions on a data set (see `Measured`); None where there are none. A
+        baseline has its classifier's in place of the probe's."""
         if measure == "probe" and self.config.student.is_baseline:
             measure = "classifier"
         for *asked, place in self.measures():

@@ -1,7 +1,7 @@
 """The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
-the driver alone, in a thread of their own (see `Records`), so that no trial ever waits for MLflow.
+the driver alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow.
 What could not be recorded before the command ended, the same command records later from the store.
 """
 
@@ -130,7 +130,7 @@ class Tracker:
         self._records.make(self._epoch, trial, metrics, get_current_time_millis())
 
     def finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
-        """Records a finished trial whole: missing epochs, measures, files."""
+        """Records all of a finished trial: missing epochs, measures, files."""
         self._records.make(self._finish, trial, name, result, folder)
 
     def end(self, trial: Trial, status: str, reason: str) -> None:
@@ -138,7 +138,7 @@ class Tracker:
         self._records.make(self._end, trial, status, reason)
 
     def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        """Records a trial that was pruned whole, if it is not recorded as such."""
+        """Records all of a trial that was pruned, if it is not recorded as pruned."""
         self._records.make(self._recall, trial, name, reason, folder)
 
     def settle(self) -> None:
@@ -241,7 +241,7 @@ class Tracker:
         return f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
 
     def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
-        """`now`, in ms, is the same when this is tried again: MLflow keeps equal values once."""
+        """`now`, in ms, stays the same in a retry, so that MLflow stores equal values only once."""
         assert self._client is not None
         metrics = [
             Metric(key, float(value), now, int(epoch["epoch"]))

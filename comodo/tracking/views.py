@@ -1,8 +1,7 @@
-"""What a person meets of a sweep in MLflow: its description, and a view of its runs whose columns
-and charts answer the sweep's question.
+"""A sweep's view in MLflow: the columns and charts of its runs that answer the sweep's question.
 
-MLflow's pages keep such a view in a tag of the experiment, as their own `Save view` does. Writes
-text alone; `tracker` puts it where it belongs.
+MLflow's pages store such a view in a tag of the experiment, as their own `Save view` does. Only
+writes the text; `tracker` sets the tag.
 """
 
 import json

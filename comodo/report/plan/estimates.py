@@ -1,7 +1,6 @@
-"""How fast this store's students trained and its teachers encoded: what an estimate rests on.
+"""Estimates of time, memory and disk, from the recorded speeds of this store's trials and teachers.
 
-Reads what trials and features have noted of themselves; `probe` trains a few batches to get a
-speed where there is none. Nothing is guessed: what was not measured has no number.
+Nothing is guessed: where nothing similar was measured there is no number.
 """
 
 import json
@@ -138,7 +137,7 @@ class Speeds:
         )
 
     def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
-        """What is left of a trial that is trained."""
+        """The time to measure a trial that is already trained."""
         folder = TrialFolder(self._store.folder("trials", trial.key))
         missing = [p for *_, p in trial.measures() if not folder.metrics_file(p).exists()]
         return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)), "")
@@ -160,7 +159,7 @@ class Speeds:
         return statistics.median(times) if times else None
 
     def _other(self, record: SpeedRecord, config: TrialConfig) -> list[str]:
-        """What the record was measured with that the trial does not have."""
+        """How the conditions of a record differ from those of the trial."""
         pairs = [
             ("method", record.trial.method.name, config.method.name),
             ("batch", record.trial.batch_size, config.batch_size),
