@@ -37,7 +37,7 @@ class Labels:
         self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
-        """The label of a trial's configuration, the same for all seeds, without one key."""
+        """The label of a configuration, the same for all seeds; `leave_out`: a key to omit."""
         mine = flatten(trial.config.model_dump(mode="json"))
         name: str = trial.config.method.name
         keys = [key for key in self.keys if key != leave_out]

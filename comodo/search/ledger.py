@@ -20,6 +20,7 @@ from comodo.search.records import (
     ENDED_FILE,
     AskedConfiguration,
     EndedTrial,
+    TrainedRecord,
     read_asked,
     read_ended,
     write_asked,
@@ -305,7 +306,7 @@ class Ledger:
         """Whether a trial that is not over was started, by this run or an earlier one."""
         if self.is_over(trial):
             return False
-        begun = ("checkpoint.pt", "trained.json")
+        begun = ("checkpoint.pt", TrainedRecord.FILE)
         return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:
