@@ -188,7 +188,15 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
                 answer(store, trial, ACCURACY[method], name)
             result = read_result(trial, store)
             assert result is not None
-            rows.append(TrialRow(trial, names.configuration(trial), "finished", result.metrics))
+            rows.append(
+                TrialRow(
+                    trial,
+                    names.configuration(trial),
+                    "finished",
+                    result.metrics,
+                    trained=result.trained,
+                )
+            )
     results = Results(sweep, rows, store)
     assert results.tested_on == ["demo", "other", "third"]
     grid = {(row.trained_on, row.label): row.cells for row in results.transfer()}

@@ -126,7 +126,15 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
         answer(store, trial, 0.5 + number / 20)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(TrialRow(trial, names.configuration(trial), "finished", result.metrics))
+        rows.append(
+            TrialRow(
+                trial,
+                names.configuration(trial),
+                "finished",
+                result.metrics,
+                trained=result.trained,
+            )
+        )
     folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
     assert "## Which key mattered" in page

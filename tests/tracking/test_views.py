@@ -39,7 +39,15 @@ def described(sweep: Sweep, trials: list[tuple[dict[str, Any], float]], store: S
         answer(store, trial, accuracy, groups=2)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(TrialRow(trial, names.configuration(trial), "finished", result.metrics))
+        rows.append(
+            TrialRow(
+                trial,
+                names.configuration(trial),
+                "finished",
+                result.metrics,
+                trained=result.trained,
+            )
+        )
     saved = SweepRecord(sweep, COMMAND, {}, Evaluation(), {}, {})
     keys = {row.trial.key: f"{number:032x}" for number, row in enumerate(rows)}
     runs = SweepRuns("sqlite:///x", "7", "p" * 32, keys)
