@@ -207,7 +207,7 @@ def _cost(results: Results, store: Store) -> list[str]:
     if not rows:
         return []
     spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))
-    hours = spent and spent.hours
+    hours = None if spent is None else spent.hours
     wall = "not recorded" if hours is None else format_duration(3600 * hours)
     header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
     return [
