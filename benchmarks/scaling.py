@@ -112,7 +112,8 @@ def measure_windows(windows: int) -> OfWindows:
         result = run_trial(trial, store, report)
         seconds = time.perf_counter() - began
         watch.end()
-    per_second = result["history"][0]["train/windows_per_second"]
+    assert result is not None
+    per_second = result.trained.speeds[0]
     memory = (watch.begun, training, watch.driver)
     return OfWindows(per_second, seconds, *(peak / 1e6 for peak in memory))
 

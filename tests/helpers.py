@@ -1,7 +1,9 @@
 """Small packed arrays for tests of training, made without video, Ray or the store."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,11 @@ from comodo.core.store import Store, write_json, write_table
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import report
+from comodo.runtime.worker import run_trial
+from comodo.search.records import TrainedRecord
 from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import TrialResult
+from comodo.training.distill import Report
 
 TINY_MANTIS = {
     "name": "mantis",
@@ -87,6 +93,31 @@ def trial_config(**changes: object) -> TrialConfig:
     return TrialConfig.model_validate({**content, **changes})
 
 
+def trained_record(trial: Trial, /, **changes: Any) -> TrainedRecord:
+    """What a trial would have written, had it been trained; `changes` replace fields."""
+    record = TrainedRecord(
+        key=trial.key,
+        trial=trial.config.model_dump(mode="json"),
+        seed=trial.seed,
+        windows=trial.windows,
+        features=trial.features,
+        history=[],
+        parameters=9,
+    )
+    return replace(record, **changes)
+
+
+def ignore(metrics: dict[str, Any]) -> None:
+    """A report of `run_trial` that nobody reads."""
+
+
+def run_whole(trial: Trial, store: Store, report: Report = ignore) -> TrialResult:
+    """`run_trial` with one worker, which has the result."""
+    result = run_trial(trial, store, report)
+    assert result is not None
+    return result
+
+
 def answer(store: Store, trial: Trial, accuracy: float, dataset: str = "", groups: int = 8) -> None:
     """Writes a finished trial whose probe gets about this share of each group's test windows right.
 
@@ -97,7 +128,7 @@ def answer(store: Store, trial: Trial, accuracy: float, dataset: str = "", group
     history = [{"epoch": e, "train/loss": 1 / e, "val/quick_acc1": e / 9, **speed} for e in (1, 2)]
     if trial.config.method.name == "none":
         history = []
-    write_json(folder / "trained.json", {"history": history, "seconds": 1.0, "parameters": 9})
+    trained_record(trial, history=history, seconds=1.0).write(folder)
     rng = np.random.default_rng([trial.seed, round(1000 * accuracy)])
     for name, measure, place in trial.measures():
         if name != (dataset or trial.config.dataset) or measure not in ("probe", "direct"):

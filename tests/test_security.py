@@ -28,8 +28,8 @@ from comodo.data.recordings import DatasetError
 from comodo.models.students import build_student, load_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
-from comodo.search.history import epochs_in
 from comodo.search.trial import Trial
+from comodo.search.trial_folder import TrialFolder
 from tests.config.test_load import sweep_file
 from tests.helpers import make_arrays, trial_config
 
@@ -109,7 +109,7 @@ def test_a_planted_checkpoint_is_refused(tmp_path: Path, plant: Any, by: Any) ->
     store = Store(tmp_path / "store")
     trial = Trial(trial_config(), 0, *make_arrays(store))
     path = plant(store.folder("trials", trial.key) / "checkpoint.pt", by)
-    for use in (lambda: run_trial(trial, store, print), lambda: epochs_in(path.parent)):
+    for use in (lambda: run_trial(trial, store, print), TrialFolder(path.parent).history):
         with pytest.raises(WeightsError, match=re.escape(f"{path}: cannot be read as tensors")):
             use()
 

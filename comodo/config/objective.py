@@ -5,44 +5,44 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from comodo.config.base import Settings
+from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
 
-Measure = Literal[
-    "probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "classifier", "direct"
-]
-
-_PROBED = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
-_OF_BOTH_SPLITS: dict[Measure, tuple[str, ...]] = {
-    "probe": _PROBED,
-    "linear": ("linear/acc1",),
-    "knn": ("knn/acc1",),
-    "zero-shot": ("zero_shot/acc1", "zero_shot/acc3", "zero_shot/acc5"),
-    "alignment": ("alignment/cka", "alignment/neighbours"),
+_SPLITS = ("val", "test")
+_CLASSIFICATION = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
+_NAMES: dict[Measure, tuple[str, ...]] = {
+    "probe": _CLASSIFICATION,
+    "linear": ("acc1",),
+    "knn": ("acc1",),
+    "zero-shot": ("acc1", "acc3", "acc5"),
+    "alignment": ("cka", "neighbours"),
+    "few-shot": ("1", "5", "10", "50", "100"),
+    "classifier": _CLASSIFICATION,
+    "direct": _CLASSIFICATION,
 }
-_ONLY_OWN: tuple[Measure, ...] = ("zero-shot", "alignment", "classifier")
-PARAMETERS = "student/parameters"
+
+
+def _metrics_of(*measures: Measure) -> dict[str, Measure]:
+    return {
+        str(Metric(split, name, measure)): measure
+        for measure in measures
+        for split in (("test",) if measure == "few-shot" else _SPLITS)
+        for name in _NAMES[measure]
+    }
+
+
 OWN_METRICS: dict[str, Measure] = {
-    **{
-        f"{split}/{name}": measure
-        for measure, names in _OF_BOTH_SPLITS.items()
-        for split in ("val", "test")
-        for name in names
-    },
-    **{f"test/few_shot/{k}": "few-shot" for k in (1, 5, 10, 50, 100)},
-    **{f"classifier/{s}/{name}": "classifier" for s in ("val", "test") for name in _PROBED},
+    **_metrics_of("probe", "linear", "knn", "zero-shot", "alignment", "few-shot", "classifier"),
     PARAMETERS: "probe",
 }
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
-TRANSFER_METRICS: dict[str, Measure] = {
-    **{k: v for k, v in OWN_METRICS.items() if v not in _ONLY_OWN and k != PARAMETERS},
-    **{f"direct/{split}/{name}": "direct" for split in ("val", "test") for name in _PROBED},
-}
-"""The same on another data set, where they stand as `on/<data set>/<metric>`."""
+TRANSFER_METRICS = _metrics_of("probe", "linear", "knn", "few-shot", "direct")
+"""The same on another data set, where their names begin with `on/<data set>/`."""
 
 
 class Objective(Settings):
     """One number to judge by, and which way is better."""
 
-    metric: str = "val/acc1"
+    metric: str = str(accuracy("val"))
     """An accuracy (`val/acc1`), any other measure (`test/few_shot/5`), one on another data set
     (`on/<data set>/test/acc1`), or `student/parameters`."""
     mode: Literal["max", "min"] = Field(
@@ -81,4 +81,5 @@ class Objectives(RootModel[tuple[Objective, ...]]):
     @property
     def splits(self) -> set[str]:
         """Splits of the data set trained on whose labels some objective needs."""
-        return {objective.metric.split("/")[0] for objective in self.root} & {"val", "test"}
+        metrics = [Metric.parse(objective.metric) for objective in self.root]
+        return {metric.split for metric in metrics if metric.split and not metric.dataset}

@@ -1,6 +1,7 @@
 """A whole sweep file: trials, search, resources."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,8 @@ from pydantic import (
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Measure, Objective, Objectives
+from comodo.config.metric import Measure, Metric, accuracy
+from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Objective, Objectives
 from comodo.config.overrides import METHOD_SETTINGS, apply_overrides
 from comodo.config.recipe import Recipe
 from comodo.config.space import Point, Range, Search, Space, flatten
@@ -99,7 +101,11 @@ class Sweep(Settings):
     nothing about chance."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives(
-            (Objective(metric="test/acc1" if data.get("protocol") == "published" else "val/acc1"),)
+            (
+                Objective(
+                    metric=str(accuracy("test" if data.get("protocol") == "published" else "val"))
+                ),
+            )
         )
     )
     """What selects the best configuration; by default `val/acc1`. With `protocol: published` it is
@@ -147,7 +153,9 @@ class Sweep(Settings):
         own = {name for name, _ in self.trained_on()}
         others = [name for name in self.evaluate_on if name not in own]
         return OWN_METRICS | {
-            f"on/{name}/{metric}": m for name in others for metric, m in TRANSFER_METRICS.items()
+            str(replace(Metric.parse(metric), dataset=name)): measure
+            for name in others
+            for metric, measure in TRANSFER_METRICS.items()
         }
 
     def with_values(self, values: Point) -> TrialConfig:

@@ -15,14 +15,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.store import Store, create, fetched, read_json, remove, write_json
+from comodo.core.json_record import JsonRecord
+from comodo.core.store import Store, create, fetched, remove
 
 RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
 
@@ -31,22 +32,45 @@ class LeaseError(ComodoError, RuntimeError):
     """Another process works on it."""
 
 
+@dataclass(frozen=True)
+class Holder(JsonRecord):
+    """The process that has a lease, and since when; empty if the file was truncated."""
+
+    FILE = "lease.json"
+    id: str = ""
+    host: str = ""
+    machine: str | None = None
+    """See `_machine`."""
+    pid: int = 0
+    started: str | None = None
+    """See `_started`."""
+    since: str = ""
+    """ISO 8601, UTC."""
+    beat: int = 0
+    """How often the lease was renewed."""
+
+    def __str__(self) -> str:
+        if not self.id:
+            return "another process"
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
 class Lease:
     """The right of one process to work on one artifact, sweep or trial; not taken yet."""
 
     def __init__(self, store: Store, kind: str, key: str) -> None:
         self._store, self._place = store, (kind, key)
-        self._mine = {
-            "id": uuid4().hex,
-            "host": socket.gethostname(),
-            "machine": _machine(),
-            "pid": os.getpid(),
-            "started": _started(os.getpid()),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self._taken_by: dict[str, Any] | None = None
+        self._mine = Holder(
+            id=uuid4().hex,
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=os.getpid(),
+            started=_started(os.getpid()),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._taken_by: Holder | None = None
         self._renewed = 0.0
-        self._seen: tuple[dict[str, Any], float] | None = None  # another's lease, first seen when
+        self._seen: tuple[Holder, float] | None = None  # another's lease, first seen when
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.holder = ""
@@ -63,10 +87,10 @@ class Lease:
         found = self._read()
         if found is not None:
             if not self._is_dead(found):
-                self.holder = _describe(found)
+                self.holder = str(found)
                 return False
             remove(self._path)
-        if not create(self._path, json.dumps({**self._mine, "beat": 0})):
+        if not create(self._path, json.dumps(asdict(self._mine))):
             return False
         self._renewed = time.time()
         self._thread.start()
@@ -86,8 +110,8 @@ class Lease:
         if self._taken_by is not None:
             raise LeaseError(
                 "lease.lost",
-                f"{'/'.join(self._place)} was taken over by {_describe(self._taken_by)}, after no "
-                f"sign of life from this process for {STALE_SECONDS:g} s",
+                f"{'/'.join(self._place)} was taken over by {self._taken_by}, after no sign of "
+                f"life from this process for {STALE_SECONDS:g} s",
             )
 
     def release(self) -> None:
@@ -102,23 +126,22 @@ class Lease:
 
     @property
     def _path(self) -> Path:
-        return self._store.folder(*self._place) / "lease.json"
+        return self._store.folder(*self._place) / Holder.FILE
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Holder | None:
         """The file's content; None without a file."""
         try:
-            content: dict[str, Any] = read_json(fetched(self._path))
+            return Holder.read(fetched(self._path).parent)
         except FileNotFoundError:
             return None
         except ValueError:  # truncated when a machine went down
-            return {}
-        return content
+            return Holder()
 
-    def _is_dead(self, found: dict[str, Any]) -> bool:
+    def _is_dead(self, found: Holder) -> bool:
         now, machine = time.monotonic(), _machine()
-        if machine is not None and found.get("machine") == machine:
-            alive = found["started"] == _started(found["pid"])
-            own = alive and found["pid"] == os.getpid()  # an earlier trial in this process
+        if machine is not None and found.machine == machine:
+            alive = found.started == _started(found.pid)
+            own = alive and found.pid == os.getpid()  # an earlier trial in this process
             self.holder_lives = alive and not own
             return not self.holder_lives
         if self._seen is None or self._seen[0] != found:
@@ -129,8 +152,8 @@ class Lease:
     def _look(self) -> bool:
         """Whether this process still has the lease."""
         found = self._read()
-        if found is None or found.get("id") != self._mine["id"]:
-            self._taken_by = found or {}
+        if found is None or found.id != self._mine.id:
+            self._taken_by = found or Holder()
         return self._taken_by is None
 
     def _renew(self) -> None:
@@ -140,7 +163,7 @@ class Lease:
                 if not self._look():
                     return
                 beat += 1
-                write_json(self._path, {**self._mine, "beat": beat})
+                replace(self._mine, beat=beat).write(self._path.parent)
                 self._renewed = time.time()
 
 
@@ -160,12 +183,6 @@ def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
         lease.release()
 
 
-def _describe(found: dict[str, Any]) -> str:
-    if not found:
-        return "another process"
-    return f"process {found['pid']} on {found['host']}, since {found['since']}"
-
-
 def _machine() -> str | None:
     """Identifies the machine, or container, whose process numbers this process shares, until it is
     switched off. None where that cannot be known."""
@@ -176,7 +193,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None if it is gone or not known."""
+    """When a process started, in clock ticks since boot; None if it is gone or that is not known."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]

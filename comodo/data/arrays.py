@@ -23,8 +23,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
-from comodo.core.store import Store, atomic, fetched, parts, read_json, read_parts, write_json
+from comodo.core.store import Store, atomic, fetched, parts, read_parts
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
+from comodo.data.records import (
+    FeatureArraysMeta,
+    FeaturesMeta,
+    ResizedMeta,
+    WindowArraysMeta,
+    WindowsMeta,
+)
 from comodo.data.resize import resized
 
 SHARD_WINDOWS = 16_384  # windows in a file
@@ -127,17 +134,17 @@ class WindowArrays:
         `samples`: how many the student takes of each window. Where `pack_resized` has made them,
         windows of that length are read instead; else the student resizes them itself.
         """
-        meta, small = read_json(folder / "meta.json"), folder / f"resized-{samples}"
-        is_resized = (small / "meta.json").exists()
+        meta, small = WindowArraysMeta.read(folder), folder / f"resized-{samples}"
+        is_resized = ResizedMeta.find(small) is not None
         splits = {
             split: Split(
                 Shards([folder / file for file in files]),
-                meta["uniform"],
+                meta.uniform,
                 Shards([small / file for file in files]) if is_resized else None,
             )
-            for split, files in meta["files"].items()
+            for split, files in meta.files.items()
         }
-        return cls(splits, meta["classes"], meta["groups"])
+        return cls(splits, meta.classes, meta.groups)
 
 
 @dataclass(frozen=True)
@@ -152,16 +159,15 @@ class FeatureArrays:
     @classmethod
     def load(cls, folder: Path) -> "FeatureArrays":
         """Maps the arrays; reads nothing but which windows have a feature."""
-        meta = read_json(folder / "meta.json")
+        meta = FeatureArraysMeta.read(folder)
         shards = {
-            split: Shards([folder / file for file in files])
-            for split, files in meta["files"].items()
+            split: Shards([folder / file for file in files]) for split, files in meta.files.items()
         }
         encoded = {
             split: torch.nonzero(rows.column("encoded")).squeeze(1)
             for split, rows in shards.items()
         }
-        return cls(meta["dim"], encoded, shards)
+        return cls(meta.dim, encoded, shards)
 
     def gather(self, split: str, index_B: Tensor) -> Tensor:
         """`feature_BF` of windows that have one."""
@@ -175,15 +181,15 @@ class FeatureArrays:
 def pack_windows(store: Store, windows: str) -> str:
     """Packs a window set, if that is not done; returns the arrays' key."""
     source = store.folder("windows", windows)
-    about = store.meta("windows", windows)
+    about = WindowsMeta.of(windows, store)
     assert about is not None
-    key = packed_windows_key(windows, about["rejected"])
+    key = packed_windows_key(windows, about.rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
         names = read_parts(fetched(source), ["window", "recording", "label", "group", "rejected"])
         names = names.to_pandas()
         names = names[names.rejected.isna()]
-        cut = about["window_seconds"] != "whole"
+        cut = about.window_seconds != "whole"
         last = set(names.drop_duplicates("recording", keep="last").window) if cut else set()
         classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
         lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
@@ -205,8 +211,10 @@ def pack_windows(store: Store, windows: str) -> str:
 
         rows = _windows(source, ["split", "window", "label", "group", "imu"])
         files = _write_shards(folder, rows, stack)
-        meta = {"windows": windows, "classes": classes, "groups": groups, "files": files}
-        write_json(folder / "meta.json", meta | {"uniform": len(lengths) == 1})
+        uniform = len(lengths) == 1
+        WindowArraysMeta(
+            windows=windows, classes=classes, groups=groups, files=files, uniform=uniform
+        ).write(folder)
     return key
 
 
@@ -219,11 +227,11 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
     if store.meta("arrays", resized_key(windows, samples)) is not None:
         return
     folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
-    splits, meta = WindowArrays.load(fetched(folder)).splits, read_json(folder / "meta.json")
+    splits, meta = WindowArrays.load(fetched(folder)).splits, WindowArraysMeta.read(folder)
     lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
-    if meta["uniform"] and lengths == {samples}:
+    if meta.uniform and lengths == {samples}:
         return
-    for split, files in meta["files"].items():
+    for split, files in meta.files.items():
         shards = torch.arange(len(splits[split])).split(SHARD_WINDOWS)
         for file, index_N in zip(files, shards, strict=True):
             chunks = []
@@ -233,15 +241,15 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
                 chunks.append(resized(imu_BCT, lengths_B, samples))
             with atomic(small / file) as temporary:
                 save_file({"imu": torch.cat(chunks).numpy()}, temporary)
-    write_json(small / "meta.json", {"samples": samples})
+    ResizedMeta(samples).write(small)
 
 
 def pack_features(store: Store, windows: str, features: str) -> str:
     """Packs the features of a window set in its order, if that is not done; returns the arrays'
     key. A window without a feature keeps its row, marked."""
-    of_windows, of_features = store.meta("windows", windows), store.meta("features", features)
+    of_windows, of_features = WindowsMeta.of(windows, store), FeaturesMeta.of(features, store)
     assert of_windows is not None and of_features is not None
-    rejected = [*of_windows["rejected"], *of_features["rejected"]]
+    rejected = [*of_windows.rejected, *of_features.rejected]
     key = packed_features_key(windows, features, rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
@@ -264,7 +272,7 @@ def pack_features(store: Store, windows: str, features: str) -> str:
 
         rows = _windows(fetched(store.folder("windows", windows)), ["split", "window"])
         files = _write_shards(folder, rows, stack)
-        write_json(folder / "meta.json", {"features": features, "dim": dim, "files": files})
+        FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
     return key
 
 

@@ -13,6 +13,7 @@ from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fetched, fingerprint, key_of
 from comodo.data import transcode
 from comodo.data.recordings import Recording
+from comodo.data.records import WindowsMeta
 from comodo.data.slicing import WINDOW_VERSION, quality_file
 
 FileFingerprints = dict[str, dict[str, int]]
@@ -79,11 +80,11 @@ def window_key(
 
 def read_window_set(key: str, store: Store) -> WindowSet | None:
     """A window set that is there; None while it is not whole."""
-    meta = store.meta("windows", key)
+    meta = WindowsMeta.of(key, store)
     if meta is None:
         return None
     folder = store.folder("windows", key)
-    return WindowSet(key, folder, meta["windows"], meta["classes"], meta["rejected"], meta["leaks"])
+    return WindowSet(key, folder, meta.windows, meta.classes, meta.rejected, meta.leaks)
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:

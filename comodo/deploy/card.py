@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from comodo.config import DistillingMethod, SimulatedDataset
+from comodo.config.metric import Metric
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
@@ -195,7 +196,7 @@ def _results(found: Selection, about: dict[str, Any]) -> list[str]:
         f"`{found.saved.sweep.protocol}`. Objectives of the sweep: {', '.join(selected)}.",
         "",
     ]
-    if any("test/" in objective for objective in selected):
+    if any(Metric.parse(o.metric).split == "test" for o in found.saved.sweep.objectives):
         lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
     return lines
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from comodo.config import CHANNELS, SupervisedMethod
+from comodo.config.metric import accuracy
 from comodo.core.store import Store, fetched, publish, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy import DeployError, card
@@ -161,7 +162,7 @@ def export_run(
             "accuracy": {
                 "split": split,
                 "windows": len(index_N),
-                "trial": found.row.metrics.get(f"{split}/acc1"),
+                "trial": found.row.metrics.get(str(accuracy(split))),
                 "float32": windows.accuracy(load_onnx(temporary / ONNX), index_N, classes),
                 "int8": windows.accuracy(load_onnx(temporary / INT8), index_N, classes),
             },
@@ -203,9 +204,9 @@ def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
         probe = fit_probe(subject)
     except EvaluateError as error:
         raise DeployError(f"trial {row.trial.key}: {error}; export needs them") from error
-    same = row.trained.get("device") == "cpu"
+    same = row.trained is not None and row.trained.device == "cpu"
     for split, (features_ND, label_N) in subject.scored().items():
-        recorded = row.metrics.get(f"{split}/acc1")
+        recorded = row.metrics.get(str(accuracy(split)))
         names_N = np.array(subject.windows.classes)[label_N]
         again = probe.accuracy(features_ND, names_N, (1,))[1]
         allowed = 1e-9 if same else max(OTHER_DEVICE / len(label_N), 0.01)

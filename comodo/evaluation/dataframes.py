@@ -1,28 +1,27 @@
-"""A sweep's trials, training curves and answers as pandas frames, of the store alone: what
-`comodo.load_sweep` gives a notebook, and what a report keeps as results.parquet.
+"""A sweep's trials, training curves and predictions as pandas frames, read from the store: what
+`comodo.load_sweep` gives a notebook, and what a report writes as results.parquet.
 """
 
 import json
-import statistics
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from comodo.config.space import flatten
-from comodo.core.store import Store, read_json
+from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import read_sweep_record
-from comodo.search.history import epochs_in
+from comodo.search.trial_folder import TrialFolder
 
 
 class SweepFrames:
-    """One sweep of the store, as far as it was when this was made: `comodo.load_sweep`.
+    """One sweep of the store, in its state when this object was made: `comodo.load_sweep`.
 
     Attributes:
         name: the sweep's.
         results: intervals, differences and importances, as the report has them.
-        swept: the columns of `trials` that tell its configurations apart.
+        swept: the columns of `trials` by which its configurations differ.
 
     Raises:
         StatusError: the store has no such sweep, or it has not come to its trials.
@@ -45,7 +44,7 @@ class SweepFrames:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row for each answer to each scored window; see `predictions_of`."""
+        """A row for each prediction for each scored window; see `predictions_of`."""
         return predictions_of(self.results, self._store)
 
 
@@ -53,8 +52,8 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
     `seed`, `state`, `reason`, seconds and device, and all that was measured, as shares.
 
-    A setting that is no number, text or truth value is JSON; so is all of a column in which trials
-    differ in kind.
+    A setting that is not a number, text or truth value is written as JSON, and so are all values of
+    a column whose values differ in type.
     """
     rows = []
     for row in results.rows:
@@ -81,16 +80,18 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
 
 def curves_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    what was noted of the epoch, as `train/loss`.
+    the metrics of the epoch, such as `train/loss`.
 
     Also of trials that still train or were stopped, up to their last checkpoint.
     """
-    rows = [{**_named(row), **epoch} for row in results.rows for epoch in _history(row, store)]
+    rows = [
+        {**_named(row), **epoch} for row in results.rows for epoch in _folder(row, store).history()
+    ]
     return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 
 
 def predictions_of(results: Results, store: Store) -> pd.DataFrame:
-    """A row for each answer to each scored window: `trial`, `configuration`, `seed`, `state`,
+    """A row for each prediction for each scored window: `trial`, `configuration`, `seed`, `state`,
     `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`, `rank`,
     `correct`.
 
@@ -104,7 +105,7 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
     for row in results.rows:
         for dataset, measure, _ in row.trial.measures():
             table = row.trial.predictions(store, dataset, measure)
-            if table is None:  # not measured yet, or it gives no answers, as alignment
+            if table is None:  # not measured yet, or without predictions, as alignment
                 continue
             answers = table.to_pandas()
             answers["window"] = answers.groupby("split").cumcount()
@@ -120,18 +121,10 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
     return found.reindex(columns=columns)
 
 
-def seconds_of(row: TrialRow, store: Store) -> tuple[float, float]:
-    """Of a finished trial, for training and for what was measured last."""
-    path = store.folder("trials", row.trial.key) / "measured.json"
-    measuring = read_json(path)["seconds"] if path.exists() else 0.0
-    return row.trained.get("seconds", 0.0), measuring
-
-
-def windows_per_second(row: TrialRow) -> float | None:
-    """The median of a trial's epochs."""
-    key = "train/windows_per_second"
-    speeds = [epoch[key] for epoch in row.trained.get("history", ()) if key in epoch]
-    return statistics.median(speeds) if speeds else None
+def measuring_seconds(row: TrialRow, store: Store) -> float:
+    """What the latest measuring of a trial took."""
+    measuring = _folder(row, store).measuring
+    return 0.0 if measuring is None else measuring.seconds
 
 
 _NAMED = ("trial", "configuration", "seed", "state")
@@ -141,12 +134,8 @@ def _named(row: TrialRow) -> dict[str, Any]:
     return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
 
 
-def _history(row: TrialRow, store: Store) -> list[dict[str, Any]]:
-    """The epochs that a trial has come to by now."""
-    if row.trained:
-        history: list[dict[str, Any]] = row.trained.get("history", [])
-        return history
-    return epochs_in(store.folder("trials", row.trial.key))
+def _folder(row: TrialRow, store: Store) -> TrialFolder:
+    return TrialFolder(store.folder("trials", row.trial.key))
 
 
 def _plain(value: Any) -> Any:
@@ -154,11 +143,11 @@ def _plain(value: Any) -> Any:
 
 
 def _cost(row: TrialRow, store: Store) -> dict[str, Any]:
-    training, measuring = seconds_of(row, store) if row.state == "finished" else (None, None)
+    trained = row.trained
     return {
-        "seconds": training,
-        "measuring_seconds": measuring,
-        "device": row.trained.get("device"),
-        "workers": row.trained.get("workers"),
-        "windows_per_second": windows_per_second(row),
+        "seconds": trained and trained.seconds,
+        "measuring_seconds": trained and measuring_seconds(row, store),
+        "device": trained and trained.device,
+        "workers": trained and trained.workers,
+        "windows_per_second": trained and trained.windows_per_second,
     }

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from comodo.config.metric import Measure, Metric, accuracy
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.frozen_student import SCORED_SPLITS, EvaluateError, FrozenStudent, Labelled
 from comodo.evaluation.probe import SVMProbe
@@ -42,7 +43,7 @@ def measure_probe(subject: FrozenStudent) -> Measured:
     Raises:
         EvaluateError: no labelled train windows.
     """
-    return _probed(subject, subject)
+    return _probed("probe", subject, subject)
 
 
 def measure_direct(subject: FrozenStudent) -> Measured:
@@ -61,7 +62,7 @@ def measure_direct(subject: FrozenStudent) -> Measured:
             f"direct: the data sets share the classes {shared}, two are needed; "
             "name what is the same in label_map"
         )
-    return _under("direct", _probed(subject.source, subject, shared))
+    return _probed("direct", subject.source, subject, shared)
 
 
 def measure_classifier(subject: FrozenStudent) -> Measured:
@@ -79,12 +80,7 @@ def measure_classifier(subject: FrozenStudent) -> Measured:
             label_N = names_K[part.label_N[index_N].numpy()]
             group_N = _groups(subject, split, None)
             answers.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
-    return _under("classifier", _judged(answers, names_K))
-
-
-def _under(prefix: str, measured: Measured) -> Measured:
-    metrics = {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
-    return Measured(metrics, measured.predictions)
+    return _judged("classifier", answers, names_K)
 
 
 def _names(subject: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
@@ -104,7 +100,10 @@ def fit_probe(subject: FrozenStudent, classes: list[str] | None = None) -> SVMPr
 
 
 def _probed(
-    fitted_on: FrozenStudent, scored_on: FrozenStudent, classes: list[str] | None = None
+    measure: Measure,
+    fitted_on: FrozenStudent,
+    scored_on: FrozenStudent,
+    classes: list[str] | None = None,
 ) -> Measured:
     """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
     fitted = fit_probe(fitted_on, classes)
@@ -114,20 +113,26 @@ def _probed(
         if len(label_N):
             group_N = _groups(scored_on, split, classes)
             answers.append((split, group_N, label_N, fitted.probabilities(features_ND)))
-    measured = _judged(answers, fitted.classes_)
-    return Measured({"probe/C": float(fitted.C_), **measured.metrics}, measured.predictions)
+    measured = _judged(measure, answers, fitted.classes_)
+    chosen = str(Metric("", "C", measure))
+    return Measured({chosen: float(fitted.C_), **measured.metrics}, measured.predictions)
 
 
-def _judged(answers: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]) -> Measured:
+def _judged(
+    measure: Measure,
+    answers: list[tuple[str, Any, Any, Any]],
+    classes_K: npt.NDArray[np.str_],
+) -> Measured:
     """What splits come to: each with group and label `[N]` of its windows, and the probabilities
     of the classes `[N, K]`."""
     metrics, tables = dict[str, float](), []
     for split, group_N, label_N, probability_NK in answers:
         predicted_N = classes_K[probability_NK.argmax(1)]
         rank_N = _ranks(probability_NK, classes_K, label_N)
-        metrics |= {f"{split}/acc{k}": float((rank_N < k).mean()) for k in (1, 3, 5)}
+        for k in (1, 3, 5):
+            metrics[str(accuracy(split, k, measure))] = float((rank_N < k).mean())
         summary = feature_metrics.classification(label_N, predicted_N)
-        metrics |= {f"{split}/{key}": value for key, value in summary.items()}
+        metrics |= {str(Metric(split, key, measure)): value for key, value in summary.items()}
         columns = {"group": group_N, "label": label_N, "predicted": predicted_N, "rank": rank_N}
         tables.append(pa.table({"split": [split] * len(label_N), **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
@@ -171,33 +176,35 @@ def _ranks(
 
 def measure_linear(subject: FrozenStudent) -> Measured:
     """A logistic regression in place of the SVM: `test/linear/acc1`."""
-    return _scored(subject, feature_metrics.linear_hits)
+    return _scored("linear", subject, feature_metrics.linear_hits)
 
 
 def measure_knn(subject: FrozenStudent) -> Measured:
     """Nearest neighbours in place of the SVM: `test/knn/acc1`."""
-    return _scored(subject, feature_metrics.nearest_neighbours)
+    return _scored("knn", subject, feature_metrics.nearest_neighbours)
 
 
 def measure_few_shot(subject: FrozenStudent) -> Measured:
     """Accuracy against the number of labelled windows of each class."""
     curve = partial(feature_metrics.few_shot_hits, seed=subject.seed)
-    return _scored(subject, curve, splits=("test",))
+    return _scored("few-shot", subject, curve, splits=("test",))
 
 
 def _scored(
+    measure: Measure,
     subject: FrozenStudent,
-    measure: Callable[..., dict[str, feature_metrics.Hits]],
+    hits_of: Callable[..., dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
     """What a classifier fitted on the train windows gets right of the others."""
     train, scored = subject.train(), subject.scored()
-    return _of_hits(
-        subject, {split: measure(*train, *scored[split]) for split in splits if split in scored}
-    )
+    found = {split: hits_of(*train, *scored[split]) for split in splits if split in scored}
+    return _of_hits(measure, subject, found)
 
 
-def _of_hits(subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.Hits]]) -> Measured:
+def _of_hits(
+    measure: Measure, subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.Hits]]
+) -> Measured:
     """Metrics, and a row for each window, of hits [N] or [draws, N] by split and name."""
     metrics: dict[str, float] = {}
     tables = []
@@ -205,10 +212,11 @@ def _of_hits(subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.
         columns: dict[str, Any] = {}
         for name, hits in named.items():
             hit_RN = np.atleast_2d(hits)
-            metrics[f"{split}/{name}"] = float(hit_RN.mean())
+            metric = Metric(split, name, measure)
+            metrics[str(metric)] = float(hit_RN.mean())
             if len(hit_RN) > 1:
-                metrics[f"{split}/{name}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
-            columns[name] = hit_RN.mean(axis=0)
+                metrics[f"{metric}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
+            columns[metric.column] = hit_RN.mean(axis=0)
         group_N = _groups(subject, split, None)
         tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
@@ -225,6 +233,7 @@ def measure_zero_shot(subject: FrozenStudent) -> Measured:
     classes = len(subject.windows.classes)
     anchor_KD = feature_metrics.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)
     return _of_hits(
+        "zero-shot",
         subject,
         {
             split: feature_metrics.zero_shot_ranks(
@@ -254,9 +263,12 @@ def measure_alignment(subject: FrozenStudent) -> Measured:
             continue
         teacher_NF = features.gather(split, part.labelled_N[place_N]).numpy()
         mine_ND = student_ND[place_N.numpy()]
-        metrics[f"{split}/alignment/cka"] = feature_metrics.linear_cka(mine_ND, teacher_NF)
-        overlap = feature_metrics.neighbour_overlap(mine_ND, teacher_NF)
-        metrics[f"{split}/alignment/neighbours"] = overlap
+        alignment = {
+            "cka": feature_metrics.linear_cka(mine_ND, teacher_NF),
+            "neighbours": feature_metrics.neighbour_overlap(mine_ND, teacher_NF),
+        }
+        for name, value in alignment.items():
+            metrics[str(Metric(split, name, "alignment"))] = value
     return Measured(metrics)
 
 

@@ -83,13 +83,13 @@ def linear_hits(
     test_ND: FeatureMatrix,
     test_label_N: LabelVector,
 ) -> dict[str, Hits]:
-    """`linear/acc1`: hits [N] of multinomial logistic regression on frozen features.
+    """`acc1`: hits [N] of multinomial logistic regression on frozen features.
 
     Its C is not chosen but 1, scikit-learn's default: standardised features share one scale, and
     a convex fit without folds or grid depends on nothing but the windows.
     """
     train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
-    return {"linear/acc1": _logistic_hits(train_ND, train_label_N, test_ND, test_label_N)}
+    return {"acc1": _logistic_hits(train_ND, train_label_N, test_ND, test_label_N)}
 
 
 def few_shot_hits(
@@ -113,7 +113,7 @@ def few_shot_hits(
     linear probe, and is left out.
 
     Returns:
-        `few_shot/{k}`: hits [R, N] of each draw. How much accuracies differ between draws is the
+        `{k}`: hits [R, N] of each draw. How much accuracies differ between draws is the
         luck of the draw alone, which vanishes once k takes in all windows.
     """
     if draws < 2 or min(shots, default=1) < 1:
@@ -129,7 +129,7 @@ def few_shot_hits(
             _logistic_hits(train_ND[chosen_N], train_label_N[chosen_N], test_ND, test_label_N)
             for chosen_N in (place_N < k for place_N in places_RN)
         ]
-        hits[f"few_shot/{k}"] = np.stack(of_draws)
+        hits[str(k)] = np.stack(of_draws)
     return hits
 
 
@@ -140,7 +140,7 @@ def nearest_neighbours(
     test_label_N: LabelVector,
     k: int = 20,
 ) -> dict[str, Hits]:
-    """`knn/acc1`: hits [N] of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
+    """`acc1`: hits [N] of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
 
     The votes are those of Wu et al. (2018, arXiv 1805.01978), k=20 is that of DINO (Caron et al.
     2021, arXiv 2104.14294). Nothing is fitted or standardised; train windows fewer than k all vote.
@@ -154,7 +154,7 @@ def nearest_neighbours(
         metric="cosine",
     ).fit(train_ND, train_label_N)
     with config_context(working_memory=BLOCK_MB):
-        return {"knn/acc1": voters.predict(test_ND) == test_label_N}
+        return {"acc1": voters.predict(test_ND) == test_label_N}
 
 
 def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> FeatureMatrix:
@@ -179,7 +179,7 @@ def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> Fe
 def zero_shot_ranks(
     student_ND: FeatureMatrix, anchor_KD: FeatureMatrix, label_N: LabelVector
 ) -> dict[str, Hits]:
-    """`zero_shot/acc1`, `acc3`, `acc5`, hits [N]: is the own anchor among the k closest by cosine?
+    """`acc1`, `acc3`, `acc5`, hits [N]: is the own anchor among the k closest by cosine?
 
     Students are embedded in the anchors' space, and labels are places among the anchors. A class
     whose row is NaN is never predicted; without any other class this is a ValueError. Acc@3 and
@@ -198,11 +198,7 @@ def zero_shot_ranks(
         unit_rows(student_ND) @ unit_rows(checked_features(anchor_KD[present])).T
     )
     hit_NK = np.argsort(-cosine_NK, axis=1, kind="stable") == label_N[:, None]
-    return {
-        f"zero_shot/acc{k}": hit_NK[:, :k].any(axis=1)
-        for k in (1, 3, 5)
-        if k == 1 or k < len(present)
-    }
+    return {f"acc{k}": hit_NK[:, :k].any(axis=1) for k in (1, 3, 5) if k == 1 or k < len(present)}
 
 
 def linear_cka(a_ND: FeatureMatrix, b_NE: FeatureMatrix) -> float:

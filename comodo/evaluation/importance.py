@@ -1,7 +1,8 @@
-"""Which swept keys mattered: each key's share of the scores' variance, and its values' means.
+"""Hyperparameter importance: each swept key's share of the scores' variance, and the mean score of
+each of its values.
 
-Takes points, values of dotted keys, with one score each; knows nothing of seeds, trials or files.
-A conditional key may be missing in some points: `ABSENT` then counts as a value of its own.
+Takes points (values by dotted keys) with one score each; knows nothing of seeds, trials or files.
+A conditional key may be missing in some points; `ABSENT` then counts as a value.
 """
 
 import json
@@ -27,15 +28,16 @@ def importances(
 ) -> dict[str, Interval]:
     """Each varying key's share of the variance that keys explain one by one, largest first.
 
-    fANOVA (Hutter et al. 2014) by Optuna, on a forest that learns the scores. Every draw takes as
-    many points anew, with replacement, and grows another forest; mean and 5..95 % of the draws.
-    Shares always sum to 1: where nothing matters, the keys with most values explain the noise.
+    fANOVA (Hutter et al. 2014) by Optuna, on a random forest fitted to the scores. Each draw
+    resamples the points with replacement and fits another forest; the interval is the mean and the
+    5 to 95 % range of the draws. Shares always sum to 1: where no key has an effect, the keys with
+    most values explain the noise.
 
-    A key's values stand there by their place in order. That weighs each value alike, however
-    numbers are spaced; and Optuna's time for a categorical key doubles with each of its choices.
+    Values are replaced by their rank, so that all have the same weight however numbers are spaced.
+    With categorical keys Optuna's time would double with each choice.
 
     Returns:
-        Nothing for fewer than `FEWEST_POINTS` points or where all scores are equal.
+        Nothing for fewer than `MIN_CONFIGURATIONS` points or where all scores are equal.
     """
     choices = _choices(points)
     if len(points) < MIN_CONFIGURATIONS or len(set(scores)) == 1 or not choices:
@@ -75,8 +77,8 @@ def main_effects(
 ) -> dict[str, list[tuple[Any, list[float]]]]:
     """For each varying key its values in order, each with the scores of its points.
 
-    Numbers are sorted and come first; other values stand as they first appear, `ABSENT` last.
-    Nothing for fewer than `FEWEST_POINTS` points.
+    Numbers come first, sorted; other values follow in order of appearance, `ABSENT` last.
+    Nothing for fewer than `MIN_CONFIGURATIONS` points.
     """
     effects: dict[str, list[tuple[Any, list[float]]]] = {}
     if len(points) < MIN_CONFIGURATIONS:

@@ -1,6 +1,6 @@
-"""What trials answered for each window, as measures with intervals for new seeds and new groups.
+"""Metrics made of the predictions for single windows, with intervals for new seeds and new groups.
 
-The trials handed in are of one configuration and differ by seed. Knows no sweep and no report.
+The trials passed in belong to one configuration and differ by seed. Knows no sweep and no report.
 Shapes as in `stats`, and K classes.
 """
 
@@ -10,18 +10,21 @@ import re
 import numpy as np
 import pandas as pd
 
+from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.stats import FloatArray, Interval, interval, jackknife
 from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
-HITS_OF = {"linear": "linear", "knn": "knn", "few_shot": "few-shot", "zero_shot": "zero-shot"}
-"""How the metrics of measures that keep hits begin."""
+CLASS_MEASURES = ("probe", "classifier", "direct")
+"""Measures that predict a class for each window."""
+HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot")
+"""Measures of which only the share of hits is known for each window."""
 
 
 class Predictions:
-    """The answers of finished trials, each read once."""
+    """The predictions of finished trials, each read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,30 +38,32 @@ class Predictions:
             self._read[asked] = None if table is None else table.to_pandas()
         return self._read[asked]
 
-    def interval(self, trials: list[Trial], name: str, dataset: str) -> Interval | None:
-        """A metric by its name (`test/acc1`, `direct/val/macro_f1`) on a data set.
+    def interval(self, trials: list[Trial], metric: Metric) -> Interval | None:
+        """A metric with its data set.
 
-        None where it has no answers, as alignment, or was not measured. Without a second seed and a
-        second group both bounds are NaN.
+        None where there are no predictions of single windows, as of alignment, or it was not
+        measured. Without a second seed and a second group both bounds are NaN.
         """
-        measure = next((m for m in ("direct", "classifier") if name.startswith(f"{m}/")), "probe")
-        split, _, column = name.removeprefix(f"{measure}/").partition("/")
-        if column in feature_metrics.SUMMARIES:
-            return self._summary(trials, split, column, dataset, measure)
-        if match := re.fullmatch(r"acc(\d)", column):
-            table = self.hits(trials, split, int(match[1]), dataset, measure)
-        elif (kept := HITS_OF.get(column.split("/")[0])) and not column.endswith("_std"):
-            table = self.hits(trials, split, column, dataset, kept)
+        column: int | str
+        if metric.measure in HITS_MEASURES and not metric.name.endswith("_std"):
+            column = metric.column
+        elif metric.measure not in CLASS_MEASURES:
+            return None
+        elif metric.name in feature_metrics.SUMMARIES:
+            return self._summary(trials, metric)
+        elif match := re.fullmatch(r"acc(\d)", metric.name):
+            column = int(match[1])
         else:
             return None
+        table = self.hits(trials, metric.split, column, metric.dataset, metric.measure)
         return None if table is None else _interval(*table)
 
     def hits(
         self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str = "probe"
     ) -> tuple[FloatArray, FloatArray] | None:
-        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
-        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
+        `k`: how many classes count as right, or the column of a measure that stores hits.
         """
         tables = []
         for answers in self._of_split(trials, split, dataset, measure) or ():
@@ -92,7 +97,7 @@ class Predictions:
     def _of_split(
         self, trials: list[Trial], split: str, dataset: str, measure: str
     ) -> list[pd.DataFrame] | None:
-        """Each trial's answers; None if one has none."""
+        """Each trial's predictions; None if one has none."""
         found = []
         for trial in trials:
             answers = self.of(trial, dataset, measure)
@@ -101,22 +106,21 @@ class Predictions:
             found.append(answers[answers.split == split])
         return found
 
-    def _summary(
-        self, trials: list[Trial], split: str, name: str, dataset: str, measure: str
-    ) -> Interval | None:
+    def _summary(self, trials: list[Trial], metric: Metric) -> Interval | None:
         whole_S, without_SG, count_G = [], [], np.zeros(0)
-        for answers in self._of_split(trials, split, dataset, measure) or ():
+        found = self._of_split(trials, metric.split, metric.dataset, metric.measure)
+        for answers in found or ():
             columns = (answers[key].to_numpy(str) for key in ("label", "predicted", "group"))
             confusion_GKK = feature_metrics.confusions(*columns)
             total_KK, count_G = confusion_GKK.sum(0), confusion_GKK.sum((1, 2))
             several = len(confusion_GKK) > 1  # without a single group nothing is left
             without_GKK = total_KK - confusion_GKK if several else confusion_GKK
-            whole_S.append(feature_metrics.summaries(total_KK)[name])
-            without_SG.append(feature_metrics.summaries(without_GKK)[name])
+            whole_S.append(feature_metrics.summaries(total_KK)[metric.name])
+            without_SG.append(feature_metrics.summaries(without_GKK)[metric.name])
         if not whole_S:
             return None
-        found = jackknife(whole_S, without_SG, count_G, CONFIDENCE)
-        return found or Interval(float(np.mean(whole_S)), math.nan, math.nan)
+        summary = jackknife(whole_S, without_SG, count_G, CONFIDENCE)
+        return summary or Interval(float(np.mean(whole_S)), math.nan, math.nan)
 
 
 def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:

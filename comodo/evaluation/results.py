@@ -1,26 +1,28 @@
-"""What came out of a sweep's trials: accuracies with intervals, differences, transfer.
+"""The results of a sweep's trials: accuracies with intervals, differences, transfer.
 
-Reads results and the probes' answers; draws and writes nothing.
+Reads results and predictions; draws and writes nothing.
 
-A configuration is what has one label; its trials differ by seed. Accuracies are shares.
+Trials with the same label are one configuration and differ by seed. Accuracies are shares.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.metric import Measure, Metric, accuracy
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
 from comodo.evaluation.stats import Comparison, Interval, compare, holm, over_seeds
 from comodo.search.labels import Labels
+from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
 
 STAR = "* of its own classifier, not of a probe"
@@ -32,13 +34,13 @@ class TrialRow:
 
     trial: Trial
     label: str
-    """What tells its configuration from the sweep's others; the same for all seeds."""
+    """The name of its configuration within the sweep; the same for all seeds."""
     state: str
     metrics: dict[str, float]
     reason: str = ""
     """Why it did not finish."""
-    trained: dict[str, Any] = field(default_factory=dict)
-    """What a finished trial noted of its training: `trained.json`."""
+    trained: TrainedRecord | None = None
+    """None: it has not finished."""
 
     @property
     def title(self) -> str:
@@ -75,8 +77,8 @@ class TransferRow:
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
     """Names whose scores none dominates: at least as good in all, and better in one.
 
-    `signs`: 1 where more is better, -1 where less is. Equals stand beside each other, and what
-    differs only by the rounding of a mean is equal.
+    `signs`: 1 where more is better, -1 where less is. Equal scores do not dominate each other, and
+    scores that differ only by rounding are equal.
     """
     good = {
         name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
@@ -116,7 +118,7 @@ class Results:
         self.importances = cache(self._importances)
 
     def title(self, label: str) -> str:
-        """As `Row.title`, of a configuration."""
+        """As `TrialRow.title`, of a configuration."""
         return self.by_label[label][0].title
 
     @cached_property
@@ -129,44 +131,44 @@ class Results:
         return self.by_label[label][0].trial.config.dataset
 
     def _accuracy(
-        self, label: str, split: str, k: int = 1, dataset: str = "", measure: str = "probe"
+        self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
         """Acc@k of a configuration; None where it was not measured.
 
         Without a second seed and a second group there is no interval: both bounds are NaN.
         """
-        name = f"direct/{split}/acc{k}" if measure == "direct" else f"{split}/acc{k}"
-        return self._answers.interval(self._trials(label), name, dataset or self.own(label))
+        metric = accuracy(split, k, measure, dataset or self.own(label))
+        return self._answers.interval(self._trials(label), metric)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
         """Acc@1 of one trial on its own data set: with that seed, on new groups."""
-        return self._answers.interval([row.trial], f"{split}/acc1", row.trial.config.dataset)
+        metric = accuracy(split, dataset=row.trial.config.dataset)
+        return self._answers.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
 
-        What is made of answers has an interval for new seeds on new groups, all else for new seeds
-        alone.
+        Metrics made of predictions have an interval for new seeds on new groups, all others for
+        new seeds alone.
         """
-        dataset, plain = self.own(label), name
-        if name.startswith("on/"):
-            dataset, plain = name.removeprefix("on/").split("/", 1)
-        if (found := self._answers.interval(self._trials(label), plain, dataset)) is not None:
+        metric = Metric.parse(name)
+        metric = replace(metric, dataset=metric.dataset or self.own(label))
+        if (found := self._answers.interval(self._trials(label), metric)) is not None:
             return found
         values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
         if not values:
             return None
         found = over_seeds(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
-        if "cka" in name:  # which alone can be negative
+        if metric.name == "cka":  # which alone can be negative
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
-        """As `Answers.by`, of a configuration on its own data set."""
+        """As `Predictions.by`, of a configuration on its own data set."""
         return self._answers.by(self._trials(label), column, self.own(label))
 
     def test_answers(self, label: str) -> pd.DataFrame:
-        """A configuration's answers on its own test split, of all seeds."""
+        """A configuration's predictions on its own test split, of all seeds."""
         found = [self._answers.of(trial, self.own(label)) for trial in self._trials(label)]
         answers = pd.concat([answers for answers in found if answers is not None])
         return answers[answers.split == "test"]
@@ -175,8 +177,8 @@ class Results:
         return [row.trial for row in self.by_label[label]]
 
     def objectives(self, label: str) -> tuple[float, ...] | None:
-        """A configuration's mean over seeds of each objective; None where one is missing, or a
-        seed: a few lucky ones do not compete."""
+        """A configuration's mean over seeds of each objective; None where an objective or a seed is
+        missing, so that a few lucky seeds do not compete."""
         rows = self.by_label[label]
         names = [objective.metric for objective in self.sweep.objectives]
         whole = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
@@ -201,7 +203,7 @@ class Results:
 
     @cached_property
     def best_trained(self) -> str | None:
-        """As `selected`, without untrained students, which there is nothing of to use."""
+        """As `selected`, without untrained students and references."""
         return self._best(
             label
             for label, rows in self.by_label.items()
@@ -278,7 +280,7 @@ class Results:
         trials = [row.trial for rows in self.by_label.values() for row in rows]
         return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
 
-    def transfer(self, measure: str = "probe") -> list[TransferRow]:
+    def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all.
 
         Baselines, which know the classes of their own data set alone, are not in it.
@@ -288,7 +290,7 @@ class Results:
             trial = rows[0].trial
             if trial.config.student.is_baseline:
                 continue
-            # An untrained student is the same whatever it stands beside, but for `direct`, whose
+            # An untrained student is the same for every data set, except for `direct`, where the
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
             trained_on = "–" if untrained else self.own(label)
@@ -315,7 +317,7 @@ class Results:
 
     @cached_property
     def _searched(self) -> set[str]:
-        """Names of the methods that the sweep asks for, beside references."""
+        """Names of the methods that the sweep searches, without references."""
         return {self.sweep.with_values(point).method.name for point in self.sweep.points()}
 
     def is_reference(self, trial: Trial) -> bool:
@@ -326,7 +328,7 @@ class Results:
         )
 
     def _importances(self) -> dict[str, Interval]:
-        """Which swept key the objective depends on; empty for too few configurations."""
+        """Importance of each swept key for the objective; empty for too few configurations."""
         return importances(*self.points())
 
     def main_effects(self) -> dict[str, list[tuple[Any, list[float]]]]:

@@ -1,5 +1,5 @@
-"""What a sweep keeps of itself in the store, so that it can be looked at without its file, its
-recordings, or Ray, on any machine that sees the store: `sweep.json`, and from it the trials.
+"""A sweep's settings in the store, `sweep.json`, from which its trials are found: so that results
+can be read on any machine that sees the store, without the sweep file, the recordings or Ray.
 """
 
 import math
@@ -17,24 +17,26 @@ from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
+from comodo.search.records import ASKED_FILE, ENDED_FILE, EndedTrial, read_asked, read_ended
 from comodo.search.status import StatusError, read_status
-from comodo.search.trial import Evaluation, Trial, read_result
-from comodo.search.warm_start import Arrays, read_asked
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import TrialFolder, read_result
+from comodo.search.warm_start import Arrays
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as it was started last."""
+    """A sweep as it was last started."""
 
     sweep: Sweep
     command: str
-    """What runs it, or goes on with it."""
+    """The command that runs or resumes it."""
     arrays: Arrays
     evaluation: Evaluation
     windows: dict[str, str]
     """Keys of the window sets, by data set."""
     weights: dict[str, dict[str, int]]
-    """Fingerprints of the folders that students' weights are in, which may not be here."""
+    """Fingerprints of the folders of students' weights, which may be on another machine."""
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class SweepRecord:
         return cls(sweep, command, arrays, evaluation, windows, folders)
 
     def write(self, store: Store) -> None:
-        """Keeps `sweep.json` in the sweep's folder."""
+        """Writes `sweep.json` into the sweep's folder."""
         content = {
             "folder": str(self.sweep.folder.resolve()),
             "sweep": self._settings(),
@@ -77,54 +79,48 @@ class SweepRecord:
             if not isinstance(value, str):
                 return value
             value = os.path.expandvars(os.path.expanduser(value))
-            beside = self.sweep.folder / value
-            return str(beside.resolve()) if key.endswith("weights") and beside.is_dir() else value
+            folder = self.sweep.folder / value
+            return str(folder.resolve()) if key.endswith("weights") and folder.is_dir() else value
 
         return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
 
     def window_sets(self, store: Store) -> dict[str, WindowSet]:
-        """Those that are still in the store, by data set."""
+        """The window sets that are still in the store, by data set."""
         found = {name: read_window_set(key, store) for name, key in self.windows.items()}
         return {name: windows for name, windows in found.items() if windows is not None}
 
     def results(self, store: Store) -> Results:
-        """What its trials have come to by now."""
+        """The results of its trials so far."""
         leaks = {name: windows.leaks for name, windows in self.window_sets(store).items()}
         return Results(self.sweep, self._rows(store), store, leaks)
 
     def _rows(self, store: Store) -> list[TrialRow]:
-        """All trials of a grid, those asked so far of another search; references before what is
-        compared with them."""
-        folder, sweep = store.folder("sweeps", self.sweep.name), self.sweep
-        ended = fetched(folder, "ended.json") / "ended.json"
-        ends = read_json(ended) if ended.exists() else {}
+        """All trials of a grid, or those proposed so far by another search; references come before
+        the trials that are compared with them."""
+        sweep = self.sweep
+        folder = fetched(store.folder("sweeps", sweep.name), ASKED_FILE, ENDED_FILE)
+        ended = read_ended(folder)
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
         else:
-            points = [e["values"] for e in read_asked(folder) if e["values"] in sweep.space]
+            points = [a.values for a in read_asked(folder) if a.values in sweep.space]
         names, trials = Labels(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
             config = sweep.with_values(point)
             arrays = self.arrays[config.dataset, config.teacher]
-            own = [Trial(config, seed, *arrays, self.evaluation) for seed in sweep.seeds]
-            seeds_of.append([self._named(trial).key for trial in own])
-            for trial in map(self._named, [*references(sweep, own), *own]):
+            weights = self.weights.get(config.student.weights or "")
+            own = [Trial(config, seed, *arrays, self.evaluation, weights) for seed in sweep.seeds]
+            seeds_of.append([trial.key for trial in own])
+            for trial in [*references(sweep, own), *own]:
                 trials.setdefault(trial.key, trial)
         store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
         begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
         rows = {
-            key: _row(trial, names.configuration(trial), store, ends, key in begun)
+            key: _row(trial, names.configuration(trial), store, ended.get(key), key in begun)
             for key, trial in trials.items()
         }
         return _without_given_up(rows, seeds_of, sweep)
-
-    def _named(self, trial: Trial) -> Trial:
-        """The trial under the key that it has where its student's weights are."""
-        weights = trial.config.student.weights
-        if weights in self.weights:
-            vars(trial)["key"] = trial.key_by(self.weights[weights])
-        return trial
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:
@@ -154,22 +150,20 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
 
 
-def _row(
-    trial: Trial, label: str, store: Store, ends: dict[str, dict[str, Any]], begun: bool
-) -> TrialRow:
+def _row(trial: Trial, label: str, store: Store, end: EndedTrial | None, begun: bool) -> TrialRow:
     result = read_result(trial, store)
     if result is not None:
-        return TrialRow(trial, label, "finished", result["metrics"], trained=result)
-    if end := ends.get(trial.key):
-        return TrialRow(trial, label, end["state"], {}, end["reason"])
-    begun = begun or (store.folder("trials", trial.key) / "trained.json").exists()
+        return TrialRow(trial, label, "finished", result.metrics, trained=result.trained)
+    if end is not None:
+        return TrialRow(trial, label, end.state, {}, end.reason)
+    begun = begun or TrialFolder(store.folder("trials", trial.key)).trained is not None
     return TrialRow(trial, label, "half done" if begun else "not begun", {})
 
 
 def _without_given_up(
     rows: dict[str, TrialRow], seeds_of: list[list[str]], sweep: Sweep
 ) -> list[TrialRow]:
-    """Leaves out seeds that were not run because the first of their configuration was hopeless."""
+    """Leaves out seeds that were not run because the configuration's first seed was hopeless."""
     margin, objective = sweep.search.hopeless_below, sweep.objectives[0]
     if margin is not None:
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from comodo.config.objective import PARAMETERS
+from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS
 from comodo.config.space import flatten
 from comodo.evaluation.results import Results, pareto_front
 from comodo.report import published
@@ -26,26 +26,25 @@ from comodo.report.style import (
 
 MAX_LEARNING_CURVES = 8  # configurations in one picture of learning curves
 MIN_AXIS_POINTS = 10  # points of accuracy on an axis
-LOSS, QUICK = "train/loss", "val/quick_acc1"
 
 
 def draw_learning(results: Results) -> Figure | None:
     """Loss and quick accuracy by epoch: the mean over seeds, and their range."""
     histories = {
-        label: [row.trained["history"] for row in rows if row.trained.get("history")]
+        label: [row.trained.history for row in rows if row.trained and row.trained.history]
         for label, rows in results.by_label.items()
     }
     histories = {label: found for label, found in histories.items() if found}
     if not histories:
         return None
     shown = _best_and_worst(results, list(histories))
-    measures = [LOSS]
-    if any(QUICK in epoch for label in shown for epoch in histories[label][0]):
-        measures.append(QUICK)
+    measures = [TRAIN_LOSS]
+    if any(QUICK_ACCURACY in epoch for label in shown for epoch in histories[label][0]):
+        measures.append(QUICK_ACCURACY)
     figure = Figure(figsize=(4.5 * len(measures), 4.2), layout="constrained")
     every = figure.subplots(1, len(measures), squeeze=False)[0]
     for axes, measure in zip(every, measures, strict=True):
-        scale = 100 if measure == QUICK else 1
+        scale = 100 if measure == QUICK_ACCURACY else 1
         for number, label in enumerate(shown):
             curve = _by_epoch(histories[label], measure)
             if not curve:

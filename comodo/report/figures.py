@@ -1,7 +1,6 @@
 """The pictures of a report, drawn from `Results` with matplotlib; computes no measure itself."""
 
 import math
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from comodo.config import NoneMethod, SupervisedMethod
+from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results, TransferRow
 from comodo.evaluation.stats import Interval
 from comodo.report import curves
@@ -74,7 +74,8 @@ def _accuracy(results: Results) -> Figure | None:
         method = rows[0].trial.config.method
         reference = isinstance(method, NoneMethod | SupervisedMethod)
         axes.barh(height, 100 * found.mean, color=GREY if reference else BLUE)
-        values = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
+        of_seeds = [row.metrics.get(str(accuracy("test"))) for row in rows]
+        values = [100 * value for value in of_seeds if value is not None]
         edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
         axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=4, **edge)
         top = 100 * found.mean
@@ -160,13 +161,16 @@ def _few_shot(results: Results) -> Figure | None:
 
 def few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
     """Labelled windows of each class to accuracy."""
-    metrics = results.by_label[label][0].metrics
-    found = [re.fullmatch(r"test/few_shot/(\d+)", name) for name in metrics]
+    metrics = map(Metric.parse, results.by_label[label][0].metrics)
+    few_shot = [metric for metric in metrics if metric.measure == "few-shot" and not metric.dataset]
     curve = {}
-    for shot in sorted(int(match[1]) for match in found if match):
-        measured = results.measure(label, f"test/few_shot/{shot}")
+    for metric in sorted(
+        (metric for metric in few_shot if metric.name.isdecimal()),
+        key=lambda metric: int(metric.name),
+    ):
+        measured = results.measure(label, str(metric))
         assert measured is not None
-        curve[shot] = measured
+        curve[int(metric.name)] = measured
     return curve
 
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
 from comodo.config.describe import swept_keys
-from comodo.core.store import Store, read_json
+from comodo.config.metric import QUICK_ACCURACY, Metric
+from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
-from comodo.evaluation.dataframes import seconds_of, windows_per_second
+from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
@@ -23,6 +24,7 @@ from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.tables import cell, markdown
+from comodo.search.records import SpentRecord
 from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns, without_password
 
@@ -86,7 +88,7 @@ def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
         said.append(f"No trial has {sweep.objective.metric}, so none is selected.")
     else:
         said.append(f"Selected by {sweep.objective.metric}: **{results.selected}**.")
-    if any("test/" in objective.metric for objective in sweep.objectives):
+    if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         said.append("**Selected on the test split**: test accuracies are optimistic.")
     said += [f"**{sentence}.**" for sentence in leaks(results)]
     return [line for sentence in said for line in (sentence, "")]
@@ -101,10 +103,8 @@ def leaks(results: Results) -> list[str]:
 
 
 def _protocol(sweep: Sweep) -> list[str]:
-    split = {"val": "validation", "test": "test"}.get(
-        next((part for part in sweep.objective.metric.split("/") if part in ("val", "test")), ""),
-        "none",
-    )
+    names = {"val": "validation", "test": "test", "": "none"}
+    split = names[Metric.parse(sweep.objective.metric).split]
     rows = [
         ["protocol", sweep.protocol],
         ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
@@ -113,7 +113,7 @@ def _protocol(sweep: Sweep) -> list[str]:
         ["seeds", ", ".join(map(str, sweep.seeds))],
         ["measures", ", ".join(sweep.measures)],
         ["tested on also", ", ".join(sweep.evaluate_on) or "nothing else"],
-        ["stopped early", "by val/quick_acc1" if sweep.early_stopping else "no"],
+        ["stopped early", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
     ]
     note = "Test accuracy is computed once for each finished trial and selects nothing."
     if split == "test":
@@ -183,32 +183,32 @@ def _cost(results: Results, store: Store) -> list[str]:
     total = dict.fromkeys(("trial", "cpu", "gpu"), 0.0)
     gpus = results.sweep.resources.gpus_per_worker
     for label, trials in results.by_label.items():
-        seconds = [seconds_of(row, store) for row in trials]
-        trained = [row.trained for row in trials]
-        speeds = [speed for row in trials if (speed := windows_per_second(row)) is not None]
-        for (training, measuring), notes in zip(seconds, trained, strict=True):
-            workers, device = notes.get("workers", 1), notes.get("device", "unknown")
-            hours = (training + measuring) / 3600
-            total["trial"] += hours
-            total["cpu"] += hours * workers * notes.get("threads", 1)
-            total["gpu"] += hours * workers * gpus if device == "cuda" else 0
+        trained = [row.trained for row in trials if row.trained is not None]
+        measuring = [measuring_seconds(row, store) for row in trials if row.trained is not None]
+        speeds = [speed for record in trained if (speed := record.windows_per_second) is not None]
+        for record, seconds in zip(trained, measuring, strict=True):
+            workers, device = record.workers or 1, record.device or "unknown"
+            trial_hours = (record.seconds + seconds) / 3600
+            total["trial"] += trial_hours
+            total["cpu"] += trial_hours * workers * (record.threads or 1)
+            total["gpu"] += trial_hours * workers * gpus if device == "cuda" else 0
             devices.add(device)
-        peak = [bytes for notes in trained for bytes in notes.get("peak_memory", {}).values()]
+        peak = [bytes for record in trained for bytes in (record.peak_memory or {}).values()]
         rows.append(
             [
                 results.title(label),
                 str(len(trials)),
-                format_duration(statistics.mean(training for training, _ in seconds)),
-                format_duration(statistics.mean(measuring for _, measuring in seconds)),
+                format_duration(statistics.mean(record.seconds for record in trained)),
+                format_duration(statistics.mean(measuring)),
                 f"{statistics.median(speeds):,.0f}" if speeds else "–",
                 format_bytes(max(peak)) if peak else "–",
             ]
         )
     if not rows:
         return []
-    path = store.folder("sweeps", results.sweep.name) / "spent.json"
-    spent = read_json(path).get("hours") if path.exists() else None
-    wall = "not recorded" if spent is None else format_duration(3600 * spent)
+    spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))
+    hours = None if spent is None else spent.hours
+    wall = "not recorded" if hours is None else format_duration(3600 * hours)
     header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
     return [
         "## Cost",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from comodo.config import DistillingMethod, SupervisedMethod, TrialConfig
+from comodo.config.metric import accuracy
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
 from comodo.report import published
@@ -151,7 +152,7 @@ def _cells(results: Results, line: _Line, dataset: str, k: int) -> list[str]:
 
 def _accuracy(results: Results, label: str, dataset: str, k: int) -> Interval | None:
     if _by_classifier(results.by_label[label][0], dataset):
-        return results.measure(label, f"classifier/test/acc{k}")
+        return results.measure(label, str(accuracy("test", k, "classifier")))
     return results.accuracy(label, "test", k, dataset)
 
 
@@ -159,7 +160,7 @@ def _by_classifier(row: TrialRow, dataset: str) -> bool:
     """Whether the student's own classifier was measured, as the published supervised ones were."""
     supervised = isinstance(row.trial.config.method, SupervisedMethod)
     own = dataset == row.trial.config.dataset
-    return supervised and own and "classifier/test/acc1" in row.metrics
+    return supervised and own and str(accuracy("test", measure="classifier")) in row.metrics
 
 
 def _cautions(results: Results, lines: list[_Line]) -> list[str]:

@@ -24,23 +24,19 @@ def show_status(status: Status) -> RenderableType:
                 style="yellow",
             )
         )
-    running = progress.get("running") or []
-    if running:
+    if progress.running:
         table = Table(box=None, pad_edge=False)
         table.add_column("running" if status.state == "running" else "was running")
         for column in ("epoch", "metric"):
             table.add_column(column, justify="right", no_wrap=True)
-        for trial in running:
-            metric = trial.get("metric")
-            epoch = f"{trial['epoch']}/{trial['epochs']}" if trial.get("epochs") else ""
-            table.add_row(Text(trial["name"]), epoch, "" if metric is None else f"{metric:.3f}")
+        for trial in progress.running:
+            metric = "" if trial.metric is None else f"{trial.metric:.3f}"
+            epoch = f"{trial.epoch}/{trial.epochs}" if trial.epochs else ""
+            table.add_row(Text(trial.name), epoch, metric)
         parts.append(table)
-    best = progress.get("best")
-    for one in best if isinstance(best, list) else [best] if best else []:
-        parts.append(Text(f"best so far: {one['name']}, {one['metric']} {one['value']:.3f}"))
-    parts += [
-        Text(line) for line in (budget_used(progress.get("budget") or {}), _ended(status)) if line
-    ]
+    if (best := progress.best) is not None:
+        parts.append(Text(f"best so far: {best.name}, {best.metric} {best.value:.3f}"))
+    parts += [Text(line) for line in (budget_used(progress.budget), _ended(status)) if line]
     report = status.folder / "report" / "report.html"
     if report.exists():
         parts.append(Text(f"report: {report}"))
@@ -55,8 +51,8 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     for column in ("sweep", "trials", "state", "last sign of life"):
         table.add_column(column)
     for status in statuses:
-        progress = status.progress or {}
-        trials = f"{progress['done']} of {progress['planned']}" if progress else ""
+        progress = status.progress
+        trials = f"{progress.done} of {progress.planned}" if progress else ""
         age = "" if status.age is None else f"{format_duration(status.age)} ago"
         table.add_row(Text(status.name), trials, Text(status.state), age)
     return table
@@ -66,9 +62,9 @@ def _heading(status: Status) -> str:
     if status.progress is None:
         return f"{status.name}: {status.state}"
     progress = status.progress
-    where = f"process {progress['pid']} on {progress['host']}"
+    where = f"process {progress.pid} on {progress.host}"
     return (
-        f"{status.name}: {progress['done']} of {progress['planned']} trials done, "
+        f"{status.name}: {progress.done} of {progress.planned} trials done, "
         f"{status.state} ({where}, {format_duration(status.age or 0)} ago)"
     )
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from comodo.config import NoneMethod
-from comodo.config.objective import PARAMETERS
+from comodo.config.metric import PARAMETERS, Measure, accuracy
 from comodo.evaluation.results import Difference, Results, TrialRow
 from comodo.evaluation.stats import Interval
 
-ACCURACIES = tuple(f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3, 5))
+ACCURACIES = {str(accuracy(split, k)): (split, k) for split in ("val", "test") for k in (1, 3, 5)}
 MAX_NAMED_TRIALS = 12  # missing trials of one state that are named one by one
 
 
@@ -36,7 +36,7 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
         trials = results.by_label.get(label, [])
         cells = ["–"] * len(ACCURACIES)
         if trials:
-            cells = [cell(results.accuracy(label, *_asked(name))) for name in ACCURACIES]
+            cells = [cell(results.accuracy(label, split, k)) for split, k in ACCURACIES.values()]
         seeds = str(asked[label])
         if len(trials) < asked[label]:
             seeds = f"{len(trials)} of {seeds}"
@@ -175,14 +175,15 @@ def transfer_section(results: Results, command: str) -> list[str]:
     if len(datasets) < 2:
         return []
     lines = ["## Transfer", ""]
-    for measure, says in (
+    grids: tuple[tuple[Measure, str], ...] = (
         ("probe", "Test Acc@1 of a probe fitted on the train split of the data set tested on."),
         (
             "direct",
             "Test Acc@1 of the probe of the data set trained on, without a label of the data set "
             "tested on; among the classes that both have.",
         ),
-    ):
+    )
+    for measure, says in grids:
         grid = results.transfer(measure)
         if grid:
             rows = [
@@ -209,11 +210,6 @@ def importance_section(results: Results) -> list[str]:
         "",
         *markdown(["key", "importance"], rows),
     ]
-
-
-def _asked(name: str) -> tuple[str, int]:
-    split, _, k = name.partition("/acc")
-    return split, int(k)
 
 
 def cell(found: Interval | None) -> str:

@@ -10,15 +10,17 @@ import ray.exceptions
 from ray.tune import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
 from comodo.core.console import console
 from comodo.core.errors import StoreError
 from comodo.core.lease import Lease
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
-from comodo.runtime.progress import QUICK, Progress
+from comodo.runtime.progress import Progress
 from comodo.search.budget import BudgetTracker
 from comodo.search.ledger import Ledger
-from comodo.search.trial import Trial, read_result
+from comodo.search.trial import Trial
+from comodo.search.trial_folder import read_result
 from comodo.tracking.tracker import Tracker
 
 PREEMPTED = "its machine is being taken away"
@@ -69,8 +71,8 @@ class SweepCallback(TrialProgressCallback):
         if "waiting" in result and mine.key not in self._waiting:
             self._waiting.add(mine.key)
             self._say(mine, "waits", f"it is trained by {result['waiting']}")
-        if "train/loss" in result:
-            self._progress.epoch(mine, result["epoch"], result.get(QUICK))
+        if TRAIN_LOSS in result:
+            self._progress.epoch(mine, result["epoch"], result.get(QUICK_ACCURACY))
             kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
             self._tracker.epoch(mine, {k: v for k, v in result.items() if k.startswith(kept)})
 
@@ -100,14 +102,15 @@ class SweepCallback(TrialProgressCallback):
             with suppress(OSError, StoreError):  # a store that may not be written
                 remove(folder / "failed.txt")
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
-            accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
-            self._end(mine, "finished", f"Acc@1 {accuracy:.3f}" if accuracy is not None else "")
+            val, test = (result.metrics.get(str(accuracy(split))) for split in ("val", "test"))
+            acc1 = val if test is None else test
+            self._end(mine, "finished", f"Acc@1 {acc1:.3f}" if acc1 is not None else "")
         elif (limit := self._limits.reason) is not None:
             self._tracker.end(mine, "KILLED", limit)
             self._progress.end(mine, over=False)
             self._say(mine, "half done", f"stopped after epoch {last.get('epoch')}")
         else:
-            epoch, quick = last.get("epoch"), last.get(QUICK)
+            epoch, quick = last.get("epoch"), last.get(QUICK_ACCURACY)
             reason = f"stopped after epoch {epoch}"
             self._tracker.end(mine, "KILLED", reason)
             reached = None if epoch is None or quick is None else (int(epoch), float(quick))

@@ -28,11 +28,11 @@ from comodo.core.store import (
     parts,
     read_parts,
     remove_rejected,
-    write_json,
     write_table,
 )
 from comodo.data.feature_sets import FeatureSet, count_encoded, feature_key, teacher_files
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
+from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
 
@@ -56,24 +56,24 @@ def encode_windows(
         with leased(store, "features", key, f"encode {name} with {teacher.name}"):
             if _unfinished(windows, store, key):  # and no other driver has made them
                 _make(name, teacher, known, windows, store, key)
-    meta = store.meta("features", key)
+    meta = FeaturesMeta.of(key, store)
     assert meta is not None
-    lost = len(meta["rejected"])
-    for window, reason in list(meta["rejected"].items())[:5]:
+    lost = len(meta.rejected)
+    for window, reason in list(meta.rejected.items())[:5]:
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
-    console.print(f"{name}: {meta['count'] - lost} features by {teacher.name}  ({folder})")
-    if lost > max_rejected * meta["count"]:
+    console.print(f"{name}: {meta.count - lost} features by {teacher.name}  ({folder})")
+    if lost > max_rejected * meta.count:
         remove_rejected(folder)  # when the files are mended, they are tried again
         raise EncodeError(
-            f"{name}: {lost} of {meta['count']} windows have no feature, over the allowed share "
+            f"{name}: {lost} of {meta.count} windows have no feature, over the allowed share "
             f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"
         )
     return FeatureSet(key, folder, lost)
 
 
 def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
-    meta = store.meta("features", key)
-    return meta is None or meta["count"] < sum(windows.counts.values())  # recordings were mended
+    meta = FeaturesMeta.of(key, store)
+    return meta is None or meta.count < sum(windows.counts.values())  # recordings were mended
 
 
 def _make(
@@ -84,7 +84,7 @@ def _make(
     store: Store,
     key: str,
 ) -> None:
-    """The missing features, and what is known of them."""
+    """Makes the missing features, and their meta.json."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
     done = count_encoded(folder)
@@ -97,15 +97,14 @@ def _make(
         devices = _encode_missing(name, teacher, known, wanted, store, key)
     table = read_parts(fetched(folder), ["window", "rejected"])
     reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
-    meta = {
-        "teacher": teacher.model_dump(mode="json"),
-        "windows": windows.key,
-        "count": len(table),
-        "devices": sorted(devices),
-        "speed": (len(table) - done) / (time.perf_counter() - began),  # windows per second
-        "rejected": {row["window"]: row["rejected"] for row in reasons},
-    }
-    write_json(folder / "meta.json", meta)
+    FeaturesMeta(
+        teacher=teacher.model_dump(mode="json"),
+        windows=windows.key,
+        count=len(table),
+        devices=sorted(devices),
+        speed=(len(table) - done) / (time.perf_counter() - began),
+        rejected={row["window"]: row["rejected"] for row in reasons},
+    ).write(folder)
 
 
 def _wanted(windows: WindowSet) -> pa.Table:
@@ -214,7 +213,7 @@ def decode_batch(
     batch: dict[str, np.ndarray], count: int, size: int, store: Store
 ) -> dict[str, np.ndarray]:
     """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
-    where a file cannot be decoded. `store` is where small copies and simulated videos lie.
+    where a file cannot be decoded. `store` has the small copies and simulated videos.
 
     Raises ChangedError for a file that is another by now."""
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)

@@ -1,6 +1,6 @@
 """prepare: recordings to paired windows in Parquet, through Ray Data.
 
-Beside the windows lie the measures of each recording's quality.
+The quality of each recording is stored next to the windows.
 """
 
 import json
@@ -15,10 +15,11 @@ from typing import Any
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import leased
-from comodo.core.store import Store, fetched, read_json, remove, remove_rejected, write_json
+from comodo.core.store import Store, fetched, remove, remove_rejected
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import Recording
+from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import (
     PrepareError,
     Sliced,
@@ -72,7 +73,7 @@ def _make(
     files: FileFingerprints,
     key: str,
 ) -> None:
-    """The window set's missing parts, and what is known of it."""
+    """Makes the missing parts of the window set, and its meta.json."""
     missing = missing_parts(recordings, store, key)
     if not missing and store.meta("windows", key) is not None:  # another driver has made it
         return
@@ -84,7 +85,7 @@ def _make(
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    write_json(folder / "meta.json", _summary(folder) | {"window_seconds": settings.window_seconds})
+    _summary(folder, settings.window_seconds).write(folder)
 
 
 def _run(
@@ -145,16 +146,15 @@ def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
-    """Keeps what `inspect` has to know, also of a dataset that is then refused."""
-    path = fetched(windows.folder, "quality.json") / "quality.json"
-    names = read_json(path)["names"] if path.exists() else []
+    """Writes what `inspect` needs, also for a data set that is then refused."""
+    known = QualityNote.find(fetched(windows.folder, QualityNote.FILE))
+    names = {name} if known is None else {name, *known.names}
     made_by = settings.model_dump(mode="json")
-    about = {"names": sorted({*names, name}), "settings": made_by, "leaks": windows.leaks}
-    write_json(path, about)
+    QualityNote(sorted(names), made_by, windows.leaks).write(windows.folder)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    """Grows with the recordings' groups and rejections, not with their windows."""
+def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
+    """The set's meta.json, whose size depends on groups and rejections, not on windows."""
     windows: Counter[str] = Counter()
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -169,21 +169,22 @@ def _summary(folder: Path) -> dict[str, Any]:
             if row["label"] is not None:
                 classes[row["split"]][row["label"]] += row["windows"]
     known = groups.get("train", set())
-    return {
-        "channels": CHANNELS,
-        "windows": windows,
-        "classes": classes,
-        "leaks": {
+    return WindowsMeta(
+        channels=list(CHANNELS),
+        windows=dict(windows),
+        classes={split: dict(counts) for split, counts in classes.items()},
+        leaks={
             split: f"{len(members & known)} of {len(members)}"
             for split, members in groups.items()
             if split != "train" and members & known
         },
-        "rejected": rejected,
-    }
+        rejected=rejected,
+        window_seconds=window_seconds,
+    )
 
 
 def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:
-    """Prints what came out, and refuses a dataset of which too much was rejected."""
+    """Prints a summary, and refuses a data set with too many rejected recordings."""
     counts = ", ".join(f"{n} {split}" for split, n in sorted(windows.counts.items()))
     console.print(
         f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "

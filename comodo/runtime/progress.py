@@ -1,7 +1,7 @@
 """How far a sweep is: a live table on a terminal, and `progress.json` in the sweep's folder, which
 `comodo status` reads from elsewhere.
 
-Knows the ledger and the limits, nothing of Ray or MLflow.
+Knows the ledger and the budget, nothing of Ray or MLflow.
 """
 
 import math
@@ -21,16 +21,16 @@ from rich.table import Table
 from rich.text import Text
 
 from comodo.config import NoneMethod, SupervisedMethod
+from comodo.config.metric import QUICK_ACCURACY
 from comodo.core.console import console
-from comodo.core.store import write_json
 from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
+from comodo.search.records import BestConfiguration, ProgressRecord, RunningTrial
 from comodo.search.status import budget_used
 from comodo.search.trial import Trial
 
 HEARTBEAT_SECONDS = 10.0  # seconds between two writings of progress.json
-QUICK = "val/quick_acc1"
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Progress:
 
     def start(self, trial: Trial) -> None:
         for over in self._ledger.over():
-            if over.key not in self._seen:  # another sweep did it, and this one has just asked
+            if over.key not in self._seen:  # done by another sweep, and only now part of this one
                 self._count(over)
                 self._before += work(over)
         self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
@@ -103,40 +103,30 @@ class Progress:
     def save(self, state: str) -> None:
         """Writes progress.json; `state`: running, finished, or stopped with the reason."""
         self._saved = time.monotonic()
-        best = self.best()
-        content = {
-            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-            "state": state,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "running": [
-                {
-                    "trial": running.trial.key,
-                    "name": running.name,
-                    "epoch": running.epoch,
-                    "epochs": running.epochs,
-                    "metric": running.metric,
-                }
-                for running in self.running.values()
+        ProgressRecord(
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            state=state,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            running=[
+                RunningTrial(r.trial.key, r.name, r.epoch, r.epochs, r.metric)
+                for r in self.running.values()
             ],
-            "done": self._ledger.done(),
-            "planned": self._trials(),
-            "best": None
-            if best is None
-            else dict(zip(("name", "metric", "value"), best, strict=True)),
-            "budget": self._budget(),
-        }
-        write_json(self._ledger.folder / "progress.json", content)
+            done=self._ledger.done(),
+            planned=self._trials(),
+            best=self.best(),
+            budget=self._budget(),
+        ).write(self._ledger.folder)
 
-    def best(self) -> tuple[str, str, float] | None:
-        """The configuration ahead of those with all seeds, the objective, and its mean."""
+    def best(self) -> BestConfiguration | None:
+        """The configuration ahead of those with all seeds, with its mean."""
         objective, seeds = self._ledger.sweep.objective, len(self._ledger.sweep.seeds)
         scores = list(self._scores.items())  # Ray's loop may change it meanwhile
         means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
         if not means:
             return None
         label = (max if objective.mode == "max" else min)(means, key=lambda label: means[label])
-        return label, objective.metric, means[label]
+        return BestConfiguration(label, objective.metric, means[label])
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -177,7 +167,7 @@ class Progress:
     def _table(self) -> Group:
         trials = Table(box=None, pad_edge=False)
         trials.add_column("running", overflow="fold")
-        for column in ("epoch", QUICK, "left"):
+        for column in ("epoch", QUICK_ACCURACY, "left"):
             trials.add_column(column, justify="right", no_wrap=True)
         for running in list(self.running.values()):  # Ray's loop may change it meanwhile
             metric = "" if running.metric is None else f"{running.metric:.3f}"
@@ -190,7 +180,7 @@ class Progress:
         left = passed / new * (total - done) if new > 0 else None
         lines = [f"{self._ledger.done()} of {self._trials()} trials done"]
         if (best := self.best()) is not None:
-            lines.append(f"best so far: {best[0]}, {best[1]} {best[2]:.3f}")
+            lines.append(f"best so far: {best.name}, {best.metric} {best.value:.3f}")
         lines.append(budget_used(self._budget()))
         bar = Table.grid(padding=(0, 1))
         bar.add_row(

@@ -23,7 +23,7 @@ from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
-from comodo.search.trial import read_result
+from comodo.search.trial_folder import read_result
 from comodo.tracking import views
 from comodo.tracking.runs import tracking_uri
 from comodo.tracking.tracker import Tracker
@@ -119,8 +119,8 @@ def _run(
         folder = store.folder("trials", trial.key)
         if (result := read_result(trial, store)) is not None:
             tracker.finish(trial, names.trial(trial), result, folder)
-        elif (end := ledger.ended.get(trial.key)) is not None and end["state"] == "pruned":
-            tracker.recall(trial, names.trial(trial), end["reason"], folder)
+        elif (end := ledger.ended.get(trial.key)) is not None and end.state == "pruned":
+            tracker.recall(trial, names.trial(trial), end.reason, folder)
     tracker.settle()
     results = saved.results(store)
     folder = report.write_report(results, saved, store)

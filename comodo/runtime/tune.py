@@ -23,6 +23,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from comodo.config import ConfigError, Resources, Sweep
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.core.console import console
 from comodo.core.errors import StoreError
 from comodo.core.lease import Lease, LeaseError
@@ -109,7 +110,7 @@ class AtLimits(Stopper):
         self._limits, self._progress = limits, progress
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        idle = "train/loss" in result or "waiting" in result
+        idle = TRAIN_LOSS in result or "waiting" in result
         return self._limits.reason is not None and idle
 
     def stop_all(self) -> bool:
@@ -327,7 +328,7 @@ def _scheduler(sweep: Sweep) -> StudentsASHA | None:
         return None
     return StudentsASHA(
         time_attr="epoch",
-        metric="val/quick_acc1",
+        metric=QUICK_ACCURACY,
         mode="max",
         max_t=1_000_000,  # a trial ends by itself, after its probe
         grace_period=sweep.early_stopping.grace_epochs,

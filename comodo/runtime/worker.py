@@ -1,12 +1,11 @@
 """One trial, from mapped arrays to a result on disk.
 
 Its folder in the store holds the checkpoint while it trains, then the student, trained.json, and a
-file for each measure on each data set: what is asked later is measured without training again.
+file for each measure on each data set: measures added later need no further training.
 """
 
 import resource
 import time
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,9 @@ from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.models.students import Student, build_student, load_student, save_student
-from comodo.search.trial import NEED_TEACHER, Trial, read_result
+from comodo.search.records import MeasuringRecord, TrainedRecord
+from comodo.search.trial import NEED_TEACHER, Trial
+from comodo.search.trial_folder import TrialFolder, TrialResult, read_result
 from comodo.training.distill import Distillation, Leave, Report, build_heads, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 
@@ -28,12 +29,12 @@ REPORT_EVERY_POLLS = 20  # looks at a lease that another process has
 
 def run_trial(
     trial: Trial, store: Store, report: Report, leave: Leave = lambda: False
-) -> dict[str, Any]:
-    """Trains (from the checkpoint if there is one), keeps the student, measures it.
+) -> TrialResult | None:
+    """Trains (from the checkpoint if there is one), saves the student, measures it.
 
     What is done already is not done again, and what another process is doing is waited for, said
-    by `report` under `waiting`. Returns the result, as `read_result` does. Of several workers the
-    first measures and writes; the others return nothing.
+    by `report` under `waiting`. Returns the result. Of several workers the first measures and
+    writes; the others return None.
 
     Raises:
         TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
@@ -46,17 +47,16 @@ def run_trial(
         _await(lease, workers, report)
         folder = fetched(store.folder("trials", trial.key))
         # The first one's word counts: on a network disk others may not see its file yet.
-        if not workers.collect((folder / "trained.json").exists())[0]:
+        if not workers.collect((folder / TrainedRecord.FILE).exists())[0]:
             _allow_tf32(trial.config.precision == "tf32")
             _train(trial, store, report, device, lease, leave)
         _allow_tf32(False)
         if workers.rank > 0:
-            return {}
+            return None
         began = time.perf_counter()
         student = load_student(folder / "student").to(device)
         if made := _measure(trial, store, student, lease):
-            seconds = time.perf_counter() - began
-            write_json(folder / "measured.json", {"measures": made, "seconds": seconds})
+            MeasuringRecord(made, time.perf_counter() - began).write(folder)
         result = read_result(trial, store)
         assert result is not None
         return result
@@ -78,7 +78,7 @@ def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
 def _train(
     trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: Leave
 ) -> None:
-    """Trains the student and keeps it, its projectors and the epochs' history."""
+    """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()
     folder = store.folder("trials", trial.key)
     checkpoint = folder / "checkpoint.pt"
@@ -105,21 +105,20 @@ def _train(
     if WorkerGroup().rank > 0:
         return
     save_student(student, folder / "student")
-    trained = {
-        "key": trial.key,
-        "trial": trial.config.model_dump(mode="json"),
-        "seed": trial.seed,
-        "windows": trial.windows,
-        "features": trial.features,
-        "history": history,
-        "parameters": sum(parameter.numel() for parameter in student.parameters()),
-        "seconds": time.perf_counter() - began,
-        "device": device,
-        "workers": WorkerGroup().size,
-        "threads": torch.get_num_threads(),
-        "peak_memory": _peak_memory(device),
-    }
-    write_json(folder / "trained.json", trained)
+    TrainedRecord(
+        key=trial.key,
+        trial=trial.config.model_dump(mode="json"),
+        seed=trial.seed,
+        windows=trial.windows,
+        features=trial.features,
+        history=history,
+        parameters=sum(parameter.numel() for parameter in student.parameters()),
+        seconds=time.perf_counter() - began,
+        device=device,
+        workers=WorkerGroup().size,
+        threads=torch.get_num_threads(),
+        peak_memory=_peak_memory(device),
+    ).write(folder)
     remove(checkpoint)
 
 
@@ -138,10 +137,10 @@ def _peak_memory(device: str) -> dict[str, int]:
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
     """Makes the measures that are missing, each in a file of its own; returns their places."""
     made = []
-    folder, subjects = store.folder("trials", trial.key), dict[str, FrozenStudent]()
+    folder, subjects = TrialFolder(store.folder("trials", trial.key)), dict[str, FrozenStudent]()
     own = trial.config.dataset
     for dataset, measure, place in trial.measures():
-        if (folder / f"{place}.json").exists():
+        if folder.metrics_file(place).exists():
             continue
         for name in (own, dataset):
             if name not in subjects:
@@ -153,8 +152,8 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
         measured: Measured = MEASURE_FUNCTIONS[measure](subjects[dataset])
         lease.check()
         if measured.predictions is not None:
-            write_table(folder / f"{place}.parquet", measured.predictions)
-        write_json(folder / f"{place}.json", measured.metrics)
+            write_table(folder.path / f"{place}.parquet", measured.predictions)
+        write_json(folder.metrics_file(place), measured.metrics)
         made.append(str(place))
     return made
 

@@ -1,4 +1,4 @@
-"""What a sweep may spend, what it has spent, and what stops it before its trials are over.
+"""The limits of a sweep, what it has spent, and what stops it before all trials have run.
 
 Knows neither Ray nor which trials there are.
 """
@@ -8,32 +8,33 @@ import time
 from pathlib import Path
 
 from comodo.config import Sweep
-from comodo.core.store import fetched, read_json, write_json
+from comodo.core.store import fetched
+from comodo.search.records import SpentRecord
 
 
 class BudgetTracker:
     """Budget and failures of one run of a sweep.
 
-    The hours and GPU-hours of all runs are kept in the sweep's folder, in `spent.json`.
+    The hours and GPU-hours of all runs are stored in the sweep's folder, in `spent.json`.
     """
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
-        self._budget, self._path = sweep.budget, fetched(folder, "spent.json") / "spent.json"
+        self._budget, self._folder = sweep.budget, folder
         self._gpus = sweep.resources.workers * sweep.resources.gpus_per_worker
         self._began: float | None = None
         self._last = 0.0
         self._kind, self._failures = "", 0  # the latest failures, all of one kind
         self.hours = 0.0
         """Wall-clock time of this run, from its first trial on."""
-        spent = read_json(self._path) if self._path.exists() else {}
-        self._hours_before: float = spent.get("hours", 0.0)
-        self.gpu_hours: float = spent.get("gpu_hours", 0.0)
+        spent = SpentRecord.find(fetched(folder, SpentRecord.FILE)) or SpentRecord()
+        self._hours_before, self.gpu_hours = spent.hours or 0.0, spent.gpu_hours
         self.reason: str | None = None
-        """Why no trial starts any more and running ones stop at their next checkpoint."""
+        """Why no further trial starts and running ones stop at their next checkpoint; None: no
+        limit is reached."""
         self._check()
 
     def spend(self, running: int) -> None:
-        """Counts the time since the last call, in which so many trials ran."""
+        """Counts the time since the last call, during which `running` trials ran."""
         now = time.monotonic()
         if self._began is None:
             if not running:
@@ -45,11 +46,10 @@ class BudgetTracker:
         self._check()
 
     def save(self) -> None:
-        hours = self._hours_before + self.hours
-        write_json(self._path, {"hours": hours, "gpu_hours": self.gpu_hours})
+        SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
 
     def ended(self, failure: str | None) -> None:
-        """Counts failures in a row that differ in nothing but numbers; None: it did not fail."""
+        """Counts consecutive failures whose messages differ only in numbers; None: no failure."""
         kind = "" if failure is None else re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", failure)
         self._failures = self._failures + 1 if kind == self._kind else 1
         self._kind = kind

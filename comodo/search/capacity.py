@@ -1,6 +1,6 @@
-"""How many trials fit on nodes of so many CPUs and GPUs.
+"""How many trials fit on the nodes of a cluster, by their CPUs and GPUs.
 
-Pure arithmetic, so that a plan can tell it without Ray.
+Pure arithmetic, so that a plan can compute it without Ray.
 """
 
 import os
@@ -18,10 +18,10 @@ def cluster_address() -> str | None:
 
 
 def trials_that_fit(nodes: Sequence[tuple[float, float]], asked: Resources) -> int:
-    """How many trials run at once on nodes of so many CPUs and GPUs; 0: none ever will."""
+    """How many trials run at once on nodes with these CPUs and GPUs; 0: none ever will."""
     places = [_places(cpus, gpus, asked) for cpus, gpus in nodes]
     trials = sum(places) // asked.workers
-    if asked.workers > 1:  # each trial's driver is beside its workers, or where one could be
+    if asked.workers > 1:  # each trial's driver is next to its workers, or where one would fit
         left = sum(
             _whole((cpus - taken * asked.cpus_per_worker) / DRIVER_CPUS)
             for (cpus, _), taken in zip(nodes, places, strict=True)
@@ -33,7 +33,7 @@ def trials_that_fit(nodes: Sequence[tuple[float, float]], asked: Resources) -> i
 
 
 def _places(cpus: float, gpus: float, asked: Resources) -> int:
-    """How many workers one node holds; shares of a GPU lie on one GPU."""
+    """How many workers fit on one node; a share of a GPU is never split over two."""
     places, share = _whole(cpus / asked.cpus_per_worker), asked.gpus_per_worker
     if not share:
         return places
@@ -41,7 +41,7 @@ def _places(cpus: float, gpus: float, asked: Resources) -> int:
 
 
 def _whole(amount: float) -> int:
-    """Rounded down, but for what only floats lack: 1 / 0.1 and its like."""
+    """Rounded down, with a tolerance for floating-point errors, as in 1 / 0.1."""
     return int(amount + 1e-9)
 
 

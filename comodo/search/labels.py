@@ -1,4 +1,4 @@
-"""Names that a person knows a trial by: its method, and the values of what varies in the sweep."""
+"""Readable names of trials: the method, and the values of the keys that vary in the sweep."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from comodo.config.space import flatten
 from comodo.search.trial import Trial
 
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
-"""What an untrained student can differ by, with what measures it."""
+"""Keys that can make a difference between two untrained students and their measures."""
 
 
 class Labels:
     """The names in one sweep.
 
-    `keys`: dotted keys of `trial`, but for the method's name and what follows by a recipe, that
-    take more than one value. Of models that differ by name only the name counts.
+    `keys`: dotted keys of `trial` that take more than one value, without the method's name and keys
+    that recipes set. For models whose names all differ, only the name is listed.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -37,7 +37,7 @@ class Labels:
         self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
-        """The same for all seeds; without the value of the key to `leave_out`."""
+        """The label of a configuration, the same for all seeds; `leave_out`: a key to omit."""
         mine = flatten(trial.config.model_dump(mode="json"))
         name: str = trial.config.method.name
         keys = [key for key in self.keys if key != leave_out]
@@ -53,12 +53,12 @@ class Labels:
 
 
 def rounded(text: str) -> str:
-    """Names with four digits of what a search has drawn, for people to read; no longer unique."""
+    """Labels with drawn values cut to four digits, for people to read; no longer unique."""
     return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
 
 
 def _shown(key: str, value: Any) -> str:
-    """`queue_size=256`; names of datasets and models speak for themselves."""
+    """`queue_size=256`; the names of data sets and models stand alone."""
     if key in ("dataset", "teacher.name", "student.name"):
         return str(value)
     if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz

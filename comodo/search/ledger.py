@@ -1,44 +1,58 @@
 """Which trials a sweep asks for, in which order, and how each ended.
 
-Turns proposed points into one trial for each seed, with the reference students beside them, and
-tells the proposals how a configuration did: its mean over seeds. Knows neither Ray nor MLflow.
+Turns each proposed point into one trial for each seed, adds the reference students, and reports
+the outcome of the configuration, its mean over seeds, to the proposals. Knows neither Ray nor
+MLflow.
 """
 
 import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 from comodo.config import ConfigError, Point, Sweep
 from comodo.config.space import canonical
 from comodo.core.console import console
-from comodo.core.store import Store, fetched, read_json, write_json
+from comodo.core.store import Store, fetched
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.search.trial import Evaluation, Trial, read_result
-from comodo.search.warm_start import Arrays, WarmStart, learn, read_asked, refuse_unknown_sweeps
+from comodo.search.records import (
+    ASKED_FILE,
+    ENDED_FILE,
+    AskedConfiguration,
+    EndedTrial,
+    TrainedRecord,
+    read_asked,
+    read_ended,
+    write_asked,
+    write_ended,
+)
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
+from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
 
-MAX_REJECTED_DRAWS = 20  # draws in a row that can be no trial, after which the space is at fault
+MAX_REJECTED_DRAWS = 20  # consecutive draws that are no valid trial, before the space is blamed
 
 
 @dataclass
 class Configuration:
-    """A point that was asked, with one trial for each seed."""
+    """A proposed point, with one trial for each seed."""
 
     point: Point
     trials: list[Trial]
     held: list[Trial] = field(default_factory=list)
-    """Those that wait for how the first ends."""
+    """Trials that wait until the first has ended."""
 
 
 def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
-    """What the sweep compares these trials' students with."""
+    """The trials that the sweep compares these trials' students with."""
     found = []
     for name in sweep.references:
         for trial in trials:
             if name == "supervised":
                 found.append(trial.supervised(sweep.supervised_like(trial.config)))
-            elif not trial.config.student.is_baseline:  # which untrained has nothing to measure
+            elif (
+                not trial.config.student.is_baseline
+            ):  # an untrained baseline has nothing to measure
                 found.append(trial.untrained)
     return found
 
@@ -46,11 +60,11 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
 class Ledger:
     """The trials of one sweep.
 
-    Kept in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
+    Stored in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
     `ended.json` (trials without a result: pruned or failed, with the reason).
 
-    `own` and `references` are keys: of the configurations' trials, and of what they are compared
-    with; a trial may be both.
+    `own` has the keys of the configurations' trials, `references` those of the trials that they are
+    compared with; a trial may be in both.
 
     Raises:
         ConfigError: `warm_start` names a sweep that the store does not know.
@@ -59,7 +73,7 @@ class Ledger:
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
         self._evaluation = evaluation
-        self._scores: dict[str, tuple[float, ...]] = {}  # of those with a result
+        self._scores: dict[str, tuple[float, ...]] = {}  # of trials with a result
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
         self.own: set[str] = set()
@@ -70,14 +84,12 @@ class Ledger:
         self._given_up: set[str] = set()
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
-        self._asked = {canonical(e["values"]): e for e in read_asked(self.folder)}
-        ended = fetched(self.folder, "ended.json") / "ended.json"
-        self._ends: dict[str, dict[str, Any]] = read_json(ended) if ended.exists() else {}
-        # What failed is tried again, and what was pruned when nothing prunes any more.
+        folder = fetched(self.folder, ASKED_FILE, ENDED_FILE)
+        self._asked = {canonical(asked.values): asked for asked in read_asked(folder)}
+        self._ends = read_ended(folder)
+        # A failed trial is run again, and a pruned one too when early stopping is now off.
         prunes = sweep.early_stopping is not None
-        self.ended = {
-            k: end for k, end in self._ends.items() if prunes and end["state"] == "pruned"
-        }
+        self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
         self._grid: list[Trial] = []
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
@@ -86,8 +98,8 @@ class Ledger:
             store.fetch("trials", {trial.key for trial in self._grid}, "**/*.json")
             for trial in self._grid:
                 self.scores(trial)
-        else:  # what was asked before the space was changed is none of its points
-            points = [e["values"] for e in self._asked.values() if e["values"] in sweep.space]
+        else:  # points from before the space was changed may lie outside it
+            points = [a.values for a in self._asked.values() if a.values in sweep.space]
             asked = self._with_references([t for p in points for t in self._trials_of(p)])
             store.fetch("trials", {trial.key for trial in asked}, "**/*.json")
         for point in points:
@@ -95,11 +107,11 @@ class Ledger:
         self._proposals = self._make_proposals(points)
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run; None when all are asked, but for what is `held_back`. Finished
-        ones are read, not run.
+        """The next trial to run; None when there is none, or none but those that are `held_back`.
+        A trial that has a result is not run again.
 
         Raises:
-            ConfigError: of the last of many draws in a row that can be no trial.
+            ConfigError: many consecutive draws were no valid trials; the error of the last.
         """
         rejected = 0
         while not self._waiting:
@@ -110,7 +122,7 @@ class Ledger:
             try:
                 self._take(point)
                 rejected = 0
-            except ConfigError as error:  # a combination that no check of the file has met
+            except ConfigError as error:  # a combination that no check of the sweep file covers
                 console.print(f"skipped: {error}", style="yellow")
                 self._proposals.tell(point, Outcome("rejected"))
                 rejected += 1
@@ -124,22 +136,21 @@ class Ledger:
 
     @property
     def held_back(self) -> bool:
-        """Whether more trials may be asked for once some that are running have ended."""
+        """Whether more trials may follow once some of the running ones have ended."""
         return any(c.held for configurations in self._open.values() for c in configurations)
 
     def end(
         self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
     ) -> None:
-        """Notes how a running trial ended: `finished`, `pruned` or `failed`.
+        """Records how a running trial ended: `finished`, `pruned` or `failed`.
 
-        `reached`: of a pruned one, its epochs and the quick accuracy by then.
+        `reached`: the epochs and the latest quick accuracy of a pruned one.
         """
         if state != "finished":
-            self.ended[trial.key] = {"state": state, "reason": reason, "reached": reached}
-            self._ends[trial.key] = self.ended[trial.key]
-            write_json(self.folder / "ended.json", self._ends)
+            self.ended[trial.key] = self._ends[trial.key] = EndedTrial(state, reason, reached)
+            write_ended(self.folder, self._ends)
         elif self._ends.pop(trial.key, None) is not None:
-            write_json(self.folder / "ended.json", self._ends)
+            write_ended(self.folder, self._ends)
         self.scores(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
@@ -147,14 +158,14 @@ class Ledger:
     def scores(self, trial: Trial) -> tuple[float, ...] | None:
         """Its objectives, NaN where one is missing; None while it has no result.
 
-        Kept as they are found, for they do not change; the rest of a result stays on disk.
+        Cached, because they do not change; the rest of a result stays on disk.
         """
         if trial.key not in self._scores:
             result = read_result(trial, self.store)
             if result is None:
                 return None
             self._scores[trial.key] = tuple(
-                result["metrics"].get(o.metric, math.nan) for o in self.sweep.objectives
+                result.metrics.get(o.metric, math.nan) for o in self.sweep.objectives
             )
         return self._scores[trial.key]
 
@@ -163,7 +174,7 @@ class Ledger:
         return trial.key in self.ended or self.scores(trial) is not None
 
     def unfinished(self) -> list[Trial]:
-        """Trials that were asked and have not ended."""
+        """Trials that were started or queued and have not ended."""
         return [trial for trial in self.trials.values() if not self.is_over(trial)]
 
     def put_back(self, trial: Trial) -> None:
@@ -171,14 +182,13 @@ class Ledger:
         self._waiting.appendleft(trial)
 
     def planned(self) -> list[Trial]:
-        """All trials of a grid that were not given up; of a search, which decides as it goes,
-        those asked so far."""
+        """In a grid, all trials that were not given up; in a search, those proposed so far."""
         if self.sweep.search.sampler != "grid":
             return list(self.trials.values())
         return [t for t in self._grid if t.key not in self._given_up or t.key in self.trials]
 
     def to_come(self) -> int:
-        """How many trials a search may ask for beyond the planned ones, but for references."""
+        """How many trials a search may add to the planned ones, not counting references."""
         if self.sweep.search.sampler == "grid":
             return 0
         opened = list(self._open.values())  # Ray's loop may change it meanwhile
@@ -189,7 +199,7 @@ class Ledger:
         return max(0, left) * seeds + len(held - self.trials.keys())
 
     def over(self) -> list[Trial]:
-        """Those of the planned trials that are over, as far as this ledger has seen."""
+        """The planned trials that are over, as far as this ledger has seen."""
         return [t for t in self.planned() if t.key in self.ended or t.key in self._scores]
 
     def done(self) -> int:
@@ -215,15 +225,15 @@ class Ledger:
         return OptunaProposals(self.sweep, limit, earlier, points_learnt)
 
     def _learn(self) -> WarmStart:
-        """From earlier sweeps, and from what this one asked before its space was changed."""
+        """From earlier sweeps, and from points of this one that are no longer in its space."""
         refuse_unknown_sweeps(self.sweep, self.store)
         of_sweeps = {
-            name: read_asked(self.store.folder("sweeps", name))
+            name: read_asked(fetched(self.store.folder("sweeps", name), ASKED_FILE))
             for name in self.sweep.search.warm_start
         }
         if self.sweep.search.sampler == "tpe":
             of_sweeps[self.sweep.name] = [
-                entry for entry in self._asked.values() if entry["values"] not in self.sweep.space
+                asked for asked in self._asked.values() if asked.values not in self.sweep.space
             ]
         all_learnt = WarmStart()
         for name, asked in of_sweeps.items():
@@ -249,13 +259,13 @@ class Ledger:
         return self._of_point[name]
 
     def _take(self, point: Point) -> None:
-        """Puts what is not done yet of a configuration's trials on the waiting list; holds back
-        seeds that nothing is known of, where the first may be hopeless."""
+        """Queues the trials of a configuration that are not done yet. With `hopeless_below`, other
+        seeds that were not started are held back until the first has ended."""
         trials = self._trials_of(point)
-        entry = {"values": point, "trials": [trial.key for trial in trials]}
-        if self._asked.get(canonical(point)) != entry:
-            self._asked[canonical(point)] = entry
-            write_json(self.folder / "asked.json", list(self._asked.values()))
+        asked = AskedConfiguration(point, [trial.key for trial in trials])
+        if self._asked.get(canonical(point)) != asked:
+            self._asked[canonical(point)] = asked
+            write_asked(self.folder, self._asked.values())
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
@@ -266,14 +276,14 @@ class Ledger:
         self._settle(configuration)
 
     def _new(self, trials: list[Trial]) -> list[Trial]:
-        """Those of the trials and their references that nothing has asked for, nor done."""
+        """Those of the trials and their references that are neither queued nor done."""
         new = [t for t in self._with_references(trials) if t.key not in self.trials]
         self.trials |= {trial.key: trial for trial in new}
         return [trial for trial in new if not self.is_over(trial)]
 
     def _settle(self, configuration: Configuration) -> None:
-        """Tells the search how a configuration ended, if it has; lets held seeds go, or drops
-        them, when the first has ended."""
+        """Reports to the search how a configuration ended, if it has; once the first seed has
+        ended, queues the seeds that were held back, or drops them."""
         trials = configuration.trials
         outcome = self._outcome(trials)
         if configuration.held and self.is_over(trials[0]):
@@ -293,21 +303,21 @@ class Ledger:
                     del self._open[key]
 
     def _is_half_done(self, trial: Trial) -> bool:
-        """Whether a trial that is not over was begun, by this run or an earlier one."""
+        """Whether a trial that is not over was started, by this run or an earlier one."""
         if self.is_over(trial):
             return False
-        begun = ("checkpoint.pt", "trained.json")
+        begun = ("checkpoint.pt", TrainedRecord.FILE)
         return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:
-        """How a configuration ended; None while a trial of it has not."""
+        """How a configuration ended; None while one of its trials has not ended."""
         if not all(map(self.is_over, trials)):
             return None
         ends = [self.ended[trial.key] for trial in trials if trial.key in self.ended]
-        if any(end["state"] == "failed" for end in ends):
+        if any(end.state == "failed" for end in ends):
             return Outcome("failed")
         if ends:
-            reached = [tuple(end["reached"]) for end in ends if end.get("reached")]
+            reached = [end.reached for end in ends if end.reached]
             known = reached and self.sweep.objective.mode == "max"  # as the quick accuracy is
             return Outcome("pruned", reached=max(reached) if known else None)
         scores = [scores for t in trials if (scores := self.scores(t)) is not None]
@@ -315,7 +325,7 @@ class Ledger:
         return Outcome("finished", means) if all(map(math.isfinite, means)) else Outcome("failed")
 
     def _given_up_after(self, trials: list[Trial]) -> Outcome | None:
-        """How a configuration ends that is not worth its other seeds, by its first; else None."""
+        """The outcome of a configuration whose first seed is too bad to run more; else None."""
         margin = self.sweep.search.hopeless_below
         if margin is None or len(trials) == 1 or not self.is_over(trials[0]):
             return None
@@ -333,7 +343,7 @@ class Ledger:
             self._best = score if self._best is None else max(self._best, score)
 
     def _with_references(self, trials: list[Trial]) -> list[Trial]:
-        """The trials, after what each student is compared with."""
+        """The trials, preceded by the references that each student is compared with."""
         before = references(self.sweep, trials)
         self.references |= {twin.key for twin in before}
         return list({trial.key: trial for trial in before + trials}.values())

@@ -27,7 +27,7 @@ MIN_CLASS_WINDOWS = 5  # of the probe
 
 
 def precheck(file: Path, sweep: Sweep, store: Store) -> None:
-    """Raises ConfigError, naming the file, the key and the mend."""
+    """Raises ConfigError, which names the file, the key and the fix."""
     cpus = os.cpu_count() or 1
     try:
         refuse_odd_gpus(sweep.resources)

@@ -44,7 +44,7 @@ class Proposals(Protocol):
         """The point to try next; None when there are no more."""
 
     def tell(self, point: Point, outcome: Outcome) -> None:
-        """How a point that was asked ended."""
+        """Takes the outcome of a proposed point."""
 
 
 class GridProposals:
@@ -63,12 +63,12 @@ class GridProposals:
 class OptunaProposals:
     """Random search or TPE, by Optuna's ask and tell.
 
-    The study lives in memory and is rebuilt from what earlier runs of the sweep asked and scored,
+    The study lives in memory and is rebuilt from the points and scores of the sweep's earlier runs,
     so there is no second record to keep in step with the store.
 
     Args:
         sweep: the space, sampler, seed, objectives, and the points to start with.
-        limit: how many configurations may be asked in all, those of earlier runs included.
+        limit: how many configurations may be proposed in total, including those of earlier runs.
         earlier: points of earlier runs; those without an outcome are proposed first.
         learnt: points of other sweeps that are learnt from and not proposed again.
     """
@@ -182,7 +182,7 @@ class OptunaProposals:
 
 
 def _not_begun(starts: list[Point], asked: list[Point]) -> deque[Point]:
-    """Those points to start with that none of the asked ones, each for one, came from."""
+    """The starting points that no earlier point came from; each earlier point covers one."""
     left: deque[Point] = deque()
     asked = list(asked)
     for start in starts:
@@ -219,7 +219,7 @@ def _distribution(span: Choices | Range) -> BaseDistribution:
 
 
 def _param(span: Choices | Range, value: Any) -> Any:
-    """Optuna's choices are plain values: a mapping stands there as JSON."""
+    """Optuna's choices must be plain values: a mapping is passed as JSON."""
     if not isinstance(span, Choices):
         return value
     return json.dumps(span.values[span.values.index(value)], sort_keys=True)

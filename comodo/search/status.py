@@ -1,33 +1,33 @@
-"""How far a sweep is, read from its folder in the store: by another shell or machine, while it
-runs or after. Reads only, and needs neither the sweep file nor Ray.
+"""How far a sweep is, read from its folder in the store, by any shell or machine, while it runs or
+afterwards. Needs neither the sweep file nor Ray, and writes nothing.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from comodo.config.base import nearest
 from comodo.core.errors import ComodoError
-from comodo.core.store import Store, fetched, read_json
+from comodo.core.store import Store, fetched
+from comodo.search.records import ProgressRecord, read_asked, read_ended
 
 SILENT_SECONDS = 600.0  # seconds without a sign of life after which a running sweep seems dead
 
 
 class StatusError(ComodoError, ValueError):
-    """No such sweep in the store."""
+    """The store has no such sweep."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A sweep as its folder shows it."""
+    """The state of a sweep, by the files in its folder."""
 
     name: str
     folder: Path
-    progress: dict[str, Any] | None
-    """progress.json; None for a sweep that has not come to its trials yet."""
+    progress: ProgressRecord | None
+    """None for a sweep that has not come to its trials yet."""
     asked: int
-    """Configurations asked by a search; 0 for one that has asked none."""
+    """Number of configurations proposed so far."""
     pruned: int
     failed: list[str]
     """Reasons."""
@@ -37,19 +37,18 @@ class Status:
         """Seconds since the sweep's last sign of life."""
         if self.progress is None:
             return None
-        updated = datetime.fromisoformat(self.progress["updated"])
+        updated = datetime.fromisoformat(self.progress.updated)
         return max(0.0, (datetime.now(UTC) - updated).total_seconds())
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `stopped` with the reason, or `silent`: it says that it runs but
-        gives no sign of life."""
+        """`running`, `finished`, `stopped` with the reason, or `silent`: running by its last word,
+        which is too long ago."""
         if self.progress is None:
             return "no trial has started"
-        state: str = self.progress.get("state", "running")
-        if state == "running" and (self.age or 0) > SILENT_SECONDS:
+        if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:
             return "silent"
-        return state
+        return self.progress.state
 
 
 def read_status(name: str, store: Store) -> Status:
@@ -59,14 +58,14 @@ def read_status(name: str, store: Store) -> Status:
         names = [path.name for path in _folders(store)]
         known = nearest(name, names) if names else "; it has none yet"
         raise StatusError(f"no sweep '{name}' in {store}{known}")
-    ended = _read(folder / "ended.json", {}).values()
+    ended = read_ended(folder).values()
     return Status(
         name,
         folder,
-        _read(folder / "progress.json", None),
-        len(_read(folder / "asked.json", [])),
-        sum(end["state"] == "pruned" for end in ended),
-        [end["reason"] for end in ended if end["state"] == "failed"],
+        ProgressRecord.find(folder),
+        len(read_asked(folder)),
+        sum(end.state == "pruned" for end in ended),
+        [end.reason for end in ended if end.state == "failed"],
     )
 
 
@@ -77,7 +76,7 @@ def read_all(store: Store) -> list[Status]:
 
 
 def budget_used(budget: dict[str, list[float | None]]) -> str:
-    """What was spent of each part of a budget, with its limit."""
+    """How much of each limit of the budget is used, as text."""
     parts = [
         f"{spent:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
         for key, (spent, limit) in budget.items()
@@ -89,7 +88,3 @@ def budget_used(budget: dict[str, list[float | None]]) -> str:
 def _folders(store: Store) -> list[Path]:
     sweeps = fetched(store.root / "sweeps", "*/*.json")
     return sorted(path for path in sweeps.glob("*") if path.is_dir())
-
-
-def _read(path: Path, default: Any) -> Any:
-    return read_json(path) if path.exists() else default

@@ -1,8 +1,8 @@
-"""What names a trial, and where its result lies.
+"""What names a trial, and where in its folder each measure is stored.
 
-A trial is named by the hash of all that its student depends on, so the same student is never
-trained twice, in this sweep or another. Imports nothing heavy: what is done already can be told
-before anything starts.
+A trial is named by the hash of everything that its student depends on, so a student is never
+trained twice, in this sweep or another. Imports nothing heavy, so that a plan can say what is done
+already. `trial_folder` reads the folder.
 """
 
 from collections.abc import Iterator
@@ -16,61 +16,64 @@ import pyarrow.parquet as pq
 
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fingerprint, key_of, read_json
+from comodo.core.store import Store, fingerprint, key_of
 
 TRIAL_VERSION = 6  # of the numbers made by training; raise it when they change
 MEASURES_VERSION = 1  # of the numbers made by evaluate; raise it when they change
 
 NEED_TEACHER = {"zero-shot", "alignment"}
-"""Measures that compare with the teacher, so only on the data set that it has seen."""
+"""Measures that compare with the teacher, so only on data that it has encoded."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is measured of a sweep's students, and where."""
+    """Which measures are made of a sweep's students, and on which data sets."""
 
     measures: tuple[str, ...] = ("probe",)
     targets: dict[str, str] = field(default_factory=dict)
     """Further data sets: name to key of the packed windows."""
     unlabelled: frozenset[str] = frozenset()
-    """Those of them without labels to fit a probe on."""
+    """Further data sets that have no labels to fit a probe on."""
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration with its seed, on the arrays that it trains and is measured on."""
+    """A configuration and a seed, with the arrays for training and measuring."""
 
     config: TrialConfig
     seed: int
     windows: str
-    """Key of the packed windows, which stands for the dataset."""
+    """Key of the packed windows: identifies the data set."""
     features: str
-    """Key of the packed features, which stands for the teacher."""
+    """Key of the packed features: identifies the teacher."""
     evaluation: Evaluation = Evaluation()
+    weights: dict[str, int] | None = None
+    """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
+    None: the folder, if there is one, is looked at when the key is first asked for."""
 
     @cached_property
     def key(self) -> str:
-        return self._key_now()
+        return self._key_by(self.weights or self._weights_now())
 
-    def _key_now(self) -> str:
+    def _weights_now(self) -> dict[str, int] | None:
         weights = self.config.student.weights
         is_folder = weights is not None and Path(weights).exists()
-        return self.key_by(fingerprint(str(weights)) if is_folder else None)
+        return fingerprint(str(weights)) if is_folder else None
 
     def refuse_changed(self) -> None:
-        """Raises ChangedError when the student's weights are not those that it was named by."""
-        if self.key != self._key_now():
+        """Raises ChangedError when the student's weights are not those that the key was made of."""
+        if self.key != self._key_by(self._weights_now()):
             raise ChangedError(
                 f"trial.student.weights: {self.config.student.weights} was replaced while the "
                 "sweep runs; run the same command again: with other weights these are other trials"
             )
 
-    def key_by(self, weights: dict[str, int] | None) -> str:
+    def _key_by(self, weights: dict[str, int] | None) -> str:
         """The key, with the fingerprint of the student's weights if they are a folder."""
         method = self.config.method
         content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
-        if isinstance(method, NoneMethod):  # nothing of teacher and training matters
+        if isinstance(method, NoneMethod):  # teacher and training make no difference
             content = {
                 key: content[key] for key in ("student", "method", "probe_mask", "probe_ties")
             }
@@ -94,7 +97,7 @@ class Trial:
         return replace(self, config=self.config.model_copy(update={**update, "method": method}))
 
     def measured_on(self) -> dict[str, str]:
-        """Data sets to keys of their packed windows; its own comes first."""
+        """Keys of the packed windows, by data set; the trial's own data set comes first."""
         return {self.config.dataset: self.windows} | {
             name: windows
             for name, windows in self.evaluation.targets.items()
@@ -102,10 +105,10 @@ class Trial:
         }
 
     def measures(self) -> Iterator[tuple[str, str, Path]]:
-        """Data set, measure, and where in the trial's folder the measure is kept, with no suffix.
+        """Data set, measure, and the measure's place in the trial's folder, without a suffix.
 
-        A measure is named by what it depends on beside the student and the data set. A baseline has
-        no features to probe: it is measured as the classifier that it is, asked or not.
+        The place contains a hash of what the measure depends on besides student and data set. A
+        baseline has no features to probe: it is always measured by its own classifier.
         """
         asked, own = self.evaluation, self.config.dataset
         measures = ("classifier",) if self.config.student.is_baseline else asked.measures
@@ -131,8 +134,8 @@ class Trial:
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
-        """A measure's answers on a data set (see `Measured`), of a baseline the classifier's for
-        the probe's; None where there are none."""
+        """A measure's predictions on a data set (see `Measured`); None where there are none. A
+        baseline has its classifier's in place of the probe's."""
         if measure == "probe" and self.config.student.is_baseline:
             measure = "classifier"
         for *asked, place in self.measures():
@@ -140,27 +143,3 @@ class Trial:
             if asked == [dataset, measure] and path.exists():
                 return pq.read_table(path)
         return None
-
-
-def read_result(trial: Trial, store: Store) -> dict[str, Any] | None:
-    """What trained.json has, with `metrics`: all that was asked to be measured.
-
-    Measures on the trial's own data set stand as they are (`test/acc1`), those on others behind
-    the data set's name (`on/<name>/test/acc1`). Those of a baseline's own classifier stand in the
-    place of the probe's too. None while anything is missing.
-    """
-    folder = store.folder("trials", trial.key)
-    if not (folder / "trained.json").exists():
-        return None
-    trained = read_json(folder / "trained.json")
-    metrics: dict[str, float] = {"student/parameters": trained["parameters"]}
-    for dataset, _, place in trial.measures():
-        path = folder / f"{place}.json"
-        if not path.exists():
-            return None
-        found = read_json(path)
-        if trial.config.student.is_baseline:
-            found |= {key.removeprefix("classifier/"): value for key, value in found.items()}
-        prefix = "" if dataset == trial.config.dataset else f"on/{dataset}/"
-        metrics |= {prefix + key: value for key, value in found.items()}
-    return {**trained, "metrics": metrics}

@@ -1,5 +1,5 @@
-"""What a search can learn from configurations that were asked elsewhere: by an earlier sweep of the
-same store, or by this one before its file was changed.
+"""What a search can learn from configurations that an earlier sweep of the same store asked for, or
+that this one asked for before its file was changed.
 
 Scores are read from the trials themselves. Knows neither Ray nor Optuna.
 """
@@ -8,16 +8,17 @@ import math
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
-
-from pydantic import ValidationError
 
 from comodo.config import Choices, ConfigError, Point, Sweep, TeacherConfig, TrialConfig
 from comodo.config.base import nearest
+from comodo.config.metric import Metric
 from comodo.config.space import flatten
-from comodo.core.store import Store, fetched, read_json
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.core.store import Store
+from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
 
 Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
 Scores = tuple[float, ...]
@@ -35,38 +36,35 @@ class WarmStart:
     """How many were not learnt from, by reason."""
 
 
-def read_asked(folder: Path) -> list[dict[str, Any]]:
-    """What a sweep has asked: `values`, and `trials`, their keys, for each configuration."""
-    path = fetched(folder, "asked.json") / "asked.json"
-    entries = read_json(path) if path.exists() else []
-    # The first versions of the engine kept the values alone.
-    return [e if "trials" in e else {"values": e, "trials": []} for e in entries]
-
-
 def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
     """Raises ConfigError when `warm_start` names a sweep that the store does not have."""
     for name in sweep.search.warm_start:
-        known = [path.parent.name for path in store.files("sweeps", "*/asked.json")]
+        known = [path.parent.name for path in store.files("sweeps", f"*/{ASKED_FILE}")]
         if name not in known:
-            mend = nearest(name, known) if known else "; it has none yet"
-            raise ConfigError(f"search.warm_start: the store has no sweep '{name}'{mend}")
+            fix = nearest(name, known) if known else "; it has none yet"
+            raise ConfigError(f"search.warm_start: the store has no sweep '{name}'{fix}")
 
 
 def learn(
-    asked: list[dict[str, Any]], sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation
+    asked: list[AskedConfiguration],
+    sweep: Sweep,
+    store: Store,
+    arrays: Arrays,
+    evaluation: Evaluation,
 ) -> WarmStart:
-    """The finished ones of configurations, as far as they are configurations of a sweep too."""
-    elsewhere = any(objective.metric.startswith("on/") for objective in sweep.objectives)
-    evaluation = replace(  # no more has to be measured than what is to be learnt
+    """The finished ones of these configurations that are also configurations of this sweep."""
+    metrics = [objective.metric for objective in sweep.objectives]
+    elsewhere = any(Metric.parse(metric).dataset for metric in metrics)
+    evaluation = replace(  # only what is learnt has to be measured
         evaluation,
-        measures=tuple({sweep.metrics[objective.metric] for objective in sweep.objectives}),
+        measures=tuple({sweep.metrics[metric] for metric in metrics}),
         targets=evaluation.targets if elsewhere else {},
     )
     learnt = WarmStart()
-    store.fetch("trials", {key for entry in asked for key in entry["trials"]}, "**/*.json")
+    store.fetch("trials", {key for entry in asked for key in entry.trials}, "**/*.json")
     for entry in asked:
         try:
-            learnt.points.append(_learn_one(entry["trials"], sweep, store, arrays, evaluation))
+            learnt.points.append(_learn_one(entry.trials, sweep, store, arrays, evaluation))
         except _PassedOver as reason:
             learnt.passed_over[str(reason)] += 1
     return learnt
@@ -76,28 +74,28 @@ def _learn_one(
     keys: list[str], sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation
 ) -> tuple[Point, Scores]:
     """Raises _PassedOver."""
-    paths = [store.folder("trials", key) / "trained.json" for key in keys]
-    if not paths or not all(path.exists() for path in paths):
-        raise _PassedOver("not finished")
-    trained = [read_json(path) for path in paths]
     try:
-        config = TrialConfig.model_validate(trained[0]["trial"])
-    except ValidationError:
+        found = [TrainedRecord.find(store.folder("trials", key)) for key in keys]
+        trained = [record for record in found if record is not None]
+        if not trained or len(trained) < len(found):
+            raise _PassedOver("not finished")
+        config = TrialConfig.model_validate(trained[0].trial)
+    except ValueError:
         raise _PassedOver("with settings that are no longer known") from None
     point = locate(config, sweep)
     if point is None:
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
     windows, features = arrays[here.dataset, here.teacher]
-    if (windows, features) != (trained[0]["windows"], trained[0]["features"]):
+    if (windows, features) != (trained[0].windows, trained[0].features):
         raise _PassedOver("of another data set or teacher")
     config = config.model_copy(update={"dataset": here.dataset})
     if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:
-        raise _PassedOver(f"with other {', '.join(_differing(config, here))}")
+        raise _PassedOver(_difference(config, here, sweep))
     rows = []
-    for seed in (one["seed"] for one in trained):
-        result = read_result(Trial(config, seed, windows, features, evaluation), store)
-        metrics = {} if result is None else result["metrics"]
+    for record in trained:
+        result = read_result(Trial(config, record.seed, windows, features, evaluation), store)
+        metrics = {} if result is None else result.metrics
         rows.append([metrics.get(objective.metric, math.nan) for objective in sweep.objectives])
     scores = tuple(statistics.mean(column) for column in zip(*rows, strict=True))
     if not all(map(math.isfinite, scores)):
@@ -105,9 +103,38 @@ def _learn_one(
     return point, scores
 
 
-def _differing(config: TrialConfig, other: TrialConfig) -> list[str]:
-    """The keys that two trials on the same arrays differ in; of a method or a student of another
-    name, the name."""
+def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
+    """The point of the space that comes closest to a trial's settings; None if a number lies
+    outside its range.
+
+    A value in a list may stand for a whole method or model, so each is filled in and compared.
+    """
+    wanted, point = flatten(config.model_dump(mode="json")), Point()
+
+    def distance(key: str, value: Any) -> float:
+        """How many settings at and below the key would differ."""
+        try:
+            there = flatten(sweep.with_values({**point, key: value}).model_dump(mode="json"))
+        except ConfigError:
+            return math.inf
+        below = [name for name in wanted | there if f"{name}.".startswith(f"{key}.")]
+        return sum(wanted.get(name) != there.get(name) for name in below)
+
+    for key in sweep.space.order:
+        if sweep.space.is_active(key, point):
+            span = sweep.space.spans[key]
+            if isinstance(span, Choices):
+                point[key] = min(span.values, key=partial(distance, key))
+            elif wanted.get(key) in span:
+                point[key] = wanted[key]
+            else:
+                return None
+    return {key: point[key] for key in sweep.space.spans if key in point}
+
+
+def _difference(config: TrialConfig, other: TrialConfig, sweep: Sweep) -> str:
+    """Why two trials on the same arrays are not the same: the keys that differ, and of a method or
+    student of another name only the name."""
     both = [
         c.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
         for c in (config, other)
@@ -115,45 +142,8 @@ def _differing(config: TrialConfig, other: TrialConfig) -> list[str]:
     mine, theirs = map(flatten, both)
     keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
     renamed = tuple(key.removesuffix("name") for key in keys if key.endswith(".name"))
-    return [key for key in keys if key.endswith(".name") or not key.startswith(renamed)]
-
-
-def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
-    """The point of the space where the settings of a trial lie; None if they lie outside."""
-    space = sweep.space
-    flat = flatten(config.model_dump(mode="json"))
-    point: Point = {}
-    for key in space.order:
-        if not space.is_active(key, point):
-            continue
-        span = space.spans[key]
-        if isinstance(span, Choices):
-            mine = _below(key, flat, sweep)
-            found = [
-                value for value in span.values if _is_that(mine, {**point, key: value}, key, sweep)
-            ]
-        else:
-            found = [flat[key]] if flat.get(key) in span else []
-        if not found:
-            return None
-        point[key] = found[0]
-    return {key: point[key] for key in space.spans if key in point}
-
-
-def _is_that(mine: dict[str, Any], point: Point, key: str, sweep: Sweep) -> bool:
-    try:
-        theirs = sweep.with_values(point).model_dump(mode="json")
-    except ConfigError:
-        return False
-    return mine == _below(key, flatten(theirs), sweep)
-
-
-def _below(key: str, flat: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
-    """A setting, or those of a part, but for what the space has keys of its own for, and what
-    follows by a recipe, perhaps from keys that come later."""
-    apart = sweep.space.spans.keys() | {name for recipe in sweep.recipes for name in recipe.set}
-    return {
-        name: value
-        for name, value in flat.items()
-        if (name == key or name.startswith(f"{key}.")) and (name == key or name not in apart)
-    }
+    keys = [key for key in keys if key.endswith(".name") or not key.startswith(renamed)]
+    swept = tuple(f"{key}." for key in sweep.space.spans)
+    if any(f"{key}.".startswith(swept) for key in keys):
+        return "outside the space"
+    return f"with other {', '.join(keys)}"

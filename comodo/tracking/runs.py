@@ -1,6 +1,6 @@
-"""Where the records of sweeps lie in MLflow: the database, a sweep's runs, their pages' addresses.
+"""Finds the records of sweeps in MLflow: the database, a sweep's runs, their pages' addresses.
 
-They are made by `tracker`; here they are found, and a report is put beside them.
+`tracker` makes the records; a report is attached to them here.
 """
 
 import json
@@ -24,13 +24,13 @@ NOTE = "mlflow.note.content"
 CHARTS_VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
 VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
-"""What a record that cannot be made may raise."""
+"""Errors when a record cannot be made."""
 NO_ANSWER = re.compile(r"API request to (\w+://[^/]+)\S* failed with (?:timeout )?exception")
 UNAUTHENTICATED_CODES = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 def print_failure(error: Exception, what_now: str) -> None:
-    """Tells of a record that could not be made."""
+    """Prints why a record could not be made."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     if silent := NO_ANSWER.match(reason):
         reason = f"{silent[1]} does not answer"
@@ -63,7 +63,7 @@ def artifact_root(store: Store) -> Path:
 
 @dataclass(frozen=True)
 class SweepRuns:
-    """Where the records of a sweep lie."""
+    """The records of one sweep."""
 
     uri: str
     experiment: str
@@ -91,7 +91,7 @@ class SweepRuns:
         return f"#/experiments/{self.experiment}/runs?viewStateShareKey={CHARTS_VIEW}{mode}"
 
     def compare_page(self, runs: list[str]) -> str:
-        """Few enough runs to stand in an address."""
+        """A comparison of runs, few enough to fit into an address."""
         named = [quote(json.dumps(ids, separators=(",", ":"))) for ids in (runs, [self.experiment])]
         return "#/compare-runs?runs={}&experiments={}".format(*named)
 

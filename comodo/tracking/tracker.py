@@ -1,7 +1,7 @@
 """The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
-the driver alone, in a thread of their own (see `Records`), so that no trial ever waits for MLflow.
+the driver alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow.
 What could not be recorded before the command ended, the same command records later from the store.
 """
 
@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,16 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
+from comodo.config.metric import TRAIN_LOSS
 from comodo.config.space import flatten
 from comodo.core.console import console
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
-from comodo.search.history import epochs_in
 from comodo.search.labels import rounded
+from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
+from comodo.search.trial_folder import TrialFolder, TrialResult
 from comodo.tracking.records import RecordQueue
 from comodo.tracking.runs import (
     FAILURES,
@@ -126,8 +129,8 @@ class Tracker:
         """Records one epoch of a running trial."""
         self._records.make(self._epoch, trial, metrics, get_current_time_millis())
 
-    def finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
-        """Records a finished trial whole: missing epochs, measures, files."""
+    def finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
+        """Records all of a finished trial: missing epochs, measures, files."""
         self._records.make(self._finish, trial, name, result, folder)
 
     def end(self, trial: Trial, status: str, reason: str) -> None:
@@ -135,7 +138,7 @@ class Tracker:
         self._records.make(self._end, trial, status, reason)
 
     def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        """Records a trial that was pruned whole, if it is not recorded as such."""
+        """Records all of a trial that was pruned, if it is not recorded as pruned."""
         self._records.make(self._recall, trial, name, reason, folder)
 
     def settle(self) -> None:
@@ -238,7 +241,7 @@ class Tracker:
         return f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
 
     def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
-        """`now`, in ms, is the same when this is tried again: MLflow keeps equal values once."""
+        """`now`, in ms, stays the same in a retry, so that MLflow stores equal values only once."""
         assert self._client is not None
         metrics = [
             Metric(key, float(value), now, int(epoch["epoch"]))
@@ -249,25 +252,25 @@ class Tracker:
         for i in range(0, len(metrics), 1000):  # the most that one call takes
             self._client.log_batch(run, metrics=metrics[i : i + 1000])
 
-    def _finish(self, trial: Trial, name: str, result: dict[str, Any], folder: Path) -> None:
+    def _finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
         assert self._client is not None
         known = self._find(self._client, self._condition(trial))
         logged = {} if known is None else known.data.metrics
-        found = result["metrics"] | _costs(result)
+        found = result.metrics | _costs(result.trained)
         measures = {k: value for k, value in found.items() if logged.get(k) != value}
         if known is not None and known.info.status == "FINISHED" and not measures:
             return
         run = self._run_of(trial, name)
-        self._log_missing(run, result["history"])
+        self._log_missing(run, result.trained.history)
         now = get_current_time_millis()
-        self._log_epochs(run, [{"epoch": len(result["history"]), **measures}], now)
+        self._log_epochs(run, [{"epoch": len(result.trained.history), **measures}], now)
         self._attach(run, result, folder)
         self._client.set_terminated(run, "FINISHED")
 
     def _log_missing(self, run: str, history: list[dict[str, Any]]) -> None:
         """Records those of the epochs that are not recorded yet."""
         assert self._client is not None
-        steps = {m.step for m in self._client.get_metric_history(run, "train/loss")}
+        steps = {m.step for m in self._client.get_metric_history(run, TRAIN_LOSS)}
         missing = [epoch for epoch in history if epoch["epoch"] not in steps]
         self._log_epochs(run, missing, get_current_time_millis())
 
@@ -276,16 +279,17 @@ class Tracker:
         known = self._find(self._client, self._condition(trial))
         if known is not None and REASON in known.data.tags:
             return
-        self._log_missing(self._run_of(trial, name), epochs_in(folder))
+        self._log_missing(self._run_of(trial, name), TrialFolder(folder).history())
         self._end(trial, "KILLED", reason)
 
-    def _attach(self, run: str, result: dict[str, Any], folder: Path) -> None:
+    def _attach(self, run: str, result: TrialResult, folder: Path) -> None:
         """Adds a trial's files to its run. MLflow's client would keep an object for each run."""
         assert self._client is not None
         uri = self._client.get_run(run).info.artifact_uri
         artifacts = get_artifact_repository(uri, self._client.tracking_uri)
         with tempfile.TemporaryDirectory() as temporary:
-            write_json(Path(temporary, "result.json"), result)
+            content = asdict(result.trained) | {"metrics": result.metrics}
+            write_json(Path(temporary, "result.json"), content)
             artifacts.log_artifacts(temporary)
         artifacts.log_artifacts(str(fetched(folder / "student")), "student")
 
@@ -303,13 +307,13 @@ class Tracker:
         self._client.set_terminated(self._parent, status)
 
 
-def _costs(result: dict[str, Any]) -> dict[str, float]:
-    """What training took, named as MLflow groups it: beside its own figures of a machine."""
-    peak = result.get("peak_memory", {})
+def _costs(trained: TrainedRecord) -> dict[str, float]:
+    """What training took, named as MLflow groups it: next to its own figures of a machine."""
+    peak = trained.peak_memory or {}
     found = {
-        "training_seconds": result.get("seconds"),
-        "workers": result.get("workers"),
-        "threads": result.get("threads"),
+        "training_seconds": trained.seconds,
+        "workers": trained.workers,
+        "threads": trained.threads,
         **{f"peak_memory_megabytes_{device}": bytes / 1e6 for device, bytes in peak.items()},
     }
     return {f"system/{name}": float(value) for name, value in found.items() if value is not None}

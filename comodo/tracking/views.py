@@ -1,14 +1,14 @@
-"""What a person meets of a sweep in MLflow: its description, and a view of its runs whose columns
-and charts answer the sweep's question.
+"""A sweep's view in MLflow: the columns and charts of its runs that answer the sweep's question.
 
-MLflow's pages keep such a view in a tag of the experiment, as their own `Save view` does. Writes
-text alone; `tracker` puts it where it belongs.
+MLflow's pages store such a view in a tag of the experiment, as their own `Save view` does. Only
+writes the text; `tracker` sets the tag.
 """
 
 import json
 from typing import Any
 
 from comodo.config import Sweep
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
 from comodo.search.labels import Labels
 
 MAX_AXES = 8  # of a parallel-coordinates plot that can still be read
@@ -25,7 +25,9 @@ def saved_view(sweep: Sweep, created: float) -> str:
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
-    metrics = list(dict.fromkeys([*objectives, "val/acc1", "test/acc1"]))
+    metrics = list(
+        dict.fromkeys([*objectives, *(str(accuracy(split)) for split in ("val", "test"))])
+    )
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in axes),
@@ -62,7 +64,7 @@ def saved_view(sweep: Sweep, created: float) -> str:
                 "xAxisKey": "step",
                 "scaleType": "linear",
             }
-            for name in ("train/loss", "val/quick_acc1")
+            for name in (TRAIN_LOSS, QUICK_ACCURACY)
         ),
     ]
     state = {

@@ -24,6 +24,7 @@ from comodo.config import (
     SupervisedMethod,
     TrialConfig,
 )
+from comodo.config import metric as names
 from comodo.core.store import atomic, key_of
 from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
@@ -230,10 +231,10 @@ class Distillation:
         self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            "train/loss": mean_loss,
-            "train/learning_rate": self._rate(first + steps - 1),
-            "train/grad_norm": mean_norm,
-            "train/windows_per_second": len(order_N) / running.seconds,
+            names.TRAIN_LOSS: mean_loss,
+            names.LEARNING_RATE: self._rate(first + steps - 1),
+            names.GRAD_NORM: mean_norm,
+            names.WINDOWS_PER_SECOND: len(order_N) / running.seconds,
         }
 
     def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
@@ -349,7 +350,7 @@ def distil(
         metrics = run.train_epoch(after_step)
         quick = run.quick_accuracy()
         if quick is not None:
-            metrics["val/quick_acc1"] = quick
+            metrics[names.QUICK_ACCURACY] = quick
         run.history.append(metrics)
         run.save(checkpoint)
         run.workers.wait()

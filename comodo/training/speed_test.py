@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import CHANNELS, ComodoMethod, Resources, TrialConfig
+from comodo.config.metric import WINDOWS_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,6 @@ def _speeds(run: Any, seconds: float) -> Iterator[float]:
     began = time.monotonic()
     first = run.train_epoch()  # warms up; counts if there is no time for another
     if time.monotonic() - began >= seconds:
-        yield first["train/windows_per_second"]
+        yield first[WINDOWS_PER_SECOND]
     while time.monotonic() - began < seconds:
-        yield run.train_epoch()["train/windows_per_second"]
+        yield run.train_epoch()[WINDOWS_PER_SECOND]

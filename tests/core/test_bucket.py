@@ -32,7 +32,7 @@ from comodo.core.store import (
     write_table,
 )
 from tests.errors import raises
-from tests.helpers import make_arrays, trial_config, weights_equal
+from tests.helpers import make_arrays, run_whole, trial_config, weights_equal
 from tests.object_store import BUCKET, object_store
 
 
@@ -269,14 +269,14 @@ def test_a_trial_goes_on_from_the_checkpoint_in_the_bucket(
 
     with pytest.raises(KeyboardInterrupt):
         run_trial(trial, here, interrupted)
-    result = run_trial(trial, elsewhere, interrupted)
+    result = run_whole(trial, elsewhere, interrupted)
     assert epochs == [1, 2, 3, 4]
     here.fetch("trials", [trial.key])
     place = [store.folder("trials", trial.key) for store in (folder, here, elsewhere)]
     students = [load_student(path / "student") for path in place]
     assert all(weights_equal(students[0], student) for student in students[1:])
     assert not (place[1] / "checkpoint.pt").exists()  # which its own machine still had
-    assert len(result["history"]) == 4
+    assert len(result.trained.history) == 4
 
 
 @pytest.mark.chaos

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.store import Store, write_table
 from comodo.data import arrays as arrays_module
 from comodo.data import slicing
 from comodo.data.arrays import (
@@ -19,8 +19,19 @@ from comodo.data.arrays import (
     pack_windows,
 )
 from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
 from tests.helpers import make_arrays
+
+
+def write_windows_meta(store: Store, rejected: dict[str, str]) -> None:
+    meta = WindowsMeta([], {}, {}, {}, rejected, window_seconds=5.0)
+    meta.write(store.folder("windows", "w"))
+
+
+def write_features_meta(store: Store, rejected: dict[str, str]) -> None:
+    meta = FeaturesMeta(teacher={}, windows="w", count=7, devices=[], rejected=rejected)
+    meta.write(store.folder("features", "f"))
 
 
 @pytest.fixture
@@ -44,17 +55,14 @@ def store(tmp_path: Path) -> Store:
             store.folder("windows", "w") / f"part-{number}.parquet",
             pa.Table.from_pylist(chunk, schema=slicing.WINDOW_SCHEMA),
         )
-    write_json(
-        store.folder("windows", "w") / "meta.json",
-        {"window_seconds": 5.0, "rejected": {"bad": "empty"}},
-    )
+    write_windows_meta(store, {"bad": "empty"})
     features = [{"window": f"w{i}", "feature": [float(i), -float(i)]} for i in range(7) if i != 2]
     features.append({"window": "w2", "rejected": "broken"})
     write_table(
         store.folder("features", "f") / "part-0.parquet",
         pa.Table.from_pylist(features, schema=FEATURE_SCHEMA),
     )
-    write_json(store.folder("features", "f") / "meta.json", {"rejected": {"w2": "broken"}})
+    write_features_meta(store, {"w2": "broken"})
     return store
 
 
@@ -91,10 +99,10 @@ def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
 
 def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
     keys = pack_windows(store, "w"), pack_features(store, "w", "f")
-    write_json(store.folder("windows", "w") / "meta.json", {"window_seconds": 5.0, "rejected": {}})
+    write_windows_meta(store, {})
     again = pack_windows(store, "w"), pack_features(store, "w", "f")
     assert len({*keys, *again}) == 4
-    write_json(store.folder("features", "f") / "meta.json", {"rejected": {}})
+    write_features_meta(store, {})
     assert pack_windows(store, "w") == again[0]
     assert pack_features(store, "w", "f") not in (keys[1], again[1])
 

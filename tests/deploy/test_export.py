@@ -33,10 +33,11 @@ from scipy.special import expit
 from torch import nn
 
 from comodo.config import StudentConfig, read_sweep_file
-from comodo.core.store import Store, read_json, write_json, write_table
+from comodo.core.store import Store, read_json, write_table
 from comodo.data.arrays import WindowArrays
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
 from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.records import WindowsMeta
 from comodo.deploy import DeployError, check_installed
 from comodo.deploy.export import Exported, export_run
 from comodo.deploy.programs import (
@@ -54,14 +55,14 @@ from comodo.evaluation.evaluate import fit_probe
 from comodo.evaluation.platt import couple
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.models.students import build_student, load_student
-from comodo.runtime.worker import run_trial, subject_of
+from comodo.runtime.worker import subject_of
 from comodo.search.trial import Evaluation
 from comodo.tracking import registry
 from comodo.tracking.runs import find_runs, tracking_uri
 from comodo.tracking.tracker import Tracker
 from tests import tiny_students
 from tests.config.test_load import sweep_file
-from tests.helpers import make_arrays, trial_config
+from tests.helpers import make_arrays, run_whole, trial_config
 from tests.paths import ROOT
 
 CLASSES = ["c0", "c1", "c2"]
@@ -88,14 +89,14 @@ def finished(folder: Path, **changes: Any) -> tuple[Selection, Store]:
     )
     saved.write(store)
     (trial,) = [row.trial for row in saved.results(store).rows if row.label != "untrained"]
-    result = run_trial(trial, store, lambda metrics: None)
+    result = run_whole(trial, store, lambda metrics: None)
     tracker = Tracker(store, sweep.name, {})
     tracker.finish(trial, "seed 0", result, store.folder("trials", trial.key))
     tracker.settle()
     counts = {"train": 42, "val": 20, "test": 20}
     classes = {"train": {"c0": 14, "c1": 14, "c2": 14}}
-    meta = {"windows": counts, "classes": classes, "rejected": {}, "leaks": {"test": "3 of 4"}}
-    write_json(store.folder("windows", "set") / "meta.json", meta)
+    meta = WindowsMeta([], counts, classes, {"test": "3 of 4"}, {}, window_seconds=3.2)
+    meta.write(store.folder("windows", "set"))
     write_table(store.folder("windows", "set") / "quality-0.parquet", QUALITY_SCHEMA.empty_table())
     return resolve_run(trial.key, store), store
 

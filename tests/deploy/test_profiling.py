@@ -28,11 +28,12 @@ from comodo.deploy.selection import Selection, resolve_run
 from comodo.models.students import build_student, save_student
 from comodo.runtime.smoke import tiny_teacher
 from comodo.search.trial import Evaluation
+from comodo.search.trial_folder import TrialResult
 from comodo.tracking.runs import find_runs, tracking_uri
 from comodo.tracking.tracker import Tracker
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_sweep_record import saved_of
-from tests.helpers import TINY_MANTIS, answer, make_arrays
+from tests.helpers import TINY_MANTIS, answer, make_arrays, trained_record
 
 TEACHER = Footprint(
     "8 frames", 121_000_000, 392 * 10**9, 485_000_000, 10, 24.5, 29.9, 633_000_000, 10**9, 300.0
@@ -157,7 +158,7 @@ def test_the_verb(tmp_path: Path, store: Store) -> None:
     write_product(store.folder("exports", trial.key) / "model.onnx", 64, 8)
     write_json(tmp_path / "t/student/student.json", {})
     tracker = Tracker(store, "small", {"name": "small"})
-    tracker.finish(trial, "x", {"metrics": {}, "history": []}, tmp_path / "t")
+    tracker.finish(trial, "x", TrialResult(trained_record(trial), {}), tmp_path / "t")
     tracker.settle()
     done = CliRunner().invoke(app, ["profile", trial.key[:8], "--store", str(store.root)])
     assert done.exit_code == 0, done.output

@@ -11,11 +11,12 @@ from comodo.evaluation.results import TrialRow
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation
+from comodo.search.trial_folder import TrialResult
 from comodo.tracking.runs import find_runs
 from comodo.tracking.tracker import Tracker
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_sweep_record import saved_of
-from tests.helpers import answer
+from tests.helpers import answer, trained_record
 
 QUEUES = {"method.queue_size": [8, 16]}
 
@@ -111,7 +112,7 @@ def test_a_run_of_mlflow(saved: SweepRecord, store: Store, tmp_path: Path) -> No
     row = rows_of(saved, store, 16)[1]
     tracker = Tracker(store, "small", {"name": "small"})
     write_json(tmp_path / "t/student/student.json", {})
-    tracker.finish(row.trial, "x", {"metrics": {}, "history": []}, tmp_path / "t")
+    tracker.finish(row.trial, "x", TrialResult(trained_record(row.trial), {}), tmp_path / "t")
     tracker.settle()
     runs = find_runs("small", store)
     assert runs is not None

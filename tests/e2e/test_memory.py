@@ -23,6 +23,7 @@ from comodo.runtime.worker import run_trial
 from comodo.search.budget import BudgetTracker
 from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import TrialResult
 from comodo.tracking.tracker import Tracker
 from comodo.training.distill import Leave, Report
 from tests.helpers import make_arrays, trial_config
@@ -35,7 +36,7 @@ SEEDS = list(range(8))
 _train = tune.train
 
 
-def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
+def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> TrialResult | None:
     """`run_trial`, noting each attempt, but for the trials that run out of memory."""
     with (store.root / f"attempts-{trial.seed}").open("a") as attempts:
         attempts.write(trial.config.model_dump_json() + "\n")

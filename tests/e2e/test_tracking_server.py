@@ -16,9 +16,10 @@ from mlflow.tracking import MlflowClient
 
 from comodo.core.store import Store, write_json
 from comodo.search.trial import Trial
+from comodo.search.trial_folder import TrialResult
 from comodo.tracking.tracker import Tracker
 from tests.e2e.test_sweep import COMMAND, LIMIT, comodo, sweep_file
-from tests.helpers import trial_config
+from tests.helpers import trained_record, trial_config
 from tests.tracking_server import PASSWORD, MlflowServer, postgresql, running
 
 DRIVERS, EPOCHS = 16, 20
@@ -92,7 +93,7 @@ def drive(number: int, root: Path, began: Any) -> None:
         for trial in trials:
             tracker.epoch(trial, epoch)
     for trial in trials:
-        result = {"metrics": {"val/acc1": 0.5}, "history": history}
+        result = TrialResult(trained_record(trial, history=history), {"val/acc1": 0.5})
         tracker.finish(trial, f"seed {trial.seed}", result, root / str(number) / "t")
     tracker.close()
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.core.store import Store, write_json
+from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow, pareto_front
-from comodo.runtime.worker import run_trial
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
 from tests.config.test_load import sweep_file
-from tests.helpers import answer, make_arrays, trial_config
+from tests.helpers import answer, make_arrays, run_whole, trial_config
 
 METHODS: list[Any] = [{"name": "comodo", "queue_size": q} for q in (8, 16)] + ["infonce"]
 ACCURACY = {"none": 0.5, "comodo": 0.7, "infonce": 0.71, "supervised": 0.8}
@@ -43,7 +43,7 @@ def results_of(
             result = read_result(trial, store)
             assert result is not None
             label = names.configuration(trial)
-            rows.append(TrialRow(trial, label, "finished", result["metrics"], trained=result))
+            rows.append(TrialRow(trial, label, "finished", result.metrics, trained=result.trained))
     return Results(sweep, rows, store)
 
 
@@ -115,7 +115,7 @@ def test_a_configuration_without_all_its_seeds_is_not_selected(
 
 def test_measures_that_keep_hits_have_intervals_of_groups(store: Store, tmp_path: Path) -> None:
     trial = Trial(trial_config(), 0, *make_arrays(store), Evaluation(("probe", "knn", "few-shot")))
-    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    metrics = run_whole(trial, store, lambda metrics: None).metrics
     sweep = read_sweep_file(sweep_file(tmp_path))
     results = Results(sweep, [TrialRow(trial, "comodo", "finished", metrics)], store)
     for name in ("test/knn/acc1", "test/few_shot/1"):
@@ -188,7 +188,15 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
                 answer(store, trial, ACCURACY[method], name)
             result = read_result(trial, store)
             assert result is not None
-            rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
+            rows.append(
+                TrialRow(
+                    trial,
+                    names.configuration(trial),
+                    "finished",
+                    result.metrics,
+                    trained=result.trained,
+                )
+            )
     results = Results(sweep, rows, store)
     assert results.tested_on == ["demo", "other", "third"]
     grid = {(row.trained_on, row.label): row.cells for row in results.transfer()}
@@ -261,7 +269,6 @@ def test_importances_are_of_what_was_searched(tmp_path: Path, store: Store) -> N
     for values in [{"method": "none"}, *sweep.grid()]:
         trial = Trial(sweep.with_values(values), 0, "w", "f")
         score = 0.5 + 10 * float(values.get("learning_rate", 0))
-        write_json(store.folder("trials", trial.key) / "trained.json", {})
         rows.append(TrialRow(trial, names.configuration(trial), "finished", {"val/acc1": score}))
     results = Results(sweep, rows, store)
     found = results.importances()

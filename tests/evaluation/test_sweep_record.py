@@ -86,7 +86,7 @@ def test_rows_say_how_trials_ended(tmp_path: Path, store: Store) -> None:
     rows = saved.results(store).rows
     assert [row.state for row in rows] == ["finished", "half done", "failed"]
     assert rows[2].reason == "the loss became nan"
-    assert rows[0].trained["seconds"] == 1.0
+    assert rows[0].trained is not None and rows[0].trained.seconds == 1.0
 
 
 def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:

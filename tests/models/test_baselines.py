@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from comodo.config import STUDENT_SIZES, ConfigError, StudentConfig, read_sweep_file
 from comodo.config import trial as settings
-from comodo.config.objective import OWN_METRICS, Measure
+from comodo.config.metric import Measure
+from comodo.config.objective import OWN_METRICS
 from comodo.core.store import Store
 from comodo.evaluation.results import STAR, Results, TrialRow
 from comodo.models.baselines import (
@@ -25,12 +26,11 @@ from comodo.models.baselines import (
     unfold_period,
 )
 from comodo.models.students import Student, build_student, load_student, save_student
-from comodo.runtime.worker import run_trial
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
 from tests.config.test_load import sweep_file
-from tests.helpers import make_arrays, trial_config, write_report
+from tests.helpers import make_arrays, run_whole, trial_config, write_report
 from tests.tiny_students import left_padded, windows
 
 SIZES: dict[str, dict[str, int | float]] = {
@@ -282,7 +282,7 @@ def test_a_trial_measures_a_baseline_as_the_classifier_that_it_is(store: Store, 
     asked = Evaluation(get_args(Measure), {"other": other})
     trial = supervised(store, {"name": name, "size": SIZES[name]}, asked)
     reported: list[dict[str, Any]] = []
-    metrics = run_trial(trial, store, reported.append)["metrics"]
+    metrics = run_whole(trial, store, reported.append).metrics
     assert reported[-1]["train/loss"] < reported[0]["train/loss"]
     own = {key for key, measure in OWN_METRICS.items() if measure in ("classifier", "probe")}
     assert metrics.keys() == own
@@ -298,10 +298,10 @@ def test_a_trial_measures_a_baseline_as_the_classifier_that_it_is(store: Store, 
 
 def test_other_students_are_measured_as_classifiers_when_asked(store: Store) -> None:
     plain = supervised(store, trial_config().student)
-    before = run_trial(plain, store, lambda metrics: None)["metrics"]
+    before = run_whole(plain, store, lambda metrics: None).metrics
     assert not any(key.startswith("classifier/") for key in before)
     trial = supervised(store, plain.config.student, Evaluation(("probe", "classifier")))
-    metrics = run_trial(trial, store, lambda _: pytest.fail("was trained again"))["metrics"]
+    metrics = run_whole(trial, store, lambda _: pytest.fail("was trained again")).metrics
     assert {key: metrics[key] for key in before} == before
     added = {key for key, measure in OWN_METRICS.items() if measure == "classifier"}
     assert metrics.keys() - before.keys() == added
@@ -309,7 +309,7 @@ def test_other_students_are_measured_as_classifiers_when_asked(store: Store) -> 
     state, _ = torch.load(store.folder("trials", trial.key) / "heads.pt")
     assert state["weight"].shape == (3, student.dim)
     untrained = Trial(trial.untrained.config, 0, trial.windows, trial.features, trial.evaluation)
-    assert not any("classifier" in key for key in run_trial(untrained, store, print)["metrics"])
+    assert not any("classifier" in key for key in run_whole(untrained, store, print).metrics)
 
 
 @pytest.mark.slow
@@ -322,7 +322,7 @@ def test_the_report_tells_classifiers_from_probes(tmp_path: Path, store: Store) 
     for student in (trial_config().student, {"name": "dlinear", "size": SIZES["dlinear"]}):
         for seed in (0, 1):
             trial = Trial(supervised(store, student).config, seed, *make_arrays(store))
-            metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+            metrics = run_whole(trial, store, lambda metrics: None).metrics
             rows.append(TrialRow(trial, names.configuration(trial), "finished", metrics))
     results = Results(sweep, rows, store)
     found = results.accuracy("supervised dlinear", "test")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from comodo.config import read_sweep_file
-from comodo.config.objective import PARAMETERS
+from comodo.config.metric import PARAMETERS
 from comodo.core.store import Store
 from comodo.evaluation.results import Results
 from comodo.report import curves

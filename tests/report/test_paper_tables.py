@@ -11,7 +11,8 @@ from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.paper_tables import paper_tables
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
 from tests.config.test_load import sweep_file
 from tests.helpers import answer
 
@@ -49,10 +50,10 @@ def results_of(
             answer(store, trial_, 0.6, dataset)
         result = read_result(trial_, store)
         assert result is not None
-        metrics = result["metrics"]
+        metrics = result.metrics
         if classifier:
             metrics |= {f"classifier/test/acc{k}": 0.1 * k for k in (1, 3, 5)}
-        rows.append(TrialRow(trial_, label, "finished", metrics, trained=result))
+        rows.append(TrialRow(trial_, label, "finished", metrics, trained=result.trained))
     return Results(sweep, rows, store)
 
 

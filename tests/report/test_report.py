@@ -15,7 +15,8 @@ from comodo.evaluation.results import Results, TrialRow
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown
 from comodo.search.labels import Labels
-from comodo.search.trial import Trial, read_result
+from comodo.search.trial import Trial
+from comodo.search.trial_folder import read_result
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import METHODS, results_of
 from tests.helpers import answer, write_report
@@ -125,7 +126,15 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
         answer(store, trial, 0.5 + number / 20)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
+        rows.append(
+            TrialRow(
+                trial,
+                names.configuration(trial),
+                "finished",
+                result.metrics,
+                trained=result.trained,
+            )
+        )
     folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
     assert "## Which key mattered" in page

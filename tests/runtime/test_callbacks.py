@@ -122,7 +122,7 @@ def test_best_is_of_all_seeds_that_were_asked(tmp_path: Path) -> None:
         ledger.end(trial, "finished", "")
         found.end(trial, over=True)
         best = found.best()
-        assert (best and best[0]) == (None if accuracy == 0.5 else "comodo queue_size=10")
+        assert (best and best.name) == (None if accuracy == 0.5 else "comodo queue_size=10")
 
 
 def test_the_table_shows_epochs_time_left_and_budget(

@@ -21,9 +21,10 @@ from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
 from comodo.evaluation.frozen_student import EvaluateError
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import run_trial
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
 from comodo.training.distill import seed_of
-from tests.helpers import make_arrays, trial_config, weights_equal
+from tests.helpers import make_arrays, run_whole, trial_config, weights_equal
 from tests.paths import ROOT
 
 
@@ -73,22 +74,22 @@ def store(tmp_path: Path) -> Store:
 def test_result_student_and_history_are_kept(store: Store) -> None:
     trial, reported = Trial(trial_config(), 0, *make_arrays(store)), list[dict[str, Any]]()
     folder = store.folder("trials", trial.key)
-    result = run_trial(trial, store, reported.append)
+    result = run_whole(trial, store, reported.append)
     assert read_result(trial, store) == result
-    assert result["history"] == reported
+    assert result.trained.history == reported
     kinds = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
     measures = {f"{split}/{kind}" for split in ("val", "test") for kind in kinds}
-    assert set(result["metrics"]) == measures | {"probe/C", "student/parameters"}
+    assert set(result.metrics) == measures | {"probe/C", "student/parameters"}
     table = trial.predictions(store, "d")
     assert table is not None
     answers = table.to_pandas()
     assert answers.columns.tolist() == ["split", "group", "label", "predicted", "rank"]
     test = answers[answers.split == "test"]
     assert len(test) == 20
-    assert (test["rank"] == 0).mean() == result["metrics"]["test/acc1"]
-    assert (test.label == test.predicted).mean() == result["metrics"]["test/acc1"]
+    assert (test["rank"] == 0).mean() == result.metrics["test/acc1"]
+    assert (test.label == test.predicted).mean() == result.metrics["test/acc1"]
     assert sorted(test.group.unique()) == ["g0", "g1", "g2", "g3"]
-    assert result["metrics"]["test/acc3"] == 1  # there are three classes
+    assert result.metrics["test/acc3"] == 1  # there are three classes
     assert not (folder / "checkpoint.pt").exists()
     student = load_student(folder / "student")
     assert student(torch.zeros(2, 6, 64)).shape == (2, student.dim)
@@ -137,8 +138,8 @@ run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r})
     folder = other.folder("trials", trial.key)
     assert (folder / "checkpoint.pt").exists()
     assert read_result(trial, other) is None
-    result = run_trial(trial, other, lambda metrics: None)
-    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2, 3, 4, 5, 6]
+    result = run_whole(trial, other, lambda metrics: None)
+    assert [metrics["epoch"] for metrics in result.trained.history] == [1, 2, 3, 4, 5, 6]
     assert weights_equal(undisturbed, load_student(folder / "student"))
 
 
@@ -169,11 +170,11 @@ run_trial(Trial(trial_config(epochs=2), 0, "w", "f"), Store({str(store.root)!r})
             process.stdin.write("go on\n" * 2)  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
 
-        result = run_trial(trial, store, report)
+        result = run_whole(trial, store, report)
         assert process.wait(60) == 0
     (waiting,) = reported  # it has trained nothing
     assert waiting["waiting"].startswith(f"process {process.pid} on ")
-    assert [metrics["epoch"] for metrics in result["history"]] == [1, 2]
+    assert [metrics["epoch"] for metrics in result.trained.history] == [1, 2]
     assert not (store.folder("trials", trial.key) / "lease.json").exists()
 
 
@@ -237,15 +238,15 @@ def other_dataset(store: Store) -> str:
 def test_what_is_asked_later_is_measured_without_training_again(store: Store) -> None:
     arrays = make_arrays(store)
     trial, reported = Trial(trial_config(), 0, *arrays), list[dict[str, Any]]()
-    before = run_trial(trial, store, reported.append)
+    before = run_whole(trial, store, reported.append)
     names = {"d": {"c0": "one", "c1": "two"}}
     asked = Evaluation(ALL, {"other": other_dataset(store)}, label_map=names)
     more = Trial(trial_config(), 0, *arrays, asked)
     assert read_result(more, store) is None
-    result = run_trial(more, store, reported.append)
+    result = run_whole(more, store, reported.append)
     assert len(reported) == 4  # the epochs of the first run
-    metrics = result["metrics"]
-    assert {key: metrics[key] for key in before["metrics"]} == before["metrics"]
+    metrics = result.metrics
+    assert {key: metrics[key] for key in before.metrics} == before.metrics
     assert {"test/linear/acc1", "val/knn/acc1", "test/few_shot/1", "test/few_shot/5"} <= set(
         metrics
     )
@@ -274,8 +275,8 @@ def test_what_is_asked_later_is_measured_without_training_again(store: Store) ->
     assert set(answers["label"].to_pylist()) == {"one", "three", "two"}
 
     renamed = replace(asked, label_map={"d": {"c0": "one", "c2": "two"}})
-    same = run_trial(Trial(trial_config(), 0, *arrays, renamed), store, reported.append)
-    assert same["metrics"]["on/other/direct/test/acc1"] > 0.9
+    same = run_whole(Trial(trial_config(), 0, *arrays, renamed), store, reported.append)
+    assert same.metrics["on/other/direct/test/acc1"] > 0.9
     assert len(reported) == 4
 
 
@@ -284,7 +285,7 @@ def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store)
     names = {"d": {"c0": "one", "c2": "two"}}
     asked = Evaluation(("probe", "direct"), {"other": other}, frozenset({"other"}), names)
     trial = Trial(trial_config(), 0, *arrays, asked)
-    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    metrics = run_whole(trial, store, lambda metrics: None).metrics
     assert "on/other/direct/test/acc1" in metrics
     assert "on/other/test/acc1" not in metrics
     assert trial.predictions(store, "other") is None
@@ -300,7 +301,7 @@ def test_a_class_that_the_probe_never_saw_is_always_wrong(store: Store) -> None:
     content["label"][content["label"] == 2] = -1
     save_file(content, path)
     trial = Trial(trial_config(), 0, *arrays).untrained
-    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    metrics = run_whole(trial, store, lambda metrics: None).metrics
     assert metrics["test/acc5"] == 14 / 20  # two classes of three
 
 
@@ -308,7 +309,7 @@ def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> No
     asked = Evaluation(("probe", "zero-shot", "alignment"))
     for method in ("none", "supervised"):
         trial = Trial(trial_config(method=method), 0, *make_arrays(store), asked)
-        metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+        metrics = run_whole(trial, store, lambda metrics: None).metrics
         assert "test/alignment/cka" in metrics
         assert "test/zero_shot/acc1" not in metrics
 
@@ -338,7 +339,7 @@ def test_tf32_is_for_training_alone(
         return probe(subject)
 
     monkeypatch.setitem(MEASURE_FUNCTIONS, "probe", watched)
-    result = run_trial(trial, store, lambda metrics: while_training.append(flags()))
+    result = run_whole(trial, store, lambda metrics: while_training.append(flags()))
     assert set(while_training) == {(allowed, allowed)}
     assert set(while_measuring) == {(False, False)}
-    assert result["trial"]["precision"] == precision
+    assert result.trained.trial["precision"] == precision

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Point, Sweep, TrialConfig, read_sweep_file
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Measure
+from comodo.config.metric import Measure
+from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS
 from comodo.config.space import flatten
 from comodo.core.store import Store, read_json, write_json
-from comodo.runtime.worker import run_trial
 from comodo.search import trial as trial_module
 from comodo.search.ledger import Ledger
 from comodo.search.proposals import Outcome
 from comodo.search.trial import Evaluation, Trial
 from tests.config.test_load import sweep_file
-from tests.helpers import make_arrays, trial_config
+from tests.helpers import make_arrays, run_whole, trained_record, trial_config
 
 
 @pytest.fixture
@@ -41,15 +41,7 @@ def grid(tmp_path: Path, **changes: Any) -> Sweep:
 
 def finish(store: Store, trial: Trial, accuracy: float = 0.5, **metrics: float) -> None:
     folder = store.folder("trials", trial.key)
-    trained = {
-        "trial": trial.config.model_dump(mode="json"),
-        "seed": trial.seed,
-        "windows": trial.windows,
-        "features": trial.features,
-        "history": [],
-        "parameters": 9,
-    }
-    write_json(folder / "trained.json", trained)
+    trained_record(trial).write(folder)
     for _, _, place in trial.measures():
         write_json(folder / f"{place}.json", {"val/acc1": accuracy, **metrics})
 
@@ -333,7 +325,7 @@ def test_a_search_learns_from_earlier_sweeps(
         search__warm_start=["narrow"],
     )
     ledger = ledger_of(wide, store)
-    asked = [entry["values"] for entry in ledger_of(narrow, store)._asked.values()]
+    asked = [entry.values for entry in ledger_of(narrow, store)._asked.values()]
     within = [point for point in asked[:-1] if point["epochs"] <= 50]
     inside = [point for point in within if point["batch_size"] == 128]
     study = ledger._proposals._study  # type: ignore[attr-defined]
@@ -543,7 +535,7 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
     measures: tuple[Measure, ...] = get_args(Measure)
     config = trial_config(epochs=1)
     trial = Trial(config, 0, windows, features, Evaluation(measures, {"other": other}))
-    metrics = run_trial(trial, store, lambda metrics: None)["metrics"]
+    metrics = run_whole(trial, store, lambda metrics: None).metrics
     few = {f"test/few_shot/{k}" for k in (50, 100)}  # with no class as large as that
     own = {
         name for name, measure in OWN_METRICS.items() if measure != "classifier"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from mlflow.tracking import MlflowClient
 from comodo.core.store import Store, write_json
 from comodo.data.window_sets import WindowSet
 from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import TrialResult
 from comodo.tracking.runs import SweepRuns, attach, find_runs, tracking_uri, without_password
 from comodo.tracking.tracker import Tracker
-from tests.helpers import trial_config
+from tests.helpers import trained_record, trial_config
 
 HISTORY: list[dict[str, Any]] = [
     {"epoch": epoch, "train/loss": 1 / epoch, "val/quick_acc1": 0.1 * epoch} for epoch in (1, 2, 3)
 ]
-RESULT = {"metrics": {"val/acc1": 0.5, "test/acc1": 0.4}, "history": HISTORY}
+TRIAL = Trial(trial_config(), 3, "w", "f")
+RESULT = TrialResult(trained_record(TRIAL, history=HISTORY), {"val/acc1": 0.5, "test/acc1": 0.4})
 
 
 @pytest.fixture
@@ -34,7 +37,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A finished trial's folder."""
-    write_json(tmp_path / "t/result.json", RESULT)
     write_json(tmp_path / "t/student/student.json", {})
     return tmp_path / "t"
 
@@ -221,9 +223,15 @@ def test_trials_say_what_they_are_and_what_they_read(
     tracker = Tracker(store, "s", {"name": "s"})
     tracker.begin("asked", "a **sweep**", "{}", windows)
     name = "comodo temperature=0.12345678901 seed 3"
-    cost = {"seconds": 2.5, "threads": 1, "workers": 2, "peak_memory": {"cpu": 3_000_000}}
+    cost: dict[str, Any] = {
+        "seconds": 2.5,
+        "threads": 1,
+        "workers": 2,
+        "peak_memory": {"cpu": 3_000_000},
+    }
+    result = replace(RESULT, trained=replace(RESULT.trained, **cost))
     for _ in range(2):
-        tracker.finish(trial, name, RESULT | cost, folder)
+        tracker.finish(trial, name, result, folder)
     tracker.close()
     parent, (run,) = runs(store)
     assert parent.data.tags["mlflow.note.content"] == "a **sweep**"

@@ -17,7 +17,8 @@ from comodo.report.summary import (
     sweep_question,
 )
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial_folder import read_result
 from comodo.tracking.runs import SweepRuns
 from comodo.tracking.views import saved_view
 from tests.config.test_load import sweep_file
@@ -38,7 +39,15 @@ def described(sweep: Sweep, trials: list[tuple[dict[str, Any], float]], store: S
         answer(store, trial, accuracy, groups=2)
         result = read_result(trial, store)
         assert result is not None
-        rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
+        rows.append(
+            TrialRow(
+                trial,
+                names.configuration(trial),
+                "finished",
+                result.metrics,
+                trained=result.trained,
+            )
+        )
     saved = SweepRecord(sweep, COMMAND, {}, Evaluation(), {}, {})
     keys = {row.trial.key: f"{number:032x}" for number, row in enumerate(rows)}
     runs = SweepRuns("sqlite:///x", "7", "p" * 32, keys)

@@ -1,20 +1,22 @@
-"""How fast this store's students trained and its teachers encoded: what an estimate rests on.
+"""Estimates of time, memory and disk, from the recorded speeds of this store's trials and teachers.
 
-Reads what trials and features have noted of themselves; `probe` trains a few batches to get a
-speed where there is none. Nothing is guessed: what was not measured has no number.
+Nothing is guessed: where nothing similar was measured there is no number.
 """
 
 import json
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 from comodo.config import Sweep, TeacherConfig, TrialConfig
-from comodo.core.store import Store, fetched, read_json
+from comodo.core.store import Store, fetched
+from comodo.data.records import FeaturesMeta
+from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Trial
+from comodo.search.trial_folder import TrialFolder
 from comodo.training.schedule import schedule_of
 from comodo.training.speed_test import SpeedRecord
 
@@ -44,37 +46,33 @@ def window_samples(store: Store, key: str) -> int | None:
 
 def read_records(store: Store) -> list[SpeedRecord]:
     """Of every trained student in the store; one that another version wrote is left out."""
-    folder = fetched(store.root / "trials", "*/trained.json", "*/measured.json")
+    files = [f"*/{record.FILE}" for record in (TrainedRecord, MeasuringRecord)]
+    folder = fetched(store.root / "trials", *files)
     sizes, samples = folder_sizes(store), cache(partial(window_samples, store))
-    return [record for path in sorted(folder.glob("*/trained.json"))
-            if (record := _read(path, sizes, samples)) is not None]  # fmt: skip
+    found = [_read(path.parent, sizes, samples) for path in sorted(folder.glob(files[0]))]
+    return [record for record in found if record is not None]
 
 
 def _read(
-    path: Path, sizes: Counter[Path], samples: Callable[[str], int | None]
+    folder: Path, sizes: Counter[Path], samples: Callable[[str], int | None]
 ) -> SpeedRecord | None:
-    trained = read_json(path)
     try:
-        config = TrialConfig.model_validate(trained["trial"])
-        speeds = [epoch["train/windows_per_second"] for epoch in trained["history"]]
-        measured = None
-        if (path.parent / "measured.json").exists():
-            found = read_json(path.parent / "measured.json")
-            measured = frozenset(found["measures"]), float(found["seconds"])
-        return SpeedRecord(
-            config,
-            speeds,
-            samples(trained["windows"]),
-            trained.get("device"),
-            trained.get("workers"),
-            trained.get("threads"),
-            trained.get("peak_memory"),
-            measured,
-            sizes[path.parent],
-            sizes[path.parent / "student"] or None,
-        )
-    except (KeyError, ValueError):
+        trained, measuring = TrainedRecord.read(folder), MeasuringRecord.find(folder)
+        config = TrialConfig.model_validate(trained.trial)
+    except ValueError:
         return None
+    return SpeedRecord(
+        trial=config,
+        speeds=trained.speeds,
+        samples=samples(trained.windows),
+        device=trained.device,
+        workers=trained.workers,
+        threads=trained.threads,
+        peak_memory=trained.peak_memory,
+        measured=None if measuring is None else (frozenset(measuring.measures), measuring.seconds),
+        kept=sizes[folder],
+        student=sizes[folder / "student"] or None,
+    )
 
 
 def folder_sizes(store: Store) -> Counter[Path]:
@@ -97,41 +95,51 @@ class Speeds:
 
     def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
         """What the trial will take on so many training windows of that length."""
-        config, method = trial.config, trial.config.method.name
         alike = self._alike(trial, samples)
-        measuring = self._measuring([place for *_, place in trial.measures()], alike)
-        same = [record for record in alike if record.trial.method.name == method]
-        kept = next((record.kept for record in same if record.kept is not None), None)
-        student = next((record.student for record in alike if record.student is not None), None)
-        if method == "none":
-            return Estimate(0.0, measuring, "", None, kept, student)
-        trained = [record for record in alike if record.speeds and
-                   record.trial.precision == config.precision]  # fmt: skip
-        if not trained:
-            return Estimate(None, measuring, "", None, kept, student)
-        fewest = min(len(self._other(record, config)) for record in trained)
-        best = [record for record in trained if len(self._other(record, config)) == fewest]
-        other = self._other(best[0], config)
-        best = [record for record in best if self._other(record, config) == other]
+        same = [r for r in alike if r.trial.method.name == trial.config.method.name]
+        estimate = Estimate(
+            None,
+            self._measuring([place for *_, place in trial.measures()], alike),
+            "",
+            kept=next((record.kept for record in same if record.kept is not None), None),
+            student=next((r.student for r in alike if r.student is not None), None),
+        )
+        if trial.config.method.name == "none":
+            return replace(estimate, training=0.0)
+        return self._with_training(estimate, trial.config, windows, alike)
+
+    def _with_training(
+        self,
+        estimate: Estimate,
+        config: TrialConfig,
+        windows: int | None,
+        alike: list[SpeedRecord],
+    ) -> Estimate:
+        """The estimate with time and memory of training, by the records of the most similar
+        trials, if there are any."""
+        others = [
+            (self._other(record, config), record)
+            for record in alike
+            if record.speeds and record.trial.precision == config.precision
+        ]
+        if not others:
+            return estimate
+        other, _ = min(others, key=lambda pair: len(pair[0]))
+        best = [record for theirs, record in others if theirs == other]
         speeds = [speed for record in best for speed in record.speeds]
         speed = statistics.median(speeds)
         peaks = [record.peak_memory for record in best if record.peak_memory]
-        seconds = None
-        if windows is not None:
-            seconds = schedule_of(config, windows).seen / speed
-        return Estimate(
-            seconds,
-            measuring,
-            self._basis(best, other, speed, len(speeds)),
-            {key: max(peak[key] for peak in peaks) for key in peaks[0]} if peaks else None,
-            kept,
-            student,
+        return replace(
+            estimate,
+            training=None if windows is None else schedule_of(config, windows).seen / speed,
+            basis=self._basis(best, other, speed, len(speeds)),
+            peak_memory={key: max(p[key] for p in peaks) for key in peaks[0]} if peaks else None,
         )
 
     def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
-        """What is left of a trial that is trained."""
-        folder = self._store.folder("trials", trial.key)
-        missing = [p for *_, p in trial.measures() if not (folder / f"{p}.json").exists()]
+        """The time to measure a trial that is already trained."""
+        folder = TrialFolder(self._store.folder("trials", trial.key))
+        missing = [p for *_, p in trial.measures() if not folder.metrics_file(p).exists()]
         return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)), "")
 
     def _alike(self, trial: Trial, samples: int | None) -> list[SpeedRecord]:
@@ -151,7 +159,7 @@ class Speeds:
         return statistics.median(times) if times else None
 
     def _other(self, record: SpeedRecord, config: TrialConfig) -> list[str]:
-        """What the record was measured with that the trial does not have."""
+        """How the conditions of a record differ from those of the trial."""
         pairs = [
             ("method", record.trial.method.name, config.method.name),
             ("batch", record.trial.batch_size, config.batch_size),
@@ -188,12 +196,12 @@ def describe_student(trial: TrialConfig) -> str:
 def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
     """Windows per second of the same teacher on the same kind of device, and the basis."""
     speeds = []
-    for path in fetched(store.root / "features", "*/meta.json").glob("*/meta.json"):
-        meta = read_json(path)
-        devices = {name.split(" ")[0] for name in meta["devices"]}
-        wanted = teacher.model_dump(mode="json")
-        if meta["teacher"] == wanted and devices == {device} and meta.get("speed"):
-            speeds.append(meta["speed"])
+    pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
+    for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
+        meta = FeaturesMeta.read(path.parent)
+        devices = {name.split(" ")[0] for name in meta.devices}
+        if meta.teacher == wanted and devices == {device} and meta.speed:
+            speeds.append(meta.speed)
     if not speeds:
         return None
     speed = statistics.median(speeds)

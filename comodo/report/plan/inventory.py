@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comodo.config import Resources, Sweep, TeacherConfig
-from comodo.core.store import Store, fetched, read_json
+from comodo.core.store import Store, fetched
 from comodo.data.feature_sets import count_encoded, feature_key
 from comodo.data.keys import packed_features_key, packed_windows_key, simulated_folder
 from comodo.data.readers import list_recordings
+from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowsMeta
 from comodo.data.window_sets import (
     WindowSet,
     missing_parts,
@@ -136,7 +137,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
 def train_split(windows: WindowSet) -> TrainSplit:
     """What trials on prepared windows can train on."""
     last = labelled_last = 0
-    if read_json(windows.folder / "meta.json")["window_seconds"] != "whole":
+    if WindowsMeta.read(windows.folder).window_seconds != "whole":
         for table in read_quality(windows.folder):
             for row in table.select(["split", "label", "windows"]).to_pylist():
                 if row["split"] == "train" and row["windows"]:  # none of a rejected one
@@ -154,15 +155,15 @@ def features_plan(
     total = dataset.total
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
-        meta = store.meta("features", key)
-        done = 0 if meta is None else meta["count"]
+        meta = FeaturesMeta.of(key, store)
+        done = 0 if meta is None else meta.count
         whole = meta is not None and done >= sum(dataset.ready.counts.values())
         if not whole:
             done = count_encoded(fetched(store.folder("features", key)))
-        rejected = [*dataset.ready.rejected, *(meta["rejected"] if meta else ())]
+        rejected = [*dataset.ready.rejected, *(meta.rejected if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
-        arrays = store.meta("arrays", packed)
-        dim = arrays["dim"] if arrays else dim
+        arrays = FeatureArraysMeta.of(packed, store)
+        dim = arrays.dim if arrays else dim
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     seconds, basis = None, "no speed of this teacher is recorded in this store"
     if whole or teacher.name == "precomputed":

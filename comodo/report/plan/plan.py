@@ -27,8 +27,9 @@ from comodo.report.plan.inventory import (
 )
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
+from comodo.search.records import TrainedRecord, read_asked
 from comodo.search.trial import Evaluation, Trial
-from comodo.search.warm_start import Arrays, read_asked
+from comodo.search.warm_start import Arrays
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
@@ -124,11 +125,11 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     own = {trial.config.method.name for trial in kinds}
     asked = planned
     if not grid:  # the ledger itself has only those that are over
-        points = [e["values"] for e in read_asked(ledger.folder) if e["values"] in sweep.space]
+        points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
         asked = _trials(sweep, points, sweep.seeds, arrays, evaluation)
     todo = [trial for trial in asked if not ledger.is_over(trial)]
     begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
-    trained = [t for t in todo if (store.folder("trials", t.key) / "trained.json").exists()]
+    trained = [t for t in todo if (store.folder("trials", t.key) / TrainedRecord.FILE).exists()]
     measured_only = {trial.key for trial in trained}
     todo = [trial for trial in todo if trial.key not in measured_only]
     halves = [trial for trial in todo if trial.key in begun]

@@ -22,11 +22,12 @@ from comodo.config import DatasetConfig
 from comodo.config.base import nearest
 from comodo.core.console import track
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.store import Store, atomic, fetched, read_json, remove, write_table
+from comodo.core.store import Store, atomic, fetched, remove, write_table
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import DatasetError, Recording
+from comodo.data.records import QualityNote
 from comodo.data.window_sets import leakage_notes, read_quality
 from comodo.report.quality import figures
 from comodo.report.tables import markdown
@@ -46,8 +47,7 @@ class Inspection:
     name: str
     folder: Path
     """Of its windows."""
-    meta: dict[str, Any]
-    """The dataset's names, settings and leaks."""
+    noted: QualityNote
     recordings: pd.DataFrame
     """`quality.SCHEMA`, and of those whose offset was estimated `offset` (seconds to add to the
     IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
@@ -68,22 +68,22 @@ def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
         InspectError: no such name in this store.
         DatasetError: offsets are asked, and the recordings are no longer there.
     """
-    folder, meta = _newest(name, store)
+    folder, noted = _newest(name, store)
     table = pa.concat_tables(read_quality(folder)).to_pandas()
     if offsets:
-        table = table.merge(_offsets(name, meta, store, table, offsets), "left", "recording")
-    return Inspection(name, folder, meta, table)
+        table = table.merge(_offsets(name, noted, store, table, offsets), "left", "recording")
+    return Inspection(name, folder, noted, table)
 
 
-def _newest(name: str, store: Store) -> tuple[Path, dict[str, Any]]:
+def _newest(name: str, store: Store) -> tuple[Path, QualityNote]:
     known = set()
-    listed = fetched(store.root / "windows", "*/quality.json").glob("*/quality.json")
-    found = sorted(listed, key=lambda path: -path.stat().st_mtime)
-    for path in found:
-        meta = read_json(path)
-        if name in meta["names"]:
-            return path.parent, meta
-        known.update(meta["names"])
+    pattern = f"*/{QualityNote.FILE}"
+    listed = fetched(store.root / "windows", pattern).glob(pattern)
+    for path in sorted(listed, key=lambda path: -path.stat().st_mtime):
+        note = QualityNote.read(path.parent)
+        if name in note.names:
+            return path.parent, note
+        known.update(note.names)
     if not known:
         raise InspectError(f"nothing is prepared in {store}; start with: comodo prepare FILE")
     raise InspectError(
@@ -93,11 +93,11 @@ def _newest(name: str, store: Store) -> tuple[Path, dict[str, Any]]:
 
 
 def _offsets(
-    name: str, meta: dict[str, Any], store: Store, table: pd.DataFrame, count: int
+    name: str, noted: QualityNote, store: Store, table: pd.DataFrame, count: int
 ) -> pd.DataFrame:
     """Time offsets of recordings spread evenly over those with a video."""
     try:
-        settings: Any = TypeAdapter(DatasetConfig).validate_python(meta["settings"])
+        settings: Any = TypeAdapter(DatasetConfig).validate_python(noted.settings)
         folder = simulated_folder(settings, store)
         listed = {recording.id: recording for recording in list_recordings(settings, folder)}
     except (ValidationError, DatasetError) as error:
@@ -145,7 +145,7 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
-    for sentence in leakage_notes(inspection.meta["leaks"]):
+    for sentence in leakage_notes(inspection.noted.leaks):
         lines += [f"**{sentence.capitalize()}.**", ""]
     for section in sections(inspection):
         lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
@@ -171,7 +171,7 @@ def show_inspection(inspection: Inspection) -> Group:
         for row in _cut(section.rows, MAX_SHOWN_ROWS):
             table.add_row(*map(escape, row))
         shown += [table, ""]
-    shown += [f"[yellow]{sentence}[/]" for sentence in leakage_notes(inspection.meta["leaks"])]
+    shown += [f"[yellow]{sentence}[/]" for sentence in leakage_notes(inspection.noted.leaks)]
     return Group(*shown)
 
 

@@ -12,14 +12,18 @@ import pytest
 from rich.console import Console
 
 from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
+from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.core.store import Store, write_json
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.inventory import Machine, this_machine
 from comodo.report.plan.plan import Plan, make_plan
 from comodo.report.plan.view import show_plan
+from comodo.search.records import MeasuringRecord
+from comodo.search.trial import Trial
 from comodo.training.epoch import TrainingError
 from comodo.training.schedule import schedule_of
 from tests.config.test_load import sweep_file
+from tests.helpers import trained_record
 from tests.paths import GOLDEN
 
 SCHEDULES = json.loads((GOLDEN / "lr_schedule.json").read_text())
@@ -118,14 +122,9 @@ def test_what_windows_decide_is_not_known_without_them(
 
 def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
     config = sweep.trial.model_dump(mode="json") | changes
-    write_json(
-        store.folder("trials", key) / "trained.json",
-        {
-            "trial": config,
-            "windows": "w",
-            "history": [{"train/windows_per_second": speed} for speed in (90.0, 100.0, 110.0)],
-        },
-    )
+    history = [{WINDOWS_PER_SECOND: speed} for speed in (90.0, 100.0, 110.0)]
+    record = trained_record(Trial(sweep.trial, 0, "w", "f"), trial=config, history=history)
+    record.write(store.folder("trials", key))
 
 
 def test_estimates_rest_on_earlier_runs_and_say_on_which(tmp_path: Path) -> None:
@@ -177,17 +176,15 @@ def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]
     trial = before.estimates[0][0]
     assert trial.evaluation.measures == ("probe", "knn")
     places = [str(place) for *_, place in trial.measures()]
-    noted = {"measures": places, "seconds": 7200}
-    write_json(store.folder("trials", "earlier") / "measured.json", noted)
+    MeasuringRecord(places, 7200).write(store.folder("trials", "earlier"))
     before = make_plan(sweep, store)
     assert before.estimates[0][1].measuring == 7200
     asked = [{"values": {"epochs": 1}, "trials": [trial.key]}] if search else []
     write_json(store.folder("sweeps", sweep.name) / "asked.json", asked)
-    write_json(store.folder("trials", trial.key) / "trained.json", {"parameters": 1})
+    trained_record(trial).write(store.folder("trials", trial.key))
     write_json(store.folder("trials", trial.key) / f"{places[0]}.json", {})
-    noted = {"measures": places[1:], "seconds": 3600}
     note_a_run(store, sweep, "later")
-    write_json(store.folder("trials", "later") / "measured.json", noted)
+    MeasuringRecord(places[1:], 3600).write(store.folder("trials", "later"))
     plan = make_plan(sweep, store)
     assert (plan.left, plan.to_train, plan.half_done) == (before.left, before.left - 1, 0)
     assert [estimate.measuring for estimate in plan.to_measure] == [3600]

@@ -1,0 +1,179 @@
+"""The JSON files of trials and sweeps: trained.json, measured.json, asked.json, ended.json,
+spent.json and progress.json.
+
+Knows how they are stored, not what follows from them. Each sweep's sweep.json is read and written
+by `evaluation.sweep_record`, whose dataclass holds the validated settings.
+"""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from comodo.config import Point
+from comodo.config.metric import WINDOWS_PER_SECOND
+from comodo.core.json_record import JsonRecord
+from comodo.core.store import read_json, write_json
+
+ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
+
+
+@dataclass(frozen=True)
+class TrainedRecord(JsonRecord):
+    """A trained student. None: an earlier version, which did not note it, trained the student."""
+
+    FILE = "trained.json"
+    key: str
+    trial: dict[str, Any]
+    """The `TrialConfig`."""
+    seed: int
+    windows: str
+    """Key of the packed windows."""
+    features: str
+    """Key of the packed features."""
+    history: list[dict[str, Any]]
+    """Metrics of each epoch."""
+    parameters: int
+    seconds: float = 0.0
+    device: str | None = None
+    """`cpu` or `cuda`."""
+    workers: int | None = None
+    threads: int | None = None
+    """CPU threads of each worker."""
+    peak_memory: dict[str, int] | None = None
+    """Bytes on `cpu` and `cuda`."""
+
+    @property
+    def speeds(self) -> list[float]:
+        """Windows per second of each epoch."""
+        return [epoch[WINDOWS_PER_SECOND] for epoch in self.history if WINDOWS_PER_SECOND in epoch]
+
+    @property
+    def windows_per_second(self) -> float | None:
+        """The median of its epochs; None: it has none."""
+        return statistics.median(self.speeds) if self.speeds else None
+
+
+@dataclass(frozen=True)
+class MeasuringRecord(JsonRecord):
+    """The measures of a trial that were made together, the latest time that any were made."""
+
+    FILE = "measured.json"
+    measures: list[str]
+    """Their places, see `Trial.measures`."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SpentRecord(JsonRecord):
+    """What all runs of a sweep have spent."""
+
+    FILE = "spent.json"
+    hours: float | None = None
+    """Wall-clock time; None: an earlier version, which did not note it, ran the sweep."""
+    gpu_hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class AskedConfiguration:
+    """A configuration that a sweep has asked for."""
+
+    values: Point
+    trials: list[str]
+    """Keys of its trials, one for each seed."""
+
+
+def read_asked(folder: Path) -> list[AskedConfiguration]:
+    """The configurations that the sweep of this folder, which has to be `fetched`, has asked for,
+    in order."""
+    path = folder / ASKED_FILE
+    entries = read_json(path) if path.exists() else []
+    # The first versions of the engine stored the values alone.
+    return [
+        AskedConfiguration(e["values"], e["trials"]) if "trials" in e else AskedConfiguration(e, [])
+        for e in entries
+    ]
+
+
+def write_asked(folder: Path, asked: Iterable[AskedConfiguration]) -> None:
+    write_json(folder / ASKED_FILE, list(map(vars, asked)))
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """How a trial without a result ended."""
+
+    state: str
+    """`pruned` or `failed`."""
+    reason: str
+    reached: tuple[int, float] | None = None
+    """Of a pruned one, its epochs and the quick accuracy by then."""
+
+
+def read_ended(folder: Path) -> dict[str, EndedTrial]:
+    """Trials of the sweep of this folder, which has to be `fetched`, that ended without a result,
+    by key."""
+    path = folder / ENDED_FILE
+    ended = read_json(path) if path.exists() else {}
+    return {
+        key: EndedTrial(
+            end["state"], end["reason"], tuple(end["reached"]) if end.get("reached") else None
+        )
+        for key, end in ended.items()
+    }
+
+
+def write_ended(folder: Path, ended: dict[str, EndedTrial]) -> None:
+    write_json(folder / ENDED_FILE, {key: vars(end) for key, end in ended.items()})
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that runs, as it last reported."""
+
+    trial: str
+    """Its key."""
+    name: str
+    epoch: int
+    epochs: int
+    metric: float | None
+    """The quick accuracy."""
+
+
+@dataclass(frozen=True)
+class BestConfiguration:
+    """The configuration that is ahead, by the first objective."""
+
+    name: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressRecord(JsonRecord):
+    """How far a sweep is, and its latest sign of life."""
+
+    FILE = "progress.json"
+    updated: str
+    """ISO 8601, UTC."""
+    state: str = "running"
+    """`running`, `finished`, or `stopped` with the reason."""
+    pid: int
+    host: str
+    running: list[RunningTrial] = field(default_factory=list)
+    done: int
+    """Trials."""
+    planned: int
+    best: BestConfiguration | None = None
+    budget: dict[str, list[float | None]] = field(default_factory=dict)
+    """For each limit, what was spent and the limit."""
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        best = content.get("best")
+        nested = {
+            "running": [RunningTrial(**trial) for trial in content.get("running") or ()],
+            "best": BestConfiguration(**best) if best else None,
+        }
+        return super().from_json({**content, **nested})

@@ -1,0 +1,57 @@
+"""Names of metrics, taken apart and put together."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
+from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_]{0,8}", fullmatch=True)
+SPLITS = st.sampled_from(["", "train", "val", "test"])
+MEASURES = st.sampled_from(get_args(Measure))
+DATASETS = st.sampled_from(["", "mmea", "utd-mhad", "test", "direct", "on"])
+
+
+@given(SPLITS, NAMES, MEASURES, DATASETS)
+def test_a_name_is_read_as_what_it_was_written_as(
+    split: str, name: str, measure: Measure, dataset: str
+) -> None:
+    metric = Metric(split, name, measure, dataset)
+    assert Metric.parse(str(metric)) == metric
+
+
+@pytest.mark.parametrize(("text", "measure"), [*OWN_METRICS.items(), *TRANSFER_METRICS.items()])
+def test_every_metric_of_every_measure_is_written_as_it_was_read(
+    text: str, measure: Measure
+) -> None:
+    metric = Metric.parse(text)
+    assert metric.measure == measure or text == PARAMETERS
+    elsewhere = replace(metric, dataset="mmea")
+    assert (str(metric), str(elsewhere)) == (text, f"on/mmea/{text}")
+    assert Metric.parse(str(elsewhere)) == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("test/acc1", Metric("test", "acc1")),
+        ("probe/C", Metric("", "C")),
+        ("direct/probe/C", Metric("", "C", "direct")),
+        ("student/parameters", Metric("", "parameters", "student")),
+        ("classifier/val/macro_f1", Metric("val", "macro_f1", "classifier")),
+        ("test/few_shot/5_std", Metric("test", "5_std", "few-shot")),
+        ("on/test/val/zero_shot/acc3", Metric("val", "acc3", "zero-shot", "test")),
+    ],
+)
+def test_parts_of_a_name(text: str, metric: Metric) -> None:
+    assert Metric.parse(text) == metric
+    assert str(metric) == text
+
+
+def test_the_column_is_the_name_within_a_split() -> None:
+    assert accuracy("test", 3, "zero-shot", "mmea").column == "zero_shot/acc3"
+    assert accuracy("test", 3, "direct", "mmea").column == "acc3"
