@@ -18,7 +18,7 @@ from comodo.evaluation.dataframes import seconds_of, windows_per_second
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.paper_tables import paper_tables
+from comodo.report.paper_comparison import paper_comparison
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
@@ -45,7 +45,7 @@ def report_page(
     by_number = [name for name in pictures if name.startswith("by_")]
     return [
         *_head(results, saved, store),
-        *paper_tables(results, saved.command),
+        *paper_comparison(results),
         *tables.accuracy_section(results),
         *shown("accuracy.png", *by_number),
         *tables.difference_section(results),
