@@ -35,7 +35,7 @@ def test_a_published_queue_sweep_names_the_learning_rate(tmp_path: Path) -> None
         expected = [(case["queue"], pytest.approx(case[golden])) for case in SCHEDULES]
         assert found[quantity].values == expected, quantity
     (line,) = confound_lines(list(found.values()))
-    assert line.startswith("method.queue_size moves planned steps 5544→39312, ")
+    assert line.startswith("method.queue_size: planned steps 5544→39312, ")
     assert "peak learning rate 3.0e-4→5.4e-5" in line
 
 
