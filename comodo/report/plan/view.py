@@ -134,7 +134,7 @@ def _span(values: list[Any]) -> str:
 
 def _stage_times(plan: Plan) -> Iterator[Fact]:
     if any(dataset.ready is None for dataset in plan.inventory.datasets.values()):
-        yield "preparing", f"{UNKNOWN}: not recorded"
+        yield "preparing", f"{UNKNOWN}: its speed is not recorded"
     for features in plan.inventory.features:
         if features.seconds != 0:
             known = features.seconds is not None
@@ -147,10 +147,6 @@ def _trial_times(plan: Plan) -> Iterator[Fact]:
     hours, trials = plan.trial_hours, plan.trials
     if hours is None:
         yield "trials", f"{UNKNOWN}: {_why_unknown(plan)}"
-        yield (
-            "short run",
-            (f"failed: {plan.probe_failed}" if plan.probe_failed else "made with --measure"),
-        )
         return
     yield "trials", f"{format_duration(3600 * hours)} in total for {trials.left} trials"
     for basis in dict.fromkeys(estimate.basis for estimate in plan.training):
@@ -165,13 +161,15 @@ def _trial_times(plan: Plan) -> Iterator[Fact]:
 
 
 def _why_unknown(plan: Plan) -> str:
-    unknown = [(trial, estimate) for trial, estimate
-               in zip(plan.trials.to_estimate, plan.training, strict=True)
-               if estimate.training is None]  # fmt: skip
-    if all(estimate.basis for _, estimate in unknown):
-        return "the windows are not prepared"
+    trials = zip(plan.trials.to_estimate, plan.training, strict=True)
+    unknown = [(trial, estimate) for trial, estimate in trials if estimate.training is None]
     names = "; ".join(dict.fromkeys(describe_student(trial.config) for trial, _ in unknown))
-    return f"no earlier run of this student in this store ({names})"
+    reason = f"no earlier run of this student in this store ({names})"
+    if all(estimate.basis for _, estimate in unknown):
+        reason = "the windows are not prepared"
+    if plan.probe_failed:
+        return f"{reason}; the short run failed: {plan.probe_failed}"
+    return f"{reason}; --measure makes a short run"
 
 
 def _resources(plan: Plan) -> Iterator[Fact]:
@@ -179,7 +177,7 @@ def _resources(plan: Plan) -> Iterator[Fact]:
     each = f"{asked.cpus_per_worker:g} CPUs"
     if asked.gpus_per_worker:
         each += f" and {asked.gpus_per_worker:g} GPUs"
-    yield "each trial", f"{asked.workers} workers with {each}"
+    yield "each trial", f"{asked.workers} x {each}"
     if machine.cluster is not None:
         yield "cluster", f"{machine.cluster}; its resources are known at the start"
     else:
@@ -192,7 +190,7 @@ def _resources(plan: Plan) -> Iterator[Fact]:
     ]
     source = " (earlier runs of these students; without mapped arrays)"
     yield "memory", f"at most {', '.join(peaks)}{source}" if peaks else (
-        f"{UNKNOWN}: not recorded by an earlier run of these students"
+        f"{UNKNOWN}: no earlier run of these students recorded it"
     )  # fmt: skip
 
 
