@@ -75,7 +75,8 @@ def _unfinished(
     asked: list[Trial], ledger: Ledger, store: Store
 ) -> tuple[list[Trial], list[Trial]]:
     """Trials to train, and those that are trained but not measured."""
-    to_train, to_measure = [], []
+    to_train: list[Trial] = []
+    to_measure: list[Trial] = []
     for trial in asked:
         if not ledger.is_over(trial):
             trained = (store.folder("trials", trial.key) / "trained.json").exists()

@@ -85,10 +85,14 @@ def _newest(name: str, store: Store) -> tuple[Path, dict[str, Any]]:
             return path.parent, meta
         known.update(meta["names"])
     if not known:
-        raise InspectError(f"nothing is prepared in {store}; start with: comodo prepare FILE")
+        raise InspectError(
+            "inspect.nothing-prepared",
+            f"nothing is prepared in {store}; first run: comodo prepare FILE",
+        )
     raise InspectError(
+        "inspect.unknown",
         f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
-        f"{store}{nearest(name, known)}"
+        f"{store}{nearest(name, known)}",
     )
 
 
