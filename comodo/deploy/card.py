@@ -1,6 +1,6 @@
-"""The model card of an export, as the Hugging Face hub has them: written from the run alone.
+"""Writes the model card of an export in the format of the Hugging Face hub.
 
-Knows neither networks nor MLflow.
+Everything in it comes from the run. Knows neither networks nor MLflow.
 """
 
 from pathlib import Path
@@ -8,12 +8,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from comodo.config import DistillingMethod, SimulatedDataset
+from comodo.config import DistillingMethod
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
 from comodo.deploy.selection import Selection
-from comodo.report.page import data_section
+from comodo.report.page import SELECTED_ON_TEST, data_section, demonstration
 from comodo.report.tables import cell, gains, markdown
 from comodo.search.labels import rounded
 
@@ -46,7 +46,7 @@ CITATION = """```bibtex
 
 
 def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
-    """Data, teacher, method, intervals, leakage, intended use; what was not measured is not said.
+    """The card: data, teacher, method, accuracy with intervals, leakage, intended use.
 
     Args:
         about: the export's `model.json`.
@@ -71,7 +71,7 @@ def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
 
 
 def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
-    """What the hub reads. A licence is for whoever shares the model to name."""
+    """For the hub. No licence: whoever shares the model has to choose it."""
     student, measured = found.row.trial.config.student, about["accuracy"]
     dataset = found.row.trial.config.dataset
     hub_id = student.weights if student.weights == _source(student.weights) else None
@@ -95,20 +95,15 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
 def _what(found: Selection, about: dict[str, Any]) -> list[str]:
     config, taken = found.row.trial.config, about["input"]
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
-    said = [
-        f"Tells {len(about['classes'])} activities apart from {taken['seconds']:g} s of six IMU "
+    paragraphs = [
+        *demonstration(found.saved.sweep, [config.dataset]),
+        f"Recognises {len(about['classes'])} activities from {taken['seconds']:g} s of six IMU "
         f"channels: a `{config.student.name}` encoder"
         + (f" distilled from `{config.teacher.name}`" if _distilled(found) else "")
-        + f", then {classifier}. Units, rate, encoder and classifier are one network.",
+        + f", then {classifier}. Units, resampling, encoder and classifier are one network.",
         f"Classes: {', '.join(about['classes'])}.",
     ]
-    if isinstance(found.saved.sweep.datasets[config.dataset], SimulatedDataset):
-        said.insert(
-            0,
-            f"> **A demonstration**: {config.dataset} is simulated. These numbers say that the "
-            "machinery works, nothing about real recordings.",
-        )
-    return [line for sentence in said for line in (sentence, "")]
+    return [line for paragraph in paragraphs for line in (paragraph, "")]
 
 
 def _distilled(found: Selection) -> bool:
@@ -128,15 +123,15 @@ def _use(about: dict[str, Any]) -> list[str]:
     return [
         "## How to use",
         "",
-        "Raw samples go in, whole windows only:",
+        "The input is a batch of whole windows of raw samples:",
         "",
         *markdown(["input", ""], rows),
         "In the folder of this card, with `onnxruntime` and `numpy`:",
         "",
         USE,
         "",
-        "`model.int8.onnx` is used in the same way, `model.pt2` by `torch.export.load`, and "
-        "`mlflow models serve -m mlflow` answers over HTTP.",
+        "`model.int8.onnx` is used in the same way; `torch.export.load` reads `model.pt2`, and "
+        "`mlflow models serve -m mlflow` serves the model over HTTP.",
         "",
     ]
 
@@ -159,7 +154,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _source(weights: str | None) -> str:
-    """A hub id, or the name of a folder: where it lies is nobody's business."""
+    """A hub id, or the name of a folder without its path, which is private."""
     path = Path(weights or "")
     return path.name if weights is None or path.is_absolute() or path.is_dir() else weights
 
@@ -182,13 +177,13 @@ def _results(found: Selection, about: dict[str, Any]) -> list[str]:
     lines = [
         "## Results",
         "",
-        "Acc@1 in percent; in brackets the 95 % interval, of this student for new groups (people, "
-        "captures or days), of several seeds for new seeds on new groups.",
+        "Acc@1 in percent; in brackets the 95 % interval: of this student for new groups (people, "
+        "captures or days), of several seeds for new seeds and new groups.",
         "",
         *markdown(["measured by the sweep", "Acc@1"], rows),
-        *([f"Over the untrained student, in points on test: {over}.", ""] if over else []),
-        f"The files here, by onnxruntime on {measured['windows']:,} labelled windows of {split} as "
-        "the input above has them:",
+        *([f"Gain over the untrained student on test, in points: {over}.", ""] if over else []),
+        f"The exported files, run by onnxruntime on {measured['windows']:,} labelled windows of "
+        f"{split} in the input format above:",
         "",
         *markdown(["file", "Acc@1"], exported),
         f"ONNX differs from PyTorch by at most {about['largest_difference']:.1e}. Protocol: "
@@ -196,7 +191,7 @@ def _results(found: Selection, about: dict[str, Any]) -> list[str]:
         "",
     ]
     if any("test/" in objective for objective in selected):
-        lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
+        lines += [SELECTED_ON_TEST, ""]
     return lines
 
 
@@ -205,7 +200,7 @@ def _data(found: Selection, store: Store) -> list[str]:
     windows = found.saved.window_sets(store).get(dataset)
     if windows is None:
         return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test stands in train"]
+    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test is also in train"]
     return [
         *data_section(found.saved.sweep, {dataset: windows}, store),
         *(line for sentence in leaks for line in (f"**{sentence[0].upper()}{sentence[1:]}.**", "")),
@@ -217,15 +212,15 @@ def _limits(found: Selection, about: dict[str, Any]) -> list[str]:
     limits = [
         "For research and prototypes of activity recognition on a body-worn IMU; not for medical, "
         "safety or surveillance decisions.",
-        "Place, orientation and axes of the sensor must be those of the recordings above; another "
-        "place is another model.",
-        f"It takes whole windows of {taken['seconds']:g} s and always names one of its classes, "
-        "also for what is none of them: look at the probability.",
-        "Probabilities are calibrated on the training windows alone.",
-        "Where the rate is not the training's, a window is resampled without its neighbours, as at "
-        "a recording's ends.",
-        "int8 holds the weights of the encoder's linear layers; the rest is float32.",
-        "No licence is named: it follows from those of the recordings and of the weights that "
+        "Place, orientation and axes of the sensor must be those of the recordings above; for "
+        "another place, train another model.",
+        f"It takes whole windows of {taken['seconds']:g} s and always returns one of its classes, "
+        "even for an activity that is none of them: check the probability.",
+        "Probabilities are calibrated on the training windows only.",
+        "If the device's rate is not that of training, each window is resampled on its own, as at "
+        "the ends of a recording.",
+        "int8 covers the weights of the encoder's linear layers; the rest is float32.",
+        "No licence is given: it depends on those of the recordings and of the weights that "
         "training started from.",
     ]
     return ["## Intended use and limits", "", *(f"- {limit}" for limit in limits), ""]

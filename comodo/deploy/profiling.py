@@ -66,9 +66,9 @@ def profile_trial(found: Selection, store: Store) -> Profile:
         ProfileError: none of them could be measured; the message says why.
     """
     row = found.row
-    asked, notes = _networks(row.trial, store)
+    to_measure, notes = _networks(row.trial, store)
     networks = {}
-    for name, network in asked.items():
+    for name, network in to_measure.items():
         console.print(f"measure {name}")
         try:
             networks[name] = measure_apart(network)
@@ -92,28 +92,28 @@ def profile_trial(found: Selection, store: Store) -> Profile:
 
 def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]]:
     """The networks of a trial that can be measured, and notes on those that cannot."""
-    asked: dict[str, Network] = {}
+    networks: dict[str, Network] = {}
     notes = []
     teacher = trial.config.teacher
     if teacher.name == "precomputed":
         notes.append("teacher: not measured: its features are precomputed")
     else:
-        asked["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
+        networks["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
     samples = window_samples(store, trial.windows)
     if samples is None:
         notes.append("student: not measured: its training windows are no longer in the store")
     else:
         folder = fetched(store.folder("trials", trial.key) / "student")
-        asked["student"] = Network("student", str(folder), samples)
+        networks["student"] = Network("student", str(folder), samples)
     for name, file in EXPORTS.items():
         path = fetched(store.folder("exports", trial.key), file) / file
         if path.exists():
-            asked[name] = Network("onnx", str(path))
-    if not asked.keys() & EXPORTS.keys():
+            networks[name] = Network("onnx", str(path))
+    if not networks.keys() & EXPORTS.keys():
         notes.append(
             f"exported program: not measured: first run comodo export {trial.key} (without --out)"
         )
-    return asked, notes
+    return networks, notes
 
 
 def measure_apart(network: Network) -> Footprint:

@@ -114,7 +114,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     figure, axes = axes_of(7, 4.6)
     for number, (name, labels) in enumerate(curves.items()):
         xs = [values[label] for label in labels]
-        ys, errors = _percent(results, labels)
+        ys, errors = percents(results, labels)
         look = style(number) if joined else {**style(number), "linestyle": "none"}
         shifted = spread_out(xs, number, len(curves))
         axes.errorbar(shifted, ys, errors, capsize=2, label=short(name), **look)
@@ -133,7 +133,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     return figure
 
 
-def _percent(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
+def percents(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
     """Means, and the lengths of their intervals below and above."""
     found = [results.accuracy(label, "test") for label in labels]
     rows = [bounds(x.mean, x.low, x.high) for x in found if x is not None]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comodo.config import NoneMethod, SupervisedMethod
-from comodo.evaluation.results import Results, TransferRow
+from comodo.evaluation.results import Results
 from comodo.evaluation.stats import Interval
 from comodo.report import curves
 from comodo.report.pareto import draw_pareto
@@ -65,38 +65,28 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
 
 def _accuracy(results: Results) -> Figure | None:
     """Bars: mean. Lines: interval. Dots: seeds."""
-    shown = [
-        (label, found)
-        for label in results.by_label
-        if (found := results.accuracy(label, "test")) is not None
-    ]
-    if not shown:
+    labels = [x for x in results.by_label if results.accuracy(x, "test") is not None]
+    if not labels:
         return None
-    longest = max(len(short(label)) for label, _ in shown)
-    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(shown))
-    for height, (label, found) in enumerate(shown):
+    longest = max(len(short(label)) for label in labels)
+    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels))
+    heights = range(len(labels))
+    means, errors = curves.percents(results, labels)
+    references = (NoneMethod, SupervisedMethod)
+    methods = [results.by_label[label][0].trial.config.method for label in labels]
+    axes.barh(heights, means, color=[GREY if isinstance(m, references) else BLUE for m in methods])
+    for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
+        axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
+    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+    for height, label in enumerate(labels):
         rows = results.by_label[label]
-        method = rows[0].trial.config.method
-        reference = isinstance(method, NoneMethod | SupervisedMethod)
-        axes.barh(height, 100 * found.mean, color=GREY if reference else BLUE)
-        values = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
-        edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=4, **edge)
-        top = 100 * found.mean
-        if not math.isnan(found.low):
-            ends = [100 * found.low, 100 * found.high]
-            axes.plot(ends, [height, height], color="white", linewidth=3.5)
-            axes.plot(ends, [height, height], color="black", linewidth=1.5)
-            top = max(ends)
-        axes.annotate(
-            f"{100 * found.mean:.1f}",
-            (max(top, *values), height),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_yticks(range(len(shown)), [short(results.title(label)) for label, _ in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+        seeds = [100 * row.metrics["test/acc1"] for row in rows if "test/acc1" in row.metrics]
+        axes.plot(seeds, [height + 0.2] * len(seeds), "o", color="black", markersize=4, **edge)
+        right = max(means[height] + errors[1][height], *seeds)
+        axes.annotate(f"{means[height]:.1f}", (right, height), (6, 0),
+                      textcoords="offset points", va="center")  # fmt: skip
+    axes.set_yticks(heights, [short(results.title(label)) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
     says = f"{says}\n{results.star}" if results.star else says
@@ -109,14 +99,15 @@ def _transfer(results: Results) -> Figure | None:
     grid, datasets = results.transfer(), results.tested_on
     if len(datasets) < 2 or not grid:
         return None
-    values = np.array([[_mean(row, name) for name in datasets] for row in grid])
+    cells = [[row.cells.get(name) for name in datasets] for row in grid]
+    values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])
     figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
     low, high = np.nanmin(values), np.nanmax(values)
     middle, half = (low + high) / 2, max(high - low, MIN_EFFECT_POINTS) / 2
     span = {"vmin": middle - half, "vmax": middle + half}
     image = axes.imshow(values, cmap="cividis", aspect="auto", **span)
     for (y, x), value in np.ndenumerate(values):
-        cell = grid[y].cells.get(datasets[x])
+        cell = cells[y][x]
         text = "–" if cell is None else f"{value:.1f}"
         if cell is not None and not math.isnan(cell.low):
             text += f"\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
@@ -129,11 +120,6 @@ def _transfer(results: Results) -> Figure | None:
     axes.set_title("transfer: test Acc@1 (%), 95 % interval")
     figure.colorbar(image, ax=axes)
     return figure
-
-
-def _mean(row: TransferRow, dataset: str) -> float:
-    cell = row.cells.get(dataset)
-    return math.nan if cell is None else 100 * cell.mean
 
 
 def _few_shot(results: Results) -> Figure | None:

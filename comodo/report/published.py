@@ -47,10 +47,10 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
         "trained_on": dataset_of(config.dataset, sweep),
         "tested_on": dataset_of(tested_on, sweep),
         "method": config.method.name,
-        "student": _student(config.student, stand_in),
+        "student": _name("student", config.student, stand_in),
     }
     if isinstance(config.method, DistillingMethod):
-        wanted["teacher"] = _teacher(config.teacher, stand_in)
+        wanted["teacher"] = _name("teacher", config.teacher, stand_in)
     if None in wanted.values():
         return None
     runs = [run for run in _runs() if wanted.items() <= run.items()
@@ -81,28 +81,14 @@ def _runs() -> list[dict[str, Any]]:
     return [dict(zip(content["columns"], row, strict=True)) for row in content["rows"]]
 
 
-def _student(student: StudentConfig, stand_in: bool) -> str | None:
-    published = dict.fromkeys(run["student"] for run in _runs())
-    return _model(student, stand_in, {name: STUDENT_PRESETS.get(name) for name in published})
-
-
-def _teacher(teacher: TeacherConfig, stand_in: bool) -> str | None:
-    published = dict.fromkeys(run["teacher"] for run in _runs() if run["teacher"])
-    return _model(teacher, stand_in, {name: TEACHER_PRESETS[name] for name in published})
-
-
-def _model(
-    model: StudentConfig | TeacherConfig,
-    stand_in: bool,
-    presets: dict[str, dict[str, Any] | None],
-) -> str | None:
+def _name(part: str, model: StudentConfig | TeacherConfig, stand_in: bool) -> str | None:
     """The published model with the same weights; one without a preset is compared by name."""
-    for name, preset in presets.items():
-        if preset is None:
-            if model.name == name:
-                return name
-        elif model.name == preset["name"] and (stand_in or _has_weights(model, preset)):
-            return name
+    presets = STUDENT_PRESETS if part == "student" else TEACHER_PRESETS
+    for name in dict.fromkeys(run[part] for run in _runs() if run[part]):
+        preset = presets.get(name, {"name": name})
+        same = stand_in or name not in presets or _has_weights(model, preset)
+        if model.name == preset["name"] and same:
+            return str(name)
     return None
 
 

@@ -1,4 +1,6 @@
-"""How far a sweep is, as text for a terminal."""
+"""Shows the progress of sweeps on a terminal."""
+
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,42 +11,45 @@ from comodo.search.status import Status, budget_used
 
 
 def show_status(status: Status) -> RenderableType:
-    """One sweep: what runs, what is best, what is used."""
-    lines = [_heading(status)]
-    if status.progress is None:
-        return Group(*map(Text, [*lines, "(it prepares, or an earlier version ran it)"]))
+    """One sweep: its running trials, the best so far, the budget used."""
     progress = status.progress
-    parts: list[RenderableType] = [*map(Text, lines)]
-    if status.state == "silent":
-        parts.append(
-            Text(
-                f"no sign of life for {format_duration(status.age or 0)}: killed? "
-                "Run the same command "
-                "again, it goes on from here",
-                style="yellow",
-            )
+    if progress is None:
+        return Text(
+            f"{status.name}: {status.state}\n(it is preparing, or an earlier version ran it)"
         )
-    running = progress.get("running") or []
-    if running:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("running" if status.state == "running" else "was running")
-        for column in ("epoch", "metric"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for trial in running:
-            metric = trial.get("metric")
-            epoch = f"{trial['epoch']}/{trial['epochs']}" if trial.get("epochs") else ""
-            table.add_row(Text(trial["name"]), epoch, "" if metric is None else f"{metric:.3f}")
-        parts.append(table)
-    best = progress.get("best")
-    for one in best if isinstance(best, list) else [best] if best else []:
-        parts.append(Text(f"best so far: {one['name']}, {one['metric']} {one['value']:.3f}"))
-    parts += [
-        Text(line) for line in (budget_used(progress.get("budget") or {}), _ended(status)) if line
+    parts: list[RenderableType] = [
+        Text(
+            f"{status.name}: {progress['done']} of {progress['planned']} trials done, "
+            f"{status.state} (process {progress['pid']} on {progress['host']}, "
+            f"{format_duration(status.age or 0)} ago)"
+        )
     ]
+    if status.state == "silent":
+        lost = f"no sign of life for {format_duration(status.age or 0)}; if it was killed, run the "
+        parts.append(Text(f"{lost}same command again to continue", style="yellow"))
+    if running := progress.get("running"):
+        parts.append(_running(running, "running" if status.state == "running" else "was running"))
+    best = progress.get("best") or []
+    lines = [
+        f"best so far: {one['name']}, {one['metric']} {one['value']:.3f}"
+        for one in (best if isinstance(best, list) else [best])
+    ]
+    lines += [budget_used(progress.get("budget") or {}), _ended(status)]
     report = status.folder / "report" / "report.html"
-    if report.exists():
-        parts.append(Text(f"report: {report}"))
-    return Group(*parts)
+    lines += [f"report: {report}"] if report.exists() else []
+    return Group(*parts, *(Text(line) for line in lines if line))
+
+
+def _running(trials: list[dict[str, Any]], title: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title)
+    for column in ("epoch", "metric"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for trial in trials:
+        metric = trial.get("metric")
+        epoch = f"{trial['epoch']}/{trial['epochs']}" if trial.get("epochs") else ""
+        table.add_row(Text(trial["name"]), epoch, "" if metric is None else f"{metric:.3f}")
+    return table
 
 
 def show_statuses(statuses: list[Status]) -> RenderableType:
@@ -62,19 +67,8 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     return table
 
 
-def _heading(status: Status) -> str:
-    if status.progress is None:
-        return f"{status.name}: {status.state}"
-    progress = status.progress
-    where = f"process {progress['pid']} on {progress['host']}"
-    return (
-        f"{status.name}: {progress['done']} of {progress['planned']} trials done, "
-        f"{status.state} ({where}, {format_duration(status.age or 0)} ago)"
-    )
-
-
 def _ended(status: Status) -> str:
-    told = [f"{status.pruned} pruned"] if status.pruned else []
+    ended = [f"{status.pruned} pruned"] if status.pruned else []
     if status.failed:
-        told.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
-    return "; ".join(told)
+        ended.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
+    return "; ".join(ended)

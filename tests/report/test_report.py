@@ -44,7 +44,7 @@ def page_of(results: Results, store: Store) -> str:
 
 def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None:
     page = page_of(results, store)
-    assert "**A demonstration**: demo is simulated" in page
+    assert "**A demonstration** on simulated data (demo)" in page
     assert f"Selected by val/acc1: **{results.selected}**" in page
     accuracy = r"\d+\.\d \(\d+\.\d–\d+\.\d\)"
     assert re.search(rf"\| untrained \| 4 \|( {accuracy} \|){{6}}", page)
@@ -128,12 +128,12 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
         rows.append(TrialRow(trial, names.configuration(trial), "finished", result["metrics"]))
     folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
-    assert "## Which key mattered" in page
+    assert "## Hyperparameter importance" in page
     assert "| method.queue_size | " in page
     assert (folder / "effects.png").exists()
 
 
-def test_leakage_stands_with_every_result(results: Results, store: Store) -> None:
+def test_leakage_is_shown_with_every_result(results: Results, store: Store) -> None:
     leaking = Results(results.sweep, results.rows, store, {"demo": {"test": "1 of 4"}, "other": {}})
     page = page_of(leaking, store)
     assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page
