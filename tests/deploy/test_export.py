@@ -122,10 +122,8 @@ def raw(found: tuple[Selection, Store], samples: int = 20) -> tuple[np.ndarray, 
     return imu, imu * factor[:, None]
 
 
-def test_raw_samples_come_to_what_the_probe_says(
-    found: tuple[Selection, Store], exported: Exported
-) -> None:
-    """Of windows in other units, in any batch, by ONNX and by torch.export."""
+def test_programs_agree_with_the_probe(found: tuple[Selection, Store], exported: Exported) -> None:
+    """For windows in other units, in any batch, with ONNX and torch.export."""
     trial, store = found[0].row.trial, found[1]
     student = load_student(store.folder("trials", trial.key) / "student").eval()
     probe = fit_probe(subject_of(trial, store, student, "d"))
@@ -140,7 +138,7 @@ def test_raw_samples_come_to_what_the_probe_says(
             np.testing.assert_allclose(probabilities, wanted[:count], atol=1e-4)
 
 
-def test_what_is_said_of_it(found: tuple[Selection, Store], exported: Exported) -> None:
+def test_description_and_table(found: tuple[Selection, Store], exported: Exported) -> None:
     about = read_json(exported.folder / "model.json")
     assert about["input"]["shape"] == ["windows", 6, 64]
     assert about["classes"] == CLASSES
@@ -164,9 +162,9 @@ def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     (result,) = card.data.eval_results
     assert (result.dataset_name, result.metric_type) == ("d", "accuracy")
     assert result.metric_value == round(exported.about["accuracy"]["float32"], 4)
-    for said in ("**A demonstration**", "efficientnet-lite0", "Leakage: 3 of 4 groups of test",
+    for expected in ("**A demonstration**", "efficientnet-lite0", "Leakage: 3 of 4 groups of test",
                  "2503.07259", "| method.queue_size | 10 |", "Intended use"):  # fmt: skip
-        assert said in card.text
+        assert expected in card.text
     code = card.text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(exported.folder)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -215,7 +213,7 @@ def test_units() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_coupling_is_libsvms(classes: int) -> None:
-    """Also where pairs are all but certain, and where they contradict each other."""
+    """Also for pairs that are almost certain, or contradict each other."""
     pairs = list(combinations(range(classes), 2))
     odds = np.random.default_rng(0).normal(size=(60, len(pairs)))
     odds *= np.repeat([1, 10, 30], 20)[:, None]
@@ -251,7 +249,7 @@ def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
     assert error.value.code == "export.no-labels"
 
 
-def test_timesnet_says_why_not(tmp_path: Path) -> None:
+def test_timesnet_cannot_be_exported(tmp_path: Path) -> None:
     size = {"seq_len": 16, "d_model": 4, "d_ff": 4, "periods": 2, "kernels": 1, "layers": 1}
     student = build_student(StudentConfig.model_validate({"name": "timesnet", "size": size}))
     recogniser = Recogniser(Preprocessing(Sensor(16), 1, 16), student, True, nn.Identity())

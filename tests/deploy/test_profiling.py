@@ -83,7 +83,7 @@ def write_product(path: Path, rows: int, columns: int) -> None:
 
 
 def test_processes_do_not_add_to_each_other(tmp_path: Path) -> None:
-    """What is measured holds its weights; what starts it may hold more than all of that."""
+    """The parent process may use more memory than the measured network."""
     write_product(tmp_path / "model.onnx", 2048, 4096)
     mine = b"x" * 700_000_000
     found = measure_apart(Network("onnx", str(tmp_path / "model.onnx")))
@@ -98,7 +98,7 @@ def test_processes_do_not_add_to_each_other(tmp_path: Path) -> None:
     assert found.memory < found.process < len(mine)
 
 
-def test_a_process_that_dies_is_said(tmp_path: Path) -> None:
+def test_a_process_that_dies(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("no network")
     with pytest.raises(ProfileError) as error:
         measure_apart(Network("onnx", str(tmp_path / "model.onnx")))
@@ -177,7 +177,7 @@ def test_the_verb(tmp_path: Path, store: Store) -> None:
 
 
 @pytest.mark.slow
-def test_a_teacher_that_is_elsewhere(tmp_path: Path) -> None:
+def test_a_teacher_without_weights(tmp_path: Path) -> None:
     settings = {"name": "timesformer", "weights": str(tmp_path / "absent")}
     with pytest.raises(ProfileError) as error:
         measure_apart(Network("teacher", settings))

@@ -1,4 +1,4 @@
-"""Finding a trial by what a person has at hand."""
+"""Finding the trial that a name means."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_a_few_seeds_are_not_selected(saved: SweepRecord, store: Store) -> None:
     assert resolve_run("small", store).row.label == "comodo queue_size=8"
 
 
-def test_less_may_be_better(tmp_path: Path, store: Store) -> None:
+def test_an_objective_may_be_minimised(tmp_path: Path, store: Store) -> None:
     objective = {"metric": "val/acc1", "mode": "min"}
     file = sweep_file(tmp_path, search__space=QUEUES, seeds=[1, 0], objective=objective)
     saved = saved_of(read_sweep_file(file), Evaluation())
@@ -84,10 +84,10 @@ def test_a_trial_by_its_key(saved: SweepRecord, store: Store) -> None:
         assert error.value.code == "selection.unknown"
 
 
-def test_a_beginning_of_several(
+def test_an_ambiguous_beginning(
     saved: SweepRecord, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trials of one beginning are made by asking for shorter ones."""
+    """With an empty name, all trials match."""
     monkeypatch.setattr("comodo.deploy.selection.MIN_KEY_LENGTH", 0)
     with pytest.raises(SelectionError) as error:
         resolve_run("", store)
@@ -122,7 +122,7 @@ def test_a_run_of_mlflow(saved: SweepRecord, store: Store, tmp_path: Path) -> No
     assert error.value.code == "selection.unknown"
 
 
-def test_what_has_not_finished_is_said(saved: SweepRecord, store: Store) -> None:
+def test_an_unfinished_trial_is_refused(saved: SweepRecord, store: Store) -> None:
     begun, failed = rows_of(saved, store, 8)
     folder = store.folder("trials", begun.trial.key)
     folder.mkdir(parents=True)
@@ -135,6 +135,7 @@ def test_what_has_not_finished_is_said(saved: SweepRecord, store: Store) -> None
     with pytest.raises(SelectionError) as error:
         resolve_run(failed.trial.key, store)
     assert error.value.code == "selection.unfinished"
+    assert "the loss became nan" in str(error.value)
     with pytest.raises(SelectionError) as error:
         resolve_run("small", store)
     assert error.value.code == "selection.none-finished"
@@ -148,6 +149,7 @@ def test_nothing_there(saved: SweepRecord, store: Store, tmp_path: Path) -> None
     with pytest.raises(SelectionError) as error:
         resolve_run("abcdef", store)
     assert error.value.code == "selection.unknown"
+    assert "could not be read: small" in str(error.value)
     with pytest.raises(StatusError, match="sweep.json is missing"):
         resolve_run("small", store)
     with pytest.raises(SelectionError) as error:

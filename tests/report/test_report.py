@@ -53,7 +53,7 @@ def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None
     assert "| infonce | 3 | failed | the loss became nan |" in page
 
 
-def test_what_is_missing_is_said_with_the_command(results: Results, store: Store) -> None:
+def test_missing_trials_are_listed_with_the_command(results: Results, store: Store) -> None:
     page = page_of(results, store)
     missing = "**Missing: 1 of 16 trials**: 1 failed (infonce seed 3). To run them: `comodo sweep"
     assert missing in page
@@ -93,7 +93,7 @@ def test_files(results: Results, store: Store) -> None:
     assert all(path.read_bytes() == content for path, content in again.items())
 
 
-def test_selection_on_test_is_said(tmp_path: Path, store: Store) -> None:
+def test_selection_on_test_is_shown(tmp_path: Path, store: Store) -> None:
     sweep = read_sweep_file(sweep_file(tmp_path, objective__metric="test/acc1"))
     page = page_of(results_of(sweep, store, ["comodo"]), store)
     assert "**Selected on the test split**" in page

@@ -1,4 +1,4 @@
-"""Which quantities move with a swept key."""
+"""Which quantities change with a swept key."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_key_is_no_confound_of_itself(tmp_path: Path) -> None:
     assert batches["batch_size"]["real steps"].values[0][0] == 64
 
 
-def test_methods_move_the_head(tmp_path: Path) -> None:
+def test_methods_change_the_head(tmp_path: Path) -> None:
     space = {"method": [{"name": "comodo", "queue_size": 64}, "infonce", "none"]}
     found = moved(sweep_of(tmp_path, protocol="published", search__space=space))["method"]
     heads = [head for _, head in found["head"].values]

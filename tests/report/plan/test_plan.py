@@ -93,9 +93,7 @@ def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "named"), [("corrected", False), ("published", True)])
-def test_what_windows_decide_is_not_known_without_them(
-    tmp_path: Path, protocol: str, named: bool
-) -> None:
+def test_steps_are_not_known_without_windows(tmp_path: Path, protocol: str, named: bool) -> None:
     (tmp_path / "features.parquet").touch()
     (tmp_path / "imu.csv").touch()
     (tmp_path / "m.csv").write_text("recording,imu,split\na,imu.csv,train\n")
@@ -125,7 +123,7 @@ def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
     )
 
 
-def test_estimates_rest_on_earlier_runs_and_say_on_which(tmp_path: Path) -> None:
+def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sweep = sweep_of(tmp_path, trial__epochs=3, references=[])
     note_a_run(store, sweep, "other", batch_size=64)
