@@ -128,7 +128,7 @@ def test_ratios_and_files(store: Store) -> None:
     assert "| latency, median | 24.5 s | 31 ms | 31 ms | 790 |" in page
     assert "| energy | 300 J | 400 mJ | 400 mJ | 750 |" in page
     assert "an estimate" in page
-    assert "Decoding of the video is not in" in page
+    assert "decoding" in page
     picture = np.asarray(Image.open(folder / "profile.png").convert("L"))
     assert (picture < 128).mean() > 0.005  # letters and dots
     svg = (folder / "profile.svg").read_bytes()
@@ -144,7 +144,7 @@ def test_what_is_missing(store: Store) -> None:
     shown = capture.get()
     assert "teacher / student" not in shown
     assert "peak memory" not in shown
-    assert "Energy: no counters on this machine." in shown
+    assert "Energy: this machine has no counters" in shown
     assert "profile.png" in (write_profile(made, store) / "profile.md").read_text()
     assert read_json(store.folder("profiles", "k") / "profile.json")["teacher_over_student"] == {}
 
