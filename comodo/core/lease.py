@@ -193,7 +193,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None if it is gone or that is not known."""
+    """When a process started, in clock ticks since boot; None if it is gone or not known."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]

@@ -1,4 +1,4 @@
-"""From a finished trial to programs that run on the device, without comodo."""
+"""Turns a finished trial into programs that run on a device without comodo."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -7,10 +7,13 @@ from comodo.core.errors import ComodoError
 
 
 class DeployError(ComodoError, ValueError):
-    """A trial that cannot be exported; the text names it, says why, and what mends it."""
+    """A trial cannot be exported; the message names the trial, the reason and the fix."""
 
 
 def check_installed(packages: Iterable[str] = ("onnx", "onnxruntime", "onnxscript")) -> None:
-    """Raises DeployError while anything is missing that only exporting needs."""
+    """Raises DeployError if a package is missing that only exporting needs."""
     if missing := [package for package in packages if find_spec(package) is None]:
-        raise DeployError(f"export needs {', '.join(missing)}: pip install 'comodo[deploy]'")
+        raise DeployError(
+            "export.not-installed",
+            f"export needs {', '.join(missing)}: pip install 'comodo[deploy]'",
+        )

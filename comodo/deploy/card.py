@@ -1,78 +1,66 @@
-"""The model card of an export, as the Hugging Face hub has them: written from the run alone.
+"""Fills in the model card of an export, `card.md`, in the format of the Hugging Face hub.
 
-Knows neither networks nor MLflow.
+Everything in it comes from the run. Knows neither networks nor MLflow.
 """
 
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from comodo.config import DistillingMethod, SimulatedDataset
-from comodo.config.metric import Metric
+from comodo.config import DistillingMethod
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
 from comodo.deploy.selection import Selection
-from comodo.report.page import data_section
+from comodo.report.page import SELECTED_ON_TEST, data_section, demonstration
 from comodo.report.tables import cell, gains, markdown
 from comodo.search.labels import rounded
 
 TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "knowledge-distillation"]
 
-USE = """```python
-import json
-
-import numpy as np
-import onnxruntime
-
-about = json.load(open("model.json"))
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-windows, channels, samples = 2, *about["input"]["shape"][1:]
-imu = np.random.randn(windows, channels, samples).astype(np.float32)  # put your samples here
-probabilities, feature = session.run(None, {"imu": imu})
-print([about["classes"][best] for best in probabilities.argmax(1)])
-```"""
-
-CITATION = """```bibtex
-@article{comodo,
-  title   = {{COMODO}: Cross-Modal Video-to-{IMU} Distillation for Efficient Egocentric Human
-             Activity Recognition},
-  author  = {Baiyu Chen and Wilson Wongso and Zechen Li and Yonchanok Khaokaew and Hao Xue and
-             Flora Salim},
-  journal = {arXiv preprint arXiv:2503.07259},
-  year    = {2025}
-}
-```"""
-
 
 def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
-    """Data, teacher, method, intervals, leakage, intended use; what was not measured is not said.
+    """The card: data, teacher, method, accuracy with intervals, leakage, intended use.
 
     Args:
         about: the export's `model.json`.
     """
-    lines = [
-        f"# {about['sweep']}: {found.row.title}",
-        "",
-        *_what(found, about),
-        *_use(about),
-        *_training(found),
-        *_results(found, about),
-        *_data(found, store),
-        *_limits(found, about),
-        "## Citation",
-        "",
-        "The method:",
-        "",
-        CITATION,
-        "",
+    measured = about["accuracy"]
+    exported = [
+        [f"{form}, {measured['split']}", f"{100 * measured[form]:.1f}"]
+        for form in ("float32", "int8")
     ]
-    return rounded(f"---\n{_metadata(found, about).to_yaml()}\n---\n\n" + "\n".join(lines))
+    sweep = found.saved.sweep
+    on_test = any("test/" in objective.metric for objective in sweep.objectives)
+    parts = {
+        "metadata": _metadata(found, about).to_yaml(),
+        "title": f"{about['sweep']}: {found.row.title}",
+        "summary": _summary(found, about),
+        "classes": ", ".join(about["classes"]),
+        "input": _lines(markdown(["input", ""], _input(about["input"]))),
+        "training": _lines(markdown(["setting", "value"], _settings(found))),
+        "measured": _lines(_measured(found)),
+        "windows": f"{measured['windows']:,}",
+        "split": measured["split"],
+        "exported": _lines(markdown(["file", "Acc@1"], exported)),
+        "difference": f"{about['largest_difference']:.1e}",
+        "protocol": sweep.protocol,
+        "objectives": ", ".join(f"{o.metric} ({o.mode})" for o in sweep.objectives),
+        "selection": f"{SELECTED_ON_TEST}\n\n" if on_test else "",
+        "data": _lines(_data(found, store)),
+        "seconds": f"{about['input']['seconds']:g}",
+    }
+    return rounded(Template(Path(__file__).with_suffix(".md").read_text()).substitute(parts))
+
+
+def _lines(lines: list[str]) -> str:
+    return "\n".join(lines)
 
 
 def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
-    """What the hub reads. A licence is for whoever shares the model to name."""
+    """For the hub. No licence: whoever shares the model has to choose it."""
     student, measured = found.row.trial.config.student, about["accuracy"]
     dataset = found.row.trial.config.dataset
     hub_id = student.weights if student.weights == _source(student.weights) else None
@@ -93,64 +81,43 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     )
 
 
-def _what(found: Selection, about: dict[str, Any]) -> list[str]:
-    config, taken = found.row.trial.config, about["input"]
+def _summary(found: Selection, about: dict[str, Any]) -> str:
+    config = found.row.trial.config
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
-    said = [
-        f"Tells {len(about['classes'])} activities apart from {taken['seconds']:g} s of six IMU "
-        f"channels: a `{config.student.name}` encoder"
-        + (f" distilled from `{config.teacher.name}`" if _distilled(found) else "")
-        + f", then {classifier}. Units, rate, encoder and classifier are one network.",
-        f"Classes: {', '.join(about['classes'])}.",
+    distilled = f" distilled from `{config.teacher.name}`" if _distilled(found) else ""
+    paragraphs = [
+        *demonstration(found.saved.sweep, [config.dataset]),
+        f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
+        f"six IMU channels: a `{config.student.name}` encoder{distilled}, then {classifier}. "
+        "Units, resampling, encoder and classifier are one network.",
     ]
-    if isinstance(found.saved.sweep.datasets[config.dataset], SimulatedDataset):
-        said.insert(
-            0,
-            f"> **A demonstration**: {config.dataset} is simulated. These numbers say that the "
-            "machinery works, nothing about real recordings.",
-        )
-    return [line for sentence in said for line in (sentence, "")]
+    return "\n\n".join(paragraphs)
 
 
 def _distilled(found: Selection) -> bool:
     return isinstance(found.row.trial.config.method, DistillingMethod)
 
 
-def _use(about: dict[str, Any]) -> list[str]:
-    taken = about["input"]
+def _input(taken: dict[str, Any]) -> list[list[str]]:
     _, channels, samples = taken["shape"]
-    rows = [
+    return [
         ["shape", f"windows x {channels} x {samples}, {taken['type']}"],
         ["channels", ", ".join(taken["channels"])],
         ["rate", f"{taken['rate']:g} Hz, {taken['seconds']:g} s"],
         ["accelerometer", taken["acc_unit"]],
         ["gyroscope", taken["gyro_unit"]],
     ]
-    return [
-        "## How to use",
-        "",
-        "Raw samples go in, whole windows only:",
-        "",
-        *markdown(["input", ""], rows),
-        "In the folder of this card, with `onnxruntime` and `numpy`:",
-        "",
-        USE,
-        "",
-        "`model.int8.onnx` is used in the same way, `model.pt2` by `torch.export.load`, and "
-        "`mlflow models serve -m mlflow` answers over HTTP.",
-        "",
-    ]
 
 
-def _training(found: Selection) -> list[str]:
-    trial, sweep = found.row.trial, found.saved.sweep
+def _settings(found: Selection) -> list[list[str]]:
+    trial, seeds = found.row.trial, found.saved.sweep.seeds
     teacher = trial.config.teacher
     settings = flatten(trial.config.model_dump(mode="json", exclude={"teacher"}))
-    rows = [["seed", f"{trial.seed} (of {', '.join(map(str, sweep.seeds))})"]]
+    rows = [["seed", f"{trial.seed} (of {', '.join(map(str, seeds))})"]]
     if _distilled(found):
         rows.append(["teacher", f"{teacher.name} {_source(teacher.weights)}".strip()])
     rows += [[key, _text(key, value)] for key, value in settings.items() if value not in (None, {})]
-    return ["## Training", "", *markdown(["setting", "value"], rows)]
+    return rows
 
 
 def _text(key: str, value: Any) -> str:
@@ -160,45 +127,26 @@ def _text(key: str, value: Any) -> str:
 
 
 def _source(weights: str | None) -> str:
-    """A hub id, or the name of a folder: where it lies is nobody's business."""
+    """A hub id, or the name of a folder without its path, which is private."""
     path = Path(weights or "")
     return path.name if weights is None or path.is_absolute() or path.is_dir() else weights
 
 
-def _results(found: Selection, about: dict[str, Any]) -> list[str]:
-    results, row, measured = found.results, found.row, about["accuracy"]
-    split = measured["split"]
+def _measured(found: Selection) -> list[str]:
+    """The sweep's accuracies, and the gain over the untrained student."""
+    results, row = found.results, found.row
     rows = []
-    for name in ("val", "test"):
-        of_trial = results.of_trial(row, name)
+    for split in ("val", "test"):
+        of_trial = results.of_trial(row, split)
         if of_trial is not None:
-            rows.append([f"{name}, this student", cell(of_trial)])
-            whole = results.accuracy(row.label, name)
-            rows.append([f"{name}, {len(results.by_label[row.label])} seeds", cell(whole)])
-    exported = [[f"{form}, {split}", f"{100 * measured[form]:.1f}"] for form in ("float32", "int8")]
-    over = gains(results).get(row.label)
-    selected = [
-        f"{objective.metric} ({objective.mode})" for objective in found.saved.sweep.objectives
-    ]
-    lines = [
-        "## Results",
-        "",
-        "Acc@1 in percent; in brackets the 95 % interval, of this student for new groups (people, "
-        "captures or days), of several seeds for new seeds on new groups.",
-        "",
+            seeds = len(results.by_label[row.label])
+            rows.append([f"{split}, this student", cell(of_trial)])
+            rows.append([f"{split}, {seeds} seeds", cell(results.accuracy(row.label, split))])
+    gain = gains(results).get(row.label)
+    return [
         *markdown(["measured by the sweep", "Acc@1"], rows),
-        *([f"Over the untrained student, in points on test: {over}.", ""] if over else []),
-        f"The files here, by onnxruntime on {measured['windows']:,} labelled windows of {split} as "
-        "the input above has them:",
-        "",
-        *markdown(["file", "Acc@1"], exported),
-        f"ONNX differs from PyTorch by at most {about['largest_difference']:.1e}. Protocol: "
-        f"`{found.saved.sweep.protocol}`. Objectives of the sweep: {', '.join(selected)}.",
-        "",
+        *([f"Gain over the untrained student on test, in points: {gain}.", ""] if gain else []),
     ]
-    if any(Metric.parse(o.metric).split == "test" for o in found.saved.sweep.objectives):
-        lines += ["**Selected on the test split**: test accuracies are optimistic.", ""]
-    return lines
 
 
 def _data(found: Selection, store: Store) -> list[str]:
@@ -206,27 +154,8 @@ def _data(found: Selection, store: Store) -> list[str]:
     windows = found.saved.window_sets(store).get(dataset)
     if windows is None:
         return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test stands in train"]
+    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test is also in train"]
     return [
         *data_section(found.saved.sweep, {dataset: windows}, store),
         *(line for sentence in leaks for line in (f"**{sentence[0].upper()}{sentence[1:]}.**", "")),
     ]
-
-
-def _limits(found: Selection, about: dict[str, Any]) -> list[str]:
-    taken = about["input"]
-    limits = [
-        "For research and prototypes of activity recognition on a body-worn IMU; not for medical, "
-        "safety or surveillance decisions.",
-        "Place, orientation and axes of the sensor must be those of the recordings above; another "
-        "place is another model.",
-        f"It takes whole windows of {taken['seconds']:g} s and always names one of its classes, "
-        "also for what is none of them: look at the probability.",
-        "Probabilities are calibrated on the training windows alone.",
-        "Where the rate is not the training's, a window is resampled without its neighbours, as at "
-        "a recording's ends.",
-        "int8 holds the weights of the encoder's linear layers; the rest is float32.",
-        "No licence is named: it follows from those of the recordings and of the weights that "
-        "training started from.",
-    ]
-    return ["## Intended use and limits", "", *(f"- {limit}" for limit in limits), ""]

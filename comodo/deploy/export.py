@@ -1,6 +1,6 @@
-"""What `comodo export` does: a finished trial to a folder of programs, checked and described.
+"""Exports a finished trial as a folder of programs, checked and described.
 
-Knows the store and trials; programs, model card and MLflow are elsewhere.
+Knows the store and trials; does not know file formats, the model card's text or MLflow.
 """
 
 import json
@@ -46,20 +46,20 @@ from comodo.tracking import registry
 DESCRIPTION, CARD = "model.json", "README.md"
 EXPORTED_FILES = {TORCH, ONNX, INT8, DESCRIPTION, CARD, registry.MODEL}
 MAX_COMPARED = 256  # windows on which ONNX and PyTorch are compared
-OTHER_DEVICE = 2  # windows that a probe may tell otherwise that was fitted on a GPU's features
+OTHER_DEVICE = 2  # windows that a probe fitted on a GPU's features may classify differently
 
 
 @dataclass(frozen=True)
 class Exported:
     folder: Path
     about: dict[str, Any]
-    """`model.json`: what goes in, what comes out, and how well."""
+    """`model.json`: input, output and accuracy."""
     registered: str | None
     """The model's name and alias in MLflow's registry."""
 
     @property
     def serve(self) -> str:
-        """The command that answers requests with it, on this machine alone."""
+        """The command that serves it on this machine only."""
         where = "--host 127.0.0.1 -p 5001 --env-manager local"
         return f"mlflow models serve -m {shlex.quote(str(self.folder / registry.MODEL))} {where}"
 
@@ -82,11 +82,11 @@ class Exported:
         return shown
 
     def facts(self) -> dict[str, str]:
-        """What else there is to say, each under a word."""
+        """Further facts for the terminal, by name."""
         measured, taken = self.about["accuracy"], self.about["input"]
         shape = " x ".join(map(str, taken["shape"]))
         recorded = measured["trial"]
-        known = "" if recorded is None else f"; the trial has {100 * recorded:.1f}"
+        known = "" if recorded is None else f"; the trial recorded {100 * recorded:.1f}"
         return {
             "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
             "Acc@1": f"percent of {measured['windows']} labelled windows of {measured['split']}"
@@ -111,12 +111,12 @@ def export_run(
     """Exports a trial's student for a device.
 
     Args:
-        rate: at which the device samples, in Hz; by default that of the training windows.
-        acc_unit: as in `imu.ACC_UNITS`, as is `gyro_unit` in `imu.GYRO_UNITS`.
-        out: by default `exports/<trial>` of the store; an export there is replaced by a whole one.
+        rate: sampling rate of the device in Hz; by default that of the training windows.
+        acc_unit: one of `imu.ACC_UNITS`; `gyro_unit` is one of `imu.GYRO_UNITS`.
+        out: by default `exports/<trial>` of the store; replaces an earlier export there.
 
     Raises:
-        DeployError: it cannot be exported; the text says why.
+        DeployError: it cannot be exported; the message says why.
     """
     trial = found.row.trial
     folder = (out or store.folder("exports", trial.key)).resolve()
@@ -124,8 +124,9 @@ def export_run(
     settings = found.saved.sweep.datasets[trial.config.dataset]
     if settings.window_seconds == "whole":
         raise DeployError(
-            f"data set {trial.config.dataset} has whole recordings as windows: an exported program "
-            "takes windows of one length; set window_seconds to one"
+            "export.whole-recordings",
+            f"the windows of data set {trial.config.dataset} are whole recordings, but an exported "
+            "program takes windows of one length; set window_seconds to a number",
         )
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
     preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
@@ -174,7 +175,7 @@ def export_run(
 
 
 def _mask(found: Selection) -> bool:
-    """A classifier sees padding as in training, a probe as the trial says."""
+    """A classifier handles padding as in training, a probe as the trial says."""
     config = found.row.trial.config
     return config.student.is_baseline or config.probe_mask
 
@@ -182,28 +183,32 @@ def _mask(found: Selection) -> bool:
 def _classifier(
     found: Selection, store: Store, subject: FrozenStudent
 ) -> tuple[nn.Module, list[str]]:
-    """What names the class, and the names; a probe is fitted again, as the trial kept none."""
+    """The classifier and the names of its classes; a probe is fitted again, trials keep none."""
     trial = found.row.trial
     if not trial.config.student.is_baseline:
         probe = _probe(found, subject)
         return SVMClassifier(probe), probe.classes_.tolist()
     if not isinstance(trial.config.method, SupervisedMethod):
-        raise DeployError(f"trial {trial.key} is an untrained baseline: it has no classes to tell")
+        raise DeployError(
+            "export.no-classes", f"trial {trial.key} is an untrained baseline: it has no classifier"
+        )
     head = nn.Sequential(classifier_of(trial, store, subject.student), nn.Softmax(dim=1))
     return head, subject.windows.classes
 
 
 def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
-    """The trial's own: it must be as accurate as what was recorded.
+    """The trial's own probe, fitted again.
 
     Raises:
-        DeployError: there are no labels, or the accuracy is another.
+        DeployError: there are no labels, or its accuracy is not the recorded one.
     """
     row = found.row
     try:
         probe = fit_probe(subject)
     except EvaluateError as error:
-        raise DeployError(f"trial {row.trial.key}: {error}; export needs them") from error
+        raise DeployError(
+            "export.no-labels", f"trial {row.trial.key}: {error}; export needs them"
+        ) from error
     same = row.trained is not None and row.trained.device == "cpu"
     for split, (features_ND, label_N) in subject.scored().items():
         recorded = row.metrics.get(str(accuracy(split)))
@@ -212,28 +217,30 @@ def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
         allowed = 1e-9 if same else max(OTHER_DEVICE / len(label_N), 0.01)
         if recorded is not None and abs(again - recorded) > allowed:
             raise DeployError(
-                f"trial {row.trial.key}: fitted again, its probe has {split} Acc@1 "
-                f"{100 * again:.2f} %, recorded are {100 * recorded:.2f} %: student, windows or "
-                "libraries are not those that were measured; run the sweep again in another store"
+                "export.other-accuracy",
+                f"trial {row.trial.key}: its probe, fitted again, has {split} Acc@1 "
+                f"{100 * again:.2f} %, but {100 * recorded:.2f} % was recorded: the student, the "
+                "windows or the libraries have changed; run the sweep again in another store",
             )
     return probe
 
 
 def _measured_on(subject: FrozenStudent) -> tuple[str, Tensor]:
-    """The first of test and val with labels, and its labelled windows. Not train: the probe was
-    fitted on it."""
+    """The first of test and val that has labels, and its labelled windows. Never train, on which
+    the probe was fitted."""
     splits = subject.windows.splits
     for name in ("test", "val"):
         if name in splits and len(index_N := splits[name].labelled_N):
             return name, index_N
     raise DeployError(
-        "no window of val or test has a label, so what is exported could not be checked; label "
-        "some, or make such a split (split_by_group)"
+        "export.no-test-labels",
+        "no window of val or test has a label, so the export could not be checked; label some, or "
+        "make such a split with split_by_group",
     )
 
 
 class _Raw:
-    """Windows of a split as the device would give them."""
+    """Windows of a split as the device would deliver them."""
 
     def __init__(
         self, subject: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
@@ -248,7 +255,7 @@ class _Raw:
         return (imu_NCR / self._factor_C1).float().numpy()
 
     def accuracy(self, program: Program, index_N: Tensor, classes: list[str]) -> float:
-        """Share of these windows of which the most probable class is the label."""
+        """Share of these windows whose most probable class is their label."""
         right = 0
         for index_B in index_N.split(EXTRACT_BATCH):
             probability_BK, _ = program(self.imu(index_B))
@@ -260,9 +267,9 @@ class _Raw:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of an earlier export, if the block succeeds.
+    """A temporary folder that replaces an earlier export if the block succeeds.
 
-    It appears whole or not at all; what is there before stays until then.
+    It appears complete or not at all; the earlier export stays until then.
     """
     temporary, old = (
         folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old")
@@ -284,11 +291,14 @@ def _replaced(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_another_folder(folder: Path) -> None:
-    """Raises DeployError where anything stands that an export has not written: it would go."""
+    """Raises DeployError if a file in it was not written by an export, as it would be lost."""
     if not folder.exists():
         return
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     unknown = found - EXPORTED_FILES
     if unknown or (found and not (folder / DESCRIPTION).exists()):
         what = ", ".join(sorted(unknown or found)[:3])
-        raise DeployError(f"{folder} has {what}, so it is not only an export: choose another --out")
+        raise DeployError(
+            "export.out-not-empty",
+            f"{folder} has files that no export wrote ({what}): choose another --out",
+        )

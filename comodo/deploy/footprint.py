@@ -1,8 +1,8 @@
-"""One network measured alone: parameters, FLOPs, bytes on disk, latency, memory and energy of one
-window on one thread of the CPU.
+"""Measures one network: parameters, FLOPs, size on disk, and latency, memory and energy for one
+window on one CPU thread.
 
-`profiling` runs it as a program, a fresh process for each network, so that no network adds to
-another's memory. Knows neither trials nor the store.
+`profiling` runs it in a fresh process for each network, so that none adds to another's memory.
+Knows neither trials nor the store.
 """
 
 import ctypes
@@ -40,25 +40,25 @@ class Network:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one network takes. None: cannot be counted here."""
+    """The resources that one network needs. None: cannot be measured here."""
 
     takes: str
-    """One window as it goes in."""
+    """The input: one window."""
     parameters: int | None
     flops: int | None
-    """Two for each multiply-add of matrix products, convolutions and attention; nothing else."""
+    """Two for each multiply-add of matrix products, convolutions and attention, no others."""
     disk: int
-    """Bytes: of the file, of a teacher of its weights as they are loaded."""
+    """Bytes of the file; of a teacher, of its loaded weights."""
     runs: int
     latency: float
     """Seconds for one window, the median of the runs."""
     latency_p95: float
     memory: int | None
-    """Bytes: peak of loading and running it beyond what the process with its libraries held."""
+    """Bytes: peak while loading and running it, beyond the process with its libraries."""
     process: int | None
-    """Bytes: peak of the whole process, libraries and all."""
+    """Bytes: peak of the whole process, including libraries."""
     joules: float | None
-    """Of the whole processor for one window, whatever else it did."""
+    """Of the whole processor for one window, including other work."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ class _Loaded:
     disk: int
     run: Callable[[], Any]
     module: Any = None
-    """The torch module, which can be counted in."""
+    """The torch module, of which parameters and FLOPs can be counted."""
 
 
 def measure_footprint(network: Network) -> Footprint:
     """Measures in this process, which should have done nothing else.
 
     Raises:
-        ValueError, OSError, ImportError: the network cannot be had here.
+        ValueError, OSError, ImportError: the network cannot be loaded here.
     """
-    load_network(network).run()  # once for what libraries import and set up; what it held is freed
+    load_network(network).run()  # libraries import and initialise; its memory is freed
     before = settle()
     loaded = load_network(network)
     repeat(loaded.run, *WARM_UP)
@@ -113,7 +113,7 @@ def load_network(network: Network) -> _Loaded:
     if network.kind == "teacher":
         from comodo.models.teachers import build_teacher
 
-        # Whether its weights are there is told by loading them.
+        # Loading will show whether the weights exist.
         context = {"read_back": True}
         teacher = build_teacher(TeacherConfig.model_validate(network.source, context=context))
         size = teacher.image_size
@@ -149,7 +149,7 @@ def _onnx(path: Path) -> _Loaded:
 
 
 def repeat(run: Callable[[], Any], fewest: int, most: int, seconds: float) -> list[float]:
-    """Seconds of each run, as many runs as fit into so many seconds."""
+    """Seconds of each run: at least `fewest` runs, then up to `most` until `seconds` are over."""
     taken: list[float] = []
     while len(taken) < fewest or (len(taken) < most and sum(taken) < seconds):
         began = time.perf_counter()
@@ -168,7 +168,7 @@ def count_flops(run: Callable[[], Any]) -> int:
 
 
 def settle() -> int | None:
-    """Hands freed memory back to the system and forgets the peak so far; bytes that are held."""
+    """Returns freed memory to the system and resets the peak; returns the bytes in use."""
     gc.collect()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc has it
         trim(0)
@@ -179,9 +179,9 @@ def settle() -> int | None:
 
 
 def memory_held(what: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Bytes that this process holds, or held at most; None where Linux does not tell.
+    """Bytes in use now or at most; None if the system does not report them.
 
-    Not ru_maxrss: a process inherits that from the one that starts it.
+    Not ru_maxrss, which a process inherits from its parent.
     """
     status = Path("/proc/self/status")
     found = re.search(rf"{what}:\s+(\d+) kB", status.read_text()) if status.exists() else None
@@ -205,7 +205,7 @@ def read_energy(counters: list[Path]) -> list[int]:
 
 
 def joules_between(before: list[int], after: list[int], counters: list[Path]) -> float | None:
-    """Energy of all counters together; None without counters. They begin anew at their end."""
+    """Energy over all counters, which wrap around at their maximum; None without counters."""
     if not counters:
         return None
     ends = [int((folder / "max_energy_range_uj").read_text()) for folder in counters]
@@ -213,10 +213,10 @@ def joules_between(before: list[int], after: list[int], counters: list[Path]) ->
     return sum(spent) / 1e6
 
 
-def main(asked: str, answer: str) -> None:
-    """Measures what a JSON text asks for, and writes the footprint, or why there is none."""
+def main(network: str, answer: str) -> None:
+    """Measures the network in a JSON text; writes its footprint, or an error, to a file."""
     try:
-        found = asdict(measure_footprint(Network(**json.loads(asked))))
+        found = asdict(measure_footprint(Network(**json.loads(network))))
     except (ValueError, OSError, ImportError) as error:
         found = {"error": str(error).strip() or type(error).__name__}
     write_json(Path(answer), found)

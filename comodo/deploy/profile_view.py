@@ -1,4 +1,7 @@
-"""How a profile looks: a table for the terminal, a page of Markdown, a figure; its files."""
+"""Shows a profile as a table, a page of Markdown and a figure, and writes its files.
+
+Does not know how networks are measured.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,7 +27,7 @@ UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def format_count(value: float) -> str:
-    """A number in three digits: 121 M."""
+    """Three digits and a unit: 121 M."""
     for length, unit in UNITS:
         if value >= length:
             return f"{_digits(value / length)} {unit}"
@@ -49,40 +52,36 @@ PROFILE_ROWS = {
     "disk": ("size on disk", format_bytes),
     "latency": ("latency, median", format_seconds),
     "latency_p95": ("latency, 95th percentile", format_seconds),
-    "memory": ("peak memory, its own", format_bytes),
+    "memory": ("peak memory, network", format_bytes),
     "process": ("peak memory, whole process", format_bytes),
     "joules": ("energy", format_joules),
 }
-"""Of a footprint: what it is called, and how it is written."""
+"""Title and format of each field of a footprint."""
 DRAWN = ("parameters", "flops", "disk", "latency", "memory", "joules")
 
 
 def notes(profile: Profile) -> list[str]:
-    """What the numbers hold, and what is not among them."""
+    """What the numbers include, and what is not measured."""
     networks = profile.networks
     runs = ", ".join(f"{name} {network.runs}" for name, network in networks.items())
-    said = [
+    lines = [
         *profile.notes,
-        f"One window at a time on one thread of the CPU; runs after warming up: {runs}.",
-        "Decoding of the video is not in the teacher's latency.",
+        f"One window at a time on one CPU thread; runs after warm-up: {runs}.",
+        "The teacher's latency does not include decoding the video.",
         "FLOPs: two for each multiply-add of matrix products, convolutions and attention "
-        "(torch.utils.flop_counter); nothing else is counted.",
-        "Memory, its own: the peak of loading and running, beyond what the process held once its "
-        "libraries were set up.",
+        "(torch.utils.flop_counter); other operations are not counted.",
+        "Peak memory of the network: beyond that of the process with its libraries loaded.",
     ]
     if any(name.startswith("exported") for name in networks):
-        said.append(
-            "What is exported also resamples and names the activity; its parameters and FLOPs are "
-            "not counted."
+        lines.append(
+            "Exported programs also resample and classify; their parameters and FLOPs are not "
+            "counted."
         )
     if all(network.joules is None for network in networks.values()):
-        said.append("Energy: no counters on this machine.")
+        lines.append("Energy: this machine has no counters.")
     else:
-        said.append(
-            "Energy: of the whole processor while the windows ran, other work included: an "
-            "estimate."
-        )
-    return said
+        lines.append("Energy: of the whole processor, including other work: an estimate.")
+    return lines
 
 
 def _cells(profile: Profile) -> tuple[list[str], list[list[str]]]:
@@ -101,12 +100,12 @@ def _cells(profile: Profile) -> tuple[list[str], list[list[str]]]:
 
 
 def write_profile(profile: Profile, store: Store) -> Path:
-    """Writes profile.json, profile.md and the figure (PNG and SVG), and puts them into the trial's
-    MLflow run; returns their folder."""
+    """Writes profile.json, profile.md and the figure (PNG and SVG), attaches them to the trial's
+    MLflow run, and returns their folder."""
     folder = store.folder("profiles", profile.trial)
     content = {**asdict(profile), "teacher_over_student": profile.ratios}
     write_json(folder / "profile.json", content)
-    keep(figure(profile), folder / "profile.png")
+    keep(draw_profile(profile), folder / "profile.png")
     with atomic(folder / "profile.md") as path:
         path.write_text("\n".join(profile_page(profile)))
     if (runs := find_runs(profile.sweep, store)) is not None:
@@ -127,14 +126,14 @@ def show_profile(profile: Profile) -> RenderableType:
 
 
 def profile_page(profile: Profile) -> list[str]:
-    """As lines of Markdown, beside profile.png."""
+    """As lines of Markdown; profile.png is in the same folder."""
     return [
         f"# {_title(profile)}",
         "",
         f"Trial `{profile.trial}` of the sweep {profile.sweep}.",
         "",
         *markdown(*_cells(profile)),
-        "![what teacher and student take](profile.png)",
+        "![resources of teacher and student](profile.png)",
         "",
         *(f"- {note}" for note in notes(profile)),
         "",
@@ -148,7 +147,7 @@ def _title(profile: Profile) -> str:
     return f"{profile.configuration} seed {profile.seed}"
 
 
-def figure(profile: Profile) -> Figure:
+def draw_profile(profile: Profile) -> Figure:
     """A plot for each measure, a dot for each network, on logarithmic axes."""
     networks, found = profile.networks, profile.ratios
     drawn = [
@@ -156,9 +155,9 @@ def figure(profile: Profile) -> Figure:
         for key in DRAWN
         if any(getattr(network, key) for network in networks.values())  # 0 has no logarithm
     ]
-    drawn_of = Figure(figsize=(9, 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)),
+    figure = Figure(figsize=(9, 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)),
                       layout="constrained")  # fmt: skip
-    every = drawn_of.subplots(-(-len(drawn) // 2), 2, squeeze=False, sharey=True).flatten()
+    every = figure.subplots(-(-len(drawn) // 2), 2, squeeze=False, sharey=True).flatten()
     for axes, key in zip(every, drawn, strict=False):
         _draw(axes, networks, key)
         title, _ = PROFILE_ROWS[key]
@@ -167,7 +166,7 @@ def figure(profile: Profile) -> Figure:
         axes.set_title(title, fontsize="medium", loc="left")
     for axes in every[len(drawn) :]:
         axes.set_visible(False)
-    return drawn_of
+    return figure
 
 
 def _draw(axes: Axes, networks: Networks, key: str) -> None:
@@ -179,7 +178,7 @@ def _draw(axes: Axes, networks: Networks, key: str) -> None:
     }
     low, high = min(known.values()), max(known.values())
     axes.set_xscale("log")
-    axes.set_xlim(low / 3, high * (high / low) ** 0.35 * 3)  # room for what stands beside a dot
+    axes.set_xlim(low / 3, high * (high / low) ** 0.35 * 3)  # space for the number next to a dot
     for row in range(len(networks)):
         if row not in known:
             axes.annotate("–", (low / 3, row), (6, 0), textcoords="offset points", va="center")

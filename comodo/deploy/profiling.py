@@ -1,5 +1,6 @@
-"""What a teacher takes and what its student takes, each measured in a process of its own. Knows
-neither how a network is measured (`footprint`) nor how the numbers look (`view`).
+"""Profiles a teacher and its student, each in a process of its own.
+
+Knows neither how a network is measured (`footprint`) nor how numbers are shown (`profile_view`).
 """
 
 import json
@@ -25,18 +26,18 @@ EXPORTS = {"exported": "model.onnx", "exported (int8)": "model.int8.onnx"}
 FOOTPRINT_KEYS = (
     "parameters", "flops", "disk", "latency", "latency_p95", "memory", "process", "joules"
 )  # fmt: skip
-"""Of a `Footprint`, what less is better of."""
+"""Fields of a `Footprint` of which less is better."""
 LIBRARIES = ("torch", "transformers", "onnxruntime")
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 class ProfileError(ComodoError, RuntimeError):
-    """Nothing of a trial could be measured."""
+    """A network could not be measured."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Teacher, student and what was exported of it, as far as they could be measured."""
+    """Footprints of teacher, student and exported programs, as far as they could be measured."""
 
     trial: str
     sweep: str
@@ -45,12 +46,12 @@ class Profile:
     networks: dict[str, Footprint]
     """By name, the teacher first."""
     notes: list[str]
-    """What could not be measured, and what goes in where something could."""
+    """What could not be measured and why, and the input of each network."""
     machine: dict[str, str]
 
     @property
     def ratios(self) -> dict[str, float]:
-        """How many times more the teacher takes than the student, by fields of `Footprint`."""
+        """Teacher divided by student, by field of `Footprint`."""
         if not {"teacher", "student"} <= self.networks.keys():
             return {}
         teacher, student = (asdict(self.networks[name]) for name in ("teacher", "student"))
@@ -59,25 +60,25 @@ class Profile:
 
 
 def profile_trial(found: Selection, store: Store) -> Profile:
-    """Measures the networks of a finished trial, as they are on one thread of this machine's CPU.
+    """Measures the networks of a finished trial on one thread of this machine's CPU.
 
     Raises:
-        ProfileError: none of them could be measured; the text says why.
+        ProfileError: none of them could be measured; the message says why.
     """
     row = found.row
-    asked, notes = _networks(row.trial, store)
+    to_measure, notes = _networks(row.trial, store)
     networks = {}
-    for name, network in asked.items():
+    for name, network in to_measure.items():
         console.print(f"measure {name}")
         try:
             networks[name] = measure_apart(network)
         except ProfileError as error:
             notes.append(f"{name}: not measured: {error}")
     if not networks:
-        raise ProfileError(f"trial {row.trial.key}: {'; '.join(notes)}")
+        raise ProfileError("profile.nothing", f"trial {row.trial.key}: {'; '.join(notes)}")
     notes += [f"{name} takes {network.takes}." for name, network in networks.items()]
     if (speed := encoding_speed(store, row.trial.config.teacher, "cpu")) is not None:
-        notes.append(f"Encoding as sweeps did it, decoding and batches included: {speed[1]}.")
+        notes.append(f"Encoding in sweeps, with decoding and in batches: {speed[1]}.")
     return Profile(
         row.trial.key,
         found.saved.sweep.name,
@@ -90,36 +91,36 @@ def profile_trial(found: Selection, store: Store) -> Profile:
 
 
 def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]]:
-    """What there is to measure of a trial, and why something is not."""
-    asked: dict[str, Network] = {}
+    """The networks of a trial that can be measured, and notes on those that cannot."""
+    networks: dict[str, Network] = {}
     notes = []
     teacher = trial.config.teacher
     if teacher.name == "precomputed":
-        notes.append("teacher: its features were made elsewhere (precomputed): nothing to measure.")
+        notes.append("teacher: not measured: its features are precomputed")
     else:
-        asked["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
+        networks["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
     samples = window_samples(store, trial.windows)
     if samples is None:
-        notes.append("student: not measured: the store has lost the windows that it was trained on")
+        notes.append("student: not measured: its training windows are no longer in the store")
     else:
         folder = fetched(store.folder("trials", trial.key) / "student")
-        asked["student"] = Network("student", str(folder), samples)
+        networks["student"] = Network("student", str(folder), samples)
     for name, file in EXPORTS.items():
         path = fetched(store.folder("exports", trial.key), file) / file
         if path.exists():
-            asked[name] = Network("onnx", str(path))
-    if not asked.keys() & EXPORTS.keys():
+            networks[name] = Network("onnx", str(path))
+    if not networks.keys() & EXPORTS.keys():
         notes.append(
-            f"Nothing is exported in the store (--out is not seen): comodo export {trial.key}"
+            f"exported program: not measured: first run comodo export {trial.key} (without --out)"
         )
-    return asked, notes
+    return networks, notes
 
 
 def measure_apart(network: Network) -> Footprint:
     """A network's footprint, measured in a fresh process.
 
     Raises:
-        ProfileError: the network cannot be had here, or the process died; the text says why.
+        ProfileError: the network cannot be loaded, or the process died; the message says why.
     """
     with tempfile.TemporaryDirectory() as temporary:
         answer = Path(temporary, "footprint.json")
@@ -130,15 +131,15 @@ def measure_apart(network: Network) -> Footprint:
         )
         if not answer.exists():
             last = ran.stderr.strip().splitlines()[-1:] or [f"it ended with {ran.returncode}"]
-            raise ProfileError(f"the process that measures died: {last[0]}")
+            raise ProfileError("profile.died", f"the measuring process died: {last[0]}")
         found = read_json(answer)
     if "error" in found:
-        raise ProfileError(found["error"])
+        raise ProfileError("profile.unavailable", found["error"])
     return Footprint(**found)
 
 
 def describe_machine() -> dict[str, str]:
-    """What the numbers depend on beside the networks."""
+    """What the numbers depend on besides the networks."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,6 +1,6 @@
-"""A recogniser as files: a torch.export program, ONNX, and ONNX with int8 weights.
+"""Writes a recogniser as files: a torch.export program, ONNX, and ONNX with int8 weights.
 
-Knows networks and formats, not what they recognise.
+Knows networks and formats, not what is recognised.
 
 Shapes: N windows, C = 6 channels, R raw samples, K classes, D numbers in a feature.
 """
@@ -36,32 +36,36 @@ Program = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 def write_programs(
     recogniser: Recogniser, samples: int, notes: dict[str, str], folder: Path
 ) -> None:
-    """Writes the three files; each takes any number of windows `[N, 6, samples]`, and has `notes`.
+    """Writes the three files, with `notes` as metadata; each takes windows `[N, 6, samples]`.
 
     Raises:
-        DeployError: the student is one that the exporters cannot follow.
+        DeployError: the exporters cannot trace this student.
     """
     name = recogniser.student.description["name"]
-    example = torch.zeros(2, 6, samples)  # one alone would be taken for the only number
+    example = torch.zeros(2, 6, samples)  # with one window, its number would become a constant
     any_number = {"imu": {0: torch.export.Dim("batch", min=1)}}
     recogniser = recogniser.eval()
     with _quiet(), torch.no_grad():
         for module in recogniser.modules():
-            if isinstance(module, PreTrainedModel):  # the fused attention's ONNX is refused
+            if isinstance(module, PreTrainedModel):  # fused attention cannot be exported to ONNX
                 module.set_attn_implementation("eager")
-        recogniser.student(recogniser.preprocessing(example))  # what it keeps is then a constant
+        recogniser.student(
+            recogniser.preprocessing(example)
+        )  # fills its caches, which then become constants
         try:
             program = torch.export.export(recogniser, (example,), dynamic_shapes=any_number)
             converted = torch.onnx.export(
                 program, input_names=["imu"], output_names=OUTPUTS, dynamo=True, verbose=False
             )
-        except Exception as error:  # of whatever kind the exporters' own code raises
+        except Exception as error:  # exporters raise many types
             reason = str(error).strip().splitlines()[0]
-            raise DeployError(f"student {name} cannot be exported ({reason})") from error
+            raise DeployError(
+                "export.unsupported", f"student {name} cannot be exported ({reason})"
+            ) from error
         assert converted is not None
         for module in program.graph_module.modules():
             for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-                node.meta.pop("stack_trace", None)  # lines of the source, with this machine's paths
+                node.meta.pop("stack_trace", None)  # source lines with paths of this machine
         torch.export.save(program, folder / TORCH, extra_files=notes)
         model = converted.model_proto
         onnx.helper.set_model_props(model, notes)
@@ -72,7 +76,7 @@ def write_programs(
         ]
         _without_notes(model.graph)
         onnx.save(model, folder / ONNX)
-        # Weights of the student's linear layers; resampling and classifier stay as they are.
+        # Only the student's linear layers; resampling and classifier stay float32.
         quantize_dynamic(
             folder / ONNX,
             folder / INT8,
@@ -83,13 +87,13 @@ def write_programs(
 
 
 def _origin(node: onnx.NodeProto) -> str:
-    """The modules that a node comes from."""
+    """The modules that a node was traced from."""
     return next((note.value for note in node.metadata_props if note.key == "namespace"), "")
 
 
 def _without_notes(graph: onnx.GraphProto) -> None:
-    """Drops what the exporter notes of the source, a third of a small file with this machine's
-    paths in it, and shapes, which the quantiser can infer but not correct."""
+    """Drops the exporter's notes on the source, which hold paths of this machine and are a third of
+    a small file, and shapes, which the quantiser can infer but not correct."""
     del graph.metadata_props[:], graph.value_info[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
@@ -102,7 +106,7 @@ def _without_notes(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of their own insides, and of packages that are not needed."""
+    """Without the exporters' warnings about their internals and about packages not needed."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -114,15 +118,15 @@ def _quiet() -> Iterator[None]:
 
 
 def load_onnx(path: Path) -> Program:
-    """Runs on the CPU, some windows at a time."""
+    """Runs on the CPU, in batches of at most MAX_BATCH windows."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # of what its optimiser removes, nobody need know
+    options.log_severity_level = 3  # without the optimiser's notes on removed nodes
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return _in_batches(lambda imu_NCR: session.run(OUTPUTS, {"imu": imu_NCR}))
 
 
 def load_torch(path: Path) -> Program:
-    """As `load_onnx`, of the torch.export program."""
+    """Like `load_onnx`, for the torch.export program."""
     module = torch.export.load(path).module()
 
     @torch.inference_mode()
@@ -143,12 +147,12 @@ def _in_batches(run: Callable[[FloatArray], list[FloatArray]]) -> Program:
 
 
 def largest_difference(folder: Path, imu_NCR: FloatArray) -> float:
-    """Between ONNX and the torch.export program, on these windows and on batches of several sizes.
+    """Between ONNX and the torch.export program, on these windows and for several batch sizes.
 
-    Of probabilities as they are, of features relative to the largest of them if that is over 1.
+    Absolute; where the largest value exceeds 1, as in features, relative to it.
 
     Raises:
-        DeployError: it is over `LARGEST_DIFFERENCE`.
+        DeployError: the difference is larger than `MAX_DIFFERENCE`.
     """
     by_torch, by_onnx = load_torch(folder / TORCH), load_onnx(folder / ONNX)
     largest = 0.0
@@ -159,7 +163,8 @@ def largest_difference(folder: Path, imu_NCR: FloatArray) -> float:
             largest = max(largest, float(abs(wanted - got).max()) / scale)
     if not largest <= MAX_DIFFERENCE:
         raise DeployError(
-            f"ONNX and PyTorch differ by {largest:.1e}, over {MAX_DIFFERENCE:g}: nothing is "
-            "exported"
+            "export.onnx-differs",
+            f"ONNX and PyTorch differ by {largest:.1e}, more than {MAX_DIFFERENCE:g}: nothing was "
+            "exported",
         )
     return largest

@@ -23,24 +23,24 @@ from comodo.models.students import Student
 
 @dataclass(frozen=True)
 class Sensor:
-    """How samples come: Hz, and units as in `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
+    """Sampling rate in Hz, and units from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
 
     rate: float
     acc_unit: str = "g"
     gyro_unit: str = "deg/s"
 
     def factors(self) -> Tensor:
-        """`[6, 1]` to g and deg/s. Raises ImuError for a unit that is not known."""
+        """Factors `[6, 1]` to g and deg/s. Raises ImuError for an unknown unit."""
         acc = unit_factor(self.acc_unit, ACC_UNITS, "accelerometer")
         gyro = unit_factor(self.gyro_unit, GYRO_UNITS, "gyroscope")
         return torch.tensor([acc] * 3 + [gyro] * 3).unsqueeze(1)
 
 
 def resampling(seconds: float, rate: float, to_rate: float) -> Tensor | None:
-    """What `imu.resample` does to a window of `seconds`, as a matrix `[R, T]`; None for nothing.
+    """`imu.resample` of a window of `seconds` as a matrix `[R, T]`; None if the rates are equal.
 
-    It is linear, so its answers to single samples are the whole of it. Beyond the window, where
-    training saw the rest of the recording, the ends count as constant, as at a recording's ends.
+    Resampling is linear, so its results for unit impulses are the matrix. Beyond the window, where
+    training used the rest of the recording, the signal is taken as constant.
     """
     if rate == to_rate:
         return None
@@ -50,7 +50,7 @@ def resampling(seconds: float, rate: float, to_rate: float) -> Tensor | None:
 
 
 class Preprocessing(nn.Module):
-    """Raw windows [B, 6, R] of `seconds` as the student takes them: [B, 6, T], g and deg/s."""
+    """Converts raw windows [B, 6, R] of `seconds` to the student's input: [B, 6, T], g, deg/s."""
 
     factor_C1: Tensor
     matrix_RT: Tensor | None
@@ -86,7 +86,7 @@ class Recogniser(nn.Module):
 
 
 class SVMClassifier(nn.Module):
-    """What `SVMProbe.probabilities` computes, in float32."""
+    """Computes `SVMProbe.probabilities` in float32."""
 
     mean: Tensor
     scale: Tensor
@@ -117,11 +117,11 @@ class SVMClassifier(nn.Module):
 
 
 class Coupling(nn.Module):
-    """`platt.couple` in torch: probabilities [B, K] of the pairs' log-odds [B, P] of their first.
+    """`platt.couple` in torch: probabilities [B, K] from the log-odds [B, P] of each pair's first.
 
-    The same algorithm with the same limits, one class a turn, so that the program is short whatever
-    the number of classes. Where it ends early it must do so too: libsvm is content with less than
-    the exact optimum, and an exact solution would be another answer.
+    The same algorithm with the same stopping rule, one class per step, so that the program does not
+    grow with the number of classes. libsvm stops before the exact optimum, so an exact solution
+    would give different probabilities.
     """
 
     place_KK: Tensor
@@ -133,7 +133,7 @@ class Coupling(nn.Module):
         place_KK = torch.zeros(classes, classes, dtype=torch.long)
         for p, (first, second) in enumerate(pairs):
             place_KK[first, second], place_KK[second, first] = 1 + p, 1 + p + len(pairs)
-        self.register_buffer("place_KK", place_KK)  # of each pair in zero, first wins, second wins
+        self.register_buffer("place_KK", place_KK)  # index into zero, first wins, second wins
 
     def forward(self, odds_BP: Tensor) -> Tensor:
         classes = self.classes

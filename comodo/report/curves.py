@@ -1,26 +1,24 @@
-"""Curves of a report: learning, accuracy by each swept number, importance, Pareto front."""
+"""Curves of a report: learning, accuracy by each swept number, importance of each key."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
-from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.config.space import flatten
-from comodo.evaluation.results import Results, pareto_front
+from comodo.evaluation.results import Results
 from comodo.report import published
 from comodo.report.style import (
     BLUE,
-    GREY,
     axes_of,
     bounds,
     legend_below,
-    legend_beside,
     percent_span,
     short,
     show_numbers,
+    spread_out,
     style,
 )
 
@@ -29,7 +27,7 @@ MIN_AXIS_POINTS = 10  # points of accuracy on an axis
 
 
 def draw_learning(results: Results) -> Figure | None:
-    """Loss and quick accuracy by epoch: the mean over seeds, and their range."""
+    """Loss and quick accuracy by epoch: mean and range over seeds."""
     histories = {
         label: [row.trained.history for row in rows if row.trained and row.trained.history]
         for label, rows in results.by_label.items()
@@ -79,7 +77,7 @@ def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
 def _by_epoch(
     histories: Sequence[Sequence[dict[str, Any]]], measure: str
 ) -> dict[int, tuple[float, float, float]]:
-    """Epoch to mean, least and greatest of those that came to it."""
+    """By epoch: mean, minimum and maximum over the seeds that reached it."""
     values: dict[int, list[float]] = {}
     for history in histories:
         for epoch in history:
@@ -98,14 +96,14 @@ def draw_by_numbers(results: Results) -> dict[str, Figure]:
     figures = {}
     for key in results.names.keys:
         values = {label: config[key] for label, config in flat.items() if key in config}
-        numbers = [x for x in values.values() if type(x) in (int, float)]  # no truth values
+        numbers = [x for x in values.values() if type(x) in (int, float)]  # bool is no number
         if len(numbers) == len(values) and len(set(numbers)) > 1:
             figures[key] = _by_number(results, key, values)
     return figures
 
 
 def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
-    """A curve for each configuration but for the key; dots alone if it is never the same twice."""
+    """A curve for each configuration apart from the key; only dots if each has a single value."""
     curves: dict[str, list[str]] = {}
     for label in sorted(values, key=lambda label: values[label]):
         name = results.names.configuration(results.by_label[label][0].trial, leave_out=key)
@@ -116,10 +114,10 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     figure, axes = axes_of(7, 4.6)
     for number, (name, labels) in enumerate(curves.items()):
         xs = [values[label] for label in labels]
-        ys, errors = _percent(results, labels)
+        ys, errors = percents(results, labels)
         look = style(number) if joined else {**style(number), "linestyle": "none"}
-        aside = legend_beside(xs, number, len(curves))
-        axes.errorbar(aside, ys, errors, capsize=2, label=short(name), **look)
+        shifted = spread_out(xs, number, len(curves))
+        axes.errorbar(shifted, ys, errors, capsize=2, label=short(name), **look)
     published_xy = _published(results, values) if key == "method.queue_size" else []
     if published_xy:
         axes.plot(*zip(*published_xy, strict=True), "*", color="black", markersize=9,
@@ -135,15 +133,15 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     return figure
 
 
-def _percent(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
-    """Means, and how far down and up their intervals reach."""
+def percents(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
+    """Means, and the lengths of their intervals below and above."""
     found = [results.accuracy(label, "test") for label in labels]
     rows = [bounds(x.mean, x.low, x.high) for x in found if x is not None]
     return [row[0] for row in rows], [[row[1] for row in rows], [row[2] for row in rows]]
 
 
 def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, float]]:
-    """Queue and percent of the runs that the paper has of these configurations."""
+    """Queue size and accuracy (percent) of the published runs of these configurations."""
     found = []
     for label, queue in queues.items():
         config, sweep = results.by_label[label][0].trial.config, results.sweep
@@ -155,7 +153,7 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
 
 
 def _untrained(results: Results, labels: list[str]) -> dict[str, float]:
-    """Accuracy in percent of the untrained student, where these configurations have only one."""
+    """Accuracy (percent) of the untrained student, if these configurations share one."""
     trials = [results.by_label[label][0].trial for label in labels]
     names = {results.names.configuration(trial.untrained) for trial in trials}
     if len(names) > 1 or not names <= results.by_label.keys():
@@ -182,57 +180,7 @@ def draw_importance(results: Results) -> Figure | None:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"share of the variance of {results.sweep.objective.metric} (%)")
-    axes.set_title("which key mattered: mean and 5 to 95 % of resamplings", fontsize="medium")
-    return figure
-
-
-def draw_pareto(results: Results) -> Figure | None:
-    """Configurations by two objectives, or by accuracy and size where sizes differ; their front."""
-    metrics = [objective.metric for objective in results.sweep.objectives][:2]
-    if len(metrics) == 1:
-        sizes = {rows[0].metrics.get(PARAMETERS) for rows in results.by_label.values()}
-        if len(sizes) < 2 or None in sizes:
-            return None
-        metrics.append(PARAMETERS)
-    dots = {
-        label: tuple(float(np.mean([row.metrics[name] for row in rows])) for name in metrics)
-        for label, rows in results.by_label.items()
-        if all(name in row.metrics for row in rows for name in metrics)
-    }
-    if not dots:
-        return None
-    objectives = results.sweep.objectives
-    signs = [objectives[0].sign, objectives[1].sign if len(objectives) > 1 else -1]
-    own = {
-        label: dot
-        for label, dot in dots.items()
-        if not results.is_reference(results.by_label[label][0].trial)
-    }
-    on_front = sorted(pareto_front(own, signs), key=lambda label: dots[label][1])
-    figure, axes = axes_of(7, 4.6)
-    scale = [1 if name == PARAMETERS else 100 for name in metrics]
-    for label, (y, x) in dots.items():
-        look: dict[str, Any] = {"marker": "o", "color": GREY, "markeredgecolor": "0.4", "zorder": 3}
-        if label in on_front:
-            look = {"marker": "D", "color": BLUE, "zorder": 4}
-        elif label not in own:
-            look |= {"marker": "x", "color": "black"}
-        axes.plot(x * scale[1], y * scale[0], linestyle="none", **look)
-    front_2N = np.array([dots[label] for label in on_front]).reshape(-1, 2).T
-    axes.plot(front_2N[1] * scale[1], front_2N[0] * scale[0], "--", color=BLUE, lw=1, zorder=2)
-    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("on the front", {"marker": "D", "color": BLUE}),
-        ("others", {"marker": "o", "color": GREY}),
-        ("references", {"marker": "x", "color": "black"}),
+    axes.set_title(
+        "hyperparameter importance: mean and 5 to 95 % of resamplings", fontsize="medium"
     )
-    for name, look in kinds:
-        axes.plot([], [], linestyle="none", label=name, **look)
-    titles = [f"{name}{'' if name == PARAMETERS else ' (%)'}" for name in metrics]
-    axes.set_ylabel(titles[0])
-    axes.set_xlabel(titles[1])
-    if metrics[1] == PARAMETERS:
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.margins(0.1)
-    axes.set_title("what no other configuration beats in both", fontsize="medium")
-    legend_below(figure, axes)
     return figure

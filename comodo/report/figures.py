@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn from `Results` with matplotlib; computes no measure itself."""
+"""The figures of a report, drawn from `Results` with matplotlib; computes no metric itself."""
 
 import math
 import statistics
@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comodo.config import NoneMethod, SupervisedMethod
 from comodo.config.metric import Metric, accuracy
-from comodo.evaluation.results import Results, TransferRow
+from comodo.evaluation.results import Results
 from comodo.evaluation.stats import Interval
 from comodo.report import curves
+from comodo.report.pareto import draw_pareto
 from comodo.report.style import (
     BLUE,
     GREY,
@@ -21,22 +23,25 @@ from comodo.report.style import (
     axes_of,
     keep,
     legend_below,
-    legend_beside,
     percent_span,
     short,
     show_numbers,
+    spread_out,
     style,
 )
 
-MIN_EFFECT_POINTS = 10  # points of accuracy on the axis of effects
-CROWDED_LETTERS = 30  # letters of values below one plot
-MAX_VALUE_LETTERS = 24  # letters
+MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
+CROWDED_LETTERS = 30  # letters of tick labels below one plot
+MAX_VALUE_LETTERS = 24
+
+Scores = list[tuple[Any, list[float]]]
+"""Percent of the configurations with each value of a key."""
 
 
 def draw_figures(results: Results, folder: Path) -> dict[str, str]:
-    """Draws what the results have something for; returns name of each PNG and what it shows.
+    """Saves the figures that the results have data for, as PNG and SVG.
 
-    Each has an SVG of the same name beside it.
+    Returns what each shows, by the name of its PNG file.
     """
     drawn = {
         "accuracy.png": ("test accuracy by configuration", _accuracy(results)),
@@ -44,7 +49,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
         "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
         "effects.png": ("mean objective by value of each key", _effects(results)),
         "importance.png": ("share of the variance by key", curves.draw_importance(results)),
-        "pareto.png": ("configurations and their Pareto front", curves.draw_pareto(results)),
+        "pareto.png": ("configurations and their Pareto front", draw_pareto(results)),
         "learning.png": ("learning curves", curves.draw_learning(results)),
         "confusion.png": ("confusion of the selected configuration", _confusion(results)),
     }
@@ -60,43 +65,33 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
 
 def _accuracy(results: Results) -> Figure | None:
     """Bars: mean. Lines: interval. Dots: seeds."""
-    shown = [
-        (label, found)
-        for label in results.by_label
-        if (found := results.accuracy(label, "test")) is not None
-    ]
-    if not shown:
+    labels = [x for x in results.by_label if results.accuracy(x, "test") is not None]
+    if not labels:
         return None
-    longest = max(len(short(label)) for label, _ in shown)
-    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(shown))
-    for height, (label, found) in enumerate(shown):
+    longest = max(len(short(label)) for label in labels)
+    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels))
+    heights = range(len(labels))
+    means, errors = curves.percents(results, labels)
+    references = (NoneMethod, SupervisedMethod)
+    methods = [results.by_label[label][0].trial.config.method for label in labels]
+    axes.barh(heights, means, color=[GREY if isinstance(m, references) else BLUE for m in methods])
+    for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
+        axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
+    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+    for height, label in enumerate(labels):
         rows = results.by_label[label]
-        method = rows[0].trial.config.method
-        reference = isinstance(method, NoneMethod | SupervisedMethod)
-        axes.barh(height, 100 * found.mean, color=GREY if reference else BLUE)
         of_seeds = [row.metrics.get(str(accuracy("test"))) for row in rows]
-        values = [100 * value for value in of_seeds if value is not None]
-        edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-        axes.plot(values, [height + 0.2] * len(values), "o", color="black", markersize=4, **edge)
-        top = 100 * found.mean
-        if not math.isnan(found.low):
-            ends = [100 * found.low, 100 * found.high]
-            axes.plot(ends, [height, height], color="white", linewidth=3.5)
-            axes.plot(ends, [height, height], color="black", linewidth=1.5)
-            top = max(ends)
-        axes.annotate(
-            f"{100 * found.mean:.1f}",
-            (max(top, *values), height),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_yticks(range(len(shown)), [short(results.title(label)) for label, _ in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+        seeds = [100 * value for value in of_seeds if value is not None]
+        axes.plot(seeds, [height + 0.2] * len(seeds), "o", color="black", markersize=4, **edge)
+        right = max(means[height] + errors[1][height], *seeds)
+        axes.annotate(f"{means[height]:.1f}", (right, height), (6, 0),
+                      textcoords="offset points", va="center")  # fmt: skip
+    axes.set_yticks(heights, [short(results.title(label)) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
     says = f"{says}\n{results.star}" if results.star else says
-    axes.set_xlabel(says, loc="right")  # to the left there is always room, below the names
+    axes.set_xlabel(says, loc="right")  # below the names there is room on the left
     axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe", fontsize="medium")
     return figure
 
@@ -105,14 +100,15 @@ def _transfer(results: Results) -> Figure | None:
     grid, datasets = results.transfer(), results.tested_on
     if len(datasets) < 2 or not grid:
         return None
-    values = np.array([[_mean(row, name) for name in datasets] for row in grid])
+    cells = [[row.cells.get(name) for name in datasets] for row in grid]
+    values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])
     figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
     low, high = np.nanmin(values), np.nanmax(values)
     middle, half = (low + high) / 2, max(high - low, MIN_EFFECT_POINTS) / 2
     span = {"vmin": middle - half, "vmax": middle + half}
     image = axes.imshow(values, cmap="cividis", aspect="auto", **span)
     for (y, x), value in np.ndenumerate(values):
-        cell = grid[y].cells.get(datasets[x])
+        cell = cells[y][x]
         text = "–" if cell is None else f"{value:.1f}"
         if cell is not None and not math.isnan(cell.low):
             text += f"\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
@@ -127,11 +123,6 @@ def _transfer(results: Results) -> Figure | None:
     return figure
 
 
-def _mean(row: TransferRow, dataset: str) -> float:
-    cell = row.cells.get(dataset)
-    return math.nan if cell is None else 100 * cell.mean
-
-
 def _few_shot(results: Results) -> Figure | None:
     curves_of = {label: few_shot_curve(results, label) for label in results.by_label}
     curves_of = {label: curve for label, curve in curves_of.items() if curve}
@@ -142,7 +133,7 @@ def _few_shot(results: Results) -> Figure | None:
         shots = list(curve)
         found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
         axes.errorbar(
-            legend_beside([float(shot) for shot in shots], number, len(curves_of)),
+            spread_out([float(shot) for shot in shots], number, len(curves_of)),
             found_3N[0],
             abs(found_3N[1:] - found_3N[0]),
             capsize=2,
@@ -160,7 +151,7 @@ def _few_shot(results: Results) -> Figure | None:
 
 
 def few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
-    """Labelled windows of each class to accuracy."""
+    """Accuracy by number of labelled windows of each class."""
     metrics = map(Metric.parse, results.by_label[label][0].metrics)
     few_shot = [metric for metric in metrics if metric.measure == "few-shot" and not metric.dataset]
     curve = {}
@@ -186,27 +177,14 @@ def _effects(results: Results) -> Figure | None:
     for axes, (key, values) in zip(every, effects.items(), strict=False):
         axes.set_title(key, fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
+        percents = [(value, [100 * score for score in scores]) for value, scores in values]
         numbers = all(isinstance(value, int | float) for value, _ in values)
         once = all(len(scores) == 1 for _, scores in values)
         if numbers and (once or len(values) > MAX_TICKS):
-            xs = [value for value, scores in values for _ in scores]
-            axes.plot(
-                xs, [100 * score for _, scores in values for score in scores], ".", color=BLUE
-            )
-            show_numbers(axes, xs)
-            continue
-        places = range(len(values))
-        for place, (_, scores) in zip(places, values, strict=True):
-            axes.plot([place] * len(scores), [100 * s for s in scores], ".", color="0.6")
-        means = [100 * statistics.mean(scores) for _, scores in values]
-        axes.plot(places, means, "D-" if numbers else "D", color=BLUE)
-        legend = "diamonds: mean, dots: configurations"
-        crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
-        names = [f"{_short(value)}{' ' if crowded else chr(10)}(n={len(scores)})"
-                 for value, scores in values]  # fmt: skip
-        turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
-        axes.set_xticks(places, names, fontsize="small", **turned)
-        axes.margins(x=0.15)
+            _draw_dots(axes, percents)
+        else:
+            _draw_means(axes, percents, "D-" if numbers else "D")
+            legend = "diamonds: mean, dots: configurations"
     for axes in every[len(effects) :]:
         axes.set_visible(False)
     percent_span(every[0], MIN_EFFECT_POINTS)
@@ -214,6 +192,27 @@ def _effects(results: Results) -> Figure | None:
         axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
     figure.suptitle(legend, fontsize="medium")
     return figure
+
+
+def _draw_dots(axes: Axes, values: Scores) -> None:
+    """A dot for each configuration, by the number itself."""
+    xs = [value for value, scores in values for _ in scores]
+    axes.plot(xs, [score for _, scores in values for score in scores], ".", color=BLUE)
+    show_numbers(axes, xs)
+
+
+def _draw_means(axes: Axes, values: Scores, line: str) -> None:
+    """A tick for each value, with its mean and a dot for each configuration."""
+    places = range(len(values))
+    for place, (_, scores) in zip(places, values, strict=True):
+        axes.plot([place] * len(scores), scores, ".", color="0.6")
+    axes.plot(places, [statistics.mean(scores) for _, scores in values], line, color=BLUE)
+    crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
+    turned: dict[str, Any]
+    gap, turned = ("\n", {}) if not crowded else (" ", {"rotation": 60, "ha": "right"})
+    names = [f"{_short(value)}{gap}(n={len(scores)})" for value, scores in values]
+    axes.set_xticks(places, names, fontsize="small", **turned)
+    axes.margins(x=0.15)
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
-"""A page of Markdown to one HTML file that needs nothing else: pictures are inside, tables can be
-sorted. Knows nothing of what the page says; how it looks stands in `page.html`.
+"""Converts a page of Markdown to one self-contained HTML file with sortable tables.
+
+Does not know what the page says; its layout is in `page.html`.
 """
 
 import base64
@@ -15,15 +16,15 @@ MEASURED_VALUE = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with
 
 
 def html_page(text: str, folder: Path) -> str:
-    """HTML of Markdown whose pictures are PNG files in `folder`, each with an SVG beside it.
+    """HTML of Markdown whose pictures are PNG files in `folder`, where each is also an SVG.
 
-    The first heading is the title; those of the second level are linked at the top. What is HTML in
-    the Markdown is shown as it is written.
+    The first heading is the title; headings of the second level are linked at the top. HTML in the
+    Markdown is shown as text.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens, sections, title = [], [], ""
     parsed = markdown.parse(text)
-    _refuse_others(parsed, folder)
+    _refuse_foreign(parsed, folder)
     for token, following in _pairs(parsed):
         if token.type == "heading_open" and token.tag == "h1":
             title = following.content
@@ -37,11 +38,8 @@ def html_page(text: str, folder: Path) -> str:
         elif token.type == "td_open" and MEASURED_VALUE.fullmatch(following.content):
             token.attrSet("class", "measured")
         elif picture := _picture(following):
-            token.tag = "figure"  # the paragraph that holds nothing but a picture
-            _put_inside(picture, folder)
-            caption = f"<figcaption>{escape(picture.content)}</figcaption>"
-            assert following.children is not None
-            following.children.append(Token("html_inline", "", 0, content=caption))
+            token.tag = "figure"  # instead of the paragraph around the picture
+            _embed(picture, following, folder)
         elif token.type == "paragraph_close" and tokens[-1].children and _picture(tokens[-1]):
             token.tag = "figure"
         tokens.append(token)
@@ -62,14 +60,14 @@ def _pairs(tokens: list[Token]) -> list[tuple[Token, Token]]:
 
 
 def _picture(token: Token) -> Token | None:
-    """The picture that a line begins with."""
+    """The picture that a line starts with."""
     first = token.children[0] if token.type == "inline" and token.children else None
     return first if first is not None and first.type == "image" else None
 
 
-def _refuse_others(tokens: list[Token], folder: Path) -> None:
-    """Makes text of pictures that are not the report's, as a label could name one: a page that is
-    opened must fetch nothing."""
+def _refuse_foreign(tokens: list[Token], folder: Path) -> None:
+    """Replaces pictures that are not the report's by text: opening the page must not fetch
+    anything, and a label could contain a link to a picture."""
     for token in tokens:
         for child in token.children or ():
             if child.type == "image" and not _drawn(child, folder).is_file():
@@ -81,6 +79,10 @@ def _drawn(picture: Token, folder: Path) -> Path:
     return folder / Path(str(picture.attrs["src"])).with_suffix(".svg").name
 
 
-def _put_inside(picture: Token, folder: Path) -> None:
+def _embed(picture: Token, line: Token, folder: Path) -> None:
+    """Puts the picture's SVG into the page, with a caption below."""
     content = base64.b64encode(_drawn(picture, folder).read_bytes()).decode()
     picture.attrSet("src", f"data:image/svg+xml;base64,{content}")
+    caption = f"<figcaption>{escape(picture.content)}</figcaption>"
+    assert line.children is not None
+    line.children.append(Token("html_inline", "", 0, content=caption))

@@ -1,10 +1,10 @@
-"""The page of a sweep as lines of Markdown: which sections there are, how the sweep was done, on
-what data, at what cost, and every trial with its record.
+"""The page of a sweep as lines of Markdown: its sections, and those on protocol, data, cost and
+trials. Does not know how tables, figures and HTML are made.
 """
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.paper_tables import paper_tables
+from comodo.report.paper_comparison import paper_comparison
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
@@ -27,6 +27,8 @@ from comodo.report.tables import cell, markdown
 from comodo.search.records import SpentRecord
 from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns, without_password
+
+SELECTED_ON_TEST = "**Selected on the test split**: test accuracies are optimistic."
 
 
 def report_page(
@@ -36,7 +38,7 @@ def report_page(
     pictures: Mapping[str, str],
     runs: SweepRuns | None,
 ) -> list[str]:
-    """All of it. `pictures`: names of files beside the page, and what they show."""
+    """The whole page. `pictures`: names of files in the same folder, and what they show."""
     left = dict(pictures)
 
     def shown(*names: str) -> list[str]:
@@ -47,7 +49,7 @@ def report_page(
     by_number = [name for name in pictures if name.startswith("by_")]
     return [
         *_head(results, saved, store),
-        *paper_tables(results, saved.command),
+        *paper_comparison(results),
         *tables.accuracy_section(results),
         *shown("accuracy.png", *by_number),
         *tables.difference_section(results),
@@ -70,28 +72,34 @@ def report_page(
 
 
 def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
-    """What has to be known before anything else is read."""
+    """What a reader has to know first."""
     sweep = results.sweep
-    said = [f"# {sweep.name}"]
-    simulated = [n for n, d in sweep.datasets.items() if isinstance(d, SimulatedDataset)]
-    if simulated:
-        said.append(
-            f"> **A demonstration**: {', '.join(simulated)} "
-            f"{'is' if len(simulated) == 1 else 'are'} simulated. These numbers say that "
-            "the machinery works, nothing about real recordings."
-        )
+    paragraphs = [f"# {sweep.name}"]
+    paragraphs += demonstration(sweep, sweep.datasets)
     finished = sum(row.state == "finished" for row in results.rows)
     state = read_status(sweep.name, store).state
-    said.append(f"{finished} of {len(results.rows)} trials finished; the sweep: {state}.")
-    said += [line for line in tables.missing(results.rows, saved.command) if line]
+    paragraphs.append(
+        f"{finished} of {len(results.rows)} trials finished; state of the sweep: {state}."
+    )
+    paragraphs += [line for line in tables.missing(results.rows, saved.command) if line]
     if results.selected is None:
-        said.append(f"No trial has {sweep.objective.metric}, so none is selected.")
+        paragraphs.append(f"No trial has {sweep.objective.metric}, so none is selected.")
     else:
-        said.append(f"Selected by {sweep.objective.metric}: **{results.selected}**.")
+        paragraphs.append(f"Selected by {sweep.objective.metric}: **{results.selected}**.")
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
-        said.append("**Selected on the test split**: test accuracies are optimistic.")
-    said += [f"**{sentence}.**" for sentence in leaks(results)]
-    return [line for sentence in said for line in (sentence, "")]
+        paragraphs.append(SELECTED_ON_TEST)
+    paragraphs += [f"**{sentence}.**" for sentence in leaks(results)]
+    return [line for paragraph in paragraphs for line in (paragraph, "")]
+
+
+def demonstration(sweep: Sweep, datasets: Iterable[str]) -> list[str]:
+    """A note if any of these data sets are simulated."""
+    simulated = [name for name in datasets if isinstance(sweep.datasets[name], SimulatedDataset)]
+    note = (
+        f"> **A demonstration** on simulated data ({', '.join(simulated)}). The numbers show that "
+        "the software works; they say nothing about real recordings."
+    )
+    return [note] if simulated else []
 
 
 def leaks(results: Results) -> list[str]:
@@ -112,8 +120,8 @@ def _protocol(sweep: Sweep) -> list[str]:
         *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
         ["seeds", ", ".join(map(str, sweep.seeds))],
         ["measures", ", ".join(sweep.measures)],
-        ["tested on also", ", ".join(sweep.evaluate_on) or "nothing else"],
-        ["stopped early", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
+        ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
+        ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
     ]
     note = "Test accuracy is computed once for each finished trial and selects nothing."
     if split == "test":
@@ -137,7 +145,7 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
                 *(f"{windows.counts.get(split, 0):,}" for split in ("train", "val", "test")),
                 str(len(classes)),
                 "; ".join(f"{split} {share}" for split, share in windows.leaks.items()) or "none",
-                flagged or "nothing",
+                flagged or "none",
             ]
         )
     if not rows:
@@ -146,21 +154,21 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     return [
         "## Data",
         "",
-        "Windows of each split; groups of val and test that stand in train too; recordings whose "
-        "quality is flagged, of which `comodo inspect NAME` shows all.",
+        "Windows in each split; leakage: groups of val and test that are also in train; recordings "
+        "with flagged quality, which `comodo inspect NAME` lists.",
         "",
         *markdown([*header, "leakage (groups)", "flagged recordings"], rows),
     ]
 
 
 def _rejections(window_sets: Mapping[str, WindowSet]) -> list[str]:
-    """Reasons name files, so they are not for what leaves the machine without its recordings."""
+    """Not in `data_section`, which model cards share: reasons contain names of files."""
     lines = []
     for name, windows in window_sets.items():
         if windows.rejected:
             reasons = Counter(windows.rejected.values()).most_common(3)
-            told = "; ".join(f"{count} times {reason}" for reason, count in reasons)
-            lines += [f"Rejected of {name}, the most frequent reasons: {told}.", ""]
+            listed = "; ".join(f"{reason} ({count} recordings)" for reason, count in reasons)
+            lines += [f"Most frequent reasons for rejecting recordings of {name}: {listed}.", ""]
     return lines
 
 
@@ -172,13 +180,13 @@ def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
     return [
         "## Confounds",
         "",
-        *(found or ["Nothing else moves with a swept key."]),
+        *(found or ["Nothing else changes with a swept key."]),
         "",
     ]
 
 
 def _cost(results: Results, store: Store) -> list[str]:
-    """What the trials took, whichever sweep ran them."""
+    """Time and memory of the trials, including those that another sweep ran."""
     rows, devices = [], set[str]()
     total = dict.fromkeys(("trial", "cpu", "gpu"), 0.0)
     gpus = results.sweep.resources.gpus_per_worker
@@ -214,9 +222,9 @@ def _cost(results: Results, store: Store) -> list[str]:
         "## Cost",
         "",
         f"{total['trial']:.2f} trial-hours on {', '.join(sorted(devices))}: "
-        f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, with trials that another "
-        f"sweep ran. Wall-clock time of this sweep's trials: {wall}. Below, means over trials; "
-        "windows per second is the median of the epochs.",
+        f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, including trials that "
+        f"another sweep ran. Wall-clock time of this sweep's trials: {wall}. The table has means "
+        "over trials; windows/s is the median over epochs.",
         "",
         *markdown(header, rows),
     ]
@@ -234,8 +242,8 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
     lines = [
         "## Trials",
         "",
-        "Acc@1 in percent; in brackets the 95 % interval for that student on new groups. Settings "
-        "and all measures are in results.parquet.",
+        "Acc@1 in percent; in brackets the 95 % interval of that student for new groups. Settings "
+        "and all metrics are in results.parquet.",
         "",
     ]
     if runs is not None:
@@ -247,7 +255,7 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         named = ", ".join(f"[{name}]({runs.link(address)})" for name, address in pages.items())
         where = f"MLflow at {without_password(runs.uri)}: {named}"
         if runs.is_local:
-            where = f"MLflow in the store: {named}; the links open while `comodo ui` shows it"
+            where = f"MLflow in the store: {named}; the links work while `comodo ui` is running"
         lines += [f"Records: {where}.", ""]
     header = ["configuration", "seed", "state", "val", "test", "record"]
     return lines + markdown(header, rows)

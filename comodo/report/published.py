@@ -13,10 +13,8 @@ from comodo.config import (
     ComodoMethod,
     DatasetConfig,
     DistillingMethod,
-    NoneMethod,
     SimulatedDataset,
     StudentConfig,
-    SupervisedMethod,
     Sweep,
     TeacherConfig,
     TrialConfig,
@@ -24,8 +22,7 @@ from comodo.config import (
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 
 DATASETS = {"ego4d": "ego4d", "egoexo4d": "egoexo4d", "uestc-mmea-cl": "mmea", "mmea": "mmea"}
-"""Kind of a data set, or name of one that stands in for it, to the paper's short name."""
-TITLES = {"ego4d": "Ego4D", "egoexo4d": "EgoExo4D", "mmea": "MMEA"}
+"""From the kind of a data set, or the name of a simulated stand-in, to the paper's short name."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +32,25 @@ class Published:
     accuracy: dict[int, float]
     """Acc@k as a share, by k."""
     queue_size: int | None
-    """Of `comodo`."""
+    """None for methods without a queue."""
 
 
 def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
-    """The published run of a configuration tested on a data set; None if there is none.
+    """The published run of a configuration on a test data set; None if there is none.
 
-    Of runs of `comodo` the one with the same queue, then with the same batch, then the one in the
-    paper's tables. A simulated stand-in counts as the data set that it is named after, whatever
-    weights its models have.
+    Among several runs of `comodo`, one with the same queue size is preferred, then one with the
+    same batch size, then the one in the paper's tables. A simulated stand-in is treated as the
+    data set that it is named after, whatever weights its models have.
     """
+    stand_in = is_stand_in(sweep.datasets[config.dataset])
     wanted = {
         "trained_on": dataset_of(config.dataset, sweep),
         "tested_on": dataset_of(tested_on, sweep),
         "method": config.method.name,
-        "student": _student(config.student, is_stand_in(sweep.datasets[config.dataset])),
+        "student": _name("student", config.student, stand_in),
     }
     if isinstance(config.method, DistillingMethod):
-        wanted["teacher"] = _teacher(config.teacher, is_stand_in(sweep.datasets[config.dataset]))
+        wanted["teacher"] = _name("teacher", config.teacher, stand_in)
     if None in wanted.values():
         return None
     runs = [run for run in _runs() if wanted.items() <= run.items()
@@ -60,9 +58,10 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
     if not runs:
         return None
     queue = config.method.queue_size if isinstance(config.method, ComodoMethod) else None
-    mine = (queue, config.batch_size)
-    run = min(runs, key=lambda run: [run[key] != value for key, value in zip(
-        ("queue_size", "batch_size"), mine, strict=True)])  # fmt: skip
+    run = min(
+        runs,
+        key=lambda run: (run["queue_size"] != queue, run["batch_size"] != config.batch_size),
+    )
     return Published({k: run[f"acc{k}"] / 100 for k in (1, 3, 5)}, run["queue_size"])
 
 
@@ -76,56 +75,24 @@ def dataset_of(name: str, sweep: Sweep) -> str | None:
     return DATASETS.get(name if is_stand_in(settings) else settings.kind)
 
 
-def student_name(student: StudentConfig) -> str:
-    """As the paper writes it, or the encoder's name."""
-    for name in STUDENT_PRESETS:
-        if _has_weights(student, STUDENT_PRESETS[name]):
-            return name
-    return student.name
-
-
 @cache
 def _runs() -> list[dict[str, Any]]:
     content = json.loads(Path(__file__).with_suffix(".json").read_text())
     return [dict(zip(content["columns"], row, strict=True)) for row in content["rows"]]
 
 
-def _student(student: StudentConfig, stand_in: bool) -> str | None:
-    published = dict.fromkeys(run["student"] for run in _runs())
-    return _model(student, stand_in, {name: STUDENT_PRESETS.get(name) for name in published})
-
-
-def _teacher(teacher: TeacherConfig, stand_in: bool) -> str | None:
-    published = dict.fromkeys(run["teacher"] for run in _runs() if run["teacher"])
-    return _model(teacher, stand_in, {name: TEACHER_PRESETS[name] for name in published})
-
-
-def _model(
-    model: StudentConfig | TeacherConfig,
-    stand_in: bool,
-    presets: dict[str, dict[str, Any] | None],
-) -> str | None:
-    """Name of the preset that a model has the weights of; those without a preset have none."""
-    for name, preset in presets.items():
-        if preset is None:
-            if model.name == name:
-                return name
-        elif model.name == preset["name"] and (stand_in or _has_weights(model, preset)):
-            return name
+def _name(part: str, model: StudentConfig | TeacherConfig, stand_in: bool) -> str | None:
+    """The published model with the same weights; one without a preset is compared by name."""
+    presets = STUDENT_PRESETS if part == "student" else TEACHER_PRESETS
+    for name in dict.fromkeys(run[part] for run in _runs() if run[part]):
+        preset = presets.get(name, {"name": name})
+        same = stand_in or name not in presets or _has_weights(model, preset)
+        if model.name == preset["name"] and same:
+            return str(name)
     return None
 
 
 def _has_weights(model: StudentConfig | TeacherConfig, preset: dict[str, Any]) -> bool:
-    """Also from a copy of the hub's folder under the same name."""
+    """Whether they are the preset's; a local copy counts if its folder is named as on the hub."""
     mine, theirs = model.weights or "", preset.get("weights", "")
     return bool(mine) and mine.rstrip("/").split("/")[-1].lower() == theirs.split("/")[-1].lower()
-
-
-def method_title(config: TrialConfig) -> str:
-    """As the paper's tables have it, with the name that is used here."""
-    method = config.method
-    if isinstance(method, NoneMethod):
-        return "as pretrained" if config.student.weights else "untrained"
-    if isinstance(method, SupervisedMethod):
-        return "supervised"
-    return {"infonce": "InfoNCE (IMU2CLIP)", "l2": "L2", "comodo": "COMODO"}[method.name]

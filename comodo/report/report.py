@@ -1,4 +1,4 @@
-"""The report of a sweep: which files it has, and its table for the terminal."""
+"""Writes the files of a sweep's report, and makes its table for the terminal."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from comodo.tracking.runs import attach, find_runs
 
 
 def write_report(results: Results, saved: SweepRecord, store: Store) -> Path:
-    """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into
-    the report folder of the sweep, and puts them into its MLflow run; returns the folder."""
+    """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into the
+    sweep's report folder, attaches them to its MLflow run, and returns the folder."""
     folder = fetched(store.folder("sweeps", results.sweep.name) / "report")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg", ".csv"):
-            remove(old)  # of an earlier run, which may have had more to show
+            remove(old)  # of an earlier report, which may have had more figures
     pictures = figures.draw_figures(results, folder)
     trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
     write_table(folder / "results.parquet", trials)
@@ -44,7 +44,7 @@ def write_report(results: Results, saved: SweepRecord, store: Store) -> Path:
 
 
 def accuracy_on_terminal(results: Results) -> Table:
-    """The configurations, for the terminal."""
+    """The accuracies of all configurations."""
     waiting = sum(row.state == "not begun" for row in results.rows)
     left = f"{waiting} trials not begun" if waiting else ""
     notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]

@@ -1,46 +1,53 @@
-"""How far a sweep is, as text for a terminal."""
+"""Shows the progress of sweeps on a terminal."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from comodo.core.units import format_duration
+from comodo.search.records import RunningTrial
 from comodo.search.status import Status, budget_used
 
 
 def show_status(status: Status) -> RenderableType:
-    """One sweep: what runs, what is best, what is used."""
-    lines = [_heading(status)]
-    if status.progress is None:
-        return Group(*map(Text, [*lines, "(it prepares, or an earlier version ran it)"]))
+    """One sweep: its running trials, the best so far, the budget used."""
     progress = status.progress
-    parts: list[RenderableType] = [*map(Text, lines)]
-    if status.state == "silent":
-        parts.append(
-            Text(
-                f"no sign of life for {format_duration(status.age or 0)}: killed? "
-                "Run the same command "
-                "again, it goes on from here",
-                style="yellow",
-            )
+    if progress is None:
+        return Text(
+            f"{status.name}: {status.state}\n(it is preparing, or an earlier version ran it)"
         )
+    parts: list[RenderableType] = [
+        Text(
+            f"{status.name}: {progress.done} of {progress.planned} trials done, "
+            f"{status.state} (process {progress.pid} on {progress.host}, "
+            f"{format_duration(status.age or 0)} ago)"
+        )
+    ]
+    if status.state == "silent":
+        lost = f"no sign of life for {format_duration(status.age or 0)}; if it was killed, run the "
+        parts.append(Text(f"{lost}same command again to continue", style="yellow"))
     if progress.running:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("running" if status.state == "running" else "was running")
-        for column in ("epoch", "metric"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for trial in progress.running:
-            metric = "" if trial.metric is None else f"{trial.metric:.3f}"
-            epoch = f"{trial.epoch}/{trial.epochs}" if trial.epochs else ""
-            table.add_row(Text(trial.name), epoch, metric)
-        parts.append(table)
+        parts.append(
+            _running(progress.running, "running" if status.state == "running" else "was running")
+        )
+    lines = [budget_used(progress.budget), _ended(status)]
     if (best := progress.best) is not None:
-        parts.append(Text(f"best so far: {best.name}, {best.metric} {best.value:.3f}"))
-    parts += [Text(line) for line in (budget_used(progress.budget), _ended(status)) if line]
+        lines.insert(0, f"best so far: {best.name}, {best.metric} {best.value:.3f}")
     report = status.folder / "report" / "report.html"
-    if report.exists():
-        parts.append(Text(f"report: {report}"))
-    return Group(*parts)
+    lines += [f"report: {report}"] if report.exists() else []
+    return Group(*parts, *(Text(line) for line in lines if line))
+
+
+def _running(trials: list[RunningTrial], title: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title)
+    for column in ("epoch", "metric"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for trial in trials:
+        metric = "" if trial.metric is None else f"{trial.metric:.3f}"
+        epoch = f"{trial.epoch}/{trial.epochs}" if trial.epochs else ""
+        table.add_row(Text(trial.name), epoch, metric)
+    return table
 
 
 def show_statuses(statuses: list[Status]) -> RenderableType:
@@ -58,19 +65,8 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     return table
 
 
-def _heading(status: Status) -> str:
-    if status.progress is None:
-        return f"{status.name}: {status.state}"
-    progress = status.progress
-    where = f"process {progress.pid} on {progress.host}"
-    return (
-        f"{status.name}: {progress.done} of {progress.planned} trials done, "
-        f"{status.state} ({where}, {format_duration(status.age or 0)} ago)"
-    )
-
-
 def _ended(status: Status) -> str:
-    told = [f"{status.pruned} pruned"] if status.pruned else []
+    ended = [f"{status.pruned} pruned"] if status.pruned else []
     if status.failed:
-        told.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
-    return "; ".join(told)
+        ended.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
+    return "; ".join(ended)

@@ -1,7 +1,7 @@
-"""What the pictures of a report share: colours, markers, lines, axes; and how they are kept.
+"""What the figures of a report share: colours, markers, lines and axes; how they are saved.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-blind people can
-tell apart; without colour, markers and lines do it.
+distinguish; markers and lines differ too. Does not know what is drawn.
 """
 
 import math
@@ -22,14 +22,14 @@ COLORS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.25")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", ":", "-.")
 DPI = 150
-matplotlib.rcParams["text.parse_math"] = False  # a dollar in a class's name is a dollar
-MAX_TICKS = 12  # values of a number that each have one
-MIN_TICK_DISTANCE = 0.07  # of an axis, between two values that each have a tick
-MAX_WIDTH = 70  # letters of a name in a picture
+matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a class name is no formula
+MAX_TICKS = 12  # values with a tick each
+MIN_TICK_DISTANCE = 0.07  # share of the axis between two ticks
+MAX_WIDTH = 70  # letters of a name in a figure
 
 
 def style(number: int) -> dict[str, Any]:
-    """Colour, marker and line of the so-manieth of several curves."""
+    """Colour, marker and line of the i-th curve, `number` from 0."""
     return {
         "color": COLORS[number % len(COLORS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -39,7 +39,7 @@ def style(number: int) -> dict[str, Any]:
 
 
 def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure (inches) of one plot without a frame."""
+    """A figure with one plot without a frame; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -47,7 +47,7 @@ def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Where it covers nothing, however long the names are; the figure grows with its lines."""
+    """Below the plot, so that it covers nothing; the figure grows with its lines."""
     handles, names = axes.get_legend_handles_labels()
     if names:
         columns = max(1, min(3, 90 // max(map(len, names))))
@@ -57,8 +57,8 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def show_numbers(axes: Axes, values: list[float], log: bool = False) -> None:
-    """The axis of a swept number: logarithmic if asked or if they span much; with a tick for each
-    value where those lie far enough apart."""
+    """Sets up the axis of a swept number: logarithmic if requested or if the values span a wide
+    range; with a tick for each value if those are far enough apart."""
     ordered = sorted(set(values))
     log = ordered[0] > 0 and (log or ordered[-1] >= 8 * ordered[0])
     if log:
@@ -76,16 +76,17 @@ def show_numbers(axes: Axes, values: list[float], log: bool = False) -> None:
         axes.minorticks_off()
 
 
-def legend_beside(values: list[float], number: int, of: int) -> list[float]:
-    """Where the so-manieth of several curves has its dots, or intervals would hide each other."""
-    aside = number - (of - 1) / 2
+def spread_out(values: list[float], number: int, of: int) -> list[float]:
+    """Horizontal positions of the i-th (`number`) of several curves, shifted so that intervals do
+    not hide each other."""
+    shift = number - (of - 1) / 2
     if min(values) > 0:
-        return [value * (1 + 0.02 * aside) for value in values]
-    return [value + 0.01 * aside * (max(values) - min(values)) for value in values]
+        return [value * (1 + 0.02 * shift) for value in values]
+    return [value + 0.01 * shift * (max(values) - min(values)) for value in values]
 
 
 def percent_span(axes: Axes, least: float) -> None:
-    """Widens the axis of percent to at least so many points: or noise would look like an effect."""
+    """Widens an axis of percent to at least `least` points, so that noise looks like no effect."""
     low, high = axes.get_ylim()
     middle, half = (low + high) / 2, max(high - low, least) / 2
     axes.set_ylim(max(middle - half, min(low, 0)), min(middle + half, max(high, 100)))
@@ -97,7 +98,7 @@ def short(name: str) -> str:
 
 
 def keep(figure: Figure, path: Path) -> None:
-    """Writes the picture as PNG, and beside it as SVG, the same bytes each time."""
+    """Saves the figure as PNG and SVG; equal figures give equal bytes."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
     with matplotlib.rc_context({"svg.hashsalt": "comodo"}), atomic(path.with_suffix(".svg")) as svg:
@@ -105,7 +106,7 @@ def keep(figure: Figure, path: Path) -> None:
 
 
 def bounds(mean: float, low: float, high: float) -> tuple[float, float, float]:
-    """In percent; without an interval both bounds are the mean."""
+    """Mean and the distances to both bounds in percent; 0 without an interval."""
     if math.isnan(low):
         low = high = mean
     return 100 * mean, 100 * (mean - low), 100 * (high - mean)

@@ -1,4 +1,4 @@
-"""The description of a sweep, as MLflow shows it."""
+"""The description of a sweep that MLflow shows. Does not know how it gets there."""
 
 import math
 
@@ -10,10 +10,8 @@ from comodo.report.tables import accuracy_table, missing
 from comodo.search.labels import rounded
 from comodo.tracking.runs import SweepRuns
 
-MAX_NOTE_LETTERS = 8000  # letters that MLflow keeps of a tag
-
-
-MAX_COMPARED_RUNS = 40  # runs that one address names
+MAX_NOTE_LETTERS = 8000  # MLflow cuts a longer tag
+MAX_COMPARED_RUNS = 40  # more make the address of the page too long
 
 
 def sweep_question(sweep: Sweep) -> str:
@@ -33,13 +31,13 @@ def sweep_question(sweep: Sweep) -> str:
 
 
 def running_description(sweep: Sweep, command: str) -> str:
-    """The description of a sweep that runs."""
-    return f"{sweep_question(sweep)}\n\nTo run it, or go on with it: `{command}`"
+    """The description while the sweep is running."""
+    return f"{sweep_question(sweep)}\n\nTo run or continue it: `{command}`"
 
 
 def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) -> str:
-    """The description of a sweep with results: the question, the pages that compare its runs, and
-    the report's table of accuracies, the best first and as much of it as MLflow keeps."""
+    """The description of a sweep with results: the question, links to pages that compare its runs,
+    and the table of accuracies, best first, cut to the length that MLflow keeps."""
     first = results.sweep.objectives[0]
 
     def badness(label: str) -> float:
@@ -66,7 +64,11 @@ def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) 
     head = [
         running_description(results.sweep, saved.command),
         "",
-        *([f"**A demonstration**, on simulated {', '.join(simulated)}.", ""] if simulated else []),
+        *(
+            [f"**A demonstration** on simulated data ({', '.join(simulated)}).", ""]
+            if simulated
+            else []
+        ),
         f"Selected: **{results.selected}**." if results.selected else "None is selected.",
         *missing(results.rows, saved.command)[:1],
         "",
@@ -81,7 +83,11 @@ def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) 
 
 
 def _joined(head: list[str], table: list[str], left: int) -> str:
-    """The description with so many lines of its table."""
+    """The description with the first `left` rows of its table."""
     cut = len(table) - 2 - left
-    more = ["", f"And {cut} more, in report/report.html among the artifacts."] if cut else []
+    more = (
+        ["", f"{cut} more configurations are in report/report.html among the artifacts."]
+        if cut
+        else []
+    )
     return rounded("\n".join([*head, *table[: left + 2], *more]))

@@ -1,4 +1,7 @@
-"""The tables of a report as lines of Markdown: accuracies, differences, transfer, importances."""
+"""The tables of a report as lines of Markdown: accuracies, differences, transfer, importance.
+
+Does not know how the numbers are computed, nor the page around the tables.
+"""
 
 import math
 from collections import Counter
@@ -10,16 +13,16 @@ from comodo.evaluation.results import Difference, Results, TrialRow
 from comodo.evaluation.stats import Interval
 
 ACCURACIES = {str(accuracy(split, k)): (split, k) for split in ("val", "test") for k in (1, 3, 5)}
-MAX_NAMED_TRIALS = 12  # missing trials of one state that are named one by one
+MAX_NAMED_TRIALS = 12  # missing trials of one state that are listed
 
 
 def accuracy_section(results: Results) -> list[str]:
-    """Every configuration, also those of which no trial has finished."""
+    """Every configuration, even if none of its trials has finished."""
     return [
         "## Accuracy",
         "",
-        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups "
-        "(subjects, captures or days); of one seed, for that student on new groups.",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
+        "(subjects, captures or days); with one seed, of that student for new groups.",
         "",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
         *([f"\\{results.star}.", ""] if results.star else []),
@@ -31,21 +34,21 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
     header = ["configuration", "seeds", *ACCURACIES]
     rows = []
     titles = {row.label: row.title for row in results.rows}
-    asked = Counter(row.label for row in results.rows)
+    seeds_of = Counter(row.label for row in results.rows)
     for label in labels:
         trials = results.by_label.get(label, [])
         cells = ["–"] * len(ACCURACIES)
         if trials:
             cells = [cell(results.accuracy(label, split, k)) for split, k in ACCURACIES.values()]
-        seeds = str(asked[label])
-        if len(trials) < asked[label]:
+        seeds = str(seeds_of[label])
+        if len(trials) < seeds_of[label]:
             seeds = f"{len(trials)} of {seeds}"
         rows.append([titles[label], seeds, *cells])
     return markdown(header, rows)
 
 
 def missing(rows: list[TrialRow], command: str) -> list[str]:
-    """Which of these trials have no result, by state, and the command that runs them."""
+    """Trials without a result, by state, and the command that runs them."""
     states: dict[str, list[str]] = {}
     for row in rows:
         if row.state != "finished":
@@ -64,7 +67,7 @@ def missing(rows: list[TrialRow], command: str) -> list[str]:
 
 
 def pareto_section(results: Results) -> list[str]:
-    """Of several objectives: what no other configuration beats in all of them."""
+    """Only for several objectives."""
     if len(results.sweep.objectives) == 1 or not results.pareto:
         return []
     header = ["configuration", *(f"{o.metric} ({o.mode})" for o in results.sweep.objectives)]
@@ -83,8 +86,8 @@ def pareto_section(results: Results) -> list[str]:
     return [
         "## Pareto front",
         "",
-        "Configurations that no other beats in one objective without losing in another, by means "
-        "over seeds; shares in percent, with 95 % intervals.",
+        "Configurations to which no other is at least as good in all objectives and better in one, "
+        "by means over seeds; shares in percent, with 95 % intervals.",
         "",
         *markdown(header, rows),
     ]
@@ -109,9 +112,8 @@ def difference_section(results: Results) -> list[str]:
     return [
         "## Differences",
         "",
-        "Paired by seed and group. p is corrected for all lines of this table, the interval is of "
-        "its line alone. With so many more seeds a difference that stayed as it is would be told "
-        "apart about every second time.",
+        "Paired by seed and group. p is corrected for the number of rows; the interval is not. "
+        "More seeds needed: for 50 % power, if the true difference is the one measured here.",
         "",
         *markdown(header, rows),
     ]
@@ -130,11 +132,11 @@ def _needed(difference: Difference) -> str:
         return "–"
     if more is None:
         return "more groups" if difference.seeds > 1 else "unknown with one seed"
-    return str(more) if more else "none without the correction for many comparisons"
+    return str(more) if more else "none, without the correction of p"
 
 
 def gains(results: Results) -> dict[str, str]:
-    """Of each configuration, what it has over its untrained student, and whether that is clear."""
+    """Gain of each configuration over its untrained student in points, and whether it is clear."""
     found = {}
     for difference in results.differences:
         trial = results.by_label[difference.second][0].trial
@@ -145,7 +147,7 @@ def gains(results: Results) -> dict[str, str]:
 
 
 def other_metrics_section(results: Results) -> list[str]:
-    """Measures that the other tables do not have."""
+    """Metrics that are not in the other tables."""
     if not results.by_label:
         return []
     names = [
@@ -163,8 +165,8 @@ def other_metrics_section(results: Results) -> list[str]:
     return [
         "## Other measures",
         "",
-        "Percent, mean over seeds; in brackets the 95 % interval for new seeds on new groups, of "
-        "alignment for new seeds on these windows.",
+        "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
+        "alignment for new seeds on the same windows.",
         "",
         *markdown(["measure", *map(results.title, results.by_label)], rows),
     ]
@@ -176,11 +178,11 @@ def transfer_section(results: Results, command: str) -> list[str]:
         return []
     lines = ["## Transfer", ""]
     grids: tuple[tuple[Measure, str], ...] = (
-        ("probe", "Test Acc@1 of a probe fitted on the train split of the data set tested on."),
+        ("probe", "Test Acc@1 of a probe fitted on the train split of the test data set."),
         (
             "direct",
-            "Test Acc@1 of the probe of the data set trained on, without a label of the data set "
-            "tested on; among the classes that both have.",
+            "Test Acc@1 of the probe of the training data set, without labels of the test data "
+            "set; on the classes that both have.",
         ),
     )
     for measure, says in grids:
@@ -201,12 +203,12 @@ def importance_section(results: Results) -> list[str]:
         return []
     rows = [[key, cell(share)] for key, share in found.items()]
     return [
-        "## Which key mattered",
+        "## Hyperparameter importance",
         "",
         f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
-        "(fANOVA), in percent; in brackets the range of nine in ten resamplings of the "
-        "configurations. The shares add up to all of it even where nothing matters: read them only "
-        "where configurations are distinguishable above.",
+        "(fANOVA), in percent; in brackets the range from 5 to 95 % of resamplings of the "
+        "configurations. The shares always add up to 100 %, even if no key has an effect: read "
+        "them only if configurations above are distinguishable.",
         "",
         *markdown(["key", "importance"], rows),
     ]
@@ -222,7 +224,7 @@ def cell(found: Interval | None) -> str:
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """A table's lines, with an empty one behind."""
+    """The lines of a table, then an empty line."""
 
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"

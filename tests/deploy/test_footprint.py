@@ -1,4 +1,4 @@
-"""One network measured: what is counted, and by which counters."""
+"""Measuring one network."""
 
 import json
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_memory_that_is_held() -> None:
 
 
 def test_energy(tmp_path: Path) -> None:
-    """Of whole processors, over the end of a counter."""
+    """Of whole processors; counters wrap around."""
     for name, energy in (("intel-rapl:0", 900), ("intel-rapl:0:0", 7), ("intel-rapl:1", 100)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
@@ -115,7 +115,7 @@ def test_energy(tmp_path: Path) -> None:
     assert joules_between([], [], []) is None
 
 
-def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_loaded(tmp_path: Path) -> None:
     asked = {"kind": "student", "source": str(tmp_path / "absent"), "samples": 64}
     main(json.dumps(asked), str(tmp_path / "answer.json"))
     assert "holds no saved student" in read_json(tmp_path / "answer.json")["error"]

@@ -12,7 +12,8 @@ from comodo.config.metric import PARAMETERS
 from comodo.core.store import Store
 from comodo.evaluation.results import Results
 from comodo.report import curves
-from comodo.report.style import legend_beside
+from comodo.report.pareto import draw_pareto
+from comodo.report.style import spread_out
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import results_of
 
@@ -41,7 +42,7 @@ def test_learning_is_the_mean_over_seeds(tmp_path: Path, store: Store) -> None:
     assert np.asarray(quick.lines[0].get_ydata()) == pytest.approx([100 / 9, 200 / 9])
     assert names_of(figure) == ["comodo queue_size=8", "comodo queue_size=16"]
     looks = {(line.get_marker(), line.get_linestyle()) for line in loss.lines}
-    assert len(looks) == 2  # to be told apart without colour
+    assert len(looks) == 2  # distinguishable without colour
     untrained = [row for row in results.rows if row.label == "untrained"]
     assert curves.draw_learning(Results(results.sweep, untrained, store)) is None
 
@@ -76,18 +77,18 @@ def test_accuracy_by_queue_is_on_a_log_axis(tmp_path: Path, store: Store) -> Non
 
 def test_the_front_of_accuracy_and_size(tmp_path: Path, store: Store) -> None:
     results = queues(tmp_path, store, [8, 16])
-    assert curves.draw_pareto(results) is None  # all of one size
+    assert draw_pareto(results) is None  # all of one size
     rows = [
         replace(row, metrics={**row.metrics, PARAMETERS: 5.0 if "=8" in row.label else 9.0})
         for row in results.rows
     ]
-    figure = curves.draw_pareto(Results(results.sweep, rows, store))
+    figure = draw_pareto(Results(results.sweep, rows, store))
     assert figure is not None
     assert figure.axes[0].get_xlabel() == PARAMETERS
     assert names_of(figure) == ["on the front", "others", "references"]
 
 
-def test_dots_stand_beside_each_other() -> None:
-    assert legend_beside([100.0], 1, 3) == [100.0]
-    assert legend_beside([100.0], 0, 3) < [100.0] < legend_beside([100.0], 2, 3)
-    assert legend_beside([0.0, 10.0], 0, 2) == pytest.approx([-0.05, 9.95])
+def test_dots_of_several_curves_do_not_overlap() -> None:
+    assert spread_out([100.0], 1, 3) == [100.0]
+    assert spread_out([100.0], 0, 3) < [100.0] < spread_out([100.0], 2, 3)
+    assert spread_out([0.0, 10.0], 0, 2) == pytest.approx([-0.05, 9.95])

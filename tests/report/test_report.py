@@ -45,7 +45,7 @@ def page_of(results: Results, store: Store) -> str:
 
 def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None:
     page = page_of(results, store)
-    assert "**A demonstration**: demo is simulated" in page
+    assert "**A demonstration** on simulated data (demo)" in page
     assert f"Selected by val/acc1: **{results.selected}**" in page
     accuracy = r"\d+\.\d \(\d+\.\d–\d+\.\d\)"
     assert re.search(rf"\| untrained \| 4 \|( {accuracy} \|){{6}}", page)
@@ -54,7 +54,7 @@ def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None
     assert "| infonce | 3 | failed | the loss became nan |" in page
 
 
-def test_what_is_missing_is_said_with_the_command(results: Results, store: Store) -> None:
+def test_missing_trials_are_listed_with_the_command(results: Results, store: Store) -> None:
     page = page_of(results, store)
     missing = "**Missing: 1 of 16 trials**: 1 failed (infonce seed 3). To run them: `comodo sweep"
     assert missing in page
@@ -94,7 +94,7 @@ def test_files(results: Results, store: Store) -> None:
     assert all(path.read_bytes() == content for path, content in again.items())
 
 
-def test_selection_on_test_is_said(tmp_path: Path, store: Store) -> None:
+def test_selection_on_test_is_shown(tmp_path: Path, store: Store) -> None:
     sweep = read_sweep_file(sweep_file(tmp_path, objective__metric="test/acc1"))
     page = page_of(results_of(sweep, store, ["comodo"]), store)
     assert "**Selected on the test split**" in page
@@ -137,12 +137,12 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
         )
     folder = write_report(Results(sweep, rows, store), store)
     page = (folder / "report.md").read_text()
-    assert "## Which key mattered" in page
+    assert "## Hyperparameter importance" in page
     assert "| method.queue_size | " in page
     assert (folder / "effects.png").exists()
 
 
-def test_leakage_stands_with_every_result(results: Results, store: Store) -> None:
+def test_leakage_is_shown_with_every_result(results: Results, store: Store) -> None:
     leaking = Results(results.sweep, results.rows, store, {"demo": {"test": "1 of 4"}, "other": {}})
     page = page_of(leaking, store)
     assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page

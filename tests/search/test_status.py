@@ -58,9 +58,7 @@ def test_a_sweep_that_gives_no_sign_of_life(store: Store) -> None:
     beat(store, ago=900)
     status = read_status("mine", store)
     assert status.state == "silent"
-    assert "no sign of life for 15.0 min: killed? Run the same command again" in text(
-        show_status(status)
-    )
+    assert "no sign of life for 15.0 min" in text(show_status(status))
     beat(store, ago=900, state="finished", running=[])
     status = read_status("mine", store)
     assert status.state == "finished"

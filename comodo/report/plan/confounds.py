@@ -1,8 +1,9 @@
-"""What else moves when a key of the space moves: two settings of a queue that also differ in their
-learning rate cannot be compared by their queues. Data only; who prints it chooses the words.
+"""What else changes when a swept key changes: two queue sizes that also differ in learning rate
+cannot be compared by queue size alone. Returns data; does not know how it is shown.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ OWN_EFFECTS = {
     "schedule": {"schedule"},
     "warmup": {"warm-up steps"},
 }
-"""Quantities that a key is there to move."""
+"""Quantities that a key is meant to change."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class TrainSplit:
     labelled: int | None = None
     """None: all of them."""
     last: int = 0
-    """Windows that are the last of a recording cut into windows, which some trials drop."""
+    """Windows that are the last one of their recording, which some trials drop."""
     labelled_last: int = 0
 
     def of(self, trial: TrialConfig) -> int:
-        """How many of them a trial trains on."""
+        """How many windows a trial trains on."""
         whole, last = self.windows, self.last
         if isinstance(trial.method, SupervisedMethod) and self.labelled is not None:
             whole, last = self.labelled, self.labelled_last
@@ -51,32 +52,38 @@ class TrainSplit:
 
 @dataclass(frozen=True)
 class Confound:
-    """A quantity that moves with a swept key."""
+    """A quantity that changes with a swept key."""
 
     key: str
     quantity: str
     values: list[tuple[Any, Any]]
-    """Each value of the key with that of the quantity, all other swept keys the same."""
+    """Values of the key and of the quantity, with all other swept keys the same."""
 
 
 def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
-    """Every resolved quantity that moves with a swept key while all other swept keys stay.
+    """Every quantity that changes with a swept key while all other swept keys stay fixed.
 
-    `train`: by data set, the windows to train on; of a data set that is not in it, nothing that
-    depends on their number is compared.
+    `train`: by data set, the windows to train on. For a data set that is not in it, quantities
+    that depend on the number of windows are left out.
     """
     points = [(values, found) for values, found in _resolved(sweep, train) if found]
     seen: list[Confound] = []
     for key in dict.fromkeys(key for values, _ in points for key in values):
-        own = OWN_EFFECTS.get(key, set()) | ({"head"} if key.startswith("method.head") else set())
         found: dict[str, Confound] = {}
-        for group in _alike_but_for(key, points):
-            for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
-                pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
-                if quantity not in own and len({shown for _, shown in pairs}) > 1:
-                    found.setdefault(quantity, Confound(key, quantity, pairs))
+        for group in _alike_except(key, points):
+            for confound in _changes(key, group):
+                found.setdefault(confound.quantity, confound)
         seen += found.values()
     return seen
+
+
+def _changes(key: str, group: list[tuple[Any, Values]]) -> Iterator[Confound]:
+    """What differs within a group, except what the key is meant to change."""
+    own = OWN_EFFECTS.get(key, set()) | ({"head"} if key.startswith("method.head") else set())
+    for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
+        pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
+        if quantity not in own and len({shown for _, shown in pairs}) > 1:
+            yield Confound(key, quantity, pairs)
 
 
 def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, Values]]:
@@ -92,11 +99,11 @@ def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, 
 
 
 REPORTED_AS_SCHEDULE = ("epochs", "batch_size", "learning_rate")
-"""Keys that are among the quantities by another name."""
+"""Keys that are also quantities, under another name."""
 
 
 def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
-    """What a trial's keys come to; nothing for a student that is not trained."""
+    """What a trial's keys result in; empty for a student that is not trained."""
     method = trial.method
     if isinstance(method, NoneMethod):
         return {}
@@ -112,7 +119,7 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
             "peak learning rate": steps.peak,
             "windows trained on": windows,
         }
-    else:  # as published a queue moves the rate, though how far depends on the windows
+    else:  # published: the queue changes the rate, but how much depends on the windows
         queue = method.queue_size if isinstance(method, ComodoMethod) else 0
         counted = (trial.epochs - 1) * queue if trial.schedule == "published" else 0
         found = {"learning rate by steps planned for the queue": counted}
@@ -134,11 +141,11 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
     }
 
 
-def _alike_but_for(key: str, points: list[tuple[Values, Values]]) -> list[list[tuple[Any, Values]]]:
-    """Groups of points that differ only in the key: each of its values with what it resolves to.
+def _alike_except(key: str, points: list[tuple[Values, Values]]) -> list[list[tuple[Any, Values]]]:
+    """Groups of points that differ only in the key: its values, each with the quantities.
 
-    Keys that not all points with this key have hang on a condition, perhaps on this key, and so
-    are not held fixed; the first point stands for all.
+    A key that only some of these points have depends on a condition, perhaps on this very key, so
+    it is not held fixed; the first point of each value is used.
     """
     mine = [(values, found) for values, found in points if key in values]
     fixed = [name for name in mine[0][0] if all(name in values for values, _ in mine)]

@@ -1,17 +1,18 @@
-"""What a sweep finds already made in the store and on this machine, and what is missing.
+"""What the store and this machine already have for a sweep, and what is missing.
 
-Reads listings and the notes beside artifacts; makes nothing, starts nothing.
+Reads listings and metadata of artifacts; makes nothing, starts nothing.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from comodo.config import Resources, Sweep, TeacherConfig
+from comodo.config import DatasetConfig, Resources, Sweep, TeacherConfig
 from comodo.core.store import Store, fetched
 from comodo.data.feature_sets import count_encoded, feature_key
 from comodo.data.keys import packed_features_key, packed_windows_key, simulated_folder
 from comodo.data.readers import list_recordings
+from comodo.data.recordings import Recording
 from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowsMeta
 from comodo.data.window_sets import (
     WindowSet,
@@ -24,8 +25,9 @@ from comodo.report.plan.confounds import TrainSplit
 from comodo.report.plan.estimates import encoding_speed, window_samples
 from comodo.search.capacity import cluster_address, trials_that_fit
 from comodo.search.precheck import most_windows
+from comodo.search.warm_start import Arrays
 
-FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers without weights of the user's choice
+FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers whose weights the user cannot choose
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class DatasetPlan:
     waiting: int
     """Recordings to prepare."""
     windows: dict[str, int] | None
-    """By split; an upper bound while `waiting`; None if it takes too long to tell."""
+    """By split; an upper bound until they are prepared; None if counting them takes too long."""
     train: TrainSplit | None
     samples: int | None
     """Length of a window; None for whole recordings that are not packed yet."""
@@ -56,12 +58,12 @@ class DatasetPlan:
 
 @dataclass(frozen=True)
 class FeaturesPlan:
-    """One data set as one teacher sees it."""
+    """One data set as one teacher encodes it."""
 
     dataset: str
     teacher: TeacherConfig
     packed: str
-    """Key of the packed features, if the windows are there; else it names nothing."""
+    """Key of the packed features; a placeholder until the windows are prepared."""
     done: int
     total: int | None
     whole: bool
@@ -77,24 +79,57 @@ class FeaturesPlan:
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine as trials find it; on a cluster it is asked at the start."""
+    """This machine, on which trials run unless there is a cluster."""
 
     cpus: int
     gpus: int | None
-    """None: cannot be told."""
+    """None: cannot be counted."""
     cluster: str | None = None
+    """Address of the cluster; its resources are known only after connecting."""
 
     def holds(self, asked: Resources) -> int | None:
-        """How many trials fit at once; None: cannot be told."""
+        """How many trials fit at once; None: not known."""
         if self.cluster is not None or (asked.gpus_per_worker and self.gpus is None):
             return None
         return trials_that_fit([(self.cpus, self.gpus or 0)], asked)
 
 
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that a sweep needs from the store, with its state, and this machine."""
+
+    datasets: dict[str, DatasetPlan]
+    features: list[FeaturesPlan]
+    machine: Machine
+
+    @property
+    def arrays(self) -> Arrays:
+        return {
+            (plan.dataset, plan.teacher): (self.datasets[plan.dataset].packed, plan.packed)
+            for plan in self.features
+        }
+
+    @property
+    def train(self) -> dict[str, TrainSplit]:
+        """Of the data sets whose training windows are counted or bounded."""
+        return {name: d.train for name, d in self.datasets.items() if d.train is not None}
+
+
+def take_inventory(sweep: Sweep, store: Store) -> Inventory:
+    """Raises DatasetError for a data set that cannot be listed."""
+    datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
+    machine = this_machine()
+    features = [
+        features_plan(datasets[name], teacher, store, machine)
+        for name, teacher in sweep.trained_on()
+    ]
+    return Inventory(datasets, features, machine)
+
+
 def this_machine() -> Machine:
-    """Ray counts the same, but takes seconds to be asked."""
+    """The same counts as Ray's, which take seconds to get."""
     gpus: int | None = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if Path("/dev/dxg").exists() and not gpus:  # a GPU of Windows, which shows no number
+    if Path("/dev/dxg").exists() and not gpus:  # WSL shares the GPU of Windows without a number
         gpus = None
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None and gpus is not None:
         gpus = min(gpus, len([name for name in visible.split(",") if name.strip()]))
@@ -106,41 +141,50 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     recordings = list_recordings(settings, simulated_folder(settings, store))
     key = window_key(settings, recordings)
     ready = read_window_set(key, store)
-    rejected = () if ready is None else ready.rejected
-    samples = window_samples(store, packed_windows_key(key, rejected))
-    if settings.window_seconds != "whole":
+    if settings.window_seconds == "whole":
+        rejected = () if ready is None else ready.rejected
+        samples = window_samples(store, packed_windows_key(key, rejected))
+    else:
         samples = round(settings.window_seconds * settings.imu_rate)
     if ready is not None:
         train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
     waiting = sum(map(len, missing_parts(recordings, store, key).values()))
-    bounds = dict[str, int | None]()
-    for split in dict.fromkeys(recording.split for recording in recordings):
-        mine = [recording for recording in recordings if recording.split == split]
-        bounds[split] = most_windows(settings, mine)
+    bounds = _window_bounds(settings, recordings)
     windows = {split: bound for split, bound in bounds.items() if bound is not None}
-    at_most = None
-    if windows.get("train"):  # else no recording could be read, and nothing is known
-        mine = [recording for recording in recordings if recording.split == "train"]
-        with_label = [recording for recording in mine if recording.label is not None]
-        cut_up = settings.window_seconds != "whole"
-        at_most = TrainSplit(
-            windows["train"],
-            round(len(with_label) / max(1, len(mine)) * windows["train"]),
-            len(mine) * cut_up,
-            len(with_label) * cut_up,
-        )
+    at_most = _train_bound(settings, recordings, windows.get("train", 0))
     known = windows if len(windows) == len(bounds) else None
     return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
 
 
+def _window_bounds(settings: DatasetConfig, recordings: list[Recording]) -> dict[str, int | None]:
+    """At most how many windows each split will have; None: takes too long to find out."""
+    return {
+        split: most_windows(settings, [r for r in recordings if r.split == split])
+        for split in dict.fromkeys(recording.split for recording in recordings)
+    }
+
+
+def _train_bound(
+    settings: DatasetConfig, recordings: list[Recording], windows: int
+) -> TrainSplit | None:
+    """None without windows: then no recording could be read, and nothing is known."""
+    if not windows:
+        return None
+    train = [recording for recording in recordings if recording.split == "train"]
+    labelled = sum(recording.label is not None for recording in train)
+    cut = settings.window_seconds != "whole"
+    share = labelled / max(1, len(train))
+    return TrainSplit(windows, round(share * windows), len(train) * cut, labelled * cut)
+
+
 def train_split(windows: WindowSet) -> TrainSplit:
-    """What trials on prepared windows can train on."""
+    """How many prepared windows trials can train on."""
     last = labelled_last = 0
     if WindowsMeta.read(windows.folder).window_seconds != "whole":
         for table in read_quality(windows.folder):
             for row in table.select(["split", "label", "windows"]).to_pylist():
-                if row["split"] == "train" and row["windows"]:  # none of a rejected one
+                if row["split"] == "train" and row["windows"]:  # a rejected recording has none
                     last += 1
                     labelled_last += row["label"] is not None
     labelled = sum(windows.classes.get("train", {}).values())
@@ -152,7 +196,6 @@ def features_plan(
 ) -> FeaturesPlan:
     packed = f"{dataset.name} {teacher.name}"
     done, whole, dim = 0, False, None if teacher.weights else FEATURE_DIMS.get(teacher.name)
-    total = dataset.total
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
         meta = FeaturesMeta.of(key, store)
@@ -164,10 +207,23 @@ def features_plan(
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
         dim = arrays.dim if arrays else dim
+    seconds: float | None = 0.0
+    basis = ""
+    if not whole and teacher.name != "precomputed":
+        left = None if dataset.total is None else max(0, dataset.total - done)
+        seconds, basis = _encoding_time(left, teacher, store, machine)
+    return FeaturesPlan(
+        dataset.name, teacher, packed, done, dataset.total, whole, dim, seconds, basis
+    )
+
+
+def _encoding_time(
+    windows: int | None, teacher: TeacherConfig, store: Store, machine: Machine
+) -> tuple[float | None, str]:
+    """Seconds to encode these windows, and what the estimate is based on."""
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
-    seconds, basis = None, "no speed of this teacher is recorded in this store"
-    if whole or teacher.name == "precomputed":
-        seconds, basis = 0.0, ""
-    elif speed is not None and total is not None:
-        seconds, basis = max(0, total - done) / speed[0], speed[1]
-    return FeaturesPlan(dataset.name, teacher, packed, done, total, whole, dim, seconds, basis)
+    if speed is None:
+        return None, "no speed of this teacher is recorded in this store"
+    if windows is None:
+        return None, "the number of windows is not known"
+    return windows / speed[0], speed[1]

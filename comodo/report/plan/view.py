@@ -1,12 +1,12 @@
 """How a plan looks on a terminal: words and units for the numbers of `comodo.report.plan.plan`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from comodo.config import Sweep
 from comodo.core.units import format_bytes, format_duration, format_number
 from comodo.report.plan.confounds import Confound
 from comodo.report.plan.estimates import describe_student
@@ -14,86 +14,55 @@ from comodo.report.plan.inventory import DatasetPlan, FeaturesPlan
 from comodo.report.plan.plan import MAX_COUNTED, Plan
 
 PLAN_SPLITS = ("train", "val", "test")
+UNKNOWN = "not known"
+Fact = tuple[str, str]
 
 
 def show_plan(plan: Plan) -> RenderableType:
     """The whole plan, ready to be printed."""
-    parts: list[RenderableType] = [Text(_trials(plan))]
-    if missing := _missing(plan):
-        parts.append(Text(f"not made yet, and so no trial that needs them: {', '.join(missing)}"))
-    parts += [_stages(plan), _facts(plan)]
+    parts: list[RenderableType] = [Text(_progress(plan)), _stages(plan), _facts(plan)]
     parts += [Text(line, style="yellow") for line in _warnings(plan)]
-    unknown = [d.name for d in plan.datasets if d.train is None and _features(plan, d)]
-    if plan.confounds or (unknown and plan.sweep.search.space):
-        parts.append(Text("confounds: what else moves with a swept key", style="bold"))
-        parts += [Text(f"  {line}", style="yellow") for line in confound_lines(plan.confounds)]
+    if plan.sweep.search.space:
+        parts.append(Text("confounds: what else changes with a swept key", style="bold"))
+        lines = confound_lines(plan.confounds)
+        inventory = plan.inventory
+        unknown = [name for name in dict.fromkeys(f.dataset for f in inventory.features)
+                   if name not in inventory.train]  # fmt: skip
         if unknown:
-            parts.append(
-                Text(
-                    f"  on {', '.join(unknown)} steps, warm-up and learning rate are not known "
-                    "before comodo prepare",
-                    style="yellow",
-                )
+            lines.append(
+                f"on {', '.join(unknown)}: steps, warm-up and learning rate are not known before "
+                "comodo prepare"
             )
-    elif plan.sweep.search.space:
-        parts.append(Text("confounds: nothing else moves with a swept key"))
+        parts += [Text(f"  {line}", style="yellow") for line in lines] or [Text("  nothing")]
     return Group(*parts)
 
 
-def _missing(plan: Plan) -> list[str]:
-    """Windows, and features of windows that are there."""
-    missing = [f"windows of {dataset.name}" for dataset in plan.datasets if not dataset.ready]
-    for dataset in plan.datasets:
-        if dataset.ready:
-            names = [_encoding(features)[0] for features in _features(plan, dataset)
-                     if not features.whole]  # fmt: skip
-            missing += [f"features of {dataset.name} by {name}" for name in names]
-    return missing
-
-
-def _features(plan: Plan, dataset: DatasetPlan) -> list[FeaturesPlan]:
-    return [features for features in plan.features if features.dataset == dataset.name]
-
-
-def _trials(plan: Plan) -> str:
-    sweep, seeds = plan.sweep, len(plan.sweep.seeds)
-    begun = f"{plan.half_done} half done"
-    if plan.to_measure:
-        begun += f", {len(plan.to_measure)} to measure only"
-    state = f"{plan.done} done, {begun}, {plan.to_train - plan.half_done} to do"
-    if sweep.search.sampler == "grid":
-        references = plan.trials - (plan.configurations or 0) * seeds
-        beside = f" and {references} references" if references > 0 else ""
-        return (
-            f"{sweep.name}: a grid of {plan.configurations} configurations x {seeds} seeds"
-            f"{beside}, {plan.trials} trials: {state}"
-        )
-    space = "infinitely many" if plan.configurations is None else str(plan.configurations)
-    if plan.configurations == MAX_COUNTED:
-        space = f"over {MAX_COUNTED}"
+def _progress(plan: Plan) -> str:
+    sweep, trials = plan.sweep, plan.trials
+    count = str(len(trials.planned))
+    if sweep.search.sampler != "grid":
+        count = f"at most {sweep.budget.trials}"
+    measure = f"{len(trials.to_measure)} to measure only, " if trials.to_measure else ""
     return (
-        f"{sweep.name}: {sweep.search.sampler} over a space of {space} configurations, at most "
-        f"{sweep.budget.trials} trials of {seeds} seeds each configuration: {plan.done} over, "
-        f"{begun}, {plan.left} left"
+        f"{sweep.name}: {sweep.search.sampler}, {count} trials: {trials.done} done, "
+        f"{trials.half_done} half done, {measure}{trials.to_train - trials.half_done} to do"
     )
 
 
 def _stages(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("data set", "windows", *PLAN_SPLITS, "teacher", "features"):
-        table.add_column(
-            column, justify="right" if column in PLAN_SPLITS else "left", overflow="fold"
-        )
-    for dataset in plan.datasets:
-        mine = _features(plan, dataset)
+        justify: Any = "right" if column in PLAN_SPLITS else "left"
+        table.add_column(column, justify=justify, overflow="fold")
+    for dataset in plan.inventory.datasets.values():
         state = "prepared"
         if dataset.ready is None:
             state = f"{dataset.waiting} of {dataset.recordings} recordings to prepare"
         row = [dataset.name, state, *(_count(dataset, split) for split in PLAN_SPLITS)]
-        first = _encoding(mine[0]) if mine else ("none: only measured on", "")
-        table.add_row(*row, *first)
-        for features in mine[1:]:
-            table.add_row(*[""] * len(row), *_encoding(features))
+        encodings = [_encoding(f) for f in plan.inventory.features if f.dataset == dataset.name]
+        for cells in encodings or [("none: only tested on", "")]:
+            table.add_row(*row, *cells)
+            row = [""] * len(row)
     return table
 
 
@@ -117,29 +86,45 @@ def _facts(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (
-        ("steps", _steps(plan)),
-        *_time(plan),
-        ("resources", _resources(plan)),
-        ("memory", _memory(plan)),
-        ("disk", _disk(plan)),
-        ("budget", _budget(plan.sweep)),
-    ):
+    limits = plan.sweep.budget.model_dump(exclude={"failures"}, exclude_none=True)
+    facts = [
+        *_space(plan),
+        *_steps(plan),
+        *_stage_times(plan),
+        *(_trial_times(plan) if plan.trials.left else ()),
+        *_resources(plan),
+        *_disk(plan),
+        ("budget", ", ".join(f"{n:g} {key.replace('_', ' ')}" for key, n in limits.items())),
+    ]
+    for name, value in facts:
         if value:
             table.add_row(name, Text(value))
     return table
 
 
-def _steps(plan: Plan) -> str:
+def _space(plan: Plan) -> Iterator[Fact]:
+    count, seeds = plan.configurations, len(plan.sweep.seeds)
+    shown = "infinitely many" if count is None else f"{count:,}"
+    if count == MAX_COUNTED:
+        shown = f"over {shown}"
+    yield "configurations", f"{shown}, each with {seeds} seeds"
+    if plan.sweep.search.sampler == "grid" and count is not None:
+        references = len(plan.trials.planned) - count * seeds
+        yield "references", f"{references} trials" if references > 0 else ""
+
+
+def _steps(plan: Plan) -> Iterator[Fact]:
     if not plan.schedules:
-        return "not known before the windows are prepared"
-    bound = "" if all(dataset.ready for dataset in plan.datasets) else "at most "
+        yield "steps", f"{UNKNOWN} before the windows are prepared"
+        return
     real, planned, peak = (
         _span([getattr(schedule, name) for schedule in plan.schedules])
         for name in ("real", "planned", "peak")
     )
-    planned = "" if planned == real else f" (the schedule plans {planned})"
-    return f"{bound}{real} a trial{planned}; the learning rate reaches {peak}"
+    bound = "" if all(d.ready for d in plan.inventory.datasets.values()) else "at most "
+    yield "steps", f"{bound}{real} per trial"
+    yield "steps planned", "" if planned == real else f"{planned} (by the schedule)"
+    yield "learning rate", f"at most {peak}"
 
 
 def _span(values: list[Any]) -> str:
@@ -147,127 +132,111 @@ def _span(values: list[Any]) -> str:
     return format_number(low) if low == high else f"{format_number(low)} to {format_number(high)}"
 
 
-def _time(plan: Plan) -> list[tuple[str, str]]:
-    rows = []
-    for features in plan.features:
-        if features.seconds is None:
-            told = "not known"
-        elif not features.seconds:
-            continue
-        else:
-            told = f"about {format_duration(features.seconds)}"
-        what = f"{features.dataset} with {features.teacher.name}"
-        rows.append(("encoding", f"{what}: {told}; {features.basis}"))
-    if any(dataset.ready is None for dataset in plan.datasets):
-        rows.append(("preparing", "not known: its time is not recorded"))
-    if not plan.left:
-        return rows
-    estimates = [estimate for _, estimate in plan.estimates]
-    if plan.trial_hours is None:
-        unknown = [trial for trial, estimate in plan.estimates if estimate.training is None]
-        names = "; ".join(dict.fromkeys(describe_student(trial.config) for trial in unknown))
-        reason = f"no earlier run of this student here ({names})"
-        if all(estimate.basis for trial, estimate in plan.estimates if trial in unknown):
-            reason = "the windows are not prepared"
-        told = f"not known: {reason}"
-        told += f"; the short run failed: {plan.probe_failed}" if plan.probe_failed else (
-            "; --measure makes a short run"
-        )  # fmt: skip
-        return [*rows, ("trials", told)]
-    asked = plan.sweep.resources
-    told = f"{format_duration(3600 * plan.trial_hours)} for {plan.left} trials, one after the other"
-    if asked.gpus_per_worker:
-        told += f", {plan.gpu_hours:.2g} GPU-hours"
-    rows.append(("trials", told))
-    for basis in dict.fromkeys(estimate.basis for estimate in estimates if estimate.basis):
-        rows.append(("", f"from {basis}"))
-    if any(estimate.measuring is None for estimate in estimates + plan.to_measure):
-        rows.append(("", "without the time of measuring, which no earlier run has recorded"))
-    if plan.half_done:
-        rows.append(("", "half-done trials are counted whole"))
+def _stage_times(plan: Plan) -> Iterator[Fact]:
+    if any(dataset.ready is None for dataset in plan.inventory.datasets.values()):
+        yield "preparing", f"{UNKNOWN}: its speed is not recorded"
+    for features in plan.inventory.features:
+        if features.seconds != 0:
+            known = features.seconds is not None
+            time = f"about {format_duration(features.seconds or 0)}" if known else UNKNOWN
+            what = f"{features.dataset} with {features.teacher.name}"
+            yield "encoding", f"{what}: {time}; {features.basis}"
+
+
+def _trial_times(plan: Plan) -> Iterator[Fact]:
+    hours, trials = plan.trial_hours, plan.trials
+    if hours is None:
+        yield "trials", f"{UNKNOWN}: {_why_unknown(plan)}"
+        return
+    yield "trials", f"{format_duration(3600 * hours)} in total for {trials.left} trials"
+    for basis in dict.fromkeys(estimate.basis for estimate in plan.training):
+        yield "  based on", basis
+    if any(estimate.measuring is None for estimate in plan.training + plan.measuring):
+        yield "  not counted", "measuring, which no earlier run recorded"
+    yield "  half done", "counted as whole trials" if trials.half_done else ""
+    yield "GPU-hours", f"{plan.gpu_hours:.2g}" if plan.gpu_hours else ""
     if plan.hours is not None:
-        concurrent = max(1, min(plan.concurrent or 1, plan.left))
-        rows.append(
-            ("wall clock", f"{format_duration(3600 * plan.hours)}, {concurrent} trials at once")
-        )
-    return rows
+        at_once = max(1, min(plan.concurrent or 1, trials.left))
+        yield "wall clock", f"{format_duration(3600 * plan.hours)}, {at_once} trials at once"
 
 
-def _resources(plan: Plan) -> str:
-    asked, machine = plan.sweep.resources, plan.machine
-    told = f"a trial asks for {asked.workers} x {asked.cpus_per_worker:g} CPUs"
+def _why_unknown(plan: Plan) -> str:
+    trials = zip(plan.trials.to_estimate, plan.training, strict=True)
+    unknown = [(trial, estimate) for trial, estimate in trials if estimate.training is None]
+    names = "; ".join(dict.fromkeys(describe_student(trial.config) for trial, _ in unknown))
+    reason = f"no earlier run of this student in this store ({names})"
+    if all(estimate.basis for _, estimate in unknown):
+        reason = "the windows are not prepared"
+    if plan.probe_failed:
+        return f"{reason}; the short run failed: {plan.probe_failed}"
+    return f"{reason}; --measure makes a short run"
+
+
+def _resources(plan: Plan) -> Iterator[Fact]:
+    asked, machine = plan.sweep.resources, plan.inventory.machine
+    each = f"{asked.cpus_per_worker:g} CPUs"
     if asked.gpus_per_worker:
-        told += f" and {asked.workers} x {asked.gpus_per_worker:g} GPUs"
+        each += f" and {asked.gpus_per_worker:g} GPUs"
+    yield "each trial", f"{asked.workers} x {each}"
     if machine.cluster is not None:
-        return f"{told}; the cluster at {machine.cluster} is asked at the start"
-    gpus = "GPUs that cannot be counted" if machine.gpus is None else f"{machine.gpus} GPUs"
-    told += f"; this machine has {machine.cpus} CPUs and {gpus}"
-    if plan.concurrent is None:
-        return f"{told}; Ray counts them at the start"
-    return f"{told}: {plan.concurrent or 'no'} trial{'s' * (plan.concurrent != 1)} at once"
-
-
-def _memory(plan: Plan) -> str:
-    if plan.peak_memory is None:
-        return "of a trial not known: not recorded by an earlier run of these students"
-    peaks = ", ".join(
+        yield "cluster", f"{machine.cluster}; its resources are known at the start"
+    else:
+        gpus = "GPUs not counted" if machine.gpus is None else f"{machine.gpus} GPUs"
+        fits = UNKNOWN if plan.concurrent is None else str(plan.concurrent)
+        yield "this machine", f"{machine.cpus} CPUs, {gpus}; trials at once: {fits}"
+    peaks = [
         f"{format_bytes(peak)} {'of the process' if place == 'cpu' else 'on the GPU'}"
         for place, peak in plan.peak_memory.items()
-    )
-    return f"at most {peaks} in earlier runs of these students; packed data is mapped, not held"
-
-
-def _disk(plan: Plan) -> str:
-    parts = [
-        f"{kind} {'not known' if amount is None else format_bytes(amount)}"
-        for kind, amount in plan.disk.items()
-        if amount is None or amount
     ]
-    free = format_bytes(plan.free)
-    return f"to write: {', '.join(parts) or 'nothing'}; free at {plan.store}: {free}"
+    source = " (earlier runs of these students; without mapped arrays)"
+    yield "memory", f"at most {', '.join(peaks)}{source}" if peaks else (
+        f"{UNKNOWN}: no earlier run of these students recorded it"
+    )  # fmt: skip
 
 
-def _budget(sweep: Sweep) -> str:
-    limits = sweep.budget.model_dump(exclude={"failures"}, exclude_none=True)
-    return ", ".join(f"{limit:g} {key.replace('_', ' ')}" for key, limit in limits.items())
+def _disk(plan: Plan) -> Iterator[Fact]:
+    parts = [
+        f"{kind} {UNKNOWN if amount is None else format_bytes(amount)}"
+        for kind, amount in plan.disk.items()
+        if amount != 0
+    ]
+    yield "disk", f"to write: {', '.join(parts) or 'nothing'}"
+    yield "disk free", f"{format_bytes(plan.free)} at {plan.store}"
 
 
-def _warnings(plan: Plan) -> list[str]:
-    lines, budget = [], plan.sweep.budget
+def _warnings(plan: Plan) -> Iterator[str]:
     known = sum(amount or 0 for amount in plan.disk.values())
     if known > plan.free:
-        lines.append(
-            f"the disk is too small: {format_bytes(known)} to write, "
-            f"{format_bytes(plan.free)} free at "
-            f"{plan.store}; make room, or name another place with --store"
+        yield (
+            f"the disk is too small: {format_bytes(known)} to write, {format_bytes(plan.free)} "
+            f"free at {plan.store}; free some space, or name another place with --store"
         )
     if plan.concurrent == 0:
-        lines.append(
+        yield (
             "no trial fits on this machine; lower resources.workers, cpus_per_worker or "
             "gpus_per_worker, or name a cluster in RAY_ADDRESS"
         )
     for key, needed in (("hours", plan.hours), ("gpu_hours", plan.gpu_hours)):
-        limit = getattr(budget, key)
+        limit = getattr(plan.sweep.budget, key)
         if limit is not None and needed is not None and needed > limit:
-            lines.append(f"budget.{key}: {limit:g} will not do for about {needed:.2g}")
-    return lines
+            yield f"budget.{key}: {limit:g} is not enough, the sweep needs about {needed:.2g}"
 
 
 def confound_lines(found: list[Confound]) -> list[str]:
-    """One line for each swept key, as `method.queue_size moves planned steps 5544→39312`."""
+    """One line for each swept key, as `method.queue_size: planned steps 5544→39312`."""
     lines = []
     for key in dict.fromkeys(confound.key for confound in found):
-        moved = [
-            f"{confound.quantity} {_moves([value for _, value in confound.values])}"
+        changes = [
+            f"{confound.quantity} {_change([value for _, value in confound.values])}"
             for confound in found
             if confound.key == key
         ]
-        lines.append(f"{key} moves {', '.join(moved)}")
+        lines.append(f"{key}: {', '.join(changes)}")
     return lines
 
 
-def _moves(values: list[Any]) -> str:
-    """From the first to the last if it goes one way, else each that occurs."""
+def _change(values: list[Any]) -> str:
+    """From the first to the last value if they rise or fall, otherwise all of them."""
     shown = list(dict.fromkeys(map(format_number, values)))
     if all(isinstance(value, int | float) for value in values) and (
         values == sorted(values) or values == sorted(values, reverse=True)

@@ -1,20 +1,25 @@
-"""The pictures of a data set's quality, drawn with matplotlib; measures nothing itself."""
+"""The figures of a data set's quality, drawn with matplotlib; measures nothing itself."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure  # without pyplot: no display, no global state
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from comodo.core.store import atomic
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.recordings import SPLIT_NAMES
+from comodo.report.style import axes_of
 
-SHADES = {"train": "#1f4e79", "val": "#6fa8dc", "test": "#d9e8f6"}  # dark to light, also in grey
+SHADES = {
+    "train": "#1f4e79",
+    "val": "#6fa8dc",
+    "test": "#d9e8f6",
+}  # dark to light, also when printed in grey
 MAX_CLASSES = 40
 BINS = 30
-OFFSET_FRAME_RATE = "sampling rate (Hz)"
+RATE_TITLE = "sampling rate (Hz)"
 
 
 def class_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +32,7 @@ def class_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_quality(name: str, table: pd.DataFrame, folder: Path) -> list[tuple[str, str]]:
-    """Draws what the table has something for; returns name of each file and what it shows."""
+    """Saves the figures that the table has data for; returns each file name and what it shows."""
     made = []
     for file, shows, figure in (
         ("classes.png", "windows of each class and split", _classes(name, table)),
@@ -46,8 +51,7 @@ def _classes(name: str, table: pd.DataFrame) -> Figure | None:
     shown = counts.iloc[:MAX_CLASSES]
     if not len(shown):
         return None
-    figure = Figure(figsize=(7, 1.6 + 0.26 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = axes_of(7, 1.6 + 0.26 * len(shown))
     left = pd.Series(0, shown.index)
     for split in shown:
         axes.barh(
@@ -62,13 +66,12 @@ def _classes(name: str, table: pd.DataFrame) -> Figure | None:
     axes.set_xlabel("windows")
     cut = f" ({len(shown)} largest of {len(counts)})" if len(shown) < len(counts) else ""
     axes.set_title(f"{name}: windows of each class{cut}")
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(SPLIT_NAMES), frameon=False)
     return figure
 
 
 def _measures(name: str, table: pd.DataFrame) -> Figure | None:
-    """Dashed: the limits, outside of which a recording is flagged."""
+    """Dashed lines: limits outside of which a recording is flagged."""
     measured = table[table.rate.notna()]
     if not len(measured):
         return None
@@ -76,13 +79,13 @@ def _measures(name: str, table: pd.DataFrame) -> Figure | None:
     rows = (len(checks) + 2) // 2
     figure = Figure(figsize=(8, 2.3 * rows + 0.5), layout="constrained")
     axes_R2 = figure.subplots(rows, 2, squeeze=False)
-    _histogram(axes_R2.flat[0], OFFSET_FRAME_RATE, measured.rate)
+    _histogram(axes_R2.flat[0], RATE_TITLE, measured.rate)
     for axes, check in zip(axes_R2.flat[1:], checks, strict=False):
         values = measured[check.column].dropna()
         _histogram(axes, check.title, values)
         low, high = axes.get_xlim()
         for limit in (check.low, check.high):
-            if low < limit < high and limit != 0:  # 0 limits what cannot be less
+            if low < limit < high and limit != 0:  # nothing is below 0
                 axes.axvline(limit, color="black", linestyle="--", linewidth=1.2)
         flagged = int(check.flags(measured).sum())
         axes.set_title(f"{flagged:,} of {len(values):,} flagged", fontsize="small", loc="right")
@@ -94,9 +97,9 @@ def _measures(name: str, table: pd.DataFrame) -> Figure | None:
 
 def _histogram(axes: Any, title: str, values: "pd.Series[float]") -> None:
     low, high = float(values.min()), float(values.max())
-    least = 0.1 * max(1.0, abs(high))  # values that are all alike get one bar and readable ticks
-    if high - low < 0.01 * least:
-        low, high = low - (least if low > least else 0), high + least
+    width = 0.1 * max(1.0, abs(high))  # equal values get one bar and readable ticks
+    if high - low < 0.01 * width:
+        low, high = low - (width if low > width else 0), high + width
     # On a log scale one recording among thousands still shows.
     many = len(values) > 50
     axes.hist(
@@ -114,12 +117,11 @@ def _histogram(axes: Any, title: str, values: "pd.Series[float]") -> None:
 
 
 def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
-    """Filled: reliable. Hollow: too little turning or likeness to be believed."""
+    """Filled: reliable. Hollow: not reliable, for too little rotation or correlation."""
     found = table[table.offset.notna()] if "offset" in table else table[:0]
     if not len(found):
         return None
-    figure = Figure(figsize=(7, 1.6 + 0.3 * len(found)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = axes_of(7, 1.6 + 0.3 * len(found))
     for reliable, label, inside in ((True, "reliable", "black"), (False, "not reliable", "white")):
         heights = [i for i, good in enumerate(found.offset_reliable) if bool(good) is reliable]
         axes.plot(found.offset.iloc[heights], heights, "o", color="black", markerfacecolor=inside,
@@ -131,6 +133,5 @@ def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("seconds to add to the IMU's clock")
     axes.set_title(f"{name}: time offset of the IMU from the camera")
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -1,9 +1,10 @@
-"""What is known of a prepared data set: tables for the terminal and for a page, and its figures.
+"""Shows the quality of a prepared data set: tables for the terminal and a page, with figures.
 
-Reads what prepare measured while it sliced. Opens recordings only to estimate a few time offsets
-between camera and IMU, which takes seconds for each.
+Reads what `prepare` measured. Opens recordings only to estimate a few time offsets between camera
+and IMU, which takes seconds for each. Does not measure quality itself.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ from comodo.report.tables import markdown
 
 MAX_SHOWN_ROWS = 12  # rows of a table on the terminal
 MAX_LISTED_ROWS = 200  # and on the page; quality.parquet has all
+NUMBER = re.compile(r"(-?[\d,]+(\.\d+)?( %)?|–)?")
 
 
 class InspectError(ComodoError, ValueError):
-    """What cannot be inspected; the text says why and what can."""
+    """There is no such prepared data set; the message names those that exist."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Inspection:
     """Of its windows."""
     noted: QualityNote
     recordings: pd.DataFrame
-    """`quality.SCHEMA`, and of those whose offset was estimated `offset` (seconds to add to the
-    IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
+    """Columns of `quality.SCHEMA`; where an offset was estimated also `offset` (seconds to add to
+    the IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class Section:
 
 
 def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
-    """The newest window set that was prepared under a name; estimates so many time offsets.
+    """The newest window set prepared under a name; estimates up to `offsets` time offsets.
 
     Raises:
-        InspectError: no such name in this store.
-        DatasetError: offsets are asked, and the recordings are no longer there.
+        InspectError: the store has no such data set.
+        DatasetError: offsets are requested, but the recordings no longer exist.
     """
     folder, noted = _newest(name, store)
     table = pa.concat_tables(read_quality(folder)).to_pandas()
@@ -85,25 +87,29 @@ def _newest(name: str, store: Store) -> tuple[Path, QualityNote]:
             return path.parent, note
         known.update(note.names)
     if not known:
-        raise InspectError(f"nothing is prepared in {store}; start with: comodo prepare FILE")
+        raise InspectError(
+            "inspect.nothing-prepared",
+            f"nothing is prepared in {store}; first run: comodo prepare FILE",
+        )
     raise InspectError(
+        "inspect.unknown",
         f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
-        f"{store}{nearest(name, known)}"
+        f"{store}{nearest(name, known)}",
     )
 
 
 def _offsets(
     name: str, noted: QualityNote, store: Store, table: pd.DataFrame, count: int
 ) -> pd.DataFrame:
-    """Time offsets of recordings spread evenly over those with a video."""
+    """Estimates the offsets of `count` recordings, spread evenly over those with a video."""
     try:
         settings: Any = TypeAdapter(DatasetConfig).validate_python(noted.settings)
         folder = simulated_folder(settings, store)
         listed = {recording.id: recording for recording in list_recordings(settings, folder)}
     except (ValidationError, DatasetError) as error:
         raise DatasetError(
-            f"{name}: its recordings are not where they were, so time offsets cannot be estimated "
-            f"(--offsets 0 leaves them out): {error}"
+            f"{name}: its recordings have moved, so time offsets cannot be estimated (--offsets 0 "
+            f"leaves them out): {error}"
         ) from None
     ids = table.recording[table.rejected.isna() & table.video_seconds.notna()].tolist()
     spread = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
@@ -128,7 +134,7 @@ def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
         found = estimate(recording.video, reader.read_imu(recording))
     except StoreError:
         raise
-    except Exception as error:  # whatever is wrong with one recording, the others go on
+    except Exception as error:  # one broken recording must not stop the others
         return {"offset_failed": f"{type(error).__name__}: {error}"}
     return {
         "offset": found.seconds,
@@ -141,7 +147,7 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
     """Writes quality.parquet, quality.md and figures into quality/<name> of the store."""
     folder = fetched(store.folder("quality", inspection.name))
     for old in folder.glob("*.png"):
-        remove(old)  # of an earlier state, which may have had more to show
+        remove(old)  # of an earlier inspection, which may have had more figures
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
@@ -176,10 +182,7 @@ def show_inspection(inspection: Inspection) -> Group:
 
 
 def _numeric(section: Section, column: int) -> bool:
-    cells = [row[column].replace(",", "").rstrip(" %") for row in section.rows]
-    return all(
-        cell in ("", "–") or cell.lstrip("-").replace(".", "", 1).isdigit() for cell in cells
-    )
+    return all(NUMBER.fullmatch(row[column]) for row in section.rows)
 
 
 def _cut(rows: list[list[str]], most: int) -> list[list[str]]:
@@ -190,7 +193,7 @@ def _cut(rows: list[list[str]], most: int) -> list[list[str]]:
 
 
 def sections(inspection: Inspection) -> list[Section]:
-    """What the page and the terminal show; those without rows are left out."""
+    """The tables of page and terminal; empty ones are left out."""
     table = inspection.recordings
     made = [_splits(table), _classes(table), _measures(table), _flagged(table), _offset_rows(table)]
     rejected = table[table.rejected.notna()]
@@ -202,7 +205,7 @@ def sections(inspection: Inspection) -> list[Section]:
         Section("Rejected recordings", "", ["recording", "reason"], reasons),
         Section(
             "Notes",
-            "What readers found or mended.",
+            "What readers found or fixed.",
             ["recordings", "note"],
             [[f"{count:,}", note] for note, count in notes.most_common()],
         ),
@@ -230,7 +233,7 @@ def _splits(table: pd.DataFrame) -> Section:
         )
     header = ["split", "recordings", "rejected", "no label", "groups", "hours",
               "hours used", "windows"]  # fmt: skip
-    note = "Used: in windows; the rest was rejected, has gaps, or is less than a window."
+    note = "Hours used: in windows. The rest was rejected, has gaps, or is shorter than a window."
     return Section("Recordings", note, header, rows)
 
 
@@ -245,7 +248,7 @@ def _classes(table: pd.DataFrame) -> Section:
         f"{split} {counts[split].max() / counts[split][counts[split] > 0].min():.1f}"
         for split in splits
     ]
-    note = f"Largest class over smallest, in windows: {', '.join(ratios)}." if rows else ""
+    note = f"Largest class divided by smallest, in windows: {', '.join(ratios)}." if rows else ""
     lacking = counts.index[(counts.get("train", pd.Series(1, counts.index)) == 0)]
     if len(lacking):
         note += f" Not in train: {', '.join(map(str, lacking[:10]))}."
@@ -253,7 +256,7 @@ def _classes(table: pd.DataFrame) -> Section:
 
 
 def _measures(table: pd.DataFrame) -> Section:
-    columns: list[tuple[str, str, str]] = [(figures.OFFSET_FRAME_RATE, "rate", "")]
+    columns: list[tuple[str, str, str]] = [(figures.RATE_TITLE, "rate", "")]
     meanings = []
     for check in QUALITY_CHECKS:
         flagged = int(check.flags(table).sum())
@@ -266,18 +269,18 @@ def _measures(table: pd.DataFrame) -> Section:
         if len(values):
             numbers = [values.min(), *values.quantile([0.05, 0.5, 0.95]), values.max()]
             rows.append([title, *(f"{value:,.4g}" for value in np.round(numbers, 4)), count])
-    header = ["of each recording", "least", "5 %", "median", "95 %", "most", "flagged"]
+    header = ["of each recording", "minimum", "5 %", "median", "95 %", "maximum", "flagged"]
     note = f"Flagged: {'; '.join(meanings)}." if meanings else ""
     return Section("Measures", note, header, rows)
 
 
 def _flagged(table: pd.DataFrame) -> Section:
-    said: dict[str, list[str]] = {}
+    flags: dict[str, list[str]] = {}
     for check in QUALITY_CHECKS:
         for row in table[check.flags(table)][["recording", check.column]].itertuples(index=False):
-            said.setdefault(row[0], []).append(f"{check.title} {row[1]:.3g}")
-    rows = [[id, "; ".join(flags)] for id, flags in said.items()]
-    rows.sort(key=lambda row: (-len(said[row[0]]), row[0]))
+            flags.setdefault(row[0], []).append(f"{check.title} {row[1]:.3g}")
+    rows = [[id, "; ".join(found)] for id, found in flags.items()]
+    rows.sort(key=lambda row: (-len(flags[row[0]]), row[0]))
     return Section("Flagged recordings", "", ["recording", "flags"], rows)
 
 
@@ -294,7 +297,8 @@ def _offset_rows(table: pd.DataFrame) -> Section:
                 reliable = "yes" if row.offset_reliable else "no"
                 rows.append([str(row.recording), *numbers, reliable, ""])
     note = (
-        "To add to the IMU's clock (a manifest's imu_offset), from camera motion and gyroscope. A "
-        "picture that the camera steadied is off by tenths of a second: trust its own clock then."
+        "To add to the IMU's clock (imu_offset of a manifest), from camera motion and gyroscope. "
+        "With image stabilisation the estimate is wrong by tenths of a second: trust the camera's "
+        "clock then."
     )
     return Section("Time offsets", note, header, rows)

@@ -1,4 +1,4 @@
-"""Which quantities move with a swept key."""
+"""Which quantities change with a swept key."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_published_queue_sweep_names_the_learning_rate(tmp_path: Path) -> None
         expected = [(case["queue"], pytest.approx(case[golden])) for case in SCHEDULES]
         assert found[quantity].values == expected, quantity
     (line,) = confound_lines(list(found.values()))
-    assert line.startswith("method.queue_size moves planned steps 5544→39312, ")
+    assert line.startswith("method.queue_size: planned steps 5544→39312, ")
     assert "peak learning rate 3.0e-4→5.4e-5" in line
 
 
@@ -56,7 +56,7 @@ def test_a_key_is_no_confound_of_itself(tmp_path: Path) -> None:
     assert batches["batch_size"]["real steps"].values[0][0] == 64
 
 
-def test_methods_move_the_head(tmp_path: Path) -> None:
+def test_methods_change_the_head(tmp_path: Path) -> None:
     space = {"method": [{"name": "comodo", "queue_size": 64}, "infonce", "none"]}
     found = moved(sweep_of(tmp_path, protocol="published", search__space=space))["method"]
     heads = [head for _, head in found["head"].values]

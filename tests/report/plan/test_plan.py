@@ -65,14 +65,15 @@ def test_what_a_machine_holds(asked: dict[str, Any], fits: int) -> None:
 def test_nothing_is_known_before_anything_was_run(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, search__space={"method.queue_size": [32, 64]}, seeds=[0, 1])
     plan = make_plan(sweep, Store(tmp_path / "store"))
-    assert (plan.configurations, plan.trials, plan.done, plan.left) == (2, 6, 0, 6)
+    assert (plan.configurations, plan.trials.done, plan.trials.left) == (2, 0, 6)
     assert plan.trial_hours is None
-    assert plan.datasets[0].waiting == plan.datasets[0].recordings > 0
-    told = text(plan)
-    assert "not known: no earlier run of this student here" in told
-    assert "--measure makes a short run" in told
-    assert "hours" not in told
-    assert "not made yet, and so no trial that needs them: windows of demo" in told
+    waiting = plan.inventory.datasets["demo"].waiting
+    assert waiting == plan.inventory.datasets["demo"].recordings > 0
+    shown = text(plan)
+    assert "not known: no earlier run of this student" in shown
+    assert "--measure" in shown
+    assert "hours" not in shown
+    assert f"{waiting} of {waiting} recordings to prepare" in shown
 
 
 def test_a_local_ray_address_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,26 +83,21 @@ def test_a_local_ray_address_is_this_machine(monkeypatch: pytest.MonkeyPatch) ->
     assert this_machine().cluster == "ray://elsewhere"
 
 
-def test_what_is_not_made_yet_is_named(tmp_path: Path) -> None:
+def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
     ready = WindowSet("key", tmp_path, {"train": 100}, {}, {}, {})
-    plan.datasets = [replace(plan.datasets[0], ready=ready, windows=ready.counts)]
+    dataset = replace(plan.inventory.datasets["demo"], ready=ready, windows=ready.counts)
+    first = replace(plan.inventory.features[0], whole=True)
     other = TeacherConfig(name="efficientnet-lite0", frames=3)
-    plan.features = [
-        replace(plan.features[0], whole=True),
-        replace(plan.features[0], teacher=other, whole=False),
-    ]
-    plan.done = 24
-    told = text(plan)
-    assert told.count("features of demo by") == 1
-    plan.features = plan.features[:1]
-    assert "not made yet" not in text(plan)
+    second = replace(first, teacher=other, whole=False, done=40, total=100)
+    plan.inventory = replace(plan.inventory, datasets={"demo": dataset}, features=[first, second])
+    shown = text(plan)
+    assert shown.count("prepared") == 1
+    assert " encoded efficientnet-lite0 40 of 100 windows encoded" in shown
 
 
 @pytest.mark.parametrize(("protocol", "named"), [("corrected", False), ("published", True)])
-def test_what_windows_decide_is_not_known_without_them(
-    tmp_path: Path, protocol: str, named: bool
-) -> None:
+def test_steps_are_not_known_without_windows(tmp_path: Path, protocol: str, named: bool) -> None:
     (tmp_path / "features.parquet").touch()
     (tmp_path / "imu.csv").touch()
     (tmp_path / "m.csv").write_text("recording,imu,split\na,imu.csv,train\n")
@@ -113,11 +109,10 @@ def test_what_windows_decide_is_not_known_without_them(
         trial__teacher={"name": "precomputed", "path": "features.parquet"},
         search__space={"method.queue_size": [64, 1024]},
     )
-    told = text(make_plan(sweep, Store(tmp_path / "store")))
-    assert "nothing else moves" not in told
-    assert "on mine steps, warm-up and learning rate are not known before comodo prepare" in told
-    line = "method.queue_size moves learning rate by steps planned for the queue 1216→19456"
-    assert (line in told) == named
+    shown = text(make_plan(sweep, Store(tmp_path / "store")))
+    assert "on mine: steps, warm-up and learning rate are not known" in shown
+    line = "method.queue_size: learning rate by steps planned for the queue 1216→19456"
+    assert (line in shown) == named
 
 
 def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
@@ -127,17 +122,17 @@ def note_a_run(store: Store, sweep: Sweep, key: str, **changes: Any) -> None:
     record.write(store.folder("trials", key))
 
 
-def test_estimates_rest_on_earlier_runs_and_say_on_which(tmp_path: Path) -> None:
+def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sweep = sweep_of(tmp_path, trial__epochs=3, references=[])
     note_a_run(store, sweep, "other", batch_size=64)
     plan = make_plan(sweep, store)
-    seen = schedule_of(sweep.trial, plan.datasets[0].windows["train"]).seen  # type: ignore[index]
+    seen = schedule_of(sweep.trial, plan.inventory.datasets["demo"].windows["train"]).seen  # type: ignore[index]
     assert plan.trial_hours == pytest.approx(seen / 100 / 3600)
-    told = text(plan)
-    assert "100 windows/s, the median of 3 epochs in this store: mantis from scratch" in told
-    assert "batch 64 where this sweep has 128" in told
-    assert "without the time of measuring" in told
+    shown = text(plan)
+    assert "100 windows/s, the median of 3 epochs in this store: mantis from scratch" in shown
+    assert "batch 64 where this sweep has 128" in shown
+    assert "not counted measuring" in shown
     note_a_run(store, sweep, "same")
     assert "where this sweep has" not in text(make_plan(sweep, store))
     note_a_run(store, sweep, "unreadable", epochs=0)
@@ -148,12 +143,12 @@ def test_estimates_rest_on_earlier_runs_and_say_on_which(tmp_path: Path) -> None
 
 def test_half_done_trials_are_those_with_a_checkpoint(tmp_path: Path) -> None:
     store, sweep = Store(tmp_path / "store"), sweep_of(tmp_path, seeds=[0, 1])
-    trial, _ = make_plan(sweep, store).estimates[-1]
+    trial = make_plan(sweep, store).trials.to_estimate[-1]
     checkpoint = store.folder("trials", trial.key) / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     plan = make_plan(sweep, store)
-    assert (plan.half_done, plan.done, plan.left) == (1, 0, 4)
+    assert (plan.trials.half_done, plan.trials.done, plan.trials.left) == (1, 0, 4)
     assert "0 done, 1 half done, 3 to do" in text(plan)
 
 
@@ -172,13 +167,12 @@ def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]
         file = store.folder("trials", "earlier") / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(bytes(size))
-    before = make_plan(sweep, store)
-    trial = before.estimates[0][0]
+    trial = make_plan(sweep, store).trials.to_estimate[0]
     assert trial.evaluation.measures == ("probe", "knn")
     places = [str(place) for *_, place in trial.measures()]
     MeasuringRecord(places, 7200).write(store.folder("trials", "earlier"))
     before = make_plan(sweep, store)
-    assert before.estimates[0][1].measuring == 7200
+    assert before.training[0].measuring == 7200
     asked = [{"values": {"epochs": 1}, "trials": [trial.key]}] if search else []
     write_json(store.folder("sweeps", sweep.name) / "asked.json", asked)
     trained_record(trial).write(store.folder("trials", trial.key))
@@ -186,8 +180,9 @@ def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]
     note_a_run(store, sweep, "later")
     MeasuringRecord(places[1:], 3600).write(store.folder("trials", "later"))
     plan = make_plan(sweep, store)
-    assert (plan.left, plan.to_train, plan.half_done) == (before.left, before.left - 1, 0)
-    assert [estimate.measuring for estimate in plan.to_measure] == [3600]
+    left = before.trials.left
+    assert (plan.trials.left, plan.trials.to_train, plan.trials.half_done) == (left, left - 1, 0)
+    assert [estimate.measuring for estimate in plan.measuring] == [3600]
     assert "0 half done, 1 to measure only" in text(plan)
     if not search:
         assert plan.trial_hours == pytest.approx(1)
@@ -216,7 +211,7 @@ def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
     search = {"sampler": "random", "space": {"epochs": [1, 2], "batch_size": [32, 64, 128]}}
     file = {"search": search, "budget": {"trials": 4}, "seeds": [0, 1]}
     plan = make_plan(sweep_of(tmp_path, **file), Store(tmp_path / "store"))
-    assert (plan.configurations, plan.left) == (6, 4)
+    assert (plan.configurations, plan.trials.left) == (6, 4)
     search["space"] = {"learning_rate": {"min": 1e-4, "max": 1e-2, "log": True}}
     plan = make_plan(sweep_of(tmp_path, **file), Store(tmp_path / "store"))
     assert plan.configurations is None
