@@ -98,7 +98,7 @@ class Informer(nn.Module):
         self.layers = nn.Sequential()
         for layer in range(layers):
             if layer and distil:
-                self.layers.append(Distilling(d_model))
+                self.layers.append(HalvingConv(d_model))
                 seq_len = (seq_len + 1) // 2
             self.layers.append(InformerLayer(d_model, heads, d_ff, factor, dropout))
         self.last = nn.Sequential(nn.LayerNorm(d_model), nn.GELU(), nn.Dropout(dropout))
@@ -124,7 +124,7 @@ class InformerLayer(nn.Module):
         parts = self.project(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLE, key_BHLE, value_BHLE = parts.unbind()
         # Measured with one fixed draw of keys, or a window would come out another at each look.
-        attended_BHLE = sparse_attention(
+        attended_BHLE = probsparse_attention(
             query_BHLE, key_BHLE, value_BHLE, self.factor, fixed=not self.training
         )
         joined_BLD = self.join(attended_BHLE.transpose(1, 2).flatten(2))
@@ -134,7 +134,7 @@ class InformerLayer(nn.Module):
         return out_BLD
 
 
-def sparse_attention(
+def probsparse_attention(
     query_BHLE: Tensor,
     key_BHLE: Tensor,
     value_BHLE: Tensor,
@@ -169,7 +169,7 @@ def _fixed_draw(kept: int, length: int) -> Tensor:
         return torch.randint(length, (kept, length), generator=torch.Generator().manual_seed(0))
 
 
-class Distilling(nn.Module):
+class HalvingConv(nn.Module):
     """Half the length: convolution, normalisation, ELU and the largest of three neighbours."""
 
     def __init__(self, d_model: int) -> None:

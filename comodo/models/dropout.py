@@ -10,7 +10,7 @@ from torch import Tensor, nn
 _LEVELS = 2**16  # of 16 random bits
 
 
-class Dropout(nn.Dropout):
+class FastDropout(nn.Dropout):
     """As PyTorch's, with a probability rounded to 1/65,536; on a GPU it is PyTorch's.
 
     Drawn from PyTorch's generator, so that seeds and saved random states hold.
@@ -30,9 +30,9 @@ class Dropout(nn.Dropout):
         return input * kept.mul_(_LEVELS / (_LEVELS - dropped))
 
 
-def cheapen_dropout(network: nn.Module) -> None:
+def replace_dropout(network: nn.Module) -> None:
     """Puts `Dropout` in the place of every `nn.Dropout` of a network."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
-                setattr(parent, name, Dropout(child.p))
+                setattr(parent, name, FastDropout(child.p))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from comodo.config.trial import RESIZED_TO
 from comodo.data.resize import resized
 from comodo.models import mantis_fast
-from comodo.models.dropout import cheapen_dropout
+from comodo.models.dropout import replace_dropout
 from comodo.models.sequences import in_chunks, in_patches
 
 WEIGHTS_FILE = "model.safetensors"
@@ -116,16 +116,16 @@ class MantisEncoder(Encoder):
             del arguments["seq_len"]
         self.network = self.library(**arguments, device="cpu")
         self.network.prj = nn.Identity()  # served Mantis's own pretraining only
-        self.replayable = self.library is MantisV1 and mantis_fast.weights_match()
-        cheapen_dropout(self.network)
+        self.replayable = self.library is MantisV1 and mantis_fast.is_supported()
+        replace_dropout(self.network)
         self.dim = self.network.hidden_dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         resized_BCT = resized(imu_BCT, lengths, self.samples)
         # Exporters know the library's operations better.
-        if mantis_fast.weights_match() and not torch.compiler.is_exporting():
-            folded = mantis_fast.fold_encoder(self.network)
-            encode = partial(mantis_fast.class_token, self.network, folded)
+        if mantis_fast.is_supported() and not torch.compiler.is_exporting():
+            folded = mantis_fast.fold_tokenizer(self.network)
+            encode = partial(mantis_fast.encode, self.network, folded)
             feature_ND = in_chunks(encode, resized_BCT.flatten(0, 1))
         else:
             feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))

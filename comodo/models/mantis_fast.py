@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LIKE = {"1.1.0"}  # of mantis-tsfm
+SUPPORTED_VERSIONS = {"1.1.0"}  # of mantis-tsfm
 
 
 @cache
-def weights_match() -> bool:
+def is_supported() -> bool:
     """Whether the installed library is one that this was written for."""
-    return version("mantis-tsfm") in LIKE
+    return version("mantis-tsfm") in SUPPORTED_VERSIONS
 
 
-class Folded(NamedTuple):
+class FoldedTokenizer(NamedTuple):
     """What the token generator's weights come to, made once for all sequences of a step."""
 
     gram_JJ: list[Tensor]
@@ -46,7 +46,7 @@ class Folded(NamedTuple):
     bias_D: Tensor
 
 
-def fold_encoder(network: Any) -> Folded:
+def fold_tokenizer(network: Any) -> FoldedTokenizer:
     """Of `MantisV1` or `MantisV2`."""
     unit, linear = network.tokgen_unit, network.tokgen_unit.linear_encoder.linear
     with _without_autocast(linear.weight):
@@ -58,7 +58,7 @@ def fold_encoder(network: Any) -> Folded:
         bias_D = linear.bias
         for onto_DD, norm in zip(onto, unit.layer_norms, strict=False):
             bias_D = bias_D + onto_DD @ norm.bias
-    return Folded([gram for gram, _ in series], [m for m, _ in scalars], weight_DI, bias_D)
+    return FoldedTokenizer([gram for gram, _ in series], [m for m, _ in scalars], weight_DI, bias_D)
 
 
 def _fold_series(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ def _without_autocast(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def class_token(network: Any, folded: Folded, x_NT: Tensor) -> Tensor:
+def encode(network: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     """What the network gives for sequences `[N, 1, T]`: features `[N, D]`."""
     token_NPD = tokens(network.tokgen_unit, folded, x_NT)
     unit = network.transf_unit
@@ -111,7 +111,7 @@ def class_token(network: Any, folded: Folded, x_NT: Tensor) -> Tensor:
     return x_ND
 
 
-def tokens(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
+def tokens(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     """What the library's TokenGeneratorUnit gives: `[N, P, D]`."""
     with _without_autocast(x_NT):
         seen_NPI = _seen(unit, folded, x_NT)
@@ -120,7 +120,7 @@ def tokens(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
     return normed_NPD
 
 
-def _seen(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
+def _seen(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     """All that tokens are made of: means of each patch, and what its two numbers come to."""
     patches = unit.num_patches
     x_NPW = x_NT.unflatten(1, (patches, -1))

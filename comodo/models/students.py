@@ -10,7 +10,7 @@ Shape letters: B batch, C channels, T samples, D feature width.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -118,28 +118,6 @@ def build_student(settings: StudentConfig) -> Student:
     student = Student(settings.name, config, settings.pooling, settings.channels)
     student.encoder.load_weights(folder, settings.weights)
     return student
-
-
-def build_head(
-    kind: Literal["mlp", "linear"], in_dim: int, out_dim: int, hidden_dim: int = 2048
-) -> nn.Sequential:
-    """The projector from features [B, in_dim] to embeddings [B, out_dim], not normalised.
-
-    "mlp" is Linear - BatchNorm - GELU - Linear, as COMODO's (arXiv 2503.07259) code has it on
-    both sides; "linear" is one layer, as that code has it for the other losses.
-
-    Example:
-        >>> build_head("linear", 4, 2)(torch.randn(3, 4)).shape
-        torch.Size([3, 2])
-    """
-    if kind == "linear":
-        return nn.Sequential(nn.Linear(in_dim, out_dim))
-    return nn.Sequential(
-        nn.Linear(in_dim, hidden_dim),
-        nn.BatchNorm1d(hidden_dim),
-        nn.GELU(),
-        nn.Linear(hidden_dim, out_dim),
-    )
 
 
 def save_student(student: Student, folder: Path | str) -> None:

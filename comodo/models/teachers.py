@@ -139,7 +139,7 @@ class ImageTeacher(Teacher):
         return feature_ND.unflatten(0, pixels_BF3HW.shape[:2]).mean(dim=1)
 
     def of_images(self, pixels_N3HW: Tensor) -> Tensor:
-        return pooled(self.encoder, pixels_N3HW)
+        return pooled_output(self.encoder, pixels_N3HW)
 
 
 class EfficientNetTeacher(ImageTeacher):
@@ -151,7 +151,7 @@ class EfficientNetTeacher(ImageTeacher):
         return map_NDHW.float().mean(dim=(2, 3))
 
 
-def pooled(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
+def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
     """Features [N, D] of images, by an encoder of transformers: its own pooled output where it has
     one, else the mean of its tokens."""
     out = encoder(pixels_N3HW)
@@ -252,7 +252,10 @@ def _image(settings: TeacherConfig) -> Teacher:
     pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     try:
         with torch.inference_mode():
-            once_1D, again_1D = pooled(encoder, pixels_13HW), pooled(encoder, pixels_13HW)
+            once_1D, again_1D = (
+                pooled_output(encoder, pixels_13HW),
+                pooled_output(encoder, pixels_13HW),
+            )
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"weights {settings.weights!r} are of no image encoder for frames of {size} pixels: "

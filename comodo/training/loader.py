@@ -20,7 +20,9 @@ from torch import Tensor
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split
 from comodo.training.distributed import WorkerGroup
 
-SHARDS_IN_POOL = 4  # shards whose windows are mixed; up to so many, the order is any of all orders
+MAX_SHARDS_PER_POOL = (
+    4  # shards whose windows are mixed; up to so many, the order is any of all orders
+)
 BATCHES_AHEAD = 2  # batches that are ready or being read while one is used
 
 
@@ -33,8 +35,8 @@ def epoch_order(row_N: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     order_N = torch.randperm(len(row_N), generator=generator)
     shards = int(row_N.max()) // SHARD_WINDOWS + 1 if len(row_N) else 0
-    if shards > SHARDS_IN_POOL:
-        pool_of_shard = torch.randperm(shards, generator=generator) // SHARDS_IN_POOL
+    if shards > MAX_SHARDS_PER_POOL:
+        pool_of_shard = torch.randperm(shards, generator=generator) // MAX_SHARDS_PER_POOL
         order_N = order_N[pool_of_shard[row_N[order_N] // SHARD_WINDOWS].argsort(stable=True)]
     return order_N
 

@@ -17,12 +17,12 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 # Up to so many keys their similarities fit the cache, and are made whole; more are taken in chunks.
-_FEW_KEYS = 4096
+_MAX_KEYS_UNCHUNKED = 4096
 # Keys in a chunk. On a CPU the working set (2 x B x keys) should stay in the cache, yet each chunk
 # costs ten meetings of all threads, which are dear on a busy machine. On an accelerator few large
 # kernels are faster than many small ones.
-_KEYS_AT_ONCE_CPU = 512
-_KEYS_AT_ONCE_ACCELERATOR = 32_768
+_CHUNK_KEYS_CPU = 512
+_CHUNK_KEYS_ACCELERATOR = 32_768
 
 
 def comodo_loss(
@@ -164,7 +164,7 @@ class _QueueCrossEntropy(torch.autograd.Function):
         student_temperature: float,
     ) -> Tensor:
         with torch.autocast(student_BD.device.type, enabled=False):
-            compare = _compare_whole if len(queue_QD) <= _FEW_KEYS else _compare_in_chunks
+            compare = _compare_whole if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
             loss, difference_BD = compare(
                 student_BD / student_temperature,
                 teacher_BD / teacher_temperature,
@@ -214,7 +214,7 @@ def _softmax_average(query_ND: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
     because torch's exp2 takes a third of its exp's time on a CPU, and less where results underflow.
     """
     query_ND = query_ND * math.log2(math.e)
-    at_once = _KEYS_AT_ONCE_CPU if query_ND.device.type == "cpu" else _KEYS_AT_ONCE_ACCELERATOR
+    at_once = _CHUNK_KEYS_CPU if query_ND.device.type == "cpu" else _CHUNK_KEYS_ACCELERATOR
     peak_N1 = query_ND.new_full((len(query_ND), 1), float("-inf"))
     total_N1 = torch.zeros_like(peak_N1)
     average_ND = torch.zeros_like(query_ND)

@@ -20,7 +20,7 @@ from comodo.models.baselines import (
     Inception,
     decompose,
     fold_by_period,
-    sparse_attention,
+    probsparse_attention,
     strongest_periods,
     unfold_period,
 )
@@ -119,7 +119,7 @@ def test_inception_is_the_mean_of_its_convolutions() -> None:
 def test_sparse_attention_with_every_query_is_full_attention() -> None:
     query, key, value = windows(3, 2, 4, 30, 8).unbind()
     full = functional.scaled_dot_product_attention(query, key, value)
-    torch.testing.assert_close(sparse_attention(query, key, value, factor=30), full)
+    torch.testing.assert_close(probsparse_attention(query, key, value, factor=30), full)
 
 
 def test_sparse_attention_keeps_the_queries_that_stand_out() -> None:
@@ -127,7 +127,7 @@ def test_sparse_attention_keeps_the_queries_that_stand_out() -> None:
     query = 0.01 * query
     query[:, :, [7, 31]] *= 1000
     full = functional.scaled_dot_product_attention(query, key, value)
-    sparse = sparse_attention(query, key, value, factor=2)  # 2 * ceil(ln 60) = 10 of 60
+    sparse = probsparse_attention(query, key, value, factor=2)  # 2 * ceil(ln 60) = 10 of 60
     torch.testing.assert_close(sparse[:, :, [7, 31]], full[:, :, [7, 31]])
     mean = value.mean(dim=2, keepdim=True)
     assert ((sparse - mean).abs().amax(dim=3) < 1e-6).sum(dim=2).eq(50).all()

@@ -13,7 +13,8 @@ from torch.nn import functional
 from comodo.evaluation import evaluate, frozen_student
 from comodo.models import sequences, students
 from comodo.models.features import extract_features
-from comodo.models.students import build_head, load_student, save_student
+from comodo.models.heads import build_head
+from comodo.models.students import load_student, save_student
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
 
 

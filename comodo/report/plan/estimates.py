@@ -118,7 +118,7 @@ class Speeds:
         peaks = [record.peak_memory for record in best if record.peak_memory]
         seconds = None
         if windows is not None:
-            seconds = schedule_of(config, windows).seen / speed
+            seconds = schedule_of(config, windows).windows / speed
         return Estimate(
             seconds,
             measuring,
