@@ -74,7 +74,7 @@ def test_dlinear_takes_the_moving_average_off_and_adds_all_up() -> None:
         nn.init.eye_(layer.weight)
         nn.init.zeros_(layer.bias)
     torch.testing.assert_close(network(x_BCT), x_BCT)
-    with pytest.raises(ValueError, match="moving_average 4 has no middle"):
+    with pytest.raises(ValueError, match="moving_average 4: must be odd"):
         make("dlinear", size={"moving_average": 4})
 
 
@@ -112,7 +112,7 @@ def test_inception_is_the_mean_of_its_convolutions() -> None:
             zip(inception.weights, inception.biases.unbind(), strict=True)
         )
     ]
-    merged = functional.conv2d(x, *inception.merged(), padding="same")
+    merged = functional.conv2d(x, *inception.single_convolution(), padding="same")
     torch.testing.assert_close(merged, torch.stack(outputs).mean(dim=0), rtol=0, atol=1e-4)
 
 
