@@ -43,7 +43,7 @@ def in_patches(
     """Features `[B, C, D]` of windows that are padded to whole patches.
 
     Args:
-        encode: computes features `[N, D]` of samples `[N, T]` and of which of them are real
+        encode: computes features `[N, D]` from samples `[N, T]` and a mask of the real ones
             `[N, T]`.
         imu_BCT: windows.
         lengths: of each window only its last `length` samples are real; None: all are.

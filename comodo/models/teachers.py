@@ -195,7 +195,7 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
         "efficientnet-lite0": _efficientnet_lite0,
     }
     if settings.name not in families:
-        raise ValueError(f"teacher {settings.name!r} has no encoder")
+        raise ValueError(f"teacher {settings.name!r} is not an encoder")
     return families[settings.name](settings)
 
 

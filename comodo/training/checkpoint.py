@@ -25,7 +25,7 @@ class Checkpoints:
     Args:
         write: writes the checkpoint; all workers call it together.
         workers: all workers of the run.
-        should_stop: asked after every step, of several workers after every `STOP_POLL_STEPS`.
+        should_stop: called after every step; with several workers every `STOP_POLL_STEPS` steps.
     """
 
     def __init__(
