@@ -12,7 +12,7 @@ published  What the public code is known to do, written anew: the library's own 
            as its formula stands, over a queue that is copied at every step. Its validation opens
            and decodes each window's video, of which it uses nothing. The decoder is ours, and the
            videos are short: with others the epoch would take longer, not less.
-ours       `Distillation.train_epoch` and `quick_accuracy` on packed and resized arrays, as in a
+ours       `Distillation.train_epoch` and `epoch_accuracy` on packed and resized arrays, as in a
            trial, which further only writes a checkpoint (benchmarks/engine.py counts that in).
 
 The baseline computes in float32 without TF32. The queue's windows sit out no epoch, so that all are
@@ -141,7 +141,8 @@ class Published:
             self.parameters, lr=run.trial.learning_rate, weight_decay=run.trial.weight_decay
         )
         self.schedule = LambdaLR(
-            self.optimizer, lambda step: learning_rate(step, run.planned_steps, run.trial.warmup, 1)
+            self.optimizer,
+            lambda step: learning_rate(step, run.schedule.planned, run.trial.warmup, 1),
         )
         self.train_imu_NCT, val_imu_NCT = (
             in_memory(windows.splits[split]) for split in ("train", "val")
@@ -227,7 +228,7 @@ def first_windows(
 ) -> tuple[Batch, tuple[Tensor, Tensor]]:
     """The same training windows as either side takes them."""
     index_B = torch.arange(count)
-    batch = next(ours.reader.read(ours.row_N[index_B], count, 1))
+    batch = next(ours.loader.read(ours.row_N[index_B], count, 1))
     return batch, (theirs.train_imu_NCT[index_B], theirs.feature_NF[index_B])
 
 
@@ -323,7 +324,7 @@ def parts(
     }
     for precision, run in runs.items():
         sides[f"{precision} training"] = timed(run.train_epoch, precision)
-        sides[f"{precision} validation"] = timed(run.quick_accuracy, precision)
+        sides[f"{precision} validation"] = timed(run.epoch_accuracy, precision)
     return sides
 
 

@@ -60,7 +60,7 @@ def step(loss: Loss, student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor) -
 
 def flop(queue: int) -> int:
     """What our matrix products take: one fewer where few keys are compared whole."""
-    products = 3 if queue <= losses._FEW_KEYS else 4
+    products = 3 if queue <= losses._MAX_KEYS_UNCHUNKED else 4
     return products * 2 * BATCH * WIDTH * (queue + BATCH)
 
 

@@ -43,7 +43,8 @@ from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import TrialResult
 from comodo.tracking.tracker import Tracker
-from comodo.training.distill import Leave, Report
+from comodo.training.checkpoint import ShouldStop
+from comodo.training.distill import Report
 from tests.helpers import make_arrays, trial_config
 
 
@@ -64,7 +65,7 @@ def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
     return Ledger(sweep, store, {("d", trial.teacher): arrays}, Evaluation())
 
 
-def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> TrialResult | None:
+def timed(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> TrialResult | None:
     """`run_trial`, noting when the trial's own work begins and ends, and in which process."""
     began = time.time()
     result = run_trial(trial, store, report, leave)

@@ -177,7 +177,7 @@ def measures(windows: int, args: argparse.Namespace) -> Row:
         run.train_epoch()  # shorter than the others: the queue's windows are held out
         sides: dict[str, Callable[[], object]] = {
             "epoch": run.train_epoch,
-            "check": run.quick_accuracy,
+            "check": run.epoch_accuracy,
         }
         training = medians(args.repeats, sides)
         teacher = TeacherContext(features, (run.head, run.teacher_head))

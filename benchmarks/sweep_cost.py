@@ -210,7 +210,7 @@ def large(args: argparse.Namespace, folder: Path) -> Row:
     spent = run_sweep(file)
     after = bare_steps(file, args)
     step = statistics.median(before + after)
-    each = schedule_of(read_sweep_file(file).trial, args.windows).seen / args.batch
+    each = schedule_of(read_sweep_file(file).trial, args.windows).windows / args.batch
     steps = each * args.trials
     bare = step * steps
     shown = [", ".join(f"{one:.2f}" for one in some) for some in (before, after)]

@@ -140,8 +140,8 @@ def test_queue_members_may_train_from_the_first_epoch(
     assert held.queue is not None
     assert joined.queue is not None
     assert torch.equal(held.queue.keys_QD, joined.queue.keys_QD)
-    assert held.first_steps[1] == steps_in(30, 7)
-    assert joined.first_steps[1] == steps_in(40, 7)
+    assert held.schedule.first_epoch_steps == steps_in(30, 7)
+    assert joined.schedule.first_epoch_steps == steps_in(40, 7)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "linear"])

@@ -1,8 +1,8 @@
-"""Supervised classifiers that are no foundation models: DLinear, Informer and TimesNet.
+"""Encoders of supervised classifiers that are not foundation models: DLinear, Informer, TimesNet.
 
-Each looks at all channels of a window together and gives one long feature, its activations at all
-times side by side; the linear layer that training with labels puts on top makes it the classifier
-that papers compare with. This file does not know that layer, nor how anything is trained.
+Each encodes all channels of a window together. Its feature is the concatenation of its activations
+at all times; with the linear layer that the method `supervised` adds, it is the classifier that
+papers compare with. This module does not know that layer, nor how anything is trained.
 
 Shape letters: B batch, C channels, T samples, D width of the model, H heads, E width of a head,
 L length of a sequence, S sampled keys, K periods, F frequencies, R rows of P samples.
@@ -23,15 +23,16 @@ from comodo.models.encoders import Encoder
 
 
 class DLinear(nn.Module):
-    """Trend and rest of each channel, each through one linear layer over time (arXiv 2205.13504).
+    """DLinear (arXiv 2205.13504): a linear layer over time for the trend, and one for the rest.
 
-    Channels share the layers, as is usual where it classifies. Gives `[B, C, T]` of `[B, C, T]`.
+    All channels share the two layers, as is usual for classification. Maps `[B, C, T]` to
+    `[B, C, T]`.
     """
 
     def __init__(self, channels: int, seq_len: int = 1000, moving_average: int = 25) -> None:
         super().__init__()
         if moving_average % 2 == 0:
-            raise ValueError(f"moving_average {moving_average} has no middle; take an odd number")
+            raise ValueError(f"moving_average {moving_average}: must be odd")
         self.moving_average = moving_average
         self.trend, self.rest = nn.Linear(seq_len, seq_len), nn.Linear(seq_len, seq_len)
         for layer in (self.trend, self.rest):
@@ -45,16 +46,16 @@ class DLinear(nn.Module):
 
 
 def decompose(x_BCT: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The moving average over `width` samples, the ends repeated, and what it leaves."""
+    """The moving average over `width` samples, with the ends repeated, and the remainder."""
     padded = functional.pad(x_BCT, (width // 2, width // 2), mode="replicate")
     trend_BCT = functional.avg_pool1d(padded, width, stride=1)
     return trend_BCT, x_BCT - trend_BCT
 
 
 class Embedding(nn.Module):
-    """`[B, T, D]` of `[B, C, T]`: a convolution over three samples, and sines for the place."""
+    """Maps `[B, C, T]` to `[B, T, D]`: a convolution over time plus sinusoidal positions."""
 
-    place_TD: Tensor
+    position_TD: Tensor
 
     def __init__(self, channels: int, seq_len: int, d_model: int, dropout: float) -> None:
         super().__init__()
@@ -63,20 +64,20 @@ class Embedding(nn.Module):
         nn.init.kaiming_normal_(self.value.weight, nonlinearity="leaky_relu")
         rate = torch.exp(torch.arange(0, d_model, 2) * (-math.log(10_000) / d_model))
         angle = torch.arange(seq_len).unsqueeze(1) * rate
-        place_TD = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :d_model]
-        self.register_buffer("place_TD", place_TD, persistent=False)
+        position_TD = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :d_model]
+        self.register_buffer("position_TD", position_TD, persistent=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        embedded_BTD: Tensor = self.dropout(self.value(x_BCT).mT + self.place_TD)
+        embedded_BTD: Tensor = self.dropout(self.value(x_BCT).mT + self.position_TD)
         return embedded_BTD
 
 
 class Informer(nn.Module):
-    """The encoder of Informer (arXiv 2012.07436): `[B, L, D]` of `[B, C, T]`.
+    """The encoder of Informer (arXiv 2012.07436): maps `[B, C, T]` to `[B, L, D]`.
 
-    With `distil` each layer but the last halves the length, as in the paper; the library that
-    classifies with it leaves that out.
+    With `distil`, each layer but the last is followed by one that halves the length, as in the
+    paper. The library that uses Informer for classification omits these.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Informer(nn.Module):
         self.layers = nn.Sequential()
         for layer in range(layers):
             if layer and distil:
-                self.layers.append(Distilling(d_model))
+                self.layers.append(HalvingConv(d_model))
                 seq_len = (seq_len + 1) // 2
             self.layers.append(InformerLayer(d_model, heads, d_ff, factor, dropout))
         self.last = nn.Sequential(nn.LayerNorm(d_model), nn.GELU(), nn.Dropout(dropout))
@@ -110,7 +111,7 @@ class Informer(nn.Module):
 
 
 class InformerLayer(nn.Module):
-    """Sparse self-attention and a layer of its own for each place, each beside a shortcut."""
+    """A transformer layer with ProbSparse self-attention."""
 
     def __init__(self, d_model: int, heads: int, d_ff: int, factor: int, dropout: float) -> None:
         super().__init__()
@@ -123,8 +124,8 @@ class InformerLayer(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         parts = self.project(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLE, key_BHLE, value_BHLE = parts.unbind()
-        # Measured with one fixed draw of keys, or a window would come out another at each look.
-        attended_BHLE = sparse_attention(
+        # The same keys every time in evaluation: a window must always give the same feature.
+        attended_BHLE = probsparse_attention(
             query_BHLE, key_BHLE, value_BHLE, self.factor, fixed=not self.training
         )
         joined_BLD = self.join(attended_BHLE.transpose(1, 2).flatten(2))
@@ -134,43 +135,48 @@ class InformerLayer(nn.Module):
         return out_BLD
 
 
-def sparse_attention(
+def probsparse_attention(
     query_BHLE: Tensor,
     key_BHLE: Tensor,
     value_BHLE: Tensor,
     factor: int,
     fixed: bool = False,
 ) -> Tensor:
-    """ProbSparse attention: the queries that stand out attend, all others get the mean value.
+    """ProbSparse attention (arXiv 2012.07436): only the most active queries attend.
 
-    A query stands out by the largest less the mean of its products with `factor * ln L` keys,
-    drawn for each query (by torch's own generator, or always the same); as many queries attend.
+    A query's activity is the maximum minus the mean of its products with `factor * ln L` sampled
+    keys. As many queries attend; all others get the mean of the values.
+
+    Args:
+        query_BHLE: and keys and values, `[B, H, L, E]`.
+        factor: how many queries attend, and how many keys are sampled, per ln L.
+        fixed: samples the same keys at every call instead of drawing them from torch's generator.
     """
     length = key_BHLE.shape[2]
     kept = min(length, factor * math.ceil(math.log(length)))
-    key_SL = _fixed_draw(kept, length) if fixed else torch.randint(length, (kept, length))
+    key_SL = _fixed_keys(kept, length) if fixed else torch.randint(length, (kept, length))
     key_SL = key_SL.to(key_BHLE.device)
-    with torch.no_grad():  # a key at a time: all sampled keys together would be the largest tensor
+    with torch.no_grad():  # one key at a time, because all sampled keys together need much memory
         scores = [(query_BHLE * key_BHLE[:, :, key_L]).sum(3) for key_L in key_SL]
         score_SBHL = torch.stack(scores)
         top_BHS = (score_SBHL.amax(0) - score_SBHL.mean(0)).topk(kept).indices
-    place_BHSE = top_BHS.unsqueeze(3).expand(-1, -1, -1, query_BHLE.shape[3])
+    index_BHSE = top_BHS.unsqueeze(3).expand(-1, -1, -1, query_BHLE.shape[3])
     attended_BHSE = functional.scaled_dot_product_attention(
-        query_BHLE.gather(2, place_BHSE), key_BHLE, value_BHLE
+        query_BHLE.gather(2, index_BHSE), key_BHLE, value_BHLE
     )
     mean_BHLE = value_BHLE.mean(2, keepdim=True).expand_as(value_BHLE)
-    return mean_BHLE.scatter(2, place_BHSE, attended_BHSE.to(mean_BHLE.dtype))
+    return mean_BHLE.scatter(2, index_BHSE, attended_BHSE.to(mean_BHLE.dtype))
 
 
 @cache
-def _fixed_draw(kept: int, length: int) -> Tensor:
-    """Kept, for an exported program can hold a tensor and no generator."""
-    with torch.inference_mode(False):  # or gradients could not pass what measuring has kept
+def _fixed_keys(kept: int, length: int) -> Tensor:
+    """Cached, because an exported program can contain a tensor but no generator."""
+    with torch.inference_mode(False):  # a tensor made in inference mode could not be trained with
         return torch.randint(length, (kept, length), generator=torch.Generator().manual_seed(0))
 
 
-class Distilling(nn.Module):
-    """Half the length: convolution, normalisation, ELU and the largest of three neighbours."""
+class HalvingConv(nn.Module):
+    """Informer's "distilling" layer: convolution, batch norm, ELU and max pooling with stride 2."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -187,10 +193,10 @@ class Distilling(nn.Module):
 
 
 class TimesNet(nn.Module):
-    """Convolutions over a window folded by its strongest periods (arXiv 2210.02186).
+    """TimesNet (arXiv 2210.02186): 2-D convolutions over windows folded by their periods.
 
-    Gives `[B, T, D]` of `[B, C, T]`. The published code takes the strongest periods of the batch's
-    mean spectrum; here they are each window's own, so that no window depends on its batch.
+    Maps `[B, C, T]` to `[B, T, D]`. The published code takes the strongest periods of the batch's
+    mean spectrum. Here each window has its own, so its feature does not depend on its batch.
     """
 
     def __init__(
@@ -206,7 +212,7 @@ class TimesNet(nn.Module):
     ) -> None:
         super().__init__()
         if periods > seq_len // 2:
-            raise ValueError(f"{seq_len} samples have no {periods} periods")
+            raise ValueError(f"periods {periods}: {seq_len} samples have at most {seq_len // 2}")
         self.embedding = Embedding(channels, seq_len, d_model, dropout)
         self.blocks = nn.ModuleList(
             TimesBlock(d_model, d_ff, periods, kernels) for _ in range(layers)
@@ -223,7 +229,7 @@ class TimesNet(nn.Module):
 
 
 class TimesBlock(nn.Module):
-    """Two inception convolutions of a window folded by each of its periods, by their strength."""
+    """Two inception convolutions per period of a window, averaged by the periods' amplitudes."""
 
     def __init__(self, d_model: int, d_ff: int, periods: int, kernels: int) -> None:
         super().__init__()
@@ -233,41 +239,41 @@ class TimesBlock(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
-            raise ValueError("it folds each window by periods of its own, which no program can")
+            raise ValueError("TimesNet cannot be exported: it folds each window by its own periods")
         period_BK, strength_BK = strongest_periods(x_BTD, self.periods)
-        wide, narrow = self.wide.merged(), self.narrow.merged()
+        wide, narrow = self.wide.single_convolution(), self.narrow.single_convolution()
 
-        def vary(period: int, rows: list[int]) -> Tensor:
+        def convolve(period: int, rows: list[int]) -> Tensor:
             folded_BDRP = fold_by_period(x_BTD[[row // self.periods for row in rows]], period)
             inner = functional.gelu(functional.conv2d(folded_BDRP, *wide, padding="same"))
             return unfold_period(functional.conv2d(inner, *narrow, padding="same"), x_BTD.shape[1])
 
-        varied = by_group(period_BK.flatten().tolist(), vary).unflatten(0, period_BK.shape)
+        convolved = by_group(period_BK.flatten().tolist(), convolve).unflatten(0, period_BK.shape)
         weight_BK11 = strength_BK.softmax(1)[..., None, None]
-        return x_BTD + (varied * weight_BK11).sum(1)
+        return x_BTD + (convolved * weight_BK11).sum(1)
 
 
 def strongest_periods(x_BTD: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Periods `[B, K]` in samples of each window's strongest frequencies, and their amplitudes."""
+    """The periods `[B, K]`, in samples, of the strongest frequencies, and their amplitudes."""
     amplitude_BF = torch.fft.rfft(x_BTD.float(), dim=1).abs().mean(2)
-    strength_BK, place_BK = amplitude_BF[:, 1:].topk(count)  # without the mean
-    return x_BTD.shape[1] // (place_BK + 1), strength_BK
+    strength_BK, index_BK = amplitude_BF[:, 1:].topk(count)  # without frequency 0
+    return x_BTD.shape[1] // (index_BK + 1), strength_BK
 
 
 def fold_by_period(x_BTD: Tensor, period: int) -> Tensor:
-    """`[B, D, R, P]`: a row for each period, the last one filled up with zeros."""
+    """`[B, D, R, P]`: one row per period, the last row padded with zeros."""
     missing = -x_BTD.shape[1] % period
     padded = functional.pad(x_BTD, (0, 0, 0, missing))
     return padded.unflatten(1, (-1, period)).permute(0, 3, 1, 2)
 
 
 def unfold_period(x_BDRP: Tensor, samples: int) -> Tensor:
-    """What `fold` made of so many samples, as `[B, T, D]` again."""
+    """The inverse of `fold_by_period` for windows of so many samples: `[B, T, D]`."""
     return x_BDRP.permute(0, 2, 3, 1).flatten(1, 2)[:, :samples]
 
 
 class Inception(nn.Module):
-    """The mean of square convolutions 1, 3, 5, ... wide; by linearity a single one."""
+    """The mean of square convolutions of width 1, 3, 5, ..., which equals one convolution."""
 
     def __init__(self, in_width: int, out_width: int, kernels: int) -> None:
         super().__init__()
@@ -278,20 +284,19 @@ class Inception(nn.Module):
         for weight in self.weights:
             nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
 
-    def merged(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of that one."""
+    def single_convolution(self) -> tuple[Tensor, Tensor]:
+        """Weight `[out, in, side, side]` and bias `[out]` of the one convolution."""
         widest = len(self.weights) - 1
         padded = [functional.pad(w, [widest - i] * 4) for i, w in enumerate(self.weights)]
         return torch.stack(padded).mean(0), self.biases.mean(0)
 
 
 class BaselineEncoder(Encoder):
-    """A network above as an encoder of all channels together: its feature is `[B, 1, D]`.
+    """One of the networks above as an `Encoder` of all channels together.
 
     Windows are resized to `seq_len` samples, and each channel is standardised over the training
-    windows, as libraries of these models do with their data sets.
-
-    Its configuration is the network's arguments.
+    windows, as the libraries of these models do with their data sets. The configuration is the
+    network's constructor arguments.
     """
 
     joint = True

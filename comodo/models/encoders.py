@@ -1,8 +1,8 @@
-"""The libraries' encoders behind one interface: features of single IMU channels.
+"""One interface to the encoders of several libraries, which encode each IMU channel on its own.
 
-Each class knows how its configuration comes from a `size` or from a folder that its library wrote.
-This file does not know which channels a student encodes, how their features are joined, or how
-they are trained.
+Each class builds its configuration from a `size` or from a folder that its library wrote. This
+module does not know which channels a student encodes, how their features are pooled, or how
+encoders are trained.
 
 Shape letters: B batch, C channels, T samples, D feature width, N sequences (one channel each),
 P patches.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from comodo.config.trial import RESIZED_TO
 from comodo.data.resize import resized
 from comodo.models import mantis_fast
-from comodo.models.dropout import cheapen_dropout
+from comodo.models.dropout import replace_dropout
 from comodo.models.sequences import in_chunks, in_patches
 
 WEIGHTS_FILE = "model.safetensors"
@@ -32,20 +32,21 @@ CONFIG_FILE = "config.json"
 
 
 class Encoder(nn.Module):
-    """What the encoders have in common; `ENCODERS` has them by name.
+    """The base class of all encoders, which are built from their configuration.
 
-    Each is built from its configuration, and called with windows [B, C, T], their lengths (of
-    each window only its last `length` samples are read; None: of each all) and `mask`: whether
-    padding stays hidden from MOMENT, the only one that can be shown any. It gives features
-    [B, C, D].
+    `forward(imu_BCT, lengths, mask)` maps windows `[B, C, T]` to features `[B, C, D]`. Of each
+    window it reads only the last `length` samples (None: all). `mask` is explained in
+    `Student.forward`; only MOMENT uses it.
 
     Attributes:
-        joint: whether it looks at all channels together, and so gives one feature [B, 1, D]; its
+        name: in sweep files.
+        joint: whether it encodes all channels together, into features `[B, 1, D]`. Its
             configuration then has their number, `channels`.
-        network: the library's model, which alone has parameters.
-        dim: width D of a channel's feature.
-        samples: how many each window is resized to; None: it takes windows as they are.
-        replayable: whether a GPU may be given each step as a recording of another.
+        size_keys: keys that `size` may have.
+        network: the library's model, which has all parameters.
+        dim: width D of a feature.
+        samples: length that it resizes windows to; None: it takes windows of any length.
+        replayable: whether a CUDA graph can replay its training pass.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:
-        """Configuration of an encoder from scratch.
+        """The configuration of a randomly initialised encoder.
 
         Raises:
             ValueError: unknown keys.
@@ -70,40 +71,40 @@ class Encoder(nn.Module):
 
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
-        """Configuration of an encoder that its library's `save_pretrained` wrote.
+        """The configuration of an encoder that its library's `save_pretrained` wrote.
 
         Raises:
-            ValueError: the folder holds another model.
+            ValueError: the folder contains another model.
         """
         file = folder / CONFIG_FILE
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def load_weights(self, folder: Path, source: str) -> None:
-        """Read a folder's weights, leaving those that the feature does not need.
+        """Loads the weights in a folder, except those that the feature does not need.
 
         Raises:
-            ValueError: weights of another model; `source` is what the text calls them.
+            ValueError: the weights are of another model; the message calls them `source`.
         """
         try:
-            absent = self.network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
-        except RuntimeError as error:  # shapes that differ
+            result = self.network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        except RuntimeError as error:  # other shapes
             raise ValueError(f"{source} does not fit {self.name}: {error}") from error
         parameters = {name for name, _ in self.network.named_parameters()}
-        if lost := parameters.intersection(absent.missing_keys):
-            raise ValueError(f"{source} is no {self.name}: it lacks {min(lost)}")
+        if missing := parameters.intersection(result.missing_keys):
+            raise ValueError(f"{source} is not {self.name}: it lacks {min(missing)}")
 
 
 class MantisEncoder(Encoder):
-    """Mantis, one channel at a time, each window resized to the length it expects.
+    """Mantis, with each window resized to the length that the network expects.
 
-    Its configuration is its library's constructor arguments, and for either version `seq_len`, the
-    number of samples (512 as published) to which windows are linearly interpolated.
+    The configuration is the library's constructor arguments, and for both versions `seq_len`: the
+    number of samples (512 in the published models) that windows are linearly interpolated to.
     """
 
     name = "mantis"
     library = MantisV1
     samples: int
-    # Not what picks its device, or another output than published.
+    # Arguments that select the device or another output than the published one.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})
     size_keys = {"seq_len", *inspect.signature(library).parameters} - _fixed
 
@@ -112,20 +113,20 @@ class MantisEncoder(Encoder):
         arguments = {"seq_len": RESIZED_TO[self.name], "num_patches": 32, **config}
         self.samples = arguments["seq_len"]
         _check_multiple(arguments, "seq_len", "num_patches")
-        if self.library is MantisV2:  # takes any length, so its constructor does not ask
+        if self.library is MantisV2:  # has no such argument
             del arguments["seq_len"]
         self.network = self.library(**arguments, device="cpu")
-        self.network.prj = nn.Identity()  # served Mantis's own pretraining only
-        self.replayable = self.library is MantisV1 and mantis_fast.weights_match()
-        cheapen_dropout(self.network)
+        self.network.prj = nn.Identity()  # only used in Mantis's pretraining
+        self.replayable = self.library is MantisV1 and mantis_fast.is_supported()
+        replace_dropout(self.network)
         self.dim = self.network.hidden_dim
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
         resized_BCT = resized(imu_BCT, lengths, self.samples)
-        # Exporters know the library's operations better.
-        if mantis_fast.weights_match() and not torch.compiler.is_exporting():
-            folded = mantis_fast.fold_encoder(self.network)
-            encode = partial(mantis_fast.class_token, self.network, folded)
+        # The exporters support the library's own operations better.
+        if mantis_fast.is_supported() and not torch.compiler.is_exporting():
+            folded = mantis_fast.fold_tokenizer(self.network)
+            encode = partial(mantis_fast.encode, self.network, folded)
             feature_ND = in_chunks(encode, resized_BCT.flatten(0, 1))
         else:
             feature_ND = in_chunks(self.network, resized_BCT.flatten(0, 1).unsqueeze(1))
@@ -133,13 +134,13 @@ class MantisEncoder(Encoder):
 
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
-        # Without a configuration it is of the default size, as its library has it.
+        # Without a configuration the library's default size applies.
         config = super().config_from_folder(folder)
         return {key: value for key, value in config.items() if key in cls.size_keys}
 
 
 class MantisV2Encoder(MantisEncoder):
-    """The second version of Mantis."""
+    """Version 2 of Mantis."""
 
     name = "mantis-v2"
     library = MantisV2
@@ -147,15 +148,15 @@ class MantisV2Encoder(MantisEncoder):
 
 
 class MomentEncoder(Encoder):
-    """MOMENT, one channel at a time, averaged over the patches that hold only real samples.
+    """MOMENT, averaged over the patches that contain only real samples.
 
-    Windows shorter than `seq_len` are left-padded to it with zeros, longer ones to whole patches,
-    under an input mask; without it padding counts as real. Positions count from the left, so a
-    window is never padded to its batch's longest: its feature would depend on its neighbours.
+    Windows shorter than `seq_len` are left-padded to it with zeros, longer ones to whole patches.
+    The padding is masked; without the mask it counts as real samples. Windows are not padded to the
+    longest of their batch: positions count from the left, so a feature would depend on the batch.
     """
 
     name = "moment"
-    # MOMENT-1-small, an encoder in the shape of flan-t5-small: what a `size` departs from.
+    # The defaults of `size`: MOMENT-1-small, whose encoder has the shape of flan-t5-small.
     _small: ClassVar[dict[str, int | float]] = {
         "d_model": 512,
         "num_layers": 8,
@@ -172,12 +173,12 @@ class MomentEncoder(Encoder):
         super().__init__()
         from momentfm import MOMENTPipeline  # takes seconds to import
 
-        off = ("freeze_embedder", "freeze_encoder", "enable_gradient_checkpointing")
-        embedding = {**config, "task_name": "embedding", **dict.fromkeys(off, False)}
+        disabled = ("freeze_embedder", "freeze_encoder", "enable_gradient_checkpointing")
+        embedding = {**config, "task_name": "embedding", **dict.fromkeys(disabled, False)}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Only reconstruction head is pre-trained")
             self.network = MOMENTPipeline(embedding, model_kwargs={})
-        self.network.encoder.embed_tokens = None  # T5's word table, which patches bypass
+        self.network.encoder.embed_tokens = None  # T5's token embeddings, not used for patches
         self.dim = self.network.config.d_model
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
@@ -195,13 +196,13 @@ class MomentEncoder(Encoder):
             patch_NPD = embedded.embeddings.squeeze(1)
             return (patch_NPD * whole_NP1).sum(dim=1) / whole_NP1.sum(dim=1)
 
-        return in_patches(encode, imu_BCT, lengths, patch, at_least=self.network.seq_len)
+        return in_patches(encode, imu_BCT, lengths, patch, min_samples=self.network.seq_len)
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:
         full = cls._small | super().config_from_size(size)
         t5_config: dict[str, Any] = {"feed_forward_proj": "gated-gelu", **full}
-        t5_config |= {"vocab_size": 1, "eos_token_id": 0}  # unused, as small as may be
+        t5_config |= {"vocab_size": 1, "eos_token_id": 0}  # not used, so as small as possible
         seq_len, patch_len = t5_config.pop("seq_len"), t5_config.pop("patch_len")
         return {
             "transformer_backbone": "google/flan-t5-small",
@@ -217,21 +218,21 @@ class MomentEncoder(Encoder):
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
         config = super().config_from_folder(folder)
         if "t5_config" not in config:
-            raise ValueError(f"{folder} is no MOMENT: its {CONFIG_FILE} has no t5_config")
+            raise ValueError(f"{folder} is not MOMENT: its {CONFIG_FILE} has no t5_config")
         return config
 
 
 class ChronosEncoder(Encoder):
-    """Chronos-Bolt, one channel at a time, averaged over all tokens that its library embeds.
+    """Chronos-Bolt, averaged over all tokens of its encoder.
 
-    These are one for each patch and, in the published models, a last [REG] token. As in the
-    library, padding on the left is NaN, which stays out of the model's standardisation and is
-    masked in the patches, and only the last `context_length` samples are read. A window is padded
-    to whole patches, never to its batch's longest, so that no token is padding alone.
+    There is one token per patch and, in the published models, a final [REG] token. As in the
+    library, windows are left-padded with NaN, which the model's standardisation ignores and its
+    patches mask, and only the last `context_length` samples are used. Windows are padded to whole
+    patches, not to the longest of their batch, so no token consists of padding alone.
     """
 
     name = "chronos-bolt"
-    # chronos-bolt-tiny: what a `size` departs from. The stride is by default the patch size.
+    # The defaults of `size`: chronos-bolt-tiny. The default stride is the patch size.
     _tiny: ClassVar[dict[str, int | float]] = {
         "d_model": 256,
         "num_layers": 4,
@@ -255,7 +256,7 @@ class ChronosEncoder(Encoder):
         _check_multiple(config["chronos_config"], "input_patch_size", "input_patch_stride")
         t5_config = T5Config.from_dict({**config, "num_decoder_layers": 0})
         self.network = ChronosBoltModelForForecasting(t5_config)
-        # Only forecasts need these, and patches bypass T5's word table.
+        # Only forecasting needs these, and T5's token embeddings are not used for patches.
         self.network.decoder = self.network.output_patch_embedding = None
         self.network.encoder.embed_tokens = None
         if not self.network.chronos_config.use_reg_token:
@@ -278,7 +279,7 @@ class ChronosEncoder(Encoder):
             "input_patch_size": patch,
             "input_patch_stride": t5_config.pop("input_patch_stride", patch),
             "use_reg_token": True,
-            "prediction_length": 1,  # of forecasts, which need these two
+            "prediction_length": 1,  # required, but only used in forecasting, like quantiles
             "quantiles": [0.5],
         }
         return {**t5_config, "initializer_factor": 0.05, "chronos_config": chronos_config}
@@ -286,10 +287,10 @@ class ChronosEncoder(Encoder):
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
         config = super().config_from_folder(folder)
-        # The first Chronos has no patches, Chronos-2 no prediction length.
-        bolt = {"input_patch_size", "prediction_length"}
-        if not bolt <= config.get("chronos_config", {}).keys():
-            raise ValueError(f"{folder} is no Chronos-Bolt: its {CONFIG_FILE} is of another model")
+        # The first Chronos has no patches, and Chronos-2 has no prediction length.
+        required = {"input_patch_size", "prediction_length"}
+        if not required <= config.get("chronos_config", {}).keys():
+            raise ValueError(f"{folder} is not Chronos-Bolt: its {CONFIG_FILE} is of another model")
         return config
 
 

@@ -1,4 +1,7 @@
-"""Features of a frozen student for the windows of a split."""
+"""Features of a frozen student for the windows of a split.
+
+This module does not know what the features are used for.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +9,7 @@ from torch import Tensor, nn
 from comodo.data.arrays import Split
 from comodo.models.students import Student
 
-EXTRACT_BATCH = 128  # windows at a time; features do not depend on it
+EXTRACT_BATCH = 128  # windows; features do not depend on it
 
 
 @torch.inference_mode()
@@ -17,9 +20,12 @@ def extract_features(
     mask: bool = True,
     head: nn.Module | None = None,
 ) -> Tensor:
-    """Student features `[N, D]` float32 of the windows with these indices, in evaluation mode.
+    """Student features `[N, D]`, float32 on the CPU, computed in eval mode.
 
-    `mask` as in `Student.forward`; with a head, what that makes of them.
+    Args:
+        index_N: which windows of the split.
+        mask: as in `Student.forward`.
+        head: applied to the features, if given; should be in eval mode.
     """
     was_training = student.training
     student.eval()

@@ -1,21 +1,23 @@
-"""Mantis's forward pass, rewritten to give the same numbers with less work.
+"""Mantis's forward pass, rewritten to compute the same features with less work.
 
-Its networks are the library's: only their parameters are read here, so weights, gradients and
-checkpoints stay theirs. Three things are saved:
+It works on the library's networks and only reads their parameters, so weights, gradients and
+checkpoints are the library's. Three things save time:
 
-- The library convolves every sample to D numbers, normalises each, averages them over a patch and
-  projects the averages. A normalised sample is linear in the samples under the kernel but for one
-  factor, so averaging comes first, and then one product with what follows, folded into one matrix.
-- Of the last layer only the class token is used, so only that is computed.
-- It alone asks there, so the keys' weights are multiplied with what it asks instead of with every
-  token, and the values' weights with what it takes from them.
+- The library convolves every sample to D channels, normalises each sample over them, averages over
+  a patch and projects the averages. A normalised sample is linear in the samples under the kernel,
+  except for one factor. So the samples can be averaged first, and everything that follows is folded
+  into one matrix.
+- Only the class token of the last layer is used, so only that one is computed.
+- There is then a single query. The keys' weights are multiplied with this query instead of with
+  every token, and the values' weights with the weighted mean of the tokens.
 
-Exact but for rounding; in training the dropout of the last layer draws other random numbers. Holds
-for the versions in `LIKE` alone: `MantisEncoder` runs the library's own forward pass of any other.
+The results are equal up to rounding. In training, the dropout of the last layer draws other random
+numbers. The rewrite is valid for `SUPPORTED_VERSIONS` only; of any other version `MantisEncoder`
+runs the library's own forward pass.
 
 Shape letters: N sequences, T samples, P patches, W samples in a patch, K taps of a kernel,
-J = K + 1 (the last for the bias), S scales, H numbers of a scale, I numbers seen of a patch, D
-width, E numbers of a head, h heads.
+J = K + 1 (the last for the bias), S scales, H width of a scale, I inputs per patch, D width,
+E width of a head, h heads.
 """
 
 from functools import cache
@@ -26,46 +28,47 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LIKE = {"1.1.0"}  # of mantis-tsfm
+SUPPORTED_VERSIONS = {"1.1.0"}  # of mantis-tsfm
 
 
 @cache
-def weights_match() -> bool:
-    """Whether the installed library is one that this was written for."""
-    return version("mantis-tsfm") in LIKE
+def is_supported() -> bool:
+    """Whether this module is valid for the installed version of the library."""
+    return version("mantis-tsfm") in SUPPORTED_VERSIONS
 
 
-class Folded(NamedTuple):
-    """What the token generator's weights come to, made once for all sequences of a step."""
+class FoldedTokenizer(NamedTuple):
+    """The folded weights of the token generator, computed once for all sequences of a step."""
 
     gram_JJ: list[Tensor]
-    """Of each series: the variance of a convolved sample, from the samples under the kernel."""
+    """Per series: the quadratic form that gives a convolved sample's variance over its channels."""
     moment_3S: list[Tensor]
-    """Of each scalar: the variances of its embeddings are these times its square, itself and 1."""
+    """Per scalar: the variance of its embedding is a quadratic in it with these coefficients."""
     weight_DI: Tensor
     bias_D: Tensor
 
 
-def fold_encoder(network: Any) -> Folded:
-    """Of `MantisV1` or `MantisV2`."""
+def fold_tokenizer(network: Any) -> FoldedTokenizer:
+    """Folds the token generator of a `MantisV1` or `MantisV2`."""
     unit, linear = network.tokgen_unit, network.tokgen_unit.linear_encoder.linear
     with _without_autocast(linear.weight):
         series = [_fold_series(*pair) for pair in zip(unit.convs, unit.layer_norms, strict=True)]
         scalars = [_fold_scalar(encoder.encoders) for encoder in unit.scalar_encoders]
-        made = [matrix for _, matrix in (*series, *scalars)]
-        onto = linear.weight.split([len(matrix) for matrix in made], dim=1)
-        weight_DI = torch.cat([each @ matrix for each, matrix in zip(onto, made, strict=True)], 1)
+        matrices = [matrix for _, matrix in (*series, *scalars)]
+        projections = linear.weight.split([len(matrix) for matrix in matrices], dim=1)
+        pairs = zip(projections, matrices, strict=True)
+        weight_DI = torch.cat([projection @ matrix for projection, matrix in pairs], 1)
         bias_D = linear.bias
-        for onto_DD, norm in zip(onto, unit.layer_norms, strict=False):
-            bias_D = bias_D + onto_DD @ norm.bias
-    return Folded([gram for gram, _ in series], [m for m, _ in scalars], weight_DI, bias_D)
+        for projection_DD, norm in zip(projections, unit.layer_norms, strict=False):
+            bias_D = bias_D + projection_DD @ norm.bias
+    return FoldedTokenizer([gram for gram, _ in series], [m for m, _ in scalars], weight_DI, bias_D)
 
 
 def _fold_series(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Gram matrix `[J, J]`, and what makes the normalised convolution of patch means, `[D, J]`.
+    """The Gram matrix `[J, J]`, and the matrix `[D, J]` that maps `_patch_means` to embeddings.
 
-    With centred taps w' and b' (their mean over D taken off), LayerNorm of w x + b
-    is (w' x + b') / sqrt(x^T G x + eps), where G is the taps' Gram matrix over D, and x ends in 1.
+    With centred taps w' and b' (their mean over D subtracted), LayerNorm of w x + b is
+    (w' x + b') / sqrt(x^T G x + eps), where G is the Gram matrix of the taps, and x ends in 1.
     """
     conv = convolution.conv
     tap_DJ = torch.cat([conv.weight.squeeze(1), conv.bias.unsqueeze(1)], dim=1)
@@ -74,9 +77,9 @@ def _fold_series(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def _fold_scalar(scales: Any) -> tuple[Tensor, Tensor]:
-    """Moments `[3, S]`, and what makes the embedding of what `_scalars` gives, `[H, 3 S]`.
+    """The moments `[3, S]`, and the matrix `[H, 3 S]` that maps `_scalars` to embeddings.
 
-    Each scale's embedding is LayerNorm of (x w + k b): as above, with two taps.
+    Each scale's embedding is LayerNorm of (x w + k b): the same as above, with two taps.
     """
     w_SH = torch.cat([scale.w for scale in scales])
     b_SH = torch.cat([scale.k * scale.b for scale in scales])
@@ -88,40 +91,40 @@ def _fold_scalar(scales: Any) -> tuple[Tensor, Tensor]:
 
 
 def _without_autocast(x: Tensor) -> torch.autocast:
-    """What tokens are made of is next to free, and variances are squares."""
+    """Float32 costs almost nothing here, and variances need it."""
     return torch.autocast(x.device.type, enabled=False)
 
 
-def class_token(network: Any, folded: Folded, x_NT: Tensor) -> Tensor:
-    """What the network gives for sequences `[N, 1, T]`: features `[N, D]`."""
+def encode(network: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
+    """Features `[N, D]` of sequences `[N, T]`: the class token after the last layer."""
     token_NPD = tokens(network.tokgen_unit, folded, x_NT)
     unit = network.transf_unit
-    if not hasattr(unit, "pos_encoder"):  # the second version, whose layers are left as they are
+    if not hasattr(unit, "pos_encoder"):  # version 2, whose own layers are used
         feature_ND: Tensor = unit(token_NPD)
         return feature_ND
     first_N1D = unit.cls_token.expand(len(x_NT), 1, -1)
     x_NPD = unit.pos_encoder(torch.cat([first_N1D, token_NPD], dim=1).transpose(0, 1))
     x_NPD = x_NPD.transpose(0, 1)
-    *layers, (attention, feed_forward) = unit.transformer.layers
-    for attends, feeds_forward in layers:
-        x_NPD = _attend(attends.fn, attends.norm(x_NPD)) + x_NPD
-        x_NPD = feeds_forward(x_NPD) + x_NPD
-    x_ND = _first_attends(attention.fn, attention.norm(x_NPD)) + x_NPD[:, 0]
-    x_ND = feed_forward(x_ND) + x_ND
+    *layers, (last_attention, last_feed_forward) = unit.transformer.layers
+    for attention, feed_forward in layers:
+        x_NPD = _attention(attention.fn, attention.norm(x_NPD)) + x_NPD
+        x_NPD = feed_forward(x_NPD) + x_NPD
+    x_ND = _class_token_attention(last_attention.fn, last_attention.norm(x_NPD)) + x_NPD[:, 0]
+    x_ND = last_feed_forward(x_ND) + x_ND
     return x_ND
 
 
-def tokens(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
-    """What the library's TokenGeneratorUnit gives: `[N, P, D]`."""
+def tokens(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
+    """The same tokens `[N, P, D]` as the library's TokenGeneratorUnit."""
     with _without_autocast(x_NT):
-        seen_NPI = _seen(unit, folded, x_NT)
-        token_NPD = functional.linear(seen_NPI, folded.weight_DI, folded.bias_D)
+        input_NPI = _token_inputs(unit, folded, x_NT)
+        token_NPD = functional.linear(input_NPI, folded.weight_DI, folded.bias_D)
     normed_NPD: Tensor = unit.linear_encoder.layer_norm(token_NPD)
     return normed_NPD
 
 
-def _seen(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
-    """All that tokens are made of: means of each patch, and what its two numbers come to."""
+def _token_inputs(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
+    """The inputs of each patch's token: means of its samples and changes, and its two scalars."""
     patches = unit.num_patches
     x_NPW = x_NT.unflatten(1, (patches, -1))
     change_NT = functional.pad(x_NT.diff(dim=1), (0, 1))
@@ -131,29 +134,33 @@ def _seen(unit: Any, folded: Folded, x_NT: Tensor) -> Tensor:
     ):
         scaled_NT = unit.ts_scaler(series_NT.unsqueeze(1)).squeeze(1)
         parts.append(_patch_means(scaled_NT, gram_JJ, norm.eps, patches))
-    for number_NP, moment_3S, encoder in zip(
+    for scalar_NP, moment_3S, encoder in zip(
         (x_NPW.mean(2), x_NPW.std(2)), folded.moment_3S, unit.scalar_encoders, strict=True
     ):
-        parts += _scalars(number_NP, moment_3S, encoder)
+        parts += _scalars(scalar_NP, moment_3S, encoder)
     return torch.cat(parts, dim=-1)
 
 
 def _patch_means(x_NT: Tensor, gram_JJ: Tensor, eps: float, patches: int) -> Tensor:
-    """Mean over each patch, `[N, P, J]`, of the samples under the kernel and 1, each divided by
-    the deviation that the norm divides by."""
+    """The mean over each patch `[N, P, J]` of normalised samples.
+
+    A sample is those under the kernel and 1, divided by LayerNorm's standard deviation.
+    """
     taps = len(gram_JJ) - 1
-    seen_NTK = functional.pad(x_NT, (taps // 2, taps // 2)).unfold(1, taps, 1)
-    seen_NTJ = functional.pad(seen_NTK, (0, 1), value=1.0)
-    variance_NT = ((seen_NTJ @ gram_JJ) * seen_NTJ).sum(-1)
+    context_NTK = functional.pad(x_NT, (taps // 2, taps // 2)).unfold(1, taps, 1)
+    context_NTJ = functional.pad(context_NTK, (0, 1), value=1.0)
+    variance_NT = ((context_NTJ @ gram_JJ) * context_NTJ).sum(-1)
     scale_NP1W = (variance_NT + eps).rsqrt().unflatten(1, (patches, 1, -1))
-    sum_NPJ = (scale_NP1W @ seen_NTJ.unflatten(1, (patches, -1))).squeeze(2)
+    sum_NPJ = (scale_NP1W @ context_NTJ.unflatten(1, (patches, -1))).squeeze(2)
     return sum_NPJ / scale_NP1W.shape[-1]
 
 
-def _scalars(number_NP: Tensor, moment_3S: Tensor, encoder: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The scales' weights by their deviations times the number, by these alone, and as they are:
-    each `[N, P, S]`."""
-    x_NP1 = number_NP.unsqueeze(-1)
+def _scalars(scalar_NP: Tensor, moment_3S: Tensor, encoder: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The scales' weights, each `[N, P, S]`: normalised and times the scalar, normalised, plain.
+
+    Normalised is divided by LayerNorm's standard deviation.
+    """
+    x_NP1 = scalar_NP.unsqueeze(-1)
     alpha_NPS = (1 / torch.log(x_NP1.abs() / encoder.scales + encoder.epsilon)).abs()
     alpha_NPS = alpha_NPS / alpha_NPS.sum(-1, keepdim=True)
     variance_NPS = x_NP1**2 * moment_3S[0] + x_NP1 * moment_3S[1] + moment_3S[2]
@@ -161,35 +168,35 @@ def _scalars(number_NP: Tensor, moment_3S: Tensor, encoder: Any) -> tuple[Tensor
     return weight_NPS * x_NP1, weight_NPS, alpha_NPS
 
 
-def _attend(attention: Any, x_NPD: Tensor) -> Tensor:
-    """What all tokens take from all, `[N, P, D]`, by the library's Attention."""
-    # Three products for its one: their gradients then need not be joined to go back through it.
+def _attention(attention: Any, x_NPD: Tensor) -> Tensor:
+    """The library's self-attention, `[N, P, D]`."""
+    # Three products instead of one, because their gradients then need not be concatenated.
     q, k, v = (
         functional.linear(x_NPD, weight).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
         for weight in attention.to_qkv.weight.chunk(3)
     )
     if x_NPD.device.type == "cpu":
-        share = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
-        taken_NhPE = share @ v
-    else:  # one kernel; on a CPU its dropout would be PyTorch's, which is dear there
+        weights = attention.dropout(attention.attend(q @ k.transpose(-1, -2) * attention.scale))
+        attended_NhPE = weights @ v
+    else:  # one kernel; it uses PyTorch's dropout, which is slow on a CPU
         dropped = attention.dropout.p if attention.training else 0.0
-        taken_NhPE = functional.scaled_dot_product_attention(
+        attended_NhPE = functional.scaled_dot_product_attention(
             q, k, v, dropout_p=dropped, scale=attention.scale
         )
-    taken: Tensor = attention.to_out(taken_NhPE.transpose(1, 2).flatten(2))
-    return taken
+    out_NPD: Tensor = attention.to_out(attended_NhPE.transpose(1, 2).flatten(2))
+    return out_NPD
 
 
-def _first_attends(attention: Any, x_NPD: Tensor) -> Tensor:
-    """What the first token takes from all, `[N, D]`."""
+def _class_token_attention(attention: Any, x_NPD: Tensor) -> Tensor:
+    """The library's self-attention of the first token only, `[N, D]`."""
     query_hED, key_hED, value_hED = (
         weight.unflatten(0, (attention.heads, -1)) for weight in attention.to_qkv.weight.chunk(3)
     )
     query_NhE = functional.linear(x_NPD[:, 0], query_hED.flatten(0, 1))
     query_NhE = query_NhE.unflatten(-1, (attention.heads, -1))
-    asked_NhD = torch.einsum("nhe,hed->nhd", query_NhE, key_hED)
-    score_NhP = asked_NhD @ x_NPD.transpose(1, 2) * attention.scale
-    share_NhP = attention.dropout(attention.attend(score_NhP))
-    taken_NhE = torch.einsum("nhd,hed->nhe", share_NhP @ x_NPD, value_hED)
-    taken_ND: Tensor = attention.to_out(taken_NhE.flatten(1))
-    return taken_ND
+    key_query_NhD = torch.einsum("nhe,hed->nhd", query_NhE, key_hED)
+    score_NhP = key_query_NhD @ x_NPD.transpose(1, 2) * attention.scale
+    weight_NhP = attention.dropout(attention.attend(score_NhP))
+    attended_NhE = torch.einsum("nhd,hed->nhe", weight_NhP @ x_NPD, value_hED)
+    out_ND: Tensor = attention.to_out(attended_NhE.flatten(1))
+    return out_ND

@@ -1,7 +1,7 @@
-"""The weights of teachers, and how their frames are prepared: from a local folder or the hub.
+"""Loads the weights of teachers and their preprocessing from a local folder or the hub.
 
-Knows the files that `save_pretrained` of transformers writes, and no family of teachers. Runs no
-code that comes with weights, unless the settings name them as allowed to.
+This module knows the files that `save_pretrained` of transformers writes, but no particular family
+of teachers. It runs no code that comes with weights unless the settings allow it.
 """
 
 import json
@@ -14,41 +14,32 @@ from safetensors import SafetensorError
 
 from comodo.config import TeacherConfig
 
-Colours = tuple[float, float, float]
+ColourTriple = tuple[float, float, float]
 
 
-def pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
+def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
     """An encoder with its weights, in float32 and eval mode, on the CPU.
 
     Args:
         architecture: a class of transformers with `from_pretrained`.
-        attention: how attention is computed ("eager", "sdpa"); None: transformers chooses.
+        attention: the implementation, "eager" or "sdpa"; None: transformers chooses.
 
     Raises:
-        ValueError: the weights are not there, do not fit, need a library that is not installed,
-            or ask to run code of their own.
+        ValueError: the weights are not found, do not fit, need a library that is not installed, or
+            need to run code of their own.
     """
     weights = settings.weights
     if weights is None:
         raise ValueError(f"teacher {settings.name} needs `weights`: a hub id or a local folder")
     try:
-        config = _json(settings, "config.json")
-        if not config:
-            raise ValueError(_unavailable(weights, "config.json"))
-        allowed = settings.allow_remote_code == weights
-        if "auto_map" in config and not allowed:
-            raise ValueError(
-                f"weights {weights!r} ask to run code of their own (auto_map in config.json), and "
-                "that is not done unasked; give weights of one of transformers' own classes, or, "
-                f"when you have read that code, allow_remote_code: {weights}"
-            )
+        _check_config(settings)
         loaded: Any = architecture.from_pretrained(
             weights,
             revision=settings.revision or "main",
             attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
-            trust_remote_code=allowed,
+            trust_remote_code=settings.allow_remote_code == weights,
         )
     except OSError as error:
         raise ValueError(_unavailable(weights, "the weights")) from error
@@ -62,15 +53,28 @@ def pretrained(architecture: Any, settings: TeacherConfig, attention: str | None
     encoder, loading = loaded
     missing = loading["missing_keys"]
     if missing and all(key.startswith("pooler.") for key in missing):
-        encoder.pooler = None  # a classifier's weights come without it
+        encoder.pooler = None  # the weights of a classifier do not include it
     elif missing:
-        # They would be left random, and every feature with them.
+        # They would stay random, and so would every feature.
         raise ValueError(f"weights {weights!r} do not fit {settings.name}: parts are missing")
     return encoder
 
 
-def mean_std(settings: TeacherConfig) -> tuple[Colours, Colours] | None:
-    """Mean and std of the weights' own processor; None where that does not say."""
+def _check_config(settings: TeacherConfig) -> None:
+    """Raises ValueError if there is no config.json, or one that runs code without permission."""
+    weights, config = settings.weights, _json(settings, "config.json")
+    if not config:
+        raise ValueError(_unavailable(str(weights), "config.json"))
+    if "auto_map" in config and settings.allow_remote_code != weights:
+        raise ValueError(
+            f"weights {weights!r} run their own code (auto_map in config.json), which is not "
+            "allowed by default; use weights of one of transformers' own classes, or read that "
+            f"code and then set allow_remote_code: {weights}"
+        )
+
+
+def mean_std(settings: TeacherConfig) -> tuple[ColourTriple, ColourTriple] | None:
+    """Mean and std of the weights' own processor; None if it has none."""
     processor = _processor(settings)
     if "image_mean" not in processor or "image_std" not in processor:
         return None
@@ -78,8 +82,13 @@ def mean_std(settings: TeacherConfig) -> tuple[Colours, Colours] | None:
 
 
 def image_size(settings: TeacherConfig, config: Any) -> int:
-    """Side in pixels of what the weights' own processor hands on, or else of what the encoder was
-    trained with. Raises ValueError if that is no square."""
+    """Side in pixels of the frames that the weights' own processor produces.
+
+    If the processor does not say, that of the frames that the encoder was trained with.
+
+    Raises:
+        ValueError: frames are not square.
+    """
     processor = _processor(settings)
     cropped = processor.get("crop_size") if processor.get("do_center_crop", True) else None
     size = cropped or processor.get("size") or getattr(config, "image_size", None)
@@ -90,9 +99,10 @@ def image_size(settings: TeacherConfig, config: Any) -> int:
 
 
 def _processor(settings: TeacherConfig) -> dict[str, Any]:
-    """How the weights' own processor prepares frames; nothing for a local folder without one.
+    """The settings of the weights' own processor; empty for a local folder without one.
 
-    Raises ValueError if a hub id's cannot be had: a default in its place would go unnoticed.
+    Raises:
+        ValueError: a hub id has none or it is not available. A default would go unnoticed.
     """
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if processor := _json(settings, name):
@@ -104,10 +114,14 @@ def _processor(settings: TeacherConfig) -> dict[str, Any]:
 
 
 def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
-    """A file beside the weights; empty if there is none. Raises OSError without the weights."""
+    """A file next to the weights; empty if there is none.
+
+    Raises:
+        OSError: the weights are not available.
+    """
     from transformers.utils.hub import cached_file
 
-    # Read directly, for the processor classes want torchvision.
+    # Not read by the processor classes, which need torchvision.
     path = cached_file(
         str(settings.weights),
         name,
@@ -120,6 +134,6 @@ def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
 
 def _unavailable(weights: str, what: str) -> str:
     return (
-        f"{what} of {weights!r} could not be loaded: it is no local folder that has them, and the "
-        f"hub did not give them. Download once with `hf download {weights}`, or give a local folder"
+        f"{what} of {weights!r} could not be loaded: no local folder contains them, and the "
+        f"download failed. Download once with `hf download {weights}`, or give a local folder"
     )

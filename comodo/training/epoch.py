@@ -1,12 +1,14 @@
-"""An epoch in progress: how far it has come, and all that it must know to go on from there.
+"""An epoch in progress: the losses of its steps so far, and what is needed to continue it.
 
-Part of the checkpoint, so that a run that ends in mid-epoch loses nothing. Knows neither the
-student nor the methods.
+It is part of the checkpoint, so a run that stops in the middle of an epoch loses nothing. This
+module does not know students, methods or the checkpoint's file.
+
+Shape letters: S steps of the epoch.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,61 +18,73 @@ from comodo.training.distributed import WorkerGroup
 
 
 class TrainingError(ComodoError, RuntimeError):
-    """A trial that cannot go on; the last good checkpoint is kept."""
+    """A trial that cannot go on; its last good checkpoint is kept."""
 
 
 class Epoch:
-    """Losses and gradient norms of an epoch's steps so far, and where its random numbers stand."""
+    """Losses and gradient norms of the steps so far, and the time that they took.
 
-    def __init__(self, number: int, seed: int, planned: int, device: str) -> None:
-        """`number` counts from one; `seed` is that of the epoch's dropout on this worker, `planned`
-        how many steps it has."""
+    Args:
+        number: of the epoch, counted from 1.
+        seed: of this worker's dropout in the epoch.
+        planned_steps: how many steps the epoch has.
+        device: where losses and norms are collected.
+    """
+
+    def __init__(self, number: int, seed: int, planned_steps: int, device: str) -> None:
         self.number, self.steps = number, 0
-        # One tensor for all: a small one of each step, among the step's own, holds on to memory.
-        self._all_2S = torch.zeros(2, planned, device=device)
+        # One tensor for all steps: small ones, allocated between those of a step, would fragment
+        # the memory.
+        self._loss_and_norm_2S = torch.zeros(2, planned_steps, device=device)
         self._seconds, self._began = 0.0, time.perf_counter()
         torch.manual_seed(seed)
 
     @property
     def _losses(self) -> Tensor:
-        return self._all_2S[0, : self.steps]
+        return self._loss_and_norm_2S[0, : self.steps]
 
     @property
     def _norms(self) -> Tensor:
-        return self._all_2S[1, : self.steps]
+        return self._loss_and_norm_2S[1, : self.steps]
 
     @property
     def seconds(self) -> float:
-        """Time spent on it, in this process and in those before."""
+        """Time spent on the epoch, in this process and in those before it."""
         return self._seconds + time.perf_counter() - self._began
 
     def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Counts one step. Nothing waits for the device here."""
-        self._all_2S[0, self.steps] = loss.detach()
-        self._all_2S[1, self.steps] = norm
+        """Records one step, without waiting for the device."""
+        self._loss_and_norm_2S[0, self.steps] = loss.detach()
+        self._loss_and_norm_2S[1, self.steps] = norm
         self.steps += 1
 
     def means(self) -> tuple[float, float]:
         """Mean loss and mean gradient norm."""
         return float(self._losses.mean()), float(self._norms.mean())
 
-    def refuse_infinite(self, parameters: Sequence[Tensor]) -> None:
-        """Raises TrainingError when a loss, a gradient or a weight became infinite or NaN."""
-        for what, values in (("loss", self._losses), ("gradient", self._norms)):
+    def check_finite(self, parameters: Sequence[Tensor]) -> None:
+        """Checks all steps so far, and the weights as they are now.
+
+        Raises:
+            TrainingError: a loss, gradient or weight is infinite or NaN.
+        """
+        for name, values in (("loss", self._losses), ("gradient", self._norms)):
             bad = (~values.isfinite()).nonzero()
             if len(bad):
                 first = int(bad[0])
                 raise TrainingError(
-                    f"the {what} became {float(values[first])} in epoch {self.number}, step "
-                    f"{first + 1}; lower learning_rate or raise the temperatures"
+                    f"training.{name}-not-finite",
+                    f"the {name} became {float(values[first])} in epoch {self.number}, step "
+                    f"{first + 1}; lower learning_rate or raise the temperatures",
                 )
         if not all(bool(parameter.isfinite().all()) for parameter in parameters):
             raise TrainingError(
-                f"the weights became infinite in epoch {self.number}; lower learning_rate"
+                "training.weights-not-finite",
+                f"the weights became infinite in epoch {self.number}; lower learning_rate",
             )
 
     def state_dict(self, workers: WorkerGroup) -> dict[str, Any]:
-        """Every worker must ask for it: each has random numbers of its own."""
+        """What `load_state_dict` needs; called by all workers together, for their random states."""
         return {
             "number": self.number,
             "losses": self._losses.clone(),
@@ -79,22 +93,20 @@ class Epoch:
             "random": workers.collect(_random_state()),
         }
 
-    @classmethod
-    def restored(
-        cls, state: dict[str, Any], seed: int, planned: int, device: str, workers: WorkerGroup
-    ) -> Self:
-        """Goes on from a state; among another number of workers with new random numbers."""
-        epoch = cls(state["number"], seed, planned, device)
-        epoch.steps = len(state["losses"])
-        epoch._all_2S[:, : epoch.steps] = torch.stack([state["losses"], state["norms"]])
-        epoch._seconds = state["seconds"]
+    def load_state_dict(self, state: dict[str, Any], workers: WorkerGroup) -> None:
+        """Continues this epoch from a state.
+
+        With another number of workers than before, dropout continues with new random numbers.
+        """
+        self.steps = len(state["losses"])
+        self._loss_and_norm_2S[:, : self.steps] = torch.stack([state["losses"], state["norms"]])
+        self._seconds = state["seconds"]
         if len(state["random"]) == workers.size:
             _set_random_state(state["random"][workers.rank])
-        return epoch
 
 
 def _random_state() -> dict[str, Tensor]:
-    """Of the generators that dropout draws from."""
+    """The state of the generators that dropout draws from."""
     state = {"cpu": torch.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 

@@ -1,11 +1,11 @@
-"""Which windows the steps of an epoch take, and reading them while the step before is at work.
+"""The order of an epoch's windows, and a loader that reads batches ahead of the training.
 
-Windows come in random order, but out of few files at a time, which are read ahead: the disk then
-streams whole files, also of a dataset larger than memory. Knows devices, and nothing of students,
-methods or losses.
+The order is random, but it takes windows from a few shards at a time. The loader reads these shards
+ahead, so a data set larger than memory is streamed from the disk file by file. This module does not
+know students, methods or losses.
 
-Shape letters: N training windows, B windows of a batch, b this worker's share of them, C channels,
-T samples, F numbers of a teacher's feature.
+Shape letters: N training windows, B batch, b this worker's part of it, C channels, T samples,
+F width of the teacher's features.
 """
 
 from collections import deque
@@ -20,53 +20,54 @@ from torch import Tensor
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split
 from comodo.training.distributed import WorkerGroup
 
-SHARDS_IN_POOL = 4  # shards whose windows are mixed; up to so many, the order is any of all orders
+# Shards whose windows are shuffled together. A split of no more shards is shuffled as a whole.
+MAX_SHARDS_PER_POOL = 4
 BATCHES_AHEAD = 2  # batches that are ready or being read while one is used
 
 
 def epoch_order(row_N: Tensor, seed: int) -> Tensor:
-    """A random order `[N]` of windows that lie in these rows of their split.
+    """A random order `[N]` of the windows in these rows of their split.
 
-    Shards are dealt into pools of `POOL` at random, one pool comes after the other, and within a
-    pool windows are in any order: of a larger dataset the rows of few files are wanted at a time.
+    Shards are randomly grouped into pools of `MAX_SHARDS_PER_POOL`. The pools follow each other,
+    and the windows of a pool are shuffled, so only a few files are needed at any time.
     """
     generator = torch.Generator().manual_seed(seed)
     order_N = torch.randperm(len(row_N), generator=generator)
     shards = int(row_N.max()) // SHARD_WINDOWS + 1 if len(row_N) else 0
-    if shards > SHARDS_IN_POOL:
-        pool_of_shard = torch.randperm(shards, generator=generator) // SHARDS_IN_POOL
+    if shards > MAX_SHARDS_PER_POOL:
+        pool_of_shard = torch.randperm(shards, generator=generator) // MAX_SHARDS_PER_POOL
         order_N = order_N[pool_of_shard[row_N[order_N] // SHARD_WINDOWS].argsort(stable=True)]
     return order_N
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A step's windows, on the device."""
+    """The windows of one step, on the device."""
 
     size: int
     label_B: Tensor
-    """Index of the class, or NO_LABEL."""
+    """Class indices, or NO_LABEL."""
     feature_BF: Tensor | None
-    """Of the teacher; None where it is not asked."""
+    """The teacher's features; None for methods without a teacher."""
     imu_bCT: Tensor
     length_b: Tensor | None
-    """As `Split.imu` gives it, on the CPU."""
+    """Real samples of each window, on the CPU; None if all have T."""
     copied: torch.cuda.Event | None
-    """Until when a GPU is still copying them."""
+    """Recorded when the copy to the GPU is complete."""
 
     def await_copy(self) -> None:
-        """Has what the device does from here on wait for the copies, which another stream makes."""
+        """Makes the current stream wait for the copy, which runs in a stream of its own."""
         if self.copied is None:
             return
         stream = torch.cuda.current_stream()
         stream.wait_event(self.copied)
         for tensor in (self.label_B, self.feature_BF, self.imu_bCT):
             if tensor is not None:
-                tensor.record_stream(stream)  # or its memory could be given away while it is read
+                tensor.record_stream(stream)  # or its memory could be reused while it is read
 
 
 class BatchLoader:
-    """Reads batches of a split in a thread of its own."""
+    """Reads the batches of a split in a background thread."""
 
     def __init__(
         self, split: Split, features: FeatureArrays | None, workers: WorkerGroup, device: str
@@ -76,24 +77,24 @@ class BatchLoader:
         self._stream = torch.cuda.Stream() if device == "cuda" else None
 
     def read(self, row_N: Tensor, batch_size: int, steps: int) -> Iterator[Batch]:
-        """The first `steps` batches of these rows, each while its predecessors are used."""
-        soon, waiting = self._first_uses(row_N), deque[Future[Batch]]()
+        """The first `steps` batches of these rows; the next ones are read while one is used."""
+        first_uses, pending = self._first_uses(row_N), deque[Future[Batch]]()
         batches, files = ThreadPoolExecutor(1, "batches"), ThreadPoolExecutor(1, "files")
         try:
             for step, row_B in enumerate(islice(row_N.split(batch_size), steps)):
-                while soon and soon[-1][0] <= step * batch_size + SHARD_WINDOWS:
-                    files.submit(self._read_ahead, soon.pop()[1])
-                waiting.append(batches.submit(self._batch, row_B))
-                if len(waiting) > BATCHES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                while first_uses and first_uses[-1][0] <= step * batch_size + SHARD_WINDOWS:
+                    files.submit(self._read_ahead, first_uses.pop()[1])
+                pending.append(batches.submit(self._batch, row_B))
+                if len(pending) > BATCHES_AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             for threads in (batches, files):
                 threads.shutdown(cancel_futures=True)
 
     def _first_uses(self, row_N: Tensor) -> list[tuple[int, int]]:
-        """Where in these rows each shard is wanted first, the last one first."""
+        """Where in these rows each shard is first needed, and the shard; latest first."""
         shard_N = row_N // SHARD_WINDOWS
         shards = shard_N.unique().tolist()
         return sorted(((int((shard_N == s).int().argmax()), s) for s in shards), reverse=True)

@@ -1,11 +1,12 @@
 """The distillation losses, as pure functions of tensors.
 
-Each compares the embeddings of a batch of IMU windows (student) with those of the same windows'
-videos (teacher). Inputs need not be normalised: every loss takes them to unit length itself. The
-teacher is frozen, so gradients reach the student only. This file does not know where embeddings
-come from, how a queue is kept or how a model is trained.
+Each compares the student's embeddings of a batch of IMU windows with the teacher's embeddings of
+the same windows' videos. Every loss normalises its inputs to unit length, so similarities are
+cosines in [-1, 1]. The teacher is frozen: only the student receives a gradient. This module does
+not know where embeddings come from, how the queue is updated or how a model is trained.
 
-Shape letters: B batch, D embedding width, Q queue length.
+Shape letters: B batch, D embedding width, Q queue length, K keys (queue and batch together),
+N queries.
 """
 
 import math
@@ -16,13 +17,13 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-# Up to so many keys their similarities fit the cache, and are made whole; more are taken in chunks.
-_FEW_KEYS = 4096
-# Keys in a chunk. On a CPU the working set (2 x B x keys) should stay in the cache, yet each chunk
-# costs ten meetings of all threads, which are dear on a busy machine. On an accelerator few large
-# kernels are faster than many small ones.
-_KEYS_AT_ONCE_CPU = 512
-_KEYS_AT_ONCE_ACCELERATOR = 32_768
+# The similarities to this many keys fit into the cache. More keys are processed in chunks.
+_MAX_KEYS_UNCHUNKED = 4096
+# Keys in a chunk. On a CPU the working set (2 x B x keys) should stay in the cache, but each chunk
+# also synchronises all threads ten times, which is expensive on a busy machine. On an accelerator
+# a few large kernels are faster than many small ones.
+_CHUNK_KEYS_CPU = 512
+_CHUNK_KEYS_ACCELERATOR = 32_768
 
 
 def comodo_loss(
@@ -32,29 +33,32 @@ def comodo_loss(
     teacher_temperature: float,
     student_temperature: float,
 ) -> Tensor:
-    """Cross-entropy between the teacher's and the student's similarities to a queue.
+    """COMODO's loss: the student's similarities to a queue should be those of the teacher.
 
-    With keys K = the queue followed by the batch's teacher embeddings, all of unit length,
+    The keys K are the queue followed by the batch's own teacher embeddings. Student and teacher
+    each give a distribution over the keys, and the loss is their cross-entropy:
 
         P_v = softmax(z_v K^T / tau_v),  P_x = softmax(z_x K^T / tau_x)
         loss = mean over the batch of -sum(P_v log P_x)
 
-    which are equations 1 to 3 of COMODO (arXiv 2503.07259). The order of the keys is irrelevant.
-    Memory beyond the inputs does not grow with Q. Half-precision inputs are computed in float32.
+    These are equations 1 to 3 of COMODO (arXiv 2503.07259). The order of the keys does not matter.
+    The memory needed beyond the inputs does not grow with Q. Inputs in half precision are computed
+    in float32.
 
     Args:
-        student_BD: student embeddings z_x; the only input that receives a gradient (once: second
-            derivatives are not supported).
-        teacher_BD: teacher embeddings z_v of the same windows.
-        queue_QD: earlier teacher embeddings, in any order.
-        teacher_temperature: tau_v, 0.1 in the paper.
+        student_BD: student embeddings z_x `[B, D]`; the only input that receives a gradient.
+            Second derivatives are not supported.
+        teacher_BD: teacher embeddings z_v `[B, D]` of the same windows.
+        queue_QD: teacher embeddings `[Q, D]` of earlier windows, in any order.
+        teacher_temperature: tau_v, 0.1 in the paper. A lower one sharpens the teacher's
+            distribution: fewer keys count.
         student_temperature: tau_x, 0.05 in the paper.
 
     Returns:
-        A scalar, float32 or (for float64 students) float64.
+        The loss in nats, a scalar; float64 for a float64 student, otherwise float32.
 
     Raises:
-        ValueError: shapes that do not fit together, or a temperature that is not positive.
+        ValueError: shapes do not fit together, or a temperature is not positive.
 
     Example:
         >>> loss = comodo_loss(torch.randn(4, 8), torch.randn(4, 8), torch.randn(16, 8), 0.1, 0.05)
@@ -69,7 +73,7 @@ def comodo_loss(
             f"queue has shape {tuple(queue_QD.shape)}, expected [Q, {student_BD.shape[1]}]"
         )
     if student_BD.is_cuda:
-        from comodo.training import losses_triton  # brings Triton along, of no use to a CPU
+        from comodo.training import losses_triton  # imports Triton, which a CPU cannot use
 
         if losses_triton.fits(student_BD):
             return losses_triton.fused_comodo_loss(
@@ -87,24 +91,27 @@ def comodo_loss(
 def infonce_loss(
     student_BD: Tensor, teacher_BD: Tensor, temperature: float = 0.1, symmetric: bool = False
 ) -> Tensor:
-    """Contrastive loss within the batch, as in IMU2CLIP (COMODO's baseline, arXiv 2503.07259).
+    """InfoNCE: each IMU window has to find its own video among the videos of the batch.
 
         loss = mean over i of -log softmax_j(z_x[i] . z_v[j] / tau)[i]
 
-    Each IMU window must pick its own video out of the batch. `symmetric` adds (does not average)
-    the other direction, in which each video picks its IMU window.
+    The loss of contrastive predictive coding (arXiv 1807.03748) as IMU2CLIP (arXiv 2210.14395) uses
+    it, which is a baseline of COMODO (arXiv 2503.07259). The negatives are the other videos of the
+    batch; there is no queue.
 
     Args:
-        student_BD: student embeddings z_x; receives the gradient.
-        teacher_BD: teacher embeddings z_v, row i belonging to row i of the student.
+        student_BD: student embeddings z_x `[B, D]`; receives the gradient.
+        teacher_BD: teacher embeddings z_v `[B, D]`; row i belongs to row i of the student.
         temperature: tau.
-        symmetric: whether to add the direction from video to IMU.
+        symmetric: adds the loss of the other direction, in which each video has to find its IMU
+            window. The two are summed, not averaged.
 
     Returns:
-        A scalar, float32 or (for float64 students) float64.
+        The loss in nats, a scalar; float64 for a float64 student, otherwise float32. It is log B
+        for embeddings that are all equal.
 
     Raises:
-        ValueError: shapes that differ, or a temperature that is not positive.
+        ValueError: shapes differ, or the temperature is not positive.
 
     Example:
         >>> x = torch.eye(4)
@@ -124,19 +131,22 @@ def infonce_loss(
 
 
 def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
-    """Mean squared error, over all B x D elements, between embeddings of unit length.
+    """Feature matching: mean squared error between embeddings of unit length.
 
-    The plain feature-matching baseline of COMODO (arXiv 2503.07259): mean((z_x - z_v)^2).
+        loss = mean over all B x D elements of (z_x - z_v)^2
+
+    A baseline of COMODO (arXiv 2503.07259). It equals (2 - 2 cosine similarity) / D, averaged over
+    the batch, so it shrinks as D grows.
 
     Args:
-        student_BD: student embeddings z_x; receives the gradient.
-        teacher_BD: teacher embeddings z_v of the same windows.
+        student_BD: student embeddings z_x `[B, D]`; receives the gradient.
+        teacher_BD: teacher embeddings z_v `[B, D]` of the same windows.
 
     Returns:
-        A scalar, float32 or (for float64 students) float64.
+        The loss, a scalar in [0, 4 / D]; float64 for a float64 student, otherwise float32.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes differ.
 
     Example:
         >>> l2_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])).item()
@@ -147,11 +157,11 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
 
 
 class _QueueCrossEntropy(torch.autograd.Function):
-    """The comodo loss of unit-length embeddings, and its gradient, in the forward pass.
+    """`comodo_loss` of unit-length embeddings; the forward pass computes the gradient as well.
 
-    -sum(P_v log P_x) = logsumexp(z_x K^T / tau_x) - z_x (P_v K) / tau_x, because P_v sums to one;
-    its gradient by z_x is (P_x - P_v) K / tau_x. Only that [B, D] gradient is kept for backward,
-    never a [B, Q + B] tensor.
+    -sum(P_v log P_x) = logsumexp(z_x K^T / tau_x) - z_x (P_v K) / tau_x, because P_v sums to one.
+    Its gradient with respect to z_x is (P_x - P_v) K / tau_x. Only that `[B, D]` gradient is kept
+    for the backward pass, never a `[B, K]` tensor.
     """
 
     @staticmethod
@@ -164,7 +174,7 @@ class _QueueCrossEntropy(torch.autograd.Function):
         student_temperature: float,
     ) -> Tensor:
         with torch.autocast(student_BD.device.type, enabled=False):
-            compare = _compare_whole if len(queue_QD) <= _FEW_KEYS else _compare_in_chunks
+            compare = _compare_whole if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
             loss, difference_BD = compare(
                 student_BD / student_temperature,
                 teacher_BD / teacher_temperature,
@@ -182,7 +192,7 @@ class _QueueCrossEntropy(torch.autograd.Function):
 
 
 def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss, and (P_x - P_v) K `[B, D]`, of queries that are divided by their temperatures."""
+    """The loss and (P_x - P_v) K `[B, D]`; embeddings are already divided by their temperatures."""
     key_KD = torch.cat([functional.normalize(part.to(student_BD.dtype), dim=1) for part in keys])
     teacher_BK = (teacher_BD @ key_KD.T).softmax(dim=1)
     log_student_BK = (student_BD @ key_KD.T).log_softmax(dim=1)
@@ -193,13 +203,13 @@ def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tup
 def _compare_in_chunks(
     student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same for any number of keys, in memory that does not grow with them.
+    """The same as `_compare_whole`, in memory that does not grow with the number of keys.
 
-    Loss and gradient follow from P_v K and P_x K, which are summed over chunks of keys. That is a
-    product more than (P_x - P_v) K needs, which has to wait for the sums over all keys; to keep the
-    similarities till then takes about as long as that product, and memory.
+    Loss and gradient follow from P_v K and P_x K, which are summed over chunks of keys. Computing
+    (P_x - P_v) K directly would save one product, but it needs the softmax sums over all keys
+    first; keeping the similarities until then costs memory and about as much time.
     """
-    # Both distributions share each product with the keys: teacher rows first, then student.
+    # Teacher and student rows are stacked, so that each chunk takes one product, not two.
     mean_2BD, logsumexp_2B = _softmax_average(torch.cat([teacher_BD, student_BD]), *keys)
     teacher_mean_BD, student_mean_BD = mean_2BD.chunk(2)
     _, logsumexp_B = logsumexp_2B.chunk(2)
@@ -208,44 +218,45 @@ def _compare_in_chunks(
 
 
 def _softmax_average(query_ND: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(query K^T) K, shape [N, D], and logsumexp(query K^T), shape [N]; K = all keys.
+    """softmax(query K^T) K `[N, D]` and logsumexp(query K^T) `[N]`, with K all keys.
 
-    An online softmax: sums are kept relative to the largest similarity so far. In powers of two,
-    because torch's exp2 takes a third of its exp's time on a CPU, and less where results underflow.
+    An online softmax (arXiv 1805.02867): sums are relative to the largest similarity so far. It
+    uses powers of two because torch's exp2 takes a third of the time of its exp on a CPU, and even
+    less for results that underflow.
     """
     query_ND = query_ND * math.log2(math.e)
-    at_once = _KEYS_AT_ONCE_CPU if query_ND.device.type == "cpu" else _KEYS_AT_ONCE_ACCELERATOR
+    chunk_keys = _CHUNK_KEYS_CPU if query_ND.device.type == "cpu" else _CHUNK_KEYS_ACCELERATOR
     peak_N1 = query_ND.new_full((len(query_ND), 1), float("-inf"))
     total_N1 = torch.zeros_like(peak_N1)
     average_ND = torch.zeros_like(query_ND)
-    for chunk in (chunk for part in keys for chunk in part.split(at_once)):
+    for chunk in (chunk for part in keys for chunk in part.split(chunk_keys)):
         key_KD = functional.normalize(chunk.to(query_ND.dtype), dim=1)
         weight_NK = query_ND @ key_KD.T
         new_peak_N1 = torch.maximum(peak_N1, weight_NK.amax(dim=1, keepdim=True))
         weight_NK.sub_(new_peak_N1).exp2_()
-        # What was summed so far was relative to the old peak.
-        shrink_N1 = (peak_N1 - new_peak_N1).exp2_()
-        total_N1.mul_(shrink_N1).add_(weight_NK.sum(dim=1, keepdim=True))
-        average_ND.mul_(shrink_N1).addmm_(weight_NK, key_KD)
+        # The sums so far were relative to the old peak.
+        rescale_N1 = (peak_N1 - new_peak_N1).exp2_()
+        total_N1.mul_(rescale_N1).add_(weight_NK.sum(dim=1, keepdim=True))
+        average_ND.mul_(rescale_N1).addmm_(weight_NK, key_KD)
         peak_N1 = new_peak_N1
     return average_ND / total_N1, math.log(2) * (peak_N1 + total_N1.log2()).squeeze(1)
 
 
 def _unit(embedding_BD: Tensor) -> Tensor:
-    """Rows of unit length, in at least float32: temperatures near 0.01 magnify rounding."""
+    """Rows of unit length, at least in float32: temperatures near 0.01 amplify rounding errors."""
     dtype = torch.promote_types(embedding_BD.dtype, torch.float32)
     return functional.normalize(embedding_BD.to(dtype), dim=1)
 
 
 def _frozen_unit(embedding_BD: Tensor, like: Tensor) -> Tensor:
-    """Unit rows without gradient, in the precision in which `like` is compared."""
+    """Rows of unit length without gradient, in the precision that `like` is compared in."""
     return _unit(embedding_BD.detach()).to(torch.promote_types(like.dtype, torch.float32))
 
 
 def _check_pairs(student_BD: Tensor, teacher_BD: Tensor) -> None:
     if student_BD.ndim != 2 or student_BD.shape != teacher_BD.shape or not len(student_BD):
         raise ValueError(
-            "student and teacher must be non-empty and of one shape [B, D], "
+            "student and teacher must be non-empty and have one shape [B, D], "
             f"got {tuple(student_BD.shape)} and {tuple(teacher_BD.shape)}"
         )
 

@@ -1,15 +1,15 @@
-"""The comodo loss in two kernels, for a GPU, where many small operations are slower than few.
+"""The comodo loss in two GPU kernels, because many small operations are slow on a GPU.
 
-The formula, its arguments and what it promises are in losses.py, which calls this where `fits`. It
-knows Triton, and nothing else of comodo.
+losses.py has the formula, the arguments and the guarantees; it calls this module where `fits` says
+so. This module knows Triton and nothing else of comodo.
 
-Each program of the first kernel compares a block of queries, the batch's teacher or student
-embeddings, with its share of the keys, in an online softmax. A program of the second joins the
-shares of one window into its loss and its gradient. Products are made of three in TF32, which
-together are as exact as float32.
+Each program of the first kernel compares a block of queries (teacher or student embeddings of the
+batch) with its share of the keys, in an online softmax. Each program of the second kernel combines
+the shares of one window into its loss and gradient. Each matrix product is split into three TF32
+products, which together are as exact as float32.
 
-Shape letters: B batch, N queries (students, then teachers), D embedding width, Q queue length,
-S shares of the keys; in kernels n queries and k keys at a time.
+Shape letters: B batch, N queries (first the students', then the teachers'), D embedding width,
+Q queue length, S shares of the keys; inside kernels n queries and k keys of one block.
 """
 
 import math
@@ -24,29 +24,27 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 try:
     import triton
     import triton.language as tl
-except ImportError:  # PyTorch brings it for GPUs only
+except ImportError:  # PyTorch installs it with its GPU builds only
     triton = None
 
 SHARES = 64
-QUERIES, KEYS, WARPS = 128, 32, 8  # of a program, at a time
-STAGES = 1  # of loads that run ahead: more would take the memory of other programs
-MAX_WIDTH_TRITON, MEMORY = (
-    128,
-    163_840,
-)  # the widest embeddings, and the bytes that a program takes for them
+QUERIES, KEYS, WARPS = 128, 32, 8  # in one program
+STAGES = 1  # no prefetching of loads: it would take shared memory from other programs
+MAX_WIDTH = 128  # of embeddings
+MIN_SHARED_MEMORY = 163_840  # bytes that a program of that width takes
 LOG2_E = math.log2(math.e)
 
 
 def fits(student_BD: Tensor) -> bool:
-    """Whether embeddings like these are compared here."""
+    """Whether `fused_comodo_loss` can compute the loss of such embeddings."""
     single = student_BD.dtype != torch.float64
-    return student_BD.is_cuda and single and student_BD.shape[1] <= MAX_WIDTH_TRITON and _runs()
+    return student_BD.is_cuda and single and student_BD.shape[1] <= MAX_WIDTH and _runs()
 
 
 @cache
 def _runs() -> bool:
-    """On GPUs as large as NVIDIA's A100, where Triton finds the C compiler that it needs."""
-    large = torch.cuda.get_device_properties().shared_memory_per_block_optin >= MEMORY
+    """Whether the GPU is at least an NVIDIA A100, and Triton finds the C compiler that it needs."""
+    large = torch.cuda.get_device_properties().shared_memory_per_block_optin >= MIN_SHARED_MEMORY
     return large and triton is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
@@ -57,7 +55,7 @@ def fused_comodo_loss(
     teacher_temperature: float,
     student_temperature: float,
 ) -> Tensor:
-    """As `losses.comodo_loss`, of embeddings of any length."""
+    """The same as `losses.comodo_loss`; embeddings need not have unit length."""
     return _FusedQueueCrossEntropy.apply(
         student_BD.float(),
         teacher_BD.detach().float(),
@@ -105,7 +103,7 @@ class _FusedQueueCrossEntropy(torch.autograd.Function):
             num_warps=WARPS,
             num_stages=STAGES,
         )
-        _join[(batch,)](
+        _combine[(batch,)](
             student_BD,
             mean_NSD,
             peak_NS,
@@ -132,7 +130,7 @@ if triton is not None:
 
     @triton.jit  # type: ignore[untyped-decorator]
     def _unit(x, axis: tl.constexpr):  # type: ignore[no-untyped-def]
-        """Rows of unit length, as torch's normalize makes them."""
+        """Rows of unit length, as torch's `normalize` computes them."""
         length = tl.sqrt(tl.sum(x * x, axis=axis, keep_dims=True))
         return x / tl.maximum(length, 1e-12)
 
@@ -155,8 +153,11 @@ if triton is not None:
         KEYS: tl.constexpr,
         SHARES: tl.constexpr,
     ):
-        """Of each query and a share of the keys: the largest similarity in powers of two, and,
-        relative to it, the sum of the weights and of the keys by weight."""
+        """Compares a block of queries with a share of the keys.
+
+        Stores for each query the largest similarity (as a power of two) and, relative to it, the
+        sum of the weights and the weighted sum of the keys.
+        """
         blocks = tl.num_programs(0) // 2
         of_teacher = tl.program_id(0) >= blocks
         row_n = tl.program_id(0) % blocks * QUERIES + tl.arange(0, QUERIES)
@@ -184,9 +185,9 @@ if triton is not None:
             weight_nk = tl.where(real_k[None, :], weight_nk, float("-inf"))
             new_peak_n = tl.maximum(peak_n, tl.max(weight_nk, axis=1))
             weight_nk = tl.exp2(weight_nk - new_peak_n[:, None])
-            shrink_n = tl.exp2(peak_n - new_peak_n)
-            total_n = total_n * shrink_n + tl.sum(weight_nk, axis=1)
-            mean_nD = mean_nD * shrink_n[:, None]
+            rescale_n = tl.exp2(peak_n - new_peak_n)
+            total_n = total_n * rescale_n + tl.sum(weight_nk, axis=1)
+            mean_nD = mean_nD * rescale_n[:, None]
             mean_nD = tl.dot(weight_nk, key_kD, mean_nD, input_precision="tf32x3")
             peak_n = new_peak_n
         place_n = (row_n + of_teacher.to(tl.int32) * batch) * SHARES + tl.program_id(1)
@@ -199,7 +200,7 @@ if triton is not None:
     def _average(  # type: ignore[no-untyped-def]
         mean_NSD, peak_NS, total_NS, query, width, PADDED: tl.constexpr, SHARES: tl.constexpr
     ):
-        """A query's average key, and the logarithm of all its weights, in powers of two."""
+        """One query's average key `[D]`, and the base-2 logarithm of its sum of weights."""
         place_S, column_D = query * SHARES + tl.arange(0, SHARES), tl.arange(0, PADDED)
         peak_S, total_S = tl.load(peak_NS + place_S), tl.load(total_NS + place_S)
         peak = tl.max(peak_S, axis=0)
@@ -210,7 +211,7 @@ if triton is not None:
         return tl.sum(weight_S[:, None] * mean_SD, axis=0) / total, peak + tl.log2(total)
 
     @triton.jit  # type: ignore[untyped-decorator]
-    def _join(  # type: ignore[no-untyped-def]
+    def _combine(  # type: ignore[no-untyped-def]
         student_BD,
         mean_NSD,
         peak_NS,
@@ -223,7 +224,7 @@ if triton is not None:
         PADDED: tl.constexpr,
         SHARES: tl.constexpr,
     ):
-        """A window's loss and the gradient, of the batch's mean loss, by its student embedding."""
+        """One window's loss, and the gradient of the batch's mean loss by its student embedding."""
         row, column_D = tl.program_id(0), tl.arange(0, PADDED)
         student_mean_D, log2_total = _average(
             mean_NSD, peak_NS, total_NS, row, width, PADDED, SHARES

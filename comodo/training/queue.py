@@ -1,7 +1,7 @@
-"""The first-in, first-out queue of teacher embeddings that the comodo loss compares with.
+"""The queue: a FIFO of teacher embeddings, which the comodo loss uses as keys.
 
-It keeps and replaces embeddings, nothing else: it does not know which windows they belong to, how
-the loss uses them or on which worker it lives.
+It only stores and replaces embeddings. It does not know which windows they belong to, how the loss
+uses them or which worker it is on.
 
 Shape letters: B batch, D embedding width, Q queue length.
 """
@@ -14,21 +14,25 @@ from torch.nn import functional
 
 
 class QueueState(TypedDict):
-    """What `TeacherQueue.state_dict` returns: the keys as stored and where the oldest lies."""
+    """What `TeacherQueue.state_dict` returns: the keys as stored, and the row of the oldest."""
 
     keys_QD: Tensor
     oldest: int
 
 
 class TeacherQueue:
-    """A full queue of Q unit-length embeddings; each push replaces the oldest ones.
+    """Q teacher embeddings of unit length; pushing new ones replaces the oldest.
 
-    It is a ring: a push overwrites rows in place, so its cost depends on the batch, not on Q. The
-    rows of `keys_QD` are therefore rotated in time; the loss does not mind, and `ordered` puts
-    them straight. Device and dtype are those of the embeddings it starts with.
+    The queue is a ring buffer, and always full: a push overwrites rows in place, so its cost
+    depends on the batch and not on Q. The rows of `keys_QD` are therefore not in order of age. The
+    loss does not depend on their order; `ordered` sorts them.
 
     Args:
-        embeddings_QD: the first embeddings, oldest first, Q >= 1; copied and normalised.
+        embeddings_QD: the first embeddings `[Q, D]`, oldest first; copied and normalised. They set
+            the queue's length, device and dtype.
+
+    Attributes:
+        keys_QD: the embeddings, as they are stored.
 
     Raises:
         ValueError: not a matrix, or empty.
@@ -53,12 +57,12 @@ class TeacherQueue:
 
     @torch.no_grad()
     def push(self, teacher_BD: Tensor) -> None:
-        """Add B embeddings, the newest last, and drop the B oldest.
+        """Adds B embeddings, newest last, in place of the B oldest.
 
-        Of a batch longer than the queue only the newest Q are kept.
+        Of a batch longer than the queue only the last Q are kept.
 
         Raises:
-            ValueError: embeddings of another width.
+            ValueError: the embeddings have another width.
         """
         if teacher_BD.ndim != 2 or teacher_BD.shape[1] != self.keys_QD.shape[1]:
             raise ValueError(
@@ -76,14 +80,14 @@ class TeacherQueue:
         return self.keys_QD.roll(-self._oldest, dims=0)
 
     def state_dict(self) -> QueueState:
-        """A copy of everything that `load_state_dict` needs to restore the queue bit for bit."""
+        """A copy of the queue's state, from which it is restored bit for bit."""
         return {"keys_QD": self.keys_QD.clone(), "oldest": self._oldest}
 
     def load_state_dict(self, state: QueueState) -> None:
-        """Take over a state, keeping this queue's device.
+        """Restores a state on this queue's device.
 
         Raises:
-            ValueError: a state of another shape or dtype.
+            ValueError: the state has another shape or dtype.
         """
         saved, own = state["keys_QD"], self.keys_QD
         if saved.shape != own.shape or saved.dtype != own.dtype:

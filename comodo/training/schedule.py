@@ -1,5 +1,7 @@
-"""Steps and learning rate of a trial: how many windows it trains on, in how many steps, at which
-rate. Pure arithmetic, so that a plan can show it without torch.
+"""The steps and learning rates of a trial.
+
+Plain arithmetic that needs no torch, because `comodo plan` shows the schedule before anything is
+trained. This module does not know which windows a step trains on.
 """
 
 import math
@@ -9,54 +11,75 @@ from comodo.config import ComodoMethod, TrialConfig
 
 
 def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear from 0 to `peak` over the first `warmup` share of the steps, then linearly to 0."""
-    rising = int(warmup * steps)
-    if step < rising:
-        return peak * step / rising
-    return peak * max(0.0, (steps - step) / max(1, steps - rising))
+    """Linear warm-up from 0 to `peak` over the first `warmup` (a fraction) of the steps, then
+    linear decay to 0."""
+    warmup_steps = int(warmup * steps)
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    return peak * max(0.0, (steps - step) / max(1, steps - warmup_steps))
 
 
 def steps_in(windows: int, batch_size: int) -> int:
-    """Steps of an epoch. A last batch of a single window is left out: batch normalisation has no
-    variance there."""
+    """Steps of an epoch over so many windows.
+
+    A last batch of one window is dropped: batch normalisation has no variance there.
+    """
     return math.ceil(windows / batch_size) - (windows % batch_size == 1)
 
 
-def published_steps(first: int, epochs: int, queue_size: int) -> int:
-    """Steps that the published code plans its schedule for: after an epoch of `first` batches it
-    counts the queue's samples as batches too, so the rate peaks late or never."""
-    return first + (epochs - 1) * (first + queue_size)
+def published_steps(first_epoch_steps: int, epochs: int, queue_size: int) -> int:
+    """The number of steps that COMODO's published code plans its schedule for.
+
+    After the first epoch that code counts each embedding in the queue as another batch. The
+    learning rate therefore peaks late, or training ends before it does.
+    """
+    return first_epoch_steps + (epochs - 1) * (first_epoch_steps + queue_size)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The steps of one trial."""
 
-    first: int
-    """Of the first epoch, which the windows that fill the queue may sit out."""
-    later: int
-    """Of each later epoch."""
+    first_epoch_steps: int
+    """Fewer than in later epochs if the windows that fill the queue are held out."""
+    later_epoch_steps: int
     real: int
+    """Steps of all epochs together."""
     planned: int
-    """What the learning rate is spread over; as published, not the real ones."""
-    rising: int
-    """Planned steps in which the rate rises."""
+    """Steps that the learning rate is spread over; more than `real` with `schedule: published`."""
+    warmup_steps: int
+    """Planned steps in which the learning rate rises."""
     peak: float
-    """Highest learning rate that a real step has."""
-    seen: int
+    """The highest learning rate of any real step."""
+    windows: int
     """Windows of all epochs together."""
+
+    def steps_of(self, epoch: int) -> int:
+        """Steps of an epoch, counted from 0."""
+        return self.later_epoch_steps if epoch else self.first_epoch_steps
+
+    def steps_before(self, epoch: int) -> int:
+        """Steps of all epochs before this one."""
+        return self.first_epoch_steps + self.later_epoch_steps * (epoch - 1) if epoch else 0
 
 
 def schedule_of(trial: TrialConfig, windows: int) -> Schedule:
-    """The schedule of a trial that trains on so many windows."""
+    """The schedule of a trial with so many training windows."""
     queue = trial.method.queue_size if isinstance(trial.method, ComodoMethod) else 0
     held_out = isinstance(trial.method, ComodoMethod) and trial.method.hold_out_queue
-    fresh = windows - queue if held_out else windows
-    first, later = steps_in(fresh, trial.batch_size), steps_in(windows, trial.batch_size)
+    first_windows = windows - queue if held_out else windows
+    first, later = steps_in(first_windows, trial.batch_size), steps_in(windows, trial.batch_size)
     real = planned = first + later * (trial.epochs - 1)
     if trial.schedule == "published":
         planned = published_steps(first, trial.epochs, queue)
-    rising = int(trial.warmup * planned)
-    highest = min(rising, real - 1)
-    peak = learning_rate(highest, planned, trial.warmup, trial.learning_rate)
-    return Schedule(first, later, real, planned, rising, peak, fresh + windows * (trial.epochs - 1))
+    warmup_steps = int(trial.warmup * planned)
+    peak_step = min(warmup_steps, real - 1)
+    return Schedule(
+        first_epoch_steps=first,
+        later_epoch_steps=later,
+        real=real,
+        planned=planned,
+        warmup_steps=warmup_steps,
+        peak=learning_rate(peak_step, planned, trial.warmup, trial.learning_rate),
+        windows=first_windows + windows * (trial.epochs - 1),
+    )

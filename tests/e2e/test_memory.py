@@ -25,7 +25,8 @@ from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import TrialResult
 from comodo.tracking.tracker import Tracker
-from comodo.training.distill import Leave, Report
+from comodo.training.checkpoint import ShouldStop
+from comodo.training.distill import Report
 from tests.helpers import make_arrays, trial_config
 
 GIB = 2**30
@@ -36,7 +37,7 @@ SEEDS = list(range(8))
 _train = tune.train
 
 
-def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> TrialResult | None:
+def faulty(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> TrialResult | None:
     """`run_trial`, noting each attempt, but for the trials that run out of memory."""
     with (store.root / f"attempts-{trial.seed}").open("a") as attempts:
         attempts.write(trial.config.model_dump_json() + "\n")

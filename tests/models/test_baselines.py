@@ -21,7 +21,7 @@ from comodo.models.baselines import (
     Inception,
     decompose,
     fold_by_period,
-    sparse_attention,
+    probsparse_attention,
     strongest_periods,
     unfold_period,
 )
@@ -74,7 +74,7 @@ def test_dlinear_takes_the_moving_average_off_and_adds_all_up() -> None:
         nn.init.eye_(layer.weight)
         nn.init.zeros_(layer.bias)
     torch.testing.assert_close(network(x_BCT), x_BCT)
-    with pytest.raises(ValueError, match="moving_average 4 has no middle"):
+    with pytest.raises(ValueError, match="moving_average 4: must be odd"):
         make("dlinear", size={"moving_average": 4})
 
 
@@ -112,14 +112,14 @@ def test_inception_is_the_mean_of_its_convolutions() -> None:
             zip(inception.weights, inception.biases.unbind(), strict=True)
         )
     ]
-    merged = functional.conv2d(x, *inception.merged(), padding="same")
+    merged = functional.conv2d(x, *inception.single_convolution(), padding="same")
     torch.testing.assert_close(merged, torch.stack(outputs).mean(dim=0), rtol=0, atol=1e-4)
 
 
 def test_sparse_attention_with_every_query_is_full_attention() -> None:
     query, key, value = windows(3, 2, 4, 30, 8).unbind()
     full = functional.scaled_dot_product_attention(query, key, value)
-    torch.testing.assert_close(sparse_attention(query, key, value, factor=30), full)
+    torch.testing.assert_close(probsparse_attention(query, key, value, factor=30), full)
 
 
 def test_sparse_attention_keeps_the_queries_that_stand_out() -> None:
@@ -127,7 +127,7 @@ def test_sparse_attention_keeps_the_queries_that_stand_out() -> None:
     query = 0.01 * query
     query[:, :, [7, 31]] *= 1000
     full = functional.scaled_dot_product_attention(query, key, value)
-    sparse = sparse_attention(query, key, value, factor=2)  # 2 * ceil(ln 60) = 10 of 60
+    sparse = probsparse_attention(query, key, value, factor=2)  # 2 * ceil(ln 60) = 10 of 60
     torch.testing.assert_close(sparse[:, :, [7, 31]], full[:, :, [7, 31]])
     mean = value.mean(dim=2, keepdim=True)
     assert ((sparse - mean).abs().amax(dim=3) < 1e-6).sum(dim=2).eq(50).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from comodo.models.dropout import Dropout, cheapen_dropout
+from comodo.models.dropout import FastDropout, replace_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -12,7 +12,7 @@ from comodo.models.dropout import Dropout, cheapen_dropout
 def test_it_drops_its_share_and_keeps_the_mean(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     ones = torch.ones(400_003, dtype=dtype)  # no multiple of four
-    out = Dropout(p)(ones)
+    out = FastDropout(p)(ones)
     assert out.dtype == dtype
     values = out.unique()
     assert values[0] == 0 and len(values) == 2
@@ -27,14 +27,14 @@ def test_it_drops_its_share_and_keeps_the_mean(p: float, dtype: torch.dtype) -> 
 
 def test_gradients_pass_where_activations_do() -> None:
     x = torch.randn(3, 5, 7, requires_grad=True)
-    out = Dropout(0.4)(x)
+    out = FastDropout(0.4)(x)
     (gradient,) = torch.autograd.grad(out.sum(), x)
     assert torch.allclose(gradient * x, out)
     assert 0 < (gradient == 0).sum() < x.numel()
 
 
 def test_a_seed_gives_the_same_draws_and_another_others() -> None:
-    x, dropout = torch.ones(1000), Dropout(0.5)
+    x, dropout = torch.ones(1000), FastDropout(0.5)
     first, again, other = (dropout(x) for seed in (1, 1, 2) if torch.manual_seed(seed))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -45,7 +45,7 @@ def test_a_seed_gives_the_same_draws_and_another_others() -> None:
 )
 def test_nothing_is_drawn_where_nothing_is_random(p: float, training: bool, value: int) -> None:
     before = torch.get_rng_state()
-    out = Dropout(p).train(training)(torch.ones(50))
+    out = FastDropout(p).train(training)(torch.ones(50))
     assert torch.equal(out, torch.full((50,), float(value)))
     if p != 1:
         assert torch.equal(torch.get_rng_state(), before)
@@ -54,7 +54,10 @@ def test_nothing_is_drawn_where_nothing_is_random(p: float, training: bool, valu
 def test_it_takes_the_place_of_every_dropout_and_nothing_else() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2), nn.Sequential(nn.Dropout(0.7)))
     names = list(network.state_dict())
-    cheapen_dropout(network)
+    replace_dropout(network)
     found = [module for module in network.modules() if isinstance(module, nn.Dropout)]
-    assert [(type(module), module.p) for module in found] == [(Dropout, 0.2), (Dropout, 0.7)]
+    assert [(type(module), module.p) for module in found] == [
+        (FastDropout, 0.2),
+        (FastDropout, 0.7),
+    ]
     assert list(network.state_dict()) == names

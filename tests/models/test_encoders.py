@@ -221,17 +221,17 @@ def test_without_its_library_chronos_names_the_mend(monkeypatch: pytest.MonkeyPa
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     MantisV2(**MANTIS, kernel_size=5, device="cpu").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="does not fit mantis|is no mantis"):
+    with pytest.raises(ValueError, match="does not fit mantis|is not mantis"):
         make("mantis", weights=str(tmp_path))
-    with pytest.raises(ValueError, match="is no MOMENT"):
+    with pytest.raises(ValueError, match="is not MOMENT"):
         make("moment", weights=str(tmp_path))
     for other in ({}, {"chronos_config": {"input_patch_size": 16, "output_patch_size": 16}}):
         (tmp_path / "config.json").write_text(json.dumps(other))
-        with pytest.raises(ValueError, match="is no Chronos-Bolt"):
+        with pytest.raises(ValueError, match="is not Chronos-Bolt"):
             make("chronos-bolt", weights=str(tmp_path))
     config = {**T5, "chronos_config": CHRONOS_CONFIG}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="is no chronos-bolt: it lacks encoder.block.0"):
+    with pytest.raises(ValueError, match="is not chronos-bolt: it lacks encoder.block.0"):
         make("chronos-bolt", weights=str(tmp_path))
 
 

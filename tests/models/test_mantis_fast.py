@@ -44,7 +44,7 @@ def build(library: Any, size: dict[str, Any]) -> Any:
 
 
 def rewritten(network: Any, x_NT: Tensor) -> Tensor:
-    return mantis_fast.class_token(network, mantis_fast.fold_encoder(network), x_NT)
+    return mantis_fast.encode(network, mantis_fast.fold_tokenizer(network), x_NT)
 
 
 def outcome(network: Any, feature_ND: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -108,11 +108,11 @@ def test_another_version_of_the_library_runs_its_own(monkeypatch: pytest.MonkeyP
     student = make("mantis").eval()
     imu_BCT = torch.randn(2, 6, 200)
     expected = student(imu_BCT)
-    monkeypatch.setattr(mantis_fast, "weights_match", lambda: False)
-    monkeypatch.setattr(mantis_fast, "class_token", None)
+    monkeypatch.setattr(mantis_fast, "is_supported", lambda: False)
+    monkeypatch.setattr(mantis_fast, "encode", None)
     torch.testing.assert_close(student(imu_BCT), expected)
     monkeypatch.undo()
-    mantis_fast.weights_match.cache_clear()
-    monkeypatch.setattr(mantis_fast, "LIKE", {"0.0"})
-    assert not mantis_fast.weights_match()
-    mantis_fast.weights_match.cache_clear()
+    mantis_fast.is_supported.cache_clear()
+    monkeypatch.setattr(mantis_fast, "SUPPORTED_VERSIONS", {"0.0"})
+    assert not mantis_fast.is_supported()
+    mantis_fast.is_supported.cache_clear()

@@ -13,7 +13,8 @@ from torch.nn import functional
 from comodo.evaluation import evaluate, frozen_student
 from comodo.models import sequences, students
 from comodo.models.features import extract_features
-from comodo.models.students import build_head, load_student, save_student
+from comodo.models.heads import build_head
+from comodo.models.students import load_student, save_student
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
 
 
@@ -50,7 +51,7 @@ def test_a_window_does_not_depend_on_its_batch(name: str) -> None:
 def test_chunks_change_no_more_than_rounding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     student, imu = make(name), windows(4, 6, 40)
     whole = student(imu)
-    monkeypatch.setattr(sequences, "_AT_ONCE_CPU", 5)
+    monkeypatch.setattr(sequences, "_CHUNK_SAMPLES_CPU", 5)
     torch.testing.assert_close(student(imu), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -50,7 +50,7 @@ def weights(run: Distillation) -> Tensor:
 def test_nothing_is_recorded_on_a_cpu(store: Store) -> None:
     run = begun(store, "cpu")
     run.train_epoch()
-    assert run.replayed_shape is None
+    assert run.forward.captured_shape is None
 
 
 @ON_GPU
@@ -61,8 +61,8 @@ def test_replayed_training_is_the_same_training(store: Store, precision: str) ->
     for _ in range(2):
         for run in (launched, replayed):
             run.train_epoch()
-    assert launched.replayed_shape is None
-    assert replayed.replayed_shape == (BATCH, 6, RESIZED)
+    assert launched.forward.captured_shape is None
+    assert replayed.forward.captured_shape == (BATCH, 6, RESIZED)
     # In bf16 the matrix library may choose other kernels while it is recorded.
     close = {"float32": 1e-6, "bf16": 1e-3}[precision]
     torch.testing.assert_close(weights(replayed), weights(launched), rtol=0, atol=close)

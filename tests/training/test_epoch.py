@@ -15,8 +15,9 @@ from comodo.config import TrialConfig
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
-from comodo.training import distill
-from comodo.training.distill import Distillation, Paused, distil
+from comodo.training import checkpoint
+from comodo.training.checkpoint import Paused
+from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
 from tests.helpers import TINY_MANTIS, make_arrays, trial_config, weights_equal
@@ -109,7 +110,7 @@ def test_long_epochs_are_saved_between(
     config, path = config_of("comodo"), tmp_path / "checkpoint.pt"
     whole = new_run(config, arrays)
     distil(whole, tmp_path / "whole.pt", ignore)
-    monkeypatch.setattr(distill, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "MAX_SECONDS_UNSAVED", 0.0)
     loss, taken = Distillation.loss, 0
 
     def killed(self: Distillation, batch: Batch) -> torch.Tensor:
@@ -125,8 +126,8 @@ def test_long_epochs_are_saved_between(
     again = new_run(config, arrays)
     again.restore(path)
     assert again.running is not None
-    first = again.first_steps[1]
-    assert again.first_steps[again.epoch] + again.running.steps == STEPS + 2 > first
+    first = again.schedule.first_epoch_steps
+    assert again.schedule.steps_before(again.epoch) + again.running.steps == STEPS + 2 > first
     distil(again, path, ignore)
     compare(whole, again)
 
@@ -149,7 +150,7 @@ def test_what_has_gone_to_infinity_is_not_kept(
 def worker(rank: int, root: Path, workers: int) -> None:
     """Two workers whose second is told to leave, then again without."""
     torch.set_num_threads(1)
-    distill.LEAVE_POLL_STEPS = 2
+    checkpoint.STOP_POLL_STEPS = 2
     rendezvous = f"file://{root}/rendezvous"
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
     config, pair = config_of("comodo"), load(Store(root / str(rank)))
@@ -172,4 +173,4 @@ def worker(rank: int, root: Path, workers: int) -> None:
 def test_several_workers_leave_at_the_same_step(tmp_path: Path) -> None:
     spawn(worker, args=(tmp_path, 2), nprocs=2)
     told = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
-    assert told == ["left in epoch 2, after step 3"] * 2
+    assert told == ["paused after 8 steps"] * 2

@@ -14,7 +14,13 @@ from comodo.data import arrays
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split, WindowArrays
 from comodo.training import loader
 from comodo.training.distributed import WorkerGroup
-from comodo.training.loader import BATCHES_AHEAD, SHARDS_IN_POOL, Batch, BatchLoader, epoch_order
+from comodo.training.loader import (
+    BATCHES_AHEAD,
+    MAX_SHARDS_PER_POOL,
+    Batch,
+    BatchLoader,
+    epoch_order,
+)
 from tests.helpers import make_arrays
 
 
@@ -42,18 +48,18 @@ def test_an_order_has_every_window_once(windows: int, shard: int, seed: int) -> 
 
 
 def test_few_shards_are_shuffled_as_one_and_many_in_pools() -> None:
-    few, many = torch.arange(SHARDS_IN_POOL * SHARD_WINDOWS), torch.arange(10 * SHARD_WINDOWS)
+    few, many = torch.arange(MAX_SHARDS_PER_POOL * SHARD_WINDOWS), torch.arange(10 * SHARD_WINDOWS)
     generator = torch.Generator().manual_seed(3)
     assert torch.equal(epoch_order(few, 3), torch.randperm(len(few), generator=generator))
     pools = [
         set((part // SHARD_WINDOWS).tolist())
-        for part in epoch_order(many, 3).split(SHARDS_IN_POOL * SHARD_WINDOWS)
+        for part in epoch_order(many, 3).split(MAX_SHARDS_PER_POOL * SHARD_WINDOWS)
     ]
     assert [len(pool) for pool in pools] == [4, 4, 2]
     assert set.union(*pools) == set(range(10))
     other = [
         set((part // SHARD_WINDOWS).tolist())
-        for part in epoch_order(many, 4).split(SHARDS_IN_POOL * SHARD_WINDOWS)
+        for part in epoch_order(many, 4).split(MAX_SHARDS_PER_POOL * SHARD_WINDOWS)
     ]
     assert pools != other
     # Within a pool, a batch has windows of all its shards.

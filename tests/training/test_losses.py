@@ -50,7 +50,7 @@ def with_grad(tensor: Tensor) -> Tensor:
 @pytest.fixture(params=["whole", "in chunks"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are compared whole when they are few, else in chunks: the same numbers."""
-    monkeypatch.setattr(losses, "_FEW_KEYS", 10**9 if request.param == "whole" else 0)
+    monkeypatch.setattr(losses, "_MAX_KEYS_UNCHUNKED", 10**9 if request.param == "whole" else 0)
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -87,12 +87,12 @@ def test_golden_l2() -> None:
     torch.testing.assert_close(student.grad, golden("l2/grad"), rtol=0, atol=1e-10)
 
 
-AT_ONCE = losses._KEYS_AT_ONCE_CPU
+CHUNK = losses._CHUNK_KEYS_CPU
 
 
 @pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize("batch", [1, 16, AT_ONCE + 1])
-@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1])
+@pytest.mark.parametrize("batch", [1, 16, CHUNK + 1])
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000, CHUNK - 1, CHUNK, CHUNK + 1])
 def test_comodo_equals_the_plain_formula(size: int, batch: int) -> None:
     teacher, queue = embeddings(batch, 8, seed=1), embeddings(size, 8, seed=2)
     ours, plain = with_grad(embeddings(batch, 8)), with_grad(embeddings(batch, 8))

@@ -114,8 +114,8 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
         found = {
             "planned steps": steps.planned,
             "real steps": steps.real,
-            "steps of the first epoch": steps.first,
-            "warm-up steps": steps.rising,
+            "steps of the first epoch": steps.first_epoch_steps,
+            "warm-up steps": steps.warmup_steps,
             "peak learning rate": steps.peak,
             "windows trained on": windows,
         }

@@ -131,7 +131,7 @@ class Speeds:
         peaks = [record.peak_memory for record in best if record.peak_memory]
         return replace(
             estimate,
-            training=None if windows is None else schedule_of(config, windows).seen / speed,
+            training=None if windows is None else schedule_of(config, windows).windows / speed,
             basis=self._basis(best, other, speed, len(speeds)),
             peak_memory={key: max(p[key] for p in peaks) for key in peaks[0]} if peaks else None,
         )

@@ -127,7 +127,7 @@ def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> No
     sweep = sweep_of(tmp_path, trial__epochs=3, references=[])
     note_a_run(store, sweep, "other", batch_size=64)
     plan = make_plan(sweep, store)
-    seen = schedule_of(sweep.trial, plan.inventory.datasets["demo"].windows["train"]).seen  # type: ignore[index]
+    seen = schedule_of(sweep.trial, plan.inventory.datasets["demo"].windows["train"]).windows  # type: ignore[index]
     assert plan.trial_hours == pytest.approx(seen / 100 / 3600)
     shown = text(plan)
     assert "100 windows/s, the median of 3 epochs in this store: mantis from scratch" in shown
@@ -270,7 +270,7 @@ def test_distillation_follows_the_schedule_that_the_plan_shows(tmp_path: Path) -
             trial__method={"name": "comodo", "queue_size": case["queue"]},
         ).trial
         steps = schedule_of(trial, case["n_train"])
-        assert (steps.planned, steps.rising, steps.real) == (
+        assert (steps.planned, steps.warmup_steps, steps.real) == (
             case["planned"], case["warmup"], case["actual"]
         )  # fmt: skip
         assert steps.peak == pytest.approx(case["peak_lr"])

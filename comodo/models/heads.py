@@ -1,0 +1,49 @@
+"""The projection heads, which map features to the embeddings that a loss compares.
+
+This module does not know the losses, nor how the heads are trained.
+"""
+
+from typing import Literal
+
+from torch import nn
+
+from comodo.config import DistillingMethod
+
+
+def build_head(
+    kind: Literal["mlp", "linear"], in_dim: int, out_dim: int, hidden_dim: int = 2048
+) -> nn.Sequential:
+    """A projector from features `[B, in_dim]` to embeddings `[B, out_dim]`, not normalised.
+
+    "mlp" is Linear - BatchNorm - GELU - Linear, which the code of COMODO (arXiv 2503.07259) uses
+    for both student and teacher; "linear" is one layer, which that code uses for the other losses.
+
+    Example:
+        >>> build_head("linear", 4, 2)(torch.randn(3, 4)).shape
+        torch.Size([3, 2])
+    """
+    if kind == "linear":
+        return nn.Sequential(nn.Linear(in_dim, out_dim))
+    return nn.Sequential(
+        nn.Linear(in_dim, hidden_dim),
+        nn.BatchNorm1d(hidden_dim),
+        nn.GELU(),
+        nn.Linear(hidden_dim, out_dim),
+    )
+
+
+def build_heads(
+    method: DistillingMethod, student_dim: int, feature_dim: int
+) -> tuple[nn.Module, nn.Module]:
+    """The student's projector, which is trained, and the teacher's, which is random and frozen.
+
+    Without `head.teacher_projector` the teacher's is the identity, and the student's projects to
+    the width of the teacher's features.
+    """
+    head, output_dim = method.head, feature_dim
+    teacher: nn.Module = nn.Identity()
+    if head.teacher_projector:
+        output_dim = head.output_dim
+        teacher = build_head("mlp", feature_dim, output_dim, head.hidden_dim)
+    student = build_head(head.kind, student_dim, output_dim, head.hidden_dim)
+    return student, teacher.eval().requires_grad_(False)
