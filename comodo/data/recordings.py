@@ -58,12 +58,13 @@ class Reader(Protocol):
         """The whole stream, on the video's clock. Raises ImuError."""
 
 
-def require_library(module: str, name: str) -> None:
-    """Raises DatasetError if a library that some data sets need is not installed."""
+def require_library(module: str, folder: str) -> None:
+    """Raises DatasetError if the library that reads a folder's files is not installed."""
     if find_spec(module) is None:
+        library = module.replace("_", "-")
         raise DatasetError(
             "dataset.missing-library",
-            f"this data set needs {name}: pip install comodo[cameras]",
+            f"{folder}: its files need {library}: pip install comodo[cameras]",
         )
 
 

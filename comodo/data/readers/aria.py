@@ -17,7 +17,7 @@ class AriaReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        require_library("projectaria_tools", "projectaria-tools")
+        require_library("projectaria_tools", self.settings.path)
         return camera_recordings(Path(self.settings.path), ".vrs")
 
     def read_imu(self, recording: Recording) -> ImuStream:

@@ -41,7 +41,7 @@ class EgoExo4dReader:
         self.folder = Path(settings.path)
 
     def recordings(self) -> list[Recording]:
-        require_library("projectaria_tools", "projectaria-tools")
+        require_library("projectaria_tools", self.settings.path)
         listed = read_lists(Path(self.settings.splits), id_and_activity)
         rows = [self._recording(entry) for entry in listed]
         if not any(row.id in self._takes for row in rows):

@@ -16,7 +16,6 @@ import csv
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pyarrow.parquet as pq
 
@@ -36,7 +35,14 @@ class FolderReader:
         self._inside_root: dict[Path, bool] = {}  # by folder
 
     def recordings(self) -> list[Recording]:
-        rows = [self._recording(row, line) for line, row in enumerate(self._rows(), start=2)]
+        rows = []
+        for number, row in enumerate(self._rows(), start=2):
+            try:
+                rows.append(self._recording(row))
+            except ValueError as error:
+                raise DatasetError(
+                    "dataset.bad-row", f"{self.manifest}, row {number}: {error}"
+                ) from None
         id, count = Counter(recording.id for recording in rows).most_common(1)[0]
         if count > 1:
             raise DatasetError(
@@ -94,47 +100,36 @@ class FolderReader:
             )
         return rows
 
-    def _recording(self, row: dict[str, str], line: int) -> Recording:
-        where = f"{self.manifest}, row {line}"
-
-        def refuse(reason: str) -> DatasetError:
-            return DatasetError("dataset.bad-row", f"{where}: {reason}")
-
+    def _recording(self, row: dict[str, str]) -> Recording:
+        """The recording of a row. Raises ValueError with what is wrong."""
         filled = {key: value for key, value in row.items() if value}
         if "imu" not in filled:
-            raise refuse("imu is empty; write the path of the IMU file")
-        split = filled.get("split", "")
+            raise ValueError("imu is empty; write the path of the IMU file")
+        split, video = filled.get("split", ""), filled.get("video", "")
         if self.settings.split_by_group is None and split not in SPLIT_NAMES:
-            raise refuse(
+            raise ValueError(
                 f"split is '{split}'; expected train, val or test, "
                 "or split_by_group in the sweep file"
             )
         offset = filled.get("imu_offset", "0")
-        imu_offset: float | Literal["estimate"]
-        try:
-            rate = float(filled["imu_rate"]) if "imu_rate" in filled else None
-            imu_offset = "estimate" if offset == "estimate" else float(offset)
-        except ValueError as error:
-            raise refuse(f"imu_rate or imu_offset: {error}") from None
-        video = filled.get("video", "")
-        if imu_offset == "estimate" and not video:
-            raise refuse("an imu_offset of estimate needs a video")
+        if offset == "estimate" and not video:
+            raise ValueError("an imu_offset of estimate needs a video")
         id = filled.get("recording", Path(video or filled["imu"]).stem)
         return Recording(
             id=id,
-            video=self._inside(video, where) if video else "",
-            imu=self._inside(filled["imu"], where),
+            video=self._inside(video) if video else "",
+            imu=self._inside(filled["imu"]),
             split=split,
             group=filled.get("group", id),
             label=filled.get("label"),
             acc_unit=filled.get("acc_unit", ""),
             gyro_unit=filled.get("gyro_unit", ""),
-            imu_rate=rate,
-            imu_offset=imu_offset,
+            imu_rate=float(filled["imu_rate"]) if "imu_rate" in filled else None,
+            imu_offset="estimate" if offset == "estimate" else float(offset),
         )
 
-    def _inside(self, written: str, where: str) -> str:
-        """The path of a manifest's cell. Raises DatasetError if it leads out of the root."""
+    def _inside(self, written: str) -> str:
+        """The path of a manifest's cell. Raises ValueError if it leads out of the root."""
         path = self.manifest.parent / written
         if path.parent not in self._inside_root:  # resolved once, as the disk may be remote
             self._inside_root[path.parent] = path.parent.resolve().is_relative_to(self.root)
@@ -142,10 +137,9 @@ class FolderReader:
         if inside and path.is_symlink():
             inside = path.resolve().is_relative_to(self.root)
         if not inside:
-            raise DatasetError(
-                "dataset.path-outside",
-                f"{where}: '{written}' leads out of {self.root}; if your recordings are elsewhere, "
-                "set root, next to path, to a folder that contains them all",
+            raise ValueError(
+                f"'{written}' leads out of {self.root}; if your recordings are elsewhere, "
+                "set root, next to path, to a folder that contains them all"
             )
         return str(path)
 

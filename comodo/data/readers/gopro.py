@@ -24,7 +24,7 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        require_library("telemetry_parser", "telemetry-parser")
+        require_library("telemetry_parser", self.settings.path)
         return camera_recordings(Path(self.settings.path), ".mp4")
 
     def read_imu(self, recording: Recording) -> ImuStream:

@@ -56,7 +56,7 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
     pd.DataFrame(rows).to_parquet(files / "m.parquet")
     assert reader(files / "m.parquet").recordings()[0].group == "[1, 2]"
     pd.DataFrame({**rows, "imu_rate": [pd.Timestamp(0)]}).to_parquet(files / "m.parquet")
-    with pytest.raises(DatasetError, match="row 2: imu_rate or imu_offset: could not convert"):
+    with pytest.raises(DatasetError, match="row 2: could not convert"):
         reader(files / "m.parquet").recordings()
 
 
@@ -76,12 +76,12 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
         (
             "video,imu,split,imu_rate\nvideos/a.mp4,imu/a.csv,train,fast\n",
             "dataset.bad-row",
-            "row 2: imu_rate",
+            "row 2: could not convert",
         ),
         (
             "video,imu,split,imu_offset\nvideos/a.mp4,imu/a.csv,train,guess\n",
             "dataset.bad-row",
-            "row 2: imu_rate or imu_offset",
+            "row 2: could not convert",
         ),
         (
             "video,imu,split,imu_offset\n,imu/a.csv,train,estimate\n",
