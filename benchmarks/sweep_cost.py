@@ -38,7 +38,7 @@ from benchmarks.common import Row, machine, show
 from benchmarks.cpu_time import Spent, cpu_time
 from comodo import load_sweep
 from comodo.config import CHANNELS, ComodoMethod, read_sweep_file
-from comodo.data.simulation.simulator import plan_recordings, read_sensor, trajectory
+from comodo.data.simulation.simulator import measured_imu, plan_recordings, trajectory
 from comodo.training.schedule import schedule_of
 from tests.conftest import write_video
 
@@ -70,7 +70,7 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
     of_activity = dict(zip(activities, rng.normal(size=(ACTIVITIES, FEATURE)), strict=True))
     ids, features, manifest = [], [], []
     for split, row in zip(splits, plans, strict=False):
-        sensed = read_sensor(row, trajectory(row))
+        sensed = measured_imu(row, trajectory(row))
         time_N = np.arange(length * RATE) / RATE
         imu_NC = np.stack([np.interp(time_N, sensed[:, 0], sensed[:, 1 + c]) for c in range(6)], 1)
         imu_NC += rng.normal(size=imu_NC.shape) * NOISE_C

@@ -83,7 +83,7 @@ def _vrs(path: Path) -> None:
     from comodo.data import aria_vrs
 
     aria_vrs.read_imu(str(path), "right")
-    aria_vrs.decode_frames(str(path), 0, min(aria_vrs.video_seconds(str(path)), 3600), 2, 64)
+    decode_frames(path, 0, min(video_seconds(path), 3600), 2, 64)
 
 
 def _mat(path: Path) -> None:

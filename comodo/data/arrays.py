@@ -1,9 +1,9 @@
-"""pack: windows and features to memory-mapped arrays that all trials of a node share.
+"""Windows and features as memory-mapped arrays that all trials of a node share.
 
-The windows of a dataset are packed once, the features of each teacher beside them, row by row in
-the same order. Each split is a row of safetensors shards. A trial maps them and copies only the
-batch that it gathers, so a dataset larger than memory works. Knows neither Ray nor how windows and
-features came about.
+The windows of a data set are packed once, and the features of each teacher in the same order of
+rows. Each split is a sequence of safetensors shards. A trial maps them and copies only the batch
+that it gathers, so a data set may be larger than memory. Knows neither Ray nor how windows and
+features are made.
 
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
+from comodo.core.errors import ComodoError
 from comodo.core.store import Store, atomic, fetched, parts, read_parts
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.records import (
@@ -34,23 +35,29 @@ from comodo.data.records import (
 )
 from comodo.data.resize import resized
 
-SHARD_WINDOWS = 16_384  # windows in a file
+SHARD_WINDOWS = 16_384  # in each file
+RESIZE_WINDOWS = 256  # in memory at a time
 NO_LABEL = -1
 
 PackedRow = dict[str, Any]
 
 
+class ArraysError(ComodoError, ValueError):
+    """Packed arrays cannot be read."""
+
+
 class Shards:
-    """Rows of named arrays over several mapped files."""
+    """Named arrays whose rows are spread over several mapped files."""
 
     def __init__(self, files: list[Path]) -> None:
         self._paths = files
         try:
             self._files = [load_file(file) for file in files]
         except SafetensorError as error:
-            raise ValueError(
+            raise ArraysError(
+                "arrays.damaged",
                 f"{files[0].parent}: damaged arrays ({error}); remove the folder, and it is made "
-                "again"
+                "again",
             ) from None
 
     def column(self, name: str) -> Tensor:
@@ -60,7 +67,7 @@ class Shards:
     def gather(self, name: str, index_B: Tensor) -> Tensor:
         """Some rows of an array, in the order of the indices.
 
-        By numpy, which takes one thread for it: torch would take some from the step that runs.
+        NumPy uses a single thread for it; torch would take threads from the training step.
         """
         if len(self._files) == 1:
             return torch.from_numpy(self._files[0][name].numpy()[index_B.numpy()])
@@ -74,8 +81,8 @@ class Shards:
         return out
 
     def read_ahead(self, number: int) -> None:
-        """Has the system read a whole file into its cache, from its beginning to its end."""
-        if hasattr(os, "posix_fadvise"):  # not on macOS, which reads pages as they are asked for
+        """Asks the system to read a whole file into its page cache, sequentially."""
+        if hasattr(os, "posix_fadvise"):  # macOS lacks it and reads pages on demand
             with open(self._paths[number], "rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
@@ -89,29 +96,29 @@ class Split:
         """Index of the class, or NO_LABEL."""
         self.group_N = shards.column("group")
         self.last_N = shards.column("last")
-        """Whether a window is the last of a recording that was cut into windows."""
+        """Whether a window is the last one of its recording; False for whole recordings."""
 
     def __len__(self) -> int:
         return len(self.label_N)
 
     @property
     def labelled_N(self) -> Tensor:
-        """Indices of the windows that carry a label."""
+        """Indices of the windows with a label."""
         return torch.nonzero(self.label_N != NO_LABEL).squeeze(1)
 
     def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The windows for a student, `imu_BCT`, and how many of the last samples of each are real,
-        `length_B` (None: all): resized where `pack_resized` has done so, else as packed."""
+        """Windows for a student, `imu_BCT`, and how many of the last samples of each are not
+        padding, `length_B` (None: all). As resized by `pack_resized`, or else as packed."""
         if self._resized is not None:
             return self._resized.gather("imu", index_B), None
         return self.packed(index_B)
 
     def read_ahead(self, shard: int) -> None:
-        """Has the system read what `imu` takes of a shard."""
+        """Asks the system to read the part of a shard that `imu` needs."""
         (self._shards if self._resized is None else self._resized).read_ahead(shard)
 
     def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `imu`, at their own rate: in g and deg/s, left-padded with zeros to the longest."""
+        """As `imu`, not resized: in g and deg/s, left-padded with zeros to the longest."""
         imu_BCT, length_B = self._shards.gather("imu", index_B), None
         if not self._uniform:
             length_B = self._shards.gather("length", index_B)
@@ -121,7 +128,7 @@ class Split:
 
 @dataclass(frozen=True)
 class WindowArrays:
-    """The packed windows of a dataset, and the names behind the class and group indices."""
+    """The packed windows of a data set, and the names of the classes and groups."""
 
     splits: dict[str, Split]
     classes: list[str]
@@ -129,10 +136,10 @@ class WindowArrays:
 
     @classmethod
     def load(cls, folder: Path, samples: int | None = None) -> "WindowArrays":
-        """Maps the arrays; reads nothing but labels and groups.
+        """Maps the arrays; reads only labels and groups.
 
-        `samples`: how many the student takes of each window. Where `pack_resized` has made them,
-        windows of that length are read instead; else the student resizes them itself.
+        `samples`: the student's input length. If `pack_resized` has made windows of that length,
+        these are used; otherwise the student resizes them itself.
         """
         meta, small = WindowArraysMeta.read(folder), folder / f"resized-{samples}"
         is_resized = ResizedMeta.find(small) is not None
@@ -149,7 +156,7 @@ class WindowArrays:
 
 @dataclass(frozen=True)
 class FeatureArrays:
-    """A teacher's packed features, row by row beside the windows."""
+    """A teacher's packed features, in the row order of the windows."""
 
     dim: int
     encoded: dict[str, Tensor]
@@ -170,28 +177,28 @@ class FeatureArrays:
         return cls(meta.dim, encoded, shards)
 
     def gather(self, split: str, index_B: Tensor) -> Tensor:
-        """`feature_BF` of windows that have one."""
+        """`feature_BF` of windows that have a feature."""
         return self._shards[split].gather("feature", index_B)
 
     def read_ahead(self, split: str, shard: int) -> None:
-        """Has the system read a shard's features."""
+        """Asks the system to read a shard's features."""
         self._shards[split].read_ahead(shard)
 
 
 def pack_windows(store: Store, windows: str) -> str:
-    """Packs a window set, if that is not done; returns the arrays' key."""
+    """Packs a window set unless that is done; returns the arrays' key."""
     source = store.folder("windows", windows)
-    about = WindowsMeta.of(windows, store)
-    assert about is not None
-    key = packed_windows_key(windows, about.rejected)
+    window_meta = WindowsMeta.of(windows, store)
+    assert window_meta is not None
+    key = packed_windows_key(windows, window_meta.rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
-        names = read_parts(fetched(source), ["window", "recording", "label", "group", "rejected"])
-        names = names.to_pandas()
-        names = names[names.rejected.isna()]
-        cut = about.window_seconds != "whole"
-        last = set(names.drop_duplicates("recording", keep="last").window) if cut else set()
-        classes, groups = sorted(names.label.dropna().unique()), sorted(names.group.unique())
+        columns = ["window", "recording", "label", "group", "rejected"]
+        frame = read_parts(fetched(source), columns).to_pandas()
+        frame = frame[frame.rejected.isna()]
+        cut = window_meta.window_seconds != "whole"
+        last = set(frame.drop_duplicates("recording", keep="last").window) if cut else set()
+        classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
         lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
         longest = max(lengths, default=0) // len(CHANNELS)
 
@@ -219,10 +226,10 @@ def pack_windows(store: Store, windows: str) -> str:
 
 
 def pack_resized(store: Store, windows: str, samples: int) -> None:
-    """Resizes packed windows, once, for all students that take so many samples: to the numbers
-    that these would come to themselves at every step. `windows`: the arrays' key.
+    """Resizes packed windows once for all students with an input length of `samples`, to the values
+    that these would compute at every step. `windows`: the arrays' key.
 
-    Windows that have that length already are left alone.
+    Does nothing if all windows already have that length.
     """
     if store.meta("arrays", resized_key(windows, samples)) is not None:
         return
@@ -235,7 +242,7 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
         shards = torch.arange(len(splits[split])).split(SHARD_WINDOWS)
         for file, index_N in zip(files, shards, strict=True):
             chunks = []
-            for index_B in index_N.split(256):
+            for index_B in index_N.split(RESIZE_WINDOWS):
                 imu_BCT, length_B = splits[split].packed(index_B)
                 lengths_B = None if length_B is None else length_B.tolist()
                 chunks.append(resized(imu_BCT, lengths_B, samples))
@@ -261,12 +268,12 @@ def pack_features(store: Store, windows: str, features: str) -> str:
             if vector is not None
         }
         dim = len(next(iter(feature_of.values()), ()))
-        nothing = np.zeros(dim, np.float32)
+        missing = np.zeros(dim, np.float32)
 
         def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
             found = [feature_of.get(row["window"]) for row in rows]
             return {
-                "feature": np.stack([nothing if vector is None else vector for vector in found]),
+                "feature": np.stack([missing if vector is None else vector for vector in found]),
                 "encoded": np.array([vector is not None for vector in found]),
             }
 
@@ -281,7 +288,7 @@ def _write_shards(
     rows: Iterable[PackedRow],
     stack: Callable[[list[PackedRow]], dict[str, np.ndarray]],
 ) -> dict[str, list[str]]:
-    """Writes the rows of each split in files of SHARD; returns the files' names by split."""
+    """Writes the rows of each split to shards; returns the names of the files by split."""
     files: dict[str, list[str]] = {}
     pending: dict[str, list[PackedRow]] = {}
 
@@ -292,9 +299,9 @@ def _write_shards(
             save_file(stack(pending.pop(split)), temporary)
 
     for row in rows:
-        waiting = pending.setdefault(row["split"], [])
-        waiting.append(row)
-        if len(waiting) == SHARD_WINDOWS:
+        shard = pending.setdefault(row["split"], [])
+        shard.append(row)
+        if len(shard) == SHARD_WINDOWS:
             flush(row["split"])
     for split in sorted(pending):
         flush(split)
@@ -302,18 +309,16 @@ def _write_shards(
 
 
 def _windows(folder: Path, columns: list[str]) -> Iterator[PackedRow]:
-    """The windows of all parts, in their lasting order; `imu` as a numpy array `[6 * T]`."""
+    """The windows of all parts, always in the same order; `imu` as an array `[6 * T]`."""
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(columns=[*columns, "rejected"]):
-            rows = (
-                batch.to_pydict()
-                if "imu" not in columns
-                else {
-                    **batch.drop_columns(["imu"]).to_pydict(),
-                    "imu": batch["imu"].to_numpy(zero_copy_only=False),
-                }
-            )
-            for values in zip(*rows.values(), strict=True):
-                row = dict(zip(rows, values, strict=True))
+            values = {
+                name: batch[name].to_numpy(zero_copy_only=False)
+                if name == "imu"
+                else batch[name].to_pylist()
+                for name in batch.schema.names
+            }
+            for row_values in zip(*values.values(), strict=True):
+                row = dict(zip(values, row_values, strict=True))
                 if row.pop("rejected") is None:
                     yield row

@@ -1,4 +1,4 @@
-"""The teacher features of a window set: their key and how many there are. Knows no Ray."""
+"""The teacher features of a window set: their key and their count. Knows no Ray."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from comodo.config import TeacherConfig
 from comodo.core.store import fingerprint, key_of, parts
 from comodo.data.window_sets import FileFingerprints, WindowSet
 
-FEATURE_VERSION = 2  # of the numbers made here; raise it when they change
+FEATURE_VERSION = 2  # of the features' values; increase it when they change
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FeatureSet:
 
 
 def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
-    """Names the features by everything that they depend on."""
+    """Hash of everything that the features depend on."""
     content: dict[str, Any] = {
         "version": FEATURE_VERSION,
         "teacher": teacher.model_dump(mode="json"),
@@ -34,11 +34,11 @@ def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
 
 
 def teacher_files(teacher: TeacherConfig) -> FileFingerprints:
-    """Fingerprints of what the teacher is read from on this machine."""
-    named = (teacher.weights, teacher.path)
-    return {local: fingerprint(local) for local in named if local and Path(local).exists()}
+    """Fingerprints of the files on this machine that the teacher is read from."""
+    paths = (teacher.weights, teacher.path)
+    return {path: fingerprint(path) for path in paths if path and Path(path).exists()}
 
 
 def count_encoded(folder: Path) -> int:
-    """How many windows have been through the teacher, with or without a feature."""
+    """How many windows the teacher has processed, with or without a feature."""
     return sum(pq.read_metadata(part).num_rows for part in parts(folder))

@@ -1,6 +1,6 @@
 """IMU streams: reading files, units, gaps, and resampling to a common rate.
 
-Everywhere else in the package a stream is in g and deg/s, channels in the order of
+Everywhere else in the package a stream is in g and deg/s, with its channels in the order of
 `config.CHANNELS`. Knows nothing of videos, windows or models.
 """
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comodo.config import CHANNELS
 from comodo.core.errors import ComodoError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g
 ACC_UNITS = {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY, "m/s2": 1 / STANDARD_GRAVITY}
 GYRO_UNITS = {"deg/s": 1.0, "dps": 1.0, "rad/s": 180 / np.pi}
-# How pandas reads numbers; its own faster way crashes the process at an exponent of many digits.
-FLOATS: Literal["round_trip"] = "round_trip"
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+TIME_COLUMNS = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
 
 
 class ImuError(ComodoError, ValueError):
-    """A stream that cannot be used; the text says which file and why."""
+    """An IMU stream cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -36,129 +37,165 @@ class ImuStream:
     time_N: np.ndarray
     imu_NC: np.ndarray
     notes: tuple[str, ...] = ()
-    """What was found or mended in the file and a user should know, as `unit m/s^2 detected`."""
+    """What the reader detected or corrected and a user should know."""
 
     @cached_property
     def rate(self) -> float:
-        """Samples per second, from the median distance of two samples."""
+        """Sampling rate in Hz, from the median time step."""
         return float(1 / np.median(np.diff(self.time_N)))
 
 
 def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
-    """A stream from raw arrays in g and deg/s; rows with a missing value are left out.
+    """A stream from raw arrays in g and deg/s, without rows that have a missing value.
+
+    Of several samples with the same time the first is kept.
 
     Raises:
-        ImuError: fewer than two samples, a clock that runs backwards or stands still, a channel
-            group that is zero throughout.
+        ImuError: fewer than two samples, a clock that runs backwards or does not advance, or a
+            sensor that is zero throughout.
     """
-    with np.errstate(over="ignore"):  # what float32 cannot hold is missing too
+    with np.errstate(over="ignore"):  # a value too large for float32 counts as missing
         imu_NC = imu_NC.astype(np.float32)
-    good_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
-    time_N, imu_NC = time_N[good_N].astype(np.float64), imu_NC[good_N]
+    complete_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
+    time_N, imu_NC = time_N[complete_N].astype(np.float64), imu_NC[complete_N]
     if len(time_N) < 2:
-        raise ImuError(f"{source}: fewer than two complete IMU samples")
+        raise ImuError("imu.too-few-samples", f"{source}: fewer than two complete IMU samples")
     steps = np.diff(time_N)
     if (steps < 0).any():
         row = int(np.argmax(steps < 0)) + 1
-        raise ImuError(f"{source}: the clock runs backwards at sample {row}")
+        raise ImuError(
+            "imu.clock-backwards",
+            f"{source}: the clock runs backwards at sample {row}; correct the times, or split the "
+            "recording there",
+        )
     if np.median(steps) <= 0:
-        raise ImuError(f"{source}: the clock stands still")
+        raise ImuError("imu.clock-stopped", f"{source}: most samples have the same time")
     if not imu_NC[:, :3].any() or not imu_NC[:, 3:].any():
-        raise ImuError(f"{source}: accelerometer or gyroscope is zero throughout")
-    fresh_N = np.concatenate([[True], steps > 0])  # of samples at one time the first is kept
-    return ImuStream(time_N[fresh_N], imu_NC[fresh_N])
+        raise ImuError(
+            "imu.zero-sensor",
+            f"{source}: accelerometer or gyroscope is zero throughout; students need both",
+        )
+    new_time_N = np.concatenate([[True], steps > 0])
+    return ImuStream(time_N[new_time_N], imu_NC[new_time_N])
 
 
 def unit_factor(unit: str, units: dict[str, float], source: str) -> float:
-    """Factor to g, deg/s or seconds. Raises ImuError for a unit that is not known."""
+    """Factor from a unit to g or deg/s. Raises ImuError for an unknown unit."""
     if unit not in units:
-        raise ImuError(f"{source}: unknown unit '{unit}'; known: {', '.join(units)}")
+        raise ImuError(
+            "imu.unknown-unit", f"{source}: unknown unit '{unit}'; known: {', '.join(units)}"
+        )
     return units[unit]
 
 
 def unit_by_gravity(acc_N3: np.ndarray, units: dict[str, float], source: str) -> tuple[float, str]:
-    """The unit of raw acceleration, told by gravity: while worn, its length is mostly about 1 g.
+    """Detects the unit of raw acceleration: a worn sensor measures about 1 g most of the time.
 
     Args:
-        units: the units that it can be in, with their factors to g.
+        units: the possible units, with their factors to g.
 
     Returns:
-        The factor to g and a note of what was found.
+        The factor to g, and a note for the user.
 
     Raises:
-        ImuError: in none of them, or in several, is the median length between 3/4 and 4/3 g.
+        ImuError: the median length is between 3/4 and 4/3 g in none of the units, or in several.
     """
     length_N = np.linalg.norm(acc_N3, axis=1)
     length_N = length_N[np.isfinite(length_N)]
-    middle = float(np.median(length_N)) if len(length_N) else 0.0
-    fitting = [unit for unit, factor in units.items() if 3 / 4 < middle * factor < 4 / 3]
+    median = float(np.median(length_N)) if len(length_N) else 0.0
+    fitting = [unit for unit, factor in units.items() if 3 / 4 < median * factor < 4 / 3]
     if len(fitting) != 1:
         known = " nor ".join(f"{1 / factor:.6g} as in {unit}" for unit, factor in units.items())
         raise ImuError(
-            f"{source}: unknown unit of acceleration: its median length is {middle:.4g}, "
-            f"neither about {known}"
+            "imu.unknown-unit",
+            f"{source}: unknown unit of acceleration: its median length is {median:.4g}, "
+            f"neither about {known}; convert the file to one of these units",
         )
     unit = fitting[0]
-    return units[unit], f"accelerometer in {unit}, told by gravity (median length {middle:.4g})"
+    return units[unit], f"accelerometer in {unit}, detected from its median length {median:.4g}"
+
+
+def refuse_missing(path: str | Path) -> None:
+    """Raises ImuError if there is no such file."""
+    if not Path(path).is_file():
+        raise ImuError("imu.missing-file", f"{path}: no such file")
+
+
+def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
+    """A CSV file, read by pandas with `options`; `kind` says in errors what it should be.
+
+    Raises:
+        ImuError: the file is missing, or pandas cannot parse it.
+    """
+    import pandas as pd  # takes half a second, which a mere check of the sweep file does not need
+
+    refuse_missing(path)
+    try:
+        # pandas' faster number parser crashes the process at an exponent with many digits.
+        return pd.read_csv(path, float_precision="round_trip", **options)
+    except ValueError as error:  # empty, ragged, not text, or a missing column
+        raise ImuError("imu.unreadable", f"{path}: cannot be read as {kind}: {error}") from None
 
 
 def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
-    """A CSV with a time column (`time_s`, `time_ms`, `time_us`, `time_ns`) and the six channels.
+    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels.
 
-    A unit stands behind its channel, as in `acc_x [m/s^2]`, or is given for the whole file.
+    A header gives the unit after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit`
+    are for channels without one.
 
     Raises:
         ImuError: a missing column or unit, or an unusable stream.
     """
-    import pandas as pd  # as scipy.signal below: half a second that a mere check need not wait
-
-    try:
-        frame = pd.read_csv(path, float_precision=FLOATS)
-    except ValueError as error:  # empty, ragged, or no text
-        raise ImuError(f"{path}: cannot be read as CSV: {error}") from None
-    columns: dict[str, tuple[str, str]] = {}
-    for column in frame.columns:
+    table = read_table(path, "CSV")
+    columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
+    for column in table.columns:
         if match := re.fullmatch(r"\s*(\w+?)\s*(?:[\[(](.*?)[\])])?\s*", str(column)):
             columns[match[1].lower()] = (column, match[2] or "")
-    time_name = next((f"time_{unit}" for unit in TIME_UNITS if f"time_{unit}" in columns), None)
-    missing = [name for name in CHANNELS if name not in columns]
-    if time_name is None or missing:
-        wanted = "time_s" if time_name is None else missing[0]
-        raise ImuError(f"{path}: no column {wanted}; it has {', '.join(map(str, frame.columns))}")
-    values = []
-    for name in CHANNELS:
-        column, header_unit = columns[name]
-        given, units = (acc_unit, ACC_UNITS) if name.startswith("acc") else (gyro_unit, GYRO_UNITS)
-        if not (header_unit or given):
+
+    time_name = next((name for name in TIME_COLUMNS if name in columns), "time_s")
+    if missing := [name for name in (time_name, *CHANNELS) if name not in columns]:
+        raise ImuError(
+            "imu.missing-column",
+            f"{path}: no column {missing[0]}; it has {', '.join(map(str, table.columns))}",
+        )
+
+    def numbers(name: str) -> np.ndarray:
+        try:
+            return table[columns[name][0]].to_numpy(np.float64)
+        except ValueError as error:
             raise ImuError(
+                "imu.unreadable", f"{path}: column {columns[name][0]}: {error}"
+            ) from None
+
+    def channel(name: str) -> np.ndarray:
+        is_acc = name.startswith("acc")
+        units, default = (ACC_UNITS, acc_unit) if is_acc else (GYRO_UNITS, gyro_unit)
+        unit = columns[name][1] or default
+        if not unit:
+            raise ImuError(
+                "imu.missing-unit",
                 f"{path}: no unit for {name}; write '{name} [{next(iter(units))}]' "
-                "in the header, or acc_unit and gyro_unit in the manifest"
+                "in the header, or acc_unit and gyro_unit in the manifest",
             )
-        factor = unit_factor(header_unit or given, units, str(path))
-        values.append(_numbers(frame[column], path) * factor)
-    time_N = _numbers(frame[columns[time_name][0]], path) * TIME_UNITS[time_name[5:]]
-    return checked_stream(time_N, np.stack(values, axis=1), str(path))
+        return numbers(name) * unit_factor(unit, units, str(path))
 
-
-def _numbers(column: Any, path: Path) -> np.ndarray:
-    try:
-        return column.to_numpy(np.float64)
-    except ValueError as error:
-        raise ImuError(f"{path}: column {column.name}: {error}") from None
+    imu_NC = np.stack([channel(name) for name in CHANNELS], axis=1)
+    return checked_stream(numbers(time_name) * TIME_COLUMNS[time_name], imu_NC, str(path))
 
 
 def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStream:
-    """An array `[N, 6]` or `[6, N]` of samples at a fixed rate in Hz, beginning with the video.
+    """An array `[N, 6]` or `[6, N]` of samples at a fixed rate in Hz that starts with the video.
 
     Raises:
-        ImuError: another shape, or an unusable stream.
+        ImuError: no such file, another shape, or an unusable stream.
     """
+    refuse_missing(path)
     try:
         imu = np.load(path, allow_pickle=False)
-    except Exception as error:  # of a damaged header NumPy raises whatever its parts raise
-        raise ImuError(f"{path}: cannot be read as an array: {error}") from None
+    except Exception as error:  # NumPy raises many kinds for a damaged header
+        raise ImuError("imu.unreadable", f"{path}: cannot be read as an array: {error}") from None
     if imu.ndim != 2 or 6 not in imu.shape:
-        raise ImuError(f"{path}: shape {imu.shape}; wanted [samples, 6]")
+        raise ImuError("imu.wrong-shape", f"{path}: shape {imu.shape}; expected [samples, 6]")
     imu_NC = imu if imu.shape[1] == 6 else imu.T
     factors = [unit_factor(acc_unit, ACC_UNITS, str(path))] * 3
     factors += [unit_factor(gyro_unit, GYRO_UNITS, str(path))] * 3
@@ -168,8 +205,8 @@ def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStrea
 def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np.ndarray:
     """The stream from `start` for `seconds`, at `rate` Hz: float32 `[round(seconds * rate), 6]`.
 
-    Jitter is removed by linear interpolation at about the stream's own rate; the step to the
-    common rate is a polyphase filter, which holds back what the lower rate cannot carry.
+    Linear interpolation at about the stream's own rate removes jitter; a polyphase filter then
+    converts to the common rate without aliasing.
     """
     from scipy.signal import resample_poly
 
@@ -183,7 +220,7 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
     margin_out = round(margin * rate)
     count = int(np.ceil((wanted + 2 * margin_out) / float(ratio))) + 1
     time_M = start - margin_out / rate + np.arange(count) / native_rate
-    # Only the samples around the span, or each window of a long recording would copy all of it.
+    # Only the samples around the span: otherwise each window would copy the whole recording.
     first = max(0, int(np.searchsorted(stream.time_N, time_M[0], "right")) - 1)
     near = slice(first, int(np.searchsorted(stream.time_N, time_M[-1])) + 1)
     even_MC = np.stack(
@@ -195,8 +232,8 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
     return even_MC[margin_out : margin_out + wanted].astype(np.float32)
 
 
-def has_gap(stream: ImuStream, start: float, end: float, longest: float) -> bool:
-    """Whether no sample falls into some stretch of more than `longest` seconds of the span."""
+def has_gap(stream: ImuStream, start: float, end: float, max_gap: float) -> bool:
+    """Whether more than `max_gap` seconds of the span pass without a sample."""
     first = int(np.searchsorted(stream.time_N, start, "right"))
     inside_N = stream.time_N[first : int(np.searchsorted(stream.time_N, end))]
-    return bool(np.diff(np.concatenate([[start], inside_N, [end]])).max() > longest)
+    return bool(np.diff(np.concatenate([[start], inside_N, [end]])).max() > max_gap)

@@ -6,27 +6,27 @@ from pathlib import Path
 from comodo.config import DatasetConfig
 from comodo.core.store import Store, key_of
 
-LAYOUT_VERSION = 3  # of the packed arrays; raise it when it changes
+LAYOUT_VERSION = 3  # of the packed arrays; increase it when their layout changes
 
 
 def packed_windows_key(windows: str, rejected: Iterable[str]) -> str:
-    """Names the packed arrays of a window set, of which some recordings were rejected: they may be
-    mended one day, and are not in these arrays."""
+    """Key of the packed arrays of a window set. They lack the rejected recordings, which depends on
+    the files: once these are fixed, the arrays are others."""
     return key_of([LAYOUT_VERSION, windows, *sorted(rejected)])
 
 
 def packed_features_key(windows: str, features: str, rejected: Iterable[str]) -> str:
-    """Names the packed features of a window set; `rejected`: recordings, and windows without a
+    """Key of the packed features of a window set; `rejected`: recordings, and windows without a
     feature."""
     return key_of([LAYOUT_VERSION, windows, features, *sorted(rejected)])
 
 
 def resized_key(windows: str, samples: int) -> str:
-    """Names packed windows that were resized; they lie beside those."""
+    """Key of packed windows that were resized; their folder is inside that of the arrays."""
     return f"{windows}/resized-{samples}"
 
 
 def simulated_folder(settings: DatasetConfig, store: Store) -> Path:
-    """Folder of the files of a simulated data set; other kinds have theirs elsewhere."""
-    read_by = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
-    return store.folder("simulated", key_of(settings.model_dump(mode="json", exclude=read_by)))
+    """Folder of a simulated data set's files; not used by other kinds."""
+    of_reading = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
+    return store.folder("simulated", key_of(settings.model_dump(mode="json", exclude=of_reading)))

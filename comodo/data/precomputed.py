@@ -1,6 +1,6 @@
-"""Features that the user has made elsewhere, and how features lie in Parquet.
+"""Features that the user computed elsewhere, and the Parquet schema of features.
 
-Knows nothing of videos or of how teachers make them.
+Knows nothing of videos or of how teachers compute features.
 """
 
 from pathlib import Path
@@ -24,44 +24,20 @@ FEATURE_SCHEMA = pa.schema(
 
 
 class EncodeError(ComodoError, RuntimeError):
-    """Too many windows have no feature."""
+    """Windows have no features, or the teacher cannot be used."""
 
 
 def precomputed_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
-    """The user's own features, found by window id or else by recording id.
+    """The user's features of the `wanted` windows, by window id or else by recording id.
 
     Raises:
-        EncodeError: the file lacks the named arrays or columns.
+        EncodeError: the file lacks the named arrays or columns, or its ids are not unique.
     """
     assert teacher.path is not None
     path = Path(teacher.path)
-    wanted_names = (teacher.ids, teacher.features)
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                names = list(arrays)
-                found = {name: arrays[name] for name in wanted_names if name in names}
-        else:
-            table = pq.read_table(path)
-            names = table.column_names
-            found = {
-                name: np.array(table[name].to_pylist()) for name in wanted_names if name in names
-            }
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise EncodeError(f"trial.teacher.path: {path} cannot be read: {error}") from None
-    for key, name in (("ids", teacher.ids), ("features", teacher.features)):
-        if name not in found:
-            raise EncodeError(
-                f"trial.teacher.{key}: {path} has no '{name}'; it has {', '.join(names)}"
-            )
-    ids = [str(id) for id in found[teacher.ids]]
-    if len(set(ids)) < len(ids) or len(ids) != len(found[teacher.features]):
-        raise EncodeError(
-            f"trial.teacher.path: {path} has {len(set(ids))} different ids in {len(ids)} rows and "
-            f"{len(found[teacher.features])} features; give each id one feature"
-        )
-    feature_NF = found[teacher.features].reshape(len(ids), -1).astype(np.float32)
+    ids, feature_NF = _read(path, teacher)
     row_of = {id: row for row, id in enumerate(ids)}
+    finite_N = np.isfinite(feature_NF).all(axis=1)
     rows: list[dict[str, Any]] = []
     for window, recording in zip(
         wanted["window"].to_pylist(), wanted["recording"].to_pylist(), strict=True
@@ -69,8 +45,44 @@ def precomputed_features(teacher: TeacherConfig, wanted: pa.Table) -> pa.Table:
         row = row_of.get(window, row_of.get(recording))
         if row is None:
             rows.append({"window": window, "rejected": f"{path.name} has no such id"})
-        elif not np.isfinite(feature_NF[row]).all():
+        elif not finite_N[row]:
             rows.append({"window": window, "rejected": f"{path.name}: the feature is not finite"})
         else:
             rows.append({"window": window, "feature": feature_NF[row]})
     return pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
+
+
+def _read(path: Path, teacher: TeacherConfig) -> tuple[list[str], np.ndarray]:
+    """Unique ids, and a float32 feature for each, `[N, F]`. Raises EncodeError."""
+    wanted = {"ids": teacher.ids, "features": teacher.features}
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                names = list(arrays)
+                found = {key: arrays[name] for key, name in wanted.items() if name in names}
+        else:
+            table = pq.read_table(path)
+            names = table.column_names
+            found = {
+                key: np.array(table[name].to_pylist())
+                for key, name in wanted.items()
+                if name in names
+            }
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise EncodeError(
+            "features.unreadable", f"trial.teacher.path: {path} cannot be read: {error}"
+        ) from None
+    for key, name in wanted.items():
+        if key not in found:
+            raise EncodeError(
+                "features.missing-array",
+                f"trial.teacher.{key}: {path} has no '{name}'; it has {', '.join(names)}",
+            )
+    ids, features = [str(id) for id in found["ids"]], found["features"]
+    if len(set(ids)) < len(ids) or len(ids) != len(features):
+        raise EncodeError(
+            "features.bad-ids",
+            f"trial.teacher.path: {path} has {len(set(ids))} different ids in {len(ids)} rows and "
+            f"{len(features)} features; give each id one feature",
+        )
+    return ids, features.reshape(len(ids), -1).astype(np.float32)

@@ -1,6 +1,6 @@
-"""How good a recording is: what is measured of its IMU stream while it is sliced.
+"""Quality of a recording, measured on its IMU stream and the length of its video.
 
-Judges a stream by itself and beside the length of its video. Knows no files, windows or Ray.
+Knows no files, windows or Ray.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow as pa
 from comodo.data.imu import ImuStream
 
 if TYPE_CHECKING:
-    import pandas as pd  # half a second that who only plans need not wait
+    import pandas as pd  # takes half a second, which planning does not need
 
 QUALITY_SCHEMA = pa.schema(
     [
@@ -22,12 +22,12 @@ QUALITY_SCHEMA = pa.schema(
         ("label", pa.string()),
         ("rejected", pa.string()),  # the reason, for a recording without windows
         ("windows", pa.int64()),
-        ("window_seconds", pa.float64()),  # of all its windows together
+        ("window_seconds", pa.float64()),  # total of its windows
         ("video_seconds", pa.float64()),  # null without a video
         ("imu_seconds", pa.float64()),
-        ("drift", pa.float64()),  # IMU's length less the video's, s
+        ("drift", pa.float64()),  # IMU's length minus the video's, s
         ("rate", pa.float64()),  # Hz
-        ("rate_spread", pa.float64()),  # share of the usual distance of two samples
+        ("rate_spread", pa.float64()),  # share of the median time step
         ("gaps", pa.int64()),
         ("longest_gap", pa.float64()),  # s; 0 without one
         ("gravity", pa.float64()),  # g
@@ -36,59 +36,59 @@ QUALITY_SCHEMA = pa.schema(
     ]
 )
 
-# The narrowest ranges that MEMS sensors are made with (Bosch BMI160 data sheet: 2 g, 125 deg/s),
-# less a little for calibration. An extreme below them is no sensor's limit.
-NARROWEST_RANGE_C = 0.95 * np.array([2.0] * 3 + [125.0] * 3)
-MIN_SATURATED_RUN = 3  # samples in a row at a channel's extreme; fewer are the peak of a movement
+# The smallest measuring ranges of MEMS sensors (Bosch BMI160 data sheet: 2 g, 125 deg/s), less 5 %
+# for calibration. An extreme below them is not a sensor's limit.
+MIN_RANGE_C = 0.95 * np.array([2.0] * 3 + [125.0] * 3)
+MIN_SATURATED_RUN = 3  # consecutive samples at a channel's extreme; fewer are a movement's peak
 
 
 @dataclass(frozen=True)
 class QualityCheck:
-    """A measure that can tell a bad recording: what is outside of `low` to `high` is flagged."""
+    """A measure with its normal range: recordings outside `low` to `high` are flagged."""
 
     column: str
     title: str
-    """With its unit, as an axis shows it."""
+    """Title of a plot axis, with the unit."""
     low: float
     high: float
     means: str
-    """What a flag says."""
+    """What a flag means."""
 
     def flags(self, table: "pd.DataFrame") -> "pd.Series[bool]":
-        """Which recordings it flags; none that could not be measured."""
+        """Which recordings it flags; none without a measured value."""
         values = table[self.column]
         return (values < self.low) | (values > self.high)
 
 
 QUALITY_CHECKS = (
     QualityCheck("gravity", "median |acc| (g)", 0.8, 1.2,
-          "the unit is not what was said, gravity was taken out, or it moves hard throughout"),
+          "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout"),
     QualityCheck("saturated", "saturated (share)", 0, 0.01,
           "the sensor's range is too narrow for the movement"),
     QualityCheck("rate_spread", "jitter (of a step)", 0, 0.5,
-          "samples come unevenly: the clock is of their arrival, or samples were lost"),
+          "uneven sampling: the times are of arrival, or samples were lost"),
     QualityCheck("longest_gap", "longest gap (s)", 0, 0,
           "windows with the gap are left out"),
     QualityCheck("drift", "IMU less video (s)", -1, 1,
-          "IMU and video differ in length; see whether they begin together"),
+          "IMU and video differ in length; check that they start together"),
 )  # fmt: skip
 
 
 def measure_quality(
-    stream: ImuStream, video_seconds: float | None, longest_gap: float
+    stream: ImuStream, video_seconds: float | None, max_gap: float
 ) -> dict[str, Any]:
-    """The measured columns of `SCHEMA` for one stream.
+    """The measured columns of `QUALITY_SCHEMA` for one stream.
+
+    `rate_spread` is the distance from the 5th to the 95th percentile of the time steps, without
+    gaps, over their median. `gravity` is the median length of the acceleration: 1 g unless the body
+    falls or jumps most of the time.
 
     Args:
         video_seconds: None without a video.
-        longest_gap: seconds between two samples from which on they are a gap.
-
-    The rate's spread is the distance from the 5th to the 95th percentile of the steps, gaps left
-    out, over their median. Gravity is the median length of the acceleration: 1 g unless the body
-    falls or jumps most of the time.
+        max_gap: a longer time between two samples, in seconds, is a gap.
     """
     step_M = np.diff(stream.time_N)
-    gap_M = step_M > longest_gap
+    gap_M = step_M > max_gap
     low, high = np.percentile(step_M[~gap_M], [5, 95])
     seconds = float(stream.time_N[-1] - stream.time_N[0]) + 1 / stream.rate
     return {
@@ -106,16 +106,16 @@ def measure_quality(
 
 
 def saturated_share(imu_NC: np.ndarray) -> float:
-    """Share of samples that stay at their channel's extreme, of the channel that has most.
+    """Share of samples that stay at their channel's extreme, for the channel with the largest.
 
-    `imu_NC` in g and deg/s. Only extremes that can be a sensor's limit count.
+    `imu_NC` in g and deg/s. Only an extreme that can be a sensor's limit counts.
     """
     shares = [0.0]
-    for channel_N, narrowest in zip(imu_NC.T, NARROWEST_RANGE_C, strict=True):
+    for channel_N, min_range in zip(imu_NC.T, MIN_RANGE_C, strict=True):
         held_N = np.zeros(len(channel_N), bool)
         low, high = channel_N.min(), channel_N.max()
         for extreme in (low, high):
-            if low < high and abs(extreme) >= narrowest and len(channel_N) >= MIN_SATURATED_RUN:
+            if low < high and abs(extreme) >= min_range and len(channel_N) >= MIN_SATURATED_RUN:
                 runs = np.lib.stride_tricks.sliding_window_view(
                     channel_N == extreme, MIN_SATURATED_RUN
                 )

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tensor:
-    """Stack apply(key, rows with that key) over all keys, rows back in their order."""
+    """Calls `apply(key, rows with that key)` for each key; returns all results in row order."""
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         groups[key].append(row)
@@ -19,7 +19,10 @@ def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tens
 
 
 def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
-    """Each window's last `length` samples (None: all), interpolated to `[B, C, samples]`."""
+    """Linearly interpolates each window's last `length` samples (None: all) to `samples`.
+
+    Returns `[B, C, samples]`.
+    """
 
     def resize(real_BCT: Tensor) -> Tensor:
         if real_BCT.shape[-1] == samples:

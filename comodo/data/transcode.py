@@ -1,8 +1,8 @@
 """Small copies of videos, made once, so that encoding has little to decode.
 
-A copy shows what teachers see of the source: its short side at 224 pixels, the middle cut out,
-upright. It has 10 frames a second and a key frame every second, so that little is decoded that is
-not shown. Time 0 of both is the source's first frame. Knows nothing of windows.
+A copy has the pixels that teachers see of its source: short side at 224, centre cropped, upright.
+It has 10 frames a second and a key frame every second, so that few frames are decoded for nothing.
+Time 0 of both is the source's first frame. Knows nothing of windows.
 """
 
 from fractions import Fraction
@@ -13,16 +13,16 @@ import av
 from comodo.core.store import atomic, fingerprint, is_present, key_of
 from comodo.data.video import decode_frames, video_seconds
 
-SHORT_SIDE_PX = 224  # pixels
-FRAMES_PER_SECOND = 10  # frames a second; teachers take 8 or 16 frames of 5 s
-FRAMES_IN_MEMORY = 30 * FRAMES_PER_SECOND  # frames in memory, 45 MB
+SHORT_SIDE_PX = 224
+FRAMES_PER_SECOND = 10  # teachers take 8 or 16 frames of 5 s
+FRAMES_IN_MEMORY = 30 * FRAMES_PER_SECOND  # 45 MB
 OPTIONS = {"preset": "veryfast", "crf": "20", "g": str(FRAMES_PER_SECOND), "bf": "0"}  # of x264
 TRANSCODER = {"version": 1, "side": SHORT_SIDE_PX, "rate": FRAMES_PER_SECOND, **OPTIONS}
 """What a copy depends on besides its source."""
 
 
 def transcode(video: str, folder: Path) -> str:
-    """Path of the copy of a video in `folder`, which is made if it is not there.
+    """Path of the copy of a video in `folder`; makes it if there is none.
 
     Raises:
         VideoError: the source cannot be decoded to its end.
@@ -35,25 +35,18 @@ def transcode(video: str, folder: Path) -> str:
 
 
 def _write(video: str, path: Path) -> None:
-    seconds = video_seconds(video)
-    count = max(1, round(seconds * FRAMES_PER_SECOND))
+    rate = FRAMES_PER_SECOND
+    count = max(1, round(video_seconds(video) * rate))
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as output:
-        stream = output.add_stream("libx264", rate=FRAMES_PER_SECOND, options=OPTIONS)
+        stream = output.add_stream("libx264", rate=rate, options=OPTIONS)
         stream.width, stream.height, stream.pix_fmt = SHORT_SIDE_PX, SHORT_SIDE_PX, "yuv420p"
-        stream.codec_context.thread_count = 1  # each core writes another file
+        stream.codec_context.thread_count = 1  # other cores write other files
         for first in range(0, count, FRAMES_IN_MEMORY):
             end = min(first + FRAMES_IN_MEMORY, count)
-            # Each frame is what the source shows in the middle of its time, so that none is off by
-            # more than half of it.
-            images = decode_frames(
-                video,
-                first / FRAMES_PER_SECOND,
-                end / FRAMES_PER_SECOND,
-                end - first,
-                SHORT_SIDE_PX,
-            )
+            # What the source shows in the middle of each frame: off by half its duration at most.
+            images = decode_frames(video, first / rate, end / rate, end - first, SHORT_SIDE_PX)
             for number, image in enumerate(images, start=first):
                 frame = av.VideoFrame.from_ndarray(image, "rgb24")
-                frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
+                frame.pts, frame.time_base = number, Fraction(1, rate)
                 output.mux(stream.encode(frame))
         output.mux(stream.encode())

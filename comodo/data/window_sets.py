@@ -1,4 +1,4 @@
-"""The prepared windows of a data set: their key, their parts, what is known of them."""
+"""The prepared windows of a data set: their key, their part files, and a summary. Knows no Ray."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from comodo.data.records import WindowsMeta
 from comodo.data.slicing import WINDOW_VERSION, quality_file
 
 FileFingerprints = dict[str, dict[str, int]]
-"""Paths with their fingerprints."""
+"""Fingerprints by path."""
 
 
 @dataclass(frozen=True)
 class WindowSet:
-    """The prepared windows of one dataset."""
+    """The prepared windows of one data set."""
 
     key: str
     folder: Path
@@ -33,14 +33,14 @@ class WindowSet:
     rejected: dict[str, str]
     """Recording id to reason."""
     leaks: dict[str, str]
-    """Of val and test: how many of their groups stand in train too, as `3 of 10`."""
+    """For val and test: how many of their groups are also in train, as `3 of 10`."""
     files: FileFingerprints = field(default_factory=dict)
-    """Those of the recordings, by which the set is named, as `prepare` found them."""
+    """Of the recordings' files, as they were when `prepare` computed the key."""
 
 
 def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> FileFingerprints:
-    """Fingerprints of what the recordings are read from; none of simulated ones, whose files
-    follow from their settings."""
+    """Fingerprints of the files that the recordings are read from; none for simulated recordings,
+    whose files follow from the settings."""
     if isinstance(settings, SimulatedDataset):
         return {}
     files = {file for r in recordings for file in (r.video, r.imu, *r.beside) if file}
@@ -48,12 +48,13 @@ def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> Fil
 
 
 def refuse_changed(files: FileFingerprints) -> None:
-    """Raises ChangedError for a file that is another than when it was looked at first."""
+    """Raises ChangedError for a file that no longer has its fingerprint."""
     for file, known in files.items():
         if Path(file).exists() and fingerprint(file) != known:
             raise ChangedError(
-                f"{file} was replaced while the sweep runs; run the same command again: its "
-                "windows and features are then made of the new file"
+                "dataset.file-changed",
+                f"{file} was replaced while the sweep runs; run the same command again to make "
+                "windows and features from the new file",
             )
 
 
@@ -62,7 +63,7 @@ def window_key(
     recordings: list[Recording],
     files: FileFingerprints | None = None,
 ) -> str:
-    """Names the window set by everything that it depends on; `files`: their fingerprints."""
+    """Hash of everything that a window set depends on; `files`: from `fingerprints_of`."""
     files = fingerprints_of(settings, recordings) if files is None else files
     content: dict[str, Any] = {
         "version": WINDOW_VERSION,
@@ -79,7 +80,7 @@ def window_key(
 
 
 def read_window_set(key: str, store: Store) -> WindowSet | None:
-    """A window set that is there; None while it is not whole."""
+    """A window set of the store; None if it is missing or not complete."""
     meta = WindowsMeta.of(key, store)
     if meta is None:
         return None
@@ -88,8 +89,8 @@ def read_window_set(key: str, store: Store) -> WindowSet | None:
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
-    """Names of the artifact's parts, each with the recordings that are sliced and written
-    together: few of a small set, for all cores to have some; about a thousand parts of a large."""
+    """Names of part files, each with the recordings that are sliced and written together: few in a
+    small set, so that all cores have work; a large set has about a thousand parts."""
     size = max(1, min(16, len(recordings) // 64), len(recordings) // 1000)
     return {
         f"part-{i:06d}.parquet": recordings[i : i + size] for i in range(0, len(recordings), size)
@@ -99,17 +100,17 @@ def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
 def missing_parts(
     recordings: list[Recording], store: Store, key: str
 ) -> dict[str, list[Recording]]:
-    """Parts of the artifact that are not there, or without their recordings' quality."""
-    there = {path.name for path in store.files("windows", f"{key}/*.parquet")}
+    """Part files that are missing, or lack their file of qualities; with their recordings."""
+    present = {path.name for path in store.files("windows", f"{key}/*.parquet")}
     return {
         part: chunk
         for part, chunk in part_chunks(recordings).items()
-        if not {part, quality_file(part)} <= there
+        if not {part, quality_file(part)} <= present
     }
 
 
 def read_quality(folder: Path) -> Iterator[pa.Table]:
-    """A row of `quality.SCHEMA` for each recording of a window set, some recordings at a time."""
+    """Tables of `QUALITY_SCHEMA`, together with a row for each recording of a window set."""
     for path in sorted(fetched(folder, "quality-*.parquet").glob("quality-*.parquet")):
         yield pq.read_table(path)
 
@@ -117,7 +118,7 @@ def read_quality(folder: Path) -> Iterator[pa.Table]:
 def leakage_notes(leaks: dict[str, str]) -> list[str]:
     """`WindowSet.leaks` as sentences."""
     return [
-        f"leakage: {share} groups of {split} stand in train too, which makes its accuracy "
-        "optimistic; split_by_group makes clean splits"
+        f"leakage: {share} groups of {split} are also in train, which makes its accuracy "
+        "optimistic; split_by_group makes disjoint splits"
         for split, share in leaks.items()
     ]

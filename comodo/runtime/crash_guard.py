@@ -39,8 +39,9 @@ class CrashGuard:
         write_json(self._notes, {"reading": recording.id, "deaths": self._deaths})
         if self._deaths.get(recording.id, 0) >= MAX_DEATHS:
             raise ImuError(
+                "imu.crashes",
                 f"{recording.imu}: {MAX_DEATHS} processes that read it or its video crashed or "
-                "were killed; mend it or leave it out"
+                "were killed; fix it or leave it out",
             )
         return self._reader.read_imu(recording)
 

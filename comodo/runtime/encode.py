@@ -65,8 +65,9 @@ def encode_windows(
     if lost > max_rejected * meta.count:
         remove_rejected(folder)  # when the files are mended, they are tried again
         raise EncodeError(
+            "features.too-many-missing",
             f"{name}: {lost} of {meta.count} windows have no feature, over the allowed share "
-            f"of {max_rejected:g}; mend the files, or raise datasets.{name}.max_rejected"
+            f"of {max_rejected:g}; fix the files, or increase datasets.{name}.max_rejected",
         )
     return FeatureSet(key, folder, lost)
 
@@ -200,7 +201,7 @@ def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
     try:
         built = build_teacher(teacher)
     except ValueError as error:
-        raise EncodeError(f"trial.teacher: {error}") from None
+        raise EncodeError("features.no-teacher", f"trial.teacher: {error}") from None
     return built.frames, built.image_size
 
 

@@ -199,7 +199,8 @@ def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> N
     if len(windows.rejected) > allowed * recordings:
         remove_rejected(windows.folder)  # when the files are mended, they are tried again
         raise PrepareError(
+            "windows.too-many-rejected",
             f"{name}: {len(windows.rejected)} of {recordings} recordings were rejected, over the "
-            f"allowed share of {allowed:g}; see comodo inspect {name}; mend them, or raise "
-            f"datasets.{name}.max_rejected"
+            f"allowed share of {allowed:g}; see comodo inspect {name}; fix them, or increase "
+            f"datasets.{name}.max_rejected",
         )

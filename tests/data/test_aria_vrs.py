@@ -58,7 +58,7 @@ def test_frames_are_those_shown_at_their_times_and_upright(
 def test_a_span_may_end_with_the_last_frame_but_not_after_it(recording: str) -> None:
     last = decode_frames(recording, 0.34, 0.38, 2, size=32)
     assert (decode_frames(recording, 0.40, 0.44, 1, size=32) == last[1]).all()
-    with pytest.raises(VideoError, match="vrs: ends at 0.400 s, a frame at 0.500 s is wanted"):
+    with pytest.raises(VideoError, match="vrs: ends at 0.400 s, but a frame at 0.500 s"):
         decode_frames(recording, 0.4, 0.6, 1)
     with pytest.raises(VideoError, match="vrs: cannot take 2 frames"):
         decode_frames(recording, 0.2, 0.2, 2)
@@ -88,7 +88,7 @@ def test_samples_of_both_imus(recording: str, capfd: pytest.CaptureFixture[str])
 def test_files_that_are_no_recording(tmp_path: Path) -> None:
     (tmp_path / "empty.vrs").touch()
     (tmp_path / "text.vrs").write_text("not a recording " * 100)
-    for name, reason in [("missing", "No such file"), ("empty", "is empty"), ("text", "VRS")]:
+    for name, reason in [("missing", "no such file"), ("empty", "is empty"), ("text", "VRS")]:
         for ask, error in ASKS:
             with pytest.raises(error, match=f"{name}.vrs: .*{reason}"):
                 ask(str(tmp_path / f"{name}.vrs"))

@@ -65,8 +65,8 @@ def test_a_planted_offset_is_found_in_a_video(
 def test_an_offset_beyond_what_is_searched_is_not_made_up(tmp_path: Path) -> None:
     stream = head(60, 4)
     video = film(tmp_path / "video.mp4", stream, 15, 35)
-    assert not estimate(video, stream, longest=10).reliable
-    assert estimate(video, stream, longest=20).seconds == pytest.approx(-15, abs=0.05)
+    assert not estimate(video, stream, max_offset=10).reliable
+    assert estimate(video, stream, max_offset=20).seconds == pytest.approx(-15, abs=0.05)
     far_away = ImuStream(stream.time_N + 1e9, stream.imu_NC)
     assert estimate(video, far_away) == estimate(
         video, ImuStream(stream.time_N - 1e9, stream.imu_NC)

@@ -145,7 +145,7 @@ def test_effects_of_a_larger_search(tmp_path: Path, store: Store) -> None:
 def test_leakage_is_shown_with_every_result(results: Results, store: Store) -> None:
     leaking = Results(results.sweep, results.rows, store, {"demo": {"test": "1 of 4"}, "other": {}})
     page = page_of(leaking, store)
-    assert "**demo: leakage: 1 of 4 groups of test stand in train too" in page
+    assert "**demo: leakage: 1 of 4 groups of test are also in train" in page
     with console.capture() as capture:
         console.print(accuracy_on_terminal(leaking))
     assert "1 of 4 groups of test" in " ".join(capture.get().split())

@@ -96,7 +96,7 @@ class TestPrepare:
         manifest.write_text(manifest.read_text().replace("test,s4", "test,s1"))
         windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
         assert windows.leaks == {"test": "1 of 1"}
-        assert "leakage: 1 of 1 groups of test stand in train too" in capsys.readouterr().out
+        assert "leakage: 1 of 1 groups of test are also in train" in capsys.readouterr().out
 
     def test_no_overlap(self, tmp_path: Path) -> None:
         write_video(tmp_path / "v/a.mp4", 3)

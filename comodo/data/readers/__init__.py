@@ -1,10 +1,7 @@
-"""The recordings of a dataset: one file for each kind, one small interface for all.
-
-A reader lists recordings without opening them, and reads the IMU stream of one. It knows
-neither windows nor models.
-"""
+"""The readers: one module for each kind of data set, all with the interface `Reader`."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +19,20 @@ from comodo.config import (
     UestcMmeaDataset,
     UtdMhadDataset,
 )
+from comodo.data.readers.aria import AriaReader
+from comodo.data.readers.ego4d import Ego4dReader
+from comodo.data.readers.egoexo4d import EgoExo4dReader
+from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.gopro import GoproReader
+from comodo.data.readers.hapt import HaptReader
+from comodo.data.readers.uestc_mmea import UestcMmeaReader
+from comodo.data.readers.utd_mhad import UtdMhadReader
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Reader, Recording
 
 
 def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recording]:
-    """All recordings, sorted by id, in the splits that they are trained and tested in: the data
-    set's own, or those of `split_by_group`; raises DatasetError."""
+    """All recordings, sorted by id, in the splits that a sweep uses: the data set's own, or those
+    of `split_by_group`. Raises DatasetError."""
     recordings = open_dataset(settings, data_folder).recordings()
     if settings.split_by_group is None:
         return recordings
@@ -35,72 +40,56 @@ def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recordin
 
 
 def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
-    """The reader for a dataset's settings. `data_folder` is where simulated files lie or will."""
+    """The reader for a data set's settings; `data_folder` is where simulated files are written."""
     match settings:
         case SimulatedDataset():
+            # Imports SciPy's geometry: a second that other data sets need not wait.
             from comodo.data.readers.simulated import SimulatedReader
 
             return SimulatedReader(settings, data_folder)
         case FolderDataset():
-            from comodo.data.readers.folder import FolderReader
-
             return FolderReader(settings)
         case GoproDataset():
-            from comodo.data.readers.gopro import GoproReader
-
             return GoproReader(settings)
         case AriaDataset():
-            from comodo.data.readers.aria import AriaReader
-
             return AriaReader(settings)
         case UtdMhadDataset():
-            from comodo.data.readers.utd_mhad import UtdMhadReader
-
             return UtdMhadReader(settings)
         case Ego4dDataset():
-            from comodo.data.readers.ego4d import Ego4dReader
-
             return Ego4dReader(settings)
         case EgoExo4dDataset():
-            from comodo.data.readers.egoexo4d import EgoExo4dReader
-
             return EgoExo4dReader(settings)
         case UestcMmeaDataset():
-            from comodo.data.readers.uestc_mmea import UestcMmeaReader
-
             return UestcMmeaReader(settings)
         case HaptDataset():
-            from comodo.data.readers.hapt import HaptReader
-
             return HaptReader(settings)
 
 
 def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
-    """Gives whole groups to the splits until each holds about its share of the recordings.
+    """Assigns whole groups to splits so that each has about its share of the recordings.
 
-    Groups are taken in random order (seeded); every split with a share gets at least one.
+    Groups are assigned in random order (seeded); every split with a share gets at least one.
 
     Raises:
         DatasetError: fewer groups than splits.
     """
     wanted = {name: getattr(shares, name) for name in SPLIT_NAMES if getattr(shares, name) > 0}
-    sizes: dict[str, int] = {}
-    for recording in recordings:
-        sizes[recording.group] = sizes.get(recording.group, 0) + 1
+    sizes = Counter(recording.group for recording in recordings)
     groups = sorted(sizes)
     if len(groups) < len(wanted):
         raise DatasetError(
+            "dataset.too-few-groups",
             f"split_by_group: {len(groups)} groups cannot make {len(wanted)} splits; "
-            "give more groups in the manifest's group column, or the splits themselves"
+            "name more groups in the manifest's column group, or give each recording its split",
         )
     random.Random(shares.seed).shuffle(groups)
     filled = dict.fromkeys(wanted, 0)
     split_of: dict[str, str] = {}
     for group in groups:
-        empty = [name for name in wanted if name not in split_of.values()]
-        rest = len(groups) - len(split_of)
-        choices = empty if rest <= len(empty) else list(wanted)
-        lacking = {name: wanted[name] * len(recordings) - filled[name] for name in choices}
-        split_of[group] = max(lacking, key=lambda name: lacking[name])
-        filled[split_of[group]] += sizes[group]
+        empty = [name for name in wanted if filled[name] == 0]
+        remaining = len(groups) - len(split_of)
+        choices = empty if remaining <= len(empty) else list(wanted)
+        split = max(choices, key=lambda name: wanted[name] * len(recordings) - filled[name])
+        split_of[group] = split
+        filled[split] += sizes[group]
     return [replace(recording, split=split_of[recording.group]) for recording in recordings]

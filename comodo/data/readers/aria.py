@@ -4,12 +4,12 @@ Decoded by projectaria-tools (`pip install comodo[cameras]`). No labels: for enc
 distillation, not for probing.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from comodo.config import AriaDataset
+from comodo.data import aria_vrs
 from comodo.data.imu import ImuStream, checked_stream
-from comodo.data.recordings import DatasetError, Recording, camera_recordings
+from comodo.data.recordings import Recording, camera_recordings, require_library
 
 
 class AriaReader:
@@ -17,14 +17,13 @@ class AriaReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        if find_spec("projectaria_tools") is None:
-            raise DatasetError("Aria files need projectaria-tools: pip install comodo[cameras]")
+        require_library("projectaria_tools", self.settings.path)
         return camera_recordings(Path(self.settings.path), ".vrs")
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        from comodo.data import aria_vrs
-
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
-        # Subtracted as whole numbers: a float of the device's clock would lose its last digits.
+        # Subtracted as integers: a float of the device's clock would lose its last digits.
         since_first_frame_ns_N = time_ns_N - aria_vrs.rgb_times_ns(recording.video)[0]
-        return checked_stream(since_first_frame_ns_N / aria_vrs.SECOND, imu_NC, recording.imu)
+        return checked_stream(
+            since_first_frame_ns_N / aria_vrs.NS_PER_SECOND, imu_NC, recording.imu
+        )

@@ -1,15 +1,15 @@
 """Ego4D (Grauman et al., CVPR 2022): first-person videos; some have an IMU stream.
 
-Layout, from the data set's documentation of its videos and its IMU data: `<uid>.mp4` in one folder
-(the release's full_scale, or copies shrunk beforehand), `<uid>.csv` in another (the release's imu):
+Layout, from the data set's documentation of videos and IMU data: `<uid>.mp4` in one folder (the
+release's full_scale, or smaller copies), `<uid>.csv` in another (the release's imu):
 
     component_idx,component_timestamp_ms,canonical_timestamp_ms,gyro_x,...,accl_x,accl_y,accl_z
 
-`canonical_timestamp_ms` counts from the video's first frame. It is empty for samples outside the
-video and need not rise; rows may lack acceleration. The documentation names no units: the
-accelerometer's is told by gravity, the gyroscope is taken to be in rad/s, as GoPro's telemetry is.
-Splits and activities come from lists of uids. Who wore a camera is not listed: each video is a
-group of its own.
+`canonical_timestamp_ms` is the time since the video's first frame. It is empty for samples outside
+the video and may run backwards; rows may lack acceleration. The documentation gives no units: the
+accelerometer's is detected from gravity; the gyroscope is assumed to be in rad/s, as GoPro's
+telemetry is. Splits and activities come from lists of uids. The wearers are not published, so each
+video is its own group.
 """
 
 from dataclasses import replace
@@ -20,11 +20,10 @@ import numpy as np
 from comodo.config import Ego4dDataset
 from comodo.data.imu import (
     ACC_UNITS,
-    FLOATS,
     GYRO_UNITS,
-    ImuError,
     ImuStream,
     checked_stream,
+    read_table,
     unit_by_gravity,
 )
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
@@ -54,33 +53,22 @@ class Ego4dReader:
         return sorted(rows, key=lambda recording: recording.id)
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """Complete samples in the order of their times; the notes say what was left out."""
-        import pandas as pd
-
-        if not Path(recording.imu).is_file():
-            raise ImuError(f"{recording.imu}: no such file")
-        try:
-            frame = pd.read_csv(
-                recording.imu, usecols=CSV_COLUMNS, dtype=np.float64, float_precision=FLOATS
-            )
-        except ValueError as error:
-            raise ImuError(
-                f"{recording.imu}: cannot be read as an IMU file of Ego4D with the columns "
-                f"{', '.join(CSV_COLUMNS)}: {error}"
-            ) from None
-        row_N7 = frame[CSV_COLUMNS].to_numpy()
+        """Complete samples in the order of their times; notes count what was dropped or moved."""
+        kind = f"an IMU file of Ego4D with the columns {', '.join(CSV_COLUMNS)}"
+        table = read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
+        row_N7 = table[CSV_COLUMNS].to_numpy()
         row_M7 = row_N7[np.isfinite(row_N7).all(axis=1)]
         backwards = int((np.diff(row_M7[:, 0]) < 0).sum())
         row_M7 = row_M7[np.argsort(row_M7[:, 0], kind="stable")]
         repeats = int((np.diff(row_M7[:, 0]) == 0).sum())
-        factor, told = unit_by_gravity(
+        factor, unit_note = unit_by_gravity(
             row_M7[:, 1:4], {unit: ACC_UNITS[unit] for unit in ("g", "m/s^2")}, recording.imu
         )
         imu_M6 = row_M7[:, 1:] * np.repeat([factor, GYRO_UNITS["rad/s"]], 3)
         stream = checked_stream(row_M7[:, 0] / 1000, imu_M6, recording.imu)
-        notes = [told]
+        notes = [unit_note]
         if missing := len(row_N7) - len(row_M7):
-            notes.append(f"{missing} of {len(row_N7)} rows lack a time or a value and are left out")
+            notes.append(f"{missing} of {len(row_N7)} rows lack a time or a value and are dropped")
         if backwards:
             notes.append(f"the clock runs backwards at {backwards} rows; sorted")
         if repeats:

@@ -4,22 +4,21 @@ Layout, from the data set's documentation of takes, downscaled takes and metadat
 
     takes.json                                                   every take
     takes/<take>/frame_aligned_videos/aria01_214-1.mp4           the glasses' RGB camera, 30 fps
-    takes/<take>/frame_aligned_videos/downscaled/448/...         the same, smaller; used where it is
-    takes/<take>/aria01_noimagestreams.vrs                       the other sensors, trimmed alike
-    captures/<capture>/timesync.csv                              times of frames, of a whole capture
+    takes/<take>/frame_aligned_videos/downscaled/448/...         the same, smaller; used if present
+    takes/<take>/aria01_noimagestreams.vrs                       the other sensors, same span
+    captures/<capture>/timesync.csv                              times of all frames of a capture
 
-Clocks: the VRS file counts nanoseconds of the glasses. Frame k of a take is row
-`timesync_start_idx` + 1 + k of timesync.csv, whose column `aria01_214-1_capture_timestamp_ns` is on
-that clock: so the documentation's example has it. (Other public readers count from the row before;
-the two differ by one frame, 33 ms.) Without timesync.csv the first IMU sample is taken to be at the
-first frame, as both files are trimmed to the take, and the notes say so.
+Clocks: times in the VRS file are in ns of the glasses' clock. Frame k of a take is row
+`timesync_start_idx` + 1 + k of timesync.csv, whose column `aria01_214-1_capture_timestamp_ns` has
+the same clock, as in the documentation's example. (Other public readers start one row earlier; the
+difference is one frame, 33 ms.) Without timesync.csv the first IMU sample is assumed to be at the
+first frame, as both files are trimmed to the take, and a note says so.
 A take is named <capture>_<number>; the capture is its group.
 """
 
 import json
 import re
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,12 @@ import numpy as np
 from comodo.config import EgoExo4dDataset
 from comodo.core.store import fingerprint
 from comodo.data import aria_vrs
-from comodo.data.imu import FLOATS, ImuError, ImuStream, checked_stream
+from comodo.data.imu import ImuError, ImuStream, checked_stream, read_table
 from comodo.data.readers.split_lists import Listed, id_and_activity, read_lists, refuse_wrong_folder
-from comodo.data.recordings import DatasetError, Recording, plain_name
+from comodo.data.recordings import DatasetError, Recording, plain_name, require_library
 
-FRAME_NS = 1e9 / 30  # of the frame-aligned videos
-FIRST_ROW = 1  # of a take, counted from timesync_start_idx
+FRAME_NS = 1e9 / 30  # duration of a frame of the frame-aligned videos
+FIRST_ROW = 1  # of a take in timesync.csv, after timesync_start_idx
 
 
 class EgoExo4dReader:
@@ -42,13 +41,14 @@ class EgoExo4dReader:
         self.folder = Path(settings.path)
 
     def recordings(self) -> list[Recording]:
-        if find_spec("projectaria_tools") is None:
-            raise DatasetError("Ego-Exo4D needs projectaria-tools: pip install comodo[cameras]")
+        require_library("projectaria_tools", self.settings.path)
         listed = read_lists(Path(self.settings.splits), id_and_activity)
         rows = [self._recording(entry) for entry in listed]
         if not any(row.id in self._takes for row in rows):
             raise DatasetError(
-                f"{self.folder / 'takes.json'}: none of the {len(rows)} takes listed"
+                "dataset.unknown-takes",
+                f"{self.folder / 'takes.json'}: has none of the {len(rows)} takes in the lists of "
+                f"{self.settings.splits}",
             )
         refuse_wrong_folder(rows)
         return sorted(rows, key=lambda recording: recording.id)
@@ -56,9 +56,9 @@ class EgoExo4dReader:
     def read_imu(self, recording: Recording) -> ImuStream:
         take = self._takes.get(recording.id)
         if take is None:
-            raise ImuError(f"{recording.id}: no such take in {self.folder / 'takes.json'}")
-        if not Path(recording.imu).is_file():
-            raise ImuError(f"{recording.imu}: no such file")
+            raise ImuError(
+                "imu.unknown-take", f"{recording.id}: no such take in {self.folder / 'takes.json'}"
+            )
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
         first_ns, note = self._first_frame(take)
         if first_ns is None:
@@ -91,41 +91,45 @@ class EgoExo4dReader:
         return self.folder / "captures" / plain_name(capture) / "timesync.csv"
 
     def _first_frame(self, take: dict[str, Any]) -> tuple[float | None, str]:
-        """When the take's first frame was taken, in ns of the glasses' clock, and how that is
-        known; None where it is not. Raises ImuError."""
-        import pandas as pd
-
+        """Time of the take's first frame in ns of the glasses' clock (None: unknown), and a note
+        about its source. Raises ImuError."""
         try:
             file = self._timesync(take["capture"]["capture_name"])
             row, end = take["timesync_start_idx"] + FIRST_ROW, take["timesync_end_idx"]
         except (KeyError, TypeError):
             raise ImuError(
+                "imu.missing-clock",
                 f"{self.folder / 'takes.json'}: take {take['take_name']} lacks its capture's "
-                "name, timesync_start_idx or timesync_end_idx"
+                "name, timesync_start_idx or timesync_end_idx; download the file again",
             ) from None
         if not file.is_file():
-            return None, f"no {file}: the first IMU sample is taken to be at the first frame"
+            return None, f"no {file}: the first IMU sample is assumed to be at the first frame"
         column = f"{_glasses(take)}_214-1_capture_timestamp_ns"
-        try:
-            frame = pd.read_csv(file, usecols=[column], dtype=np.float64, float_precision=FLOATS)
-        except ValueError as error:
-            raise ImuError(f"{file}: no column {column} of times in ns: {error}") from None
-        time_ns_K = frame[column].to_numpy()[row:end]
-        known_K = np.flatnonzero(np.isfinite(time_ns_K))  # a frame that was dropped has no time
+        kind = f"a table with a column {column} of times in ns"
+        table = read_table(file, kind, usecols=[column], dtype=np.float64)
+        time_ns_K = table[column].to_numpy()[row:end]
+        known_K = np.flatnonzero(np.isfinite(time_ns_K))  # a dropped frame has no time
         if not len(known_K):
-            raise ImuError(f"{file}: no {column} in the rows {row} to {end} of {take['take_name']}")
+            raise ImuError(
+                "imu.missing-clock",
+                f"{file}: no {column} in the rows {row} to {end} of {take['take_name']}; "
+                "download the file again",
+            )
         first = known_K[0]
         return float(time_ns_K[first] - first * FRAME_NS), f"clock of the video from {file}"
 
 
-@lru_cache(maxsize=1)  # 40 MB of JSON, which a worker need not read for every chunk of recordings
+@lru_cache(
+    maxsize=1
+)  # 40 MB of JSON, which a worker would otherwise read for every chunk of recordings
 def _read_takes(file: Path, size: int, modified_ns: int) -> dict[str, dict[str, Any]]:
     try:
         return {take["take_name"]: take for take in json.loads(file.read_text())}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
+            "dataset.unreadable",
             f"{file}: cannot be read as a list of takes ({type(error).__name__}: {error}); "
-            "path is the folder that the release was downloaded to"
+            "path is the folder that the release was downloaded to",
         ) from None
 
 

@@ -1,12 +1,11 @@
-"""A folder of GoPro MP4 files, each with its telemetry inside; every file is a group of its own.
+"""A folder of GoPro MP4 files, each with its telemetry inside; each file is its own group.
 
 Telemetry is decoded by telemetry-parser (`pip install comodo[cameras]`), whose rows are in m/s^2
-and deg/s, their axes turned into one orientation where the camera writes its own (MTRX, or ORIN and
-ORIO, of GoPro's telemetry). No labels: for encoding and distillation, not for probing.
+and deg/s, with axes rotated to one orientation if the camera stores its own (GoPro's MTRX, or ORIN
+and ORIO). No labels: for encoding and distillation, not for probing.
 """
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 
 from comodo.config import GoproDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked_stream
-from comodo.data.recordings import DatasetError, Recording, camera_recordings
+from comodo.data.recordings import Recording, camera_recordings, require_library
 
-PACKET_SECONDS = 1.05  # seconds of telemetry that GoPro writes at once, with a little to spare
-MAX_PACKET_GAP = 0.5  # seconds without the slower sensor that are interpolated
+MAX_PACKET_SECONDS = 1.05  # GoPro writes about 1 s of telemetry at once
+MAX_INTERPOLATED_SECONDS = 0.5  # between two samples of the slower sensor
 
 
 class GoproReader:
@@ -25,8 +24,7 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        if find_spec("telemetry_parser") is None:
-            raise DatasetError("GoPro files need telemetry-parser: pip install comodo[cameras]")
+        require_library("telemetry_parser", self.settings.path)
         return camera_recordings(Path(self.settings.path), ".mp4")
 
     def read_imu(self, recording: Recording) -> ImuStream:
@@ -34,23 +32,26 @@ class GoproReader:
             import telemetry_parser
         except ImportError:
             raise ImuError(
-                "GoPro files need telemetry-parser: pip install comodo[cameras]"
+                "imu.missing-library",
+                "GoPro files need telemetry-parser: pip install comodo[cameras]",
             ) from None
         try:
             rows = telemetry_parser.Parser(recording.imu).normalized_imu()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # the parser's panics, in Rust, are no Exceptions
-            raise ImuError(f"{recording.imu}: telemetry cannot be read: {error}") from None
+        except BaseException as error:  # a panic of the parser, in Rust, is not an Exception
+            raise ImuError(
+                "imu.unreadable", f"{recording.imu}: telemetry cannot be read: {error}"
+            ) from None
         return stream_of(rows, recording.imu)
 
 
 def stream_of(rows: list[dict[str, Any]], source: str) -> ImuStream:
-    """A stream from the parser's rows: `timestamp_ms`, `accl` and `gyro`; these may be None.
+    """A stream from the parser's rows: `timestamp_ms`, `accl` and `gyro`; the last two may be None.
 
-    Times stay the parser's, 0 being the video's first frame; telemetry may begin before or after.
-    A slower sensor is interpolated, over its own times, at those of the faster one, in the time
-    that both cover, and a note says so.
+    Times are the parser's, where 0 is the video's first frame; telemetry may start before or after
+    it. A slower sensor is interpolated at the times of the faster one, where both have samples, and
+    a note says so.
 
     Raises:
         ImuError: rows without accelerometer or gyroscope, or an unusable stream.
@@ -65,11 +66,15 @@ def stream_of(rows: list[dict[str, Any]], source: str) -> ImuStream:
         np.array([row[name] is not None for row in rows], bool) for name in ("accl", "gyro")
     )
     if not has_acc_N.any() or not has_gyro_N.any():
-        raise ImuError(f"{source}: no accelerometer and gyroscope in the telemetry")
-    if (has_acc_N & has_gyro_N).all() or (np.diff(time_N) < 0).any():  # which `checked` refuses
+        raise ImuError(
+            "imu.missing-sensor",
+            f"{source}: no accelerometer and gyroscope in the telemetry; students need both",
+        )
+    # A clock that runs backwards is refused by `checked_stream`.
+    if (has_acc_N & has_gyro_N).all() or (np.diff(time_N) < 0).any():
         return checked_stream(time_N, np.concatenate([acc_N3, gyro_N3], axis=1), source)
     if has_acc_N.sum() > has_gyro_N.sum():
-        # The parser gives each row the gyroscope's mean step, though there are more of them.
+        # The parser's time step is the gyroscope's mean, although there are more rows than that.
         time_N = time_N[0] + (time_N - time_N[0]) * has_gyro_N.sum() / len(time_N)
     acc_M, gyro_M = _own_times(time_N, has_acc_N), _own_times(time_N, has_gyro_N)
     acc_M3, gyro_M3 = acc_N3[has_acc_N], gyro_N3[has_gyro_N]
@@ -85,18 +90,17 @@ def stream_of(rows: list[dict[str, Any]], source: str) -> ImuStream:
 
 
 def _own_times(time_N: np.ndarray, has_N: np.ndarray) -> np.ndarray:
-    """When a sensor's samples were taken; `has_N` says which of the rows have one.
+    """Times of a sensor's own samples; `has_N`: which rows have one.
 
-    The parser lays a packet's samples on successive rows, from the packet's first on, for either
-    sensor; so the slower one is missing in the packet's last rows. But the samples of a packet are
-    spread evenly over its time: GPMF's clock is the MP4's index of packets (GoPro, GPMF
-    introduction).
+    The parser puts each sensor's samples of a packet on successive rows from the packet's first on,
+    so the slower sensor is missing in the last rows. But the samples are spread evenly over the
+    packet's time: GPMF's clock is the MP4's index of packets (GoPro, GPMF introduction).
     """
     place_N = np.arange(len(time_N), dtype=float)
     edges = np.flatnonzero(np.diff(has_N, prepend=True, append=True))
     previous = 0
     for without, end in edges.reshape(-1, 2):  # rows [without, end) lack the sensor
-        start = max(previous, int(np.searchsorted(time_N, time_N[end - 1] - PACKET_SECONDS)))
+        start = max(previous, int(np.searchsorted(time_N, time_N[end - 1] - MAX_PACKET_SECONDS)))
         if start < without:
             place_N[start:without] = np.linspace(start, end, without - start, endpoint=False)
         previous = end
@@ -110,5 +114,5 @@ def _interpolated(time_N: np.ndarray, slow_M: np.ndarray, values_M3: np.ndarray)
     )
     after_N = np.searchsorted(slow_M, time_N).clip(max=len(slow_M) - 1)
     gap_M = np.diff(slow_M, prepend=-np.inf)
-    values_N3[(gap_M[after_N] > MAX_PACKET_GAP) & ~np.isin(time_N, slow_M)] = np.nan
+    values_N3[(gap_M[after_N] > MAX_INTERPOLATED_SECONDS) & ~np.isin(time_N, slow_M)] = np.nan
     return values_N3

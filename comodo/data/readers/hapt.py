@@ -1,15 +1,16 @@
 """UCI HAPT (Reyes-Ortiz, Anguita, Oneto, Parra, 2015): activities and postural transitions of 30
-people with a phone at the waist. No video: students are measured on it.
+people with a phone at the waist. No video: students are only measured on it.
 
-Layout, from the README of version 2.1, of which the raw signals are used:
+Layout, from the README of version 2.1, whose raw signals are used:
 
-    RawData/acc_exp01_user01.txt, gyro_exp01_user01.txt   a row of x, y, z each 1/50 s; g and rad/s
+    RawData/acc_exp01_user01.txt, gyro_exp01_user01.txt   rows of x, y, z at 50 Hz; g and rad/s
     RawData/labels.txt                                    experiment, user, activity, start, end
     activity_labels.txt                                   number and name of an activity
     Train/subject_id_train.txt, Test/subject_id_test.txt  the users of the authors' own splits
 
-Start and end count samples; taken to begin with 1 and to be included. Each such stretch is a
-recording, named exp01_user01_00250-01232; what is not labelled is not used. The user is the group.
+Start and end are sample numbers; this reader takes them to count from 1 and end to be included.
+Each such stretch is a recording, with an id such as exp01_user01_00250-01232; unlabelled samples
+are not used. The user is the group.
 """
 
 import re
@@ -19,9 +20,10 @@ import numpy as np
 
 from comodo.config import HaptDataset
 from comodo.data.imu import GYRO_UNITS, ImuError, ImuStream, checked_stream
+from comodo.data.readers.split_lists import numbered_lines
 from comodo.data.recordings import DatasetError, Recording
 
-HAPT_RATE_HZ = 50.0  # Hz
+HAPT_RATE_HZ = 50.0
 
 
 class HaptReader:
@@ -29,46 +31,26 @@ class HaptReader:
         self.folder = Path(settings.path)
 
     def recordings(self) -> list[Recording]:
-        activities = self._activities()
-        splits = self._splits()
+        activities, splits = self._activities(), self._splits()
         file = self.folder / "RawData" / "labels.txt"
         rows: dict[str, Recording] = {}
-        for number, line in enumerate(_lines(file), start=1):
-            where = f"{file}, line {number}"
+        for number, line in _lines(file):
             try:
-                experiment, user, activity, start, end = map(int, line.split())
-            except ValueError:
-                raise DatasetError(f"{where}: '{line}'; wanted five whole numbers") from None
-            if activity not in activities:
-                raise DatasetError(f"{where}: activity {activity} is not in activity_labels.txt")
-            if user not in splits:
-                raise DatasetError(
-                    f"{where}: user {user} is neither in Train/subject_id_train.txt nor in "
-                    "Test/subject_id_test.txt"
-                )
-            name = f"exp{experiment:02d}_user{user:02d}"
-            id = f"{name}_{start:05d}-{end:05d}"
-            if not 1 <= start < end:
-                raise DatasetError(f"{where}: {start} to {end} is no stretch of samples")
-            if id in rows:
-                raise DatasetError(f"{where}: the stretch stands twice")
-            rows[id] = Recording(
-                id=id,
-                video="",
-                imu=str(self.folder / "RawData" / f"acc_{name}.txt"),
-                beside=(str(self.folder / "RawData" / f"gyro_{name}.txt"),),
-                split=splits[user],
-                group=f"user {user:02d}",
-                label=activities[activity],
-            )
+                row = self._recording(line, activities, splits)
+                if row.id in rows:
+                    raise ValueError("the same stretch occurs twice")
+            except ValueError as error:
+                raise DatasetError("dataset.bad-line", f"{file}, line {number}: {error}") from None
+            rows[row.id] = row
         if not any(Path(row.imu).is_file() for row in rows.values()):
             raise DatasetError(
-                f"{self.folder / 'RawData'}: none of the signals that labels.txt names"
+                "dataset.no-files",
+                f"{file.parent}: has none of the signals that labels.txt names",
             )
         return [rows[id] for id in sorted(rows)]
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """The stretch alone; its first sample is at 0 s."""
+        """Only the stretch; its first sample is at 0 s."""
         match = re.fullmatch(r"(exp\d+_user\d+)_(\d+)-(\d+)", recording.id)
         assert match is not None
         start, end = int(match[2]) - 1, int(match[3])
@@ -78,42 +60,74 @@ class HaptReader:
             try:
                 signal_N3 = np.loadtxt(path, ndmin=2)
             except (OSError, ValueError) as error:
-                raise ImuError(f"{path}: cannot be read as rows of x, y, z: {error}") from None
+                raise ImuError(
+                    "imu.unreadable", f"{path}: cannot be read as rows of x, y, z: {error}"
+                ) from None
             if signal_N3.shape[1] != 3 or len(signal_N3) < end:
                 raise ImuError(
-                    f"{path}: shape {signal_N3.shape}; labels.txt wants three columns and "
-                    f"{end} samples; the file is not whole"
+                    "imu.incomplete",
+                    f"{path}: shape {signal_N3.shape}; labels.txt needs three columns and "
+                    f"{end} samples; copy the file again",
                 )
             parts.append(signal_N3[start:end] * factor)
         return checked_stream(
             np.arange(end - start) / HAPT_RATE_HZ, np.concatenate(parts, axis=1), recording.imu
         )
 
+    def _recording(
+        self, line: str, activities: dict[int, str], splits: dict[int, str]
+    ) -> Recording:
+        """The recording of a line of labels.txt. Raises ValueError with what is wrong."""
+        try:
+            experiment, user, activity, start, end = map(int, line.split())
+        except ValueError:
+            raise ValueError(f"'{line}'; expected five whole numbers") from None
+        if activity not in activities:
+            raise ValueError(f"activity {activity} is not in activity_labels.txt")
+        if user not in splits:
+            raise ValueError(
+                f"user {user} is neither in Train/subject_id_train.txt nor in "
+                "Test/subject_id_test.txt"
+            )
+        if not 1 <= start < end:
+            raise ValueError(f"{start} to {end} is not a range of samples")
+        name = f"exp{experiment:02d}_user{user:02d}"
+        return Recording(
+            id=f"{name}_{start:05d}-{end:05d}",
+            video="",
+            imu=str(self.folder / "RawData" / f"acc_{name}.txt"),
+            beside=(str(self.folder / "RawData" / f"gyro_{name}.txt"),),
+            split=splits[user],
+            group=f"user {user:02d}",
+            label=activities[activity],
+        )
+
     def _activities(self) -> dict[int, str]:
         file = self.folder / "activity_labels.txt"
-        pairs = [line.split() for line in _lines(file)]
+        lines = _lines(file)
         try:
-            return {int(number): name for number, name in pairs}
+            return {int(number): name for number, name in (line.split() for _, line in lines)}
         except ValueError:
-            raise DatasetError(f"{file}: wanted lines of a number and a name") from None
+            raise DatasetError(
+                "dataset.bad-line", f"{file}: expected lines of a number and a name"
+            ) from None
 
     def _splits(self) -> dict[int, str]:
         """The split of each user."""
         splits: dict[int, str] = {}
         for split in ("train", "test"):
             file = self.folder / split.capitalize() / f"subject_id_{split}.txt"
-            for line in dict.fromkeys(_lines(file)):  # one for each window of the features
+            for line in dict.fromkeys(line for _, line in _lines(file)):  # a user has many lines
                 if not line.isdecimal():
-                    raise DatasetError(f"{file}: '{line}'; wanted the number of a user")
+                    raise DatasetError(
+                        "dataset.bad-line", f"{file}: '{line}'; expected the number of a user"
+                    )
                 if splits.setdefault(int(line), split) != split:
-                    raise DatasetError(f"{file}: user {line} stands in the train split too")
+                    raise DatasetError(
+                        "dataset.bad-line", f"{file}: user {line} is also in the train split"
+                    )
         return splits
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"{file}: cannot be read: {error}; path is the folder with RawData, Train and Test"
-        ) from None
+def _lines(file: Path) -> list[tuple[int, str]]:
+    return numbered_lines(file, "path is the folder with RawData, Train and Test")

@@ -1,6 +1,6 @@
-"""The simulated dataset: the demonstration's recordings, written when they are first read.
+"""The simulated data set: recordings for the demonstration, written when they are first read.
 
-The files are read as a user's own would be; how they come about is in simulator.py.
+Reads the files as it would a user's own. Knows nothing of how they are simulated.
 """
 
 import csv
@@ -29,25 +29,25 @@ class SimulatedReader:
         if not is_present(path):
             for name in ("videos", "imu"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            listed = manifest(rows)
+            lines = manifest(rows)
             with atomic(path) as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, listed[0])
+                writer = csv.DictWriter(file, lines[0])
                 writer.writeheader()
-                writer.writerows(listed)
+                writer.writerows(lines)
         self._files = FolderReader(FolderDataset.model_construct(kind="folder", path=str(path)))
 
     def recordings(self) -> list[Recording]:
         return self._files.recordings()
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """Reads the IMU file; makes it and the video first if they are not there yet."""
+        """Reads the IMU file; writes it and the video first if they are missing."""
         if not (is_present(Path(recording.video)) and is_present(Path(recording.imu))):
             write_recording(self._rows[recording.id], self._folder)
         return self._files.read_imu(recording)
 
 
 def manifest(rows: list[Scenario]) -> list[dict[str, str]]:
-    """Rows for manifest.csv. Paths are relative to its folder; an unlabelled label is empty."""
+    """Rows of manifest.csv; paths are relative to its folder, and a missing label is empty."""
     return [
         {
             "recording": row.id,

@@ -2,14 +2,14 @@
 
 Layout, from the data set's repository and from public code that reads its sensor files:
 `video/<class>/<clip>.mp4` and `sensor/<class>/<clip>.csv`, comma-separated, without a header, six
-integers in a row and no clock: acceleration x, y, z, then angular velocity x, y, z, at 25 Hz. A
-header, or columns after the sixth, are passed over.
+integers in a row and no times: acceleration x, y, z, then angular velocity x, y, z, at 25 Hz. A
+header and columns after the sixth are ignored.
 
-Units: angular velocity in 1/16.4 deg/s. Of acceleration the COMODO paper says 1/16384 g, while
-public code for continual learning on the set divides by 8192: each clip's gravity tells which.
+Units: angular velocity in 1/16.4 deg/s. For acceleration the COMODO paper says 1/16384 g, while
+public code for continual learning on the set divides by 8192; each clip's is detected from gravity.
 
-Clips are named <class>_<year>_<month>_<day>_<hour>_<minute>_<second>; the day is the group. Lists
-name `yourdataset_path/data/<class>/<clip> <frames> <IMU samples> <class index>`.
+Clips are named <class>_<year>_<month>_<day>_<hour>_<minute>_<second>; the day is the group. A line
+of a list is `yourdataset_path/data/<class>/<clip> <frames> <IMU samples> <class index>`.
 """
 
 import re
@@ -19,14 +19,21 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config import UestcMmeaDataset
-from comodo.data.imu import FLOATS, ImuError, ImuStream, checked_stream, unit_by_gravity
+from comodo.data.imu import (
+    ImuError,
+    ImuStream,
+    checked_stream,
+    read_table,
+    refuse_missing,
+    unit_by_gravity,
+)
 from comodo.data.readers.split_lists import read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 from comodo.data.video import video_seconds
 
-ACC_UNITS_PER_G = {"1/16384 g": 1 / 16384, "1/8192 g": 1 / 8192}
-GYRO_FACTOR = 1 / 16.4  # to deg/s
-MMEA_RATE_HZ = 25.0  # Hz
+MMEA_ACC_UNITS = {"1/16384 g": 1 / 16384, "1/8192 g": 1 / 8192}
+MMEA_GYRO_UNIT = 1 / 16.4  # deg/s
+MMEA_RATE_HZ = 25.0
 CLIP_NAME = re.compile(r"((\d+)_(\w+?))/\1_(\d{4}_\d{2}_\d{2})_\d{2}_\d{2}_\d{2}")
 
 
@@ -39,7 +46,7 @@ class UestcMmeaReader:
         rows = []
         for listed in read_lists(Path(self.settings.splits), clip_and_activity):
             match = CLIP_NAME.fullmatch(listed.id)
-            assert match is not None  # else it had not been listed
+            assert match is not None  # `clip_and_activity` checks it
             rows.append(
                 Recording(
                     id=listed.id,
@@ -54,30 +61,35 @@ class UestcMmeaReader:
         return sorted(rows, key=lambda recording: recording.id)
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """Samples are spread over the clip, which they share their beginning and end with."""
+        """Spreads the samples evenly over the clip, as both start and end together."""
         raw_N6 = _read_sensor(recording.imu)
         seconds = video_seconds(recording.video)
         rate = len(raw_N6) / seconds
         if not 0.9 * MMEA_RATE_HZ < rate < 1.1 * MMEA_RATE_HZ:
             raise ImuError(
+                "imu.incomplete",
                 f"{recording.imu}: {len(raw_N6)} samples in a clip of {seconds:.2f} s are "
-                f"{rate:.1f} Hz, not {MMEA_RATE_HZ:g}; the file or the clip is not whole"
+                f"{rate:.1f} Hz, not {MMEA_RATE_HZ:g}; one of the files is incomplete, copy both "
+                "again",
             )
-        factor, told = unit_by_gravity(raw_N6[:, :3], ACC_UNITS_PER_G, recording.imu)
-        imu_N6 = raw_N6 * np.repeat([factor, GYRO_FACTOR], 3)
+        factor, note = unit_by_gravity(raw_N6[:, :3], MMEA_ACC_UNITS, recording.imu)
+        imu_N6 = raw_N6 * np.repeat([factor, MMEA_GYRO_UNIT], 3)
         stream = checked_stream(np.linspace(0, seconds, len(raw_N6)), imu_N6, recording.imu)
-        return replace(stream, notes=(told,))
+        return replace(stream, notes=(note,))
 
 
 def clip_and_activity(line: str) -> tuple[str, str]:
-    """<class>/<clip> and activity of a line. Raises ValueError for another line, or where class
-    and class index disagree."""
+    """`<class>/<clip>` and activity of a line.
+
+    Raises:
+        ValueError: another format, or a class index that does not match the class.
+    """
     path, *counts = line.split()
     id = "/".join(path.split("/")[-2:])
     match = CLIP_NAME.fullmatch(id)
     if match is None or len(counts) != 3:
         raise ValueError(
-            f"'{line}'; wanted .../<class>/<class>_<date>_<time> <frames> <IMU samples> <index>"
+            f"'{line}'; expected .../<class>/<class>_<date>_<time> <frames> <IMU samples> <index>"
         )
     if counts[2] != str(int(match[2]) - 1):
         raise ValueError(f"class {match[1]} has index {int(match[2]) - 1}, not {counts[2]}")
@@ -86,21 +98,15 @@ def clip_and_activity(line: str) -> tuple[str, str]:
 
 def _read_sensor(path: str) -> np.ndarray:
     """Raw values, float64 [N, 6]. Raises ImuError."""
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise ImuError(f"{path}: no such file")
-    try:
-        with open(path) as file:
-            first = file.readline().split(",")[0].strip()
-        header = 0 if first.isidentifier() and first.lower() != "nan" else None
-        frame = pd.read_csv(path, header=header, dtype=np.float64, float_precision=FLOATS)
-        raw_NC = frame.to_numpy()
-    except ValueError as error:
-        raise ImuError(f"{path}: cannot be read as rows of numbers: {error}") from None
+    refuse_missing(path)
+    with open(path, errors="replace") as file:
+        first = file.readline().split(",")[0].strip()
+    header = 0 if first.isidentifier() and first.lower() != "nan" else None
+    raw_NC = read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
     if raw_NC.shape[1] < 6:
         raise ImuError(
-            f"{path}: {raw_NC.shape[1]} columns; wanted six, separated by commas: acceleration "
-            "x, y, z and angular velocity x, y, z"
+            "imu.wrong-shape",
+            f"{path}: {raw_NC.shape[1]} columns; expected six, separated by commas: acceleration "
+            "x, y, z and angular velocity x, y, z",
         )
     return raw_NC[:, :6]

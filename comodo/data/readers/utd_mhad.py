@@ -1,14 +1,13 @@
 """UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015): 27 actions, 8 subjects, depth video and IMU.
 
 Layout: `Inertial/aA_sS_tT_inertial.mat` with `d_iner [N, 6]` in g and deg/s, and
-`depth_h264/aA_sS_tT.mp4`. Odd subjects train, even subjects test, as its authors have it.
+`depth_h264/aA_sS_tT.mp4`. Odd subjects train, even subjects test, as in the authors' protocol.
 """
 
 import re
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from comodo.config import UtdMhadDataset
 from comodo.data.imu import ImuError, ImuStream, checked_stream
@@ -26,7 +25,10 @@ class UtdMhadReader:
             id = path.stem.removesuffix("_inertial")
             match = re.fullmatch(r"a(\d+)_s(\d+)_t\d+", id)
             if match is None:
-                raise DatasetError(f"{path}: not named like a1_s2_t3_inertial.mat")
+                raise DatasetError(
+                    "dataset.bad-name",
+                    f"{path}: expected a name such as a1_s2_t3_inertial.mat; move it elsewhere",
+                )
             subject = int(match[2])
             rows.append(
                 Recording(
@@ -39,15 +41,22 @@ class UtdMhadReader:
                 )
             )
         if not rows:
-            raise DatasetError(f"{self.folder}: no Inertial/*_inertial.mat")
+            raise DatasetError(
+                "dataset.no-files",
+                f"{self.folder}: no Inertial/*_inertial.mat; path is the folder with Inertial",
+            )
         return sorted(rows, key=lambda recording: recording.id)
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """Samples are spread over the clip: their true rate is not the nominal one."""
+        """Spreads the samples evenly over the clip, as their true rate is not the nominal one."""
+        from scipy.io import loadmat  # slow to import, and not needed to list recordings
+
         try:
             imu_NC = np.asarray(loadmat(recording.imu)["d_iner"], np.float64).reshape(-1, 6)
-        except Exception as error:  # of a damaged file SciPy raises whatever its parts raise
+        except Exception as error:  # SciPy raises many kinds for a damaged file
             reason = f"{type(error).__name__}: {error}"
-            raise ImuError(f"{recording.imu}: cannot be read: {reason}") from None
+            raise ImuError(
+                "imu.unreadable", f"{recording.imu}: cannot be read as UTD-MHAD's: {reason}"
+            ) from None
         time_N = np.linspace(0, video_seconds(recording.video), len(imu_NC))
         return checked_stream(time_N, imu_NC, recording.imu)

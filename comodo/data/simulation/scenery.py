@@ -1,6 +1,6 @@
-"""Scenes for the simulated recordings, and what a camera in them sees.
+"""Scenes of the simulated recordings, and what a camera in them sees.
 
-A scene is a box with textured walls. Knows neither who moves through it nor how.
+A scene is a box with textured walls. Knows nothing of the camera's motion.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ PixelArray = NDArray[np.float64]
 Painter = Callable[[np.random.Generator], PixelArray]
 
 FRAME_PX = 128
-VIEW_PX = 0.9  # tangent of half the field of view
-TEXTURE_PX = 256  # a power of two, so that textures repeat by masking the index
+VIEW_TANGENT = 0.9  # tangent of half the field of view
+TEXTURE_PX = 256  # a power of two, so that masking an index repeats the texture
 SKIN = "c79475"
 
 
 def _tiles(rows: int, columns: int) -> Painter:
-    """Joints (1) between tiles whose shades (0 to 0.5) differ."""
+    """Joints (1) between tiles of different shades (0 to 0.5)."""
 
     def paint(rng: np.random.Generator) -> PixelArray:
         shades = rng.uniform(0, 0.5, (rows, columns))
@@ -45,7 +45,7 @@ def _blobs(size_px: float) -> Painter:
 
 
 def _boxes(count: int, low_px: int, high_px: int) -> Painter:
-    """Upright boxes of several shades: windows, cupboards, books, trunks."""
+    """Upright boxes of several shades: windows, cupboards, books, tree trunks."""
 
     def paint(rng: np.random.Generator) -> PixelArray:
         mask = np.zeros((TEXTURE_PX, TEXTURE_PX))
@@ -60,7 +60,7 @@ def _boxes(count: int, low_px: int, high_px: int) -> Painter:
 
 @dataclass(frozen=True)
 class Surface:
-    """A texture: a painter's mask, 0 to 1, blends from one colour (hex RGB) to the other."""
+    """A texture: the painter's mask, 0 to 1, blends from one colour (hex RGB) to the other."""
 
     painter: Painter
     colour: str
@@ -125,19 +125,19 @@ SCENES: dict[str, Scene] = {
 def atlas_of(
     scene: Scene, at_bench: bool, light: PixelArray, rng: np.random.Generator
 ) -> NDArray[np.uint32]:
-    """The textures of the far end, sides, floor (or bench) and ceiling, one after the other."""
+    """The textures of far end, sides, floor (or bench) and ceiling, concatenated."""
     textures = []
     lower = scene.bench if at_bench else scene.floor
     for surface in (scene.ahead, scene.side, lower, scene.ceiling):
         blend = surface.painter(rng)[..., None]
-        colours = blend * render_rgb(surface.other) + (1 - blend) * render_rgb(surface.colour)
+        colours = blend * rgb_of(surface.other) + (1 - blend) * rgb_of(surface.colour)
         grain = rng.normal(1, 0.03, blend.shape)
         textures.append(packed(colours * grain * light).ravel())
     return np.concatenate(textures)
 
 
-def render_rgb(colour: str) -> PixelArray:
-    """A colour such as "8cb8eb" as numbers from 0 to 1 (3,)."""
+def rgb_of(colour: str) -> PixelArray:
+    """A colour such as "8cb8eb" as RGB from 0 to 1 (3,)."""
     return np.frombuffer(bytes.fromhex(colour), np.uint8) / 255
 
 
@@ -151,7 +151,7 @@ def packed(colours: PixelArray) -> NDArray[np.uint32]:
 def texels(
     scene: Scene, eye_m: float, turn: PixelArray, site_m: PixelArray, along_m: float
 ) -> NDArray[np.int_]:
-    """Where in the atlas each pixel's ray (FRAME_PX**2,) meets the box, by nearest texel."""
+    """Index in the atlas of the nearest texel that each pixel's ray meets (FRAME_PX**2,)."""
     half_m = np.array([scene.ahead_m, scene.width_m / 2])
     low_m = np.append(-half_m, -eye_m) - site_m
     high_m = np.append(half_m, scene.height_m - eye_m) - site_m
@@ -180,13 +180,12 @@ def hand_pixels(side: int, reach: PixelArray) -> NDArray[np.bool_]:
 
 
 def _pixels() -> NDArray[np.float32]:
-    """How far right and up (2, FRAME_PX**2) each pixel is of the middle, in half pictures."""
+    """Position of each pixel right of and above the centre (2, FRAME_PX**2), in half frames."""
     steps = (np.arange(FRAME_PX, dtype=np.float32) + 0.5) / FRAME_PX * 2 - 1
     right, down = np.meshgrid(steps, steps)
     return np.stack([right.ravel(), -down.ravel()])
 
 
 PIXELS = _pixels()
-RAYS = np.stack(
-    [np.ones_like(PIXELS[0]), -VIEW_PX * PIXELS[0], VIEW_PX * PIXELS[1]]
-)  # (3, FRAME_PX**2)
+# (3, FRAME_PX**2)
+RAYS = np.stack([np.ones_like(PIXELS[0]), -VIEW_TANGENT * PIXELS[0], VIEW_TANGENT * PIXELS[1]])

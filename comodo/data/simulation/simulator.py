@@ -1,11 +1,11 @@
 """Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
 
-Its one job is to write MP4 videos and IMU CSV files that share a cause.
-It does not know how they are read back, cut into windows, encoded or scored: they go through the
-same reader as a user's own folder. It is a demonstration, not a model of any real data set.
+Writes MP4 videos and IMU CSV files of the same motion. Knows nothing of reading, windows, encoding
+or measuring: the files go through the same reader as a user's own. A demonstration, not a model of
+any real data set.
 
-World axes are x ahead, y left, z up. The head has the same axes and turns in the world by
-yaw, pitch (positive looks down) and roll.
+World axes are x ahead, y left, z up. The head has the same axes and is rotated in the world by yaw,
+pitch (positive looks down) and roll.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ from comodo.data.simulation.scenery import (
     atlas_of,
     hand_pixels,
     packed,
-    render_rgb,
+    rgb_of,
     texels,
 )
 
@@ -39,19 +39,19 @@ GRAVITY_M_S2 = 9.81
 TRAJECTORY_HZ = 200
 IMU_HZ = 100
 VIDEO_FPS = 10
-MOUNT_DEG = 25.0  # how far, about each axis, the device sits askew
+MOUNT_DEG = 25.0  # standard deviation of the device's mounting angle about each axis
 CSV_HEADER = "time_s,acc_x [g],acc_y [g],acc_z [g],gyro_x [deg/s],gyro_y [deg/s],gyro_z [deg/s]"
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What somebody does, as the motion of the head and hands it causes, and where.
+    """An activity: the scenes where it takes place, and the motion of head and hands.
 
-    `move_m` (ahead, left, up) and `turn_deg` (roll, pitch, yaw) are amplitudes at the rhythm;
-    leftward motion and roll follow at half its rate where the rhythm counts steps of two feet.
-    `sharpness` above 0 goes from a sinusoid to pulses. `look_deg` is how far the gaze wanders.
-    `eye_m` is the height of the eyes above the floor, or above the bench when `at_bench`. `hands`
-    are in the picture and swing by `reach`, right and up, in half pictures.
+    `move_m` (ahead, left, up) and `turn_deg` (roll, pitch, yaw) are amplitudes at `rhythm_hz`; on
+    foot, the rhythm counts single steps, and sideways motion and roll have half its rate.
+    `sharpness` changes the waveform from a sinusoid (near 0) to pulses. `look_deg` is the range of
+    the gaze. `eye_m` is the height of the eyes above the floor, or above the bench if `at_bench`.
+    That many `hands` are in view and move by `reach`, right and up, in half frame widths.
     """
 
     scenes: tuple[str, ...]
@@ -114,7 +114,7 @@ ACTIVITIES: dict[str, Activity] = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """One recording to write. `subject_seed` gives a person the same gait in all recordings."""
+    """One recording to write; `subject_seed` gives a subject the same gait in all of them."""
 
     id: str
     subject: str
@@ -129,11 +129,11 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The one cause of both modalities, sampled at TRAJECTORY_HZ (T samples).
+    """The motion behind both modalities, T samples at TRAJECTORY_HZ.
 
-    `position_m` (T, 3) is the head in the world, `rotation` (T) turns head axes into world axes,
-    `travel_m` (T,) is the part of the position along the way, `hands` (T, 2) is how far the
-    hands are from their rest, right and up, in half pictures.
+    `position_m` (T, 3) is the head in the world, `rotation` (T) maps head axes to world axes,
+    `travel_m` (T,) is the distance along the way, `hands` (T, 2) is the displacement of the hands
+    from rest, right and up, in half frame widths.
     """
 
     time_s: FloatArray
@@ -149,20 +149,9 @@ def plan_recordings(
     """One row per recording: `recordings` of each activity by each subject, `seconds` s long.
 
     Subjects, never recordings, are split: about 60 % train, 20 % val, 20 % test. Of the train
-    recordings of each activity about the share `labelled` (at least one) carries its label; val
-    and test recordings all do. The same arguments give the same rows.
-
-    Raises:
-        ValueError: an argument out of its range, named.
+    recordings of each activity about the share `labelled` (at least one) has a label; val and test
+    recordings all do. The same arguments give the same rows. Limits: see `SimulatedDataset`.
     """
-    if subjects < 3:
-        raise ValueError(f"subjects must be at least 3, one for each split, not {subjects}")
-    if recordings < 1:
-        raise ValueError(f"recordings must be at least 1, not {recordings}")
-    if not seconds > 0:
-        raise ValueError(f"seconds must be positive, not {seconds}")
-    if not 0 < labelled <= 1:
-        raise ValueError(f"labelled must be a share above 0 and at most 1, not {labelled}")
     rng = np.random.default_rng(seed)
     splits = _splits(subjects, rng)
     keys = list(product(range(subjects), ACTIVITIES, range(recordings)))
@@ -195,7 +184,7 @@ def _splits(subjects: int, rng: np.random.Generator) -> list[str]:
 def _with_label(
     keys: list[Key], splits: list[str], share: float, rng: np.random.Generator
 ) -> set[Key]:
-    """The keys that carry their label."""
+    """Keys of the recordings that have a label."""
     chosen = {key for key in keys if splits[key[0]] != "train"}
     train: defaultdict[str, list[Key]] = defaultdict(list)
     for key in keys:
@@ -211,14 +200,15 @@ def write_recording(row: Scenario, folder: Path) -> None:
     """Writes folder/imu/<id>.csv and folder/videos/<id>.mp4, each complete or not at all."""
     moved = trajectory(row)
     with atomic(folder / "imu" / f"{row.id}.csv") as path:
-        table = read_sensor(row, moved)
-        np.savetxt(path, table, "%.5f", delimiter=",", header=CSV_HEADER, comments="")
+        np.savetxt(
+            path, measured_imu(row, moved), "%.5f", delimiter=",", header=CSV_HEADER, comments=""
+        )
     with atomic(folder / "videos" / f"{row.id}.mp4") as path:
         _encode(path, row, moved)
 
 
 def trajectory(row: Scenario) -> Trajectory:
-    """Moves the head through `row.seconds` of the activity, in the subject's own way."""
+    """Motion of the head for `row.seconds` of the activity, in the subject's own manner."""
     activity = ACTIVITIES[row.activity]
     rng = np.random.default_rng([row.seed, 0])
     person = np.random.default_rng(row.subject_seed)
@@ -255,25 +245,25 @@ def trajectory(row: Scenario) -> Trajectory:
 
 
 def _wander(time_s: FloatArray, up_to_hz: float, rng: np.random.Generator) -> FloatArray:
-    """A smooth random course (T,) with standard deviation of about 1: a few slow sinusoids."""
+    """A smooth random signal (T,) with standard deviation of about 1: a sum of slow sinusoids."""
     rates_hz, starts = rng.uniform(0.1, 1, (5, 1)) * up_to_hz, rng.uniform(0, 2 * np.pi, (5, 1))
     return np.asarray(np.sqrt(2 / 5) * np.sin(2 * np.pi * rates_hz * time_s + starts).sum(axis=0))
 
 
 def _wave(phase: FloatArray, sharpness: float) -> FloatArray:
-    """A periodic course from -1 to 1: a cosine at sharpness near 0, then ever narrower pulses."""
+    """A periodic signal from -1 to 1: a cosine at sharpness near 0, narrower pulses above."""
     lowest = np.exp(-2 * sharpness)
     pulse = np.exp(sharpness * (np.cos(phase) - 1))
     return np.asarray(2 * (pulse - lowest) / (1 - lowest) - 1)
 
 
 def _pauses(time_s: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """How much of the work goes on (T,), from nearly 0 in a pause to 1."""
+    """Intensity of the work (T,), from nearly 0 in a pause to 1."""
     return np.asarray(0.1 + 0.9 / (1 + np.exp(-5 * (_wander(time_s, 0.3, rng) + 0.6))))
 
 
 def specific_force_g(moved: Trajectory) -> FloatArray:
-    """What an ideal accelerometer in the head measures (T, 3), in g: +1 upwards at rest."""
+    """Output of an ideal accelerometer in the head (T, 3), in g: +1 upwards at rest."""
     velocity = np.gradient(moved.position_m, moved.time_s, axis=0)
     acceleration = np.gradient(velocity, moved.time_s, axis=0)
     in_world = acceleration / GRAVITY_M_S2 + np.array([0.0, 0.0, 1.0])
@@ -281,7 +271,7 @@ def specific_force_g(moved: Trajectory) -> FloatArray:
 
 
 def angular_rate_deg_s(moved: Trajectory) -> FloatArray:
-    """What an ideal gyroscope in the head measures (T, 3), in degrees per second."""
+    """Output of an ideal gyroscope in the head (T, 3), in deg/s."""
     steps = (moved.rotation[:-1].inv() * moved.rotation[1:]).as_rotvec(degrees=True)
     midpoints = (moved.time_s[:-1] + moved.time_s[1:]) / 2
     return _at(moved.time_s, midpoints, steps * TRAJECTORY_HZ)
@@ -292,11 +282,11 @@ def _at(time_s: FloatArray, known_s: FloatArray, values: FloatArray) -> FloatArr
     return np.stack([np.interp(time_s, known_s, column) for column in values.T], axis=-1)
 
 
-def read_sensor(row: Scenario, moved: Trajectory) -> FloatArray:
-    """The IMU's table (N, 7) in the CSV's columns: time in s, acceleration in g, rate in deg/s.
+def measured_imu(row: Scenario, moved: Trajectory) -> FloatArray:
+    """The CSV's table (N, 7): time in s, acceleration in g, angular rate in deg/s.
 
-    The device sits a little differently in each recording, has its own gains and biases, adds
-    noise, and its clock jitters about IMU_HZ.
+    In each recording the device has another mounting angle, gains and biases; it adds noise, and
+    its sampling times jitter around IMU_HZ.
     """
     rng = np.random.default_rng([row.seed, 1])
     nominal_s = np.arange(round(row.seconds * IMU_HZ)) / IMU_HZ
@@ -320,28 +310,28 @@ def _encode(path: Path, row: Scenario, moved: Trajectory) -> None:
         stream.width = stream.height = FRAME_PX
         stream.pix_fmt = "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "26"}
-        stream.thread_count = 1  # many recordings are written side by side
-        for picture in frames(row, moved):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
+        stream.thread_count = 1  # many recordings are written in parallel
+        for frame in frames(row, moved):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgba")))
         container.mux(stream.encode())
 
 
 def frames(row: Scenario, moved: Trajectory) -> Iterator[NDArray[np.uint8]]:
-    """Yields what the camera sees (FRAME_PX, FRAME_PX, RGBA) every 1 / VIDEO_FPS s."""
+    """Yields the camera's frames, uint8 (FRAME_PX, FRAME_PX, RGBA), every 1 / VIDEO_FPS s."""
     activity, scene = ACTIVITIES[row.activity], SCENES[row.scene]
     rng = np.random.default_rng([row.seed, 2])
     light = rng.uniform(0.7, 1.05) * rng.normal(1, 0.05, 3)
     atlas = atlas_of(scene, activity.at_bench, light, rng)
-    skin = packed(render_rgb(SKIN) * rng.uniform(0.6, 1.1) * light)
+    skin = packed(rgb_of(SKIN) * rng.uniform(0.6, 1.1) * light)
 
-    way = Rotation.from_euler("y", activity.slope_deg, degrees=True)  # world to sloping scene
+    way = Rotation.from_euler("y", activity.slope_deg, degrees=True)  # world to the sloped scene
     samples = np.arange(round(row.seconds * VIDEO_FPS)) * (TRAJECTORY_HZ // VIDEO_FPS)
     turns = (way * moved.rotation[samples]).as_matrix()
     travel_m = moved.travel_m[samples]
     sites_m: FloatArray = way.apply(moved.position_m[samples])
     sites_m[:, 0] -= travel_m  # the far end of the scene stays ahead
     for sample, turn, site_m, along_m in zip(samples, turns, sites_m, travel_m, strict=True):
-        picture = atlas[texels(scene, activity.eye_m, turn, site_m, along_m)]
+        frame = atlas[texels(scene, activity.eye_m, turn, site_m, along_m)]
         for side in (1, -1)[: activity.hands]:
-            picture[hand_pixels(side, moved.hands[sample])] = skin
-        yield picture.view(np.uint8).reshape(FRAME_PX, FRAME_PX, 4)
+            frame[hand_pixels(side, moved.hands[sample])] = skin
+        yield frame.view(np.uint8).reshape(FRAME_PX, FRAME_PX, 4)

@@ -108,8 +108,9 @@ def _offsets(
         listed = {recording.id: recording for recording in list_recordings(settings, folder)}
     except (ValidationError, DatasetError) as error:
         raise DatasetError(
-            f"{name}: its recordings have moved, so time offsets cannot be estimated (--offsets 0 "
-            f"leaves them out): {error}"
+            "dataset.moved",
+            f"{name}: its recordings are not where they were, so time offsets cannot be estimated "
+            f"(--offsets 0 leaves them out): {error}",
         ) from None
     ids = table.recording[table.rejected.isna() & table.video_seconds.notna()].tolist()
     spread = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)

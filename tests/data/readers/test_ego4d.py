@@ -77,7 +77,7 @@ def test_units_and_clock(settings: Ego4dDataset) -> None:
     assert stream.rate == pytest.approx(201)
     np.testing.assert_allclose(stream.imu_NC[:, 2].mean(), 1, atol=0.05)  # g
     np.testing.assert_allclose(stream.imu_NC[:, 3], 180 / np.pi, rtol=1e-6)  # deg/s
-    assert stream.notes == ("accelerometer in m/s^2, told by gravity (median length 9.892)",)
+    assert stream.notes == ("accelerometer in m/s^2, detected from its median length 9.892",)
 
 
 def test_an_accelerometer_in_g_is_told_from_one_in_metres(settings: Ego4dDataset) -> None:
@@ -105,7 +105,7 @@ def test_disordered_rows_come_out_as_if_in_order(settings: Ego4dDataset) -> None
     np.testing.assert_array_equal(stream.time_N, expected.time_N)
     np.testing.assert_array_equal(stream.imu_NC, expected.imu_NC)
     assert stream.notes[1:] == (
-        "3 of 211 rows lack a time or a value and are left out",
+        "3 of 211 rows lack a time or a value and are dropped",
         "the clock runs backwards at 2 rows; sorted",
         "10 rows repeat a time; the first of each is kept",
     )

@@ -82,7 +82,7 @@ def test_windows_and_rejections(tmp_path: Path) -> None:
     assert windows[f"{stretch['b']}:2"][0].mean() == pytest.approx(0.125, abs=0.002)
     reasons = {
         "exp01_user01_00161-00200": "0.8 s are shorter than one window",
-        "exp03_user02_00290-00310": "wants three columns and 310 samples; the file is not whole",
+        "exp03_user02_00290-00310": "needs three columns and 310 samples",
         "exp04_user02_00001-00300": "acc_exp04_user02.txt",
         "exp05_user01_00001-00200": "acc_exp05_user01.txt: cannot be read as rows of x, y, z",
         "exp06_user01_00001-00200": "shape (300, 2)",
@@ -97,41 +97,44 @@ def test_windows_and_rejections(tmp_path: Path) -> None:
     [
         ("1 1 9 1 50", "labels.txt, line 4: activity 9 is not in activity_labels.txt"),
         ("1 8 1 1 50", "line 4: user 8 is neither in Train"),
-        ("1 1 1 50", "line 4: '1 1 1 50'; wanted five whole numbers"),
-        ("1 1 1 50 fifty", "line 4: .* wanted five whole numbers"),
-        ("1 1 1 0 50", "line 4: 0 to 50 is no stretch"),
-        ("1 1 1 50 50", "line 4: 50 to 50 is no stretch"),
-        ("1 1 7 11 160", "line 4: the stretch stands twice"),
+        ("1 1 1 50", "line 4: '1 1 1 50'; expected five whole numbers"),
+        ("1 1 1 50 fifty", "line 4: .* expected five whole numbers"),
+        ("1 1 1 0 50", "line 4: 0 to 50 is not a range"),
+        ("1 1 1 50 50", "line 4: 50 to 50 is not a range"),
+        ("1 1 7 11 160", "line 4: the same stretch occurs twice"),
     ],
 )
 def test_other_labels_are_refused(tmp_path: Path, line: str, told: str) -> None:
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=told) as error:
         HaptReader(make(tmp_path, LABELS + line)).recordings()
+    assert error.value.code == "dataset.bad-line"
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "code"),
     [
-        ("Test/subject_id_test.txt", "2\n1\n", "user 1 stands in the train split too"),
-        ("Test/subject_id_test.txt", "two\n", "'two'; wanted the number of a user"),
-        ("Test/subject_id_test.txt", None, "subject_id_test.txt: cannot be read"),
-        ("activity_labels.txt", "1 WALKING UP\n", "wanted lines of a number and a name"),
-        ("activity_labels.txt", None, "path is the folder with RawData, Train and Test"),
-        ("RawData/labels.txt", None, "labels.txt: cannot be read"),
-        ("RawData/labels.txt", "", "none of the signals that labels.txt names"),
-        ("RawData/labels.txt", "9 1 1 1 50\n", "none of the signals that labels.txt names"),
+        ("Test/subject_id_test.txt", "2\n1\n", "dataset.bad-line"),  # user 1 is in train
+        ("Test/subject_id_test.txt", "two\n", "dataset.bad-line"),
+        ("Test/subject_id_test.txt", None, "dataset.unreadable"),
+        ("activity_labels.txt", "1 WALKING UP\n", "dataset.bad-line"),
+        ("activity_labels.txt", None, "dataset.unreadable"),
+        ("RawData/labels.txt", None, "dataset.unreadable"),
+        ("RawData/labels.txt", "", "dataset.no-files"),
+        ("RawData/labels.txt", "9 1 1 1 50\n", "dataset.no-files"),
     ],
 )
 def test_wrong_folders_are_refused_at_once(
-    tmp_path: Path, file: str, content: str | None, told: str
+    tmp_path: Path, file: str, content: str | None, code: str
 ) -> None:
     settings = make(tmp_path)
     if content is None:
         (tmp_path / file).unlink()
     else:
         (tmp_path / file).write_text(content)
-    with pytest.raises(DatasetError, match=told):
+    place = "RawData" if code == "dataset.no-files" else file
+    with pytest.raises(DatasetError, match=place) as error:
         HaptReader(settings).recordings()
+    assert error.value.code == code
 
 
 def test_gyroscope_that_is_missing(tmp_path: Path) -> None:

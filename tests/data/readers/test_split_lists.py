@@ -18,27 +18,38 @@ def test_ids_activities_and_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lists", "told"),
+    ("lists", "code", "place"),
     [
-        ({}, "no recordings in train.txt, val.txt, test.txt"),
-        ({"train": []}, "no recordings"),
-        ({"train": ["a\tx"], "val": ["b\tx", "a\tx"]}, "val.txt, line 2: 'a' stands in .*train"),
-        ({"test": ["a\tx", "a\ty"]}, "test.txt, line 2: 'a' stands in .*test.txt, line 1 too"),
-        ({"val": ["a\tx", "b"]}, "val.txt, line 2: 'b'; wanted an id, a tab and an activity"),
-        ({"val": ["a\t "]}, "line 1: .* wanted an id"),
+        ({}, "dataset.no-recordings", "train.txt, val.txt, test.txt"),
+        ({"train": []}, "dataset.no-recordings", "train.txt, val.txt, test.txt"),
+        (
+            {"train": ["a\tx"], "val": ["b\tx", "a\tx"]},
+            "dataset.duplicate-id",
+            "val.txt, line 2: .*train.txt, line 1",
+        ),
+        (
+            {"test": ["a\tx", "", "a\ty"]},
+            "dataset.duplicate-id",
+            "test.txt, line 3: .*test.txt, line 1",
+        ),
+        ({"val": ["a\tx", "b"]}, "dataset.bad-line", "val.txt, line 2: 'b'"),
+        ({"val": ["a\t "]}, "dataset.bad-line", "val.txt, line 1: "),
+        ({"val": ["../a\tx"]}, "dataset.bad-line", "val.txt, line 1: '../a'"),
     ],
 )
 def test_faults_are_named_by_file_and_line(
-    tmp_path: Path, lists: dict[str, list[str]], told: str
+    tmp_path: Path, lists: dict[str, list[str]], code: str, place: str
 ) -> None:
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=place) as error:
         read_lists(write_lists(tmp_path, **lists), id_and_activity)
+    assert error.value.code == code
 
 
-def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+def test_a_list_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DatasetError, match="train.txt: no text"):
+    with pytest.raises(DatasetError, match="train.txt") as error:
         read_lists(tmp_path, id_and_activity)
+    assert error.value.code == "dataset.unreadable"
 
 
 def test_one_missing_file_is_not_a_wrong_folder(tmp_path: Path) -> None:

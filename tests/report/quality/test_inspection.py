@@ -60,7 +60,7 @@ def test_page_tables_and_pictures(store: Store) -> None:
     page = (folder / "quality.md").read_text()
     assert "| train | 6 | 1 | 1 | 3 | 0.01 | 0.01 | 10 |" in page
     assert "| all | 10 | 1 | 1 | 4 | 0.01 | 0.01 | 18 |" in page
-    assert "**Leakage: 1 of 1 groups of test stand in train too" in page
+    assert "**Leakage: 1 of 1 groups of test are also in train" in page
     assert re.search(r"\| walking \| 4 \| 2 \| 2 \|", page)
     assert re.search(r"\| r001 \| median \\\|acc\\\| \(g\) 0\.[0-4]", page)
     assert re.search(r"\| r004 \| IMU less video \(s\) 5 \|", page)
