@@ -1,9 +1,9 @@
-"""What is measured of a frozen student on one data set.
+"""Evaluates a frozen student on one data set: the measures of a sweep file, by name.
 
-The measures themselves are in `probe` and `measures`, the student with its features in `subject`.
-Knows neither how the student was trained nor where results go.
+The metrics are computed in `probe` and `feature_metrics`, from the features of `frozen_student`. It
+does not know how the student was trained or where results are stored.
 
-Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
+Shape suffixes: N windows, D student features, F teacher features, K classes, R repeats.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,68 +18,74 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from comodo.evaluation import feature_metrics
-from comodo.evaluation.frozen_student import SCORED_SPLITS, EvaluateError, FrozenStudent, Labelled
+from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
+from comodo.evaluation.labelled_features import EvaluateError, label_ranks
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.features import extract_features
 
-UNKNOWN = np.iinfo(np.int64).max  # rank of a class that the probe was not fitted on
-MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # windows whose features are compared with the teacher's
+MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # number of windows for comparing student and teacher
 
 
 class Measured(NamedTuple):
+    """The result of one measure."""
+
     metrics: dict[str, float]
     predictions: pa.Table | None = None
-    """A row for each scored window: split, group, and either label, predicted and rank of the true
-    class by probability (0 is the first), or for each metric the share of draws that were right."""
+    """A row for each val and test window: split, group, and either label, predicted and rank of the
+    true class by probability (from 0), or for each metric the fraction of repeats with a hit."""
 
 
 def measure_probe(subject: FrozenStudent) -> Measured:
-    """The SVM probe: fitted on the labelled train windows, scored on val and test.
+    """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
-    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (shares, not
+    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
     percent; only of splits that have labels), and `probe/C`.
 
     Raises:
-        EvaluateError: no labelled train windows.
+        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
     return _probed(subject, subject)
 
 
 def measure_direct(subject: FrozenStudent) -> Measured:
-    """The probe of the data set trained on, scored here: no label of this data set is learnt from.
+    """Direct transfer: the probe fitted on the data set trained on, evaluated on this one.
 
-    Both data sets are cut to the classes that they share. Metrics as of the probe, under `direct/`.
+    No label of this data set is used for fitting. Only windows of the classes that both data sets
+    have are used. Metrics as of `measure_probe`, under `direct/`.
 
     Raises:
-        EvaluateError: fewer than two shared classes.
+        EvaluateError: `evaluate.shared-classes`: fewer than two shared classes; or as
+            `measure_probe`.
     """
     assert subject.source is not None
     in_train = _names(subject.source, [subject.source.train()])
     shared = sorted(in_train & _names(subject, subject.scored().values()))
     if len(shared) < 2:
         raise EvaluateError(
-            f"direct: the data sets share the classes {shared}, two are needed; "
-            "name what is the same in label_map"
+            "evaluate.shared-classes",
+            f"direct: the data sets share the classes {shared}, but at least two are needed; map "
+            "equivalent classes to the same name in label_map",
         )
     return _under("direct", _probed(subject.source, subject, shared))
 
 
 def measure_classifier(subject: FrozenStudent) -> Measured:
-    """The classifier that a student was trained as on labels, without a probe.
+    """The classifier of a student trained on labels, without a probe.
 
-    It sees padding as in training. Metrics as of the probe, under `classifier/`.
+    Padding is masked as in training, whatever `subject.mask` is. Metrics as of `measure_probe`,
+    under `classifier/`.
     """
     assert subject.head is not None
     names_K = np.array(subject.windows.classes)
-    answers = []
+    predictions = []
     for split in SCORED_SPLITS:
         part = subject.windows.splits.get(split)
         if part is not None and len(index_N := part.labelled_N):
             score_NK = extract_features(subject.student, part, index_N, head=subject.head).double()
             label_N = names_K[part.label_N[index_N].numpy()]
-            group_N = _groups(subject, split, None)
-            answers.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
-    return _under("classifier", _judged(answers, names_K))
+            group_N = _groups(subject, split)
+            predictions.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
+    return _under("classifier", _judged(predictions, names_K))
 
 
 def _under(prefix: str, measured: Measured) -> Measured:
@@ -88,43 +94,46 @@ def _under(prefix: str, measured: Measured) -> Measured:
 
 
 def _names(subject: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
-    """The classes that some labelled windows have, by their shared names."""
-    found = {subject.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
-    return {subject.common_name.get(name, name) for name in found}
+    """The classes that occur among labelled windows, by their common names."""
+    classes = {subject.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
+    return {subject.common_name.get(name, name) for name in classes}
 
 
 def fit_probe(subject: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
-    """The probe that the measures use: of the labelled train windows, or those of some classes.
+    """The SVM probe, fitted on the labelled train windows (of `classes` only, if given).
 
     Raises:
-        EvaluateError: no labelled train windows.
+        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
-    train_ND, label_N = _by_name(subject, subject.train(), classes)
-    return SVMProbe(seed=subject.seed, ties=subject.ties).fit(train_ND, label_N)
+    features_ND, label_N = subject.train()
+    name_N, kept_N = _class_names(subject, label_N, classes)
+    return SVMProbe(seed=subject.seed, ties=subject.ties).fit(features_ND[kept_N], name_N[kept_N])
 
 
 def _probed(
     fitted_on: FrozenStudent, scored_on: FrozenStudent, classes: list[str] | None = None
 ) -> Measured:
-    """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
-    fitted = fit_probe(fitted_on, classes)
-    answers = []
-    for split, labelled in scored_on.scored().items():
-        features_ND, label_N = _by_name(scored_on, labelled, classes)
-        if len(label_N):
-            group_N = _groups(scored_on, split, classes)
-            answers.append((split, group_N, label_N, fitted.probabilities(features_ND)))
-    measured = _judged(answers, fitted.classes_)
-    return Measured({"probe/C": float(fitted.C_), **measured.metrics}, measured.predictions)
+    """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
+    probe = fit_probe(fitted_on, classes)
+    predictions = []
+    for split, (features_ND, label_N) in scored_on.scored().items():
+        name_N, kept_N = _class_names(scored_on, label_N, classes)
+        if len(name_N[kept_N]):
+            group_N = _groups(scored_on, split)[kept_N]
+            probability_NK = probe.probabilities(features_ND[kept_N])
+            predictions.append((split, group_N, name_N[kept_N], probability_NK))
+    measured = _judged(predictions, probe.classes_)
+    return Measured({"probe/C": float(probe.C_), **measured.metrics}, measured.predictions)
 
 
-def _judged(answers: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]) -> Measured:
-    """What splits come to: each with group and label `[N]` of its windows, and the probabilities
-    of the classes `[N, K]`."""
+def _judged(
+    predictions: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]
+) -> Measured:
+    """Metrics from, for each split, its name, groups [N], labels [N] and probabilities [N, K]."""
     metrics, tables = dict[str, float](), []
-    for split, group_N, label_N, probability_NK in answers:
+    for split, group_N, label_N, probability_NK in predictions:
         predicted_N = classes_K[probability_NK.argmax(1)]
-        rank_N = _ranks(probability_NK, classes_K, label_N)
+        rank_N = label_ranks(probability_NK, classes_K, label_N)
         metrics |= {f"{split}/acc{k}": float((rank_N < k).mean()) for k in (1, 3, 5)}
         summary = feature_metrics.classification(label_N, predicted_N)
         metrics |= {f"{split}/{key}": value for key, value in summary.items()}
@@ -133,56 +142,42 @@ def _judged(answers: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def _by_name(
-    subject: FrozenStudent, labelled: Labelled, classes: list[str] | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.str_]]:
-    """Labelled windows with the names of their classes; with `classes` only of those."""
-    features_ND, label_N = labelled
+def _class_names(
+    subject: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
+) -> tuple[npt.NDArray[np.str_], slice | npt.NDArray[np.bool_]]:
+    """Class name [N] of each label, and an index of the windows whose class is in `classes`.
+
+    With `classes` the names are the common names; without, those of the data set, and the index
+    selects all windows.
+    """
     names = subject.windows.classes
     if classes is None:
-        return features_ND, np.array(names)[label_N]
+        return np.array(names)[label_N], slice(None)
     name_N = np.array([subject.common_name.get(name, name) for name in names])[label_N]
-    kept_N = np.isin(name_N, classes)
-    return features_ND[kept_N], name_N[kept_N]
+    return name_N, np.isin(name_N, classes)
 
 
-def _groups(subject: FrozenStudent, split: str, classes: list[str] | None) -> npt.NDArray[np.str_]:
-    """Names of the groups of the windows that `_by_name` keeps."""
+def _groups(subject: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
+    """Group name [N] of each labelled window of a split."""
     part = subject.windows.splits[split]
-    index_N = part.labelled_N
-    group_N = np.array(subject.windows.groups)[part.group_N[index_N].numpy()]
-    if classes is None:
-        return group_N
-    names = np.array([subject.common_name.get(name, name) for name in subject.windows.classes])
-    return group_N[np.isin(names[part.label_N[index_N].numpy()], classes)]
-
-
-def _ranks(
-    probability_NK: npt.NDArray[np.float64],
-    classes_K: npt.NDArray[np.str_],
-    label_N: npt.NDArray[np.str_],
-) -> npt.NDArray[np.int64]:
-    """Place of the true class by falling probability, the first of equals first; a class that the
-    probe does not know is beyond all."""
-    order_NK = np.argsort(-probability_NK, axis=1, kind="stable")
-    hit_NK = classes_K[order_NK] == label_N[:, None]
-    return np.where(hit_NK.any(axis=1), hit_NK.argmax(axis=1), UNKNOWN)
+    code_N = part.group_N[part.labelled_N].numpy()
+    return np.array(subject.windows.groups)[code_N]
 
 
 def measure_linear(subject: FrozenStudent) -> Measured:
-    """A logistic regression in place of the SVM: `test/linear/acc1`."""
+    """Logistic regression instead of the SVM: `test/linear/acc1`."""
     return _scored(subject, feature_metrics.linear_hits)
 
 
 def measure_knn(subject: FrozenStudent) -> Measured:
-    """Nearest neighbours in place of the SVM: `test/knn/acc1`."""
-    return _scored(subject, feature_metrics.nearest_neighbours)
+    """k-nearest neighbours instead of the SVM: `test/knn/acc1`."""
+    return _scored(subject, feature_metrics.knn_hits)
 
 
 def measure_few_shot(subject: FrozenStudent) -> Measured:
-    """Accuracy against the number of labelled windows of each class."""
-    curve = partial(feature_metrics.few_shot_hits, seed=subject.seed)
-    return _scored(subject, curve, splits=("test",))
+    """Accuracy as a function of the number of labelled windows of each class."""
+    measure = partial(feature_metrics.few_shot_hits, seed=subject.seed)
+    return _scored(subject, measure, splits=("test",))
 
 
 def _scored(
@@ -190,18 +185,20 @@ def _scored(
     measure: Callable[..., dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
-    """What a classifier fitted on the train windows gets right of the others."""
+    """The hits of a classifier that is fitted on the train windows, on the other splits."""
     train, scored = subject.train(), subject.scored()
     return _of_hits(
         subject, {split: measure(*train, *scored[split]) for split in splits if split in scored}
     )
 
 
-def _of_hits(subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.Hits]]) -> Measured:
-    """Metrics, and a row for each window, of hits [N] or [draws, N] by split and name."""
+def _of_hits(
+    subject: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
+) -> Measured:
+    """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
     metrics: dict[str, float] = {}
     tables = []
-    for split, named in found.items():
+    for split, named in hits_of.items():
         columns: dict[str, Any] = {}
         for name, hits in named.items():
             hit_RN = np.atleast_2d(hits)
@@ -209,25 +206,29 @@ def _of_hits(subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.
             if len(hit_RN) > 1:
                 metrics[f"{split}/{name}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
             columns[name] = hit_RN.mean(axis=0)
-        group_N = _groups(subject, split, None)
+        group_N = _groups(subject, split)
         tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
 def measure_zero_shot(subject: FrozenStudent) -> Measured:
-    """Student embeddings against one anchor video of each class, without any classifier."""
+    """Nearest anchor: student embeddings against one video embedding of each class, no classifier.
+
+    Raises:
+        EvaluateError: `evaluate.no-anchor`, or `evaluate.not-finite`.
+    """
     assert subject.teacher is not None and subject.teacher.heads is not None
     student_head, teacher_head = subject.teacher.heads
     train = subject.windows.splits["train"]
     encoded_N = subject.teacher.features.encoded["train"]
-    known_N = subject.to_learn_from(encoded_N[train.label_N[encoded_N] >= 0])
-    teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", known_N))
-    classes = len(subject.windows.classes)
-    anchor_KD = feature_metrics.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)
+    labelled_N = subject.training_subset(encoded_N[train.label_N[encoded_N] >= 0])
+    teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", labelled_N))
+    train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(subject.windows.classes)
+    anchor_KD = feature_metrics.anchors(teacher_ND, train_label_N, n_classes)
     return _of_hits(
         subject,
         {
-            split: feature_metrics.zero_shot_ranks(
+            split: feature_metrics.zero_shot_hits(
                 _embed(student_head, torch.from_numpy(features_ND)), anchor_KD, label_N
             )
             for split, (features_ND, label_N) in subject.scored().items()
@@ -237,25 +238,29 @@ def measure_zero_shot(subject: FrozenStudent) -> Measured:
 
 @torch.inference_mode()
 def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
+    """L2-normalised output of a projector."""
     return F.normalize(head.eval()(feature_ND.float()), dim=1).numpy()
 
 
 def measure_alignment(subject: FrozenStudent) -> Measured:
-    """How alike student and teacher features of the same windows are, before any projector."""
+    """Similarity of student and teacher features of the same windows, before any projector.
+
+    Splits with fewer than `MIN_ALIGNED` windows with video are skipped.
+    """
     assert subject.teacher is not None
     features = subject.teacher.features
     metrics: dict[str, float] = {}
-    for split, (student_ND, _) in subject.scored().items():
+    for split, (features_ND, _) in subject.scored().items():
         part = subject.windows.splits[split]
         encoded_N = torch.isin(part.labelled_N, features.encoded[split])
-        place_N = torch.nonzero(encoded_N).squeeze(1)
-        place_N = place_N[:: max(1, -(-len(place_N) // MAX_ALIGNED))]
-        if len(place_N) < MIN_ALIGNED:
+        index_N = torch.nonzero(encoded_N).squeeze(1)
+        index_N = index_N[:: max(1, -(-len(index_N) // MAX_ALIGNED))]
+        if len(index_N) < MIN_ALIGNED:
             continue
-        teacher_NF = features.gather(split, part.labelled_N[place_N]).numpy()
-        mine_ND = student_ND[place_N.numpy()]
-        metrics[f"{split}/alignment/cka"] = feature_metrics.linear_cka(mine_ND, teacher_NF)
-        overlap = feature_metrics.neighbour_overlap(mine_ND, teacher_NF)
+        teacher_NF = features.gather(split, part.labelled_N[index_N]).numpy()
+        student_ND = features_ND[index_N.numpy()]
+        metrics[f"{split}/alignment/cka"] = feature_metrics.linear_cka(student_ND, teacher_NF)
+        overlap = feature_metrics.neighbour_overlap(student_ND, teacher_NF)
         metrics[f"{split}/alignment/neighbours"] = overlap
     return Measured(metrics)
 

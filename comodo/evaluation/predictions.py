@@ -1,7 +1,7 @@
-"""What trials answered for each window, as measures with intervals for new seeds and new groups.
+"""Metrics with confidence intervals for new seeds and new groups, from stored predictions.
 
-The trials handed in are of one configuration and differ by seed. Knows no sweep and no report.
-Shapes as in `stats`, and K classes.
+The trials passed in are of one configuration and differ only by seed. It knows no sweep and no
+report. Shape suffixes as in `stats`; K classes.
 """
 
 import math
@@ -12,16 +12,16 @@ import pandas as pd
 
 from comodo.core.store import Store
 from comodo.evaluation import feature_metrics
-from comodo.evaluation.stats import FloatArray, Interval, interval, jackknife
+from comodo.evaluation.stats import FloatArray, Interval, accuracy_interval, jackknife_interval
 from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
 HITS_OF = {"linear": "linear", "knn": "knn", "few_shot": "few-shot", "zero_shot": "zero-shot"}
-"""How the metrics of measures that keep hits begin."""
+"""First part of a metric's name to its measure, for measures that store hits."""
 
 
 class Predictions:
-    """The answers of finished trials, each read once."""
+    """The stored predictions of finished trials; each file is read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -29,26 +29,26 @@ class Predictions:
 
     def of(self, trial: Trial, dataset: str, measure: str = "probe") -> pd.DataFrame | None:
         """A row for each scored window (see `evaluate.Measured`); None where there are none."""
-        asked = (trial.key, dataset, measure)
-        if asked not in self._read:
+        key = (trial.key, dataset, measure)
+        if key not in self._read:
             table = trial.predictions(self._store, dataset, measure)
-            self._read[asked] = None if table is None else table.to_pandas()
-        return self._read[asked]
+            self._read[key] = None if table is None else table.to_pandas()
+        return self._read[key]
 
     def interval(self, trials: list[Trial], name: str, dataset: str) -> Interval | None:
         """A metric by its name (`test/acc1`, `direct/val/macro_f1`) on a data set.
 
-        None where it has no answers, as alignment, or was not measured. Without a second seed and a
-        second group both bounds are NaN.
+        None if it has no predictions, like alignment, or was not measured. With one seed on one
+        group both bounds are NaN.
         """
         measure = next((m for m in ("direct", "classifier") if name.startswith(f"{m}/")), "probe")
         split, _, column = name.removeprefix(f"{measure}/").partition("/")
-        if column in feature_metrics.SUMMARIES:
+        if column in feature_metrics.MACRO_AVERAGES:
             return self._summary(trials, split, column, dataset, measure)
         if match := re.fullmatch(r"acc(\d)", column):
             table = self.hits(trials, split, int(match[1]), dataset, measure)
-        elif (kept := HITS_OF.get(column.split("/")[0])) and not column.endswith("_std"):
-            table = self.hits(trials, split, column, dataset, kept)
+        elif (hits_measure := HITS_OF.get(column.split("/")[0])) and not column.endswith("_std"):
+            table = self.hits(trials, split, column, dataset, hits_measure)
         else:
             return None
         return None if table is None else _interval(*table)
@@ -56,16 +56,17 @@ class Predictions:
     def hits(
         self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str = "probe"
     ) -> tuple[FloatArray, FloatArray] | None:
-        """`hits_SG` and `count_G` of trials on a split of a data set; None without answers.
+        """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
-        `k`: how many classes count as right, or of a measure that keeps hits the column of them.
+        Args:
+            k: for top-k accuracy; or, for a measure that stores hits, the name of their column.
         """
         tables = []
-        for answers in self._of_split(trials, split, dataset, measure) or ():
-            if isinstance(k, str) and k not in answers:
+        for predictions in self._of_split(trials, split, dataset, measure) or ():
+            if isinstance(k, str) and k not in predictions:
                 return None
-            hits = answers[k] if isinstance(k, str) else answers["rank"] < k
-            tables.append(hits.groupby(answers.group).agg(["sum", "count"]))
+            hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
+            tables.append(hits.groupby(predictions.group).agg(["sum", "count"]))
         if not tables:
             return None
         hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
@@ -74,14 +75,13 @@ class Predictions:
     def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
         """Test Acc@1 of the probe for each class (`label`) or `group`, with its interval.
 
-        Columns: the class or group, acc1, low, high (empty where there is none), windows.
+        Columns: the class or group, acc1, low, high (NaN without an interval), windows.
         """
-        found = self._of_split(trials, "test", dataset, "probe") or []
-        seeds = [answers.assign(seed=seed) for seed, answers in enumerate(found)]
-        answers = pd.concat(seeds)
-        answers["hit"] = answers["rank"] == 0
+        tables = self._of_split(trials, "test", dataset, "probe") or []
+        predictions = pd.concat([table.assign(seed=seed) for seed, table in enumerate(tables)])
+        predictions["hit"] = predictions["rank"] == 0
         rows = []
-        for name, part in answers.groupby(column):
+        for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
             hits_SG, count_SG = counts["sum"].to_numpy(), counts["count"].to_numpy()
             accuracy = _interval(hits_SG, count_SG[0])
@@ -92,33 +92,34 @@ class Predictions:
     def _of_split(
         self, trials: list[Trial], split: str, dataset: str, measure: str
     ) -> list[pd.DataFrame] | None:
-        """Each trial's answers; None if one has none."""
-        found = []
+        """The predictions of each trial; None if any trial has none."""
+        tables = []
         for trial in trials:
-            answers = self.of(trial, dataset, measure)
-            if answers is None or not (answers.split == split).any():
+            predictions = self.of(trial, dataset, measure)
+            if predictions is None or not (predictions.split == split).any():
                 return None
-            found.append(answers[answers.split == split])
-        return found
+            tables.append(predictions[predictions.split == split])
+        return tables
 
     def _summary(
         self, trials: list[Trial], split: str, name: str, dataset: str, measure: str
     ) -> Interval | None:
-        whole_S, without_SG, count_G = [], [], np.zeros(0)
-        for answers in self._of_split(trials, split, dataset, measure) or ():
-            columns = (answers[key].to_numpy(str) for key in ("label", "predicted", "group"))
-            confusion_GKK = feature_metrics.confusions(*columns)
+        """A macro-averaged metric, with its delete-one-group jackknife interval."""
+        estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
+        for predictions in self._of_split(trials, split, dataset, measure) or ():
+            columns = (predictions[key].to_numpy(str) for key in ("label", "predicted", "group"))
+            confusion_GKK = feature_metrics.confusion_matrices(*columns)
             total_KK, count_G = confusion_GKK.sum(0), confusion_GKK.sum((1, 2))
-            several = len(confusion_GKK) > 1  # without a single group nothing is left
-            without_GKK = total_KK - confusion_GKK if several else confusion_GKK
-            whole_S.append(feature_metrics.summaries(total_KK)[name])
-            without_SG.append(feature_metrics.summaries(without_GKK)[name])
-        if not whole_S:
+            several = len(confusion_GKK) > 1  # deleting a single group would leave no windows
+            rest_GKK = total_KK - confusion_GKK if several else confusion_GKK
+            estimate_S.append(feature_metrics.macro_averages(total_KK)[name])
+            replicate_SG.append(feature_metrics.macro_averages(rest_GKK)[name])
+        if not estimate_S:
             return None
-        found = jackknife(whole_S, without_SG, count_G, CONFIDENCE)
-        return found or Interval(float(np.mean(whole_S)), math.nan, math.nan)
+        interval = jackknife_interval(estimate_S, replicate_SG, count_G, CONFIDENCE)
+        return interval or Interval(float(np.mean(estimate_S)), math.nan, math.nan)
 
 
 def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:
     mean = float(hits_SG.sum() / (len(hits_SG) * count_G.sum()))
-    return interval(hits_SG, count_G, CONFIDENCE) or Interval(mean, math.nan, math.nan)
+    return accuracy_interval(hits_SG, count_G, CONFIDENCE) or Interval(mean, math.nan, math.nan)
