@@ -35,7 +35,7 @@ class Measured(NamedTuple):
     true class by probability (from 0), or for each metric the fraction of repeats with a hit."""
 
 
-def measure_probe(subject: FrozenStudent) -> Measured:
+def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
     Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
@@ -44,10 +44,10 @@ def measure_probe(subject: FrozenStudent) -> Measured:
     Raises:
         EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
-    return _probed(subject, subject)
+    return _evaluate_probe(frozen, frozen)
 
 
-def measure_direct(subject: FrozenStudent) -> Measured:
+def measure_direct(frozen: FrozenStudent) -> Measured:
     """Direct transfer: the probe fitted on the data set trained on, evaluated on this one.
 
     No label of this data set is used for fitting. Only windows of the classes that both data sets
@@ -57,35 +57,35 @@ def measure_direct(subject: FrozenStudent) -> Measured:
         EvaluateError: `evaluate.shared-classes`: fewer than two shared classes; or as
             `measure_probe`.
     """
-    assert subject.source is not None
-    in_train = _names(subject.source, [subject.source.train()])
-    shared = sorted(in_train & _names(subject, subject.scored().values()))
+    assert frozen.source is not None
+    in_train = _names(frozen.source, [frozen.source.train()])
+    shared = sorted(in_train & _names(frozen, frozen.scored().values()))
     if len(shared) < 2:
         raise EvaluateError(
             "evaluate.shared-classes",
             f"direct: the data sets share the classes {shared}, but at least two are needed; map "
             "equivalent classes to the same name in label_map",
         )
-    return _under("direct", _probed(subject.source, subject, shared))
+    return _under("direct", _evaluate_probe(frozen.source, frozen, shared))
 
 
-def measure_classifier(subject: FrozenStudent) -> Measured:
+def measure_classifier(frozen: FrozenStudent) -> Measured:
     """The classifier of a student trained on labels, without a probe.
 
-    Padding is masked as in training, whatever `subject.mask` is. Metrics as of `measure_probe`,
+    Padding is masked as in training, whatever `frozen.mask` is. Metrics as of `measure_probe`,
     under `classifier/`.
     """
-    assert subject.head is not None
-    names_K = np.array(subject.windows.classes)
+    assert frozen.head is not None
+    names_K = np.array(frozen.windows.classes)
     predictions = []
     for split in SCORED_SPLITS:
-        part = subject.windows.splits.get(split)
+        part = frozen.windows.splits.get(split)
         if part is not None and len(index_N := part.labelled_N):
-            score_NK = extract_features(subject.student, part, index_N, head=subject.head).double()
+            score_NK = extract_features(frozen.student, part, index_N, head=frozen.head).double()
             label_N = names_K[part.label_N[index_N].numpy()]
-            group_N = _groups(subject, split)
+            group_N = _groups(frozen, split)
             predictions.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
-    return _under("classifier", _judged(predictions, names_K))
+    return _under("classifier", _classification_metrics(predictions, names_K))
 
 
 def _under(prefix: str, measured: Measured) -> Measured:
@@ -93,24 +93,24 @@ def _under(prefix: str, measured: Measured) -> Measured:
     return Measured(metrics, measured.predictions)
 
 
-def _names(subject: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
+def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
     """The classes that occur among labelled windows, by their common names."""
-    classes = {subject.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
-    return {subject.common_name.get(name, name) for name in classes}
+    classes = {frozen.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
+    return {frozen.common_name.get(name, name) for name in classes}
 
 
-def fit_probe(subject: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
+def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
     """The SVM probe, fitted on the labelled train windows (of `classes` only, if given).
 
     Raises:
         EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
-    features_ND, label_N = subject.train()
-    name_N, kept_N = _class_names(subject, label_N, classes)
-    return SVMProbe(seed=subject.seed, ties=subject.ties).fit(features_ND[kept_N], name_N[kept_N])
+    features_ND, label_N = frozen.train()
+    name_N, kept_N = _class_names(frozen, label_N, classes)
+    return SVMProbe(seed=frozen.seed, ties=frozen.ties).fit(features_ND[kept_N], name_N[kept_N])
 
 
-def _probed(
+def _evaluate_probe(
     fitted_on: FrozenStudent, scored_on: FrozenStudent, classes: list[str] | None = None
 ) -> Measured:
     """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
@@ -122,11 +122,11 @@ def _probed(
             group_N = _groups(scored_on, split)[kept_N]
             probability_NK = probe.probabilities(features_ND[kept_N])
             predictions.append((split, group_N, name_N[kept_N], probability_NK))
-    measured = _judged(predictions, probe.classes_)
+    measured = _classification_metrics(predictions, probe.classes_)
     return Measured({"probe/C": float(probe.C_), **measured.metrics}, measured.predictions)
 
 
-def _judged(
+def _classification_metrics(
     predictions: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]
 ) -> Measured:
     """Metrics from, for each split, its name, groups [N], labels [N] and probabilities [N, K]."""
@@ -143,57 +143,57 @@ def _judged(
 
 
 def _class_names(
-    subject: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
+    frozen: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
 ) -> tuple[npt.NDArray[np.str_], slice | npt.NDArray[np.bool_]]:
     """Class name [N] of each label, and an index of the windows whose class is in `classes`.
 
     With `classes` the names are the common names; without, those of the data set, and the index
     selects all windows.
     """
-    names = subject.windows.classes
+    names = frozen.windows.classes
     if classes is None:
         return np.array(names)[label_N], slice(None)
-    name_N = np.array([subject.common_name.get(name, name) for name in names])[label_N]
+    name_N = np.array([frozen.common_name.get(name, name) for name in names])[label_N]
     return name_N, np.isin(name_N, classes)
 
 
-def _groups(subject: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
+def _groups(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
     """Group name [N] of each labelled window of a split."""
-    part = subject.windows.splits[split]
+    part = frozen.windows.splits[split]
     code_N = part.group_N[part.labelled_N].numpy()
-    return np.array(subject.windows.groups)[code_N]
+    return np.array(frozen.windows.groups)[code_N]
 
 
-def measure_linear(subject: FrozenStudent) -> Measured:
+def measure_linear(frozen: FrozenStudent) -> Measured:
     """Logistic regression instead of the SVM: `test/linear/acc1`."""
-    return _scored(subject, feature_metrics.linear_hits)
+    return _evaluate_classifier(frozen, feature_metrics.linear_hits)
 
 
-def measure_knn(subject: FrozenStudent) -> Measured:
+def measure_knn(frozen: FrozenStudent) -> Measured:
     """k-nearest neighbours instead of the SVM: `test/knn/acc1`."""
-    return _scored(subject, feature_metrics.knn_hits)
+    return _evaluate_classifier(frozen, feature_metrics.knn_hits)
 
 
-def measure_few_shot(subject: FrozenStudent) -> Measured:
+def measure_few_shot(frozen: FrozenStudent) -> Measured:
     """Accuracy as a function of the number of labelled windows of each class."""
-    measure = partial(feature_metrics.few_shot_hits, seed=subject.seed)
-    return _scored(subject, measure, splits=("test",))
+    measure = partial(feature_metrics.few_shot_hits, seed=frozen.seed)
+    return _evaluate_classifier(frozen, measure, splits=("test",))
 
 
-def _scored(
-    subject: FrozenStudent,
+def _evaluate_classifier(
+    frozen: FrozenStudent,
     measure: Callable[..., dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
     """The hits of a classifier that is fitted on the train windows, on the other splits."""
-    train, scored = subject.train(), subject.scored()
-    return _of_hits(
-        subject, {split: measure(*train, *scored[split]) for split in splits if split in scored}
+    train, scored = frozen.train(), frozen.scored()
+    return _hit_metrics(
+        frozen, {split: measure(*train, *scored[split]) for split in splits if split in scored}
     )
 
 
-def _of_hits(
-    subject: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
+def _hit_metrics(
+    frozen: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
 ) -> Measured:
     """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
     metrics: dict[str, float] = {}
@@ -206,32 +206,32 @@ def _of_hits(
             if len(hit_RN) > 1:
                 metrics[f"{split}/{name}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
             columns[name] = hit_RN.mean(axis=0)
-        group_N = _groups(subject, split)
+        group_N = _groups(frozen, split)
         tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def measure_zero_shot(subject: FrozenStudent) -> Measured:
+def measure_zero_shot(frozen: FrozenStudent) -> Measured:
     """Nearest anchor: student embeddings against one video embedding of each class, no classifier.
 
     Raises:
         EvaluateError: `evaluate.no-anchor`, or `evaluate.not-finite`.
     """
-    assert subject.teacher is not None and subject.teacher.heads is not None
-    student_head, teacher_head = subject.teacher.heads
-    train = subject.windows.splits["train"]
-    encoded_N = subject.teacher.features.encoded["train"]
-    labelled_N = subject.training_subset(encoded_N[train.label_N[encoded_N] >= 0])
-    teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", labelled_N))
-    train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(subject.windows.classes)
+    assert frozen.teacher is not None and frozen.teacher.heads is not None
+    student_head, teacher_head = frozen.teacher.heads
+    train = frozen.windows.splits["train"]
+    encoded_N = frozen.teacher.features.encoded["train"]
+    labelled_N = frozen.training_subset(encoded_N[train.label_N[encoded_N] >= 0])
+    teacher_ND = _embed(teacher_head, frozen.teacher.features.gather("train", labelled_N))
+    train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(frozen.windows.classes)
     anchor_KD = feature_metrics.anchors(teacher_ND, train_label_N, n_classes)
-    return _of_hits(
-        subject,
+    return _hit_metrics(
+        frozen,
         {
             split: feature_metrics.zero_shot_hits(
                 _embed(student_head, torch.from_numpy(features_ND)), anchor_KD, label_N
             )
-            for split, (features_ND, label_N) in subject.scored().items()
+            for split, (features_ND, label_N) in frozen.scored().items()
         },
     )
 
@@ -242,16 +242,16 @@ def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
     return F.normalize(head.eval()(feature_ND.float()), dim=1).numpy()
 
 
-def measure_alignment(subject: FrozenStudent) -> Measured:
+def measure_alignment(frozen: FrozenStudent) -> Measured:
     """Similarity of student and teacher features of the same windows, before any projector.
 
     Splits with fewer than `MIN_ALIGNED` windows with video are skipped.
     """
-    assert subject.teacher is not None
-    features = subject.teacher.features
+    assert frozen.teacher is not None
+    features = frozen.teacher.features
     metrics: dict[str, float] = {}
-    for split, (features_ND, _) in subject.scored().items():
-        part = subject.windows.splits[split]
+    for split, (features_ND, _) in frozen.scored().items():
+        part = frozen.windows.splits[split]
         encoded_N = torch.isin(part.labelled_N, features.encoded[split])
         index_N = torch.nonzero(encoded_N).squeeze(1)
         index_N = index_N[:: max(1, -(-len(index_N) // MAX_ALIGNED))]
