@@ -36,7 +36,8 @@ from comodo.deploy.programs import (
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
 from comodo.deploy.selection import Selection
 from comodo.evaluation.evaluate import fit_probe
-from comodo.evaluation.frozen_student import EvaluateError, FrozenStudent
+from comodo.evaluation.frozen_student import FrozenStudent
+from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.features import EXTRACT_BATCH
 from comodo.models.students import load_student

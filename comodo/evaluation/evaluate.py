@@ -1,9 +1,9 @@
-"""What is measured of a frozen student on one data set.
+"""Evaluates a frozen student on one data set: the measures of a sweep file, by name.
 
-The measures themselves are in `probe` and `measures`, the student with its features in `subject`.
-Knows neither how the student was trained nor where results go.
+The metrics are computed in `probe` and `feature_metrics`, from the features of `frozen_student`. It
+does not know how the student was trained or where results are stored.
 
-Shapes: N windows, D numbers in a feature, F in a teacher's, K classes.
+Shape suffixes: N windows, D student features, F teacher features, K classes, R repeats.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,116 +19,123 @@ from torch import Tensor, nn
 
 from comodo.config.metric import Measure, Metric, accuracy
 from comodo.evaluation import feature_metrics
-from comodo.evaluation.frozen_student import SCORED_SPLITS, EvaluateError, FrozenStudent, Labelled
+from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
+from comodo.evaluation.labelled_features import EvaluateError, label_ranks
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.features import extract_features
 
-UNKNOWN = np.iinfo(np.int64).max  # rank of a class that the probe was not fitted on
-MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # windows whose features are compared with the teacher's
+MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # number of windows for comparing student and teacher
 
 
 class Measured(NamedTuple):
+    """The result of one measure."""
+
     metrics: dict[str, float]
     predictions: pa.Table | None = None
-    """A row for each scored window: split, group, and either label, predicted and rank of the true
-    class by probability (0 is the first), or for each metric the share of draws that were right."""
+    """A row for each val and test window: split, group, and either label, predicted and rank of the
+    true class by probability (from 0), or for each metric the fraction of repeats with a hit."""
 
 
-def measure_probe(subject: FrozenStudent) -> Measured:
-    """The SVM probe: fitted on the labelled train windows, scored on val and test.
+def measure_probe(frozen: FrozenStudent) -> Measured:
+    """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
-    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (shares, not
+    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
     percent; only of splits that have labels), and `probe/C`.
 
     Raises:
-        EvaluateError: no labelled train windows.
+        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
-    return _probed("probe", subject, subject)
+    return _evaluate_probe("probe", frozen, frozen)
 
 
-def measure_direct(subject: FrozenStudent) -> Measured:
-    """The probe of the data set trained on, scored here: no label of this data set is learnt from.
+def measure_direct(frozen: FrozenStudent) -> Measured:
+    """Direct transfer: the probe fitted on the data set trained on, evaluated on this one.
 
-    Both data sets are cut to the classes that they share. Metrics as of the probe, under `direct/`.
+    No label of this data set is used for fitting. Only windows of the classes that both data sets
+    have are used. Metrics as of `measure_probe`, under `direct/`.
 
     Raises:
-        EvaluateError: fewer than two shared classes.
+        EvaluateError: `evaluate.shared-classes`: fewer than two shared classes; or as
+            `measure_probe`.
     """
-    assert subject.source is not None
-    in_train = _names(subject.source, [subject.source.train()])
-    shared = sorted(in_train & _names(subject, subject.scored().values()))
+    assert frozen.source is not None
+    in_train = _names(frozen.source, [frozen.source.train()])
+    shared = sorted(in_train & _names(frozen, frozen.scored().values()))
     if len(shared) < 2:
         raise EvaluateError(
-            f"direct: the data sets share the classes {shared}, two are needed; "
-            "name what is the same in label_map"
+            "evaluate.shared-classes",
+            f"direct: the data sets share the classes {shared}, but at least two are needed; map "
+            "equivalent classes to the same name in label_map",
         )
-    return _probed("direct", subject.source, subject, shared)
+    return _evaluate_probe("direct", frozen.source, frozen, shared)
 
 
-def measure_classifier(subject: FrozenStudent) -> Measured:
-    """The classifier that a student was trained as on labels, without a probe.
+def measure_classifier(frozen: FrozenStudent) -> Measured:
+    """The classifier of a student trained on labels, without a probe.
 
-    It sees padding as in training. Metrics as of the probe, under `classifier/`.
+    Padding is masked as in training, whatever `frozen.mask` is. Metrics as of `measure_probe`,
+    under `classifier/`.
     """
-    assert subject.head is not None
-    names_K = np.array(subject.windows.classes)
-    answers = []
+    assert frozen.head is not None
+    names_K = np.array(frozen.windows.classes)
+    predictions = []
     for split in SCORED_SPLITS:
-        part = subject.windows.splits.get(split)
+        part = frozen.windows.splits.get(split)
         if part is not None and len(index_N := part.labelled_N):
-            score_NK = extract_features(subject.student, part, index_N, head=subject.head).double()
+            score_NK = extract_features(frozen.student, part, index_N, head=frozen.head).double()
             label_N = names_K[part.label_N[index_N].numpy()]
-            group_N = _groups(subject, split, None)
-            answers.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
-    return _judged("classifier", answers, names_K)
+            group_N = _groups(frozen, split)
+            predictions.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
+    return _classification_metrics("classifier", predictions, names_K)
 
 
-def _names(subject: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
-    """The classes that some labelled windows have, by their shared names."""
-    found = {subject.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
-    return {subject.common_name.get(name, name) for name in found}
+def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
+    """The classes that occur among labelled windows, by their common names."""
+    classes = {frozen.windows.classes[label] for _, label_N in labelled for label in set(label_N)}
+    return {frozen.common_name.get(name, name) for name in classes}
 
 
-def fit_probe(subject: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
-    """The probe that the measures use: of the labelled train windows, or those of some classes.
+def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
+    """The SVM probe, fitted on the labelled train windows (of `classes` only, if given).
 
     Raises:
-        EvaluateError: no labelled train windows.
+        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
     """
-    train_ND, label_N = _by_name(subject, subject.train(), classes)
-    return SVMProbe(seed=subject.seed, ties=subject.ties).fit(train_ND, label_N)
+    features_ND, label_N = frozen.train()
+    name_N, kept_N = _class_names(frozen, label_N, classes)
+    return SVMProbe(seed=frozen.seed, ties=frozen.ties).fit(features_ND[kept_N], name_N[kept_N])
 
 
-def _probed(
+def _evaluate_probe(
     measure: Measure,
     fitted_on: FrozenStudent,
     scored_on: FrozenStudent,
     classes: list[str] | None = None,
 ) -> Measured:
-    """A probe fitted on one data set and scored on another, or the same; `classes` are kept."""
-    fitted = fit_probe(fitted_on, classes)
-    answers = []
-    for split, labelled in scored_on.scored().items():
-        features_ND, label_N = _by_name(scored_on, labelled, classes)
-        if len(label_N):
-            group_N = _groups(scored_on, split, classes)
-            answers.append((split, group_N, label_N, fitted.probabilities(features_ND)))
-    measured = _judged(measure, answers, fitted.classes_)
-    chosen = str(Metric("", "C", measure))
-    return Measured({chosen: float(fitted.C_), **measured.metrics}, measured.predictions)
+    """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
+    probe = fit_probe(fitted_on, classes)
+    predictions = []
+    for split, (features_ND, label_N) in scored_on.scored().items():
+        name_N, kept_N = _class_names(scored_on, label_N, classes)
+        if len(name_N[kept_N]):
+            group_N = _groups(scored_on, split)[kept_N]
+            probability_NK = probe.probabilities(features_ND[kept_N])
+            predictions.append((split, group_N, name_N[kept_N], probability_NK))
+    measured = _classification_metrics(measure, predictions, probe.classes_)
+    chosen_c = {str(Metric("", "C", measure)): float(probe.C_)}
+    return Measured(chosen_c | measured.metrics, measured.predictions)
 
 
-def _judged(
+def _classification_metrics(
     measure: Measure,
-    answers: list[tuple[str, Any, Any, Any]],
+    predictions: list[tuple[str, Any, Any, Any]],
     classes_K: npt.NDArray[np.str_],
 ) -> Measured:
-    """What splits come to: each with group and label `[N]` of its windows, and the probabilities
-    of the classes `[N, K]`."""
+    """Metrics from, for each split, its name, groups [N], labels [N] and probabilities [N, K]."""
     metrics, tables = dict[str, float](), []
-    for split, group_N, label_N, probability_NK in answers:
+    for split, group_N, label_N, probability_NK in predictions:
         predicted_N = classes_K[probability_NK.argmax(1)]
-        rank_N = _ranks(probability_NK, classes_K, label_N)
+        rank_N = label_ranks(probability_NK, classes_K, label_N)
         for k in (1, 3, 5):
             metrics[str(accuracy(split, k, measure))] = float((rank_N < k).mean())
         summary = feature_metrics.classification(label_N, predicted_N)
@@ -138,77 +145,63 @@ def _judged(
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def _by_name(
-    subject: FrozenStudent, labelled: Labelled, classes: list[str] | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.str_]]:
-    """Labelled windows with the names of their classes; with `classes` only of those."""
-    features_ND, label_N = labelled
-    names = subject.windows.classes
+def _class_names(
+    frozen: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
+) -> tuple[npt.NDArray[np.str_], slice | npt.NDArray[np.bool_]]:
+    """Class name [N] of each label, and an index of the windows whose class is in `classes`.
+
+    With `classes` the names are the common names; without, those of the data set, and the index
+    selects all windows.
+    """
+    names = frozen.windows.classes
     if classes is None:
-        return features_ND, np.array(names)[label_N]
-    name_N = np.array([subject.common_name.get(name, name) for name in names])[label_N]
-    kept_N = np.isin(name_N, classes)
-    return features_ND[kept_N], name_N[kept_N]
+        return np.array(names)[label_N], slice(None)
+    name_N = np.array([frozen.common_name.get(name, name) for name in names])[label_N]
+    return name_N, np.isin(name_N, classes)
 
 
-def _groups(subject: FrozenStudent, split: str, classes: list[str] | None) -> npt.NDArray[np.str_]:
-    """Names of the groups of the windows that `_by_name` keeps."""
-    part = subject.windows.splits[split]
-    index_N = part.labelled_N
-    group_N = np.array(subject.windows.groups)[part.group_N[index_N].numpy()]
-    if classes is None:
-        return group_N
-    names = np.array([subject.common_name.get(name, name) for name in subject.windows.classes])
-    return group_N[np.isin(names[part.label_N[index_N].numpy()], classes)]
+def _groups(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
+    """Group name [N] of each labelled window of a split."""
+    part = frozen.windows.splits[split]
+    code_N = part.group_N[part.labelled_N].numpy()
+    return np.array(frozen.windows.groups)[code_N]
 
 
-def _ranks(
-    probability_NK: npt.NDArray[np.float64],
-    classes_K: npt.NDArray[np.str_],
-    label_N: npt.NDArray[np.str_],
-) -> npt.NDArray[np.int64]:
-    """Place of the true class by falling probability, the first of equals first; a class that the
-    probe does not know is beyond all."""
-    order_NK = np.argsort(-probability_NK, axis=1, kind="stable")
-    hit_NK = classes_K[order_NK] == label_N[:, None]
-    return np.where(hit_NK.any(axis=1), hit_NK.argmax(axis=1), UNKNOWN)
+def measure_linear(frozen: FrozenStudent) -> Measured:
+    """Logistic regression instead of the SVM: `test/linear/acc1`."""
+    return _evaluate_classifier("linear", frozen, feature_metrics.linear_hits)
 
 
-def measure_linear(subject: FrozenStudent) -> Measured:
-    """A logistic regression in place of the SVM: `test/linear/acc1`."""
-    return _scored("linear", subject, feature_metrics.linear_hits)
+def measure_knn(frozen: FrozenStudent) -> Measured:
+    """k-nearest neighbours instead of the SVM: `test/knn/acc1`."""
+    return _evaluate_classifier("knn", frozen, feature_metrics.knn_hits)
 
 
-def measure_knn(subject: FrozenStudent) -> Measured:
-    """Nearest neighbours in place of the SVM: `test/knn/acc1`."""
-    return _scored("knn", subject, feature_metrics.nearest_neighbours)
+def measure_few_shot(frozen: FrozenStudent) -> Measured:
+    """Accuracy as a function of the number of labelled windows of each class."""
+    hits_of = partial(feature_metrics.few_shot_hits, seed=frozen.seed)
+    return _evaluate_classifier("few-shot", frozen, hits_of, splits=("test",))
 
 
-def measure_few_shot(subject: FrozenStudent) -> Measured:
-    """Accuracy against the number of labelled windows of each class."""
-    curve = partial(feature_metrics.few_shot_hits, seed=subject.seed)
-    return _scored("few-shot", subject, curve, splits=("test",))
-
-
-def _scored(
+def _evaluate_classifier(
     measure: Measure,
-    subject: FrozenStudent,
+    frozen: FrozenStudent,
     hits_of: Callable[..., dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
-    """What a classifier fitted on the train windows gets right of the others."""
-    train, scored = subject.train(), subject.scored()
-    found = {split: hits_of(*train, *scored[split]) for split in splits if split in scored}
-    return _of_hits(measure, subject, found)
+    """The hits of a classifier that is fitted on the train windows, on the other splits."""
+    train, scored = frozen.train(), frozen.scored()
+    hits = {split: hits_of(*train, *scored[split]) for split in splits if split in scored}
+    return _hit_metrics(measure, frozen, hits)
 
 
-def _of_hits(
-    measure: Measure, subject: FrozenStudent, found: dict[str, dict[str, feature_metrics.Hits]]
+def _hit_metrics(
+    measure: Measure, frozen: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
 ) -> Measured:
-    """Metrics, and a row for each window, of hits [N] or [draws, N] by split and name."""
+    """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
     metrics: dict[str, float] = {}
     tables = []
-    for split, named in found.items():
+    for split, named in hits_of.items():
         columns: dict[str, Any] = {}
         for name, hits in named.items():
             hit_RN = np.atleast_2d(hits)
@@ -217,58 +210,66 @@ def _of_hits(
             if len(hit_RN) > 1:
                 metrics[f"{metric}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
             columns[metric.column] = hit_RN.mean(axis=0)
-        group_N = _groups(subject, split, None)
+        group_N = _groups(frozen, split)
         tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def measure_zero_shot(subject: FrozenStudent) -> Measured:
-    """Student embeddings against one anchor video of each class, without any classifier."""
-    assert subject.teacher is not None and subject.teacher.heads is not None
-    student_head, teacher_head = subject.teacher.heads
-    train = subject.windows.splits["train"]
-    encoded_N = subject.teacher.features.encoded["train"]
-    known_N = subject.to_learn_from(encoded_N[train.label_N[encoded_N] >= 0])
-    teacher_ND = _embed(teacher_head, subject.teacher.features.gather("train", known_N))
-    classes = len(subject.windows.classes)
-    anchor_KD = feature_metrics.anchors(teacher_ND, train.label_N[known_N].numpy(), classes)
-    return _of_hits(
+def measure_zero_shot(frozen: FrozenStudent) -> Measured:
+    """Nearest anchor: student embeddings against one video embedding of each class, no classifier.
+
+    Raises:
+        EvaluateError: `evaluate.no-anchor`, or `evaluate.not-finite`.
+    """
+    assert frozen.teacher is not None and frozen.teacher.heads is not None
+    student_head, teacher_head = frozen.teacher.heads
+    train = frozen.windows.splits["train"]
+    encoded_N = frozen.teacher.features.encoded["train"]
+    labelled_N = frozen.training_subset(encoded_N[train.label_N[encoded_N] >= 0])
+    teacher_ND = _embed(teacher_head, frozen.teacher.features.gather("train", labelled_N))
+    train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(frozen.windows.classes)
+    anchor_KD = feature_metrics.anchors(teacher_ND, train_label_N, n_classes)
+    return _hit_metrics(
         "zero-shot",
-        subject,
+        frozen,
         {
-            split: feature_metrics.zero_shot_ranks(
+            split: feature_metrics.zero_shot_hits(
                 _embed(student_head, torch.from_numpy(features_ND)), anchor_KD, label_N
             )
-            for split, (features_ND, label_N) in subject.scored().items()
+            for split, (features_ND, label_N) in frozen.scored().items()
         },
     )
 
 
 @torch.inference_mode()
 def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
+    """L2-normalised output of a projector."""
     return F.normalize(head.eval()(feature_ND.float()), dim=1).numpy()
 
 
-def measure_alignment(subject: FrozenStudent) -> Measured:
-    """How alike student and teacher features of the same windows are, before any projector."""
-    assert subject.teacher is not None
-    features = subject.teacher.features
+def measure_alignment(frozen: FrozenStudent) -> Measured:
+    """Similarity of student and teacher features of the same windows, before any projector.
+
+    Splits with fewer than `MIN_ALIGNED` windows with video are skipped.
+    """
+    assert frozen.teacher is not None
+    features = frozen.teacher.features
     metrics: dict[str, float] = {}
-    for split, (student_ND, _) in subject.scored().items():
-        part = subject.windows.splits[split]
+    for split, (features_ND, _) in frozen.scored().items():
+        part = frozen.windows.splits[split]
         encoded_N = torch.isin(part.labelled_N, features.encoded[split])
-        place_N = torch.nonzero(encoded_N).squeeze(1)
-        place_N = place_N[:: max(1, -(-len(place_N) // MAX_ALIGNED))]
-        if len(place_N) < MIN_ALIGNED:
+        index_N = torch.nonzero(encoded_N).squeeze(1)
+        index_N = index_N[:: max(1, -(-len(index_N) // MAX_ALIGNED))]
+        if len(index_N) < MIN_ALIGNED:
             continue
-        teacher_NF = features.gather(split, part.labelled_N[place_N]).numpy()
-        mine_ND = student_ND[place_N.numpy()]
-        alignment = {
-            "cka": feature_metrics.linear_cka(mine_ND, teacher_NF),
-            "neighbours": feature_metrics.neighbour_overlap(mine_ND, teacher_NF),
-        }
-        for name, value in alignment.items():
-            metrics[str(Metric(split, name, "alignment"))] = value
+        teacher_NF = features.gather(split, part.labelled_N[index_N]).numpy()
+        student_ND = features_ND[index_N.numpy()]
+        for name, similarity in (
+            ("cka", feature_metrics.linear_cka),
+            ("neighbours", feature_metrics.neighbour_overlap),
+        ):
+            metric = Metric(split, name, "alignment")
+            metrics[str(metric)] = similarity(student_ND, teacher_NF)
     return Measured(metrics)
 
 

@@ -1,19 +1,19 @@
-"""Measures of frozen features beside the SVM probe: how well they classify, and what they resemble.
+"""Metrics of frozen features besides the SVM probe: classification, zero-shot, similarity.
 
-Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and
-labels of labelled windows only. A classifier's measure says of each test window whether it was
-right (a hit), under the name to log the accuracy by; the others are shares from 0 to 1. What fits a
-classifier sees features as the probe does, of unit length and standardised; what goes by cosine
-needs only their directions.
+Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and the
+labels of labelled windows. Those that classify return, by metric name, whether each test window was
+classified correctly (a hit); their mean is the accuracy. The others return fractions from 0 to 1.
+The logistic regression sees features as the SVM probe does, L2-normalised and standardised; metrics
+by cosine similarity depend only on the direction of a feature.
 
-All raise ValueError on arrays of different lengths, features that are not finite, or labels out of
-range; those that learn from a train split, when it has fewer than two classes. A class that is
-absent there is always classified wrongly.
+All raise EvaluateError for features that are not finite (`evaluate.not-finite`) and ValueError for
+arrays of different lengths or labels out of range. Those with a train split raise EvaluateError
+if it has fewer than two classes (`evaluate.one-class`). Windows of a class that is missing from the
+train split count as errors.
 
-This file knows nothing of students, teachers, splits, files or training.
+This module knows nothing of students, teachers, splits, files or training.
 
-Shape suffixes: N windows (train and test each their own), D and E features, K classes, R draws,
-G groups.
+Shape suffixes: N windows (of train or of test), D and E features, K classes, R repeats, G groups.
 """
 
 import math
@@ -27,54 +27,66 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
 
-from comodo.evaluation.platt import FloatArray, Indices
-from comodo.evaluation.probe import checked_features, unit_rows
+from comodo.evaluation.labelled_features import (
+    EvaluateError,
+    Indices,
+    check_two_classes,
+    checked_features,
+    label_ranks,
+    rank_in_class,
+    unit_rows,
+)
+from comodo.evaluation.platt import FloatArray
 
 FeatureMatrix = npt.NDArray[np.floating]
 LabelVector = npt.NDArray[np.integer]
 Hits = npt.NDArray[np.bool_]
 ClassNames = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
-SUMMARIES = ("balanced_accuracy", "macro_f1")
-TEMPERATURE = 0.07  # of the votes of nearest neighbours, as published
-BLOCK_MB = 256  # of cosine distances at a time
+MACRO_AVERAGES = ("balanced_accuracy", "macro_f1")
+TEMPERATURE = 0.07  # of the k-NN votes, as published
+BLOCK_MB = 256  # cosine distances computed at a time
 
 
 def classification(label_N: ClassNames, predicted_N: ClassNames) -> dict[str, float]:
-    """The measures of `summaries` from each window's true and predicted class."""
-    found = summaries(confusions(label_N, predicted_N, np.zeros_like(label_N))[0])
-    return {name: float(value) for name, value in found.items()}
+    """`macro_averages` of the true and predicted class of each window."""
+    confusion_KK = confusion_matrices(label_N, predicted_N, np.zeros_like(label_N))[0]
+    return {name: float(value) for name, value in macro_averages(confusion_KK).items()}
 
 
-def confusions(
+def confusion_matrices(
     label_N: ClassNames, predicted_N: ClassNames, group_N: ClassNames
 ) -> npt.NDArray[np.int64]:
-    """Windows [G, K, K] of each group, in order, by true and predicted class.
+    """Confusion matrices [G, K, K] of the groups, in sorted order: rows true, columns predicted.
 
-    Raises ValueError without windows, or for arrays of different lengths.
+    Raises:
+        ValueError: no windows, or arrays of different lengths.
     """
     check_consistent_length(label_N, predicted_N, group_N)
     if not len(label_N):
-        raise ValueError("no windows to be right or wrong about")
+        raise ValueError("no windows to compute a confusion matrix from")
     classes, class_2N = np.unique(np.concatenate([label_N, predicted_N]), return_inverse=True)
-    groups, place_N = np.unique(group_N, return_inverse=True)
+    groups, group_code_N = np.unique(group_N, return_inverse=True)
     shape = (len(groups), len(classes), len(classes))
-    cell_N = np.ravel_multi_index((place_N, *np.split(class_2N, 2)), shape)
+    cell_N = np.ravel_multi_index((group_code_N, *np.split(class_2N, 2)), shape)
     return np.bincount(cell_N, minlength=math.prod(shape)).reshape(shape)
 
 
-def summaries(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArray[np.float64]]:
-    """`balanced_accuracy` (mean recall) and `macro_f1` [...], over the classes that occur in the
-    truth, of windows [..., K, K] by true and predicted class.
+def macro_averages(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArray[np.float64]]:
+    """`balanced_accuracy` (macro-averaged recall) and `macro_f1`, each [...].
 
-    A class that is predicted but never true makes others wrong; it is not averaged in as a class.
+    Averaged over the classes that occur among the true labels: predictions of a class that does not
+    occur lower the recall of the others, but its own F1 of 0 is not averaged.
+
+    Args:
+        confusion_KK: [..., K, K] windows by true and predicted class.
     """
     hits_K = np.diagonal(confusion_KK, axis1=-2, axis2=-1)
     true_K, predicted_K = confusion_KK.sum(-1), confusion_KK.sum(-2)
     recall_K = hits_K / np.maximum(true_K, 1)
     f1_K = 2 * hits_K / np.maximum(true_K + predicted_K, 1)
     means = [np.mean(x_K, axis=-1, where=true_K > 0) for x_K in (recall_K, f1_K)]
-    return dict(zip(SUMMARIES, means, strict=True))
+    return dict(zip(MACRO_AVERAGES, means, strict=True))
 
 
 def linear_hits(
@@ -85,8 +97,8 @@ def linear_hits(
 ) -> dict[str, Hits]:
     """`acc1`: hits [N] of multinomial logistic regression on frozen features.
 
-    Its C is not chosen but 1, scikit-learn's default: standardised features share one scale, and
-    a convex fit without folds or grid depends on nothing but the windows.
+    C is 1, scikit-learn's default, and not tuned: standardised features have the same scale, and
+    without cross-validation the result depends only on the windows.
     """
     train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
     return {"acc1": _logistic_hits(train_ND, train_label_N, test_ND, test_label_N)}
@@ -98,71 +110,81 @@ def few_shot_hits(
     test_ND: FeatureMatrix,
     test_label_N: LabelVector,
     shots: Sequence[int] = (1, 5, 10, 50, 100),
-    draws: int = 10,
+    repeats: int = 10,
     seed: int = 0,
 ) -> dict[str, Hits]:
-    """The linear probe with k labelled windows of each class: the curve of label efficiency.
+    """The linear probe fitted on k labelled windows of each class: label efficiency.
 
-    The classifier is the same for every k, so that the curve ends where the linear probe stands;
-    at k=1 it is much like the nearest class mean. Features are standardised by all train windows:
-    whoever has few labels still has the unlabelled windows, and statistics need no labels.
+    The classifier is the same for every k, so the curve ends at the accuracy of the linear probe;
+    at k = 1 it is close to a nearest-centroid classifier. Features are standardised with all train
+    windows: standardisation needs no labels, and unlabelled windows are available in practice.
 
-    Each draw (at least two) queues the windows of every class at random and takes the first k, or
-    all of a smaller class. So a smaller k sees a part of what a larger one sees, and every encoder
-    measured at a seed gets the same windows. A k above the windows of every class would repeat the
-    linear probe, and is left out.
+    Each repeat (at least two) shuffles the windows of every class and takes the first k, or all of
+    a smaller class. So the subset for a smaller k is contained in that for a larger k, and every
+    encoder evaluated with the same seed gets the same windows. A k larger than every class would
+    repeat the linear probe and is skipped.
 
     Returns:
-        `{k}`: hits [R, N] of each draw. How much accuracies differ between draws is the
-        luck of the draw alone, which vanishes once k takes in all windows.
+        `{k}`: hits [R, N] of each repeat. The spread of accuracies between repeats comes
+        from the choice of windows alone; it is zero if k includes all windows.
+
+    Raises:
+        ValueError: fewer than two repeats, or k < 1.
     """
-    if draws < 2 or min(shots, default=1) < 1:
-        raise ValueError(f"few-shot needs two draws and k >= 1, got {draws} draws of {shots}")
+    if repeats < 2 or min(shots, default=1) < 1:
+        raise ValueError(f"few-shot needs two repeats and k >= 1, got {repeats} repeats of {shots}")
     train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
-    places_RN = [
-        _place_in_class(train_label_N, np.random.default_rng([seed, draw])) for draw in range(draws)
+    generators = [np.random.default_rng([seed, repeat]) for repeat in range(repeats)]
+    rank_RN = [
+        rank_in_class(train_label_N, generator.permutation(len(train_label_N)))
+        for generator in generators
     ]
-    hits = {}
-    largest = int(places_RN[0].max()) + 1
-    for k in (k for k in shots if k <= largest):
-        of_draws = [
-            _logistic_hits(train_ND[chosen_N], train_label_N[chosen_N], test_ND, test_label_N)
-            for chosen_N in (place_N < k for place_N in places_RN)
-        ]
-        hits[str(k)] = np.stack(of_draws)
-    return hits
+    largest_class = int(rank_RN[0].max()) + 1
+    return {
+        str(k): np.stack(
+            [
+                _logistic_hits(
+                    train_ND[rank_N < k], train_label_N[rank_N < k], test_ND, test_label_N
+                )
+                for rank_N in rank_RN
+            ]
+        )
+        for k in shots
+        if k <= largest_class
+    }
 
 
-def nearest_neighbours(
+def knn_hits(
     train_ND: FeatureMatrix,
     train_label_N: LabelVector,
     test_ND: FeatureMatrix,
     test_label_N: LabelVector,
     k: int = 20,
 ) -> dict[str, Hits]:
-    """`acc1`: hits [N] of the k train windows nearest by cosine, which vote exp(cosine / 0.07).
+    """`acc1`: hits [N] of k-nearest neighbours by cosine similarity, votes exp(cosine / 0.07).
 
-    The votes are those of Wu et al. (2018, arXiv 1805.01978), k=20 is that of DINO (Caron et al.
-    2021, arXiv 2104.14294). Nothing is fitted or standardised; train windows fewer than k all vote.
-    Memory does not grow with train x test.
+    Weighted votes as in Wu et al. (2018, arXiv 1805.01978); k = 20 as in DINO (Caron et al. 2021,
+    arXiv 2104.14294). Features are not standardised. With fewer than k train windows, all vote.
+    Distances are computed in blocks, so memory does not grow with train x test.
     """
     train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
-    voters = KNeighborsClassifier(
+    classifier = KNeighborsClassifier(
         min(k, len(train_ND)),
         weights=lambda distance: np.exp((1 - distance) / TEMPERATURE),
         algorithm="brute",
         metric="cosine",
     ).fit(train_ND, train_label_N)
     with config_context(working_memory=BLOCK_MB):
-        return {"acc1": voters.predict(test_ND) == test_label_N}
+        return {"acc1": classifier.predict(test_ND) == test_label_N}
 
 
 def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> FeatureMatrix:
-    """The embedding [K, D] of one real window for each class, as `zero_shot` wants them.
+    """One anchor embedding [K, D] for each class, for `zero_shot_hits`.
 
-    `teacher_ND` are embeddings of training windows in the space that the student was distilled to.
-    An anchor is the one closest by cosine to the mean direction of its class: one for a class, as
-    published, but without the lottery of drawing it. A class without windows gets a row of NaN.
+    `teacher_ND` are the teacher's embeddings of train windows, in the space shared with the
+    student. The anchor of a class is the embedding of the window closest by cosine similarity to
+    the mean direction of its class. As published, it is a single window of the class; the
+    published one is drawn at random. A class without windows gets a row of NaN.
     """
     teacher_ND = checked_features(teacher_ND)
     check_consistent_length(teacher_ND, label_N)
@@ -171,63 +193,78 @@ def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> Fe
     anchor_KD = np.full((classes, teacher_ND.shape[1]), np.nan, dtype=teacher_ND.dtype)
     for label in np.unique(label_N):
         members = np.flatnonzero(label_N == label)
-        closeness = unit_ND[members] @ unit_ND[members].mean(axis=0)
-        anchor_KD[label] = teacher_ND[members[closeness.argmax()]]
+        similarity = unit_ND[members] @ unit_ND[members].mean(axis=0)
+        anchor_KD[label] = teacher_ND[members[similarity.argmax()]]
     return anchor_KD
 
 
-def zero_shot_ranks(
+def zero_shot_hits(
     student_ND: FeatureMatrix, anchor_KD: FeatureMatrix, label_N: LabelVector
 ) -> dict[str, Hits]:
-    """`acc1`, `acc3`, `acc5`, hits [N]: is the own anchor among the k closest by cosine?
+    """`acc1`, `acc3`, `acc5`, hits [N]: is the anchor of the true class among the k
+    nearest by cosine similarity?
 
-    Students are embedded in the anchors' space, and labels are places among the anchors. A class
-    whose row is NaN is never predicted; without any other class this is a ValueError. Acc@3 and
-    Acc@5 are left out unless there are more anchors than that.
+    Labels are row indices of the anchors, which are in the same space as the student's embeddings.
+    A class whose row is NaN is never predicted. Acc@3 and Acc@5 are skipped unless there are more
+    anchors than that.
+
+    Raises:
+        EvaluateError: `evaluate.no-anchor`: all anchors are NaN.
+        ValueError: anchors and embeddings of different dimensions.
     """
     student_ND = checked_features(student_ND)
     check_consistent_length(student_ND, label_N)
     _check_range(label_N, len(anchor_KD))
     present = np.flatnonzero(~np.isnan(anchor_KD).all(axis=1))
     if not len(present):
-        raise ValueError("no class has an anchor")
+        raise EvaluateError(
+            "evaluate.no-anchor",
+            "zero-shot: no class has an anchor, as no labelled train window has video; leave "
+            "zero-shot out of measures",
+        )
     if anchor_KD.shape[1] != student_ND.shape[1]:
-        raise ValueError(f"anchors {anchor_KD.shape} for students {student_ND.shape}")
+        raise ValueError(f"anchors {anchor_KD.shape} for embeddings {student_ND.shape}")
     cosine_NK = np.full((len(student_ND), len(anchor_KD)), -np.inf)
     cosine_NK[:, present] = (
         unit_rows(student_ND) @ unit_rows(checked_features(anchor_KD[present])).T
     )
-    hit_NK = np.argsort(-cosine_NK, axis=1, kind="stable") == label_N[:, None]
-    return {f"acc{k}": hit_NK[:, :k].any(axis=1) for k in (1, 3, 5) if k == 1 or k < len(present)}
+    rank_N = label_ranks(cosine_NK, np.arange(len(anchor_KD)), label_N)
+    return {f"acc{k}": rank_N < k for k in (1, 3, 5) if k == 1 or k < len(present)}
 
 
 def linear_cka(a_ND: FeatureMatrix, b_NE: FeatureMatrix) -> float:
-    """Debiased linear CKA of two representations of the same windows: 1 alike, 0 unrelated.
+    """Debiased linear CKA of two representations of the same windows: 1 similar, 0 unrelated.
 
-    Invariant to rotating, shifting and scaling either (Kornblith et al. 2019, arXiv 1905.00414).
-    Their plain estimate nears 1 for unrelated features when these outnumber the windows. This one
-    is the ratio of unbiased HSIC_1 (Song et al. 2012) as in Nguyen et al. (2021, arXiv 2010.15327):
-    it scatters around 0 then, so it may be a little negative. Memory does not grow with N x N.
+    Invariant to rotation, translation and scaling of either representation (Kornblith et al. 2019,
+    arXiv 1905.00414). Their estimator is biased: it approaches 1 for unrelated features if there
+    are more features than windows. This one uses the unbiased HSIC_1 (Song et al. 2012), as in
+    Nguyen et al. (2021, arXiv 2010.15327); for unrelated features its expectation is about 0, so it
+    can be slightly negative. Memory does not grow with N x N.
 
-    A representation without variance (a collapsed student) resembles nothing: 0. Fewer than four
-    windows are a ValueError.
+    0 if a representation has no variance (a collapsed student).
+
+    Raises:
+        ValueError: fewer than four windows.
     """
     a_ND, b_NE = _centred(a_ND), _centred(b_NE)
     check_consistent_length(a_ND, b_NE)
     if len(a_ND) < 4:
         raise ValueError(f"CKA needs at least four windows, got {len(a_ND)}")
-    own_a, own_b = _hsic(a_ND, a_ND), _hsic(b_NE, b_NE)
-    if min(own_a, own_b) < 1e-12:  # rounding is all there is
+    hsic_aa, hsic_bb = _hsic(a_ND, a_ND), _hsic(b_NE, b_NE)
+    if min(hsic_aa, hsic_bb) < 1e-12:  # nothing but rounding errors
         return 0.0
-    return float(_hsic(a_ND, b_NE) / np.sqrt(own_a * own_b))
+    return float(_hsic(a_ND, b_NE) / np.sqrt(hsic_aa * hsic_bb))
 
 
 def neighbour_overlap(a_ND: FeatureMatrix, b_NE: FeatureMatrix, k: int = 10) -> float:
-    """Mean share of a window's k nearest others that two representations have in common.
+    """Mutual k-NN alignment: the mean fraction of the k nearest neighbours of a window that two
+    representations have in common.
 
-    Mutual k-NN alignment (Huh et al. 2024, arXiv 2405.07987), by cosine; unrelated ones share
-    k / (N - 1). With no more than k + 1 windows, where all others are neighbours, this is a
-    ValueError. Memory does not grow with N x N.
+    Huh et al. (2024, arXiv 2405.07987), by cosine similarity. Unrelated representations have
+    k / (N - 1) on average. Memory does not grow with N x N.
+
+    Raises:
+        ValueError: at most k + 1 windows, so that all other windows would be neighbours.
     """
     a_ND, b_NE = checked_features(a_ND), checked_features(b_NE)
     check_consistent_length(a_ND, b_NE)
@@ -251,8 +288,7 @@ def _checked_sets(
     train_ND, test_ND = checked_features(train_ND), checked_features(test_ND)
     check_consistent_length(train_ND, train_label_N)
     check_consistent_length(test_ND, test_label_N)
-    if len(classes := np.unique(train_label_N)) < 2:
-        raise ValueError(f"at least two classes are needed in train, got {classes.tolist()}")
+    check_two_classes(train_label_N)
     return train_ND, test_ND
 
 
@@ -262,7 +298,7 @@ def _standardised(
     test_ND: FeatureMatrix,
     test_label_N: LabelVector,
 ) -> tuple[FloatArray, FloatArray]:
-    """Unit rows, standardised by the train windows, in float64 for the solver."""
+    """L2-normalised, then standardised with the train statistics, in float64 for the solver."""
     train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
     unit_ND = unit_rows(train_ND).astype(np.float64)
     scaler = StandardScaler().fit(unit_ND)
@@ -277,38 +313,28 @@ def _logistic_hits(
     return hit_N
 
 
-def _place_in_class(label_N: LabelVector, rng: np.random.Generator) -> Indices:
-    """Each window's place [N], from 0, in a random queue of its class."""
-    shuffled_N = rng.permutation(len(label_N))
-    place_N = np.empty(len(label_N), dtype=np.intp)
-    for label in np.unique(label_N):
-        members = shuffled_N[label_N[shuffled_N] == label]
-        place_N[members] = np.arange(len(members))
-    return place_N
-
-
 def _neighbours(features_ND: FeatureMatrix, k: int) -> Indices:
-    """The k windows nearest by cosine to each [N, k], itself excepted."""
+    """Indices [N, k] of the k nearest windows by cosine similarity, not counting itself."""
     search = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="cosine").fit(features_ND)
     with config_context(working_memory=BLOCK_MB):
         return np.asarray(search.kneighbors(return_distance=False))
 
 
 def _centred(features_ND: FeatureMatrix) -> FloatArray:
-    """Columns of mean 0, the whole of norm 1; zeros if the windows differ by rounding only."""
+    """Columns of mean 0, Frobenius norm 1; zeros if windows differ only by rounding errors."""
     features_ND = checked_features(features_ND).astype(np.float64)
     centred_ND = features_ND - features_ND.mean(axis=0)
-    spread = np.linalg.norm(centred_ND)
-    return centred_ND / spread if spread > 1e-6 * np.linalg.norm(features_ND) else 0 * centred_ND
+    norm = np.linalg.norm(centred_ND)
+    return centred_ND / norm if norm > 1e-6 * np.linalg.norm(features_ND) else 0 * centred_ND
 
 
 def _hsic(a_ND: FloatArray, b_NE: FloatArray) -> float:
-    """HSIC_1 of the linear kernels times N (N - 3).
+    """HSIC_1 (Song et al. 2012) of the linear kernels, times N (N - 3).
 
-    As columns have mean 0, its sums over the kernels without their diagonals come down to the
-    features' cross-product and the windows' squared norms.
+    With centred columns, its sums over the off-diagonal kernels reduce to the cross-covariance of
+    the features and the squared norms of the windows.
     """
     n = len(a_ND)
     norms_a_N, norms_b_N = np.square(a_ND).sum(axis=1), np.square(b_NE).sum(axis=1)
-    shared = np.square(a_ND.T @ b_NE).sum() - n / (n - 2) * (norms_a_N @ norms_b_N)
-    return float(shared + norms_a_N.sum() * norms_b_N.sum() / ((n - 1) * (n - 2)))
+    off_diagonal = np.square(a_ND.T @ b_NE).sum() - n / (n - 2) * (norms_a_N @ norms_b_N)
+    return float(off_diagonal + norms_a_N.sum() * norms_b_N.sum() / ((n - 1) * (n - 2)))

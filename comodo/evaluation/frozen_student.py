@@ -1,8 +1,8 @@
-"""A frozen student on one data set: what is measured, as opposed to how (`evaluate`).
+"""A frozen student on one data set: its features and labels, extracted once for all measures.
 
-Its features are extracted once and serve every measure.
+It does not know the measures: those are in `evaluate`.
 
-Shapes: N windows, D numbers in a feature, B windows in a batch.
+Shape suffixes: N windows, D features.
 """
 
 from dataclasses import dataclass, field
@@ -13,36 +13,29 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from comodo.core.errors import ComodoError
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.evaluation.probe import stratified_subset
+from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.models.features import extract_features
 from comodo.models.students import Student
 
 SCORED_SPLITS = ("val", "test")
-MAX_TRAIN_WINDOWS = (
-    50_000  # windows that measures learn from, so that memory ends where labels do not
-)
+MAX_TRAIN_WINDOWS = 50_000  # for fitting classifiers: limits memory on large data sets
 
-Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-
-
-class EvaluateError(ComodoError, ValueError):
-    """A data set on which a student cannot be measured."""
+Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]  # features [N, D], labels [N]
 
 
 @dataclass(frozen=True)
 class TeacherContext:
-    """The teacher's side of a student on the data set that it was trained on."""
+    """The teacher's features and both projectors, on the data set that the student trained on."""
 
     features: FeatureArrays
     heads: tuple[nn.Module, nn.Module] | None
-    """Projectors of student and teacher; None for a student that no teacher has trained."""
+    """Projectors of student and teacher; None if the student was not trained with a teacher."""
 
 
 @dataclass(eq=False)
 class FrozenStudent:
-    """A frozen student on one data set."""
+    """A frozen student and the data set that it is evaluated on."""
 
     student: Student
     windows: WindowArrays
@@ -53,43 +46,50 @@ class FrozenStudent:
     """As in `SVMProbe`."""
     teacher: TeacherContext | None = None
     source: "FrozenStudent | None" = None
-    """The student on the data set that it was trained on, if this is another."""
+    """The student on the data set that it was trained on; None if that is this one."""
     head: nn.Module | None = None
-    """From features to the classes of its own data set, of a student trained with labels."""
+    """The classifier of a student trained on labels: features to classes of its data set."""
     common_name: dict[str, str] = field(default_factory=dict)
-    """Classes to names that several data sets share; others keep their own."""
+    """Class names to the names that they have in common with other data sets (`label_map`);
+    classes that are missing here keep their own name."""
 
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
 
     def _labelled(self, split: str) -> Labelled | None:
-        """Features [N, D] and labels [N] of a split's labelled windows; None if it has none.
-
-        Of the train split those of `to_learn_from`.
-        """
+        """The labelled windows of a split (of train: `training_subset`); None if it has none."""
         part = self.windows.splits.get(split)
         if part is None or not len(index_N := part.labelled_N):
             return None
         if split == "train":
-            index_N = self.to_learn_from(index_N)
+            index_N = self.training_subset(index_N)
         features_ND = extract_features(self.student, part, index_N, self.mask).numpy()
         return features_ND, part.label_N[index_N].numpy()
 
-    def to_learn_from(self, index_N: Tensor) -> Tensor:
-        """Of these labelled train windows at most MOST_TRAIN, every class cut by the same factor.
+    def training_subset(self, index_N: Tensor) -> Tensor:
+        """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class.
 
-        Drawn by the seed alone, so every student with this seed is measured by the same windows.
+        It depends on the seed alone, so classifiers of all students with this seed are fitted on
+        the same windows.
         """
         label_N = self.windows.splits["train"].label_N[index_N]
         return index_N[stratified_subset(label_N.numpy(), MAX_TRAIN_WINDOWS, self.seed)]
 
     def train(self) -> Labelled:
-        """Raises EvaluateError without labelled training windows."""
+        """The labelled train windows that classifiers are fitted on.
+
+        Raises:
+            EvaluateError: `evaluate.no-labels`: there are none.
+        """
         if (labelled := self.labelled("train")) is None:
-            raise EvaluateError("no labelled windows in the train split: a probe needs labels")
+            raise EvaluateError(
+                "evaluate.no-labels",
+                "no labelled windows in the train split: label some of its recordings, as "
+                "classifiers on frozen features need labels",
+            )
         return labelled
 
     def scored(self) -> dict[str, Labelled]:
-        """The labelled windows of val and test, as far as there are any."""
-        found = {split: self.labelled(split) for split in SCORED_SPLITS}
-        return {split: labelled for split, labelled in found.items() if labelled is not None}
+        """The labelled windows of val and test; splits without labels are missing."""
+        labelled_of = {split: self.labelled(split) for split in SCORED_SPLITS}
+        return {split: labelled for split, labelled in labelled_of.items() if labelled is not None}

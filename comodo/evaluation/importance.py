@@ -1,8 +1,8 @@
-"""Hyperparameter importance: each swept key's share of the scores' variance, and the mean score of
-each of its values.
+"""Hyperparameter importance: how much of the variance of scores each swept key explains, and the
+scores for each of its values.
 
-Takes points (values by dotted keys) with one score each; knows nothing of seeds, trials or files.
-A conditional key may be missing in some points; `ABSENT` then counts as a value.
+Takes configurations (values of dotted keys) with one score each; knows nothing of seeds, trials or
+files. A conditional key may be missing from a configuration: `ABSENT` then counts as its value.
 """
 
 import json
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, create_trial
 
 from comodo.evaluation.stats import Interval
 
@@ -24,94 +24,102 @@ Configuration = dict[str, Any]
 
 
 def importances(
-    points: list[Configuration], scores: list[float], draws: int = 20, seed: int = 0
+    configurations: list[Configuration], scores: list[float], resamples: int = 20, seed: int = 0
 ) -> dict[str, Interval]:
-    """Each varying key's share of the variance that keys explain one by one, largest first.
+    """Importance of each varying key, largest first: its fraction of the variance that the main
+    effects of all keys explain.
 
-    fANOVA (Hutter et al. 2014) by Optuna, on a random forest fitted to the scores. Each draw
-    resamples the points with replacement and fits another forest; the interval is the mean and the
-    5 to 95 % range of the draws. Shares always sum to 1: where no key has an effect, the keys with
-    most values explain the noise.
+    fANOVA (Hutter et al. 2014, "An efficient approach for assessing hyperparameter importance"),
+    by Optuna, from a random forest regression of the scores. Mean and percentile interval (5 to
+    95 %) over bootstrap resamples of the configurations, each with a forest of its own. Importances
+    sum to 1 even if no key has an effect: the keys with the most values then fit the noise.
 
-    Values are replaced by their rank, so that all have the same weight however numbers are spaced.
-    With categorical keys Optuna's time would double with each choice.
+    Values of a key are encoded by their rank, so all values have the same weight whatever the
+    spacing of numbers; as categories, Optuna's time would double with each value.
 
     Returns:
-        Nothing for fewer than `MIN_CONFIGURATIONS` points or where all scores are equal.
+        Empty for fewer than `MIN_CONFIGURATIONS` configurations, if all scores are equal, or if no
+        key varies.
     """
-    choices = _choices(points)
-    if len(points) < MIN_CONFIGURATIONS or len(set(scores)) == 1 or not choices:
+    levels = _levels(configurations)
+    if len(configurations) < MIN_CONFIGURATIONS or len(set(scores)) == 1 or not levels:
         return {}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or each study announces itself
-    spans: dict[str, BaseDistribution] = {
-        key: IntDistribution(0, len(values) - 1) for key, values in choices.items()
-    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or every study logs its creation
     trials = [
         create_trial(
-            params={key: list(values).index(_name(point, key)) for key, values in choices.items()},
-            distributions=spans,
+            params={
+                key: list(names).index(_name(configuration, key)) for key, names in levels.items()
+            },
+            distributions={
+                key: IntDistribution(0, len(names) - 1) for key, names in levels.items()
+            },
             value=score,
         )
-        for point, score in zip(points, scores, strict=True)
+        for configuration, score in zip(configurations, scores, strict=True)
     ]
     generator = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {key: [] for key in choices}
-    for _ in range(draws):
-        sample = [trials[0]]
-        while len({trial.value for trial in sample}) == 1:  # would explain nothing
-            sample = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
-        study = optuna.create_study()
-        study.add_trials(sample)
-        forest = FanovaImportanceEvaluator(n_trees=TREES, seed=int(generator.integers(2**31)))
-        for key, share in get_param_importances(study, evaluator=forest).items():
-            drawn[key].append(float(share))
-    found = {
-        key: Interval(float(np.mean(shares)), *map(float, np.quantile(shares, [0.05, 0.95])))
-        for key, shares in drawn.items()
+    resampled: dict[str, list[float]] = {key: [] for key in levels}
+    for _ in range(resamples):
+        for key, importance in _fanova(trials, generator).items():
+            resampled[key].append(float(importance))
+    intervals = {
+        key: Interval(float(np.mean(values)), *map(float, np.quantile(values, [0.05, 0.95])))
+        for key, values in resampled.items()
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1].mean))
+    return dict(sorted(intervals.items(), key=lambda item: -item[1].mean))
+
+
+def _fanova(trials: list[FrozenTrial], generator: np.random.Generator) -> dict[str, float]:
+    """Importances from one bootstrap resample, one whose scores are not all equal."""
+    sample = [trials[0]]
+    while len({trial.value for trial in sample}) == 1:
+        sample = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
+    study = optuna.create_study()
+    study.add_trials(sample)
+    forest = FanovaImportanceEvaluator(n_trees=TREES, seed=int(generator.integers(2**31)))
+    return get_param_importances(study, evaluator=forest)
 
 
 def main_effects(
-    points: list[Configuration], scores: list[float]
+    configurations: list[Configuration], scores: list[float]
 ) -> dict[str, list[tuple[Any, list[float]]]]:
-    """For each varying key its values in order, each with the scores of its points.
+    """For each varying key: its values, each with the scores of its configurations.
 
-    Numbers come first, sorted; other values follow in order of appearance, `ABSENT` last.
-    Nothing for fewer than `MIN_CONFIGURATIONS` points.
+    Numbers come first, sorted, then other values in order of first appearance, then `ABSENT`.
+    Empty for fewer than `MIN_CONFIGURATIONS` configurations.
     """
     effects: dict[str, list[tuple[Any, list[float]]]] = {}
-    if len(points) < MIN_CONFIGURATIONS:
+    if len(configurations) < MIN_CONFIGURATIONS:
         return effects
-    for key, values in _choices(points).items():
-        of_value: dict[str, list[float]] = {name: [] for name in values}
-        for point, score in zip(points, scores, strict=True):
-            of_value[_name(point, key)].append(score)
-        effects[key] = [(value, of_value[name]) for name, value in values.items()]
+    for key, values in _levels(configurations).items():
+        scores_of: dict[str, list[float]] = {name: [] for name in values}
+        for configuration, score in zip(configurations, scores, strict=True):
+            scores_of[_name(configuration, key)].append(score)
+        effects[key] = [(value, scores_of[name]) for name, value in values.items()]
     return effects
 
 
-def _choices(points: list[Configuration]) -> dict[str, dict[str, Any]]:
-    """Varying key: name to value of each value that it takes, in order."""
-    choices: dict[str, dict[str, Any]] = {}
-    for key in dict.fromkeys(key for point in points for key in point):
+def _levels(configurations: list[Configuration]) -> dict[str, dict[str, Any]]:
+    """Varying key: its values, by name, in the order of `main_effects`."""
+    levels: dict[str, dict[str, Any]] = {}
+    for key in dict.fromkeys(key for configuration in configurations for key in configuration):
         values: dict[str, Any] = {}
-        for point in points:
-            values.setdefault(_name(point, key), point.get(key, ABSENT))
+        for configuration in configurations:
+            values.setdefault(_name(configuration, key), configuration.get(key, ABSENT))
         if len(values) > 1:
-            choices[key] = dict(sorted(values.items(), key=_rank))
-    return choices
+            levels[key] = dict(sorted(values.items(), key=_sort_key))
+    return levels
 
 
-def _name(point: Configuration, key: str) -> str:
-    """The same for 1 and 1.0, whatever the order in mappings."""
-    if key not in point:
-        return ABSENT  # no JSON
-    value = point[key]
+def _name(configuration: Configuration, key: str) -> str:
+    """A value as JSON; the same for 1 and 1.0, and for mappings in any order."""
+    if key not in configuration:
+        return ABSENT  # not valid JSON, so no value has this name
+    value = configuration[key]
     return json.dumps(float(value) if _is_number(value) else value, sort_keys=True)
 
 
-def _rank(item: tuple[str, Any]) -> tuple[int, float]:
+def _sort_key(item: tuple[str, Any]) -> tuple[int, float]:
     name, value = item
     return (0, value) if _is_number(value) else (2 if name == ABSENT else 1, 0)
 

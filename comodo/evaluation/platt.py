@@ -1,7 +1,7 @@
-"""Class probabilities of pairwise SVMs, as scikit-learn's copy of libsvm makes them.
+"""Class probabilities of one-against-one SVMs, as computed by scikit-learn's copy of libsvm.
 
-Platt scaling for each pair of classes on held-out decision values, then pairwise coupling. It
-knows pairs, kernels and decision values, nothing of features or of how C was chosen.
+One job: Platt scaling of each pair of classes on out-of-fold decision values, then pairwise
+coupling. It knows kernels, decision values and pairs, but not features or how C was chosen.
 
 Shape suffixes: N windows, M windows of a pair of classes, K classes, P pairs of classes.
 """
@@ -11,23 +11,29 @@ import numpy.typing as npt
 from scipy.special import expit
 from sklearn.svm import SVC
 
+from comodo.evaluation.labelled_features import Indices
+
 FloatArray = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 Pairs = list[tuple[int, int]]
 
 PLATT_FOLDS = 5
 
 
 def fit_pair(kernel_MM: FloatArray, n_first: int, cost: float) -> tuple[FloatArray, float]:
-    """Coefficients [M] and intercept whose decision value is positive for the first class."""
+    """Dual coefficients [M] and intercept of an SVM of two classes.
+
+    The first `n_first` windows are the first class, for which decision values are positive. `cost`
+    is the SVM's C.
+    """
     svm = SVC(kernel="precomputed", C=cost).fit(kernel_MM, np.arange(len(kernel_MM)) >= n_first)
     coefficients_M = np.zeros(len(kernel_MM))
-    coefficients_M[svm.support_] = -svm.dual_coef_[0]  # SVC's two-class sign favours the second
+    coefficients_M[svm.support_] = -svm.dual_coef_[0]  # in SVC, positive means the second class
     return coefficients_M, -float(svm.intercept_[0])
 
 
 class LibsvmRandom:
-    """The random numbers of scikit-learn's libsvm: mt19937, bounded as Lemire (2019) does."""
+    """The random numbers of scikit-learn's libsvm: mt19937, with bounded integers by Lemire's
+    method (2019, arXiv 1805.10941)."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -37,6 +43,7 @@ class LibsvmRandom:
         self._twister = np.random.RandomState(self._seed)
 
     def permutation(self, size: int) -> Indices:
+        """Fisher-Yates shuffle of `range(size)`, from the front, as in libsvm."""
         order = np.arange(size)
         for i in range(size):
             j = i + self._below(size - i)
@@ -44,17 +51,20 @@ class LibsvmRandom:
         return order
 
     def _below(self, bound: int) -> int:
-        rejected = (2**32 - bound) % bound  # so many low words would favour small results
+        threshold = (2**32 - bound) % bound  # rejecting low words below it removes the bias
         while True:
             product = int(self._twister.randint(2**32, dtype=np.uint32)) * bound
-            if product % 2**32 >= rejected:
+            if product % 2**32 >= threshold:
                 return product >> 32
 
 
-def held_out_decisions(
+def out_of_fold_decisions(
     kernel_MM: FloatArray, n_first: int, cost: float, generator: LibsvmRandom
 ) -> FloatArray:
-    """Decision values [M] of libsvm's own 5-fold cross-validation of a pair (for the sigmoid)."""
+    """Decision values [M] of a pair for `fit_sigmoid`, by libsvm's 5-fold cross-validation.
+
+    As libsvm does, a fold that leaves only one class to train on predicts that class, +1 or -1.
+    """
     size = len(kernel_MM)
     order_M = generator.permutation(size)
     decisions_M = np.empty(size)
@@ -65,19 +75,23 @@ def held_out_decisions(
         if not len(firsts) or not len(seconds):
             decisions_M[valid] = 1.0 if len(firsts) else -1.0
             continue
-        # libsvm sorts the labels of this inner problem, +1 and -1, so the second class leads.
+        # libsvm sorts the labels of this inner problem, +1 and -1, so the second class comes first.
         members = np.concatenate([seconds, firsts])
         coefficients, intercept = fit_pair(kernel_MM[np.ix_(members, members)], len(seconds), cost)
         decisions_M[valid] = -(kernel_MM[np.ix_(valid, members)] @ coefficients + intercept)
-        generator.reseed()  # every training in libsvm starts the generator again
+        generator.reseed()  # libsvm reseeds at every training
     return decisions_M
 
 
 def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope A and offset B of P(first) = 1 / (1 + exp(A decision + B)).
+    """Slope A and offset B of P(first | decision) = 1 / (1 + exp(A decision + B)).
 
-    Platt (1999) with his smoothed targets, by Newton's method with backtracking as in Lin, Lin and
-    Weng (2007), "A note on Platt's probabilistic outputs for support vector machines".
+    Platt scaling (1999) with smoothed targets, fitted by Newton's method with backtracking: Lin,
+    Lin and Weng (2007), "A note on Platt's probabilistic outputs for support vector machines".
+
+    Args:
+        decisions_M: out-of-fold decision values.
+        is_first_M: whether the window is of the first class.
     """
     n_first = int(is_first_M.sum())
     n_second = len(is_first_M) - n_first
@@ -96,12 +110,12 @@ def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> t
         if max(abs(slope_gradient), abs(offset_gradient)) < 1e-5:
             break
         curvature_M = expit(-exponents_M) * expit(exponents_M)
-        # The Hessian [[aa, ab], [ab, bb]], kept positive definite by the small addition.
+        # Hessian [[aa, ab], [ab, bb]]; the small constant keeps it positive definite.
         aa = decisions_M**2 @ curvature_M + 1e-12
         bb = curvature_M.sum() + 1e-12
         ab = decisions_M @ curvature_M
         determinant = aa * bb - ab**2
-        if determinant == 0:  # decision values all but constant: no slope can be found
+        if determinant == 0:  # decision values nearly constant: the slope is not identifiable
             break
         slope_step = (ab * offset_gradient - bb * slope_gradient) / determinant
         offset_step = (ab * slope_gradient - aa * offset_gradient) / determinant
@@ -113,40 +127,45 @@ def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> t
             if candidate_loss < loss + 1e-4 * step * descent:
                 break
             step /= 2
-        else:  # no step lowers the loss any more
+        else:  # the line search failed: no step lowers the loss
             break
         (slope, offset), loss = candidate, candidate_loss
     return float(slope), float(offset)
 
 
-def couple(first_wins_NP: FloatArray, pairs: Pairs) -> FloatArray:
-    """Class probabilities [N, K] that agree best with the pairs' P(first | first or second).
+def couple(pairwise_NP: FloatArray, pairs: Pairs) -> FloatArray:
+    """Class probabilities [N, K] by pairwise coupling.
 
-    The second method of Wu, Lin and Weng (2004), "Probability estimates for multi-class
-    classification by pairwise coupling", algorithm 2, with libsvm's limits.
+    Wu, Lin and Weng (2004), "Probability estimates for multi-class classification by pairwise
+    coupling": their second approach, by algorithm 2, with libsvm's clipping, stopping criterion and
+    maximum number of iterations.
+
+    Args:
+        pairwise_NP: P(first class | first or second class) of each pair.
+        pairs: the two classes of each pair, in the order of `combinations(range(K), 2)`.
     """
     n_classes = pairs[-1][1] + 1
-    wins_NKK = np.zeros((len(first_wins_NP), n_classes, n_classes))
+    r_NKK = np.zeros((len(pairwise_NP), n_classes, n_classes))
     for p, (first, second) in enumerate(pairs):
-        wins_NKK[:, first, second] = first_wins_NP[:, p].clip(1e-7, 1 - 1e-7)
-        wins_NKK[:, second, first] = 1 - wins_NKK[:, first, second]
-    losses_NKK = wins_NKK.transpose(0, 2, 1)
-    q_NKK = -losses_NKK * wins_NKK
+        r_NKK[:, first, second] = pairwise_NP[:, p].clip(1e-7, 1 - 1e-7)
+        r_NKK[:, second, first] = 1 - r_NKK[:, first, second]
+    transposed_NKK = r_NKK.transpose(0, 2, 1)
+    q_NKK = -transposed_NKK * r_NKK  # the matrix Q of the paper
     diagonal = np.arange(n_classes)
-    q_NKK[:, diagonal, diagonal] = np.square(losses_NKK).sum(axis=2)
+    q_NKK[:, diagonal, diagonal] = np.square(transposed_NKK).sum(axis=2)
 
-    result_NK = np.full((len(wins_NKK), n_classes), 1 / n_classes)
-    rows = np.arange(len(wins_NKK))  # the windows still being improved
+    result_NK = np.full((len(r_NKK), n_classes), 1 / n_classes)
+    active = np.arange(len(r_NKK))  # windows that have not converged
     for _ in range(max(100, n_classes)):
-        p_NK, q_now_NKK = result_NK[rows], q_NKK[rows]
+        p_NK, q_now_NKK = result_NK[active], q_NKK[active]
         qp_NK = (q_now_NKK @ p_NK[:, :, None])[:, :, 0]
         pqp_N = (p_NK * qp_NK).sum(axis=1)
-        unfinished = abs(qp_NK - pqp_N[:, None]).max(axis=1) >= 0.005 / n_classes
-        rows = rows[unfinished]
-        if not len(rows):
+        not_converged = abs(qp_NK - pqp_N[:, None]).max(axis=1) >= 0.005 / n_classes
+        active = active[not_converged]
+        if not len(active):
             break
-        p_NK, qp_NK, pqp_N = p_NK[unfinished], qp_NK[unfinished], pqp_N[unfinished]
-        q_now_NKK = q_now_NKK[unfinished]
+        p_NK, qp_NK, pqp_N = p_NK[not_converged], qp_NK[not_converged], pqp_N[not_converged]
+        q_now_NKK = q_now_NKK[not_converged]
         for k in range(n_classes):
             q_k_NK = q_now_NKK[:, k]
             step_N = (pqp_N - qp_NK[:, k]) / q_k_NK[:, k]
@@ -155,5 +174,5 @@ def couple(first_wins_NP: FloatArray, pairs: Pairs) -> FloatArray:
             pqp_N = (pqp_N + step_N * (step_N * q_k_NK[:, k] + 2 * qp_NK[:, k])) / scale_N**2
             qp_NK = (qp_NK + step_N[:, None] * q_k_NK) / scale_N[:, None]
             p_NK /= scale_N[:, None]
-        result_NK[rows] = p_NK
+        result_NK[active] = p_NK
     return result_NK

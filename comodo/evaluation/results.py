@@ -20,7 +20,7 @@ from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
-from comodo.evaluation.stats import Comparison, Interval, compare, holm, over_seeds
+from comodo.evaluation.stats import Comparison, Interval, compare, holm, t_interval
 from comodo.search.labels import Labels
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
@@ -158,7 +158,7 @@ class Results:
         values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
         if not values:
             return None
-        found = over_seeds(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
+        found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
         if metric.name == "cka":  # which alone can be negative
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))

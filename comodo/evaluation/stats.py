@@ -1,14 +1,15 @@
-"""How far an accuracy, or the difference between two, can be trusted.
+"""Confidence intervals and tests for accuracies and for the difference between two.
 
-One job: intervals and tests for new seeds and new groups (a group: a subject, capture or day), by
-crossed random effects: a seed's, a group's, and their interaction with the windows' noise. Windows
-of one group are alike, so they never count as independent evidence.
+One job: inference for new seeds and new groups (a group: a subject, capture or day) from a model of
+crossed random effects: seed, group, and their interaction, which includes the windows' noise.
+Windows of one group are correlated, so they never count as independent observations.
 
 It knows nothing of sweeps, files or how windows were classified.
 
-A configuration's result is a table: `hits_SG`, how many windows of group g were classified right
-with seed s, and `count_G`, the group's windows, the same for all seeds. Shape suffixes: S seeds,
-G groups, M numbers of seeds; `...` in front stands for any number of tables at once.
+The result of a configuration is a table: `hits_SG`, the number of windows of group g that were
+classified correctly with seed s, and `count_G`, the number of windows of the group, the same for
+all seeds. Accuracies and their bounds are fractions, not percent. Shape suffixes: S seeds,
+G groups, M candidate numbers of seeds; `...` are any leading batch dimensions.
 """
 
 from dataclasses import dataclass
@@ -19,17 +20,16 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 FloatArray = npt.NDArray[np.float64]
 Table = tuple[npt.ArrayLike, npt.ArrayLike]  # hits_SG, count_G
-LeftOut = tuple[
-    FloatArray, FloatArray
-]  # values with all groups [..., S, 1], without each [..., S, G]
-MeanSquares = tuple[FloatArray, FloatArray, FloatArray]  # of groups, of seeds, of the rest
+Jackknife = tuple[FloatArray, FloatArray]
+"""Estimates from all groups [..., S, 1], and the delete-one-group replicates [..., S, G]."""
+MeanSquares = tuple[FloatArray, FloatArray, FloatArray]  # of groups, of seeds, residual
 
 MAX_SEEDS = 1000  # more than anyone would train
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A share, 0..1, and the bounds between which it lies."""
+    """A mean and its confidence bounds, usually fractions from 0 to 1."""
 
     mean: float
     low: float
@@ -38,29 +38,33 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether two configurations' accuracies differ; in shares, not percent."""
+    """The difference between the accuracies of two configurations, as a fraction."""
 
-    difference: float  # the first's accuracy minus the second's, -1..1
+    difference: float  # accuracy of the first minus that of the second, -1..1
     low: float
     high: float
     p: float  # two-sided
     more_seeds: int | None
-    """Seeds to add until a difference that stayed as it is would be distinguishable (by chance
-    about every second time); 0: it is already; None: no number up to `MOST_SEEDS` would do, more
-    groups are needed, or there is one seed, which cannot tell how seeds vary."""
+    """Seeds to add for significance with about 50 % power, if the true difference is the observed
+    one. 0: already significant. None: more than `MAX_SEEDS` would be needed (add groups instead),
+    or there is only one seed, from which the variance between seeds cannot be estimated."""
 
 
-def interval(
+def accuracy_interval(
     hits_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
 ) -> Interval | None:
-    """The share of windows classified right, and what new seeds on new groups would give.
+    """Accuracy with its confidence interval for new seeds and new groups.
 
-    In `level` of studies like this one the interval holds the accuracy expected of new seeds on
-    new groups; with one seed, of that seed on new groups; with one group, of new seeds on that
-    group. One of both tells nothing: None.
+    With one seed the interval is for that seed on new groups; with one group, for new seeds on that
+    group. None with one of each, from which no variance can be estimated.
+
+    Args:
+        hits_SG: [S, G] correctly classified windows.
+        count_G: [G] windows.
+        level: confidence level.
 
     Raises:
-        ValueError: on wrong shapes, groups without windows, or more hits than windows.
+        ValueError: wrong shapes, a group without windows, or more hits than windows.
     """
     hits_SG, count_G = _checked(hits_SG, count_G)
     if hits_SG.size == 1:
@@ -68,89 +72,103 @@ def interval(
     return Interval(*map(float, proportion_bounds(hits_SG, count_G, level)))
 
 
-def jackknife(
-    whole_S: npt.ArrayLike, without_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
+def jackknife_interval(
+    estimate_S: npt.ArrayLike,
+    replicate_SG: npt.ArrayLike,
+    count_G: npt.ArrayLike,
+    level: float = 0.95,
 ) -> Interval | None:
-    """As `interval`, of a measure that is no share of hits, as balanced accuracy or F1 (0..1).
+    """Like `accuracy_interval`, for a metric in 0..1 that is not a proportion of windows, such as
+    balanced accuracy or F1.
 
     Args:
-        whole_S: its value with each seed.
-        without_SG: the same with each group left out; of a single group anything.
+        estimate_S: the metric of each seed, from all groups.
+        replicate_SG: the same from all groups but one (delete-one-group jackknife); ignored when
+            there is a single group.
+        count_G: [G] windows.
+        level: confidence level.
 
     Raises:
-        ValueError: on wrong shapes, or groups without windows.
+        ValueError: wrong shapes, or a group without windows.
     """
-    whole_S, without_SG, count_G = (
-        np.asarray(x, np.float64) for x in (whole_S, without_SG, count_G)
+    estimate_S, replicate_SG, count_G = (
+        np.asarray(x, np.float64) for x in (estimate_S, replicate_SG, count_G)
     )
-    shape = whole_S.shape + count_G.shape
-    if len(shape) != 2 or without_SG.shape != shape or not without_SG.size or (count_G <= 0).any():
-        raise ValueError(f"{without_SG.shape} is not [seeds, groups] of windows, {shape}")
-    if without_SG.size == 1:
+    shape = estimate_S.shape + count_G.shape
+    if len(shape) != 2 or replicate_SG.shape != shape or not replicate_SG.size:
+        raise ValueError(f"replicates must be [seeds, groups], {shape}, got {replicate_SG.shape}")
+    if (count_G <= 0).any():
+        raise ValueError(f"every group needs windows, got {count_G.tolist()}")
+    if replicate_SG.size == 1:
         return None
-    return Interval(*map(float, _bounds((whole_S[:, None], without_SG), count_G, level)))
+    return Interval(*map(float, _bounds((estimate_S[:, None], replicate_SG), count_G, level)))
 
 
 def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
-    """The difference of two configurations, paired by seed and by group in the tables' order.
+    """Test of the difference in accuracy, paired by seed and by group (row and column).
 
-    The bounds and p are for new seeds and new groups, as in `interval`, and so is None.
+    Interval and p-value are for new seeds and new groups, as in `accuracy_interval`; None where
+    that is None.
 
     Raises:
-        ValueError: as `interval`, or if the tables differ in shape or in the groups' windows.
+        ValueError: as `accuracy_interval`, or tables of different shapes or group sizes.
     """
-    (hits_SG, count_G), (others_SG, others_G) = _checked(*a), _checked(*b)
-    if hits_SG.shape != others_SG.shape or not np.array_equal(count_G, others_G):
+    (a_SG, count_G), (b_SG, b_count_G) = _checked(*a), _checked(*b)
+    if a_SG.shape != b_SG.shape or not np.array_equal(count_G, b_count_G):
         raise ValueError(
-            f"tables cannot be paired: {hits_SG.shape} and {others_SG.shape} of [seeds, groups], "
-            f"windows {count_G.tolist()} and {others_G.tolist()}"
+            f"tables cannot be paired: shapes {a_SG.shape} and {b_SG.shape} of [seeds, groups], "
+            f"windows {count_G.tolist()} and {b_count_G.tolist()}"
         )
-    if hits_SG.size == 1:
+    if a_SG.size == 1:
         return None
-    extra_SG = hits_SG - others_SG
-    difference, half, p = map(float, paired_test(extra_SG, count_G, level))
-    more_seeds = 0 if p <= 1 - level else _more_seeds(extra_SG, count_G, level)
-    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    difference_SG = a_SG - b_SG
+    difference, half_width, p = map(float, paired_test(difference_SG, count_G, level))
+    more_seeds = 0 if p <= 1 - level else _more_seeds(difference_SG, count_G, level)
+    low, high = max(-1.0, difference - half_width), min(1.0, difference + half_width)
     return Comparison(difference, low, high, p, more_seeds)
 
 
-def over_seeds(values: list[float], level: float = 0.95) -> Interval | None:
-    """The mean of any measure and what new seeds would give, by Student's t; None for one value."""
+def t_interval(values: list[float], level: float = 0.95) -> Interval | None:
+    """Student's t interval of the mean of one value for each seed; None for a single value."""
     if len(values) < 2:
         return None
-    mean, tail = float(np.mean(values)), (1 + level) / 2
-    half = float(stdtrit(len(values) - 1, tail) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+    mean, quantile = float(np.mean(values)), (1 + level) / 2
+    t = stdtrit(len(values) - 1, quantile)
+    half_width = float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half_width, mean + half_width)
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """P-values adjusted for their number, in the given order: step-down (Holm 1979)."""
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    """P-values adjusted for multiple comparisons, in the given order.
+
+    Holm (1979), "A simple sequentially rejective multiple test procedure".
+    """
+    adjusted, running_max = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        running_max = max(running_max, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = running_max
     return adjusted
 
 
 def proportion_bounds(
     hits_SG: FloatArray, count_G: FloatArray, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Accuracy, lower and upper bound [...] of tables [..., S, G]."""
-    return _bounds(_left_out(hits_SG, count_G), count_G, level)
+    """Accuracy, lower and upper bound, each [...], of tables [..., S, G]."""
+    return _bounds(_delete_one_group(hits_SG, count_G), count_G, level)
 
 
 def _bounds(
-    left_out: LeftOut, count_G: FloatArray, level: float
+    jackknife: Jackknife, count_G: FloatArray, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean over seeds, lower and upper bound [...].
+    """Mean over seeds, lower and upper bound, each [...].
 
-    Clopper & Pearson's interval (1934) of a sample of the effective size: so many independent
-    windows as would vary as much, cut by Student's t over the normal's for how little few groups
-    and seeds tell of the variance (Korn & Graubard 1998). Near 0 and 1 it is rightly lopsided.
-    Where nothing varies, as with every window right, the size is that of one seed's windows.
+    The exact binomial interval (Clopper & Pearson 1934) at the effective sample size: the number of
+    independent windows whose proportion would have the estimated variance, times (z / t)^2 for the
+    few degrees of freedom of that estimate (Korn & Graubard 1998). It is asymmetric near 0 and 1.
+    With zero variance, as when every window is correct, the size is the number of windows.
     """
-    mean, n_seeds, tail = left_out[0].mean((-2, -1)), left_out[0].shape[-2], (1 - level) / 2
-    variance, t_squared = _error(1 - level, _mean_squares(left_out), n_seeds, count_G)
+    mean, n_seeds, tail = jackknife[0].mean((-2, -1)), jackknife[0].shape[-2], (1 - level) / 2
+    variance, t_squared = _variance_of_mean(1 - level, _mean_squares(jackknife), n_seeds, count_G)
     size = np.broadcast_to(count_G.sum(-1), mean.shape).copy()
     np.divide(mean * (1 - mean), variance, out=size, where=variance > 0)
     size = size * ndtri(tail) ** 2 / t_squared
@@ -161,95 +179,106 @@ def _bounds(
 
 
 def paired_test(
-    extra_SG: FloatArray, count_G: FloatArray, level: float
+    difference_SG: FloatArray, count_G: FloatArray, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Difference, half the interval's width and p [...] of tables [..., S, G] of hits more."""
-    n_seeds = extra_SG.shape[-2]
-    difference = extra_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
-    squares = _mean_squares(_left_out(extra_SG, count_G))
-    variance, t_squared = _error(1 - level, squares, n_seeds, count_G)
-    variance = np.maximum(variance, _least_variance(extra_SG, count_G, n_seeds))
+    """Mean difference, half-width of its interval and p-value, each [...].
+
+    `difference_SG` [..., S, G] are the hits of one configuration minus those of the other.
+    """
+    n_seeds = difference_SG.shape[-2]
+    difference = difference_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
+    squares = _mean_squares(_delete_one_group(difference_SG, count_G))
+    variance, t_squared = _variance_of_mean(1 - level, squares, n_seeds, count_G)
+    variance = np.maximum(variance, _min_variance(difference_SG, count_G, n_seeds))
     low, p = np.zeros(difference.shape), np.ones(difference.shape)
-    for _ in range(40):  # bisection for the level at which the interval just reaches zero
-        middle = (low + p) / 2
-        reaches = _error(middle, squares, n_seeds, count_G)[1] * variance >= difference**2
-        low, p = np.where(reaches, middle, low), np.where(reaches, p, middle)
+    for _ in range(40):  # p is the alpha whose interval just reaches zero: found by bisection
+        alpha = (low + p) / 2
+        t_squared_alpha = _variance_of_mean(alpha, squares, n_seeds, count_G)[1]
+        includes_zero = t_squared_alpha * variance >= difference**2
+        low, p = np.where(includes_zero, alpha, low), np.where(includes_zero, p, alpha)
     return difference, np.sqrt(t_squared * variance), p
 
 
-def _more_seeds(extra_SG: FloatArray, count_G: FloatArray, level: float) -> int | None:
-    """How many, if the difference and the components of its variance stay as estimated."""
-    n_seeds = len(extra_SG)
+def _more_seeds(difference_SG: FloatArray, count_G: FloatArray, level: float) -> int | None:
+    """See `Comparison.more_seeds`. Mean difference and variance components stay as estimated."""
+    n_seeds = len(difference_SG)
     if n_seeds == 1:
         return None
-    group, seed, rest = _mean_squares(_left_out(extra_SG, count_G))
+    group, seed, residual = _mean_squares(_delete_one_group(difference_SG, count_G))
     seeds_M = np.arange(n_seeds + 1, MAX_SEEDS + 1)
-    group_M = rest + np.maximum(group - rest, 0) * seeds_M / n_seeds
-    variance_M, t_squared_M = _error(1 - level, (group_M, seed, rest), seeds_M, count_G)
-    variance_M = np.maximum(variance_M, _least_variance(extra_SG, count_G, seeds_M))
-    difference = extra_SG.sum() / (n_seeds * count_G.sum())
-    enough = np.flatnonzero(t_squared_M * variance_M < difference**2)
-    return int(enough[0]) + 1 if len(enough) else None
+    group_M = residual + np.maximum(group - residual, 0) * seeds_M / n_seeds
+    variance_M, t_squared_M = _variance_of_mean(
+        1 - level, (group_M, seed, residual), seeds_M, count_G
+    )
+    variance_M = np.maximum(variance_M, _min_variance(difference_SG, count_G, seeds_M))
+    difference = difference_SG.sum() / (n_seeds * count_G.sum())
+    significant = np.flatnonzero(t_squared_M * variance_M < difference**2)
+    return int(significant[0]) + 1 if len(significant) else None
 
 
-def _least_variance(
-    extra_SG: FloatArray, count_G: FloatArray, n_seeds: npt.ArrayLike
+def _min_variance(
+    difference_SG: FloatArray, count_G: FloatArray, n_seeds: npt.ArrayLike
 ) -> FloatArray:
-    """Variance [...] of a difference from the fewest windows that can have made it.
+    """Lower limit [...] of the variance of a mean difference, from the discordant windows.
 
-    k hits more take k windows at least that one alone got right, and their number varies by k
-    (McNemar 1947): nothing is certain because a few windows differ alike everywhere.
+    A difference of k hits needs at least k windows that only one configuration classified
+    correctly, and the variance of their number is k (McNemar 1947). Without this limit, a few
+    windows that differ in the same way in every cell would be significant.
     """
-    return abs(extra_SG).mean(-2).sum(-1) / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
+    return abs(difference_SG).mean(-2).sum(-1) / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
 
 
-def _left_out(hits_SG: FloatArray, count_G: FloatArray) -> LeftOut:
-    """Each seed's share of hits with all groups, and with each left out."""
+def _delete_one_group(hits_SG: FloatArray, count_G: FloatArray) -> Jackknife:
+    """The accuracy of each seed on all groups, and on all groups but one."""
     count_1G = count_G[..., None, :]
     hits_S1, total_11 = hits_SG.sum(-1, keepdims=True), count_1G.sum(-1, keepdims=True)
     return hits_S1 / total_11, (hits_S1 - hits_SG) / np.maximum(total_11 - count_1G, 1)
 
 
-def _mean_squares(left_out: LeftOut) -> MeanSquares:
-    """Two-way analysis of variance: mean squares [...], zero for one group or one seed.
+def _mean_squares(jackknife: Jackknife) -> MeanSquares:
+    """Two-way analysis of variance: mean squares [...]; zero for a factor with one level.
 
-    Its cells are the jackknife's pseudo-values of each seed's value, which groups of unequal size
-    make together (Tukey 1958; Cochran 1977, section 6.17).
+    Its cells are the jackknife's pseudo-values of each seed's estimate, which allow for groups of
+    unequal size (Tukey 1958; Cochran 1977, "Sampling Techniques", section 6.17).
     """
-    whole_S1, without_SG = left_out
-    n_seeds, n_groups = without_SG.shape[-2:]
-    pseudo_SG = whole_S1 + (n_groups - 1) * (whole_S1 - without_SG)
+    estimate_S1, replicate_SG = jackknife
+    n_seeds, n_groups = replicate_SG.shape[-2:]
+    pseudo_SG = estimate_S1 + (n_groups - 1) * (estimate_S1 - replicate_SG)
     pseudo_SG = pseudo_SG - pseudo_SG.mean((-2, -1), keepdims=True)
     pseudo_SG[abs(pseudo_SG) < 1e-12] = 0  # rounding
     group_1G, seed_S1 = pseudo_SG.mean(-2, keepdims=True), pseudo_SG.mean(-1, keepdims=True)
     group = n_seeds * np.square(group_1G).sum((-2, -1)) / max(n_groups - 1, 1)
     seed = n_groups * np.square(seed_S1).sum((-2, -1)) / max(n_seeds - 1, 1)
-    rest = np.square(pseudo_SG - group_1G - seed_S1).sum((-2, -1))
-    return group, seed, rest / max((n_seeds - 1) * (n_groups - 1), 1)
+    residual = np.square(pseudo_SG - group_1G - seed_S1).sum((-2, -1))
+    return group, seed, residual / max((n_seeds - 1) * (n_groups - 1), 1)
 
 
-def _error(
+def _variance_of_mean(
     alpha: npt.ArrayLike, squares: MeanSquares, n_seeds: npt.ArrayLike, count_G: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Variance of the mean of all cells, and t squared for a two-sided `alpha`, each [...].
+    """Variance of the mean of all cells, and squared critical t at a two-sided `alpha`, each [...].
 
-    The variance is that of crossed random effects, (group + seed - rest) / SG (Cornfield & Tukey
-    1956), each effect's component zero where it would be negative, so that it is never below that
-    of groups alone or of seeds alone. The t are those of groups and of seeds, weighted by their
-    mean squares (Cochran & Cox 1950; squared: Graybill & Wang 1980), and never give less than the
-    t-test over groups alone or over seeds alone: with Satterthwaite's degrees of freedom (1946)
-    three seeds that are alike by chance would pass for certain, and a test at 0.5 %, as Holm's
-    needs, err in 2.5 %. Unequal groups count as so many equal ones (Kish 1965).
+    The variance is that of crossed random effects, (group + seed - residual) / SG (Cornfield &
+    Tukey 1956). Variance components are truncated at zero, so the result is at least the variance
+    from groups alone and from seeds alone.
+
+    The critical value is the mean of those with the degrees of freedom of groups and of seeds,
+    weighted by their mean squares (Cochran & Cox 1950; for squares: Graybill & Wang 1980), and at
+    least as conservative as a t-test over groups alone or over seeds alone. Satterthwaite's degrees
+    of freedom (1946) were rejected: with three seeds that agree by chance they are too many, and a
+    test at alpha = 0.5 %, as Holm's method needs, had a type I error of 2.5 %. Unequal groups count
+    as their effective number, sum^2 / sum of squares (Kish 1965).
     """
-    group, seed, rest = squares
+    group, seed, residual = squares
     n_groups = count_G.shape[-1]
-    free_groups = np.maximum(count_G.sum(-1) ** 2 / np.square(count_G).sum(-1) - 1, 1)
-    of_groups = stdtrit(free_groups, np.divide(alpha, 2)) ** 2
-    of_seeds = stdtrit(np.maximum(np.subtract(n_seeds, 1), 1), np.divide(alpha, 2)) ** 2
-    total, both = np.maximum(group, rest) + np.maximum(seed, rest) - rest, group + seed
+    df_group = np.maximum(count_G.sum(-1) ** 2 / np.square(count_G).sum(-1) - 1, 1)
+    t2_group = stdtrit(df_group, np.divide(alpha, 2)) ** 2
+    t2_seed = stdtrit(np.maximum(np.subtract(n_seeds, 1), 1), np.divide(alpha, 2)) ** 2
+    total = np.maximum(group, residual) + np.maximum(seed, residual) - residual
+    both = group + seed
     weight = np.where(both > 0, seed / np.where(both > 0, both, 1), n_groups == 1)
-    alone = np.maximum(seed * of_seeds, group * of_groups) / np.where(total > 0, total, 1)
-    t_squared = np.maximum(weight * of_seeds + (1 - weight) * of_groups, alone)
+    one_factor = np.maximum(seed * t2_seed, group * t2_group) / np.where(total > 0, total, 1)
+    t_squared = np.maximum(weight * t2_seed + (1 - weight) * t2_group, one_factor)
     return total / np.multiply(n_seeds, n_groups), t_squared
 
 
@@ -258,5 +287,5 @@ def _checked(hits_SG: npt.ArrayLike, count_G: npt.ArrayLike) -> tuple[FloatArray
     if hits_SG.ndim != 2 or not hits_SG.size or count_G.shape != hits_SG.shape[1:]:
         raise ValueError(f"hits must be [seeds, groups], got {hits_SG.shape} for {count_G.shape}")
     if not ((count_G > 0) & (hits_SG >= 0) & (hits_SG <= count_G)).all():
-        raise ValueError("every group needs windows, and hits between 0 and their number")
+        raise ValueError("every group needs windows, and between 0 and that many hits")
     return hits_SG, count_G

@@ -13,10 +13,12 @@ from sklearn.preprocessing import Normalizer, StandardScaler, normalize
 
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.feature_metrics import anchors, classification, linear_cka, neighbour_overlap
+from comodo.evaluation.labelled_features import EvaluateError, rank_in_class
+from tests.errors import raises
 
 
-def shares(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, float]]:
-    """The measure with the accuracy, and its deviation over draws, in place of hits."""
+def accuracies_of(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, float]]:
+    """The measure, returning accuracies and their standard deviation over repeats, not hits."""
 
     def measured(*sets: Any, **options: Any) -> dict[str, float]:
         metrics = {}
@@ -30,12 +32,15 @@ def shares(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, fl
     return measured
 
 
-few_shot, linear_probe = shares(feature_metrics.few_shot_hits), shares(feature_metrics.linear_hits)
-nearest_neighbours, zero_shot = (
-    shares(feature_metrics.nearest_neighbours),
-    shares(feature_metrics.zero_shot_ranks),
+few_shot, linear_probe = (
+    accuracies_of(feature_metrics.few_shot_hits),
+    accuracies_of(feature_metrics.linear_hits),
 )
-LEARNERS = [linear_probe, partial(few_shot, shots=(1, 5), draws=2), nearest_neighbours]
+nearest_neighbours, zero_shot = (
+    accuracies_of(feature_metrics.knn_hits),
+    accuracies_of(feature_metrics.zero_shot_hits),
+)
+LEARNERS = [linear_probe, partial(few_shot, shots=(1, 5), repeats=2), nearest_neighbours]
 
 
 def normal(*shape: int, seed: int = 0) -> Any:
@@ -87,17 +92,17 @@ def test_linear_probe_is_scikit_learns(class_sizes: tuple[int, ...]) -> None:
     }
 
 
-def test_few_shot_is_the_mean_over_draws_of_a_fit_on_k_windows_of_each_class() -> None:
+def test_few_shot_is_the_mean_over_repeats_of_a_fit_on_k_windows_of_each_class() -> None:
     train_ND, label_N, test_ND, test_label_N = sets_of(30, 30, 4)
-    metrics = few_shot(train_ND, label_N, test_ND, test_label_N, (2, 10), draws=3, seed=5)
+    metrics = few_shot(train_ND, label_N, test_ND, test_label_N, (2, 10), repeats=3, seed=5)
 
     unit_ND, unit_test_ND = normalize(train_ND), normalize(test_ND)
     scaler = StandardScaler().fit(unit_ND)
     for k in (2, 10):
         accuracies = []
-        for draw in range(3):
-            place_N = feature_metrics._place_in_class(label_N, np.random.default_rng([5, draw]))
-            chosen_N = np.flatnonzero(place_N < k)
+        for repeat in range(3):
+            order_N = np.random.default_rng([5, repeat]).permutation(len(label_N))
+            chosen_N = np.flatnonzero(rank_in_class(label_N, order_N) < k)
             assert np.bincount(label_N[chosen_N]).tolist() == [k, k, min(k, 4)]
             model = LogisticRegression(max_iter=1000)
             model.fit(scaler.transform(unit_ND[chosen_N]), label_N[chosen_N])
@@ -108,19 +113,19 @@ def test_few_shot_is_the_mean_over_draws_of_a_fit_on_k_windows_of_each_class() -
 
 def test_few_shot_ends_at_the_linear_probe_and_leaves_out_more() -> None:
     sets = sets_of(20, 10)
-    metrics = few_shot(*sets, (1, 20, 21), draws=2)
+    metrics = few_shot(*sets, (1, 20, 21), repeats=2)
     assert list(metrics) == ["1", "1_std", "20", "20_std"]
     assert metrics["20"] == linear_probe(*sets)["acc1"]
     assert metrics["20_std"] == 0
     assert metrics["1_std"] > 0
 
 
-def test_few_shot_draws_follow_the_seed_and_not_the_other_shots() -> None:
+def test_few_shot_subsets_follow_the_seed_and_not_the_other_shots() -> None:
     sets = sets_of(40, 40, 40)
-    metrics = few_shot(*sets, shots=(1, 5), draws=2, seed=1)
-    assert metrics == few_shot(*sets, shots=(1, 5), draws=2, seed=1)
-    assert metrics != few_shot(*sets, shots=(1, 5), draws=2, seed=2)
-    assert metrics.items() > few_shot(*sets, shots=(5,), draws=2, seed=1).items()
+    metrics = few_shot(*sets, shots=(1, 5), repeats=2, seed=1)
+    assert metrics == few_shot(*sets, shots=(1, 5), repeats=2, seed=1)
+    assert metrics != few_shot(*sets, shots=(1, 5), repeats=2, seed=2)
+    assert metrics.items() > few_shot(*sets, shots=(5,), repeats=2, seed=1).items()
 
 
 @pytest.mark.parametrize("k", [1, 20, 1000])
@@ -146,7 +151,7 @@ def test_classes_unseen_in_training_are_wrong(learner: Any) -> None:
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=["linear", "few_shot", "knn"])
-def test_well_separated_classes_are_told_apart_at_any_scale(learner: Any) -> None:
+def test_well_separated_classes_are_classified_at_any_scale(learner: Any) -> None:
     label_N = np.arange(40) % 4
     features_ND = np.eye(4)[label_N] + 0.01 * normal(40, 4)
     metrics = learner(7 * features_ND[:20], label_N[:20], features_ND[20:], label_N[20:])
@@ -264,22 +269,22 @@ def test_comparing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("learner", LEARNERS, ids=["linear", "few_shot", "knn"])
 def test_learners_name_what_is_wrong(learner: Any) -> None:
     train_ND, label_N, test_ND, test_label_N = sets_of(20, 20)
-    with pytest.raises(ValueError, match="at least two classes are needed in train, got \\[3\\]"):
+    with raises(EvaluateError, "evaluate.one-class", "[3]"):
         learner(train_ND, np.full(40, 3), test_ND, test_label_N)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         learner(train_ND, label_N[1:], test_ND, test_label_N)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         learner(train_ND, label_N, test_ND, test_label_N[1:])
     train_ND[[1, 5]], test_ND[3, 2] = np.nan, np.inf
-    with pytest.raises(ValueError, match="2 of 40 rows of features are not finite"):
+    with raises(EvaluateError, "evaluate.not-finite", "2 of 40 rows"):
         learner(train_ND, label_N, test_ND, test_label_N)
-    with pytest.raises(ValueError, match="1 of 60 rows of features are not finite"):
+    with raises(EvaluateError, "evaluate.not-finite", "1 of 60 rows"):
         learner(np.nan_to_num(train_ND), label_N, test_ND, test_label_N)
 
 
-@pytest.mark.parametrize("wrong", [{"draws": 1}, {"shots": (0, 5)}])
-def test_few_shot_needs_draws_and_windows(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="few-shot needs two draws and k >= 1"):
+@pytest.mark.parametrize("wrong", [{"repeats": 1}, {"shots": (0, 5)}])
+def test_few_shot_needs_repeats_and_windows(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="few-shot needs two repeats and k >= 1"):
         few_shot(*sets_of(20, 20), **wrong)
 
 
@@ -297,11 +302,11 @@ def test_labels_out_of_range_and_missing_windows() -> None:
 
 def test_anchors_that_do_not_fit() -> None:
     student_ND, label_N = normal(3, 2), np.array([0, 1, 1])
-    with pytest.raises(ValueError, match="no class has an anchor"):
+    with raises(EvaluateError, "evaluate.no-anchor"):
         zero_shot(student_ND, np.full((2, 2), np.nan), label_N)
-    with pytest.raises(ValueError, match="anchors \\(2, 5\\) for students \\(3, 2\\)"):
+    with pytest.raises(ValueError, match="anchors \\(2, 5\\) for embeddings \\(3, 2\\)"):
         zero_shot(student_ND, normal(2, 5), label_N)
-    with pytest.raises(ValueError, match="1 of 2 rows of features are not finite"):
+    with raises(EvaluateError, "evaluate.not-finite", "1 of 2 rows"):
         zero_shot(student_ND, np.array([[1, np.nan], [0, 1]]), label_N)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         anchors(student_ND, label_N[1:], classes=2)
@@ -311,7 +316,7 @@ def test_representations_that_cannot_be_compared() -> None:
     for compare in (linear_cka, neighbour_overlap):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             compare(normal(30, 2), normal(29, 2))
-        with pytest.raises(ValueError, match="30 of 30 rows"):
+        with raises(EvaluateError, "evaluate.not-finite", "30 of 30 rows"):
             compare(normal(30, 2), np.full((30, 2), np.inf))
     with pytest.raises(ValueError, match="at least four windows, got 3"):
         linear_cka(normal(3, 2), normal(3, 2))

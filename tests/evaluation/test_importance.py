@@ -1,4 +1,4 @@
-"""Which keys mattered: a planted one is found, the idle ones are not."""
+"""Hyperparameter importance: a key with a planted effect is found, keys without are not."""
 
 from typing import Any
 
@@ -66,14 +66,16 @@ def test_a_conditional_key_counts_its_absence_as_a_value() -> None:
 
 def test_many_choices_take_no_longer() -> None:
     points: list[dict[str, Any]] = [{"name": str(i), "other": i % 2} for i in range(40)]
-    assert set(importances(points, noisy([0.5] * 40), draws=2)) == {"name", "other"}
+    assert set(importances(points, noisy([0.5] * 40), resamples=2)) == {"name", "other"}
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
     points = points_of(12)
     scores = noisy([p["epochs"] / 50 for p in points])
-    assert importances(points, scores, draws=3) == importances(points, scores, draws=3)
-    assert importances(points, scores, draws=3) != importances(points, scores, draws=3, seed=1)
+    assert importances(points, scores, resamples=3) == importances(points, scores, resamples=3)
+    assert importances(points, scores, resamples=3) != importances(
+        points, scores, resamples=3, seed=1
+    )
 
 
 def test_nothing_from_few_points_equal_scores_or_keys_that_stay() -> None:

@@ -15,7 +15,9 @@ from sklearn.svm import SVC
 
 from comodo.evaluation import platt
 from comodo.evaluation import probe as probe_module
+from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import C_GRID, SVMProbe
+from tests.errors import raises
 from tests.paths import GOLDEN
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -223,16 +225,14 @@ def test_scoring_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_subset_is_stratified_seeded_and_keeps_rare_classes() -> None:
     codes_N = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [600, 399, 1]))
-    kept = probe_module.stratified_subset(codes_N, 100, seed=3)
+    kept = stratified_subset(codes_N, 100, seed=3)
     assert len(set(kept)) == 100
     counts = np.bincount(codes_N[kept])
     assert counts[2] == 1
     assert abs(counts[0] - 60) <= 1
-    np.testing.assert_array_equal(kept, probe_module.stratified_subset(codes_N, 100, seed=3))
-    assert (kept != probe_module.stratified_subset(codes_N, 100, seed=4)).any()
-    np.testing.assert_array_equal(
-        probe_module.stratified_subset(codes_N, 1000, seed=3), np.arange(1000)
-    )
+    np.testing.assert_array_equal(kept, stratified_subset(codes_N, 100, seed=3))
+    assert (kept != stratified_subset(codes_N, 100, seed=4)).any()
+    np.testing.assert_array_equal(stratified_subset(codes_N, 1000, seed=3), np.arange(1000))
 
 
 def test_max_train_limits_the_training_windows() -> None:
@@ -249,25 +249,25 @@ def test_features_without_any_variance() -> None:
 
 def test_errors_name_what_is_wrong() -> None:
     features_ND, labels_N = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 2
-    with pytest.raises(ValueError, match="at least two classes, got \\[0\\]"):
+    with raises(EvaluateError, "evaluate.one-class", "[0]"):
         SVMProbe().fit(features_ND, np.zeros(12, dtype=int))
     with pytest.raises(ValueError, match="12 rows of features"):
         SVMProbe().fit(features_ND, labels_N[:-1])
     with pytest.raises(ValueError, match="windows, features"):
         SVMProbe().fit(features_ND[0], labels_N)
-    with pytest.raises(ValueError, match="at least 5 training windows"):
+    with raises(EvaluateError, "evaluate.small-classes", "at least 5"):
         SVMProbe().fit(features_ND, np.arange(12) % 3)
-    with pytest.raises(ValueError, match="leaves one class alone"):
+    with raises(EvaluateError, "evaluate.small-classes", "one class only"):
         SVMProbe().fit(features_ND, np.arange(12) == 0)
 
     broken_ND = features_ND.copy()
     broken_ND[[2, 5], 1] = np.nan
-    with pytest.raises(ValueError, match="2 of 12 rows"):
+    with raises(EvaluateError, "evaluate.not-finite", "2 of 12 rows"):
         SVMProbe().fit(broken_ND, labels_N)
     probe = SVMProbe().fit(features_ND, labels_N)
-    with pytest.raises(ValueError, match="2 of 12 rows"):
+    with raises(EvaluateError, "evaluate.not-finite", "2 of 12 rows"):
         probe.probabilities(broken_ND)
-    with pytest.raises(ValueError, match="11 labels"):
+    with pytest.raises(ValueError, match="labels \\(11,\\)"):
         probe.accuracy(features_ND, labels_N[:-1])
 
 

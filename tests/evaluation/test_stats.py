@@ -19,13 +19,13 @@ from scipy.special import ndtr, ndtri
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.stats import (
     MAX_SEEDS,
+    accuracy_interval,
     compare,
     holm,
-    interval,
-    jackknife,
-    over_seeds,
+    jackknife_interval,
     paired_test,
     proportion_bounds,
+    t_interval,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -152,7 +152,7 @@ def test_with_holm_rarely_any_of_ten_equal_configurations_is_called_different() 
     assert_family_errors([case for case in CASES if case[1:] == ("seeds", 0.6)], 300)
 
 
-@pytest.mark.parametrize("name", feature_metrics.SUMMARIES)
+@pytest.mark.parametrize("name", feature_metrics.MACRO_AVERAGES)
 @pytest.mark.parametrize("sizes", [(3, 20), (1, 12), (5, 40)])
 def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
     sizes: tuple[int, int], name: str
@@ -174,18 +174,18 @@ def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
         miss_K1 = np.moveaxis(np.asarray(count, np.float64), 0, -1)[..., None] - hit_K1
         return hit_K1 * np.eye(3) + miss_K1 * wrong_KK
 
-    expected = feature_metrics.summaries(confusions(1000 * shares_K * accuracy_K, 1000 * shares_K))[
-        name
-    ]
+    expected = feature_metrics.macro_averages(
+        confusions(1000 * shares_K * accuracy_K, 1000 * shares_K)
+    )[name]
     held = 0
     for study in range(number):
         count_KG = np.array([count_RG[study] for count_RG, _ in hits_KRSG])
         hits_KSG = np.array([hits_RSG[study] for _, hits_RSG in hits_KRSG])
         each_SGKK = confusions(hits_KSG, np.broadcast_to(count_KG[:, None], hits_KSG.shape))
         total_SKK = each_SGKK.sum(1)
-        found = jackknife(
-            feature_metrics.summaries(total_SKK)[name],
-            feature_metrics.summaries(total_SKK[:, None] - each_SGKK)[name],
+        found = jackknife_interval(
+            feature_metrics.macro_averages(total_SKK)[name],
+            feature_metrics.macro_averages(total_SKK[:, None] - each_SGKK)[name],
             count_KG.sum(0),
         )
         assert found is not None
@@ -275,7 +275,7 @@ def test_an_interval_of_unequal_groups_by_hand() -> None:
     size = mean * (1 - mean) / variance * (scipy_stats.norm.ppf(0.975) / t) ** 2
     low = scipy_stats.beta.ppf(0.025, mean * size, (1 - mean) * size + 1)
     high = scipy_stats.beta.ppf(0.975, mean * size + 1, (1 - mean) * size)
-    found = interval([hits_G], count_G)
+    found = accuracy_interval([hits_G], count_G)
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((mean, low, high))
 
@@ -286,7 +286,7 @@ def test_the_mean_lies_within_and_more_level_is_wider() -> None:
         n_seeds, n_groups = generator.integers(1, 5, size=2)
         count_G = generator.integers(1, 9, size=n_groups)
         hits_SG = generator.integers(0, count_G + 1, size=(n_seeds, n_groups))
-        narrow, wide = interval(hits_SG, count_G, 0.8), interval(hits_SG, count_G)
+        narrow, wide = accuracy_interval(hits_SG, count_G, 0.8), accuracy_interval(hits_SG, count_G)
         if n_seeds * n_groups == 1:
             assert narrow is None
             continue
@@ -296,7 +296,10 @@ def test_the_mean_lies_within_and_more_level_is_wider() -> None:
 
 def test_every_window_right_is_no_certainty() -> None:
     count_G = [30, 50, 40, 60]
-    found, none = interval([count_G] * 3, count_G), interval([[0] * 4] * 3, count_G)
+    found, none = (
+        accuracy_interval([count_G] * 3, count_G),
+        accuracy_interval([[0] * 4] * 3, count_G),
+    )
     assert found is not None and none is not None
     assert found.mean == found.high == 1
     assert 0.9 < found.low < 0.97
@@ -315,16 +318,18 @@ def test_the_jackknife_of_a_share_is_its_interval() -> None:
     hits_SG, count_G = np.array([[30, 90, 35], [33, 80, 30]]), np.array([50, 100, 40])
     whole_S = hits_SG.sum(1) / count_G.sum()
     without_SG = (hits_SG.sum(1, keepdims=True) - hits_SG) / (count_G.sum() - count_G)
-    assert jackknife(whole_S, without_SG, count_G) == interval(hits_SG, count_G)
-    assert jackknife([0.7, 0.8], [[0], [0]], [9]) is not None  # seeds on one group
-    assert jackknife([0.7], [[0]], [9]) is None
-    for wrong in ([[0.5, 0.5]], [5, 0]), ([[0.5]], [5, 5]), (np.zeros((0, 2)), [5, 5]):
-        with pytest.raises(ValueError, match="is not \\[seeds, groups\\] of windows"):
-            jackknife([0.5], *wrong)
+    assert jackknife_interval(whole_S, without_SG, count_G) == accuracy_interval(hits_SG, count_G)
+    assert jackknife_interval([0.7, 0.8], [[0], [0]], [9]) is not None  # seeds on one group
+    assert jackknife_interval([0.7], [[0]], [9]) is None
+    for wrong in ([[0.5]], [5, 5]), (np.zeros((0, 2)), [5, 5]):
+        with pytest.raises(ValueError, match="replicates must be \\[seeds, groups\\]"):
+            jackknife_interval([0.5], *wrong)
+    with pytest.raises(ValueError, match="every group needs windows"):
+        jackknife_interval([0.5], [[0.5, 0.5]], [5, 0])
 
 
 def test_one_seed_and_one_group_tell_nothing() -> None:
-    assert interval([[3]], [5]) is None
+    assert accuracy_interval([[3]], [5]) is None
     assert compare(([[3]], [5]), ([[1]], [5])) is None
 
 
@@ -359,10 +364,10 @@ def test_what_is_no_pair_is_refused() -> None:
         compare(([[1, 2]], [5, 5]), ([[1, 2]], [5, 6]))
     for hits_SG, count_G in ([1, 2], [5, 5]), ([[1, 2]], [5]), (np.zeros((0, 2)), [5, 5]):
         with pytest.raises(ValueError, match="hits must be"):
-            interval(hits_SG, count_G)
+            accuracy_interval(hits_SG, count_G)
     for hits_SG, count_G in ([[1, 6]], [5, 5]), ([[-1, 2]], [5, 5]), ([[0, 2]], [0, 5]):
         with pytest.raises(ValueError, match="every group needs windows"):
-            interval(hits_SG, count_G)
+            accuracy_interval(hits_SG, count_G)
 
 
 def test_holm_by_hand() -> None:
@@ -373,14 +378,14 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_over_seeds_is_students_interval() -> None:
+def test_t_interval_is_students() -> None:
     values = [0.4, 0.55, 0.5]
-    found = over_seeds(values)
+    found = t_interval(values)
     expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert found is not None
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.mean == pytest.approx(np.mean(values))
-    assert over_seeds([0.5]) is None
-    same = over_seeds([0.5, 0.5])
+    assert t_interval([0.5]) is None
+    same = t_interval([0.5, 0.5])
     assert same is not None
     assert same.low == same.high == 0.5

@@ -18,12 +18,13 @@ from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.store import Store, read_json, write_json
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
-from comodo.evaluation.frozen_student import EvaluateError
+from comodo.evaluation.labelled_features import EvaluateError
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import run_trial
 from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import read_result
 from comodo.training.distill import seed_of
+from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trial_config, weights_equal
 from tests.paths import ROOT
 
@@ -220,7 +221,7 @@ def test_without_labels_there_is_nothing_to_probe(store: Store) -> None:
     content = load_file(path)
     content["label"] = content["label"] * 0 - 1
     save_file(content, path)
-    with pytest.raises(EvaluateError, match="no labelled windows"):
+    with raises(EvaluateError, "evaluate.no-labels"):
         run_trial(trial, store, print)
 
 

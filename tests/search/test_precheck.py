@@ -13,8 +13,9 @@ import pytest
 
 from comodo.config import ConfigError, read_sweep_file
 from comodo.core.store import Store
+from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.platt import PLATT_FOLDS as PROBE_FOLDS
-from comodo.evaluation.probe import _fold_of_each
+from comodo.evaluation.probe import _validation_folds
 from comodo.search.precheck import MIN_CLASS_WINDOWS, precheck, unfit_for_probe
 from tests.config.test_load import sweep_file
 
@@ -99,8 +100,8 @@ def test_a_probe_needs_two_classes_and_a_window_for_each_fold() -> None:
 def has_folds(counts: tuple[tuple[int, int], ...]) -> bool:
     codes, sizes = np.array(counts).T
     try:
-        _fold_of_each(np.repeat(codes, sizes))
-    except ValueError:
+        _validation_folds(np.repeat(codes, sizes))
+    except EvaluateError:
         return False
     return True
 
