@@ -35,7 +35,7 @@ from benchmarks.common import machine
 from comodo.config import Sweep
 from comodo.core.lease import Lease
 from comodo.core.store import Store, write_json
-from comodo.runtime import tune
+from comodo.runtime import trainable, tune
 from comodo.runtime.cluster import connect
 from comodo.runtime.worker import run_trial
 from comodo.search.budget import BudgetTracker
@@ -76,7 +76,7 @@ _train = tune.train
 
 
 def timed_train(config: dict[str, Any]) -> None:
-    tune.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
+    trainable.run_trial = timed  # type: ignore[assignment]  # here, in the trial's process
     _train(config)
 
 

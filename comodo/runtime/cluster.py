@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,14 +15,13 @@ import ray
 import ray.data
 import ray.exceptions
 from psutil import net_if_addrs
-from ray._private import ray_constants
-from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
 from ray.util import list_named_actors
 
 from comodo.config import Resources
 from comodo.core.console import console
 from comodo.core.errors import ComodoError
+from comodo.runtime.ray_private import draining_nodes, listening_on_loopback
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 
 REPORT_WAIT_SECONDS = 60.0  # seconds between two lines while waiting
@@ -48,10 +47,9 @@ def connect(dashboard: bool = False) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = cluster_address()
-    if address is None:
-        _listen_here_only()
     try:
-        with _native_silence():  # or it would write which level it has been set to
+        loopback = nullcontext() if address is not None else _listening_here_only()
+        with loopback, _native_silence():  # or it would write which level it has been set to
             ray.init(
                 # Without an address Ray would attach to any cluster that was ever started here.
                 address=address or "local",
@@ -83,18 +81,20 @@ def end_idle_actors() -> None:
             ray.kill(ray.get_actor(**actor))
 
 
-def _listen_here_only() -> None:
-    """Keeps the Ray that is started here on 127.0.0.1.
+@contextmanager
+def _listening_here_only() -> Iterator[None]:
+    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1.
 
-    Else its processes listen on all addresses of the machine, and whoever reaches their ports can
-    run code. On systems where Ray knows no clusters it does not, so it is told that this is one.
+    Otherwise its processes listen on all addresses of the machine, and anyone who reaches their
+    ports can run code.
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
-    ray_constants.ENABLE_RAY_CLUSTER = False
     addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
     loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
-    for library in ("GLOO", "NCCL"):  # by which a trial's workers speak with each other
+    for library in ("GLOO", "NCCL"):  # by which a trial's workers talk to each other
         os.environ[f"{library}_SOCKET_IFNAME"] = loopback
+    with listening_on_loopback():
+        yield
 
 
 def _watch_head(address: str) -> None:
@@ -251,9 +251,9 @@ def this_node() -> str:
 
 
 class Notice:
-    """Whether the notice was given that one of some nodes is taken away, as spot machines are.
+    """Whether Ray was notified that one of some nodes is taken away, as spot machines are.
 
-    A thread asks Ray while the block runs. Ray does not ask a cloud: it knows it from
+    A thread asks Ray while the block runs. Ray does not ask a cloud: it learns it from
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
     `ray start --block` is told to end, as Kubernetes does with a pod.
     """
@@ -274,6 +274,6 @@ class Notice:
 
     def _ask(self) -> None:
         while not self._given and not self._over.wait(HEAD_POLL_SECONDS):
-            with suppress(RuntimeError, OSError, ray.exceptions.RayError):  # the head is away
-                # Ray's own watcher of training workers asks the same; it has no public name yet.
-                self._given = bool(self._nodes & ray_state.get_draining_nodes().keys())
+            # Errors mean that the head does not answer now; the next poll asks again.
+            with suppress(RuntimeError, OSError, ray.exceptions.RayError):
+                self._given = bool(self._nodes & draining_nodes())
