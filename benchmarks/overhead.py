@@ -1,21 +1,21 @@
-"""What the engine adds to trials of one worker, and what its driver keeps of them.
+"""What the engine adds to trials of one worker, and what its driver keeps in memory of them.
 
     OMP_NUM_THREADS=1 python -m benchmarks.overhead --between 20 120
 
 Trials of one epoch on a handful of random windows run as in a sweep: Ray Tune, ledger, MLflow on
-SQLite, results on disk. All run one after the other. Reported are medians, the first trial of a
-process left out:
+SQLite, results on disk. They run one after the other. The report shows medians, without the first
+trial of each process:
 
 - between two trials: from the end of a trial's own work (training and measures, `run_trial`) to
-  the beginning of the next one's. That is all that the engine adds but for what it does meanwhile
-  in the driver; of it, the MLflow records of an ending trial are shown alone.
-- growth of the driver between two trials, of which the first leaves time to warm up: its resident
-  memory, and how many blocks Python's objects take (some 60 bytes each). What grows by rights is a
-  few short strings and numbers for each trial: its key, its MLflow run, its scores. Some pages more
-  become resident as the native libraries' pools settle, fewer with each hundred trials.
+  the start of the next trial's. This is all that the engine adds, except for the driver's work
+  during a trial; the MLflow records of an ending trial are part of it and shown separately.
+- growth of the driver from one trial to another, the first late enough to be warm: its resident
+  memory, and the number of blocks that Python's objects take (some 60 bytes each). A few short
+  strings and numbers are kept for each trial: its key, its MLflow run, its scores. Ray Tune keeps
+  some 80 KB of each trial until its round ends (`comodo.runtime.tune`).
 
-It knows neither video nor a real student: the trials' own work is as little as the engine allows.
-What trials hold of their data is measured by `benchmarks.sharing`.
+Uses neither video nor a real student: the trials' own work is as little as the engine allows. The
+memory that trials need for their data is measured by `benchmarks.sharing`.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from tests.helpers import make_arrays, trial_config
 
 
 def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
-    """That of a sweep of toy trials which differ in their seeds, with the arrays that they need."""
+    """The ledger of a sweep of toy trials that differ in their seeds, with the arrays they need."""
     trial = trial_config(epochs=1, method={"name": "l2", "head": {"kind": "linear"}})
     sweep = Sweep.model_validate(
         {
@@ -64,7 +64,7 @@ def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
 
 
 def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
-    """`run_trial`, noting when the trial's own work begins and ends, and in which process."""
+    """`run_trial`, noting when the trial's own work starts and ends, and in which process."""
     began = time.time()
     result = run_trial(trial, store, report, leave)
     times = {"began": began, "ended": time.time(), "pid": os.getpid()}

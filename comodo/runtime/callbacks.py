@@ -60,6 +60,9 @@ class SweepCallback(TrialProgressCallback):
         self._restarted: dict[str, int] = {}  # Tune's step in which a trial's process was lost
         self._processes: dict[str, str] = {}  # Ray's name of a process: key of its latest trial
 
+    def setup(self, *_: Any, **info: Any) -> None:
+        self._restarted.clear()  # a round counts its steps from zero
+
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         self._lease.check()
         self._limits.spend(len(self._progress.running))
@@ -71,7 +74,7 @@ class SweepCallback(TrialProgressCallback):
         self._progress.start(mine)
         self._tracker.start(mine, self._progress.name(mine))
         self._processes[str(trial.temporary_state.ray_actor)] = mine.key
-        # Tune counts from zero again when a trial runs in another round.
+        # Losses of earlier rounds count too, and Tune does not know them.
         trial.max_failures = trial.num_failures + self._retries - self._losses[mine.key]
 
     def on_trial_result(
@@ -79,15 +82,15 @@ class SweepCallback(TrialProgressCallback):
     ) -> None:
         mine = self._mine(trial)
         if "failed" in result:
-            trial.max_failures = 0  # what failed by itself would fail again
-        if result.get("store"):  # what cannot be kept need not be computed
+            trial.max_failures = 0  # an error of the trial's own would occur again
+        if result.get("store"):  # a result that cannot be stored need not be computed
             self._limits.reason = self._limits.reason or result["failed"]
         if "waiting" in result and mine.key not in self._waiting:
             self._waiting.add(mine.key)
             self._say(mine, "waits", f"it is trained by {result['waiting']}")
         if "train/loss" in result:
             self._progress.epoch(mine, result["epoch"], result.get(QUICK))
-            kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
+            kept = ("epoch", "train/", "val/")  # Tune adds metrics of its own
             self._tracker.epoch(mine, {k: v for k, v in result.items() if k.startswith(kept)})
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -110,7 +113,7 @@ class SweepCallback(TrialProgressCallback):
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
-            with suppress(OSError, StoreError):  # a store that may not be written
+            with suppress(OSError, StoreError):  # in a read-only store it stays
                 remove(folder / "failed.txt")
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
             accuracy = result["metrics"].get("test/acc1", result["metrics"].get("val/acc1"))
@@ -151,7 +154,7 @@ class SweepCallback(TrialProgressCallback):
             if any(name in process for name in killed)
         }
         for trial in reversed(unended):  # so that the first is the next one again
-            # If the text names no known process, all are charged: it must not go on for ever.
+            # If the text names no known process, all are charged, or it could go on for ever.
             lost = trial.key in of_killed or not of_killed
             self._losses[trial.key] += lost
             if self._losses[trial.key] > self._retries:

@@ -85,7 +85,7 @@ class Uses(ast.NodeVisitor):
 
 def inherited_attributes(node: ast.ClassDef) -> set[str]:
     """Private attributes of `self` that the class reads, and does not set or define itself."""
-    read, own = set(), {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+    read, own = set[str](), {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute) and ast.unparse(part.value) == "self":
             (own if isinstance(part.ctx, ast.Store) else read).add(part.attr)
