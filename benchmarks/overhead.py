@@ -72,11 +72,11 @@ def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str,
     return result
 
 
-_train = tune.train
+_train = trainable.train
 
 
 def timed_train(config: dict[str, Any]) -> None:
-    trainable.run_trial = timed  # type: ignore[assignment]  # here, in the trial's process
+    trainable.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -96,7 +96,7 @@ def between_trials(store: Store, between: list[int]) -> None:
             kept[len(records)] = driver.memory_info().rss / 1e3, sys.getallocatedblocks()
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
-    tune.train = timed_train
+    tune.train = timed_train  # type: ignore[attr-defined]
     lease = Lease(store, "sweeps", sweep.name)
     tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), 1, lease)
     tracker.close()

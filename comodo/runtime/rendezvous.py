@@ -18,7 +18,7 @@ from ray.train.torch import TorchConfig
 TorchBackend: Any = TorchConfig().backend_cls
 
 
-class _FileBackend(TorchBackend):
+class _FileBackend(TorchBackend):  # type: ignore[misc]
     """Ray's backend for PyTorch, which offers no choice of where the workers meet."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:

@@ -71,7 +71,7 @@ def lose_processes(lost: list[int]) -> None:
             ray.kill(trial.temporary_state.ray_actor)
         give(controller, trial, *settings)
 
-    TuneController._schedule_trial_reset = give_or_lose
+    TuneController._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
 
 
 def main() -> None:

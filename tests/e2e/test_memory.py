@@ -30,7 +30,7 @@ ALLOWED, HELD = 5, 10  # GiB more than in use at the start: at which Ray kills, 
 HUNGRY, ON_GPU, ON_CPU = 1, 3, 5  # seeds of the trials that fail; the others between them do not
 SEEDS = list(range(8))
 
-_train = tune.train
+_train = trainable.train
 
 
 def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def faulty(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str
 
 
 def faulty_train(config: dict[str, Any]) -> None:
-    trainable.run_trial = faulty  # type: ignore[assignment]  # here, in the trial's process
+    trainable.run_trial = faulty  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -90,7 +90,7 @@ def drive(root: Path) -> None:
     make_arrays(store)
     ledger = ledger_of(store)
     tracker = Tracker(store, "memory", {})
-    tune.train = faulty_train
+    tune.train = faulty_train  # type: ignore[attr-defined]
     lease = Lease(store, "sweeps", "memory")
     tune.run_missing(ledger, tracker, BudgetTracker(ledger.sweep, ledger.folder), 1, lease)
 
