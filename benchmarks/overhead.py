@@ -1,21 +1,21 @@
-"""What the engine adds to trials of one worker, and what its driver keeps of them.
+"""What the engine adds to trials of one worker, and what its driver keeps in memory of them.
 
     OMP_NUM_THREADS=1 python -m benchmarks.overhead --between 20 120
 
 Trials of one epoch on a handful of random windows run as in a sweep: Ray Tune, ledger, MLflow on
-SQLite, results on disk. All run one after the other. Reported are medians, the first trial of a
-process left out:
+SQLite, results on disk. They run one after the other. The report shows medians, without the first
+trial of each process:
 
 - between two trials: from the end of a trial's own work (training and measures, `run_trial`) to
-  the beginning of the next one's. That is all that the engine adds but for what it does meanwhile
-  in the driver; of it, the MLflow records of an ending trial are shown alone.
-- growth of the driver between two trials, of which the first leaves time to warm up: its resident
-  memory, and how many blocks Python's objects take (some 60 bytes each). What grows by rights is a
-  few short strings and numbers for each trial: its key, its MLflow run, its scores. Some pages more
-  become resident as the native libraries' pools settle, fewer with each hundred trials.
+  the start of the next trial's. This is all that the engine adds, except for the driver's work
+  during a trial; the MLflow records of an ending trial are part of it and shown separately.
+- growth of the driver from one trial to another, the first late enough to be warm: its resident
+  memory, and the number of blocks that Python's objects take (some 60 bytes each). A few short
+  strings and numbers are kept for each trial: its key, its MLflow run, its scores. Ray Tune keeps
+  some 80 KB of each trial until its round ends (`comodo.runtime.tune`).
 
-It knows neither video nor a real student: the trials' own work is as little as the engine allows.
-What trials hold of their data is measured by `benchmarks.sharing`.
+Uses neither video nor a real student: the trials' own work is as little as the engine allows. The
+memory that trials need for their data is measured by `benchmarks.sharing`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from benchmarks.common import machine
 from comodo.config import Sweep
 from comodo.core.lease import Lease
 from comodo.core.store import Store, write_json
-from comodo.runtime import tune
+from comodo.runtime import trainable, tune
 from comodo.runtime.cluster import connect
 from comodo.runtime.worker import run_trial
 from comodo.search.budget import BudgetTracker
@@ -49,7 +49,7 @@ from tests.helpers import make_arrays, trial_config
 
 
 def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
-    """That of a sweep of toy trials which differ in their seeds, with the arrays that they need."""
+    """The ledger of a sweep of toy trials that differ in their seeds, with the arrays they need."""
     trial = trial_config(epochs=1, method={"name": "l2", "head": {"kind": "linear"}})
     sweep = Sweep.model_validate(
         {
@@ -74,11 +74,11 @@ def timed(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> Tria
     return result
 
 
-_train = tune.train
+_train = trainable.train
 
 
 def timed_train(config: dict[str, Any]) -> None:
-    tune.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
+    trainable.run_trial = timed  # type: ignore[assignment, attr-defined]  # here, in the trial's process
     _train(config)
 
 
@@ -98,7 +98,7 @@ def between_trials(store: Store, between: list[int]) -> None:
             kept[len(records)] = driver.memory_info().rss / 1e3, sys.getallocatedblocks()
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
-    tune.train = timed_train
+    tune.train = timed_train  # type: ignore[attr-defined]
     lease = Lease(store, "sweeps", sweep.name)
     tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), 1, lease)
     tracker.close()

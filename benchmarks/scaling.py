@@ -2,20 +2,20 @@
 
     python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000 --repeats 3
 
-Every point is measured in a fresh process. The points of a part take turns, and their medians are
-compared with the first one's.
+Every point is measured in a fresh process. The points take turns, and their medians are compared
+with the first point's.
 
 - trials: sweeps of so many toy trials (some 100 windows, one epoch), two at a time, as in a sweep:
-  Ray Tune, ledger, MLflow on SQLite, results on disk. Trials per hour are those between the first
-  trial's end and the last one's, so that what starts once does not count.
+  Ray Tune, ledger, MLflow on SQLite, results on disk. Trials per hour count from the first trial's
+  end to the last one's, without what is started once.
 - windows: one trial by itself, as a worker of the engine runs it: one epoch on packed windows of
   64 samples, in shards as `pack` writes them, then one measure of the features of all windows:
   nearest neighbours, in place of the SVM probe, which fits 10,000 windows at most and has
   `benchmarks.probe`. The train split grows; val and test have 200 windows each. The student is as
   small as can be, and sees one channel, so that the cost of the data shows.
 
-Private memory is resident less shared, the peak of samples taken five times a second: what a
-process has beside the arrays that it maps. It knows neither video nor a real student.
+Private memory is resident minus shared, the peak of five samples a second: what a process uses in
+addition to the arrays that it maps. Uses neither video nor a real student.
 """
 
 import argparse

@@ -1,5 +1,11 @@
-"""What happens to running trials, as Ray Tune tells it: noted in the ledger, recorded, shown."""
+"""What happens to running trials, as Ray Tune reports it: noted in the ledger, recorded, shown.
 
+Decides how often a trial whose process was lost is tried again. Does not know what a trial
+computes.
+"""
+
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,10 +30,13 @@ from comodo.search.trial_folder import read_result
 from comodo.tracking.tracker import Tracker
 
 PREEMPTED = "its machine is being taken away"
+LOST = "its process was lost"
+NEIGHBOUR_KILLED = "stopped when Ray killed another process, which took too much memory"
+_KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\)")  # in Ray's text
 
 
 class TrialLeft(ray.exceptions.RayActorError):
-    """A trial's process that ended by itself, for another to go on from its checkpoint."""
+    """A trial's process that ended on purpose, so that another one resumes from its checkpoint."""
 
 
 class SweepCallback(TrialProgressCallback):
@@ -47,7 +56,14 @@ class SweepCallback(TrialProgressCallback):
         self._ledger, self._tracker = ledger, tracker
         self._limits, self._progress = limits, progress
         self._lease = lease
-        self._waiting: set[str] = set()  # keys of trials that another process trains, said already
+        self._retries = ledger.sweep.resources.retries
+        self._waiting: set[str] = set()  # keys of trials reported as trained by another process
+        self._losses = Counter[str]()  # processes lost, by key of their trial
+        self._restarted: dict[str, int] = {}  # Tune's step in which a trial's process was lost
+        self._processes: dict[str, str] = {}  # Ray's name of a process: key of its latest trial
+
+    def setup(self, *_: Any, **info: Any) -> None:
+        self._restarted.clear()  # a round counts its steps from zero
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         self._lease.check()
@@ -59,14 +75,17 @@ class SweepCallback(TrialProgressCallback):
         mine = self._mine(trial)
         self._progress.start(mine)
         self._tracker.start(mine, self._progress.name(mine))
+        self._processes[str(trial.temporary_state.ray_actor)] = mine.key
+        # Losses of earlier rounds count too, and Tune does not know them.
+        trial.max_failures = trial.num_failures + self._retries - self._losses[mine.key]
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         mine = self._mine(trial)
         if "failed" in result:
-            trial.max_failures = 0  # what failed by itself would fail again
-        if result.get("store"):  # what cannot be kept need not be computed
+            trial.max_failures = 0  # an error of the trial's own would occur again
+        if result.get("store"):  # a result that cannot be stored need not be computed
             self._limits.reason = self._limits.reason or result["failed"]
         if "waiting" in result and mine.key not in self._waiting:
             self._waiting.add(mine.key)
@@ -77,18 +96,15 @@ class SweepCallback(TrialProgressCallback):
             self._tracker.epoch(mine, {k: v for k, v in result.items() if k.startswith(kept)})
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        mine = self._mine(trial)
-        self._progress.end(mine, over=False)
-        error, why = _error(trial), "its process was lost"
+        mine, error, why = self._mine(trial), _error(trial), LOST
+        left = isinstance(error, ray.exceptions.RayActorError) and error.preempted
         if isinstance(error, TrialLeft):
             why = str(error)
-        elif isinstance(error, ray.exceptions.RayActorError) and error.preempted:
+        elif left:
             why = PREEMPTED
-        console.print(
-            f"{self._progress.name(mine)}: {why}; begun again from its checkpoint",
-            style="yellow",
-            markup=False,
-        )
+        self._losses[mine.key] += not left
+        self._restarted[mine.key] = iteration
+        self._restart(mine, why)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
@@ -99,7 +115,7 @@ class SweepCallback(TrialProgressCallback):
         last = trial.last_result or {}
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
-            with suppress(OSError, StoreError):  # a store that may not be written
+            with suppress(OSError, StoreError):  # in a read-only store it stays
                 remove(folder / "failed.txt")
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
             val, test = (result.metrics.get(str(accuracy(split))) for split in ("val", "test"))
@@ -118,21 +134,65 @@ class SweepCallback(TrialProgressCallback):
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
-        reason = (trial.last_result or {}).get("failed")
-        if reason is None:
-            times = "once" if trial.num_failures == 1 else f"{trial.num_failures} times"
-            reason = f"its process was lost {times}, {_why(trial)}"
-            folder = self._ledger.store.folder("trials", mine.key)
-            with self._stopping(), atomic(folder / "failed.txt") as path:
-                path.write_text(redacted(f"{reason}\n\n{_error(trial)}\n"))
-        self._tracker.end(mine, "FAILED", reason)
-        self._end(mine, "failed", reason)
+        if self._restarted.get(mine.key) == iteration:
+            # Its process was lost between two trials. Tune reports that twice in one step: it tries
+            # the trial again, then gives it up.
+            self._ledger.put_back(mine)
+        elif (reason := (trial.last_result or {}).get("failed")) is not None:
+            self._fail(mine, reason)
+        else:
+            self._losses[mine.key] += 1
+            self._fail_lost(mine, _error(trial))
+
+    def on_memory_kill(self, error: ray.exceptions.OutOfMemoryError, unended: list[Trial]) -> None:
+        """Puts the trials back that Tune left unended when Ray killed one's process for its memory.
+
+        Tune does not call this: it ends with the error. The trial whose process was killed has lost
+        it; the others resume from their checkpoints and are charged with nothing.
+        """
+        killed = _KILLED.findall(str(error))
+        of_killed = {
+            key
+            for process, key in self._processes.items()
+            if any(name in process for name in killed)
+        }
+        for trial in reversed(unended):  # so that the first is the next one again
+            # If the text names no known process, all are charged, or it could go on for ever.
+            lost = trial.key in of_killed or not of_killed
+            self._losses[trial.key] += lost
+            if self._losses[trial.key] > self._retries:
+                self._fail_lost(trial, error)
+            else:
+                self._ledger.put_back(trial)
+                self._restart(trial, LOST if lost else NEIGHBOUR_KILLED)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
     def _mine(self, trial: Any) -> Trial:
         return self._ledger.trials[trial.config["key"]]
+
+    def _restart(self, trial: Trial, why: str) -> None:
+        self._progress.end(trial, over=False)
+        console.print(
+            f"{self._progress.name(trial)}: {why}; begun again from its checkpoint",
+            style="yellow",
+            markup=False,
+        )
+
+    def _fail_lost(self, trial: Trial, error: BaseException | None) -> None:
+        """The trial has lost its process too often, the last time by this error."""
+        losses = self._losses[trial.key]
+        times = "once" if losses == 1 else f"{losses} times"
+        reason = f"its process was lost {times}, {_why_lost(error)}"
+        folder = self._ledger.store.folder("trials", trial.key)
+        with self._stopping(), atomic(folder / "failed.txt") as path:
+            path.write_text(redacted(f"{reason}\n\n{error}\n"))
+        self._fail(trial, reason)
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        self._tracker.end(trial, "FAILED", reason)
+        self._end(trial, "failed", reason)
 
     def _end(
         self, trial: Trial, state: str, note: str, reached: tuple[int, float] | None = None
@@ -145,8 +205,8 @@ class SweepCallback(TrialProgressCallback):
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """A store that takes nothing more ends the sweep as a limit does, not Tune's loop amid
-        running trials."""
+        """A store that cannot be written ends the sweep as a limit does: an exception would end
+        Tune's loop while trials run."""
         try:
             yield
         except StoreError as error:
@@ -158,18 +218,17 @@ class SweepCallback(TrialProgressCallback):
 
 
 def _error(trial: Any) -> BaseException | None:
-    """Why Tune gave a trial up, or begins it again."""
-    # From where Tune writes them: its own getters read a copy that it makes later.
+    """Why Tune gave a trial up or tries it again."""
+    # From the file that Tune writes: its own getters read a copy that it makes later.
     if trial.pickled_error_file is not None:
         error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return getattr(error, "cause", None) or error
     return None if trial.error_file is None else TuneError(Path(trial.error_file).read_text())
 
 
-def _why(trial: Any) -> str:
-    """What became of a lost process, as far as Ray knows."""
-    error = _error(trial)
-    if "low on memory" in str(error):
+def _why_lost(error: BaseException | None) -> str:
+    """What happened to a lost process, as far as Ray knows."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in str(error):
         return (
             "killed by Ray for want of memory (OutOfMemoryError); lower batch_size, or raise "
             "resources so that fewer trials run at once"

@@ -1,4 +1,7 @@
-"""Connecting to Ray, and what the cluster can hold."""
+"""Connecting to Ray, and what the cluster has room for.
+
+Does not know sweeps or trials, only the resources that a trial requests.
+"""
 
 import logging
 import math
@@ -7,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,31 +18,30 @@ import ray
 import ray.data
 import ray.exceptions
 from psutil import net_if_addrs
-from ray._private import ray_constants
-from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
 from ray.util import list_named_actors
 
 from comodo.config import Resources
 from comodo.core.console import console
 from comodo.core.errors import ComodoError
+from comodo.runtime.ray_private import draining_nodes, listening_on_loopback
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 
-REPORT_WAIT_SECONDS = 60.0  # seconds between two lines while waiting
-HEAD_POLL_SECONDS = 2.0  # seconds between two questions whether a node or the head is gone
-MAX_MISSED_POLLS = 2  # questions without an answer, after which the head is said to be gone
+REPORT_WAIT_SECONDS = 60.0  # seconds between two progress lines while waiting
+HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether a node or the head is gone
+MAX_MISSED_POLLS = 2  # checks without an answer after which the head is reported as gone
 
 
 class ClusterError(ComodoError, RuntimeError):
-    """The cluster cannot hold what is asked of it."""
+    """The cluster is too small for what was requested, or cannot be reached."""
 
 
 def connect(dashboard: bool = False) -> None:
     """Starts Ray on this machine, or attaches to the cluster named by RAY_ADDRESS.
 
-    Trials of several workers need the dashboard: through it a stopped one frees its workers.
-    Ray's native code writes remarks on its own workings between the lines of a progress bar;
-    RAY_BACKEND_LOG_LEVEL=info brings them back.
+    Trials of several workers need the dashboard: a stopped trial frees its workers through it.
+    Ray's native code would write log lines into the progress bar; RAY_BACKEND_LOG_LEVEL=info shows
+    them.
 
     Raises:
         ClusterError: Ray does not start, or the cluster cannot be reached.
@@ -48,10 +50,9 @@ def connect(dashboard: bool = False) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = cluster_address()
-    if address is None:
-        _listen_here_only()
     try:
-        with _native_silence():  # or it would write which level it has been set to
+        loopback = nullcontext() if address is not None else _listening_here_only()
+        with loopback, _native_silence():  # or it would log that its log level was set
             ray.init(
                 # Without an address Ray would attach to any cluster that was ever started here.
                 address=address or "local",
@@ -59,7 +60,7 @@ def connect(dashboard: bool = False) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except Exception as error:  # of no kind of its own, where a busy machine is too slow for it
+    except Exception as error:  # on a busy machine Ray raises a plain Exception after a timeout
         if address is None:
             raise ClusterError(f"Ray could not be started ({error}); run it again") from error
         raise ClusterError(
@@ -76,29 +77,31 @@ def connect(dashboard: bool = False) -> None:
 
 
 def end_idle_actors() -> None:
-    """Ends those that Ray Data leaves for later data sets, in the Ray that was started here: each
-    takes a hundredth of a core while trials run. Later data sets would start them again."""
+    """Ends the actors that Ray Data keeps for later data sets, in a Ray that was started here: each
+    uses a hundredth of a core while trials run. Later data sets start them again."""
     if cluster_address() is None:
         for actor in list_named_actors(all_namespaces=True):
             ray.kill(ray.get_actor(**actor))
 
 
-def _listen_here_only() -> None:
-    """Keeps the Ray that is started here on 127.0.0.1.
+@contextmanager
+def _listening_here_only() -> Iterator[None]:
+    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1.
 
-    Else its processes listen on all addresses of the machine, and whoever reaches their ports can
-    run code. On systems where Ray knows no clusters it does not, so it is told that this is one.
+    Otherwise its processes listen on all addresses of the machine, and anyone who reaches their
+    ports can run code.
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
-    ray_constants.ENABLE_RAY_CLUSTER = False
     addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
     loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
-    for library in ("GLOO", "NCCL"):  # by which a trial's workers speak with each other
+    for library in ("GLOO", "NCCL"):  # by which a trial's workers talk to each other
         os.environ[f"{library}_SOCKET_IFNAME"] = loopback
+    with listening_on_loopback():
+        yield
 
 
 def _watch_head(address: str) -> None:
-    """Says when the head is lost: Ray waits a minute for it, then ends this process in silence."""
+    """Reports a lost head: Ray waits a minute for it, then ends this process without a message."""
     host, _, port = address.rpartition(":")
     missed = 0
     while ray.is_initialized():
@@ -120,7 +123,7 @@ def _watch_head(address: str) -> None:
 
 @contextmanager
 def _native_silence() -> Iterator[None]:
-    """Sends what the process writes to its error stream nowhere; exceptions are unaffected."""
+    """Discards what the process writes to its error stream; exceptions are unaffected."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -152,7 +155,7 @@ class Capacity:
 
 
 def machines(asked: Resources) -> set[str]:
-    """The names of the cluster's machines; where they hold no trial, of one to come too."""
+    """The names of the cluster's machines, with one to come if these are too small for a trial."""
     names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     grows = cluster_address() is not None
     if grows and not trials_that_fit(capacity().nodes, asked):
@@ -161,7 +164,7 @@ def machines(asked: Resources) -> set[str]:
 
 
 def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
-    """Raises ClusterError where several machines would share MLflow's SQLite file: it breaks on a
+    """Raises ClusterError if several machines would share MLflow's SQLite file, which breaks on a
     network disk."""
     if len(machines) > 1 and tracking_uri.startswith("sqlite"):
         raise ClusterError(
@@ -181,8 +184,8 @@ def concurrent_trials(asked: Resources) -> int:
     """How many trials run at once.
 
     Raises:
-        ClusterError: the cluster could never hold a trial, so that it would wait for ever.
-        ConfigError: no cluster could.
+        ClusterError: the cluster has no room for a trial, which would wait for ever.
+        ConfigError: no cluster could have.
     """
     refuse_odd_gpus(asked)
     has = capacity()
@@ -198,10 +201,10 @@ def concurrent_trials(asked: Resources) -> int:
 
 
 def await_room(asked: Resources) -> int:
-    """As `concurrent_trials`, but waits for a cluster that may still be growing.
+    """Like `concurrent_trials`, but waits for a cluster that may still be growing.
 
-    One that was attached to may grow, one that was started here does not. An autoscaler is told
-    what is needed.
+    A cluster that this command attached to may grow, a Ray that it started does not. The autoscaler
+    is asked for what is missing.
 
     Raises:
         ClusterError: it has not grown enough within `wait_minutes`, or never will.
@@ -223,7 +226,7 @@ def await_room(asked: Resources) -> int:
                 ) from None
         else:
             if said >= 0:
-                request_resources(bundles=[])  # from here on the trials ask for themselves
+                request_resources(bundles=[])  # from now on the trials request their own
             return fits
         if waited - said >= REPORT_WAIT_SECONDS:
             said = waited
@@ -238,8 +241,8 @@ def await_room(asked: Resources) -> int:
 
 
 def trial_resources(asked: Resources) -> dict[str, float]:
-    """What Ray Tune sets aside for a trial's own process."""
-    if asked.workers > 1:  # its workers ask for themselves
+    """What Ray Tune reserves for a trial's own process."""
+    if asked.workers > 1:  # its workers request their own
         return {"CPU": DRIVER_CPUS}
     return {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
 
@@ -251,9 +254,9 @@ def this_node() -> str:
 
 
 class Notice:
-    """Whether the notice was given that one of some nodes is taken away, as spot machines are.
+    """Whether Ray was notified that one of some nodes is taken away, as spot machines are.
 
-    A thread asks Ray while the block runs. Ray does not ask a cloud: it knows it from
+    A thread asks Ray while the block runs. Ray does not ask a cloud: it learns it from
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
     `ray start --block` is told to end, as Kubernetes does with a pod.
     """
@@ -274,6 +277,6 @@ class Notice:
 
     def _ask(self) -> None:
         while not self._given and not self._over.wait(HEAD_POLL_SECONDS):
-            with suppress(RuntimeError, OSError, ray.exceptions.RayError):  # the head is away
-                # Ray's own watcher of training workers asks the same; it has no public name yet.
-                self._given = bool(self._nodes & ray_state.get_draining_nodes().keys())
+            # Errors mean that the head does not answer now; the next poll asks again.
+            with suppress(RuntimeError, OSError, ray.exceptions.RayError):
+                self._given = bool(self._nodes & draining_nodes())

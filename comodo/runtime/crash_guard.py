@@ -1,8 +1,8 @@
-"""Which recording ends the processes that read it, so that it is left out and the others go on.
+"""Finds the recording that crashes the processes which read it, so that it is left out.
 
-Parsers in native code may crash on a damaged file, and the system ends what takes too much memory.
-Ray begins the work of such a process again; a note on that machine's disk tells what it was about.
-Knows neither Ray nor windows.
+Parsers in native code may crash on a damaged file, and the system kills a process that takes too
+much memory. Ray starts the work of such a process again; a note on that machine's disk says what
+it was reading. Knows neither Ray nor windows.
 """
 
 import shutil
@@ -12,15 +12,15 @@ from comodo.core.store import read_json, write_json
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.recordings import Reader, Recording
 
-# One may be chance, as on a machine that is short of memory. Ray begins a piece of work three times
-# again, which is enough for one such recording in each.
+# One death may be chance, as on a machine that is short of memory. Ray retries a piece of work
+# three times, which is enough for one such recording in each.
 MAX_DEATHS = 2
 
 
 class CrashGuard:
-    """A reader that refuses the recordings at which its process has ended too often.
+    """A reader that refuses recordings which have killed its process too often.
 
-    notes: a file of this run's and of this piece of work's alone.
+    notes: a file that only this piece of work of this run uses.
     """
 
     def __init__(self, reader: Reader, notes: Path) -> None:
@@ -35,7 +35,7 @@ class CrashGuard:
         return self._reader.recordings()
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        """As the reader does; what is done with the recording until the next is read counts too."""
+        """Like the reader's; work on the recording counts until the next one is read."""
         write_json(self._notes, {"reading": recording.id, "deaths": self._deaths})
         if self._deaths.get(recording.id, 0) >= MAX_DEATHS:
             raise ImuError(
@@ -46,5 +46,5 @@ class CrashGuard:
         return self._reader.read_imu(recording)
 
     def done(self) -> None:
-        """The work has come to its end."""
+        """Removes the notes: the work is complete."""
         shutil.rmtree(self._notes.parent, ignore_errors=True)

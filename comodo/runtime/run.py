@@ -1,8 +1,8 @@
-"""A sweep file to finished trials: prepare, encode and pack what is missing, then Ray Tune.
+"""From a sweep file to finished trials: prepares, encodes and packs what is missing, then trains.
 
-What was asked and how it ended is kept by the ledger; results lie with the trials. So running the
-same command again goes on where the last run stopped, and Ray's own experiment state is thrown
-away.
+The ledger records which trials were requested and how they ended; results are stored with the
+trials. So the same command continues where the last run stopped, and Ray's own experiment state is
+discarded. Does not know how a stage works.
 """
 
 import time
@@ -35,9 +35,9 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     `command` is what the report names to run it again.
 
     Raises:
-        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: with the
-            mend.
-        LeaseError: another driver runs the sweep; nothing was touched.
+        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: the text
+            says how to fix it.
+        LeaseError: another driver runs the sweep; nothing was changed.
     """
     lease = Lease(store, "sweeps", sweep.name)
     _take(lease, sweep.name)
@@ -48,7 +48,7 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
 
 
 def _take(lease: Lease, name: str) -> None:
-    """One driver at a time: a second one says who the first is."""
+    """Allows one driver at a time: a second one names the first in its error."""
     waits = False
     while not lease.take():
         if lease.holder_lives:
@@ -68,9 +68,9 @@ def _take(lease: Lease, name: str) -> None:
 
 
 def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
-    """What is missing, from recordings to the report."""
+    """Every stage from recordings to the report, where something is missing."""
     connect(dashboard=sweep.resources.workers > 1)
-    refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before one is paid for
+    refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
     concurrent = await_room(sweep.resources)
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
@@ -96,7 +96,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
             window_sets,
         )
         return _run(saved, store, ledger, tracker, concurrent, lease)
-    except LeaseError:  # the records are another driver's now
+    except LeaseError:  # the MLflow runs belong to another driver now
         raise
     except BaseException:
         tracker.abandon()
@@ -111,11 +111,11 @@ def _run(
     concurrent: int,
     lease: Lease,
 ) -> tuple[Results, Path]:
-    """The trials that are missing, then the records of all, and the report."""
+    """The missing trials, then the MLflow runs of all trials, and the report."""
     limits = BudgetTracker(saved.sweep, ledger.folder)
     stopped = run_missing(ledger, tracker, limits, concurrent, lease)
     names = Labels(saved.sweep)
-    for trial in ledger.trials.values():  # what other sweeps or earlier runs finished
+    for trial in ledger.trials.values():  # some were finished by other sweeps or earlier runs
         folder = store.folder("trials", trial.key)
         if (result := read_result(trial, store)) is not None:
             tracker.finish(trial, names.trial(trial), result, folder)

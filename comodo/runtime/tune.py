@@ -1,65 +1,73 @@
-"""The trials of a ledger, run by Ray Tune."""
+"""Runs the trials of a ledger with Ray Tune.
+
+Uses Ray's public API only and leaves Ray unchanged for others in the process. Does not know what a
+trial computes, nor which one is next.
+"""
 
 import os
 import shutil
+import signal
 import tempfile
-import traceback
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import ray.exceptions
-import ray.train
-import torch
 from ray import tune
-from ray.air.execution._internal import RayActorManager
-from ray.train import ScalingConfig
-from ray.train.torch import TorchTrainer
-from ray.train.v2.api.exceptions import PreemptionError
-from ray.tune import tune as tune_run
-from ray.tune.execution import tune_controller
-from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from comodo.config import ConfigError, Resources, Sweep
+from comodo.config import ConfigError, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.core.console import console
 from comodo.core.errors import StoreError
-from comodo.core.lease import Lease, LeaseError
-from comodo.core.redaction import redacted
-from comodo.core.store import atomic
-from comodo.runtime.callbacks import PREEMPTED, SweepCallback, TrialLeft
-from comodo.runtime.cluster import Notice, this_node, trial_resources
+from comodo.core.lease import Lease
+from comodo.runtime.callbacks import SweepCallback
+from comodo.runtime.cluster import trial_resources
 from comodo.runtime.progress import Progress
-from comodo.runtime.rendezvous import FileRendezvous
-from comodo.runtime.worker import run_trial
+from comodo.runtime.trainable import train
 from comodo.search.budget import BudgetTracker
 from comodo.search.capacity import cluster_address
 from comodo.search.ledger import Ledger
+from comodo.search.trial import Trial
 from comodo.tracking.tracker import Tracker
-from comodo.training.checkpoint import Paused
 
-POLL_SECONDS = 0.5  # seconds after which Tune looks whether it was interrupted
+# Tune keeps the finished trials of a run in memory, some 80 KB each, and goes through them all at
+# every step. So the trials run in rounds, each a Tuner of its own. At a round's end places stay
+# empty until its last trial has ended, half a trial each if trials take equally long: one percent
+# of a round that gives every place 50 trials.
+MIN_ROUND_TRIALS = 200
+MIN_ROUND_TRIALS_PER_PLACE = 50
+
+TUNE_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # whose display cannot be replaced
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it stays installed after the run
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the ledger is on disk
+    # A trial that failed reports its reason and no measure; ASHA then ignores it.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+}
 
 
 class LedgerSearcher(Searcher):
-    """Hands the ledger's trials to Ray Tune, until a limit is reached."""
+    """Hands the ledger's trials to Ray Tune until a limit is reached."""
 
     def __init__(self, ledger: Ledger, limits: BudgetTracker, scratch: str) -> None:
         super().__init__()
         self._ledger, self._limits, self._scratch = ledger, limits, scratch
+        self.unended: dict[str, Trial] = {}
+        """Trials that were handed out and have not ended, by Tune's id."""
 
     def suggest(self, trial_id: str) -> Any:
-        if self._limits.reason is not None:
-            return Searcher.FINISHED
-        try:
-            trial = self._ledger.next_trial()
-        except (ConfigError, StoreError) as error:
-            self._limits.reason = str(error)
-            return Searcher.FINISHED
-        if trial is None:  # there may be more when those that run have ended: Tune asks again
-            return None if self._ledger.held_back else Searcher.FINISHED
+        trial = next_trial(self._ledger, self._limits)
+        if trial is None:
+            # More may follow when a running trial ends: Tune then asks again.
+            held_back = self._limits.reason is None and self._ledger.held_back
+            return None if held_back else Searcher.FINISHED
+        self.unended[trial_id] = trial
         return {
             "key": trial.key,
             "reference": trial.key in self._ledger.references,
@@ -73,7 +81,8 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Endings are noted by the watcher, which Tune also tells of them."""
+        """How it ended is noted by SweepCallback, which Tune calls as well."""
+        self.unended.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is on disk."""
@@ -85,175 +94,65 @@ class LedgerSearcher(Searcher):
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
 
-class StudentsASHA(ASHAScheduler):
-    """Judges a trial among the configurations' alone, and while there is something to save.
+def next_trial(ledger: Ledger, limits: BudgetTracker) -> Trial | None:
+    """The ledger's next trial; None at a limit. A space or store that gives no more sets one."""
+    if limits.reason is not None:
+        return None
+    try:
+        return ledger.next_trial()
+    except (ConfigError, StoreError) as error:
+        limits.reason = str(error)
+        return None
 
-    What students are compared with is always trained to its end, and a trial that has come to its
-    last epoch is measured.
+
+class StudentsASHA(ASHAScheduler):
+    """Compares a trial with trials of the configurations only, while stopping it saves something.
+
+    References are always trained to their end, and a trial that reached its last epoch is measured.
+    It can be passed from one Tuner to the next: a trial that runs again there is the same trial.
     """
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, _named_by_key(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         last = trial.config["trial"].config.epochs
         if trial.config["reference"] or result.get("epoch", 0) >= last:
             return ASHAScheduler.CONTINUE
-        return super().on_trial_result(tune_controller, trial, result)
+        return super().on_trial_result(tune_controller, _named_by_key(trial), result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Nothing: each epoch was judged as it came."""
+        """Nothing: each epoch was judged when it was reported."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_remove(tune_controller, _named_by_key(trial))
+
+
+def _named_by_key(trial: Any) -> Any:
+    """What ASHA reads of Tune's trial, whose own id is another in the next round."""
+    return SimpleNamespace(trial_id=trial.config["key"])
 
 
 class AtLimits(Stopper):
     """Once a limit is reached, stops each trial after its next epoch, when its checkpoint is
-    safe; and with the last of them those that Tune has lined up."""
+    written, and with the last of them the trials that Tune has queued. An interrupt stops all at
+    once."""
 
-    def __init__(self, limits: BudgetTracker, progress: Progress) -> None:
-        self._limits, self._progress = limits, progress
+    def __init__(
+        self, limits: BudgetTracker, progress: Progress, interrupted: threading.Event
+    ) -> None:
+        self._limits, self._progress, self._interrupted = limits, progress, interrupted
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         idle = TRAIN_LOSS in result or "waiting" in result
         return self._limits.reason is not None and idle
 
     def stop_all(self) -> bool:
-        return self._limits.reason is not None and not self._progress.running
+        at_limit = self._limits.reason is not None and not self._progress.running
+        return at_limit or self._interrupted.is_set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def train(config: dict[str, Any]) -> None:
-    """One trial as Ray Tune runs it: the loop under Ray Train.
-
-    A trial's own exceptions end it with a reason; only lost processes are retried, and those that
-    had to leave.
-    """
-    config = {**config, "driver_node": this_node()}
-    try:
-        TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
-    except Exception as error:  # whatever it is, this trial failed and the others go on
-        cause = _cause(error)
-        if isinstance(cause, _LOST):
-            raise cause from None
-        if isinstance(cause, Paused | PreemptionError | LeaseError):
-            if isinstance(cause, LeaseError):
-                raise TrialLeft(error_msg=str(cause)) from None
-            # Tune does not count this as a failure.
-            raise TrialLeft(error_msg=PREEMPTED, preempted=True) from None
-        folder = config["store"].folder("trials", config["trial"].key)
-        with suppress(StoreError), atomic(folder / "failed.txt") as path:
-            path.write_text(redacted("".join(traceback.format_exception(error))))
-        tune.report({"failed": _reason(cause), "store": isinstance(cause, StoreError)})
-        # Tune gives a process that ended well to the next trial. This one may be broken for
-        # others too (a GPU's context is, after some errors), so it does not end well.
-        raise
-
-
-_LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
-
-
-class TrialProcesses(RayActorManager):
-    """Ray's, but for what its memory monitor kills: Ray 2.60's Tune does not know that error and
-    ends altogether. Here it is told of it as of any other process that is lost.
-
-    And but for looking up ten times a second while nothing happens, which the trials' cores pay."""
-
-    def next(self, timeout: float | None = None) -> bool:
-        return super().next(None if timeout is None else max(timeout, POLL_SECONDS))
-
-    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
-        super()._actor_task_failed(tracked_actor_task, _as_lost(exception))
-
-    def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
-        super()._actor_start_failed(tracked_actor, _as_lost(exception))
-
-
-def _as_lost(exception: Exception) -> Exception:
-    if isinstance(exception, ray.exceptions.OutOfMemoryError):
-        return ray.exceptions.RayActorError(error_msg=str(exception))
-    return exception
-
-
-class Controller(tune_controller.TuneController):
-    """Ray's, but for trials that have ended: Ray 2.60's Tune keeps them all, with figures and
-    settings some 80 KB each, and goes through them at every step. Here they are let go.
-
-    And but for a process of an earlier trial that is lost while it is given to the next: there Tune
-    begins that trial again, and then gives it up. Here it is only begun again."""
-
-    def _process_trial_failure(self, trial: Any, exception: Any) -> None:
-        lost = isinstance(exception, ray.exceptions.RayActorError)
-        if lost and trial in self._resetting_trials and trial.status != trial.RUNNING:
-            # The loss of the process was told, and is dealt with; this is that of its task.
-            self._resetting_trials.remove(trial)
-            return
-        super()._process_trial_failure(trial, exception)
-
-    def on_step_end(self) -> None:
-        super().on_step_end()
-        if ended := self._stopped_trials | self._failed_trials:
-            self._trials = [trial for trial in self._trials if trial not in ended]
-            self._trials_to_cache -= ended
-            self._stopped_trials.clear()
-            self._failed_trials.clear()
-
-
-tune_controller.RayActorManager = TrialProcesses  # type: ignore[attr-defined]
-tune_run.TuneController = Controller  # type: ignore[attr-defined]
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What a trial failed of: of several workers a lost one, or else what was not only the
-    others' remark that one is gone."""
-    failures = list(getattr(error, "worker_failures", {}).values())
-    if failures:
-        causes = [failure.__cause__ or failure for failure in failures]
-        return min(causes, key=lambda c: (not isinstance(c, _LOST), type(c) is RuntimeError))
-    return error.__cause__ or error
-
-
-def _reason(cause: BaseException) -> str:
-    reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:400]
-    if isinstance(cause, MemoryError | torch.OutOfMemoryError):
-        reason += "; lower batch_size, or raise resources (fewer trials share a GPU or machine)"
-    return redacted(reason)
-
-
-def train_loop(config: dict[str, Any]) -> None:
-    """What each of a trial's workers does."""
-    resources: Resources = config["resources"]
-    torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
-    report = tune.report if resources.workers == 1 else ray.train.report
-    # Of several workers the trial's own process, which they cannot do without, may be elsewhere.
-    with Notice({this_node(), config["driver_node"]}) as notice:
-        run_trial(config["trial"], config["store"], report, notice.given)
-
-
-def _workers(config: dict[str, Any]) -> dict[str, Any]:
-    """How Ray Train spreads a trial.
-
-    With one worker, its local mode runs the loop in the trial's own process: a worker group of its
-    own would cost half a minute for each trial.
-    """
-    asked: Resources = config["resources"]
-    if asked.workers == 1:
-        return {"scaling_config": ScalingConfig(num_workers=0)}
-    train_api: Any = ray.train  # whose types are those of its first version
-    return {
-        "scaling_config": ScalingConfig(
-            num_workers=asked.workers,
-            use_gpu=asked.gpus_per_worker > 0,
-            resources_per_worker={"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker},
-        ),
-        "torch_config": FileRendezvous(folder=config["scratch"]) if config["here"] else None,
-        "run_config": train_api.RunConfig(
-            storage_path=config["scratch"],
-            callbacks=[TuneReportCallback()],
-            # Without a limit a group that cannot start is tried for ever.
-            failure_config=train_api.FailureConfig(
-                controller_failure_limit=asked.retries,
-                max_preemption_failures=0,  # Tune begins the trial again
-            ),
-        ),
-    }
 
 
 def run_missing(
@@ -264,9 +163,9 @@ def run_missing(
     Returns why trials are left; None if none are.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; what ran is half done.
+        KeyboardInterrupt: it was interrupted; running trials are half done.
         LeaseError: another driver has taken the sweep.
-        StoreError: the store takes nothing more.
+        StoreError: the store can no longer be written.
     """
     progress = Progress(ledger, limits)
     first = ledger.next_trial()
@@ -278,49 +177,67 @@ def run_missing(
     if limits.reason is not None:
         progress.save(f"stopped: {limits.reason}")
         return limits.reason
-    sweep = ledger.sweep
     console.print(f"up to {concurrent} trials at once")
-    scratch = tempfile.mkdtemp(prefix="comodo-tune-")
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # whose display cannot be replaced
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # the ledger is on disk
-    # A trial that failed reports its reason and no measure; ASHA then leaves it alone.
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
-    with progress.shown():
-        tuner = tune.Tuner(
-            tune.with_resources(train, trial_resources(sweep.resources)),
-            tune_config=tune.TuneConfig(
-                search_alg=LedgerSearcher(ledger, limits, scratch),
-                scheduler=_scheduler(sweep),
-                num_samples=-1,
-                max_concurrent_trials=concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name=sweep.name,
-                storage_path=scratch,
-                failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
-                callbacks=[SweepCallback(ledger, tracker, limits, progress, lease)],
-                stop=AtLimits(limits, progress),
-                verbose=0,
-            ),
-        )
+    callback = SweepCallback(ledger, tracker, limits, progress, lease)
+    scheduler = _scheduler(ledger.sweep)  # one for all rounds, so that ASHA knows all trials
+    with progress.shown(), _environment(TUNE_SETTINGS), _on_interrupt() as interrupted:
+        stopper = AtLimits(limits, progress, interrupted)
         try:
-            tuner.fit()
+            while not interrupted.is_set() and (trial := next_trial(ledger, limits)) is not None:
+                ledger.put_back(trial)
+                _run_round(ledger, limits, concurrent, scheduler, stopper, callback)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
             limits.save()
-    # Tune takes Ctrl-C itself, stops the trials and returns.
-    if progress.running or (limits.reason is None and ledger.unfinished()):
+    if interrupted.is_set() or progress.running or (limits.reason is None and ledger.unfinished()):
         for trial in ledger.unfinished():
             tracker.end(trial, "KILLED", "interrupted")
         progress.save("stopped: interrupted")
         raise KeyboardInterrupt
-    # Only a grid is known to be whole; a search might have asked for more.
+    # Only a grid is known to be complete; a search might have asked for more.
     whole = ledger.sweep.search.sampler == "grid" and ledger.done() == len(ledger.planned())
     stopped = None if whole else limits.reason
     progress.save("finished" if stopped is None else f"stopped: {stopped}")
     return stopped
+
+
+def _run_round(
+    ledger: Ledger,
+    limits: BudgetTracker,
+    concurrent: int,
+    scheduler: StudentsASHA | None,
+    stopper: AtLimits,
+    callback: SweepCallback,
+) -> None:
+    """Runs a bounded number of the ledger's trials."""
+    sweep, scratch = ledger.sweep, tempfile.mkdtemp(prefix="comodo-tune-")
+    searcher = LedgerSearcher(ledger, limits, scratch)
+    tuner = tune.Tuner(
+        tune.with_resources(train, trial_resources(sweep.resources)),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=max(MIN_ROUND_TRIALS, MIN_ROUND_TRIALS_PER_PLACE * concurrent),
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=sweep.name,
+            storage_path=scratch,
+            failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
+            callbacks=[callback],
+            stop=stopper,
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except RuntimeError as error:
+        # Tune does not know the error of a process that Ray killed for its memory, and ends.
+        if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+            raise
+        callback.on_memory_kill(error.__cause__, list(searcher.unended.values()))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _scheduler(sweep: Sweep) -> StudentsASHA | None:
@@ -334,3 +251,37 @@ def _scheduler(sweep: Sweep) -> StudentsASHA | None:
         grace_period=sweep.early_stopping.grace_epochs,
         reduction_factor=sweep.early_stopping.reduction_factor,
     )
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables while the block runs."""
+    before = {name: os.environ.pop(name, None) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def _on_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets while the block runs; a second one raises as usual."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # only the main thread may set handlers
+        return
+    before: Callable[..., Any] | int | None = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import FIFOScheduler
 
 from comodo.config import Sweep
@@ -63,14 +64,14 @@ class StopSeed(FIFOScheduler):
 
 
 def lose_processes(lost: list[int]) -> None:
-    give, given = tune.Controller._schedule_trial_reset, count(1)
+    give, given = TuneController._schedule_trial_reset, count(1)
 
     def give_or_lose(controller: Any, trial: Any, *settings: Any) -> None:
         if next(given) in lost:
             ray.kill(trial.temporary_state.ray_actor)
         give(controller, trial, *settings)
 
-    tune.Controller._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
+    TuneController._schedule_trial_reset = give_or_lose  # type: ignore[assignment, method-assign]
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ def test_references_are_neither_judged_nor_judged_by(ledger: Ledger) -> None:
     _, supervised, one, other = trials = asked(ledger)
     assert [t.config["reference"] for t in trials] == [True, True, False, False]
     for trial in trials:
-        asha.on_trial_add(SimpleNamespace(), trial)  # type: ignore[arg-type]
+        asha.on_trial_add(SimpleNamespace(), trial)
     assert decide(asha, supervised, 3, 0.9) == asha.CONTINUE
     asha.on_trial_complete(SimpleNamespace(), supervised, {"epoch": 6, "val/quick_acc1": 0.9})
     assert decide(asha, one, 3, 0.4) == asha.CONTINUE
@@ -71,7 +71,7 @@ def test_a_trial_at_its_last_epoch_is_measured(ledger: Ledger) -> None:
     assert asha is not None
     *_, one, other = asked(ledger)
     for trial in (one, other):
-        asha.on_trial_add(SimpleNamespace(), trial)  # type: ignore[arg-type]
+        asha.on_trial_add(SimpleNamespace(), trial)
     for epoch in (3, TRAINED):  # both are rungs
         assert decide(asha, one, epoch, 0.2 * epoch) == asha.CONTINUE
     assert decide(asha, other, 3, 0.7) == asha.CONTINUE
