@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from comodo.data.readers import simulated
 from comodo.data.simulation import scenery, simulator
 from comodo.data.simulation.simulator import Scenario, Trajectory
 
@@ -78,17 +77,6 @@ def test_wrong_sizes_are_named(wrong: dict[str, float], word: str) -> None:
     sizes = {"subjects": 3, "recordings": 1, "seconds": 5.0, "labelled": 0.5, "seed": 0}
     with pytest.raises(ValueError, match=word):
         simulator.plan_recordings(**{**sizes, **wrong})  # type: ignore[arg-type]
-
-
-def test_manifest_hides_labels_and_gives_relative_paths() -> None:
-    rows = simulator.plan_recordings(4, 1, 5.0, 0.1, 0)
-    listed = simulated.manifest(rows)
-    assert list(listed[0]) == ["recording", "video", "imu", "label", "split", "group"]
-    for row, entry in zip(rows, listed, strict=True):
-        assert entry["video"] == f"videos/{row.id}.mp4"
-        assert entry["imu"] == f"imu/{row.id}.csv"
-        assert entry["label"] == (row.activity if row.labelled else "")
-        assert (entry["split"], entry["group"]) == (row.split, row.subject)
 
 
 def test_a_level_head_at_rest_measures_one_g_upwards_and_no_rotation() -> None:

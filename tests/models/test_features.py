@@ -1,0 +1,34 @@
+"""Features of a frozen student."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from comodo.evaluation import evaluate, frozen_student
+from comodo.models.features import extract_features
+from tests.tiny_students import left_padded, make
+
+
+def test_the_probe_sees_features_with_and_without_the_mask() -> None:
+    lengths = [40, 12, 64, 30] * 5
+    imu, length_N = left_padded(lengths), torch.tensor(lengths)
+    split: Any = SimpleNamespace(
+        imu=lambda index_B: (imu[index_B], length_N[index_B]),
+        labelled_N=torch.arange(20),
+        label_N=torch.arange(20) % 2,
+    )
+    student, asked = make("moment"), torch.tensor([3, 1, 2])
+    for mask in (True, False):
+        features = extract_features(student, split, asked, mask)
+        expected = student(imu[asked], length_N[asked], mask)
+        torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
+    seen = []
+    student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    split.group_N = torch.zeros(20, dtype=torch.long)
+    data: Any = SimpleNamespace(
+        splits={"train": split, "val": split}, classes=["a", "b"], groups=["g"]
+    )
+    for mask in (True, False):
+        evaluate.measure_probe(frozen_student.FrozenStudent(student, data, 0, mask))
+    assert seen == [True, True, False, False]
