@@ -49,6 +49,32 @@ def test_units_of_header_and_manifest_come_out_as_g_and_degrees(tmp_path: Path) 
         np.testing.assert_allclose(stream.time_N, [0, 0.02])
 
 
+@pytest.mark.parametrize(
+    ("acc", "gyro", "factors"),
+    [
+        ("g", "deg/s", (1, 1)),
+        ("g", "dps", (1, 1)),
+        ("m/s^2", "rad/s", (1 / 9.80665, 180 / np.pi)),
+        ("m/s2", "dps", (1 / 9.80665, 1)),
+    ],
+)
+def test_every_unit_has_its_factor(
+    tmp_path: Path, acc: str, gyro: str, factors: tuple[float, float]
+) -> None:
+    rows = np.arange(1.0, 15).reshape(2, 7)
+    stream = read_csv(
+        write_csv(tmp_path / "a.csv", ",".join(["time_s", *CHANNELS]), rows), acc, gyro
+    )
+    np.testing.assert_allclose(stream.imu_NC, rows[:, 1:] * np.repeat(factors, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(30, 5), (30,), (6,), (2, 6, 3), ()])
+def test_an_array_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", np.ones(shape))
+    with pytest.raises(ImuError, match=r"a\.npy: shape .*; wanted \[samples, 6\]"):
+        read_npy(tmp_path / "a.npy", 50, "g", "deg/s")
+
+
 def test_npy_in_either_layout(tmp_path: Path) -> None:
     imu_NC = np.random.default_rng(0).normal(size=(30, 6))
     for name, array in (("a", imu_NC), ("b", imu_NC.T)):

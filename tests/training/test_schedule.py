@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.core.store import read_json
-from comodo.training.schedule import learning_rate, published_steps, steps_in
+from comodo.training.schedule import learning_rate, published_steps, schedule_of, steps_in
+from tests.helpers import trial_config
 from tests.paths import GOLDEN
 
 SCHEDULES = read_json(GOLDEN / "lr_schedule.json")
@@ -43,3 +44,27 @@ def test_published_schedule_is_the_golden_one(golden: dict[str, Any]) -> None:
     assert rates[:10] == pytest.approx(golden["first10"], rel=0, abs=1e-12)
     assert max(rates) == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
     assert rates[-1] == pytest.approx(golden["last_lr"], rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["infonce", "l2", "supervised"])
+def test_without_a_queue_the_published_schedule_is_that_of_the_real_steps(method: str) -> None:
+    changes: dict[str, Any] = {"method": method, "epochs": 3, "warmup": 0.5}
+    published = schedule_of(trial_config(schedule="published", **changes), 40)
+    assert published == schedule_of(trial_config(schedule="steps", **changes), 40)
+    assert (published.real, published.planned, published.rising) == (18, 18, 9)  # 6 in each epoch
+    assert (published.peak, published.seen) == (1e-2, 120)
+
+
+def test_a_queue_sits_out_the_first_epoch_and_makes_the_published_schedule_longer() -> None:
+    method = {"name": "comodo", "queue_size": 10}
+    changes: dict[str, Any] = {"method": method, "epochs": 3, "warmup": 0.5}
+    steps = schedule_of(trial_config(schedule="steps", **changes), 40)
+    assert (steps.first, steps.later, steps.real, steps.planned) == (5, 6, 17, 17)
+    assert (steps.rising, steps.peak, steps.seen) == (8, 1e-2, 30 + 40 + 40)
+    published = schedule_of(trial_config(schedule="published", **changes), 40)
+    assert (published.real, published.planned, published.rising) == (17, 5 + 2 * (5 + 10), 17)
+    assert published.peak == pytest.approx(1e-2 * 16 / 17)  # the top is never reached
+    held_in = schedule_of(
+        trial_config(**{**changes, "method": {**method, "hold_out_queue": False}}), 40
+    )
+    assert (held_in.first, held_in.real, held_in.seen) == (6, 18, 120)
