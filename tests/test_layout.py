@@ -12,7 +12,6 @@ COVERED_BY = {
     "deploy/profile_view": "deploy/test_profiling.py",
     "deploy/programs": "deploy/test_export.py",
     "deploy/recogniser": "deploy/test_export.py",
-    "evaluation/evaluate": "runtime/test_worker.py",
     "report/figures": "report/test_report.py",
     "report/page": "report/test_report.py",
     "report/plan/estimates": "report/plan/test_plan.py",

@@ -75,6 +75,21 @@ def test_a_result_is_whole_or_none(tmp_path: Path) -> None:
     assert (found["metrics"], found["seconds"]) == (metrics, 1.0)
 
 
+def test_training_with_labels_follows_the_other_trial_s_schedule_alone() -> None:
+    schedule = {
+        "epochs": 9,
+        "batch_size": 3,
+        "learning_rate": 0.5,
+        "weight_decay": 0.25,
+        "warmup": 0.75,
+        "precision": "bf16",
+    }
+    trial = Trial(trial_config(), 3, "w", "f")
+    labelled = trial.supervised(trial_config(**schedule, dataset="other", student="moment-small"))
+    assert labelled.config == trial_config(**schedule, method="supervised")
+    assert (labelled.seed, labelled.windows, labelled.features) == (3, "w", "f")
+
+
 def test_weights_that_are_replaced_after_naming_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
