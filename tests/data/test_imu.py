@@ -167,6 +167,15 @@ def test_rates_of_any_ratio_hold_back_what_they_cannot_carry(
     assert np.abs(resample(stream_of(native, 10, hz), 2, 5, rate)).max() < 0.001
 
 
+@pytest.mark.parametrize(("native", "rate", "hz"), [(50, 65, 18), (50, 70, 15), (100, 130, 30)])
+def test_rates_of_any_ratio_keep_what_the_stream_carries(
+    native: float, rate: float, hz: float
+) -> None:
+    time_N = 2 + np.arange(5 * rate) / rate
+    found_N = resample(stream_of(native, 10, hz), 2, 5, rate)[:, 0]
+    np.testing.assert_allclose(found_N, np.sin(2 * np.pi * hz * time_N), atol=0.002)
+
+
 @settings(max_examples=40)
 @given(
     native=st.floats(20, 1000),

@@ -18,17 +18,13 @@ def test_single_workers_fill_each_node_until_cpus_or_gpus_run_out(
     for node_cpus, node_gpus in nodes:
         free = [1.0] * node_gpus
         while node_cpus >= cpus:
-            if gpus >= 1:
-                whole = [number for number, share in enumerate(free) if share == 1][: int(gpus)]
-                if len(whole) < gpus:
-                    break
-                for number in whole:
-                    free[number] = 0
-            elif gpus:
-                number = next((n for n, share in enumerate(free) if share >= gpus), None)
-                if number is None:
-                    break
-                free[number] -= gpus
+            share = min(gpus, 1)
+            fits = [number for number, left in enumerate(free) if left >= share]
+            taken = fits[: max(1, int(gpus))] if gpus else []
+            if len(taken) < gpus:
+                break
+            for number in taken:
+                free[number] -= share
             node_cpus -= cpus
             fitting += 1
     asked = Resources(cpus_per_worker=cpus, gpus_per_worker=gpus)
