@@ -1,6 +1,7 @@
 """Reading tensors, and nothing else, from files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from comodo.core.tensors import WeightsError, load_tensors
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_tensors_and_plain_values_come_back(tmp_path: Path, mmap: bool) -> None:
-    content = {"weight": torch.arange(6.0).view(2, 3), "history": [{"epoch": 1}]}
+    content: dict[str, Any] = {"weight": torch.arange(6.0).view(2, 3), "history": [{"epoch": 1}]}
     torch.save(content, tmp_path / "c.pt")
     found = load_tensors(tmp_path / "c.pt", mmap=mmap)
     assert torch.equal(found["weight"], content["weight"])
