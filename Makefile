@@ -19,9 +19,11 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
 # Two files of tests at a time, each on one thread: much of a small sweep is waiting for processes to
-# start, and threads that outnumber the cores wait for each other.
+# start, and threads that outnumber the cores wait for each other. In the order of their folders:
+# xdist would begin with the files of most cases, and end with the two or three cases that each run a
+# whole sweep, while one core has nothing left to do.
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''

@@ -1,5 +1,8 @@
 """What tests share: small real recordings, a Ray that is started once, the shared data folder."""
 
+import shutil
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,6 +48,35 @@ def ray_cluster() -> Iterator[None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def new_records(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Writes MLflow's database without records: a copy, for MLflow takes seconds to make one."""
+    from comodo.tracking import tracker
+
+    made, make, lock = (
+        tmp_path_factory.mktemp("records") / "mlflow.db", tracker._make_database, threading.Lock()
+    )  # fmt: skip
+
+    def copy(path: Path) -> None:
+        with lock:
+            if not made.exists():
+                make(made)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, path)
+
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def records_of_this_process(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trackers of this process begin with a copy; sweeps in processes of their own do not."""
+    if tracker := sys.modules.get("comodo.tracking.tracker"):
+        copy = request.getfixturevalue("new_records")
+        monkeypatch.setattr(tracker, "_make_database", copy)
 
 
 def write_video(path: Path, seconds: float, fps: int = 10, size: int = 64, shade: int = 0) -> None:

@@ -12,26 +12,10 @@ from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
 from comodo.search.trial import Trial
 from comodo.training.distill import Distillation, distil
-from comodo.training.schedule import learning_rate, published_steps, steps_in
+from comodo.training.schedule import steps_in
 from tests.config.test_load import sweep_file
 from tests.helpers import make_arrays, trial_config
 from tests.paths import GOLDEN
-
-SCHEDULES = read_json(GOLDEN / "lr_schedule.json")
-
-
-@pytest.mark.parametrize("golden", SCHEDULES, ids=lambda golden: f"queue {golden['queue']}")
-def test_published_schedule_is_the_golden_one(golden: dict[str, Any]) -> None:
-    first = steps_in(golden["n_train"] - golden["queue"], golden["batch"])
-    later = steps_in(golden["n_train"], golden["batch"])
-    actual = first + (golden["epochs"] - 1) * later
-    planned = published_steps(first, golden["epochs"], golden["queue"])
-    assert (planned, actual) == (golden["planned"], golden["actual"])
-    assert int(0.1 * planned) == golden["warmup"]
-    rates = [learning_rate(step, planned, 0.1, 3e-4) for step in range(actual)]
-    assert rates[:10] == pytest.approx(golden["first10"], rel=0, abs=1e-12)
-    assert max(rates) == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
-    assert rates[-1] == pytest.approx(golden["last_lr"], rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,13 @@ def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
     assert data.splits["train"].imu(torch.tensor([0]))[0].shape[-1] == 3
 
 
+def test_a_recording_that_was_not_cut_has_no_last_window(store: Store) -> None:
+    meta = WindowsMeta([], {}, {}, {}, {"bad": "empty"}, window_seconds="whole")
+    meta.write(store.folder("windows", "w"))
+    data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
+    assert not any(split.last_N.any() for split in data.splits.values())
+
+
 def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
     keys = pack_windows(store, "w"), pack_features(store, "w", "f")
     write_windows_meta(store, {})

@@ -49,6 +49,41 @@ def test_units_of_header_and_manifest_come_out_as_g_and_degrees(tmp_path: Path) 
         np.testing.assert_allclose(stream.time_N, [0, 0.02])
 
 
+@pytest.mark.parametrize(
+    ("acc", "gyro", "factors"),
+    [
+        ("g", "deg/s", (1, 1)),
+        ("g", "dps", (1, 1)),
+        ("m/s^2", "rad/s", (1 / 9.80665, 180 / np.pi)),
+        ("m/s2", "dps", (1 / 9.80665, 1)),
+    ],
+)
+def test_every_unit_has_its_factor(
+    tmp_path: Path, acc: str, gyro: str, factors: tuple[float, float]
+) -> None:
+    rows = np.arange(1.0, 15).reshape(2, 7)
+    stream = read_csv(
+        write_csv(tmp_path / "a.csv", ",".join(["time_s", *CHANNELS]), rows), acc, gyro
+    )
+    np.testing.assert_allclose(stream.imu_NC, rows[:, 1:] * np.repeat(factors, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
+def test_clocks_of_every_unit_come_out_as_seconds(tmp_path: Path, unit: str, factor: float) -> None:
+    rows = np.ones((3, 7))
+    rows[:, 0] = np.array([0.5, 0.75, 1.25]) * factor
+    header = ",".join([f"time_{unit}", *CHANNELS])
+    stream = read_csv(write_csv(tmp_path / "a.csv", header, rows), "g", "dps")
+    np.testing.assert_allclose(stream.time_N, [0.5, 0.75, 1.25])
+
+
+@pytest.mark.parametrize("shape", [(30, 5), (30,), (6,), (2, 6, 3), ()])
+def test_an_array_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", np.ones(shape))
+    with pytest.raises(ImuError, match=r"a\.npy: shape .*; wanted \[samples, 6\]"):
+        read_npy(tmp_path / "a.npy", 50, "g", "deg/s")
+
+
 def test_npy_in_either_layout(tmp_path: Path) -> None:
     imu_NC = np.random.default_rng(0).normal(size=(30, 6))
     for name, array in (("a", imu_NC), ("b", imu_NC.T)):
@@ -127,6 +162,22 @@ def test_resampling_keeps_slow_waves_and_removes_what_the_rate_cannot_carry() ->
                                atol=0.05)  # fmt: skip
 
 
+@pytest.mark.parametrize(("native", "rate", "hz"), [(100, 75, 48), (200, 120, 95), (50, 30, 20)])
+def test_rates_of_any_ratio_hold_back_what_they_cannot_carry(
+    native: float, rate: float, hz: float
+) -> None:
+    assert np.abs(resample(stream_of(native, 10, hz), 2, 5, rate)).max() < 0.001
+
+
+@pytest.mark.parametrize(("native", "rate", "hz"), [(50, 65, 18), (50, 70, 15), (100, 130, 30)])
+def test_rates_of_any_ratio_keep_what_the_stream_carries(
+    native: float, rate: float, hz: float
+) -> None:
+    time_N = 2 + np.arange(5 * rate) / rate
+    found_N = resample(stream_of(native, 10, hz), 2, 5, rate)[:, 0]
+    np.testing.assert_allclose(found_N, np.sin(2 * np.pi * hz * time_N), atol=0.002)
+
+
 @settings(max_examples=40)
 @given(
     native=st.floats(20, 1000),
@@ -156,6 +207,9 @@ def test_gap() -> None:
     stream = ImuStream(time_N, np.ones((200, 6), np.float32))
     assert has_gap(stream, 0, 3, 0.5)
     assert not has_gap(stream, 2, 3, 0.5)
+    even = ImuStream(np.arange(5.0), np.ones((5, 6), np.float32))
+    assert not has_gap(even, 0, 4, 1.0)  # as long as it may be, and no longer
+    assert has_gap(even, 0, 4, 0.99)
 
 
 @given(start=st.floats(-3, 13), seconds=st.floats(0.1, 5), seed=st.integers(0, 99))

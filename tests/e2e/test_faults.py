@@ -65,7 +65,7 @@ class Driver:
         # Forked from a process that has imported everything, which takes most of the time of a
         # sweep that is killed soon.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["comodo.cli", "comodo.report.report", "comodo.sweep"])
+        context.set_forkserver_preload(["comodo.cli", "comodo.report.report", "comodo.runtime.run"])
         self._log = log
         self._log.touch()
         self.process = context.Process(target=drive, args=(file, store, log))

@@ -1,4 +1,4 @@
-"""What `comodo plan` can measure, and its help; what it tells of a sweep is in test_sweep."""
+"""What `comodo plan` can measure; what it says of a sweep is in test_sweep."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +18,3 @@ def test_measure_gives_a_speed_where_there_is_none(tmp_path: Path, data: Path) -
     file = sweep_file(tmp_path, data)
     told = comodo("plan", file, "--store", tmp_path / "store", "--measure").stdout
     assert "passes over a few batches just now: mantis from scratch" in " ".join(told.split())
-
-
-def test_help_has_examples() -> None:
-    for verb in ("plan", "status", "schema"):
-        assert f"Example: comodo {verb}" in comodo(verb, "--help").stdout

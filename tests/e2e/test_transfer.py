@@ -39,7 +39,10 @@ def write_watch_set(folder: Path, recordings: int = 12, rate: float = 100) -> Pa
     return manifest
 
 
-def test_transfer_to_a_watch(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+def test_transfer_to_a_watch(
+    tmp_path: Path, make_folder: Callable[..., Path], new_records: Callable[[Path], None]
+) -> None:
+    new_records(tmp_path / "s/mlflow/mlflow.db")
     video, watch = make_folder(tmp_path / "video", recordings=20), write_watch_set(tmp_path / "w")
     every = ["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
     content: dict[str, Any] = {

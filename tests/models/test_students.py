@@ -1,7 +1,6 @@
 """Students of every encoder: pooling, batches, saving and loading, heads, and their probe."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ from mantis.architecture import MantisV1
 from torch import nn
 from torch.nn import functional
 
-from comodo.evaluation import evaluate, frozen_student
-from comodo.models import sequences, students
-from comodo.models.features import extract_features
+from comodo.models import students
 from comodo.models.heads import build_head
 from comodo.models.students import load_student, save_student
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
@@ -48,14 +45,6 @@ def test_a_window_does_not_depend_on_its_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_chunks_change_no_more_than_rounding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    student, imu = make(name), windows(4, 6, 40)
-    whole = student(imu)
-    monkeypatch.setattr(sequences, "_CHUNK_SAMPLES_CPU", 5)
-    torch.testing.assert_close(student(imu), whole, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
 def test_saved_students_load_bit_for_bit(name: str, tmp_path: Path) -> None:
     student, imu = make(name, channels=["acc_y", "gyro_x"], pooling="mean"), windows(2, 6, 40)
     save_student(make(name), tmp_path)  # is overwritten
@@ -83,41 +72,6 @@ def test_students_from_the_hub_load_again_without_it(
     imu = windows(2, 6, 40)
     assert torch.equal(load_student(saved).eval()(imu), student(imu))
     assert asked == [("somebody/mantis", "abc")]
-
-
-def test_padding_is_not_read() -> None:
-    lengths = torch.tensor([40, 12])
-    imu = left_padded(lengths.tolist())
-    spoilt = imu.clone()
-    spoilt[1, :, :28] = torch.nan
-    for name in FAMILIES:
-        student = make(name)
-        for mask in (True, False):
-            assert torch.equal(student(spoilt, lengths, mask), student(imu, lengths, mask)), name
-
-
-def test_the_probe_sees_features_with_and_without_the_mask() -> None:
-    lengths = [40, 12, 64, 30] * 5
-    imu, length_N = left_padded(lengths), torch.tensor(lengths)
-    split: Any = SimpleNamespace(
-        imu=lambda index_B: (imu[index_B], length_N[index_B]),
-        labelled_N=torch.arange(20),
-        label_N=torch.arange(20) % 2,
-    )
-    student, asked = make("moment"), torch.tensor([3, 1, 2])
-    for mask in (True, False):
-        features = extract_features(student, split, asked, mask)
-        expected = student(imu[asked], length_N[asked], mask)
-        torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
-    seen = []
-    student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
-    split.group_N = torch.zeros(20, dtype=torch.long)
-    data: Any = SimpleNamespace(
-        splits={"train": split, "val": split}, classes=["a", "b"], groups=["g"]
-    )
-    for mask in (True, False):
-        evaluate.measure_probe(frozen_student.FrozenStudent(student, data, 0, mask))
-    assert seen == [True, True, False, False]
 
 
 def test_heads() -> None:

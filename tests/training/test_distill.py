@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from comodo.config import TrialConfig
 from comodo.core.store import Store
@@ -17,7 +15,6 @@ from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
-from comodo.training.schedule import learning_rate, steps_in
 from tests.helpers import make_arrays, trial_config, weights_equal
 
 Arrays = tuple[WindowArrays, FeatureArrays]
@@ -37,23 +34,6 @@ def new_run(config: TrialConfig, arrays: Arrays, seed: int = 0) -> Distillation:
 
 def ignore(metrics: dict[str, Any]) -> None:
     """A report that nobody reads."""
-
-
-def test_schedule_rises_and_falls_over_the_real_steps() -> None:
-    rates = [learning_rate(step, 100, 0.1, 3e-4) for step in range(101)]
-    assert rates[0] == 0
-    assert rates[5] == pytest.approx(1.5e-4)
-    assert max(rates) == rates[10] == 3e-4
-    assert rates[55] == pytest.approx(1.5e-4)
-    assert rates[100] == 0
-    assert learning_rate(0, 10, 0.0, 1.0) == 1
-
-
-@given(windows=st.integers(2, 500), batch=st.integers(2, 64))
-def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
-    sizes = [len(b) for b in torch.arange(windows).split(batch)[: steps_in(windows, batch)]]
-    assert min(sizes) > 1
-    assert sum(sizes) >= windows - 1
 
 
 def test_queue_members_join_from_the_second_epoch(

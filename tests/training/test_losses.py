@@ -79,6 +79,11 @@ def test_golden_infonce(case: str) -> None:
     torch.testing.assert_close(student.grad, golden(f"{case}/grad"), rtol=0, atol=1e-10)
 
 
+def test_the_temperature_of_infonce_is_that_of_the_paper() -> None:
+    student, teacher = embeddings(4, 8), embeddings(4, 8, seed=1)
+    assert torch.equal(infonce_loss(student, teacher), infonce_loss(student, teacher, 0.1))
+
+
 def test_golden_l2() -> None:
     student = with_grad(golden("l2/student"))
     loss = l2_loss(student, golden("l2/teacher"))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from comodo.data.readers import simulated
 from comodo.data.simulation import scenery, simulator
 from comodo.data.simulation.simulator import Scenario, Trajectory
 
@@ -62,17 +61,6 @@ def test_the_labelled_share_is_even_over_activities(share: float, per_activity: 
     assert all(row.labelled for row in rows if row.split != "train")
     labelled = Counter(row.activity for row in rows if row.split == "train" and row.labelled)
     assert labelled == dict.fromkeys(simulator.ACTIVITIES, per_activity)
-
-
-def test_manifest_hides_labels_and_gives_relative_paths() -> None:
-    rows = simulator.plan_recordings(4, 1, 5.0, 0.1, 0)
-    listed = simulated.manifest(rows)
-    assert list(listed[0]) == ["recording", "video", "imu", "label", "split", "group"]
-    for row, entry in zip(rows, listed, strict=True):
-        assert entry["video"] == f"videos/{row.id}.mp4"
-        assert entry["imu"] == f"imu/{row.id}.csv"
-        assert entry["label"] == (row.activity if row.labelled else "")
-        assert (entry["split"], entry["group"]) == (row.split, row.subject)
 
 
 def test_a_level_head_at_rest_measures_one_g_upwards_and_no_rotation() -> None:

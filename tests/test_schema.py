@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from comodo.config import Sweep
 from tests.config.test_load import sweep_file
 from tests.paths import ROOT
 
@@ -68,3 +69,13 @@ def test_every_key_is_described() -> None:
     assert not [name for name, one in settings.items() if not one.get("description")]
     described = settings["TrialConfig"]["properties"]["warmup"]["description"]
     assert described.startswith("Share of the steps in which the learning rate rises")
+
+
+def test_the_schema_has_every_form_of_an_entry_and_of_an_objective() -> None:
+    schema = Sweep.model_json_schema()
+    entry = schema["$defs"]["Search"]["properties"]["space"]["additionalProperties"]
+    assert {"type": "array", "items": {}} in entry["oneOf"][0]["anyOf"]
+    assert "when" in schema["$defs"]["Choices"]["properties"]
+    assert "when" in schema["$defs"]["Range"]["properties"]
+    objective = schema["$defs"]["Objectives"]["anyOf"]
+    assert [form.get("type", "object") for form in objective] == ["object", "array"]

@@ -1,0 +1,45 @@
+"""What all settings share: paths, and errors that name the line and the key."""
+
+from pathlib import Path
+
+import pytest
+
+from comodo.config import ConfigError, FolderDataset, read_sweep_file
+from tests.config.test_load import sweep_file
+
+
+def test_line_is_that_of_the_key(tmp_path: Path) -> None:
+    path = sweep_file(tmp_path, trial__learning_rate=-1)
+    with pytest.raises(ConfigError) as error:
+        read_sweep_file(path)
+    number = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
+    assert "learning_rate" in path.read_text().splitlines()[number - 1]
+
+
+def test_paths_are_relative_to_the_file_and_expand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/manifest.csv").write_text("video,imu\n")
+    monkeypatch.setenv("MY_DATA", "data")
+    for written in ("data/manifest.csv", "$MY_DATA/manifest.csv"):
+        path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": written})
+        mine = read_sweep_file(path).datasets["mine"]
+        assert isinstance(mine, FolderDataset)
+        assert mine.path == str(tmp_path / "data/manifest.csv")
+    path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": "$ABSENT_VARIABLE/x"})
+    with pytest.raises(ConfigError, match="export ABSENT_VARIABLE"):
+        read_sweep_file(path)
+
+
+def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "features.npz").touch()
+    (tmp_path / "weights").mkdir()
+    space = {
+        "teacher": [{"name": "precomputed", "path": "features.npz"}],
+        "student": [{"name": "mantis", "weights": "weights"}],
+    }
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
+    (trial,) = map(sweep.with_values, sweep.grid())
+    assert trial.teacher.path == str(tmp_path / "features.npz")
+    assert trial.student.weights == str(tmp_path / "weights")

@@ -1,0 +1,77 @@
+"""Recipes: what they set, and which are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comodo.config import ConfigError, read_sweep_file
+from comodo.report.plan.confounds import confounds
+from comodo.search.labels import Labels
+from comodo.search.ledger import references
+from comodo.search.trial import Trial
+from comodo.search.warm_start import locate
+from tests.config.test_load import sweep_file
+
+
+def test_recipes_set_what_goes_with_a_method_or_a_data_set(tmp_path: Path) -> None:
+    recipes = [
+        {"when": {"method.name": "comodo"}, "set": {"method.queue_size": 32}},
+        {"when": {"dataset": "other", "method.name": ["comodo"]}, "set": {"method.queue_size": 64}},
+        {"when": {"method.name": "supervised"}, "set": {"epochs": 7, "learning_rate": 1e-4}},
+    ]
+    changes: dict[str, Any] = {
+        "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
+        "search__space": {"dataset": ["demo", "other"], "method": ["comodo", "supervised"]},
+    }
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, **changes))
+    found = [sweep.with_values(point) for point in sweep.grid()]
+    assert [getattr(c.method, "queue_size", None) for c in found] == [32, None, 64, None]
+    assert [c.epochs == 7 for c in found] == [False, True, False, True]
+    assert sweep.supervised_like(found[0]).epochs == 7
+    assert Labels(sweep).keys == ["dataset"]  # what follows is not said again
+
+
+def test_a_recipe_of_one_method_leaves_what_is_not_asked_alone(tmp_path: Path) -> None:
+    """Nothing supervised is asked for, so nothing supervised is resolved."""
+    recipes = [{"when": {"dataset": "demo"}, "set": {"method.queue_size": 32}}]
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, trial__method="comodo"))
+    trial = Trial(sweep.with_values({}), 0, "w", "f")
+    assert [found.config.method.name for found in references(sweep, [trial])] == ["none"]
+
+
+def test_what_follows_is_a_confound_and_no_hindrance_to_warm_start(tmp_path: Path) -> None:
+    recipes = [
+        {"when": {"dataset": d, "method.name": "comodo"}, "set": {"method.queue_size": q}}
+        for d, q in (("demo", 32), ("other", 64))
+    ]
+    changes: dict[str, Any] = {
+        "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
+        "search__space": {"method": ["infonce", "comodo"], "dataset": ["demo", "other"]},
+    }
+    sweep = read_sweep_file(sweep_file(tmp_path, recipes=recipes, **changes))
+    moved = {(found.key, found.quantity) for found in confounds(sweep, {})}
+    assert ("dataset", "method.queue_size") in moved
+    for point in sweep.grid():  # whichever key comes first
+        assert locate(sweep.with_values(point), sweep) == point
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"when": {"epochs": "2"}, "set": {"batch_size": 8}}, "when.epochs.*'method.name'"),
+        ({"when": {"dataset": "dema"}, "set": {"epochs": 2}}, "when.dataset: unknown.*'demo'"),
+        ({"when": {"method.name": "l2"}, "set": {"epochs": 2}}, "when: no configuration"),
+        ({"when": {"dataset": "demo"}, "set": {"epoch": 2}}, "set: 'epoch' is not for recipes"),
+        ({"when": {"dataset": "demo"}, "set": {"student.pooling": "mean"}}, "set: .*not for rec"),
+        ({"when": {"dataset": "demo"}, "set": {"method.name": "l2"}}, "set: .*not for recipes"),
+        ({"when": {"dataset": "demo"}, "set": {"epochs": 0}}, "set.epochs:.*greater than or equal"),
+        ({"when": {"dataset": "demo"}, "set": {"learning_rate": 1}}, "set.learning_rate: is swept"),
+        ({"when": {"dataset": "demo"}, "set": {"method.queue_size": 9}}, "queue_size: is swept"),
+        ({"when": {}, "set": {"epochs": 1}}, "when: "),
+    ],
+)
+def test_recipes_that_cannot_be(tmp_path: Path, recipe: dict[str, Any], reason: str) -> None:
+    space = {"learning_rate": [1e-3, 1e-2], "method": [{"name": "comodo", "queue_size": 8}]}
+    with pytest.raises(ConfigError, match=f"recipes.0.*{reason}"):
+        read_sweep_file(sweep_file(tmp_path, recipes=[recipe], search__space=space))

@@ -1,0 +1,41 @@
+"""A sweep's points: which are checked, and in which order they come."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comodo.config import ConfigError, read_sweep_file
+from tests.config.test_load import CONDITIONAL, sweep_file
+
+
+def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__sampler": "random", "budget": {"trials": 9}}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=CONDITIONAL, **changes))
+    points = list(sweep.points())
+    for key, span in sweep.search.space.items():
+        assert {p[key] for p in points if key in p} == set(span.ends())
+    assert all(point in sweep.space for point in points)
+    wrong = {
+        **CONDITIONAL,
+        "method.temperature": {"min": -1, "max": 1, "when": {"method.name": "infonce"}},
+    }
+    with pytest.raises(ConfigError, match="trial.method.temperature with .*greater than 0"):
+        read_sweep_file(sweep_file(tmp_path, search__space=wrong, **changes))
+
+
+def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:
+    search = {
+        "space": {"epochs": [1, 2, 3], "batch_size": [8, 16]},
+        "start_with": [{"epochs": 3, "batch_size": 16}, {"batch_size": 16}],
+    }
+    points = list(read_sweep_file(sweep_file(tmp_path, search=search)).grid())
+    plain = {"space": search["space"]}
+    assert [(p["epochs"], p["batch_size"]) for p in points[:4]] == [
+        (3, 16),
+        (1, 16),
+        (2, 16),
+        (1, 8),
+    ]
+    every = list(read_sweep_file(sweep_file(tmp_path, search=plain)).grid())
+    assert sorted(points, key=str) == sorted(every, key=str)

@@ -1,0 +1,58 @@
+"""What the command line prints: errors as their text, and how far long work is."""
+
+import pytest
+import typer
+
+from comodo.config import ConfigError
+from comodo.core.console import show_errors, track
+from comodo.core.errors import StoreError
+
+WRAPPED = """ray::map() (pid=7)
+  File "comodo/data/imu.py", line 3, in read
+comodo.data.imu.ImuError: a.csv: the clock stands still
+The above exception was the direct cause of ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "shown"),
+    [
+        (ConfigError("a.yaml:3: seeds: each seed once"), 2, "a.yaml:3: seeds: each seed once"),
+        (StoreError("the store cannot be written"), 1, "the store cannot be written"),
+        (FileNotFoundError(2, "No such file", "a.csv"), 1, "a.csv"),
+        (RuntimeError(WRAPPED), 1, "a.csv: the clock stands still"),
+        (KeyboardInterrupt(), 130, "the same command continues from here"),
+    ],
+)
+def test_errors_end_the_command_with_their_text(
+    error: BaseException, status: int, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, show_errors():
+        raise error
+    assert ended.value.exit_code == status
+    printed = capsys.readouterr().out
+    assert shown in printed
+    assert "Traceback" not in printed and "ray::" not in printed
+
+
+def test_an_error_of_no_known_kind_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), show_errors():
+        raise ZeroDivisionError("a mistake in the package")
+
+
+def test_an_error_s_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), show_errors():
+        raise StoreError("write 'acc_x [red]' in the header")
+    assert "acc_x [red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "lines"), [(8, range(1, 9)), (64, range(7, 64, 7))])
+def test_without_a_terminal_a_line_is_printed_after_each_tenth(
+    count: int, lines: range, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = [(number, 2) for number in range(count)]
+    assert list(track(items, 2 * count, "prepare demo")) == list(range(count))
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in printed] == [
+        f"prepare demo: {2 * done}/{2 * count}" for done in lines
+    ]

@@ -1,0 +1,35 @@
+"""Teacher features of a window set: how many there are, and what their files are."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comodo.config import TeacherConfig
+from comodo.core.store import fingerprint
+from comodo.data.feature_sets import count_encoded, feature_key, teacher_files
+from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.window_sets import WindowSet
+
+
+def test_windows_without_a_feature_count_as_encoded(tmp_path: Path) -> None:
+    assert count_encoded(tmp_path) == 0
+    for number, windows in enumerate((["a", "b"], ["c"])):
+        rows = [{"window": window, "rejected": "broken"} for window in windows]
+        table = pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
+        pq.write_table(table, tmp_path / f"part-{number}.parquet")
+    assert count_encoded(tmp_path) == 3
+
+
+def test_only_files_on_this_machine_have_fingerprints(tmp_path: Path) -> None:
+    assert teacher_files(TeacherConfig(name="videomae", weights="hub/model")) == {}
+    (tmp_path / "f.npz").write_bytes(b"12")
+    local = str(tmp_path / "f.npz")
+    teacher = TeacherConfig(name="precomputed", path=local)
+    assert teacher_files(teacher) == {local: fingerprint(local)}
+
+
+def test_the_key_of_features_that_exist_does_not_change(tmp_path: Path) -> None:
+    teacher = TeacherConfig(name="videomae", weights="hub/model", frames=8)
+    windows = WindowSet("w", tmp_path, {}, {}, {}, {})
+    assert feature_key(teacher, windows) == "b1b033542af76426"

@@ -1,0 +1,91 @@
+"""Window sets: their key, their parts, and files that change under them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.config import SimulatedDataset
+from comodo.core.errors import ChangedError
+from comodo.core.store import Store, write_json, write_table
+from comodo.data.recordings import Recording
+from comodo.data.slicing import quality_file
+from comodo.data.window_sets import (
+    fingerprints_of,
+    leakage_notes,
+    missing_parts,
+    part_chunks,
+    read_window_set,
+    refuse_changed,
+    window_key,
+)
+
+SIMULATED = SimulatedDataset(kind="simulated")
+
+
+def recordings(count: int) -> list[Recording]:
+    return [Recording(f"r{i}", f"r{i}.mp4", f"r{i}.csv", "train", "g") for i in range(count)]
+
+
+@given(st.integers(1, 40_000))
+def test_every_recording_is_in_one_part_and_parts_are_of_a_good_number(count: int) -> None:
+    listed = recordings(count)
+    chunks = list(part_chunks(listed).values())
+    assert [recording for chunk in chunks for recording in chunk] == listed
+    assert len(chunks) <= 1100 or count <= 64 * 16
+    assert len(chunks) >= min(count, 64)
+    assert len({len(chunk) for chunk in chunks[:-1]}) <= 1
+
+
+def test_a_part_without_its_quality_is_made_again(tmp_path: Path) -> None:
+    store, listed = Store(tmp_path), recordings(3)
+    names = list(part_chunks(listed))
+    table = pa.table({"x": [1]})
+    for name in (names[0], quality_file(names[0]), names[1]):
+        write_table(store.folder("windows", "w") / name, table)
+    assert missing_parts(listed, store, "w") == {names[1]: listed[1:2], names[2]: listed[2:]}
+
+
+def test_a_set_is_there_once_it_is_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert read_window_set("w", store) is None
+    about: dict[str, Any] = {
+        "windows": {"train": 3},
+        "classes": {"train": {"walking": 3}},
+        "rejected": {"r1": "empty"},
+        "leaks": {"test": "1 of 3"},
+    }
+    write_json(store.folder("windows", "w") / "meta.json", about)
+    found = read_window_set("w", store)
+    assert found is not None
+    assert (found.counts, found.classes) == (about["windows"], about["classes"])
+    assert (found.rejected, found.leaks) == (about["rejected"], about["leaks"])
+    (note,) = leakage_notes(found.leaks)
+    assert "1 of 3 groups of test" in note and "split_by_group" in note
+
+
+def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:
+    imu = tmp_path / "r.csv"
+    imu.write_text("1")
+    files = fingerprints_of(SIMULATED, [])
+    assert files == {}
+    files = {str(imu): {"size": 1, "modified_ns": imu.stat().st_mtime_ns}}
+    refuse_changed(files)
+    os.utime(imu, ns=(1, 1))
+    with pytest.raises(ChangedError, match=r"r\.csv was replaced while the sweep runs"):
+        refuse_changed(files)
+    imu.unlink()  # a file that is gone is the reader's to report
+    refuse_changed(files)
+
+
+def test_simulated_windows_are_named_by_their_settings_alone() -> None:
+    key = window_key(SIMULATED, recordings(2))
+    assert key == window_key(SIMULATED, recordings(3)) == "2dd85ea3d34952cc"
+    assert key == window_key(SIMULATED.model_copy(update={"max_rejected": 0.9}), [])
+    changes: list[dict[str, Any]] = [{"seed": 1}, {"window_seconds": 3.0}, {"videos": "shrink"}]
+    others = {window_key(SIMULATED.model_copy(update=change), []) for change in changes}
+    assert len(others | {key}) == 4

@@ -1,0 +1,95 @@
+"""Hits and intervals from the answers of trials, counted by hand."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from comodo.config.metric import Metric
+from comodo.core.store import Store, write_table
+from comodo.evaluation.predictions import Predictions
+from comodo.evaluation.stats import accuracy_interval
+from comodo.search.trial import Evaluation, Trial
+from tests.helpers import trial_config
+
+RANKS = {0: {"a": [0, 0, 1], "b": [0, 4]}, 1: {"a": [0, 2, 9], "b": [0, 0]}}
+"""By seed and group the rank of each window's true class, on the test split."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def on(name: str, dataset: str) -> Metric:
+    return replace(Metric.parse(name), dataset=dataset)
+
+
+def trials_of(store: Store, ranks: dict[int, dict[str, list[int]]]) -> list[Trial]:
+    trials = []
+    for seed, of_group in ranks.items():
+        trial = Trial(trial_config(), seed, "w", "f", Evaluation(("probe", "knn")))
+        rows = [(group, rank) for group in of_group for rank in of_group[group]]
+        columns = {
+            "split": ["test"] * len(rows),
+            "group": [group for group, _ in rows],
+            "label": ["x" if number % 2 else "y" for number in range(len(rows))],
+            "predicted": ["x"] * len(rows),
+            "rank": [rank for _, rank in rows],
+        }
+        hits = {key: columns[key] for key in ("split", "group")}
+        hits["knn/acc1"] = [float(rank == 0) for _, rank in rows]
+        for _, measure, place in trial.measures():
+            table = pa.table(columns if measure == "probe" else hits)
+            write_table(store.folder("trials", trial.key) / f"{place}.parquet", table)
+        trials.append(trial)
+    return trials
+
+
+def test_hits_are_counted_by_seed_and_group(store: Store) -> None:
+    trials, found = trials_of(store, RANKS), Predictions(store)
+    for k, wanted in ((1, [[2, 1], [1, 2]]), (3, [[3, 1], [2, 2]]), (5, [[3, 2], [2, 2]])):
+        table = found.hits(trials, "test", k, "d")
+        assert table is not None
+        hits_SG, count_G = table
+        assert (hits_SG.tolist(), count_G.tolist()) == (wanted, [3, 2])
+        assert found.interval(trials, on(f"test/acc{k}", "d")) == accuracy_interval(
+            hits_SG, count_G
+        )
+    assert found.interval(trials, on("test/knn/acc1", "d")) == accuracy_interval(
+        [[2, 1], [1, 2]], [3, 2]
+    )
+
+
+def test_without_answers_there_is_nothing(store: Store) -> None:
+    trials, found = trials_of(store, RANKS), Predictions(store)
+    for name in ("val/acc1", "test/alignment/cka", "direct/test/acc1", "test/linear/acc1"):
+        assert found.interval(trials, on(name, "d")) is None
+    assert found.interval(trials, on("test/acc1", "other")) is None
+    absent = Trial(trial_config(), 7, "w", "f")
+    assert found.interval([*trials, absent], on("test/acc1", "d")) is None
+    assert found.interval([], on("test/acc1", "d")) is None
+
+
+def test_one_seed_and_one_group_have_a_mean_without_bounds(store: Store) -> None:
+    trials, found = trials_of(store, {0: {"a": [0, 0, 1, 4]}}), Predictions(store)
+    accuracy = found.interval(trials, on("test/acc1", "d"))
+    assert accuracy is not None
+    assert accuracy.mean == 0.5
+    assert math.isnan(accuracy.low) and math.isnan(accuracy.high)
+    balanced = found.interval(trials, on("test/balanced_accuracy", "d"))
+    assert balanced is not None
+    assert balanced.mean == 0.5  # always x, of two classes
+    assert math.isnan(balanced.low) and math.isnan(balanced.high)
+
+
+def test_groups_have_their_own_accuracy_over_all_seeds(store: Store) -> None:
+    table = Predictions(store).by(trials_of(store, RANKS), "group", "d")
+    assert list(table.columns) == ["group", "acc1", "low", "high", "windows"]
+    assert table.group.tolist() == ["a", "b"]
+    np.testing.assert_allclose(table.acc1, [3 / 6, 3 / 4])
+    assert table.windows.tolist() == [3, 2]
+    assert (table.low < table.acc1).all() and (table.acc1 < table.high).all()

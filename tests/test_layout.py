@@ -1,0 +1,98 @@
+"""Each module has its test file in the mirrored place, and each test file its module."""
+
+from pathlib import Path
+
+from tests.paths import ROOT
+
+COVERED_BY = {
+    "__main__": "e2e/test_smoke.py",
+    "config/describe": "tracking/test_views.py",
+    "data/records": "data/test_arrays.py",
+    "data/simulation/scenery": "data/simulation/test_simulator.py",
+    "deploy/card": "deploy/test_export.py",
+    "deploy/profile_view": "deploy/test_profiling.py",
+    "deploy/programs": "deploy/test_export.py",
+    "deploy/recogniser": "deploy/test_export.py",
+    "evaluation/labelled_features": "evaluation/test_feature_metrics.py",
+    "models/heads": "training/test_distill.py",
+    "report/figures": "report/test_report.py",
+    "report/page": "report/test_report.py",
+    "report/pareto": "report/test_curves.py",
+    "report/plan/disk": "report/plan/test_plan.py",
+    "report/plan/estimates": "report/plan/test_plan.py",
+    "report/plan/inventory": "report/plan/test_plan.py",
+    "report/plan/trial_states": "report/plan/test_plan.py",
+    "report/plan/view": "report/plan/test_plan.py",
+    "report/quality/figures": "report/quality/test_inspection.py",
+    "report/status_view": "search/test_status.py",
+    "report/style": "report/test_html.py",
+    "report/summary": "tracking/test_views.py",
+    "report/tables": "report/test_report.py",
+    "runtime/progress": "runtime/test_callbacks.py",
+    "runtime/rendezvous": "runtime/test_cluster.py",
+    "runtime/run": "e2e/test_sweep.py",
+    "runtime/stages": "e2e/test_sweep.py",
+    "runtime/trainable": "runtime/test_tune.py",
+    "tracking/comodo_served": "deploy/test_export.py",
+    "tracking/records": "tracking/test_tracker.py",
+    "tracking/registry": "deploy/test_export.py",
+    "tracking/runs": "tracking/test_tracker.py",
+    "training/checkpoint": "training/test_distill.py",
+}
+"""Modules without a test file of their own, and the one that tests them."""
+
+CROSS_CUTTING = {
+    "runtime/test_ray_unchanged",
+    "runtime/test_tune_rounds",
+    "test_benchmarks",
+    "test_cluster_files",
+    "test_docs",
+    "test_fuzz",
+    "test_imports",
+    "test_layout",
+    "test_protocol",
+    "test_schema",
+    "test_security",
+    "test_spot_notice",
+    "test_sweeps",
+}
+"""Test files about several modules or packages, or about files next to the package."""
+
+NOT_MIRRORED = ("chaos", "e2e", "scripts")
+"""Folders with tests of whole sweeps, and of files next to the package."""
+
+
+def modules() -> set[str]:
+    package = ROOT / "comodo"
+    names = {path.relative_to(package).with_suffix("") for path in package.rglob("*.py")}
+    return {str(name) for name in names if name.name != "__init__"}
+
+
+def mirrored(module: str) -> Path:
+    """Where the test file of a module is."""
+    place = ROOT / "tests" / module
+    return place.with_name(f"test_{place.name}.py")
+
+
+def test_every_module_has_a_test_file_or_an_entry() -> None:
+    without = {module for module in modules() if not mirrored(module).exists()}
+    assert without == COVERED_BY.keys()
+
+
+def test_entries_name_test_files_that_exist() -> None:
+    absent = {file for file in COVERED_BY.values() if not (ROOT / "tests" / file).exists()}
+    assert not absent
+
+
+def test_every_test_file_has_a_module_or_is_cross_cutting() -> None:
+    folder = ROOT / "tests"
+    files = {path.relative_to(folder) for path in folder.rglob("test_*.py")}
+    homeless = {
+        str(file)
+        for file in files
+        if file.parts[0] not in NOT_MIRRORED
+        and str(file.parent / file.stem.removeprefix("test_")) not in modules()
+        and str(file.with_suffix("")) not in CROSS_CUTTING
+    }
+    assert not homeless
+    assert {str(file.with_suffix("")) for file in files} >= CROSS_CUTTING

@@ -1,0 +1,79 @@
+"""The schedule of a trial: steps and learning rates."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comodo.core.store import read_json
+from comodo.training.schedule import learning_rate, published_steps, schedule_of, steps_in
+from tests.helpers import trial_config
+from tests.paths import GOLDEN
+
+SCHEDULES = read_json(GOLDEN / "lr_schedule.json")
+
+
+def test_schedule_rises_and_falls_over_the_real_steps() -> None:
+    rates = [learning_rate(step, 100, 0.1, 3e-4) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(1.5e-4)
+    assert max(rates) == rates[10] == 3e-4
+    assert rates[55] == pytest.approx(1.5e-4)
+    assert rates[100] == 0
+    assert learning_rate(0, 10, 0.0, 1.0) == 1
+
+
+@given(windows=st.integers(2, 500), batch=st.integers(2, 64))
+def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
+    sizes = [len(b) for b in torch.arange(windows).split(batch)[: steps_in(windows, batch)]]
+    assert min(sizes) > 1
+    assert sum(sizes) >= windows - 1
+
+
+@pytest.mark.parametrize("golden", SCHEDULES, ids=lambda golden: f"queue {golden['queue']}")
+def test_published_schedule_is_the_golden_one(golden: dict[str, Any]) -> None:
+    first = steps_in(golden["n_train"] - golden["queue"], golden["batch"])
+    later = steps_in(golden["n_train"], golden["batch"])
+    actual = first + (golden["epochs"] - 1) * later
+    planned = published_steps(first, golden["epochs"], golden["queue"])
+    assert (planned, actual) == (golden["planned"], golden["actual"])
+    assert int(0.1 * planned) == golden["warmup"]
+    rates = [learning_rate(step, planned, 0.1, 3e-4) for step in range(actual)]
+    assert rates[:10] == pytest.approx(golden["first10"], rel=0, abs=1e-12)
+    assert max(rates) == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
+    assert rates[-1] == pytest.approx(golden["last_lr"], rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["infonce", "l2", "supervised"])
+def test_without_a_queue_the_published_schedule_is_that_of_the_real_steps(method: str) -> None:
+    changes: dict[str, Any] = {"method": method, "epochs": 3, "warmup": 0.5}
+    published = schedule_of(trial_config(schedule="published", **changes), 40)
+    assert published == schedule_of(trial_config(schedule="steps", **changes), 40)
+    assert (published.real, published.planned, published.warmup_steps) == (
+        18,
+        18,
+        9,
+    )  # 6 in each epoch
+    assert (published.peak, published.windows) == (1e-2, 120)
+
+
+def test_a_queue_sits_out_the_first_epoch_and_makes_the_published_schedule_longer() -> None:
+    method = {"name": "comodo", "queue_size": 10}
+    changes: dict[str, Any] = {"method": method, "epochs": 3, "warmup": 0.5}
+    steps = schedule_of(trial_config(schedule="steps", **changes), 40)
+    assert (steps.first_epoch_steps, steps.later_epoch_steps, steps.real, steps.planned) == (
+        5,
+        6,
+        17,
+        17,
+    )
+    assert (steps.warmup_steps, steps.peak, steps.windows) == (8, 1e-2, 30 + 40 + 40)
+    published = schedule_of(trial_config(schedule="published", **changes), 40)
+    assert (published.real, published.planned, published.warmup_steps) == (17, 5 + 2 * (5 + 10), 17)
+    assert published.peak == pytest.approx(1e-2 * 16 / 17)  # the top is never reached
+    held_in = schedule_of(
+        trial_config(**{**changes, "method": {**method, "hold_out_queue": False}}), 40
+    )
+    assert (held_in.first_epoch_steps, held_in.real, held_in.windows) == (6, 18, 120)
