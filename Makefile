@@ -13,8 +13,8 @@ paper-smoke: .venv/installed
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
-# The table of the README, with this machine's figures: 2.5 hours on two cores, and
-# nothing else beside.
+# The table of docs/performance.md, measured on this machine: 2.5 hours on two cores. Run nothing
+# else at the same time.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 

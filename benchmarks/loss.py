@@ -102,7 +102,7 @@ def resident_kib(which: str) -> int:
 
 
 def compare(queues: list[int], device: str, repeats: int, mib: dict[int, dict[str, float]]) -> None:
-    """Print a line for each queue, and show the rows of the README among them."""
+    """Print a line per queue size, with the rows of docs/performance.md among them."""
     threads = torch.get_num_threads()
     where = "on the GPU" if device == "cuda" else f"threads: {threads}"
     ceiling = matrix_ceiling(device) / 1e9
