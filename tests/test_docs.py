@@ -34,7 +34,7 @@ from comodo.cli import app
 from comodo.config import read_sweep_file
 from tests.paths import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 RUN = [
     "README.md",
     *(f"docs/{page}.md" for page in ("quick_start", "own_recordings", "searching", "mlflow")),
