@@ -2,20 +2,20 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.overhead --between 20 120
 
-Trials of one epoch on a handful of random windows run as in a sweep: Ray Tune, ledger, MLflow on
-SQLite, results on disk. All run one after the other. Reported are medians, the first trial of a
-process left out:
+Trials of one epoch on a few random windows run as in a sweep: Ray Tune, ledger, MLflow on SQLite,
+results on disk, one trial after the other. Reported are medians without the first trial of a
+process:
 
 - between two trials: from the end of a trial's own work (training and measures, `run_trial`) to
-  the beginning of the next one's. That is all that the engine adds but for what it does meanwhile
-  in the driver; of it, the MLflow records of an ending trial are shown alone.
-- growth of the driver between two trials, of which the first leaves time to warm up: its resident
-  memory, and how many blocks Python's objects take (some 60 bytes each). What grows by rights is a
-  few short strings and numbers for each trial: its key, its MLflow run, its scores. Some pages more
-  become resident as the native libraries' pools settle, fewer with each hundred trials.
+  the start of the next one's. That is everything the engine adds, except what the driver does in
+  parallel; the MLflow records of a trial that ends are also reported separately.
+- growth of the driver between two trials, the first of which leaves time to warm up: its resident
+  memory, and the number of blocks of Python's objects (about 60 bytes each). Some growth is
+  expected: a few short strings and numbers per trial (its key, its MLflow run, its scores). A few
+  more pages become resident as the native libraries' pools settle, fewer with each hundred trials.
 
-It knows neither video nor a real student: the trials' own work is as little as the engine allows.
-What trials hold of their data is measured by `benchmarks.sharing`.
+It uses neither video nor a real student: the trials' own work is as small as the engine allows.
+`benchmarks.sharing` measures what trials hold of their data.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from tests.helpers import make_arrays, trial_config
 
 
 def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
-    """That of a sweep of toy trials which differ in their seeds, with the arrays that they need."""
+    """The ledger of a sweep of toy trials that differ in their seeds, and their arrays."""
     trial = trial_config(epochs=1, method={"name": "l2", "head": {"kind": "linear"}})
     sweep = Sweep.model_validate(
         {
@@ -64,7 +64,7 @@ def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
 
 
 def timed(trial: Trial, store: Store, report: Report, leave: Leave) -> dict[str, Any]:
-    """`run_trial`, noting when the trial's own work begins and ends, and in which process."""
+    """`run_trial`, which also records when and in which process the trial's own work runs."""
     began = time.time()
     result = run_trial(trial, store, report, leave)
     times = {"began": began, "ended": time.time(), "pid": os.getpid()}

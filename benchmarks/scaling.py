@@ -1,21 +1,21 @@
-"""What a trial costs as a sweep has more of them, and as its data grow.
+"""How cost grows with the number of trials in a sweep, and with the data of a trial.
 
     python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000 --repeats 3
 
-Every point is measured in a fresh process. The points of a part take turns, and their medians are
+Every point is measured in a new process. The points of a part take turns, and their medians are
 compared with the first one's.
 
-- trials: sweeps of so many toy trials (some 100 windows, one epoch), two at a time, as in a sweep:
-  Ray Tune, ledger, MLflow on SQLite, results on disk. Trials per hour are those between the first
-  trial's end and the last one's, so that what starts once does not count.
-- windows: one trial by itself, as a worker of the engine runs it: one epoch on packed windows of
-  64 samples, in shards as `pack` writes them, then one measure of the features of all windows:
-  nearest neighbours, in place of the SVM probe, which fits 10,000 windows at most and has
+- trials: sweeps of this many toy trials (about 100 windows, one epoch), two at a time: Ray Tune,
+  ledger, MLflow on SQLite, results on disk. Trials per hour are counted between the end of the
+  first trial and the end of the last one, so one-time start-up does not count.
+- windows: one trial alone, as a worker of the engine runs it: one epoch on packed windows of 64
+  samples, in shards as `pack` writes them, then one measure of the features of all windows:
+  nearest neighbours, instead of the SVM probe, which fits at most 10,000 windows and has
   `benchmarks.probe`. The train split grows; val and test have 200 windows each. The student is as
-  small as can be, and sees one channel, so that the cost of the data shows.
+  small as possible and sees one channel, so that the cost of the data is visible.
 
-Private memory is resident less shared, the peak of samples taken five times a second: what a
-process has beside the arrays that it maps. It knows neither video nor a real student.
+Private memory is resident minus shared, the peak of samples taken five times per second: what a
+process has besides the arrays that it maps. It uses neither video nor a real student.
 """
 
 import argparse
