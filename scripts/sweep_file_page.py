@@ -2,8 +2,8 @@
 
     python -m scripts.sweep_file_page > docs/sweep_file.md
 
-Knows how to describe a key's type, limits and default. Knows nothing about what the keys mean: that
-is in the docstring of each key in comodo/config/.
+Knows how to describe a key's type, limits and default. Knows nothing about what the keys mean:
+that is in the docstring of each key in comodo/config/.
 """
 
 import json
@@ -30,10 +30,10 @@ SECTIONS = {
 """The page's sections in order, by their names in the schema."""
 INTRODUCTION = """# The sweep file, key by key
 
-Generated from the settings by `python -m scripts.sweep_file_page`; do not edit. How keys work together
-is described in [searching.md](searching.md), [measuring.md](measuring.md) and [method.md](method.md);
-complete files are in [sweeps/](../sweeps/). Editors complete and check keys with
-[sweep.schema.json](sweep.schema.json).
+Generated from the settings by `python -m scripts.sweep_file_page`; do not edit. How keys work
+together is described in [searching.md](searching.md), [measuring.md](measuring.md) and
+[method.md](method.md); complete files are in [sweeps/](../sweeps/). Editors complete and check keys
+with [sweep.schema.json](sweep.schema.json).
 
 A *required* key has no default. An unknown key is an error. Paths are relative to the sweep file's
 folder and may begin with `~` or a `$VARIABLE`."""
