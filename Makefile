@@ -1,4 +1,4 @@
-# Everything a fresh machine needs: Python 3.11, pip, make, gcc, git. The rest comes into .venv.
+# A fresh machine needs Python 3.11, pip, make, gcc and git. Everything else is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -7,14 +7,14 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
 
-# Every sweep file, made small; ends at the first that fails.
+# Every sweep file with --smoke; stops at the first that fails.
 paper-smoke: .venv/installed
 	set -e; for file in $(filter-out sweeps/gopro.yaml,$(wildcard sweeps/*.yaml)); do \
 		$(BIN)/comodo sweep $$file --smoke --store .comodo/smoke; \
 	done
 
-# The table of the README, with this machine's figures: 2.5 hours on two cores, and
-# nothing else beside.
+# The table of docs/performance.md, measured on this machine: 2.5 hours on two cores. Run nothing
+# else at the same time.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
@@ -28,11 +28,11 @@ test: .venv/installed
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
 
-# Thousands of damaged recordings, of each kind that can be made or is there.
+# Thousands of damaged recordings of every kind.
 fuzz: .venv/installed
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
 
-# Clusters, stores and processes are broken, and sweeps end as if nothing had happened. 80 minutes.
+# Breaks clusters, stores and processes; sweeps must end as if nothing had happened. 80 minutes.
 chaos: .venv/installed
 	$(BIN)/python -m pytest -m chaos -s
 
@@ -41,7 +41,7 @@ BROWSER := -m '' tests/report/test_html.py tests/e2e/test_browser.py
 test-browser: .venv/installed
 	$(BIN)/python -m pytest $(BROWSER)
 
-# The same, keeping the pictures that docs/mlflow.md shows. Look at them before they are committed.
+# The same, and keeps the screenshots for docs/mlflow.md. Look at them before you commit them.
 screenshots: .venv/installed
 	COMODO_SCREENSHOTS=docs/mlflow $(BIN)/python -m pytest $(BROWSER)
 
@@ -58,9 +58,9 @@ format: .venv/installed
 ui: .venv/installed
 	$(BIN)/comodo ui
 
-# momentfm pins old releases, so the lock is resolved with overrides and installed as it stands.
-# Compiled at once: where Python is told to write no bytecode, as in many containers, each process of
-# a sweep would compile PyTorch, Ray and MLflow anew, and take twice as long to start.
+# momentfm pins old releases, so the lock is resolved with overrides and installed without resolving.
+# Compiled now: if Python is set to write no bytecode, as in many containers, each process of a sweep
+# would compile PyTorch, Ray and MLflow again and take twice as long to start.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv

@@ -1,6 +1,6 @@
-"""Where the performance figures of the README come from, one file for each claim.
+"""The benchmarks behind docs/performance.md, one file per claim.
 
-`python -m benchmarks` (or `make bench`) runs those of the README's table, and
-`python -m benchmarks.NAME --help` tells of one. Each compares with a baseline that does the same
-work, in one run.
+`python -m benchmarks` (or `make bench`) runs those in the page's table, and
+`python -m benchmarks.NAME --help` describes one. Each measures comodo and a baseline that does the
+same work, in the same run.
 """

@@ -1,11 +1,11 @@
-"""Runs the benchmarks of the README's table, one after the other, and prints the table.
+"""Runs the benchmarks in the table of docs/performance.md one by one, and prints the table.
 
     python -m benchmarks                  all that this machine can run: 2.5 hours on two cores
     python -m benchmarks loss epoch       some of them
 
-The raw output of each stays in benchmarks/results/MACHINE/, and the table is made of all that lies
-there: of what ran last on this machine, also if it ran on its own. Without Ray, as on a borrowed
-GPU, only those run that do not need it. Nothing else should run meanwhile.
+The raw output of each is kept in benchmarks/results/MACHINE/, and the table is made from all files
+there: the latest run of each benchmark on this machine. Where Ray is not installed, only the
+benchmarks that do not need it run. Run nothing else at the same time.
 """
 
 import argparse
@@ -39,7 +39,7 @@ HEAD = ("what", "baseline", "comodo", "ratio", "goal")
 
 
 def run(command: str, file: Path) -> bool:
-    """Runs one, showing what it prints; its output is kept if it ends well."""
+    """Runs one and shows what it prints; its output is kept only if it succeeds."""
     module, *arguments = command.split()
     lines = [f"$ python -m benchmarks.{command}\n"]
     print(lines[0], end="", flush=True)
@@ -64,7 +64,7 @@ def run(command: str, file: Path) -> bool:
 
 
 def table(folder: Path, names: list[str]) -> str:
-    """The README's table, of the rows in the files that are there."""
+    """The table of docs/performance.md, from the rows in the files of a folder."""
     files = [folder / f"{name}.txt" for name in names]
     texts = [file.read_text() for file in files if file.exists()]
     rows = [

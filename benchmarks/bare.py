@@ -1,8 +1,7 @@
-"""The bare step of a distillation trial, which the engine and whole sweeps are compared with.
+"""The bare step of a distillation trial, the baseline for the engine and for whole sweeps.
 
-The same student, heads, loss, queue and optimizer as in a trial, over tensors in memory, and
-nothing else: no checkpoint, no report, no check. Knows neither Ray nor MLflow, nor where windows
-come from.
+The same student, heads, loss, queue and optimizer as in a trial, on tensors in memory, and nothing
+else: no checkpoint, no report, no check. Knows neither Ray nor MLflow, nor where windows come from.
 
 Shape letters: B windows of a batch, C channels, T samples, F numbers of a teacher's feature, D of
 an embedding, Q queue length.

@@ -1,6 +1,6 @@
-"""What the benchmarks share: timing in turns, the machine and its ceilings, rows of the README.
+"""What the benchmarks share: timing in turns, the machine and its ceilings, rows of the table.
 
-It knows nothing of what is measured, and neither Ray nor MLflow.
+Knows nothing about what is measured, and neither Ray nor MLflow.
 """
 
 import os
@@ -18,11 +18,11 @@ from torch import Tensor
 
 Value = TypeVar("Value")
 
-ROW = "row "  # begins the lines that the README's table is made of
+ROW = "row "  # starts the lines that the table of docs/performance.md is made from
 
 
 class Row(NamedTuple):
-    """A claim of the README: what was measured at which size, against what, and the outcome."""
+    """A row of docs/performance.md: what was measured at which size, the baseline, the outcome."""
 
     what: str
     baseline: str
@@ -37,7 +37,7 @@ def show(row: Row) -> None:
 
 
 def in_turns(repeats: int, sides: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The median of what each side returns; the sides take turns, and a first round warms up."""
+    """The median of what each side returns. The sides take turns; the first round is a warm-up."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(repeats + 1):
         for name, measure in sides.items():
@@ -48,7 +48,7 @@ def in_turns(repeats: int, sides: dict[str, Callable[[], float]]) -> dict[str, f
 
 
 def seconds(call: Callable[[], object], device: str = "cpu") -> float:
-    """Wall-clock time of a call, until the device has done all that it was given."""
+    """Wall-clock time of a call, including the work that it queued on the device."""
     _synchronise(device)
     began = time.perf_counter()
     call()
@@ -62,7 +62,7 @@ def _synchronise(device: str) -> None:
 
 
 def in_fresh_process(call: Callable[..., Value], *arguments: object) -> Value:
-    """What a module's function returns in a process that has done nothing else."""
+    """The result of a module's function in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(call, *arguments).result()
 

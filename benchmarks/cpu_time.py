@@ -1,12 +1,12 @@
 """CPU time of a command and of everything that it starts, daemons included. Linux only.
 
-Ray's processes are not waited for by those that start them, so what a parent is told of its
-children (`RUSAGE_CHILDREN`) lacks most of them. Here the kernel counts: a clock of
-`perf_event_open` that every process and thread below inherits, and that keeps what those had that
-have ended. To show that nothing is missing, the processes are also looked at while they run: what
-is seen of them can only be less, by what they did since the last look.
+Ray's parent processes do not wait for their children, so the parent's `RUSAGE_CHILDREN` misses most
+of them. Here the kernel counts: a `perf_event_open` clock is inherited by every process and thread
+below, and keeps the time of those that have ended. As a check that nothing is missing, the running
+processes are also sampled: the sampled time can only be less, by what they did after the last
+sample.
 
-Knows nothing of what the command does.
+Knows nothing about what the command does.
 """
 
 import ctypes
@@ -29,29 +29,29 @@ DISABLED, INHERIT, EXCLUDE_KERNEL, EXCLUDE_HV, ENABLE_ON_EXEC = (1 << b for b in
 
 
 class Spent(NamedTuple):
-    """CPU seconds, user and system, of a command that ended well."""
+    """CPU seconds, user and system, of a command that succeeded."""
 
     total: float
-    """Of all its processes, as the kernel counted them."""
+    """All its processes, as counted by the kernel."""
     seen: dict[str, float]
-    """What looking at the running processes showed of them, by their names; a lower bound."""
+    """By process name, from samples of the running processes; a lower bound."""
     wall: float
 
 
 def cpu_time(command: list[str], output: Path) -> Spent:
-    """Runs a command until it and all that it started have ended; what it prints goes to a file.
+    """Runs a command until it and everything that it started have ended; its output goes to a file.
 
-    The caller may have no other children meanwhile: it waits for them all.
+    The caller must have no other children at the same time: it waits for all of them.
 
     Raises:
         OSError: the kernel does not let this user count.
         RuntimeError: it failed, or more was seen of its processes than was counted.
     """
     clock = _clock_of_children()
-    # Orphans below become this process's own children, so that their end can be waited for.
+    # Orphaned processes become children of this process, so that it can wait for them.
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("cannot become the parent of orphaned processes")
-    # A cluster or a server of the user's would do work that is not counted here.
+    # Work on the user's own cluster or server would not be counted.
     elsewhere = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     began, looked, code = time.perf_counter(), 0.0, -1
@@ -84,9 +84,9 @@ def cpu_time(command: list[str], output: Path) -> Spent:
 
 
 def _clock_of_children() -> int:
-    """A file that tells the nanoseconds of CPU time of what this thread starts from here on."""
+    """A file to read the CPU time, in ns, of everything that this thread starts from now on."""
     flags = DISABLED | INHERIT | EXCLUDE_KERNEL | EXCLUDE_HV | ENABLE_ON_EXEC
-    # Excluding the kernel is what users may ask for; of this clock it takes nothing off.
+    # Unprivileged users must exclude the kernel; for this clock that subtracts nothing.
     attributes = struct.pack("IIQQQQQIIQ", SOFTWARE, 64, TASK_CLOCK, 0, 0, 0, flags, 0, 0, 0)
     libc = ctypes.CDLL(None, use_errno=True)
     call = PERF_EVENT_OPEN[platform.machine()]

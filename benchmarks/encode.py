@@ -1,20 +1,20 @@
-"""The encode stage against a plain loop: from videos to features, in windows a second.
+"""The encode stage against a plain loop: from videos to features, in windows per second.
 
     python -m benchmarks.encode --windows 144
 
-The windows are 5 s of H.264 videos of 256 x 256 pixels at 30 frames a second, links to one file.
-The teacher is VideoMAE-base with random weights. Two ways, each in a fresh process, in turns:
+The windows are 5 s of H.264 videos of 256 x 256 pixels at 30 frames per second, links to one file.
+The teacher is VideoMAE-base with random weights. Two sides, each in a new process, take turns:
 
-- ours: `comodo.runtime.encode` through Ray Data, which decodes beside the teacher;
+- ours: `comodo.runtime.encode` through Ray Data, which decodes in parallel with the teacher;
 - loop: for each batch of 16 windows decode, then encode, in one process, with all cores as
   PyTorch's threads and the GPU if there is one.
 
-Told are windows a second of the whole stage (connecting to Ray and importing the modules are not
-timed, starting Ray's workers and loading the weights are), and once started: from the beginning
-of the first batch in the teacher, of the loop with its decoding, to the end of the last. Both have
-the same cores, so that ratios are per core. "Busy" is the share of that time that each device (core
-or GPU) is in the teacher; `benchmarks.teacher` tells how near that is to what the device can do.
-The features of both are compared.
+Reported are windows per second of the whole stage, and once started. The whole stage includes
+starting Ray's workers and loading the weights, but not connecting to Ray or importing modules.
+"Once started" is from the first batch in the teacher (for the loop, its decoding) to the end of
+the last. Both sides have the same cores, so ratios are per core. "Busy" is the share of that time
+in which each device (core or GPU) runs the teacher; `benchmarks.teacher` shows how close that is
+to what the device can do. The features of both sides are compared.
 """
 
 import argparse
@@ -52,17 +52,17 @@ IMU_RATE = 50.0
 
 
 class Encoded(NamedTuple):
-    """What one side did; times in seconds."""
+    """The result of one side; times in seconds."""
 
     whole: float
     started: float
-    """Of it, from the first batch to the last."""
+    """The part from the first batch to the last."""
     busy: float
     features: dict[str, np.ndarray]
 
 
 class TimedActor(comodo.runtime.encode.TeacherActor):
-    """The stage's own, noting when the teacher is busy."""
+    """The stage's own encoder, which also records when the teacher is busy."""
 
     def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
         super().__init__(settings, store, known)

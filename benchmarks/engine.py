@@ -2,16 +2,17 @@
 
     python -m benchmarks.engine --windows 1024 --epochs 2 --repeats 4
 
-The two take turns, each in fresh processes, on the CPU with as many threads as there are cores.
+The two take turns, each in a new process, on the CPU with as many threads as there are cores.
 
-bare loop  A plain script: the same student, heads, loss, queue, optimizer and learning rates in the
-           same steps, over arrays in memory. No checkpoint, no report, no check after an epoch.
-engine     A sweep of one trial: Ray Tune and Train, ledger, lease, MLflow on SQLite, mapped arrays.
+bare loop  A plain script: the same student, heads, loss, queue, optimizer and learning rates in
+           the same steps, on arrays in memory. No checkpoint, no report, no check after an epoch.
+engine     A sweep of one trial: Ray Tune and Train, ledger, lease, MLflow on SQLite, mapped
+           arrays.
 
-Compared is the speed of training, then the whole training: with the student's making, for the
-engine also with checkpoints, quick checks and the student's writing. What a sweep does before and
-after a trial is in benchmarks/overhead.py. Of the student knows only that it is of Mantis-8M's size
-and from scratch, and no real recordings: costs do not depend on what is in a window.
+Compares the speed of training, then the whole training: including building the student, and for
+the engine also checkpoints, quick checks and writing the student. benchmarks/overhead.py measures
+what a sweep does before and after a trial. The student has Mantis-8M's size and starts from
+scratch; there are no real recordings, because costs do not depend on the content of a window.
 
 Shape letters: N windows, B of them in a batch, C channels, T samples, F numbers of a teacher's
 feature, D of an embedding.
@@ -63,7 +64,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
 
 
 def bare_loop(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds of training, and with the reading and making of what it needs."""
+    """Seconds of training, and of training with loading and building everything it needs."""
     config, store = sweep_of(args).trial, Store(args.store)
     assert isinstance(config.method, ComodoMethod)
     torch.set_num_threads(CORES)
@@ -94,8 +95,8 @@ def bare_loop(args: argparse.Namespace) -> dict[str, float]:
 
 
 def engine(args: argparse.Namespace) -> dict[str, float]:
-    """The same seconds of a trial in a sweep, by its own account."""
-    # Not above, so that the bare loop's process has nothing of Ray and MLflow.
+    """The same seconds of a trial in a sweep, as the trial records them."""
+    # Imported here so that the bare loop's process loads neither Ray nor MLflow.
     from comodo.core.lease import Lease
     from comodo.runtime import tune
     from comodo.runtime.cluster import concurrent_trials, connect
@@ -127,10 +128,10 @@ SIDES = {"bare loop": bare_loop, "engine": engine}
 
 
 def in_fresh_process(side: str, store: str, seed: int) -> dict[str, float]:
-    """What a side returns, run by this module's own command."""
+    """The result of a side, run in a new process."""
     command = [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]]
     command += ["--side", side, "--store", store, "--seed", str(seed)]
-    # Ray tells a trial's process to use as many threads as it has CPUs; the bare loop gets as many.
+    # Ray sets a trial's threads to its number of CPUs; the bare loop gets the same number.
     settings = os.environ | {"OMP_NUM_THREADS": str(CORES), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=settings, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -1,23 +1,23 @@
-"""An epoch of a distillation trial, once its videos are encoded, against the published way.
+"""An epoch of a distillation trial after encoding, against the published procedure.
 
     python -m benchmarks.epoch --windows 256 --val 64 --repeats 2
 
-Both sides train one student of Mantis-8M's size from the same random weights, in as many steps on
-as many windows of 6 x 1,000 samples, and then look at the validation windows. They take turns, and
-a first epoch of each warms up. First it is shown that they compute the same: loss and gradients of
-one step in float32, with the student's dropout off.
+Both sides train one student of Mantis-8M's size from the same random weights, in the same number
+of steps on the same number of windows of 6 x 1,000 samples, and then process the validation
+windows. They take turns, and the first epoch of each is a warm-up. Before that, a check shows that
+they compute the same: loss and gradients of one step in float32, with the student's dropout off.
 
-published  What the public code is known to do, written anew: the library's own Mantis, channel by
-           channel, windows interpolated to 512 samples at every step, collated one by one; the loss
-           as its formula stands, over a queue that is copied at every step. Its validation opens
-           and decodes each window's video, of which it uses nothing. The decoder is ours, and the
-           videos are short: with others the epoch would take longer, not less.
+published  The known procedure of the public code, written again: the library's own Mantis, channel
+           by channel, windows interpolated to 512 samples at every step and collated one by one;
+           the loss as its formula is written, over a queue that is copied at every step. Its
+           validation opens and decodes each window's video and uses nothing of it. The decoder is
+           ours and the videos are short: with others the epoch would take longer, not less.
 ours       `Distillation.train_epoch` and `epoch_accuracy` on packed and resized arrays, as in a
-           trial, which further only writes a checkpoint (benchmarks/engine.py counts that in).
+           trial, which also writes a checkpoint (benchmarks/engine.py includes that).
 
-The baseline computes in float32 without TF32. The queue's windows sit out no epoch, so that all are
-alike. Knows neither Ray nor MLflow, and no real recordings: costs do not depend on what is in a
-window.
+The baseline computes in float32 without TF32. The queue's windows are not left out of any epoch,
+so that all epochs are equal. Knows neither Ray nor MLflow and uses no real recordings: costs do
+not depend on the content of a window.
 
 Shape letters: N windows, B of them in a batch, C channels, T samples, F numbers of a teacher's
 feature (of a video F frames, H x W pixels), D of an embedding, K keys.
@@ -56,8 +56,8 @@ GOALS = {"cpu": {"float32": 1.25, "bf16": 3.0}, "cuda": {"float32": 2.5, "bf16":
 
 
 def make_arrays(store: Store, windows: int, val: int) -> None:
-    """Random windows and features, packed and resized: `windows` to train, `val` each to validate
-    and to test."""
+    """Random windows and features, packed and resized: `windows` for training, `val` each for
+    validation and test."""
     rng = np.random.default_rng(0)
     time_T = np.arange(SAMPLES) / 200
     files = {split: [f"{split}-00000.safetensors"] for split in ("train", "val", "test")}
@@ -109,7 +109,7 @@ def write_video(path: Path) -> None:
 
 
 class FilmedWindows(Dataset[tuple[Tensor, ...]]):
-    """Windows of which each comes with frames of its video, opened anew."""
+    """Windows with the frames of their videos; each access opens the video again."""
 
     def __init__(self, imu_NCT: Tensor, video: Path) -> None:
         self.imu_NCT, self.video = imu_NCT, video
@@ -125,14 +125,14 @@ class FilmedWindows(Dataset[tuple[Tensor, ...]]):
 
 
 class Published:
-    """The published way of training, from where a run of ours begins."""
+    """The published training procedure, starting from the weights of one of our runs."""
 
     def __init__(
         self, run: Distillation, windows: WindowArrays, features: FeatureArrays, video: Path | None
     ) -> None:
         assert isinstance(run.method, ComodoMethod) and run.queue is not None
         self.method, self.device, batch = run.method, run.device, run.trial.batch_size
-        # Of ours only weights and settings: the network is the library's, with its own forward.
+        # Only weights and settings are ours: the network is the library's, with its own forward.
         self.network = copy.deepcopy(run.student.encoder.network)
         self.head, self.teacher_head = copy.deepcopy((run.head, run.teacher_head))
         self.queue_QD = run.queue.ordered()
@@ -196,12 +196,12 @@ class Published:
 
 
 def in_memory(split: Split) -> Tensor:
-    """All windows of a split, at their own rate."""
+    """All windows of a split, at their original rate."""
     return split.packed(torch.arange(len(split)))[0]
 
 
 def begin(store: Store, args: argparse.Namespace, precision: str) -> Distillation:
-    """A run of ours; whatever its precision, from the same weights."""
+    """One of our runs; it starts from the same weights at every precision."""
     config = TrialConfig.model_validate(
         {
             "dataset": "random",
@@ -309,7 +309,7 @@ def main() -> None:
 def parts(
     device: str, published: Published, runs: dict[str, Distillation]
 ) -> dict[str, Callable[[], float]]:
-    """What is timed, by side and part of the epoch."""
+    """What to time, by side and part of the epoch."""
 
     def timed(call: Callable[[], object], precision: str) -> Callable[[], float]:
         def measure() -> float:

@@ -4,7 +4,7 @@
     python -m benchmarks.loss --threads 1 --queues 256 1024 4096
 
 Both sides start from the same queue of unit-length keys and take turns. Memory is the growth of the
-peak over the inputs, in a process of its own. How training uses the loss it does not know.
+peak over the inputs, in a separate process. Knows nothing about how training uses the loss.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def step(loss: Loss, student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor) -
 
 
 def flop(queue: int) -> int:
-    """What our matrix products take: one fewer where few keys are compared whole."""
+    """FLOPs of our matrix products: one product fewer if few keys are compared at once."""
     products = 3 if queue <= losses._MAX_KEYS_UNCHUNKED else 4
     return products * 2 * BATCH * WIDTH * (queue + BATCH)
 
@@ -74,7 +74,7 @@ def milliseconds(queue: int, device: str, repeats: int) -> dict[str, float]:
 
 
 def peak_growth_mib(name: str, queue: int, device: str) -> float:
-    """Peak memory over the inputs, in a process of its own."""
+    """Peak memory over the inputs, in a separate process."""
     command = [sys.executable, "-m", "benchmarks.loss", "--memory-of", name]
     command += ["--queues", str(queue), "--device", device]
     command += ["--threads", str(torch.get_num_threads())]
@@ -89,7 +89,7 @@ def own_peak_growth_mib(name: str, queue: int, device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         step(LOSSES[name], student_BD, teacher_BD, queue_QD)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the peak
     before = resident_kib("VmRSS")
     step(LOSSES[name], student_BD, teacher_BD, queue_QD)
     return (resident_kib("VmHWM") - before) / 2**10
@@ -102,7 +102,7 @@ def resident_kib(which: str) -> int:
 
 
 def compare(queues: list[int], device: str, repeats: int, mib: dict[int, dict[str, float]]) -> None:
-    """Print a line for each queue, and show the rows of the README among them."""
+    """Print a line per queue size, with the rows of docs/performance.md among them."""
     threads = torch.get_num_threads()
     where = "on the GPU" if device == "cuda" else f"threads: {threads}"
     ceiling = matrix_ceiling(device) / 1e9

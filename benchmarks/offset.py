@@ -1,9 +1,9 @@
-"""How often `comodo.data.clock_offset` is right, and how often it believes in what is not there.
+"""How often `comodo.data.clock_offset` is right, and how often it accepts unrelated pairs.
 
 Run:    python -m benchmarks.offset        about 2 minutes
-Made:   heads turning about three axes, steadily, in bursts, in strong bursts or walking; a camera
+Data:   heads turning about three axes, steadily, in bursts, in strong bursts or walking; a camera
         that sees little of the third axis, its speed with noise of 0.1 to 1 times its spread; an
-        IMU that began up to 5 s before it, or one of somebody else.
+        IMU that started up to 5 s before it, or somebody else's IMU.
 """
 
 import sys
@@ -20,7 +20,7 @@ DRAWS = 160  # of each kind and length
 
 
 def head(rng: np.random.Generator, seconds: float, kind: str) -> ImuStream:
-    """A head's angular velocity, up to some tens of deg/s, changing 0.2 to 1.2 times a second."""
+    """A head's angular velocity, up to some tens of deg/s, changing 0.2 to 1.2 times per second."""
     count = round(seconds * SAMPLES)
     speed = rng.uniform(0.2, 1.2)
     gyro_N3 = gaussian_filter1d(rng.normal(size=(count, 3)), SAMPLES / (2 * np.pi * speed), axis=0)

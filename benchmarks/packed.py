@@ -1,4 +1,4 @@
-"""Packed arrays of random windows, of any number, as `pack` writes them.
+"""Packed arrays of any number of random windows, in the layout that `pack` writes.
 
 Knows neither Ray nor MLflow, nor what is measured with them.
 
@@ -21,8 +21,8 @@ CLASSES, GROUPS = 8, 100
 def write_arrays(
     folder: Path, windows: dict[str, int], samples: int, dim: int, resized: int | None = None
 ) -> None:
-    """Packed arrays of so many windows in each split: `windows` (with `resized` a copy of that
-    length beside it) and `features`. Both tell the class; the noise is the same in every file."""
+    """Packed arrays with this many windows per split: `windows` (with `resized`, also a copy of
+    that length) and `features`. Both depend on the class; every file has the same noise."""
     rng, time_T = np.random.default_rng(0), np.arange(samples) / 20
     wave_KCT = np.sin((1 + np.arange(CLASSES)[:, None, None]) * time_T).repeat(len(CHANNELS), 1)
     noise_NCT = 0.1 * rng.standard_normal((SHARD_WINDOWS, len(CHANNELS), samples), np.float32)

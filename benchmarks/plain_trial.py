@@ -1,16 +1,16 @@
-"""One trial as a plain script does it, to be compared with one of a sweep: its CPU seconds.
+"""CPU seconds of one trial as a plain script, for comparison with a trial of a sweep.
 
     python -m benchmarks.plain_trial SETTINGS.json
 
-Does what the published procedure does, in a process of its own: imports torch and Mantis, opens
-every recording's IMU file and keeps the windows in memory, trains channel after channel with the
-library's Mantis, resizes the windows at each step, concatenates the queue anew, decodes eight
-frames of every val window in each epoch though only the IMU is used, and probes with
-scikit-learn's `GridSearchCV` over `SVC(probability=True)`. The teacher's features are given, and
-the learning rate follows the real steps, so that this student learns what the sweep's learn.
+Follows the published procedure in a separate process: imports torch and Mantis, opens every
+recording's IMU file and keeps the windows in memory, trains channel by channel with the library's
+Mantis, resizes the windows at each step, concatenates the queue again at each step, decodes eight
+frames of every val window in each epoch although only the IMU is used, and probes with
+scikit-learn's `GridSearchCV` over `SVC(probability=True)`. The teacher's features are precomputed,
+and the learning rate follows the real steps, so that this student learns what the sweep's learn.
 
-Prints one line of JSON: CPU seconds by part, and Acc@1 on test. It knows nothing of sweeps. Of
-comodo it takes only the decoder, as that is as fast as others.
+Prints one line of JSON: CPU seconds by part, and Acc@1 on test. Knows nothing about sweeps. It uses
+only comodo's decoder, which is as fast as others.
 """
 
 import csv
@@ -82,7 +82,7 @@ class Recorded(Dataset[Item]):
 
 
 class Parts(dict[str, float]):
-    """CPU seconds of this process, part after part, from its start on."""
+    """CPU seconds of this process by part, from its start."""
 
     def until_now(self, part: str) -> None:
         spent = time.process_time() - sum(self.values())
@@ -96,7 +96,7 @@ def mlp(inputs: int) -> nn.Sequential:
 
 
 def encode(network: nn.Module, imu_BCT: Tensor, samples: int) -> Tensor:
-    """Features `[B, D]`, the channels one after the other."""
+    """Features `[B, D]`, one channel after the other."""
     imu_BCT = functional.interpolate(imu_BCT, size=samples, mode="linear", align_corners=False)
     channels = range(imu_BCT.shape[1])
     return torch.cat([network(imu_BCT[:, [channel]]) for channel in channels], dim=1)

@@ -1,12 +1,12 @@
-"""What preparing a large data set costs: windows a second, and memory of the driver and of workers.
+"""What preparing a large data set costs: windows per second, and memory of driver and workers.
 
     python -m benchmarks.prepare --windows 50000 100000
 
 Every recording is 50 windows of 5 s at 50 Hz, resampled to 20 Hz: random .npy files, hard links to
-one file, so that no disk is filled. One in `--video-every` has a video, a link likewise. Each
-number of windows is prepared in a fresh process with a fresh Ray on all cores; connecting is not
-timed. Peak memory is resident less shared, sampled five times a second. Twice the windows should
-take twice as long, in about the same memory.
+one file, so that they need no disk space. One in `--video-every` has a video, also a link. Each
+number of windows is prepared in a new process with a new Ray on all cores; connecting is not
+timed. Peak memory is resident minus shared, sampled five times per second. Twice the windows
+should take twice as long, in about the same memory.
 """
 
 import argparse

@@ -1,18 +1,18 @@
-"""What measuring a student costs, in CPU time, against the direct procedure on the same windows.
+"""What measuring a student costs in CPU time, against the direct procedure on the same windows.
 
     OMP_NUM_THREADS=1 python -m benchmarks.probe fit --windows 2500 5000 --repeats 3
     OMP_NUM_THREADS=1 python -m benchmarks.probe score --windows 1500 10000 --scored 68000
     OMP_NUM_THREADS=1 python -m benchmarks.probe measures --windows 2500
 
-fit        `SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with
-           the predictions and probabilities of 500 more windows. What they find is compared.
+fit        `SVMProbe` against `GridSearchCV` over `SVC(probability=True)`, each with the predictions
+           and probabilities of 500 more windows. The results are compared.
 score      Probabilities of many windows: ours against scikit-learn's, fitted at the same C.
 measures   Every measure of one student of Mantis-8M's size: ours, which extracts features once,
-           against the probe as published and an extraction for each measure. Then the quick check
-           against the epoch that it follows.
+           against the probe as published and one extraction per measure. Then the quick check
+           against the epoch before it.
 
-Sides take turns, medians are printed. Knows neither Ray nor MLflow, and no real recordings: classes
-are Gaussians that overlap, or noise, as costs do not depend on what is in a window.
+Sides take turns; medians are printed. Knows neither Ray nor MLflow and uses no real recordings:
+classes are overlapping Gaussians, or noise, because costs do not depend on the content of a window.
 """
 
 import argparse
@@ -49,13 +49,13 @@ from comodo.training.distill import Distillation
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Row = dict[str, str]  # heads of a table's columns and what stands below
+Row = dict[str, str]  # column header: cell
 TEST_WINDOWS = 500
 CLASSES, SAMPLES, TEACHER_FEATURE = 8, 1000, 768  # of the student's windows
 
 
 class Found(NamedTuple):
-    """What a side finds: C, the accuracy at each C of the grid, two answers for each window."""
+    """The result of a side: C, the accuracy at each C of the grid, two predictions per window."""
 
     cost: float
     cv_accuracy_C: npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ def ours(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
 
 
 def published(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
-    """`GridSearchCV` as the public evaluation has it."""
+    """`GridSearchCV` as in the public evaluation code."""
     scaler = StandardScaler().fit(normalize(train_ND))
     scaled_test_ND = scaler.transform(normalize(test_ND))
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What a trial costs as a sweep has more of them, and as its data grow.
+"""How cost grows with the number of trials in a sweep, and with the data of a trial.
 
     python -m benchmarks.scaling --trials 8 16 32 64 --windows 10000 100000 1000000 --repeats 3
 
@@ -12,7 +12,7 @@ with the first point's.
   64 samples, in shards as `pack` writes them, then one measure of the features of all windows:
   nearest neighbours, in place of the SVM probe, which fits 10,000 windows at most and has
   `benchmarks.probe`. The train split grows; val and test have 200 windows each. The student is as
-  small as can be, and sees one channel, so that the cost of the data shows.
+  small as possible and sees one channel, so that the cost of the data is visible.
 
 Private memory is resident minus shared, the peak of five samples a second: what a process uses in
 addition to the arrays that it maps. Uses neither video nor a real student.

@@ -1,20 +1,20 @@
-"""What a trial holds for itself of the data that all trials of a node read.
+"""How much private memory a trial needs for data that all trials of a node read.
 
     python -m benchmarks.sharing --megabytes 1000 --trials 3
 
-Packed windows are written as `pack` writes them, in several files, at their own rate and resized to
-what a student takes; --megabytes is the size of the resized ones, which are the ones that trials
-read. A teacher's features lie beside them. Some Ray processes at once then read every window and
-every feature once, in random batches, in one of two ways:
+Packed windows are written as `pack` writes them, in several files, at their original rate and
+resized to a student's input length; --megabytes is the size of the resized ones, which are the
+ones that trials read. A teacher's features are stored with them. Several Ray processes then read
+every window and every feature once, at the same time and in random batches, in one of two ways:
 
-- ours: the arrays are mapped, as `comodo.trial` does;
+- ours: the arrays are mapped, as `comodo.runtime.worker` does;
 - private copies: the columns that a trial reads are loaded into memory.
 
-When all have read all, each tells how much its private memory (USS) has grown. The pages of a
-mapped file belong to nobody as long as two processes have them, so all are measured together. Both
+When all have finished reading, each reports how much its private memory (USS) has grown. Pages of
+a mapped file count as nobody's while two processes have them, so all are measured together. Both
 sides must have read the same numbers.
 
-It knows neither students nor training; `benchmarks.scaling` has those.
+It uses neither students nor training; see `benchmarks.scaling` for those.
 """
 
 import argparse

@@ -1,16 +1,16 @@
-"""Reading the batches of an epoch from a dataset larger than memory.
+"""Reading the batches of an epoch from a data set larger than memory.
 
     python -m benchmarks.streaming --gigabytes 6
 
-Windows as a Mantis student takes them, with features beside them, are packed in shards and read
-by each side in turn, in batches, out of a cold cache:
+Windows of a Mantis student's input length, with features, are packed in shards and read in batches
+by each side in turn, with a cold cache:
 
 - any order: a permutation of all windows, as a loader with `shuffle=True` has it;
-- ours: `comodo.training.loader`, which mixes few shards at a time and has these read ahead.
+- ours: `comodo.training.loader`, which mixes a few shards at a time and prefetches them.
 
-It says something only where memory is smaller than the data: run it where as little is allowed, as
-in a container, or on Linux in a control group (`systemd-run --scope -p MemoryMax=2G ...`). Nothing
-is trained, so the figures are of reading alone. Knows neither Ray nor MLflow.
+The result means something only if memory is smaller than the data: limit it with a container, or
+on Linux with a control group (`systemd-run --scope -p MemoryMax=2G ...`). Nothing is trained, so
+the figures are for reading alone. Knows neither Ray nor MLflow.
 """
 
 import argparse

@@ -4,16 +4,16 @@
     python -m benchmarks.sweep_cost large
 
 small   24 trials of a small student against the same 24 one after the other, each a process of
-        `benchmarks.plain_trial`. Plain trials cost much the same, so a few of them, spread over the
-        grid and run before and after the sweep, stand for all; `--baseline-trials 24` runs all.
+        `benchmarks.plain_trial`. Plain trials have similar costs, so only a few are run, spread
+        over the grid and before and after the sweep; `--baseline-trials 24` runs all.
 large   Trials of Mantis-8M's size against bare training compute: the time of a step (student,
-        head, loss, AdamW, over one batch that lies in memory) times the steps. Bare steps are timed
+        head, loss, AdamW, on one batch in memory) times the number of steps. Bare steps are timed
         before and after the sweep, in as many processes at once as trials run.
 
-A sweep is the command line's, from recordings and given teacher features to the report; counted is
-the CPU time, user and system, of all its processes: driver, Ray's daemons, workers. A trial and a
-plain trial compute with one thread each. Recordings are simulated, IMU files with a video beside
-them, a link to one clip that decodes easily. Needs Linux.
+The sweep is a real command, from recordings and precomputed teacher features to the report.
+Counted is the CPU time, user and system, of all its processes: driver, Ray's daemons, workers. A
+trial and a plain trial compute with one thread each. Recordings are simulated: IMU files, each
+with a link to one clip that is easy to decode. Needs Linux.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
 
 
 def write_sweep(folder: Path, trial: dict[str, Any], space: dict[str, Any], seeds: int) -> Path:
-    """The sweep file beside the recordings; no references, so that it has these trials alone."""
+    """The sweep file next to the recordings; without references, so it has only these trials."""
     content = {
         "name": "cost",
         "datasets": {
@@ -242,7 +242,7 @@ def bare_steps(file: Path, args: argparse.Namespace) -> list[float]:
 
 
 def bare_step(file: Path, repeats: int) -> float:
-    """Median CPU seconds of training on one batch that lies in memory as the student takes it."""
+    """Median CPU seconds of training on one batch in memory, at the student's input length."""
     torch.set_num_threads(1)
     config = read_sweep_file(file).trial
     assert config.student.samples is not None and isinstance(config.method, ComodoMethod)

@@ -1,13 +1,13 @@
-"""The teacher alone: windows a second, and how far it is from what the machine can multiply.
+"""The teacher alone: windows per second, compared with the machine's matrix product speed.
 
     python -m benchmarks.teacher --device cuda --precision bf16
 
-VideoMAE-base with random weights takes batches of frames that are decoded already. Each batch
-goes to the device and its features come back, as in the encode stage. The ceiling is a large square
-matrix product in the same precision; the teacher's own FLOPs are counted by PyTorch. Where the time
-goes is then told by PyTorch's profiler, of one batch.
+VideoMAE-base with random weights takes batches of decoded frames. Each batch is copied to the
+device and its features are copied back, as in the encode stage. The ceiling is a large square
+matrix product in the same precision; PyTorch counts the teacher's own FLOPs. PyTorch's profiler
+then shows where the time goes, for one batch.
 
-It knows neither videos nor Ray, and needs but torch and transformers.
+It uses neither videos nor Ray, and needs only torch and transformers.
 """
 
 import argparse

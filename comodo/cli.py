@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,14 +39,12 @@ StoreOption = Annotated[
         "./.comodo.",
     ),
 ]
-
 Run = Annotated[
     str,
     typer.Argument(
         help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
     ),
 ]
-
 SmokeOption = Annotated[
     bool,
     typer.Option(
@@ -54,7 +53,6 @@ SmokeOption = Annotated[
         "models with random weights, few epochs. The results mean nothing.",
     ),
 ]
-
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +70,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(version("comodo"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
@@ -100,9 +115,8 @@ def sweep(
         console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
         failed = sum(row.state == "failed" for row in results.rows)
         if failed:
-            console.print(
-                f"{failed} trials failed; the reasons are in {folder}/report.html", style="red"
-            )
+            reasons = f"the reasons are in {folder}/report.html"
+            console.print(f"{failed} trials failed; {reasons}", style="red")
             raise typer.Exit(1)
 
 
@@ -141,11 +155,10 @@ def status(
         from comodo.search.status import read_all, read_status
 
         place = Store(store)
-        console.print(
-            show_statuses(read_all(place))
-            if name is None
-            else show_status(read_status(name, place))
-        )
+        if name is None:
+            console.print(show_statuses(read_all(place)))
+        else:
+            console.print(show_status(read_status(name, place)))
 
 
 @app.command(epilog="Example: comodo report demo")
@@ -176,10 +189,7 @@ def prepare(
     store: StoreOption = None,
     videos: Annotated[
         Literal["original", "shrink"] | None,
-        typer.Option(
-            help="`shrink` makes small copies of the videos, for encode to decode; the same as "
-            "`videos: shrink` in every data set of the file."
-        ),
+        typer.Option(help="`shrink` makes small copies, as `videos: shrink` in every data set."),
     ] = None,
     address: AddressOption = None,
 ) -> None:
@@ -194,10 +204,8 @@ def prepare(
             asked = settings if videos is None else settings.model_copy(update={"videos": videos})
             prepare_windows(name, asked, place)
             if asked.videos != settings.videos:
-                console.print(
-                    f"  for encode and sweep to read these: datasets.{name}.videos: {videos} "
-                    f"in {file}"
-                )
+                key = f"datasets.{name}.videos: {videos}"
+                console.print(f"  for encode and sweep to read these: {key} in {file}")
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
@@ -214,33 +222,23 @@ def encode(file: File, store: StoreOption = None, address: AddressOption = None)
 
 @app.command(epilog="Example: comodo inspect utd --offsets 0")
 def inspect(
-    dataset: Annotated[
-        str, typer.Argument(help="Its name under `datasets:` of the sweep file it stands in.")
-    ],
+    dataset: Annotated[str, typer.Argument(help="Its name under `datasets:` of a sweep file.")],
     store: StoreOption = None,
     offsets: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Recordings, spread over the set, whose time offset between camera and gyroscope "
-            "is estimated; each takes seconds.",
-        ),
+        int, typer.Option(min=0, help="Recordings to estimate the clock offset of: seconds each.")
     ] = 5,
 ) -> None:
     """Show the quality of a prepared data set: what was rejected and why, classes and splits,
     leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
     """
     with show_errors():
-        from comodo.report.quality.inspection import (
-            inspect_dataset,
-            show_inspection,
-            write_inspection,
-        )
+        from comodo.report.quality import inspection
 
         place = Store(store)
-        inspection = inspect_dataset(dataset, place, offsets)
-        console.print(show_inspection(inspection))
-        console.print(f"report: {write_inspection(inspection, place)}/quality.md", markup=False)
+        found = inspection.inspect_dataset(dataset, place, offsets)
+        console.print(inspection.show_inspection(found))
+        folder = inspection.write_inspection(found, place)
+        console.print(f"report: {folder}/quality.md", markup=False)
 
 
 @app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
@@ -253,9 +251,7 @@ def export(
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(
-            min=1, help="Samples a second of the device; by default that of the training windows."
-        ),
+        typer.Option(min=1, help="The device's samples per second; by default as in training."),
     ] = None,
     acc_unit: Annotated[
         Literal["g", "m/s^2"], typer.Option(help="The device's unit of acceleration.")
@@ -317,10 +313,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     host: Annotated[
         str,
-        typer.Option(
-            help="Address to listen on. Any other than this machine's own needs a password first; "
-            "without one, it is said how to set it."
-        ),
+        typer.Option(help="Address to listen on; any but this machine's own needs a password."),
     ] = "127.0.0.1",
 ) -> None:
     """Open the MLflow comparison of all sweeps; on this machine only, unless told otherwise."""

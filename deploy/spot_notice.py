@@ -1,8 +1,8 @@
-"""Tells Ray that AWS takes this spot machine away, so that its trials write a checkpoint first.
+"""Makes Ray drain this spot machine before AWS reclaims it, so that its trials write a checkpoint.
 
-Runs beside Ray on each worker, where cluster.yaml starts it:  python deploy/spot_notice.py
-AWS gives two minutes' notice, in the metadata that a machine can ask for; Ray does not look there.
-It knows nothing of comodo, and needs the standard library and the command `ray` only.
+Runs next to Ray on each worker, started by cluster.yaml:  python deploy/spot_notice.py
+AWS gives two minutes' notice in the machine's metadata; Ray does not look there. Knows nothing
+about comodo, and needs only the standard library and the command `ray`.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 ASK_EVERY = 5.0  # seconds
-TIMEOUT = 2.0  # seconds for an answer
-DIRECT = build_opener(ProxyHandler({}))  # a proxy has metadata of its own
+TIMEOUT = 2.0  # seconds for a response
+DIRECT = build_opener(ProxyHandler({}))  # a proxy would return its own metadata
 
 
 def ask(url: str, method: str = "GET", **headers: str) -> str:
@@ -28,7 +28,7 @@ def ask(url: str, method: str = "GET", **headers: str) -> str:
 
 
 def notice(metadata: str) -> dict[str, Any] | None:
-    """What is done to this machine and when; None: nothing, so far."""
+    """What AWS will do to this machine and when; None: nothing so far."""
     token = ask(f"{metadata}/latest/api/token", "PUT", token_ttl_seconds="60")
     try:
         return dict(
@@ -41,7 +41,7 @@ def notice(metadata: str) -> dict[str, Any] | None:
 
 
 def drain(given: dict[str, Any]) -> None:
-    """Without --node-id Ray takes the node on this machine."""
+    """Drains the node of this machine, which is Ray's default without --node-id."""
     when = datetime.fromisoformat(given["time"].removesuffix("Z")).replace(tzinfo=UTC)
     left = max(0, round((when - datetime.now(UTC)).total_seconds()))
     command = ["ray", "drain-node", "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
@@ -50,17 +50,19 @@ def drain(given: dict[str, Any]) -> None:
 
 
 def watch(metadata: str) -> None:
-    """Returns when Ray knows."""
+    """Polls AWS; returns when Ray has been notified."""
     while True:
         try:
             if (given := notice(metadata)) is not None:
                 return drain(given)
-        except Exception as error:  # of whatever kind: all that helps is to ask again
+        except Exception as error:  # of any kind: the only remedy is to try again
             print(datetime.now(UTC).isoformat(), repr(error), flush=True)
         time.sleep(ASK_EVERY)
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--metadata", default="http://169.254.169.254", help="where it is asked")
+    options.add_argument(
+        "--metadata", default="http://169.254.169.254", help="the metadata service"
+    )
     watch(options.parse_args().metadata)

@@ -1,9 +1,9 @@
-"""The reference of the sweep file as Markdown, made from its JSON schema.
+"""Writes the reference of the sweep file as Markdown, from its JSON schema.
 
     python -m scripts.sweep_file_page > docs/sweep_file.md
 
-Knows how to put a key's type, limits and default into words, and nothing of what the keys mean:
-that stands beside each key in comodo/config/.
+Knows how to describe a key's type, limits and default. Knows nothing about what the keys mean:
+that is in the docstring of each key in comodo/config/.
 """
 
 import json
@@ -30,10 +30,10 @@ SECTIONS = {
 """The page's sections in order, by their names in the schema."""
 INTRODUCTION = """# The sweep file, key by key
 
-Made from the settings themselves by `scripts/sweep_file_page.py`. How keys work together is
-described in [searching.md](searching.md), [measuring.md](measuring.md) and [method.md](method.md);
-whole files are in [sweeps/](../sweeps/). Editors complete and check keys by
-[sweep.schema.json](sweep.schema.json).
+Generated from the settings by `python -m scripts.sweep_file_page`; do not edit. How keys work
+together is described in [searching.md](searching.md), [measuring.md](measuring.md) and
+[method.md](method.md); complete files are in [sweeps/](../sweeps/). Editors complete and check keys
+with [sweep.schema.json](sweep.schema.json).
 
 A *required* key has no default. An unknown key is an error. Paths are relative to the sweep file's
 folder and may begin with `~` or a `$VARIABLE`."""
@@ -44,13 +44,16 @@ def markdown() -> str:
     schema = Sweep.model_json_schema()
     parts = {"Sweep": schema, **schema["$defs"]}
     kinds = [name for name in parts if name.endswith("Dataset")]
-    # What the kinds share, as the folder has it, which changes none of it.
+    # The keys that all kinds share, as in FolderDataset, which overrides none of them.
     shared = {
         key: value
         for key, value in parts["FolderDataset"]["properties"].items()
         if key != "kind" and all(key in parts[kind]["properties"] for kind in kinds)
     }
-    about = "Stands under `datasets` by a name of your own. A kind that differs says so."
+    about = (
+        "An entry of `datasets` under a name that you choose. All kinds have these keys; a kind "
+        "lists those that differ."
+    )
     parts["Dataset"] = {"description": about, "properties": shared}
     lines = [INTRODUCTION, "", *(f"- {_link(name)}" for name in SECTIONS)]
     for name, title in SECTIONS.items():
@@ -58,7 +61,7 @@ def markdown() -> str:
         if name == "Measures":
             lines += _measures()
             continue
-        lines += [_text(parts[name]), "", "| key | what it may be | default | meaning |"]
+        lines += [_text(parts[name]), "", "| key | type and limits | default | meaning |"]
         lines += ["|---|---|---|---|"]
         required = parts[name].get("required", [])
         keys = sorted(parts[name]["properties"].items(), key=lambda item: item[0] not in required)
@@ -84,13 +87,13 @@ def _text(part: dict[str, Any]) -> str:
 
 def _default(value: dict[str, Any]) -> str:
     if "default" not in value:
-        return "see right"
+        return "see meaning"
     if "$ref" in value:
         return "its defaults"
-    told = ["none" if value["default"] is None else f"`{_yaml(value['default'])}`"]
+    texts = ["none" if value["default"] is None else f"`{_yaml(value['default'])}`"]
     if "x-published" in value:
-        told += [f"with `protocol: published` `{_yaml(value['x-published'])}`"]
-    return "; ".join(told)
+        texts += [f"with `protocol: published` `{_yaml(value['x-published'])}`"]
+    return "; ".join(texts)
 
 
 def _yaml(value: Any) -> str:
@@ -107,9 +110,9 @@ def _type(value: dict[str, Any]) -> str:
     if options := value.get("anyOf") or value.get("oneOf"):
         if all(option.get("$ref", "").endswith("Dataset") for option in options):
             return _link("Dataset")
-        # What has a name and settings is given by its name alone.
-        told = ["a name" if "enum" in option else _type(option) for option in options]
-        return ", or ".join(text for text in told if text != "null")
+        # An entry with a name and settings can be given by its name.
+        texts = ["a name" if "enum" in option else _type(option) for option in options]
+        return ", or ".join(text for text in texts if text != "null")
     if value.get("type") in ("array", "object"):
         inside = value.get("items") or value.get("additionalProperties")
         word = "list" if value["type"] == "array" else "mapping"
@@ -122,9 +125,9 @@ def _type(value: dict[str, Any]) -> str:
 
 
 def _short_forms(name: str) -> list[str]:
-    """Tables of the teachers and students that are known by name, and of the students' sizes."""
+    """Tables of the short names of teachers and students, and of the students' sizes."""
     presets = {"TeacherConfig": TEACHER_PRESETS, "StudentConfig": STUDENT_PRESETS}.get(name, {})
-    lines = ["", "| name alone | stands for |", "|---|---|"]
+    lines = ["", "| short name | same as |", "|---|---|"]
     lines += [f"| `{short}` | `{_yaml(whole)}` |" for short, whole in presets.items()]
     if name == "StudentConfig":
         lines += ["", "| `name` | keys of `size` |", "|---|---|"]
@@ -133,11 +136,11 @@ def _short_forms(name: str) -> list[str]:
 
 
 def _measures() -> list[str]:
-    """Which measure gives which metrics of the data set that a student is trained on."""
+    """The metrics that each measure computes on the training data set."""
     lines = [
-        "What an objective may name, and the measure that it needs. On another data set those of "
-        "probe, linear, knn and few-shot stand as `on/<data set>/<metric>`; `direct` gives "
-        "`on/<data set>/direct/<metric>`.",
+        "The metrics that an objective may name, and the measure that computes each. On another "
+        "data set, the metrics of probe, linear, knn and few-shot are called "
+        "`on/<data set>/<metric>`; `direct` gives `on/<data set>/direct/<metric>`.",
         *("", "| `measures` | metrics |", "|---|---|"),
     ]
     for measure in dict.fromkeys(OWN_METRICS.values()):

@@ -1,4 +1,6 @@
-"""The command line's help; what its verbs do is in tests/e2e."""
+"""Options of the command line itself; each command is tested where its work is."""
+
+from importlib.metadata import version
 
 import pytest
 from typer.core import TyperGroup
@@ -10,6 +12,11 @@ from comodo.cli import app
 GROUP = get_command(app)
 assert isinstance(GROUP, TyperGroup)
 VERBS = sorted(GROUP.commands)
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"{version('comodo')}\n")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,15 +1,15 @@
-"""The README and the pages of docs/: what they tell users to write and to run is tried.
+"""The README and the pages of docs/: everything that they ask users to write or run is tested.
 
-Quick: every fence says what it holds; sweep files and parts of them are read; commands are parsed
-by the real command line, without being run; links lead somewhere; quoted errors are in the code.
-Python is run by tests of its own.
+Quick: every code block has a kind; sweep files and parts of them are read; commands are parsed by
+the real command line without running them; every relative link exists; quoted errors are in the
+code. Python blocks are run by separate tests.
 
-Slow: the blocks of `RUN`, in order, in a folder with small recordings. What would take hours or a
-download is run smaller, by these rules: `make demo` is the demo's sweep with --smoke; so is every
-`comodo sweep`; a sweep is then asked for by the name that --smoke gives it; `comodo ui` is only
-asked for its help, other servers run until the page ends, on a port that is free; nothing is
-installed; queues are as short as the recordings. What cluster.md says needs a cloud: its sweeps and
-jobs are run by e2e/test_cluster.py, on nodes of this machine.
+Slow: the blocks of the pages in `RUN`, in order, in a folder with small recordings. Commands that
+would take hours or need a download are replaced: `make demo` and every `comodo sweep` run with
+--smoke; later commands use the name that --smoke gives to a sweep; `comodo ui` only prints its
+help; other servers run until the end of the page, on a free port; nothing is installed; queues are
+as short as the recordings. cluster.md needs a cloud: e2e/test_cluster.py runs its sweeps and jobs
+on nodes of this machine.
 """
 
 import ast
@@ -34,16 +34,16 @@ from comodo.cli import app
 from comodo.config import read_sweep_file
 from tests.paths import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 RUN = [
     "README.md",
     *(f"docs/{page}.md" for page in ("quick_start", "own_recordings", "searching", "mlflow")),
     "docs/deploy.md",
 ]
 KINDS = {"bash", "yaml", "python", "text", "csv"}
-"""`text` and `csv` are output or a file's content, to be read and not to be run."""
+"""`text` and `csv` are output or the content of a file, and are not run."""
 LIMIT = 900  # seconds for a command
-# What a part of a sweep file is put into.
+# Completes a part of a sweep file to a whole one.
 WHOLE: dict[str, Any] = {
     "name": "page",
     "datasets": {name: {"kind": "simulated"} for name in ("mine", "mmea", "watch", "gloves")},
@@ -65,7 +65,7 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Under which name a page has its reader save it; "" if it does not."""
+        """The file name under which the reader should save it; "" if none."""
         named = re.match(r"# (\S+\.yaml)\n", self.text)
         return named[1] if named else ""
 
@@ -95,8 +95,7 @@ def lines_of(block: Block) -> list[str]:
 
 
 def commands_of(line: str) -> Iterator[list[str]]:
-    """The words of each command of a line; `NAME=value` before it and where it writes are left
-    out."""
+    """The words of each command of a line, without `NAME=value` before it and redirections."""
     words = shlex.shlex(line, posix=True, punctuation_chars=True)
     words.whitespace_split = True
     command: list[str] = []
@@ -151,7 +150,7 @@ def test_commands_within_the_text_are_understood() -> None:
 def test_sweep_files_and_parts_of_them_are_read(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Places that they name are made, empty."""
+    """Creates the files and folders that they name, empty."""
     places = [tmp_path / path for path in re.findall(r"path: (\w[\w/.]+)", block.text)]
     for variable, rest in re.findall(r"\$([A-Z0-9]+)([\w/.-]*)", block.text):
         monkeypatch.setenv(variable, str(tmp_path / variable))
@@ -181,7 +180,7 @@ def test_every_public_data_set_has_its_lines() -> None:
 
 
 def test_python_is_run_by_the_test_of_its_page() -> None:
-    """Which knows what it needs, and names the page."""
+    """A test that prepares what the page needs has the page's name in it."""
     tests = [file for file in (ROOT / "tests").rglob("*.py") if file != Path(__file__)]
     for page in {Path(block.page).name for block in BLOCKS if block.kind == "python"}:
         assert any(page in file.read_text() for file in tests), f"nothing runs what {page} shows"
@@ -207,7 +206,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def texts_of(source: str) -> Iterator[str]:
-    """The strings of a module but for its docstrings."""
+    """The strings of a module without its docstrings."""
     for node in ast.walk(ast.parse(source)):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Constant) and not isinstance(node, ast.Expr):
@@ -215,7 +214,7 @@ def texts_of(source: str) -> Iterator[str]:
 
 
 def test_quoted_errors_are_those_of_the_code() -> None:
-    """Of each line the words between what differs stand in some text of the package."""
+    """The words of each line, except the parts that vary, are in a string of the package."""
     texts = "\n".join(
         text for file in (ROOT / "comodo").rglob("*.py") for text in texts_of(file.read_text())
     )
@@ -237,7 +236,7 @@ def test_quoted_errors_are_those_of_the_code() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., Path]) -> Path:
-    """A checkout as its user has it after `make`, with recordings beside."""
+    """A user's checkout after `make`, with recordings next to it."""
     folder = tmp_path_factory.mktemp("checkout")
     make_folder(folder / "recordings", recordings=12, seconds=30.0)
     shutil.copytree(ROOT / "sweeps", folder / "sweeps")
@@ -250,7 +249,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., 
 
 
 def smaller(line: str) -> str:
-    """A line by the rules above."""
+    """A line after the replacements described at the top."""
     line = re.sub(r"\bmake demo\b", "comodo sweep sweeps/demo.yaml --smoke", line)
     line = re.sub(r"\bmake ui\b|\bcomodo ui\b.*", "comodo ui --help", line)
     line = re.sub(r"\b(status|report|export|profile) demo\b", r"\1 demo-smoke", line)
@@ -273,7 +272,7 @@ def free_port() -> int:
 
 
 def await_server(server: subprocess.Popen[bytes], port: int) -> None:
-    """Until it takes connections."""
+    """Waits until the server accepts connections."""
     for _ in range(LIMIT):
         assert server.poll() is None, "the server has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -308,7 +307,7 @@ def test_a_page_can_be_followed(page: str, folder: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
     with contextlib.ExitStack() as servers:
-        if page == "docs/deploy.md":  # which begins with a finished sweep
+        if page == "docs/deploy.md":  # starts from a finished sweep
             run(smaller("make demo"))
         for block in (block for block in BLOCKS if block.page == page):
             if block.kind == "yaml" and block.file:

@@ -1,4 +1,4 @@
-"""The page that tells every key of a sweep file."""
+"""The page with every key of a sweep file."""
 
 import re
 
