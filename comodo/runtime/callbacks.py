@@ -219,16 +219,21 @@ class SweepCallback(TrialProgressCallback):
 
 def _error(trial: Any) -> BaseException | None:
     """Why Tune gave a trial up or tries it again."""
-    # From the file that Tune writes: its own getters read a copy that it makes later.
+    # From the files that Tune writes: its own getters read a copy that it makes later.
+    if trial.error_file is None:
+        return None
+    latest = Path(trial.error_file).read_text().rpartition("Failure # ")[2]
+    if "low on memory" in latest:  # of which Tune pickles none, so that an older one may be there
+        return ray.exceptions.OutOfMemoryError(latest)
     if trial.pickled_error_file is not None:
         error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return getattr(error, "cause", None) or error
-    return None if trial.error_file is None else TuneError(Path(trial.error_file).read_text())
+    return TuneError(latest)
 
 
 def _why_lost(error: BaseException | None) -> str:
     """What happened to a lost process, as far as Ray knows."""
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in str(error):
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
         return (
             "killed by Ray for want of memory (OutOfMemoryError); lower batch_size, or raise "
             "resources so that fewer trials run at once"
