@@ -33,6 +33,7 @@ COVERED_BY = {
     "runtime/run": "e2e/test_sweep.py",
     "runtime/stages": "e2e/test_sweep.py",
     "runtime/trainable": "runtime/test_tune.py",
+    "search/history": "search/test_trial_folder.py",
     "tracking/comodo_served": "deploy/test_export.py",
     "tracking/records": "tracking/test_tracker.py",
     "tracking/registry": "deploy/test_export.py",

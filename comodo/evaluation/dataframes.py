@@ -12,6 +12,7 @@ from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import read_sweep_record
+from comodo.search.history import epoch_history
 from comodo.search.trial_folder import TrialFolder
 
 
@@ -85,7 +86,9 @@ def curves_of(results: Results, store: Store) -> pd.DataFrame:
     Also of trials that still train or were stopped, up to their last checkpoint.
     """
     rows = [
-        {**_named(row), **epoch} for row in results.rows for epoch in _folder(row, store).history()
+        {**_named(row), **epoch}
+        for row in results.rows
+        for epoch in epoch_history(_folder(row, store))
     ]
     return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 

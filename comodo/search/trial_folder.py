@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from comodo.config.metric import PARAMETERS, Metric
-from comodo.core.store import Store, fetched, read_json
+from comodo.core.store import Store, read_json
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Trial
 
@@ -30,19 +29,6 @@ class TrialFolder:
     def metrics_file(self, place: Path) -> Path:
         """Where the metrics of a measure are; `place`: see `Trial.measures`."""
         return self.path / f"{place}.json"
-
-    def history(self) -> list[dict[str, Any]]:
-        """Metrics of the epochs so far, those of a trial that still trains from its checkpoint."""
-        if self.trained is not None:
-            return self.trained.history
-        from comodo.core.tensors import load_tensors
-
-        checkpoint = fetched(self.path, "checkpoint.pt") / "checkpoint.pt"
-        try:
-            history: list[dict[str, Any]] = load_tensors(checkpoint, mmap=True)["history"]
-        except FileNotFoundError:  # no epoch yet
-            return []
-        return history
 
 
 @dataclass(frozen=True)

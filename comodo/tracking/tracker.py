@@ -28,6 +28,7 @@ from comodo.core.console import console
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
+from comodo.search.history import epoch_history
 from comodo.search.labels import rounded
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
@@ -279,7 +280,7 @@ class Tracker:
         known = self._find(self._client, self._condition(trial))
         if known is not None and REASON in known.data.tags:
             return
-        self._log_missing(self._run_of(trial, name), TrialFolder(folder).history())
+        self._log_missing(self._run_of(trial, name), epoch_history(TrialFolder(folder)))
         self._end(trial, "KILLED", reason)
 
     def _attach(self, run: str, result: TrialResult, folder: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from comodo.core.store import Store, write_json
+from comodo.search.history import epoch_history
 from comodo.search.records import MeasuringRecord
 from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import TrialFolder, read_result
@@ -22,10 +23,10 @@ def store(tmp_path: Path) -> Store:
 def test_a_trial_that_trains_has_the_history_of_its_checkpoint(store: Store) -> None:
     path = store.folder("trials", "k")
     folder = TrialFolder(path)
-    assert (folder.history(), folder.measuring) == ([], None)
+    assert (epoch_history(folder), folder.measuring) == ([], None)
     path.mkdir(parents=True)
     torch.save({"history": [EPOCH], "student": torch.zeros(2)}, path / "checkpoint.pt")
-    assert TrialFolder(path).history() == [EPOCH]
+    assert epoch_history(TrialFolder(path)) == [EPOCH]
 
 
 def test_a_trained_one_has_its_own(store: Store) -> None:
@@ -34,7 +35,7 @@ def test_a_trained_one_has_its_own(store: Store) -> None:
     trained_record(trial, history=[EPOCH]).write(path)
     MeasuringRecord(["measures/w/probe"], 3.0).write(path)
     folder = TrialFolder(path)
-    assert folder.history() == [EPOCH]
+    assert epoch_history(folder) == [EPOCH]
     assert folder.trained == trained_record(trial, history=[EPOCH])
     assert folder.measuring is not None and folder.measuring.seconds == 3.0
 
