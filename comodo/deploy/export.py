@@ -41,7 +41,7 @@ from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.features import EXTRACT_BATCH
 from comodo.models.students import load_student
-from comodo.runtime.worker import classifier_of, subject_of
+from comodo.runtime.worker import classifier_of, frozen_student_of
 from comodo.tracking import registry
 
 DESCRIPTION, CARD = "model.json", "README.md"
@@ -132,7 +132,7 @@ def export_run(
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
     preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
     student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
-    subject = subject_of(trial, store, student, trial.config.dataset)
+    subject = frozen_student_of(trial, store, student, trial.config.dataset)
     classifier, classes = _classifier(found, store, subject)
     recogniser = Recogniser(preprocessing, student, _mask(found), classifier)
     samples = round(settings.window_seconds * sensor.rate)

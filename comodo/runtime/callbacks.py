@@ -108,9 +108,8 @@ class SweepCallback(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)
-        self._ledger.store.fetch(
-            "trials", [mine.key], "**/*.json"
-        )  # another machine may have run it
+        # Another machine may have run it.
+        self._ledger.store.fetch("trials", [mine.key], "**/*.json")
         result = read_result(mine, self._ledger.store)
         last = trial.last_result or {}
         if result is not None:
@@ -175,7 +174,7 @@ class SweepCallback(TrialProgressCallback):
     def _restart(self, trial: Trial, why: str) -> None:
         self._progress.end(trial, over=False)
         console.print(
-            f"{self._progress.name(trial)}: {why}; begun again from its checkpoint",
+            f"{self._progress.name(trial)}: {why}; restarted from its checkpoint",
             style="yellow",
             markup=False,
         )
@@ -235,7 +234,7 @@ def _why_lost(error: BaseException | None) -> str:
     """What happened to a lost process, as far as Ray knows."""
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return (
-            "killed by Ray for want of memory (OutOfMemoryError); lower batch_size, or raise "
+            "killed by Ray because memory ran out (OutOfMemoryError); lower batch_size, or raise "
             "resources so that fewer trials run at once"
         )
     if isinstance(error, TrialLeft):

@@ -62,10 +62,13 @@ def connect(dashboard: bool = False) -> None:
             )
     except Exception as error:  # on a busy machine Ray raises a plain Exception after a timeout
         if address is None:
-            raise ClusterError(f"Ray could not be started ({error}); run it again") from error
+            raise ClusterError(
+                "cluster.not-started", f"Ray could not be started ({error}); run it again"
+            ) from error
         raise ClusterError(
-            f"no Ray cluster at {address} lets this command in ({error}); start it, or give "
-            "--address another; if it runs, it has another token (docs/cluster.md)"
+            "cluster.no-access",
+            f"no Ray cluster at {address} accepts this command ({error}); start it, or give "
+            "--address another; if it runs, it has another token (docs/cluster.md)",
         ) from error
     if address is not None and not address.startswith("ray://"):
         head = ray.get_runtime_context().gcs_address
@@ -115,7 +118,7 @@ def _watch_head(address: str) -> None:
                 console.print(
                     f"the cluster's head at {address} does not answer ({error}); unless it is "
                     "back within a minute this command ends. Start the cluster and run the same "
-                    "command again: it goes on from the store",
+                    "command again: it continues from the store",
                     style="red",
                     markup=False,
                 )
@@ -154,11 +157,11 @@ class Capacity:
         return f"{self.cpus:g} and {self.gpus:g}, on nodes of {nodes}"
 
 
-def machines(asked: Resources) -> set[str]:
+def machines(requested: Resources) -> set[str]:
     """The names of the cluster's machines, with one to come if these are too small for a trial."""
     names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     grows = cluster_address() is not None
-    if grows and not trials_that_fit(capacity().nodes, asked):
+    if grows and not trials_that_fit(capacity().nodes, requested):
         names.add("one to come")
     return names
 
@@ -168,10 +171,11 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
     network disk."""
     if len(machines) > 1 and tracking_uri.startswith("sqlite"):
         raise ClusterError(
+            "cluster.sqlite",
             f"{len(machines)} machines take part, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
             "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
-            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address"
+            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address",
         )
 
 
@@ -180,27 +184,29 @@ def capacity() -> Capacity:
     return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
 
 
-def concurrent_trials(asked: Resources) -> int:
+def concurrent_trials(requested: Resources) -> int:
     """How many trials run at once.
 
     Raises:
-        ClusterError: the cluster has no room for a trial, which would wait for ever.
-        ConfigError: no cluster could have.
+        ClusterError: the cluster has no room for a trial, which would wait forever.
+        ConfigError: no cluster could have room.
     """
-    refuse_odd_gpus(asked)
+    refuse_odd_gpus(requested)
     has = capacity()
-    fits = trials_that_fit(has.nodes, asked)
+    fits = trials_that_fit(has.nodes, requested)
     if not fits:
-        driver = f" and {DRIVER_CPUS} CPUs for its driver" if asked.workers > 1 else ""
+        workers, cpus = requested.workers, requested.cpus_per_worker
+        driver = f" and {DRIVER_CPUS} CPUs for its driver" if workers > 1 else ""
         raise ClusterError(
-            f"resources: a trial asks for {asked.workers} workers of {asked.cpus_per_worker:g} "
-            f"CPUs and {asked.gpus_per_worker:g} GPUs{driver}; the cluster has {has}; lower "
-            "workers, cpus_per_worker or gpus_per_worker"
+            "cluster.too-small",
+            f"resources: a trial needs {workers} workers of {cpus:g} CPUs and "
+            f"{requested.gpus_per_worker:g} GPUs{driver}; the cluster has {has}; lower workers, "
+            "cpus_per_worker or gpus_per_worker",
         )
     return fits
 
 
-def await_room(asked: Resources) -> int:
+def await_room(requested: Resources) -> int:
     """Like `concurrent_trials`, but waits for a cluster that may still be growing.
 
     A cluster that this command attached to may grow, a Ray that it started does not. The autoscaler
@@ -210,41 +216,41 @@ def await_room(asked: Resources) -> int:
         ClusterError: it has not grown enough within `wait_minutes`, or never will.
     """
     grows = cluster_address() is not None
-    node = {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+    node = {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
     node = {name: amount for name, amount in node.items() if amount}
-    began, said = time.monotonic(), -math.inf
+    began, reported = time.monotonic(), -math.inf
     while True:
         waited = time.monotonic() - began
         try:
-            fits = concurrent_trials(asked)
+            fits = concurrent_trials(requested)
         except ClusterError as error:
             if not grows:
                 raise
-            if waited >= 60 * asked.wait_minutes:
+            if waited >= 60 * requested.wait_minutes:
                 raise ClusterError(
-                    f"{error}; waited {asked.wait_minutes:g} min for it to grow"
+                    error.code, f"{error}; waited {requested.wait_minutes:g} min for it to grow"
                 ) from None
         else:
-            if said >= 0:
+            if reported >= 0:
                 request_resources(bundles=[])  # from now on the trials request their own
             return fits
-        if waited - said >= REPORT_WAIT_SECONDS:
-            said = waited
-            count = "a node" if asked.workers == 1 else f"{asked.workers} places"
+        if waited - reported >= REPORT_WAIT_SECONDS:
+            reported = waited
+            count = "a node" if requested.workers == 1 else f"{requested.workers} places"
             console.print(
                 f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
                 f"the cluster has {capacity()}; {waited / 60:.0f} of up to "
-                f"{asked.wait_minutes:g} min"
+                f"{requested.wait_minutes:g} min"
             )
-            request_resources(bundles=[node] * asked.workers)
+            request_resources(bundles=[node] * requested.workers)
         time.sleep(1)
 
 
-def trial_resources(asked: Resources) -> dict[str, float]:
+def trial_resources(requested: Resources) -> dict[str, float]:
     """What Ray Tune reserves for a trial's own process."""
-    if asked.workers > 1:  # its workers request their own
+    if requested.workers > 1:  # its workers request their own
         return {"CPU": DRIVER_CPUS}
-    return {"CPU": asked.cpus_per_worker, "GPU": asked.gpus_per_worker}
+    return {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
 
 
 def this_node() -> str:

@@ -1,8 +1,9 @@
 """encode: windows to teacher features, through Ray Data.
 
 CPU tasks decode frames, a pool of actors runs the frozen teacher (on GPUs when the cluster has
-them), and features go to Parquet as they come, so that an interrupted run goes on by window. The
-feature is the teacher's own, before any projector: one encoding serves every trial.
+them), and features are written to Parquet at once, so that an interrupted run continues with the
+next window. The feature is the teacher's own, before any projector: one encoding serves every
+trial.
 """
 
 import json
@@ -36,21 +37,21 @@ from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
 
-TEACHER_BATCH = 16  # windows that go through the teacher together, at most
+TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 ROWS_PER_PART = 64
 
 
 def encode_windows(
     name: str, teacher: TeacherConfig, windows: WindowSet, store: Store, max_rejected: float
 ) -> FeatureSet:
-    """Features of a window set, made where they are missing. Ray must be connected.
+    """The features of a window set, after making the missing ones. Ray must be connected.
 
     Raises:
         EncodeError: more than the allowed share of windows has no feature.
         ChangedError: a video or the teacher's files were replaced meanwhile.
     """
     known, key = teacher_files(teacher), feature_key(teacher, windows)
-    refuse_changed(known)  # so that both are of the same files
+    refuse_changed(known)  # so that key and fingerprints are of the same files
     folder = store.folder("features", key)
     if _unfinished(windows, store, key):
         with leased(store, "features", key, f"encode {name} with {teacher.name}"):
@@ -63,7 +64,7 @@ def encode_windows(
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
     console.print(f"{name}: {meta.count - lost} features by {teacher.name}  ({folder})")
     if lost > max_rejected * meta.count:
-        remove_rejected(folder)  # when the files are mended, they are tried again
+        remove_rejected(folder)  # so that they are tried again
         raise EncodeError(
             "features.too-many-missing",
             f"{name}: {lost} of {meta.count} windows have no feature, over the allowed share "
@@ -74,7 +75,9 @@ def encode_windows(
 
 def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
     meta = FeaturesMeta.of(key, store)
-    return meta is None or meta.count < sum(windows.counts.values())  # recordings were mended
+    return meta is None or meta.count < sum(
+        windows.counts.values()
+    )  # after more recordings were accepted
 
 
 def _make(
@@ -109,7 +112,7 @@ def _make(
 
 
 def _wanted(windows: WindowSet) -> pa.Table:
-    """The windows to encode; neighbours in a file stay neighbours."""
+    """The windows to encode, in the order of the recordings."""
     columns = ["window", "recording", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
@@ -126,7 +129,7 @@ def _encode_missing(
     store: Store,
     key: str,
 ) -> set[str]:
-    """Encodes what no part holds yet; returns the devices that did it."""
+    """Encodes the windows that are in no part yet; returns the devices used."""
     folder = store.folder("features", key)
     if parts(folder):
         done = read_parts(folder, ["window"])["window"]
@@ -144,7 +147,7 @@ def _run(
     """Yields what was written (window ids and devices) with its number of windows."""
     if not len(wanted):
         return
-    import ray.data  # takes seconds, which those who only ask for a key need not pay
+    import ray.data  # takes seconds, and is not needed if nothing is missing
 
     from comodo.runtime.cluster import capacity
 
@@ -156,8 +159,8 @@ def _run(
     else:
         # Unequal shares keep Ray Data from fusing decoding into the actors.
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
-    # Batches that come out even among the actors: else, of few windows, most would have none, or
-    # wait a minute for the last to end.
+    # Batches divide evenly among the actors; otherwise, with few windows, some would get none and
+    # others would work a minute longer.
     rounds = math.ceil(len(wanted) / (TEACHER_BATCH * actors))
     batch = math.ceil(len(wanted) / (rounds * actors))
     # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
@@ -192,9 +195,9 @@ def _run(
 
 
 def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
-    """Frames for each window and their height, as the teacher wants them.
+    """The teacher's number of frames and their height.
 
-    Raises EncodeError for a teacher that cannot be had, before any actor is started for it.
+    Raises EncodeError for a teacher that cannot be built, before any actor starts.
     """
     from comodo.models.teachers import build_teacher
 
@@ -206,17 +209,17 @@ def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
 
 
 def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
-    """The teacher with the path that weights in the store, as a trial run has, have elsewhere."""
+    """The teacher with the path of its weights on another machine, if they are in the store."""
     return teacher.model_copy(update={"weights": teacher.weights and to(teacher.weights)})
 
 
 def decode_batch(
     batch: dict[str, np.ndarray], count: int, size: int, store: Store
 ) -> dict[str, np.ndarray]:
-    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black ones with a reason
-    where a file cannot be decoded. `store` has the small copies and simulated videos.
+    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black with a reason if a file
+    cannot be decoded. `store` has the small copies and simulated videos.
 
-    Raises ChangedError for a file that is another by now."""
+    Raises ChangedError for a file that was replaced."""
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
     reasons = []
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)

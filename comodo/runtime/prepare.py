@@ -42,12 +42,12 @@ from comodo.runtime.crash_guard import CrashGuard
 
 
 def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
-    """Windows of a dataset, made where they are missing. Ray must be connected.
+    """The windows of a data set, after making the missing ones. Ray must be connected.
 
-    A run that was interrupted goes on with the recordings that are not done.
+    After an interruption only the remaining recordings are sliced.
 
     Raises:
-        DatasetError: the dataset cannot be listed.
+        DatasetError: the data set cannot be listed.
         PrepareError: more than the allowed share of recordings was rejected.
         ChangedError: a recording's file was replaced meanwhile.
     """
@@ -75,11 +75,11 @@ def _make(
 ) -> None:
     """Makes the missing parts of the window set, and its meta.json."""
     missing = missing_parts(recordings, store, key)
-    if not missing and store.meta("windows", key) is not None:  # another driver has made it
+    if not missing and store.meta("windows", key) is not None:  # another driver made it
         return
     wanted = part_chunks(recordings)
     for stale in store.files("windows", f"{key}/part-*.parquet"):
-        if stale.name not in wanted:  # an earlier version cut the recordings otherwise
+        if stale.name not in wanted:  # an earlier version grouped the recordings differently
             remove(stale)
     waiting = sum(map(len, missing.values()))
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
@@ -98,7 +98,7 @@ def _run(
     """Writes the parts on the cluster; yields each with its number of recordings."""
     if not chunks:
         return
-    import ray.data  # takes seconds, which those who only ask for a key need not pay
+    import ray.data  # takes seconds, and is not needed if nothing is missing
 
     rows = [
         {
@@ -129,19 +129,19 @@ def _run(
 
 
 def _of_same_files(sliced: Iterator[Sliced], files: FileFingerprints) -> Iterator[Sliced]:
-    """What was sliced, if the files are still those that the set is named by."""
+    """Passes the slices on, then checks that the files are still those that the key is made of."""
     yield from sliced
     refuse_changed(files)
 
 
 def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
-    """The recording with the paths that its files have elsewhere."""
+    """The recording with the paths of its files on another machine."""
     video, imu, *beside = map(to, (recording.video, recording.imu, *recording.beside))
     return replace(recording, video=video, imu=imu, beside=tuple(beside))
 
 
 def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
-    """The row of a window with the path by which all machines find its video."""
+    """The row of a window, with a video path that all machines can resolve."""
     return {**row, "video": store.portable(row["video"])} if row.get("video") else row
 
 
@@ -197,7 +197,7 @@ def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> N
     if len(windows.rejected) > 10:
         console.print(f"  and {len(windows.rejected) - 10} more, see comodo inspect {name}")
     if len(windows.rejected) > allowed * recordings:
-        remove_rejected(windows.folder)  # when the files are mended, they are tried again
+        remove_rejected(windows.folder)  # so that they are tried again
         raise PrepareError(
             "windows.too-many-rejected",
             f"{name}: {len(windows.rejected)} of {recordings} recordings were rejected, over the "

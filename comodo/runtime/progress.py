@@ -59,10 +59,9 @@ class Progress:
     def __init__(self, ledger: Ledger, limits: BudgetTracker) -> None:
         self._ledger, self._limits = ledger, limits
         self._names = Labels(ledger.sweep)
-        self._scores: dict[
-            str, dict[int, float]
-        ] = {}  # by seed, of finished trials, by configuration
-        self._seen: set[str] = set()  # of the trials that are over
+        self._scores: dict[str, dict[int, float]] = {}
+        """Of finished trials: by configuration, then by seed."""
+        self._seen: set[str] = set()  # keys of trials that are over
         self._saved = -HEARTBEAT_SECONDS
         self._began = time.monotonic()
         self.running: dict[str, Running] = {}
@@ -76,26 +75,26 @@ class Progress:
 
     def start(self, trial: Trial) -> None:
         for over in self._ledger.over():
-            if over.key not in self._seen:  # done by another sweep, and only now part of this one
+            if over.key not in self._seen:  # another sweep's trial that now belongs to this one too
                 self._count(over)
                 self._before += work(over)
         self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
 
     def epoch(self, trial: Trial, epoch: int, metric: float | None) -> None:
         if (running := self.running.get(trial.key)) is not None:
-            if not running.times:  # the epochs before were not of this run
+            if not running.times:  # an earlier run did the epochs before
                 self._before += epoch - 1
             running.epoch, running.metric = epoch, metric
             running.times = [*running.times[:1], (epoch, time.monotonic())]
 
     def end(self, trial: Trial, over: bool) -> None:
-        """A trial's process has ended; `over`: the trial too, it is not half done."""
+        """A trial's process has ended; `over`: the trial is not half done."""
         self.running.pop(trial.key, None)
         if over:
             self._count(trial)
 
     def beat(self) -> None:
-        """Writes progress.json and what was spent, when the last time is long enough ago."""
+        """Writes progress.json and the budget used, every HEARTBEAT_SECONDS."""
         if time.monotonic() - self._saved >= HEARTBEAT_SECONDS:
             self.save("running")
             self._limits.save()
@@ -119,7 +118,7 @@ class Progress:
         ).write(self._ledger.folder)
 
     def best(self) -> BestConfiguration | None:
-        """The configuration ahead of those with all seeds, with its mean."""
+        """The best configuration of those with all seeds, with its mean."""
         objective, seeds = self._ledger.sweep.objective, len(self._ledger.sweep.seeds)
         scores = list(self._scores.items())  # Ray's loop may change it meanwhile
         means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
@@ -149,7 +148,7 @@ class Progress:
             self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = scores[0]
 
     def _trials(self) -> int:
-        """How many there will be, as far as that is known."""
+        """The number of trials that there will be, as far as known."""
         return len(self._ledger.planned()) + self._ledger.to_come()
 
     def _budget(self) -> dict[str, list[float | None]]:
@@ -186,8 +185,8 @@ class Progress:
         bar.add_row(
             ProgressBar(total=max(1, total), completed=done, width=40),
             f"{done}/{total} epochs",
-            f"{_time(passed)} passed",
-            f"left: {_time(left) or 'unknown yet'}",
+            f"{_time(passed)} elapsed",
+            f"left: {_time(left) or 'not known yet'}",
         )
         return Group(trials, *(Text(line) for line in lines if line), bar)
 

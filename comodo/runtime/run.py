@@ -49,19 +49,19 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
 
 def _take(lease: Lease, name: str) -> None:
     """Allows one driver at a time: a second one names the first in its error."""
-    waits = False
+    reported = False
     while not lease.take():
         if lease.holder_lives:
             raise LeaseError(
-                f"the sweep '{name}' is run already, by {lease.holder}. Wait for it (comodo status "
-                f"{name}), or end that process and run the same command again"
+                "sweep.already-running",
+                f"the sweep '{name}' is being run by {lease.holder}. Wait for it (comodo status "
+                f"{name}), or end that process and run the same command again",
             )
-        if not waits:
-            waits = True
+        if not reported:
+            reported = True
             console.print(
-                f"the sweep '{name}' was run by {lease.holder}; "
-                f"waiting up to {STALE_SECONDS:g} s to see "
-                "whether it still is",
+                f"the sweep '{name}' was being run by {lease.holder}; waiting up to "
+                f"{STALE_SECONDS:g} s to see whether it still is",
                 markup=False,
             )
         time.sleep(RETRY_SECONDS)

@@ -51,19 +51,21 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     for name, windows in window_sets.items():
         reason = unfit_for_probe(windows.classes.get("train", {}))
         if reason is not None and (name in trained_on or "direct" not in sweep.measures):
-            raise ConfigError(f"datasets.{name}: {reason}")
+            raise ConfigError(f"datasets.{name}", f"datasets.{name}: {reason}")
         needed = set(sweep.objective.splits) if guided else set()
         if sweep.early_stopping is not None:
             needed.add("val")
         for split in sorted(needed) if name in trained_on else []:
             if not windows.classes.get(split):
                 raise ConfigError(
+                    f"datasets.{name}",
                     f"datasets.{name}: no labelled windows in its {split} split to guide the "
-                    "search; make one (split_by_group), or use a grid without early_stopping"
+                    "search; make one (split_by_group), or use a grid without early_stopping",
                 )
         if name in sweep.evaluate_on and not windows.classes.get("test"):
             raise ConfigError(
-                f"datasets.{name}: no labelled windows in its test split to be measured on"
+                f"datasets.{name}",
+                f"datasets.{name}: no labelled windows in its test split to measure on",
             )
     _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
@@ -74,19 +76,19 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
 def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     for name, mapped in sweep.label_map.items():
         if name not in window_sets:
-            raise ConfigError(f"label_map.{name}: neither trained on nor in evaluate_on")
+            where = f"label_map.{name}"
+            raise ConfigError(where, f"{where}: neither trained on nor in evaluate_on")
         known = {label for labels in window_sets[name].classes.values() for label in labels}
         for label in mapped:
             if label not in known:
-                raise ConfigError(
-                    f"label_map.{name}.{label}: no class of '{name}'{nearest(label, known)}"
-                )
+                where = f"label_map.{name}.{label}"
+                raise ConfigError(where, f"{where}: no class of '{name}'{nearest(label, known)}")
 
 
 def _refuse_unfit_transfer(
     sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
 ) -> None:
-    """`direct` fits a probe on the train windows of one set, of classes scored in the other."""
+    """`direct` fits a probe on the train windows of one data set, with the classes of the other."""
     if own == other:
         return
     fitted, scored = Counter[str](), set[str]()
@@ -98,16 +100,17 @@ def _refuse_unfit_transfer(
     shared = {label: count for label, count in fitted.items() if label in scored}
     if (reason := unfit_for_probe(shared)) is not None:
         raise ConfigError(
+            "label_map",
             f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
             f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
-            f"windows in common ({reason}); map what is the same to one name, or leave out direct"
+            f"windows in common ({reason}); map equivalent classes to one name, or remove direct",
         )
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:
     """Samples that the sweep's students resize windows to.
 
-    Raises ConfigError for a student that cannot be built, before anything is encoded for it.
+    Raises ConfigError for a student that cannot be built, before anything is encoded.
     """
     lengths = set()
     for student in dict.fromkeys(
@@ -117,7 +120,7 @@ def lengths_taken(sweep: Sweep) -> set[int]:
         try:
             built = build_student(StudentConfig.model_validate_json(student))
         except (ValueError, AssertionError) as error:
-            raise ConfigError(f"trial.student: {error}") from None
+            raise ConfigError("trial.student", f"trial.student: {error}") from None
         if built.encoder.samples is not None:
             lengths.add(built.encoder.samples)
     return lengths

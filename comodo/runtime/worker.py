@@ -26,7 +26,7 @@ from comodo.training.checkpoint import ShouldStop
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 
-REPORT_EVERY_POLLS = 20  # looks at a lease that another process has
+REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between two reports
 
 
 def run_trial(
@@ -34,21 +34,22 @@ def run_trial(
 ) -> TrialResult | None:
     """Trains (from the checkpoint if there is one), saves the student, measures it.
 
-    What is done already is not done again, and what another process is doing is waited for, said
-    by `report` under `waiting`. Returns the result. Of several workers the first measures and
-    writes; the others return None.
+    Finished parts are not repeated. While another process works on the trial, this one waits and
+    reports it under `waiting`. With several workers the first one measures and writes, and the
+    others return None.
 
     Raises:
-        TrainingError, EvaluateError, ValueError: the trial cannot be done; the text says why.
-        Paused, LeaseError: it has to be begun again, from its checkpoint, elsewhere or later.
-        StoreError, ChangedError: as they say.
+        TrainingError, EvaluateError, ValueError: the trial is impossible; the message says why.
+        Paused, LeaseError: it must be restarted, from its checkpoint, elsewhere or later.
+        StoreError: the store cannot be read or written.
+        ChangedError: the student's weights were replaced.
     """
     workers, lease = WorkerGroup(), Lease(store, "trials", trial.key)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         _await(lease, workers, report)
         folder = fetched(store.folder("trials", trial.key))
-        # The first one's word counts: on a network disk others may not see its file yet.
+        # As the first worker sees it: on a network disk the others may not see its file yet.
         if not workers.collect((folder / TrainedRecord.FILE).exists())[0]:
             _allow_tf32(trial.config.precision == "tf32")
             _train(trial, store, report, device, lease, leave)
@@ -67,13 +68,13 @@ def run_trial(
 
 
 def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
-    """Waits until nobody else works on the trial. Of several workers the first takes the lease,
-    and all wait for it together: one that came late to an exchange would be taken for lost."""
-    looks = 0
+    """Waits until no other process works on the trial. With several workers the first takes the
+    lease and all wait together: a worker that is late for an exchange would count as lost."""
+    polls = 0
     while not any(workers.collect(workers.rank == 0 and lease.take())):
-        if looks % REPORT_EVERY_POLLS == 0:
+        if polls % REPORT_EVERY_POLLS == 0:
             report({"waiting": lease.holder})
-        looks += 1
+        polls += 1
         time.sleep(RETRY_SECONDS)
 
 
@@ -89,7 +90,7 @@ def _train(
     trial.refuse_changed()
     history = []
 
-    def leaves() -> bool:
+    def should_stop() -> bool:
         lease.check()
         return leave()
 
@@ -100,7 +101,7 @@ def _train(
         if isinstance(trial.config.method, DistillingMethod):
             features = FeatureArrays.load(fetched(store.folder("arrays", trial.features)))
         run = Distillation(trial.config, trial.seed, windows, features, student, device)
-        history = distil(run, checkpoint, report, leaves)
+        history = distil(run, checkpoint, report, should_stop)
         lease.check()
         if WorkerGroup().rank == 0:
             run.save_heads(folder / "heads.pt")
@@ -125,33 +126,33 @@ def _train(
 
 
 def _allow_tf32(allowed: bool) -> None:
-    """For the whole process; PyTorch's own default allows it in convolutions."""
+    """Sets it for the whole process; PyTorch allows it in convolutions by default."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _peak_memory(device: str) -> dict[str, int]:
-    """The most bytes that this process has held since it started."""
+    """Peak memory in bytes since this process started."""
     peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
 
 
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
-    """Makes the measures that are missing, each in a file of its own; returns their places."""
+    """Makes the missing measures, each in its own file; returns their places."""
     made = []
-    folder, subjects = TrialFolder(store.folder("trials", trial.key)), dict[str, FrozenStudent]()
+    folder, frozen = TrialFolder(store.folder("trials", trial.key)), dict[str, FrozenStudent]()
     own = trial.config.dataset
     for dataset, measure, place in trial.measures():
         if folder.metrics_file(place).exists():
             continue
         for name in (own, dataset):
-            if name not in subjects:
-                subjects[name] = subject_of(trial, store, student, name, subjects.get(own))
-        if measure in NEED_TEACHER and subjects[own].teacher is None:
-            subjects[own].teacher = _teacher(trial, store, student)
+            if name not in frozen:
+                frozen[name] = frozen_student_of(trial, store, student, name, frozen.get(own))
+        if measure in NEED_TEACHER and frozen[own].teacher is None:
+            frozen[own].teacher = _teacher(trial, store, student)
         if measure == "classifier":
-            subjects[own].head = classifier_of(trial, store, student)
-        measured: Measured = MEASURE_FUNCTIONS[measure](subjects[dataset])
+            frozen[own].head = classifier_of(trial, store, student)
+        measured: Measured = MEASURE_FUNCTIONS[measure](frozen[dataset])
         lease.check()
         if measured.predictions is not None:
             write_table(folder.path / f"{place}.parquet", measured.predictions)
@@ -160,10 +161,10 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
     return made
 
 
-def subject_of(
+def frozen_student_of(
     trial: Trial, store: Store, student: Student, dataset: str, own: FrozenStudent | None = None
 ) -> FrozenStudent:
-    """The trial's student on one of its data sets, as it is measured."""
+    """The trial's frozen student on one of its data sets."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     windows = WindowArrays.load(folder, student.encoder.samples)
     return FrozenStudent(
@@ -184,21 +185,21 @@ def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
     if not isinstance(method, DistillingMethod):
         return TeacherContext(features, None)
     heads = build_heads(method, student.dim, features.dim)
-    for head, state in zip(heads, _kept_heads(trial, store), strict=True):
+    for head, state in zip(heads, _saved_heads(trial, store), strict=True):
         head.load_state_dict(state)
     return TeacherContext(features, heads)
 
 
 def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
-    """The linear layer that names the class, of a student trained with labels."""
-    state, _ = _kept_heads(trial, store)
+    """The linear classifier of a student that was trained with labels."""
+    state, _ = _saved_heads(trial, store)
     head = nn.Linear(student.dim, len(state["bias"]))
     head.load_state_dict(state)
     return head.to(next(student.parameters()).device)
 
 
-def _kept_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
-    """States of the student's and the teacher's head, as training left them."""
+def _saved_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
+    """States of the student's and the teacher's head after training."""
     folder = fetched(store.folder("trials", trial.key), "heads.pt")
     states: list[dict[str, Tensor]] = load_tensors(folder / "heads.pt")
     return states

@@ -55,7 +55,7 @@ from comodo.evaluation.evaluate import fit_probe
 from comodo.evaluation.platt import couple
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.models.students import build_student, load_student
-from comodo.runtime.worker import subject_of
+from comodo.runtime.worker import frozen_student_of
 from comodo.search.trial import Evaluation
 from comodo.tracking import registry
 from comodo.tracking.runs import find_runs, tracking_uri
@@ -127,7 +127,7 @@ def test_programs_agree_with_the_probe(found: tuple[Selection, Store], exported:
     """For windows in other units, in any batch, with ONNX and torch.export."""
     trial, store = found[0].row.trial, found[1]
     student = load_student(store.folder("trials", trial.key) / "student").eval()
-    probe = fit_probe(subject_of(trial, store, student, "d"))
+    probe = fit_probe(frozen_student_of(trial, store, student, "d"))
     imu, device_imu = raw(found)
     with torch.inference_mode():
         features = student(torch.from_numpy(imu)).numpy()

@@ -253,7 +253,7 @@ def test_a_lost_process_is_retried_then_failed(
     running.process.join(LIMIT)
     text = running.text()
     assert running.process.exitcode == 1, text
-    assert "seed 31: its process was lost; begun again from its checkpoint" in text
+    assert "seed 31: its process was lost; restarted from its checkpoint" in text
     assert "seed 31: failed, its process was lost 2 times, killed or crashed" in text
     assert "seed 32: finished" in text
     (log,) = store.glob("trials/*/failed.txt")

@@ -116,14 +116,14 @@ def test_trials_out_of_memory_fail_alone_and_say_so(tmp_path: Path) -> None:
     reasons = {seed: ended[t.key]["reason"] for seed, t in trials.items() if t.key in ended}
     advice = "; lower batch_size, or raise resources "
     assert reasons == {
-        HUNGRY: "its process was lost 2 times, killed by Ray for want of memory "
+        HUNGRY: "its process was lost 2 times, killed by Ray because memory ran out "
         f"(OutOfMemoryError){advice}so that fewer trials run at once",
         ON_GPU: "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
         f"{advice}(fewer trials share a GPU or machine)",
         ON_CPU: "MemoryError: Unable to allocate 9.00 GiB for an array"
         f"{advice}(fewer trials share a GPU or machine)",
     }, text
-    assert text.count("its process was lost; begun again from its checkpoint") == 1
+    assert text.count("its process was lost; restarted from its checkpoint") == 1
     for seed, trial in trials.items():  # every attempt with the settings that were asked
         attempts = (tmp_path / f"attempts-{seed}").read_text().splitlines()
         asked = trial.config.model_dump(mode="json")

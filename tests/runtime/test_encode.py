@@ -18,6 +18,7 @@ from comodo.data.window_sets import WindowSet
 from comodo.models.teachers import build_teacher
 from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
+from tests.errors import raises
 
 TEACHER = TeacherConfig(name="efficientnet-lite0", frames=2)
 
@@ -85,7 +86,7 @@ class TestEncode:
         reasons = read_json(features.folder / "meta.json")["rejected"]
         assert {window.split(":")[0] for window in reasons} == {"r001"}
         assert all("r001.mp4" in reason for reason in reasons.values())
-        with pytest.raises(EncodeError, match=r"4 of 40 windows.*datasets\.mine\.max_rejected"):
+        with raises(EncodeError, "features.too-many-missing", "4 of 40", "datasets.mine.max"):
             encode_windows("mine", TEACHER, windows, store, 0.05)
 
     @pytest.mark.chaos

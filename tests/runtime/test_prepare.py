@@ -23,6 +23,7 @@ from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
 from comodo.runtime.prepare import _of_same_files, prepare_windows
 from tests.conftest import write_imu, write_video
+from tests.errors import raises
 
 
 def folder(manifest: Path, **settings: object) -> FolderDataset:
@@ -79,11 +80,11 @@ class TestPrepare:
             assert reason in windows.rejected[id]
         assert sum(windows.counts.values()) == 15
         strict = folder(manifest, max_rejected=0.1)
-        with pytest.raises(PrepareError, match=r"5 of 20 recordings.*datasets\.mine\.max_rejected"):
+        with raises(PrepareError, "windows.too-many-rejected", "datasets.mine.max_rejected"):
             prepare_windows("mine", strict, store)
         # What was rejected is tried again, for the reason may have gone; the rest stays.
         assert len(parts(windows.folder)) == 15
-        with pytest.raises(PrepareError, match="5 of 20"):
+        with raises(PrepareError, "windows.too-many-rejected", "5 of 20"):
             prepare_windows("mine", strict, store)
 
     def test_shared_groups_are_counted(
