@@ -1,7 +1,7 @@
-"""The verbs of the command line: parsing and printing only.
+"""The commands: parses their arguments and prints their results.
 
-Nothing heavy is imported before a sweep file has been read and checked, so that a wrong one is
-refused at once.
+A sweep file is read and checked before anything heavy is imported, so that a wrong one is refused
+at once.
 """
 
 import json
@@ -19,30 +19,19 @@ from comodo.core.console import console, show_errors
 from comodo.core.redaction import redacted
 from comodo.core.store import Store
 
-# MLflow reports its use to its makers unless it is told not to; its server runs jobs for agents.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-# Records are tried again here (`tracking.records`); what MLflow's client sends again by itself
-# would stand there twice if only the answer was lost.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-# Or it would print two lines for each run that a server keeps.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
 File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
 StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Where all artifacts lie: a folder, or a bucket as s3://BUCKET/PREFIX, which "
-        "$COMODO_CACHE (by default ~/.cache/comodo) mirrors; by default $COMODO_STORE, else "
-        "./.comodo.",
+        help="Folder of all artifacts, or a bucket as s3://BUCKET/PREFIX, mirrored in "
+        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo.",
     ),
 ]
 Run = Annotated[
     str,
     typer.Argument(
-        help="A trial's key or its beginning, an MLflow run, or a sweep's name for its best."
+        help="A trial's key or its first letters, an MLflow run, or a sweep's name for its best."
     ),
 ]
 SmokeOption = Annotated[
@@ -165,7 +154,7 @@ def status(
 def report(
     name: Annotated[str, typer.Argument(help="A sweep's name.")], store: StoreOption = None
 ) -> None:
-    """Write the report of a sweep as far as it is: tables beside the published ones, figures,
+    """Write the report of a sweep so far: tables, also of the published accuracies, figures,
     results.parquet, and one page, report.html.
 
     Needs the store alone, so it works from any machine that sees it, while the sweep runs or after.
@@ -201,9 +190,9 @@ def prepare(
 
         connect()
         for name, settings in checked.datasets.items():
-            asked = settings if videos is None else settings.model_copy(update={"videos": videos})
-            prepare_windows(name, asked, place)
-            if asked.videos != settings.videos:
+            chosen = settings if videos is None else settings.model_copy(update={"videos": videos})
+            prepare_windows(name, chosen, place)
+            if chosen.videos != settings.videos:
                 key = f"datasets.{name}.videos: {videos}"
                 console.print(f"  for encode and sweep to read these: {key} in {file}")
 
@@ -316,7 +305,7 @@ def ui(
         typer.Option(help="Address to listen on; any but this machine's own needs a password."),
     ] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow comparison of all sweeps; on this machine only, unless told otherwise."""
+    """Open the MLflow comparison of all sweeps, by default on this machine only."""
     with show_errors():
         place = Store(store)
         from comodo.tracking.runs import tracking_uri, without_password
@@ -324,7 +313,7 @@ def ui(
 
         uri = tracking_uri(place)
         if uri.startswith("http"):
-            console.print(f"the records are kept by a server already: open {without_password(uri)}")
+            console.print(f"a server has the records: open {without_password(uri)}")
             return
         command, environment = server(place, host, port)
         console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")

@@ -264,7 +264,7 @@ class Notice:
 
     A thread asks Ray while the block runs. Ray does not ask a cloud: it learns it from
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
-    `ray start --block` is told to end, as Kubernetes does with a pod.
+    `ray start --block` gets a signal to end, as from Kubernetes.
     """
 
     def __init__(self, nodes: set[str]) -> None:
