@@ -82,9 +82,11 @@ def test_a_plan_starts_nothing(tmp_path: Path, data: Path) -> None:
     before = comodo("plan", sweep_file(tmp_path, data), "--store", store)
     assert time.monotonic() - began < 60  # of a busy machine
     assert before.returncode == 0, before.stdout + before.stderr
-    assert "2 configurations x 2 seeds and 2 references, 6 trials: 0 done" in before.stdout
+    shown = " ".join(before.stdout.split())
+    assert "small: grid, 6 trials: 0 done" in shown
+    assert "configurations 2, each with 2 seeds references 2 trials" in shown
     assert "20 of 20" in before.stdout
-    assert "--measure makes a short run" in " ".join(before.stdout.split())
+    assert "--measure makes a short run" in shown
     assert not store.exists()
     assert comodo("status", "--store", store).stdout.strip() == "no sweeps in this store yet"
 
@@ -244,7 +246,7 @@ def test_interrupted_and_run_again(tmp_path: Path, data: Path, store: Path) -> N
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=LIMIT) == 130, log.read_text()
-    assert "the same command again goes on" in log.read_text()
+    assert "the same command continues" in log.read_text()
     finished = set(re.findall(r"(.+): finished", log.read_text()))
     assert 2 <= len(finished) < 8
     again = comodo("sweep", file, "--store", store)

@@ -130,7 +130,7 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
 @pytest.mark.parametrize(
     ("changes", "mend"),
     [
-        ({"measures": ["knn"]}, "measures: probe has to be among them"),
+        ({"measures": ["knn"]}, "measures: must include probe"),
         ({"measures": ["probe", "direct"]}, "measures: direct needs evaluate_on"),
         ({"evaluate_on": ["wach"]}, "did you mean 'watch'?"),
         ({"label_map": {"watch": {}}, "evaluate_on": ["watch"]}, "add it to measures"),
