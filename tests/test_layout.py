@@ -6,7 +6,6 @@ from tests.paths import ROOT
 
 COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
-    "config/describe": "tracking/test_views.py",
     "data/records": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
     "deploy/card": "deploy/test_export.py",

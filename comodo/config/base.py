@@ -108,6 +108,11 @@ def sibling_keys(mapping: dict[str, Any]) -> set[str]:
     return {key for model in closest for key in model.model_fields}
 
 
+def as_list(value: Any) -> Any:
+    """A list or tuple as it is, a single value as a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def nearest(name: str, valid: Any) -> str:
     """The end of a message about an unknown name: the closest valid one, or all of them."""
     close = difflib.get_close_matches(name, list(valid), n=1)

@@ -1,4 +1,4 @@
-"""Reads a sweep file, which may come from anybody: it is small and holds nothing but data."""
+"""Reads a sweep file, which may come from anybody: limits its size and refuses all but data."""
 
 import os
 from collections.abc import Callable
@@ -15,10 +15,9 @@ from comodo.core.redaction import redacted
 MAX_BYTES = 200_000
 MAX_VALUES = 100_000  # with every *alias replaced by its value
 MAX_DEPTH = 50
-Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Sweep:
+def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data: data) -> Sweep:
     """Reads and checks a sweep file; `change` is applied to its content before the check.
 
     Raises:
@@ -28,23 +27,19 @@ def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Swe
     if not path.is_file():
         raise ConfigError("file.not-found", f"{path}: no such file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise ConfigError(
-            "file.too-large", f"{path}: a sweep file has at most {MAX_BYTES} bytes, not {size}"
-        )
+        raise ConfigError("file.too-large", f"{path}: {size} bytes; at most {MAX_BYTES} are read")
     try:
         text = path.read_text()
         _refuse_deep(path, text)
         tree = yaml.compose(text, yaml.SafeLoader)
         _refuse_many(path, tree)
         data = yaml.safe_load(text)
+    except ConfigError:
+        raise
     except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError("file.not-yaml", f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(
-            "file.not-a-mapping", f"{path}: a sweep file is a mapping that begins with name:"
-        )
+        raise ConfigError("file.not-a-mapping", f"{path}: needs to be a mapping, as name: first")
     _refuse_secrets(path, data, tree)
     try:
         return Sweep.model_validate(change(data), context={"folder": path.parent})
@@ -53,19 +48,16 @@ def read_sweep_file(path: str | Path, change: Change = lambda data: data) -> Swe
         for problem in error.errors():
             if problem["type"] == "default_factory_not_called":
                 continue  # caused by another key, which is reported
-            key, around = dotted_key(_without_kind(problem["loc"]), data)
+            location = problem["loc"]
+            if location[:2] == ("search", "space"):  # then pydantic adds the kind of the span
+                location = location[:3] + location[4:]
+            key, around = dotted_key(location, data)
             reason = reason_of(problem, around)
             if not key:  # checks of the whole file begin their message with the key
                 key, _, reason = reason.partition(": ")
             keys.append(key)
             lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
         raise ConfigError(keys[0], "\n".join(lines)) from None
-
-
-def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The location of a problem without pydantic's union tag for an entry of the space."""
-    in_the_space = location[:2] == ("search", "space")
-    return location[:3] + location[4:] if in_the_space else location
 
 
 def _refuse_deep(path: Path, text: str) -> None:
@@ -75,9 +67,7 @@ def _refuse_deep(path: Path, text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise ConfigError(
-                    "file.too-deep", f"{path}: lists and mappings are nested over {MAX_DEPTH} deep"
-                )
+                raise ConfigError("file.too-deep", f"{path}: nested over {MAX_DEPTH} levels deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -96,10 +86,8 @@ def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
         return counts[id(node)]
 
     if tree is not None and count(tree) > MAX_VALUES:
-        raise ConfigError(
-            "file.too-many-values",
-            f"{path}: over {MAX_VALUES} values with its *aliases replaced; use fewer aliases",
-        )
+        reason = f"over {MAX_VALUES} values with its *aliases replaced; use fewer aliases"
+        raise ConfigError("file.too-many-values", f"{path}: {reason}")
 
 
 def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = "") -> None:

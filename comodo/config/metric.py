@@ -4,7 +4,7 @@ Knows how a name is spelt in files, YAML and MLflow, not how a metric is compute
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 Measure = Literal[
     "probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "classifier", "direct"
@@ -19,11 +19,9 @@ QUICK_ACCURACY = "val/quick_acc1"
 
 _IN_FRONT = ("classifier", "direct")
 _IN_COLUMN: dict[str, Measure] = {
-    "linear": "linear",
-    "knn": "knn",
-    "few_shot": "few-shot",
-    "zero_shot": "zero-shot",
-    "alignment": "alignment",
+    measure.replace("-", "_"): measure
+    for measure in get_args(Measure)
+    if measure not in ("probe", *_IN_FRONT)
 }
 
 

@@ -1,10 +1,10 @@
-"""What a sweep is judged by: the names of all that can be measured, and which way is better."""
+"""What a sweep is judged by: the names of all metrics, and which way is better."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
-from comodo.config.base import Settings
+from comodo.config.base import Settings, as_list
 from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
 
 _SPLITS = ("val", "test")
@@ -56,17 +56,13 @@ class Objective(Settings):
         return 1 if self.mode == "max" else -1
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
 class Objectives(RootModel[tuple[Objective, ...]]):
     """One objective or several; the first selects, and counts where only one can."""
 
     model_config = ConfigDict(frozen=True)
     root: Annotated[
         tuple[Objective, ...],
-        BeforeValidator(_as_list, json_schema_input_type=Objective | list[Objective]),
+        BeforeValidator(as_list, json_schema_input_type=Objective | list[Objective]),
         Field(min_length=1),
     ]
 

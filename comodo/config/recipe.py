@@ -1,10 +1,10 @@
-"""Recipes: training settings that belong to a data set, a method or a student."""
+"""Recipes: settings that a trial gets besides those of the search; knows no other trial."""
 
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from comodo.config.base import Settings, nearest
+from comodo.config.base import Settings, as_list, nearest
 from comodo.config.overrides import METHOD_SETTINGS
 from comodo.config.space import Choices, Point, Range
 from comodo.config.trial import STUDENT_SIZES
@@ -28,8 +28,7 @@ class Recipe(Settings):
     @classmethod
     def _is_training(cls, values: dict[str, Any]) -> dict[str, Any]:
         for key in values:
-            of_method = key.startswith("method.") and key != "method.name"
-            if key not in TRAINING and not of_method:
+            if key not in TRAINING and (not key.startswith("method.") or key == "method.name"):
                 raise ValueError(
                     f"'{key}' cannot be set by a recipe; only {', '.join(TRAINING)} "
                     "and keys of the method can, such as method.queue_size"
@@ -37,10 +36,7 @@ class Recipe(Settings):
         return values
 
     def fits(self, flat: Point) -> bool:
-        return all(
-            flat.get(key) in (wanted if isinstance(wanted, list) else [wanted])
-            for key, wanted in self.when.items()
-        )
+        return all(flat.get(key) in as_list(wanted) for key, wanted in self.when.items())
 
     def check(self, datasets: list[str], space: dict[str, Choices | Range]) -> None:
         """Raises ValueError for an unknown name, or a key that the space has too; the message
@@ -51,7 +47,7 @@ class Recipe(Settings):
             "student.name": list(STUDENT_SIZES),
         }
         for key, wanted in self.when.items():
-            for name in wanted if isinstance(wanted, list) else [wanted]:
+            for name in as_list(wanted):
                 if name not in known[key]:
                     raise ValueError(f"when.{key}: unknown '{name}'{nearest(name, known[key])}")
         methods = space["method"].ends() if "method" in space else []

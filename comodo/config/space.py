@@ -7,11 +7,12 @@ Knows neither seeds nor scores.
 import json
 import math
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from comodo.config.base import Settings, nearest
+from comodo.config.base import Settings, as_list, nearest
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 
 Point = dict[str, Any]
@@ -23,10 +24,7 @@ class _Conditional(Settings):
     have; otherwise this key is absent. A condition on an absent key is not met."""
 
     def conditions(self) -> dict[str, list[Any]]:
-        return {
-            name: wanted if isinstance(wanted, list) else [wanted]
-            for name, wanted in self.when.items()
-        }
+        return {name: as_list(wanted) for name, wanted in self.when.items()}
 
 
 class Choices(_Conditional):
@@ -190,18 +188,17 @@ class Space:
         return name if name in self.spans else whole if whole in self.spans else ""
 
     def _ordered(self) -> list[str]:
+        try:
+            TopologicalSorter(self._depends_on).prepare()
+        except CycleError as error:
+            cycle = " -> ".join(reversed(error.args[1]))
+            raise ValueError(
+                f"search.space.{error.args[1][0]}.when: depends on itself: {cycle}"
+            ) from None
         order: list[str] = []
         left = list(self.spans)
         while left:
-            free = next((key for key in left if self._depends_on[key] <= set(order)), None)
-            if free is None:
-                walked = [left[0]]  # follow the dependencies until they repeat
-                while len(set(walked)) == len(walked):
-                    walked.append(min(self._depends_on[walked[-1]] - set(order)))
-                circle = walked[walked.index(walked[-1]) :]
-                raise ValueError(
-                    f"search.space.{circle[0]}.when: depends on itself: {' -> '.join(circle)}"
-                )
+            free = next(key for key in left if self._depends_on[key] <= set(order))
             order.append(free)
             left.remove(free)
         return order

@@ -6,13 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
@@ -21,12 +15,7 @@ from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Objective, Ob
 from comodo.config.overrides import METHOD_SETTINGS, apply_overrides
 from comodo.config.recipe import Recipe
 from comodo.config.space import Point, Range, Search, Space, flatten
-from comodo.config.trial import (
-    Protocol,
-    SupervisedMethod,
-    TeacherConfig,
-    TrialConfig,
-)
+from comodo.config.trial import Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -100,12 +89,8 @@ class Sweep(Settings):
     """Each configuration is trained once with each seed; its score is the mean. One seed says
     nothing about chance."""
     objective: Objectives = Field(
-        default_factory=lambda data: Objectives(
-            (
-                Objective(
-                    metric=str(accuracy("test" if data.get("protocol") == "published" else "val"))
-                ),
-            )
+        default_factory=lambda data: Objectives.model_validate(
+            {"metric": str(accuracy("test" if data.get("protocol") == "published" else "val"))}
         )
     )
     """What selects the best configuration; by default `val/acc1`. With `protocol: published` it is
@@ -191,9 +176,8 @@ class Sweep(Settings):
             key, around = dotted_key(problem["loc"], data)
             reason = reason_of(problem, around)
             if key in values and "has no such key" in reason:
-                methods = [
-                    n for n, m in METHOD_SETTINGS.items() if key.split(".")[1] in m.model_fields
-                ]
+                name = key.split(".")[1]
+                methods = [n for n, m in METHOD_SETTINGS.items() if name in m.model_fields]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":
@@ -203,11 +187,10 @@ class Sweep(Settings):
                     where = f"recipes.{number}.set.{key}"
                     raise ConfigError(where, f"{where}: {reason}") from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
-            raise ConfigError(
-                f"search.space.{swept}",
-                f"search.space.{swept}: {'.'.join(filter(None, ('trial', key)))} with "
-                f"{', '.join(f'{k}={v}' for k, v in values.items())}: {reason}",
-            ) from None
+            where = f"search.space.{swept}"
+            given = ", ".join(f"{k}={v}" for k, v in values.items())
+            set_key = f"trial.{key}" if key else "trial"
+            raise ConfigError(where, f"{where}: {set_key} with {given}: {reason}") from None
 
     def grid(self) -> Iterator[Point]:
         """Every point, first those of `start_with`, then in the file's order."""
@@ -244,17 +227,10 @@ class Sweep(Settings):
         labels = "supervised" in self.references
         for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
-            if trial.dataset not in self.datasets:
-                raise ValueError(
-                    f"trial.dataset: '{trial.dataset}' is not under datasets"
-                    + nearest(trial.dataset, self.datasets)
-                )
+            self._refuse_unknown_dataset("trial.dataset", trial.dataset)
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
-            raise ValueError(
-                "measures: classifier needs students trained with labels: use the method "
-                "supervised, or add supervised to references"
-            )
+            raise ValueError("measures: classifier needs the method or the reference supervised")
         self._check_objectives()
         return self
 
@@ -273,9 +249,7 @@ class Sweep(Settings):
             if trials is None:
                 raise ValueError(f"budget.trials: the sampler {self.search.sampler} needs it")
             if trials < len(self.seeds):
-                raise ValueError(
-                    f"budget.trials: {trials} trials are fewer than the {len(self.seeds)} seeds"
-                )
+                raise ValueError(f"budget.trials: {trials} are fewer than {len(self.seeds)} seeds")
         elif trials is not None and (size := len(list(self.grid())) * len(self.seeds)) > trials:
             raise ValueError(f"budget.trials: the grid has {size} trials, more than {trials}")
 
@@ -299,13 +273,10 @@ class Sweep(Settings):
         seen = set()
         for metric in (objective.metric for objective in self.objectives):
             if metric not in self.metrics:
-                raise ValueError(
-                    f"objective.metric: unknown '{metric}'{nearest(metric, self.metrics)}"
-                )
-            if self.metrics[metric] not in self.measures:
-                raise ValueError(
-                    f"objective.metric: {metric} needs '{self.metrics[metric]}' in measures"
-                )
+                known = nearest(metric, self.metrics)
+                raise ValueError(f"objective.metric: unknown '{metric}'{known}")
+            if (measure := self.metrics[metric]) not in self.measures:
+                raise ValueError(f"objective.metric: {metric} needs '{measure}' in measures")
             if metric in seen:
                 raise ValueError(f"objective.metric: {metric} is listed twice")
             seen.add(metric)
@@ -319,10 +290,12 @@ class Sweep(Settings):
             raise ValueError("label_map: only the measure 'direct' uses it; add it to measures")
         for key, names in (("evaluate_on", self.evaluate_on), ("label_map", self.label_map)):
             for name in names:
-                if name not in self.datasets:
-                    raise ValueError(
-                        f"{key}: '{name}' is not under datasets{nearest(name, self.datasets)}"
-                    )
+                self._refuse_unknown_dataset(key, name)
+
+    def _refuse_unknown_dataset(self, key: str, name: str) -> None:
+        if name not in self.datasets:
+            known = nearest(name, self.datasets)
+            raise ValueError(f"{key}: '{name}' is not under datasets{known}")
 
     def used(self) -> list[str]:
         """The data sets that students are trained or measured on."""
@@ -331,12 +304,8 @@ class Sweep(Settings):
     def trained_on(self) -> list[tuple[str, TeacherConfig]]:
         """Every pair of data set and teacher that a trial may need."""
         keys = [key for key in self.search.space if key.split(".")[0] in ("dataset", "teacher")]
-        pairs = []
-        for values in self.space.points(keys):
-            config = self.with_values(values)
-            if (config.dataset, config.teacher) not in pairs:
-                pairs.append((config.dataset, config.teacher))
-        return pairs
+        configs = map(self.with_values, self.space.points(keys))
+        return list(dict.fromkeys((config.dataset, config.teacher) for config in configs))
 
     def points(self) -> Iterator[Point]:
         """All points of a grid. For another search its first points, and points with each value or

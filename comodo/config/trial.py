@@ -55,7 +55,6 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
     **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},
 }
 
-
 RESIZED_TO = {"mantis": 512, "mantis-v2": 512, "dlinear": 1000, "informer": 1000, "timesnet": 1000}
 """Samples that these students resize windows to; others take windows of any length."""
 
@@ -122,13 +121,9 @@ STUDENT_SIZES: dict[str, set[str]] = {
     "moment": _T5_SIZE | {"seq_len", "patch_len"},
     "chronos-bolt": _T5_SIZE | {"context_length", "input_patch_size", "input_patch_stride"},
     "dlinear": {"seq_len", "moving_average"},
-    "informer": {
-        "seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout",
-    },
-    "timesnet": {
-        "seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout",
-    },
-}  # fmt: skip
+    "informer": {"seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout"},
+    "timesnet": {"seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout"},
+}
 """The keys of `size` for students from scratch: constructor arguments of their libraries."""
 BASELINE_NAMES = ("dlinear", "informer", "timesnet")
 """Students that classify all channels together, and so are trained with labels only."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
-from comodo.config.describe import swept_keys
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
@@ -24,6 +23,7 @@ from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.tables import cell, markdown
+from comodo.search.labels import swept_keys
 from comodo.search.records import SpentRecord
 from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns, without_password

@@ -3,11 +3,10 @@
 import math
 
 from comodo.config import Sweep
-from comodo.config.describe import swept_keys
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report.tables import accuracy_table, missing
-from comodo.search.labels import rounded
+from comodo.search.labels import rounded, swept_keys
 from comodo.tracking.runs import SweepRuns
 
 MAX_NOTE_LETTERS = 8000  # MLflow cuts a longer tag

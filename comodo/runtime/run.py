@@ -99,7 +99,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     except LeaseError:  # the MLflow runs belong to another driver now
         raise
     except BaseException:
-        tracker.abandon()
+        tracker.close("KILLED")
         raise
 
 

@@ -55,7 +55,7 @@ class BudgetTracker:
         self._kind = kind
         if kind and self._failures >= self._budget.failures and self.reason is None:
             self.reason = (
-                f"{self._failures} trials in a row failed in the same way ({failure}); mend it "
+                f"{self._failures} trials in a row failed in the same way ({failure}); fix it "
                 "and run the same command again, or raise budget.failures"
             )
 
@@ -63,7 +63,5 @@ class BudgetTracker:
         for key, spent in (("hours", self.hours), ("gpu_hours", self.gpu_hours)):
             limit = getattr(self._budget, key)
             if limit is not None and spent >= limit and self.reason is None:
-                self.reason = (
-                    f"budget.{key}: {limit:g} is reached; with a higher limit the same command "
-                    "goes on"
-                )
+                fix = "with a higher limit the same command continues"
+                self.reason = f"budget.{key}: {limit:g} is reached; {fix}"

@@ -17,24 +17,24 @@ def cluster_address() -> str | None:
     return None if address == "local" else address
 
 
-def trials_that_fit(nodes: Sequence[tuple[float, float]], asked: Resources) -> int:
+def trials_that_fit(nodes: Sequence[tuple[float, float]], needed: Resources) -> int:
     """How many trials run at once on nodes with these CPUs and GPUs; 0: none ever will."""
-    places = [_places(cpus, gpus, asked) for cpus, gpus in nodes]
-    trials = sum(places) // asked.workers
-    if asked.workers > 1:  # each trial's driver is next to its workers, or where one would fit
+    places = [_places(cpus, gpus, needed) for cpus, gpus in nodes]
+    trials = sum(places) // needed.workers
+    if needed.workers > 1:  # each trial's driver is next to its workers, or where one would fit
         left = sum(
-            _whole((cpus - taken * asked.cpus_per_worker) / DRIVER_CPUS)
+            _whole((cpus - taken * needed.cpus_per_worker) / DRIVER_CPUS)
             for (cpus, _), taken in zip(nodes, places, strict=True)
         )
-        drivers = asked.cpus_per_worker / DRIVER_CPUS
-        while trials > left + _whole((sum(places) - trials * asked.workers) * drivers):
+        drivers = needed.cpus_per_worker / DRIVER_CPUS
+        while trials > left + _whole((sum(places) - trials * needed.workers) * drivers):
             trials -= 1
-    return min(trials, asked.max_concurrent_trials or trials)
+    return min(trials, needed.max_concurrent_trials or trials)
 
 
-def _places(cpus: float, gpus: float, asked: Resources) -> int:
+def _places(cpus: float, gpus: float, needed: Resources) -> int:
     """How many workers fit on one node; a share of a GPU is never split over two."""
-    places, share = _whole(cpus / asked.cpus_per_worker), asked.gpus_per_worker
+    places, share = _whole(cpus / needed.cpus_per_worker), needed.gpus_per_worker
     if not share:
         return places
     return min(places, int(gpus) * _whole(1 / share) if share <= 1 else int(gpus // share))
@@ -45,11 +45,10 @@ def _whole(amount: float) -> int:
     return int(amount + 1e-9)
 
 
-def refuse_odd_gpus(asked: Resources) -> None:
+def refuse_odd_gpus(needed: Resources) -> None:
     """Raises ConfigError for numbers of GPUs that Ray does not hand out."""
-    gpus = asked.gpus_per_worker
+    gpus = needed.gpus_per_worker
     if gpus > 1 and not gpus.is_integer():
-        raise ConfigError(
-            f"resources.gpus_per_worker: {gpus:g} is neither a share of one GPU nor a whole number "
-            f"of them; choose at most 1, or {int(gpus) + 1}"
-        )
+        key = "resources.gpus_per_worker"
+        fix = f"choose at most 1, or {int(gpus) + 1}"
+        raise ConfigError(key, f"{key}: {gpus:g} is neither a share nor a whole number; {fix}")

@@ -1,15 +1,15 @@
-"""Readable names of trials: the method, and the values of the keys that vary in the sweep."""
+"""Readable names of trials, and of the values of the keys that vary in the sweep."""
 
 import json
 import re
 from typing import Any
 
-from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config import NoneMethod, Range, SupervisedMethod, Sweep
 from comodo.config.space import flatten
 from comodo.search.trial import Trial
 
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
-"""Keys that can make a difference between two untrained students and their measures."""
+"""Keys that can make a difference between two untrained students and their metrics."""
 
 
 class Labels:
@@ -32,8 +32,7 @@ class Labels:
                 values = seen.setdefault(key, [])
                 if value not in values:
                     values.append(value)
-        follow = {key for recipe in sweep.recipes for key in recipe.set}
-        said = {"method.name"} | follow
+        said = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
         self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
@@ -57,8 +56,25 @@ def rounded(text: str) -> str:
     return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
 
 
+def swept_keys(sweep: Sweep) -> dict[str, str]:
+    """The values that the sweep gives to each key, as text."""
+    return {
+        key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
+        if isinstance(span, Range)
+        else ", ".join(map(_choice, span.values))
+        for key, span in sweep.search.space.items()
+    }
+
+
+def _choice(value: Any) -> str:
+    """`comodo queue_size=64` for settings."""
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
+
+
 def _shown(key: str, value: Any) -> str:
-    """`queue_size=256`; the names of data sets and models stand alone."""
+    """`queue_size=256`; of data sets and models only the name."""
     if key in ("dataset", "teacher.name", "student.name"):
         return str(value)
     if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz

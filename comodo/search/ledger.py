@@ -1,4 +1,4 @@
-"""Which trials a sweep asks for, in which order, and how each ended.
+"""Which trials a sweep runs, in which order, and how each ended.
 
 Turns each proposed point into one trial for each seed, adds the reference students, and reports
 the outcome of the configuration, its mean over seeds, to the proposals. Knows neither Ray nor
@@ -50,9 +50,7 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
         for trial in trials:
             if name == "supervised":
                 found.append(trial.supervised(sweep.supervised_like(trial.config)))
-            elif (
-                not trial.config.student.is_baseline
-            ):  # an untrained baseline has nothing to measure
+            elif not trial.config.student.is_baseline:  # untrained, these have nothing to measure
                 found.append(trial.untrained)
     return found
 
@@ -90,18 +88,15 @@ class Ledger:
         # A failed trial is run again, and a pruned one too when early stopping is now off.
         prunes = sweep.early_stopping is not None
         self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
-        self._grid: list[Trial] = []
-        if sweep.search.sampler == "grid":
-            points = list(sweep.grid())
-            trials = [trial for point in points for trial in self._trials_of(point)]
-            self._grid = self._with_references(trials)
-            store.fetch("trials", {trial.key for trial in self._grid}, "**/*.json")
-            for trial in self._grid:
-                self.scores(trial)
-        else:  # points from before the space was changed may lie outside it
-            points = [a.values for a in self._asked.values() if a.values in sweep.space]
-            asked = self._with_references([t for p in points for t in self._trials_of(p)])
-            store.fetch("trials", {trial.key for trial in asked}, "**/*.json")
+        is_grid = sweep.search.sampler == "grid"
+        points = list(sweep.grid()) if is_grid else [asked.values for asked in self._asked.values()]
+        if not is_grid:  # the space may have been changed since they were proposed
+            points = [point for point in points if point in sweep.space]
+        known = self._with_references([t for point in points for t in self._trials_of(point)])
+        store.fetch("trials", {trial.key for trial in known}, "**/*.json")
+        self._grid = known if is_grid else []
+        for trial in self._grid:
+            self.scores(trial)
         for point in points:
             self._note_best(self._outcome(self._trials_of(point)))
         self._proposals = self._make_proposals(points)
@@ -127,11 +122,9 @@ class Ledger:
                 self._proposals.tell(point, Outcome("rejected"))
                 rejected += 1
                 if rejected == MAX_REJECTED_DRAWS:
-                    raise ConfigError(
-                        f"{error}; so were {MAX_REJECTED_DRAWS} draws in a row: "
-                        "narrow the space, or give "
-                        "its keys conditions"
-                    ) from None
+                    fix = "narrow the space, or give its keys conditions"
+                    reason = f"{error}; so were {rejected} draws in a row: {fix}"
+                    raise ConfigError(error.code, reason) from None
         return self._waiting.popleft()
 
     @property
@@ -240,11 +233,9 @@ class Ledger:
             learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
             all_learnt.points += learnt.points
             if asked:
+                of = f"{len(learnt.points)} of {len(asked)} configurations of {name}"
                 reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
-                console.print(
-                    f"learnt from {len(learnt.points)} of {len(asked)} configurations of {name}"
-                    + "".join(reasons)
-                )
+                console.print(f"learnt from {of}{''.join(reasons)}")
         return all_learnt
 
     def _trials_of(self, point: Point) -> list[Trial]:

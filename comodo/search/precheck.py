@@ -1,18 +1,12 @@
-"""What is refused before Ray starts: data that is not there, queues that are too long, resources
-that this machine does not have. Imports nothing heavy; of a recording it reads at most the length.
+"""Checks before Ray starts: that data is there, queues are short enough, and a trial fits on this
+machine. Imports nothing heavy; of a recording it reads at most the length.
 """
 
 import os
 import time
 from pathlib import Path
 
-from comodo.config import (
-    ComodoMethod,
-    ConfigError,
-    DatasetConfig,
-    SimulatedDataset,
-    Sweep,
-)
+from comodo.config import ComodoMethod, ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.core.store import Store
 from comodo.data.frames import VideoError
 from comodo.data.keys import simulated_folder
@@ -36,9 +30,10 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
             workers, each = sweep.resources.workers, sweep.resources.cpus_per_worker
             driver = f" and {DRIVER_CPUS} for its driver" if workers > 1 else ""
             raise ConfigError(
-                f"resources.cpus_per_worker: a trial of {workers} workers asks for "
+                "resources.cpus_per_worker",
+                f"resources.cpus_per_worker: a trial of {workers} workers needs "
                 f"{workers * each:g} CPUs{driver}, this machine has {cpus}; lower it, or name a "
-                "cluster in RAY_ADDRESS"
+                "cluster in RAY_ADDRESS",
             )
         most = {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
@@ -46,14 +41,15 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
             recordings = list_recordings(settings, simulated_folder(settings, store))
             if name in watched and not any(recording.video for recording in recordings):
                 raise ConfigError(
-                    f"datasets.{name}: no recording has a video for the teacher to see; such a "
-                    "data set can stand in evaluate_on, or have a precomputed teacher"
+                    f"datasets.{name}",
+                    f"datasets.{name}: no recording has a video for the teacher; use the data set "
+                    "in evaluate_on, or with a precomputed teacher",
                 )
             train = [recording for recording in recordings if recording.split == "train"]
             most[name] = most_windows(settings, train)
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
     except (ConfigError, DatasetError) as error:
-        raise ConfigError(f"{file}: {error}") from None
+        raise ConfigError(error.code, f"{file}: {error}") from None
 
 
 def evaluation_of(
@@ -80,12 +76,11 @@ def unfit_for_probe(classes: dict[str, int]) -> str | None:
     if not classes:
         return "no labelled training windows; give some recordings of the train split a label"
     largest = max(classes.values())
-    # Each fold leaves out a window of the smaller classes, and another has to stay.
+    # Each fold leaves out a window of the smaller classes, and another has to remain.
     if largest < MIN_CLASS_WINDOWS or sum(classes.values()) - largest < 2:
         return (
-            f"the probe needs two classes, one of them with {MIN_CLASS_WINDOWS} training "
-            "windows, and two "
-            f"windows beside those of the largest; it has {classes}; give more recordings a label"
+            f"the probe needs a class of {MIN_CLASS_WINDOWS} training windows and two windows of "
+            f"other classes; it has {classes}; give more recordings a label"
         )
     return None
 
@@ -98,9 +93,7 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
         return len(recordings) * int(settings.seconds / settings.window_seconds)
     began, windows = time.monotonic(), 0
     for recording in recordings:
-        if time.monotonic() - began > MAX_LOOK_SECONDS:
-            return None
-        if not recording.video:
+        if not recording.video or time.monotonic() - began > MAX_LOOK_SECONDS:
             return None
         try:
             windows += int(video_seconds(recording.video) / settings.window_seconds + 0.1)
@@ -110,10 +103,9 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
 
 
 def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
-    """Raises ConfigError when a queue would leave nothing of a dataset's training windows.
+    """Raises ConfigError for a queue that needs all of a data set's training windows.
 
-    `train_windows`: how many there are, or can be at most, by dataset; a dataset that is not in
-    it is not judged.
+    `train_windows`: how many there are, or at most can be, by data set; others are not checked.
     """
     for values in sweep.points():
         config = sweep.with_values(values)
@@ -124,8 +116,10 @@ def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
         if config.method.queue_size > most:
             keys = ("method.queue_size", "method")
             swept = (f"search.space.{key}" for key in keys if key in values)
+            where = next(swept, "trial.method.queue_size")
             raise ConfigError(
-                f"{next(swept, 'trial.method.queue_size')}: a queue of {config.method.queue_size} "
-                f"is too long for the training split of '{config.dataset}', which has {windows} "
-                f"windows; choose at most {most}, better a quarter of that"
+                where,
+                f"{where}: a queue of {config.method.queue_size} is too long for the training "
+                f"split of '{config.dataset}', which has {windows} windows; choose at most "
+                f"{most}, better a quarter of that",
             )

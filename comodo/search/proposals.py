@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 from optuna.trial import TrialState, create_trial
 
 from comodo.config import Choices, Point, Range, Sweep
@@ -31,12 +26,12 @@ class Outcome:
     """How a configuration ended."""
 
     state: Literal["finished", "pruned", "failed", "rejected"]
-    """`rejected`: it can be no trial, and takes nothing of the budget."""
+    """`rejected`: no valid trial; does not count towards the budget."""
     scores: tuple[float, ...] = ()
     """Of a finished one: its mean over seeds, for each objective."""
     reached: tuple[int, float] | None = None
-    """Of a pruned one, where it is known: epochs done, and how good it was by then, in the
-    direction of the objective. Only compared with others that were pruned."""
+    """Of a pruned one, where known: epochs, and the quality by then, in the direction of the
+    objective. Only compared with others that were pruned."""
 
 
 class Proposals(Protocol):
@@ -44,7 +39,7 @@ class Proposals(Protocol):
         """The point to try next; None when there are no more."""
 
     def tell(self, point: Point, outcome: Outcome) -> None:
-        """Takes the outcome of a proposed point."""
+        """Learns the outcome of a proposed point."""
 
 
 class GridProposals:
@@ -63,8 +58,7 @@ class GridProposals:
 class OptunaProposals:
     """Random search or TPE, by Optuna's ask and tell.
 
-    The study lives in memory and is rebuilt from the points and scores of the sweep's earlier runs,
-    so there is no second record to keep in step with the store.
+    The study is in memory, rebuilt from the points and scores of the sweep's earlier runs.
 
     Args:
         sweep: the space, sampler, seed, objectives, and the points to start with.
@@ -85,10 +79,7 @@ class OptunaProposals:
         samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self._study = optuna.create_study(
             sampler=samplers[sweep.search.sampler](seed=seed),
-            directions=[
-                "maximize" if objective.mode == "max" else "minimize"
-                for objective in sweep.objectives
-            ],
+            directions=["maximize" if o.mode == "max" else "minimize" for o in sweep.objectives],
         )
         self._by_chance = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
         self._space = sweep.space
@@ -109,17 +100,17 @@ class OptunaProposals:
             return None
         while self._starts:
             start = self._starts.popleft()
-            for _ in range(MAX_DRAWS):  # for what the start leaves open
+            for _ in range(MAX_DRAWS):  # for the keys that the start leaves out
                 if (point := self._draw(start, self._asked)) is not None:
                     return point
         taken = self._asked | self._known
         for _ in range(MAX_DRAWS):
             if (point := self._draw({}, taken)) is not None:
                 return point
-        for _ in range(MAX_DRAWS):  # TPE dwells where it has been
+        for _ in range(MAX_DRAWS):  # TPE may repeat itself
             if canonical(point := self._suggestion(self._by_chance.ask())) not in taken:
                 return self._draw(point, taken)
-        if self._space.is_countable():  # and nearly all asked, so what is left is soon found
+        if self._space.is_countable():  # and nearly all proposed, so the rest is soon found
             for point in self._space.points():
                 if canonical(point) not in taken:
                     return self._draw(point, taken)
@@ -175,7 +166,7 @@ class OptunaProposals:
         )
 
     def _reached(self, outcome: Outcome) -> dict[int, float]:
-        """As Optuna's intermediate value, which it does not know of several objectives."""
+        """As Optuna's intermediate value, which only a study of one objective has."""
         if outcome.reached is None or len(self._study.directions) > 1:
             return {}
         return dict([outcome.reached])
@@ -210,12 +201,12 @@ def _suggest(trial: optuna.Trial, key: str, span: Choices | Range) -> Any:
     return trial.suggest_float(key, span.min, span.max, log=span.log)
 
 
-def _distribution(span: Choices | Range) -> BaseDistribution:
+def _distribution(span: Choices | Range) -> distributions.BaseDistribution:
     if isinstance(span, Choices):
-        return CategoricalDistribution([_param(span, value) for value in span.values])
+        return distributions.CategoricalDistribution([_param(span, value) for value in span.values])
     if span.integer:
-        return IntDistribution(int(span.min), int(span.max), log=span.log)
-    return FloatDistribution(span.min, span.max, log=span.log)
+        return distributions.IntDistribution(int(span.min), int(span.max), log=span.log)
+    return distributions.FloatDistribution(span.min, span.max, log=span.log)
 
 
 def _param(span: Choices | Range, value: Any) -> Any:

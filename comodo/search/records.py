@@ -1,8 +1,5 @@
 """The JSON files of trials and sweeps: trained.json, measured.json, asked.json, ended.json,
-spent.json and progress.json.
-
-Knows how they are stored, not what follows from them. Each sweep's sweep.json is read and written
-by `evaluation.sweep_record`, whose dataclass holds the validated settings.
+spent.json and progress.json; `evaluation.sweep_record` has sweep.json. Only reads and writes.
 """
 
 import statistics
@@ -21,7 +18,7 @@ ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
 
 @dataclass(frozen=True)
 class TrainedRecord(JsonRecord):
-    """A trained student. None: an earlier version, which did not note it, trained the student."""
+    """A trained student. None: trained by an earlier version, which did not record this."""
 
     FILE = "trained.json"
     key: str
@@ -57,7 +54,7 @@ class TrainedRecord(JsonRecord):
 
 @dataclass(frozen=True)
 class MeasuringRecord(JsonRecord):
-    """The measures of a trial that were made together, the latest time that any were made."""
+    """The measures of a trial that were computed in its latest run of evaluate."""
 
     FILE = "measured.json"
     measures: list[str]
@@ -71,13 +68,13 @@ class SpentRecord(JsonRecord):
 
     FILE = "spent.json"
     hours: float | None = None
-    """Wall-clock time; None: an earlier version, which did not note it, ran the sweep."""
+    """Wall-clock time; None: an earlier version did not record it."""
     gpu_hours: float = 0.0
 
 
 @dataclass(frozen=True)
 class AskedConfiguration:
-    """A configuration that a sweep has asked for."""
+    """A configuration that a sweep has proposed."""
 
     values: Point
     trials: list[str]
@@ -85,8 +82,7 @@ class AskedConfiguration:
 
 
 def read_asked(folder: Path) -> list[AskedConfiguration]:
-    """The configurations that the sweep of this folder, which has to be `fetched`, has asked for,
-    in order."""
+    """The configurations that a sweep has proposed, in order; its folder has to be `fetched`."""
     path = folder / ASKED_FILE
     entries = read_json(path) if path.exists() else []
     # The first versions of the engine stored the values alone.
@@ -112,8 +108,7 @@ class EndedTrial:
 
 
 def read_ended(folder: Path) -> dict[str, EndedTrial]:
-    """Trials of the sweep of this folder, which has to be `fetched`, that ended without a result,
-    by key."""
+    """Trials of a sweep that ended without a result, by key; its folder has to be `fetched`."""
     path = folder / ENDED_FILE
     ended = read_json(path) if path.exists() else {}
     return {

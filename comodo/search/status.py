@@ -57,7 +57,7 @@ def read_status(name: str, store: Store) -> Status:
     if not folder.is_dir():
         names = [path.name for path in _folders(store)]
         known = nearest(name, names) if names else "; it has none yet"
-        raise StatusError(f"no sweep '{name}' in {store}{known}")
+        raise StatusError("sweep.unknown", f"no sweep '{name}' in {store}{known}")
     ended = read_ended(folder).values()
     return Status(
         name,

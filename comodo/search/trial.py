@@ -1,8 +1,7 @@
-"""What names a trial, and where in its folder each measure is stored.
+"""The key of a trial, and where in its folder each measure is stored; `trial_folder` reads it.
 
-A trial is named by the hash of everything that its student depends on, so a student is never
-trained twice, in this sweep or another. Imports nothing heavy, so that a plan can say what is done
-already. `trial_folder` reads the folder.
+The key is the hash of everything that the student depends on, so no student is trained twice.
+Imports nothing heavy, so that a plan can say what is done.
 """
 
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ NEED_TEACHER = {"zero-shot", "alignment"}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Which measures are made of a sweep's students, and on which data sets."""
+    """What is measured of a sweep's students, and on which data sets."""
 
     measures: tuple[str, ...] = ("probe",)
     targets: dict[str, str] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Trial:
     evaluation: Evaluation = Evaluation()
     weights: dict[str, int] | None = None
     """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
-    None: the folder, if there is one, is looked at when the key is first asked for."""
+    None: it is taken when the key is first used."""
 
     @cached_property
     def key(self) -> str:
@@ -62,11 +61,12 @@ class Trial:
         return fingerprint(str(weights)) if is_folder else None
 
     def refuse_changed(self) -> None:
-        """Raises ChangedError when the student's weights are not those that the key was made of."""
+        """Raises ChangedError when the student's weights are not those in the key."""
         if self.key != self._key_by(self._weights_now()):
             raise ChangedError(
+                "trial.student.weights",
                 f"trial.student.weights: {self.config.student.weights} was replaced while the "
-                "sweep runs; run the same command again: with other weights these are other trials"
+                "sweep runs; run the same command again: with other weights these are other trials",
             )
 
     def _key_by(self, weights: dict[str, int] | None) -> str:

@@ -1,4 +1,4 @@
-"""What one trial's folder in the store holds, finished or not."""
+"""What one trial's folder in the store contains, finished or not."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,10 +41,9 @@ class TrialResult:
 
 
 def read_result(trial: Trial, store: Store) -> TrialResult | None:
-    """All that was asked to be measured; None while anything is missing.
+    """All requested measures; None while anything is missing.
 
-    The metrics of a baseline's own classifier are also there under the names of the probe's, which
-    a baseline does not have.
+    A baseline's classifier also gives the metrics of the probe, which a baseline does not have.
     """
     folder, own = TrialFolder(store.folder("trials", trial.key)), trial.config.dataset
     if folder.trained is None:

@@ -1,5 +1,5 @@
-"""What a search can learn from configurations that an earlier sweep of the same store asked for, or
-that this one asked for before its file was changed.
+"""What a search can learn from the configurations of an earlier sweep of the same store, or of this
+one before its file was changed.
 
 Scores are read from the trials themselves. Knows neither Ray nor Optuna.
 """
@@ -42,23 +42,20 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
         known = [path.parent.name for path in store.files("sweeps", f"*/{ASKED_FILE}")]
         if name not in known:
             fix = nearest(name, known) if known else "; it has none yet"
-            raise ConfigError(f"search.warm_start: the store has no sweep '{name}'{fix}")
+            key = "search.warm_start"
+            raise ConfigError(key, f"{key}: the store has no sweep '{name}'{fix}")
 
 
 def learn(
-    asked: list[AskedConfiguration],
-    sweep: Sweep,
-    store: Store,
-    arrays: Arrays,
-    evaluation: Evaluation,
+    asked: list[AskedConfiguration], sweep: Sweep, store: Store, arrays: Arrays, made: Evaluation
 ) -> WarmStart:
     """The finished ones of these configurations that are also configurations of this sweep."""
     metrics = [objective.metric for objective in sweep.objectives]
     elsewhere = any(Metric.parse(metric).dataset for metric in metrics)
     evaluation = replace(  # only what is learnt has to be measured
-        evaluation,
+        made,
         measures=tuple({sweep.metrics[metric] for metric in metrics}),
-        targets=evaluation.targets if elsewhere else {},
+        targets=made.targets if elsewhere else {},
     )
     learnt = WarmStart()
     store.fetch("trials", {key for entry in asked for key in entry.trials}, "**/*.json")
@@ -135,11 +132,8 @@ def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
 def _difference(config: TrialConfig, other: TrialConfig, sweep: Sweep) -> str:
     """Why two trials on the same arrays are not the same: the keys that differ, and of a method or
     student of another name only the name."""
-    both = [
-        c.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
-        for c in (config, other)
-    ]
-    mine, theirs = map(flatten, both)
+    without = {"protocol", "dataset", "teacher"}
+    mine, theirs = (flatten(c.model_dump(mode="json", exclude=without)) for c in (config, other))
     keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
     renamed = tuple(key.removesuffix("name") for key in keys if key.endswith(".name"))
     keys = [key for key in keys if key.endswith(".name") or not key.startswith(renamed)]

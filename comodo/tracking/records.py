@@ -1,8 +1,7 @@
-"""Making records in their order, in a thread of their own, however long MLflow is away.
+"""Makes records in order, in a separate thread, however long MLflow is away.
 
-Knows neither sweeps nor trials. A record is a call; it is tried until MLflow has taken it, or has
-refused it though it answers. One whose answer was lost is made again: those who write a call see
-to it that this changes nothing.
+Knows neither sweeps nor trials. A record is a call; it is tried until MLflow accepts it, or refuses
+it although it answers. It may be made twice, when an answer was lost, which must change nothing.
 """
 
 import threading
@@ -19,10 +18,7 @@ RETRY_SECONDS = 10.0  # seconds between two tries while MLflow is away
 
 
 class RecordQueue:
-    """The records that one driver makes at a server.
-
-    opening: the first of them, without which none of the others can be made.
-    """
+    """The records of one driver; `opening` is the first, without which no other can be made."""
 
     def __init__(self, uri: str, opening: Callable[[], None]) -> None:
         self._uri = uri
@@ -35,19 +31,18 @@ class RecordQueue:
         self._missing = 0  # records that were given up
         self._broken: BaseException | None = None
         self.make(opening)
-        # A daemon, for a driver that breaks shall end at once.
+        # A daemon, so that a driver that fails ends at once.
         threading.Thread(target=self._work, name="records", daemon=True).start()
 
     def make(self, call: Callable[..., None], *args: Any) -> None:
-        """Leaves a record to the thread; raises the error of an earlier one that is a bug."""
+        """Queues a record; raises the error of an earlier one that is a bug."""
         if self._broken is not None:
             raise self._broken
         self._asked += 1
         self._waiting.put(lambda: call(*args))
 
     def settle(self) -> None:
-        """Waits until all are made that can be. While MLflow is away it is tried once more, and
-        from then on no more."""
+        """Waits until all are made that can be. If MLflow is away it is tried only once more."""
         self._over.set()
         with self._changed:
             self._changed.wait_for(lambda: self._ended == self._asked or self._broken is not None)
@@ -100,13 +95,13 @@ class RecordQueue:
                 self._over.wait(RETRY_SECONDS)
             else:
                 if self._away:
-                    console.print("MLflow is back, the records go on")
+                    console.print("MLflow is back, recording continues")
                 self._away, self._opened = False, True
                 return
         self._missing += 1
 
     def _answers(self) -> bool:
-        """Whether MLflow can be asked anything at all."""
+        """Whether MLflow answers at all."""
         try:
             MlflowClient(self._uri).search_experiments(max_results=1)
         except FAILURES:

@@ -53,8 +53,7 @@ def save_model(folder: Path, program: Path, classes: int, imu_NCR: FloatArray) -
 def register(folder: Path, about: dict[str, Any], store: Store) -> str | None:
     """Logs an export to its trial's run and registers it as `comodo-<sweep>`, under an alias.
 
-    Returns name and alias; None, and it is said why, where there is no record of the trial or
-    MLflow cannot be reached: the export is whole without.
+    Returns name and alias; None, and prints why, if the trial has no run or MLflow is away.
     """
     sweep, trial = about["sweep"], about["trial"]
     runs = find_runs(sweep, store)

@@ -21,7 +21,7 @@ LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-CHARTS_VIEW = "comodo"  # the key of the sweep's saved view, of which `views` says what it shows
+CHARTS_VIEW = "comodo"  # the key of the sweep's view, which `views` makes
 VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """Errors when a record cannot be made."""
@@ -49,8 +49,7 @@ def without_password(uri: str) -> str:
 
 def tracking_uri(store: Store) -> str:
     """MLFLOW_TRACKING_URI, or SQLite in the store."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    return given or own_database(store)
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_database(store)
 
 
 def own_database(store: Store) -> str:
@@ -97,7 +96,7 @@ class SweepRuns:
 
 
 def find_runs(sweep: str, store: Store) -> SweepRuns | None:
-    """The records of a sweep; None, and it is said why, if there are none or MLflow is away."""
+    """The records of a sweep; None if there are none, or MLflow is away, which is printed."""
     uri = tracking_uri(store)
     if uri == own_database(store) and not store.folder("mlflow", "mlflow.db").exists():
         return None
@@ -116,8 +115,8 @@ def find_runs(sweep: str, store: Store) -> SweepRuns | None:
 
 
 def attach(report: Path, runs: SweepRuns, description: str) -> None:
-    """Puts a report and its figures into the sweep's run, and describes it; says so if it cannot
-    be."""
+    """Puts a report and its figures into the sweep's run, with a description of it; prints why if
+    that fails."""
     client = MlflowClient(runs.uri)
     try:
         client.log_artifacts(runs.parent, str(report), "report")
@@ -129,7 +128,7 @@ def attach(report: Path, runs: SweepRuns, description: str) -> None:
 
 
 def attach_to_trial(folder: Path, runs: SweepRuns, trial: str, under: str) -> None:
-    """Puts a folder's files into the run of a trial, if it has one; says so if it cannot be."""
+    """Puts a folder's files into the run of a trial, if it has one; prints why if that fails."""
     if (run := runs.trials.get(trial)) is None:
         return
     try:

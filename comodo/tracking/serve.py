@@ -13,8 +13,8 @@ from comodo.core.errors import ComodoError
 from comodo.core.store import Store, atomic
 from comodo.tracking.runs import artifact_root, tracking_uri
 
-ASKED_FOR = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
-# What MLflow's own file has, but for the database: by default that lies where the server starts.
+REQUIRED = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
+# What MLflow's own file has, but for the database: by default that is in the current folder.
 AUTHENTICATION = """[mlflow]
 default_permission = READ
 database_uri = sqlite:///{database}
@@ -49,21 +49,19 @@ def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str
 
 def refuse_without_passwords(host: str) -> None:
     """Raises ServeError where MLflow's own authentication is not set up."""
-    missing = [name for name in ASKED_FOR if not os.environ.get(name)]
+    missing = [name for name in REQUIRED if not os.environ.get(name)]
     installed = find_spec("flask_wtf") is not None
     if not missing and installed:
         return
     values = ("$(python3 -c 'import secrets; print(secrets.token_hex())')", "'12 letters or more'")
-    mend = [] if installed else ["pip install 'mlflow[auth]'"]
-    mend += [
-        f"export {name}={value}"
-        for name, value in zip(ASKED_FOR, values, strict=True)
-        if name in missing
-    ]
+    pairs = zip(REQUIRED, values, strict=True)
+    fix = [] if installed else ["pip install 'mlflow[auth]'"]
+    fix += [f"export {name}={value}" for name, value in pairs if name in missing]
     raise ServeError(
+        "ui.no-passwords",
         f"--host {host}: everybody who reaches this machine could read and delete all records; "
         "let MLflow ask for name and password (user admin, with the second variable's value), "
-        f"then run the same command again:\n  " + "\n  ".join(mend)
+        f"then run the same command again:\n  " + "\n  ".join(fix),
     )
 
 

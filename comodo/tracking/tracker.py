@@ -48,7 +48,7 @@ from comodo.tracking.runs import (
 )
 
 REASON = "comodo.reason"
-LONGEST_QUESTION = 2_000  # letters, of which the list of experiments shows a few
+MAX_QUESTION = 2_000  # characters, of which the list of experiments shows a few
 SAMPLING, SAMPLES = 10, 3  # seconds between looks at the machine, and looks to a recorded mean
 
 
@@ -57,14 +57,13 @@ class Tracker:
 
     def __init__(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
         self._runs: dict[str, str] = {}  # trial key to run id
-        self._client: MlflowClient | None = None
+        self._client: MlflowClient  # made by `_open`, before any other record
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
-        self._uri = tracking_uri(store)
-        self._records = RecordQueue(self._uri, partial(self._open, store, sweep, config))
+        uri = tracking_uri(store)
+        self._records = RecordQueue(uri, partial(self._open, uri, store, sweep, config))
 
-    def _open(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
-        uri = self._uri
+    def _open(self, uri: str, store: Store, sweep: str, config: dict[str, Any]) -> None:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         # Its thread would write a line every half minute while MLflow is away.
@@ -91,39 +90,33 @@ class Tracker:
             self._experiment = client.create_experiment(sweep, root, tags)
         parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'")
         if parent is None:
-            parent = self._create(client, f"sweep {sweep}", {SWEEP: sweep})
+            tags = {SWEEP: sweep}
+            parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
         client.update_run(self._parent, RunStatus.to_string(RunStatus.RUNNING))
-        for run in client.search_runs(
-            [self._experiment],
-            f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'",
-            max_results=MAX_RUNS,
-        ):  # left by a driver that was killed
-            client.set_terminated(run.info.run_id, "KILLED")
+        running = f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([self._experiment], running, max_results=MAX_RUNS):
+            client.set_terminated(run.info.run_id, "KILLED")  # left by a driver that was killed
         self._client = client
 
     def _find(self, client: MlflowClient, condition: str) -> Run | None:
         runs = client.search_runs([self._experiment], condition, max_results=1)
         return runs[0] if runs else None
 
-    def _create(self, client: MlflowClient, name: str, tags: dict[str, str]) -> Run:
-        return client.create_run(self._experiment, tags=tags, run_name=name)
-
     def begin(
         self, question: str, description: str, view: str, windows: Mapping[str, WindowSet]
     ) -> None:
         """Describes the sweep, and begins to record the load of this machine.
 
-        question: what the list of experiments says of it. description: Markdown, until `attach`
-        has a better one. view: of `views.saved_view`. windows: of each data set, named as
-        inputs of the trials from here on.
+        question: shown in the list of experiments. description: Markdown, replaced by `attach`.
+        view: of `views.saved_view`. windows: of each data set, the inputs of the trials.
         """
         self._windows = windows
         self._records.make(self._begin, question, description, view)
 
     def start(self, trial: Trial, name: str) -> None:
-        """Opens the trial's run, or goes on with the one that it has."""
+        """Opens the trial's run, or continues the one that it has."""
         self._records.make(self._start, trial, name)
 
     def epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
@@ -143,30 +136,22 @@ class Tracker:
         self._records.make(self._recall, trial, name, reason, folder)
 
     def settle(self) -> None:
-        """Waits until all is recorded that can be."""
+        """Waits until everything is recorded that can be."""
         self._records.settle()
 
-    def close(self) -> None:
-        """Closes the sweep's run, when all is recorded that can be."""
-        self._records.make(self._close, "FINISHED")
-        self._records.close()
-
-    def abandon(self) -> None:
-        """Closes the sweep's run when it cannot be ended."""
-        self._records.make(self._close, "KILLED")
+    def close(self, status: str = "FINISHED") -> None:
+        """Closes the sweep's run, after recording what can be; `KILLED`: the sweep has failed."""
+        self._records.make(self._close, status)
         self._records.close()
 
     def _begin(self, question: str, description: str, view: str) -> None:
-        assert self._client is not None
-        self._client.set_experiment_tag(self._experiment, NOTE, question[:LONGEST_QUESTION])
+        self._client.set_experiment_tag(self._experiment, NOTE, question[:MAX_QUESTION])
         self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
         self._client.set_tag(self._parent, NOTE, description)
         self._watch_machine()
 
     def _watch_machine(self) -> None:
-        """Begins to record this machine's load, also when MLflow's thread for it has ended, as it
-        does in an outage."""
-        assert self._client is not None
+        """Begins to record this machine's load; again if MLflow's thread ended in an outage."""
         thread = self._machine and self._machine._process
         if thread and thread.is_alive():
             return
@@ -191,7 +176,6 @@ class Tracker:
             self._log_epochs(run, [metrics], now)
 
     def _run_of(self, trial: Trial, name: str) -> str:
-        assert self._client is not None
         if trial.key not in self._runs:
             run = self._find(self._client, self._condition(trial))
             if run is None:
@@ -205,7 +189,8 @@ class Tracker:
                     "protocol": trial.config.protocol,
                     "configuration": name.removesuffix(f" seed {trial.seed}"),
                 }
-                run = self._create(self._client, rounded(name), tags)
+                name = rounded(name)
+                run = self._client.create_run(self._experiment, tags=tags, run_name=name)
             if not run.data.params:  # a new run, or one whose driver was killed right then
                 self._client.log_inputs(run.info.run_id, self._inputs(trial))
                 config = flatten(trial.config.model_dump(mode="json")) | {"seed": trial.seed}
@@ -226,13 +211,8 @@ class Tracker:
                 continue
             classes = {label for counts in windows.classes.values() for label in counts}
             profile = {"windows": windows.counts, "classes": len(classes)}
-            data = Dataset(
-                name,
-                windows.key,
-                "local",
-                json.dumps({"uri": str(windows.folder)}),
-                profile=json.dumps(profile),
-            )
+            source = json.dumps({"uri": str(windows.folder)})
+            data = Dataset(name, windows.key, "local", source, profile=json.dumps(profile))
             context = "training" if name == trial.config.dataset else "testing"
             inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
         return inputs
@@ -243,7 +223,6 @@ class Tracker:
 
     def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
         """`now`, in ms, stays the same in a retry, so that MLflow stores equal values only once."""
-        assert self._client is not None
         metrics = [
             Metric(key, float(value), now, int(epoch["epoch"]))
             for epoch in epochs
@@ -254,7 +233,6 @@ class Tracker:
             self._client.log_batch(run, metrics=metrics[i : i + 1000])
 
     def _finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
-        assert self._client is not None
         known = self._find(self._client, self._condition(trial))
         logged = {} if known is None else known.data.metrics
         found = result.metrics | _costs(result.trained)
@@ -270,13 +248,11 @@ class Tracker:
 
     def _log_missing(self, run: str, history: list[dict[str, Any]]) -> None:
         """Records those of the epochs that are not recorded yet."""
-        assert self._client is not None
         steps = {m.step for m in self._client.get_metric_history(run, TRAIN_LOSS)}
         missing = [epoch for epoch in history if epoch["epoch"] not in steps]
         self._log_epochs(run, missing, get_current_time_millis())
 
     def _recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        assert self._client is not None
         known = self._find(self._client, self._condition(trial))
         if known is not None and REASON in known.data.tags:
             return
@@ -285,7 +261,6 @@ class Tracker:
 
     def _attach(self, run: str, result: TrialResult, folder: Path) -> None:
         """Adds a trial's files to its run. MLflow's client would keep an object for each run."""
-        assert self._client is not None
         uri = self._client.get_run(run).info.artifact_uri
         artifacts = get_artifact_repository(uri, self._client.tracking_uri)
         with tempfile.TemporaryDirectory() as temporary:
@@ -295,14 +270,12 @@ class Tracker:
         artifacts.log_artifacts(str(fetched(folder / "student")), "student")
 
     def _end(self, trial: Trial, status: str, reason: str) -> None:
-        assert self._client is not None
         if run := self._runs.get(trial.key):
             for tag in (REASON, NOTE):
                 self._client.set_tag(run, tag, redacted(reason)[:500])
             self._client.set_terminated(run, status)
 
     def _close(self, status: str) -> None:
-        assert self._client is not None
         if self._machine is not None:
             self._machine.finish()
         self._client.set_terminated(self._parent, status)
@@ -321,11 +294,8 @@ def _costs(trained: TrainedRecord) -> dict[str, float]:
 
 
 def _make_database(path: Path) -> None:
-    """Makes MLflow's database, under another name until it is whole.
-
-    MLflow takes seconds to make its tables, and cannot use what a process that was killed
-    meanwhile has left.
-    """
+    """Makes MLflow's database, under another name until it is complete: MLflow takes seconds to
+    make its tables, and cannot use those that a killed process has left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

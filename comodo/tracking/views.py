@@ -17,17 +17,14 @@ TRIALS_ONLY = "tags.`comodo.trial` LIKE '%'"
 
 
 def saved_view(sweep: Sweep, created: float) -> str:
-    """What the experiment's tag has to say for MLflow's pages to show the sweep's runs by what was
-    swept: as a table with these columns, or in charts.
+    """The tag of the experiment for a table and charts of the sweep's runs by the swept keys.
 
-    created: seconds since 1970, of when the sweep was begun.
+    created: when the sweep began, in seconds since 1970.
     """
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
-    metrics = list(
-        dict.fromkeys([*objectives, *(str(accuracy(split)) for split in ("val", "test"))])
-    )
+    metrics = list(dict.fromkeys([*objectives, str(accuracy("val")), str(accuracy("test"))]))
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in axes),
@@ -81,9 +78,5 @@ def saved_view(sweep: Sweep, created: float) -> str:
         ],
         "compareRunCharts": [{**c, "deleted": False, "isGenerated": False} for c in charts],
     }
-    envelope = {
-        "name": VIEW_NAME,
-        "createdAt": round(1000 * created),
-        "state": json.dumps(state),
-    }
+    envelope = {"name": VIEW_NAME, "createdAt": round(1000 * created), "state": json.dumps(state)}
     return json.dumps(envelope)

@@ -6,11 +6,12 @@ import pytest
 
 from comodo.config import ConfigError, FolderDataset, read_sweep_file
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 
 
 def test_line_is_that_of_the_key(tmp_path: Path) -> None:
     path = sweep_file(tmp_path, trial__learning_rate=-1)
-    with pytest.raises(ConfigError) as error:
+    with raises(ConfigError, "trial.learning_rate") as error:
         read_sweep_file(path)
     number = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
     assert "learning_rate" in path.read_text().splitlines()[number - 1]
@@ -28,7 +29,7 @@ def test_paths_are_relative_to_the_file_and_expand(
         assert isinstance(mine, FolderDataset)
         assert mine.path == str(tmp_path / "data/manifest.csv")
     path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": "$ABSENT_VARIABLE/x"})
-    with pytest.raises(ConfigError, match="export ABSENT_VARIABLE"):
+    with raises(ConfigError, "datasets.mine.path", "export ABSENT_VARIABLE"):
         read_sweep_file(path)
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from comodo.config import ConfigError, read_sweep_file
 from tests.config.test_load import CONDITIONAL, sweep_file
+from tests.errors import raises
 
 
 def test_a_grid_has_distinct_points_without_inactive_keys(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_a_range_of_fractions_is_no_range_of_a_whole_number(tmp_path: Path) -> N
         {"method.name": ["l2", "comodo"], **where},
     ]
     for space in spaces:
-        with pytest.raises(ConfigError, match=r"search.space.method.queue_size.*integer: true$"):
+        with raises(ConfigError, "search.space.method.queue_size", "integer: true"):
             read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
         space["method.queue_size"] |= {"integer": True}
         read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))

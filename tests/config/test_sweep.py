@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from comodo.config import ConfigError, read_sweep_file
 from tests.config.test_load import CONDITIONAL, sweep_file
+from tests.errors import raises
 
 
 def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> None:
@@ -20,7 +19,7 @@ def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> N
         **CONDITIONAL,
         "method.temperature": {"min": -1, "max": 1, "when": {"method.name": "infonce"}},
     }
-    with pytest.raises(ConfigError, match="trial.method.temperature with .*greater than 0"):
+    with raises(ConfigError, "search.space.method.temperature", "greater than 0"):
         read_sweep_file(sweep_file(tmp_path, search__space=wrong, **changes))
 
 

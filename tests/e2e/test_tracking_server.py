@@ -177,7 +177,7 @@ def test_a_server_that_is_away_for_a_minute(
         server.start()
         assert sweep.wait(timeout=5 * LIMIT) == 0, log.read_text()
     text = log.read_text()
-    assert "MLflow is back, the records go on" in text and "could not be made" not in text
+    assert "MLflow is back, recording continues" in text and "could not be made" not in text
     client, parent, runs = runs_of("away")
     assert parent.info.status == "FINISHED"
     for status, word in {"FINISHED": ": finished", "KILLED": ": pruned"}.items():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Resources
 from comodo.search.capacity import cluster_address, refuse_odd_gpus, trials_that_fit
+from tests.errors import raises
 
 NODES = st.lists(st.tuples(st.integers(0, 16), st.integers(0, 4)), max_size=4)
 
@@ -58,5 +59,5 @@ def test_without_an_address_ray_is_started_here(
 def test_a_share_of_one_gpu_or_whole_ones() -> None:
     for gpus in (0, 0.3, 1, 2):
         refuse_odd_gpus(Resources(gpus_per_worker=gpus))
-    with pytest.raises(ConfigError, match=r"gpus_per_worker: 2\.5 .* choose at most 1, or 3"):
+    with raises(ConfigError, "resources.gpus_per_worker", "2.5", "at most 1, or 3"):
         refuse_odd_gpus(Resources(gpus_per_worker=2.5))

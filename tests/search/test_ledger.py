@@ -1,4 +1,4 @@
-"""Which trials run, what is told to the search, and what a second run finds."""
+"""Which trials run, what the search learns, and what a second run finds."""
 
 import math
 import random
@@ -21,6 +21,7 @@ from comodo.search.ledger import Ledger
 from comodo.search.proposals import Outcome
 from comodo.search.trial import Evaluation, Trial
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trained_record, trial_config
 
 
@@ -91,17 +92,17 @@ def test_pruned_stays_pruned_and_failed_is_tried_again(tmp_path: Path, store: St
 
 
 class Notes:
-    """Proposals that are asked twice and remember what they are told."""
+    """Proposals of two points, which record the outcomes."""
 
     def __init__(self) -> None:
         self.points: list[Point] = [{"epochs": 1}, {"epochs": 2}]
-        self.told: list[tuple[Point, Outcome]] = []
+        self.outcomes: list[tuple[Point, Outcome]] = []
 
     def ask(self) -> Point | None:
         return self.points.pop(0) if self.points else None
 
     def tell(self, point: Point, outcome: Outcome) -> None:
-        self.told.append((point, outcome))
+        self.outcomes.append((point, outcome))
 
 
 def search(tmp_path: Path, space: dict[str, Any] | None = None, **changes: Any) -> Sweep:
@@ -128,9 +129,9 @@ def test_a_search_is_told_means_over_seeds_and_failures(tmp_path: Path, store: S
     for trial, accuracy in ((b, 0.4), (a, 0.6), (c, 0.9)):
         finish(store, trial, accuracy)
         ledger.end(trial, "finished", "")
-    assert notes.told == [({"epochs": 1}, Outcome("finished", (0.5,)))]
+    assert notes.outcomes == [({"epochs": 1}, Outcome("finished", (0.5,)))]
     ledger.end(d, "failed", "the loss became nan")
-    assert notes.told[1] == ({"epochs": 2}, Outcome("failed"))
+    assert notes.outcomes[1] == ({"epochs": 2}, Outcome("failed"))
 
 
 def test_pruned_is_told_as_pruned_and_no_number_as_failed(tmp_path: Path, store: Store) -> None:
@@ -144,7 +145,7 @@ def test_pruned_is_told_as_pruned_and_no_number_as_failed(tmp_path: Path, store:
         finish(store, trial, accuracy)
         ledger.end(trial, "finished", "")
     pruned = Outcome("pruned", reached=(3, 0.25))
-    assert notes.told == [({"epochs": 1}, pruned), ({"epochs": 2}, Outcome("failed"))]
+    assert notes.outcomes == [({"epochs": 1}, pruned), ({"epochs": 2}, Outcome("failed"))]
     again = ledger_of(sweep, store)  # which knows it from the store
     assert again._outcome(again._trials_of({"epochs": 1})) == pruned
 
@@ -159,7 +160,7 @@ def test_several_objectives_are_told_as_means_of_each(tmp_path: Path, store: Sto
     for trial in (c, d):
         finish(store, trial, 0.5)  # without the second
         ledger.end(trial, "finished", "")
-    assert [outcome for _, outcome in notes.told] == [
+    assert [outcome for _, outcome in notes.outcomes] == [
         Outcome("finished", (0.5, 0.375)),
         Outcome("failed"),
     ]
@@ -183,10 +184,10 @@ def test_a_hopeless_configuration_does_not_get_its_other_seeds(
 
     ledger = ledger_of(sweep, store)
     assert len(ledger.planned()) == 8
-    told: list[tuple[Point, Outcome]] = []  # of which a grid learns nothing
-    monkeypatch.setattr(ledger._proposals, "tell", lambda *it: told.append(it))
+    outcomes: list[tuple[Point, Outcome]] = []  # of which a grid learns nothing
+    monkeypatch.setattr(ledger._proposals, "tell", lambda *it: outcomes.append(it))
     assert run(ledger) == [(1, 0), (1, 1), (2, 0), (3, 0), (3, 1), (4, 0), (4, 1)]
-    assert told[1] == ({"epochs": 2}, Outcome("pruned", reached=(2, 0.3)))
+    assert outcomes[1] == ({"epochs": 2}, Outcome("pruned", reached=(2, 0.3)))
     assert len(ledger.planned()) == ledger.done() == 7
     assert not ledger.unfinished()
     assert run(ledger_of(sweep, store)) == []
@@ -256,11 +257,11 @@ def test_a_space_of_impossible_trials_is_an_error(
     ledger = ledger_of(search(tmp_path, space, budget={"trials": 6}, references=[]), store)
 
     def refuse(self: Sweep, values: Point) -> TrialConfig:
-        raise ConfigError(f"search.space.learning_rate: {values['learning_rate']} is odd")
+        raise ConfigError("search.space.learning_rate", f"{values['learning_rate']} is odd")
 
     with monkeypatch.context() as patched:
         patched.setattr(Sweep, "with_values", refuse)
-        with pytest.raises(ConfigError, match="learning_rate: .* is odd; so were 20 draws in a"):
+        with raises(ConfigError, "search.space.learning_rate", "is odd", "20 draws"):
             ledger.next_trial()
     assert len(drain(ledger)) == 6  # which the refused ones took nothing of
 
@@ -282,7 +283,7 @@ def test_what_is_to_come_of_a_search(tmp_path: Path, store: Store) -> None:
     assert (len(ledger.planned()), ledger.to_come()) == (7, 3)
 
 
-def test_references_come_with_the_seeds_that_they_stand_beside(
+def test_references_come_with_the_seeds_that_they_are_compared_with(
     tmp_path: Path, store: Store
 ) -> None:
     ledger = ledger_of(grid(tmp_path, search__hopeless_below=0.1), store)
@@ -376,7 +377,7 @@ def test_of_other_arrays_nothing_is_learnt(
     assert "2 of another data set or teacher" in capsys.readouterr().out.replace("\n", " ")
     assert not ledger._proposals._study.trials  # type: ignore[attr-defined]
     unknown = search(tmp_path, name="third", search__warm_start=["frist"])
-    with pytest.raises(ConfigError, match="no sweep 'frist'; did you mean 'first'?"):
+    with raises(ConfigError, "search.warm_start", "'frist'", "'first'"):
         ledger_of(unknown, store)
 
 

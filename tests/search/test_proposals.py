@@ -33,7 +33,7 @@ def tpe(tmp_path: Path, space: Any = SPACE, trials: int = 20, **changes: Any) ->
     return read_sweep_file(sweep_file(tmp_path, budget={"trials": trials}, **changes))
 
 
-def told(proposals: OptunaProposals) -> list[optuna.trial.FrozenTrial]:
+def reported(proposals: OptunaProposals) -> list[optuna.trial.FrozenTrial]:
     return proposals._study.trials
 
 
@@ -127,7 +127,7 @@ def test_inactive_keys_are_not_suggested(tmp_path: Path, sampler: str) -> None:
         values = proposals.ask()
         assert values is not None and values in sweep.space
         names.add(sweep.with_values(values).method.name)
-        assert told(proposals)[-1].params.keys() == values.keys()
+        assert reported(proposals)[-1].params.keys() == values.keys()
         proposals.tell(values, score(0.5))
     assert names == {"comodo", "infonce", "l2"}
 
@@ -162,12 +162,12 @@ def test_how_a_configuration_ended_is_told_as_it_is(tmp_path: Path) -> None:
         assert values is not None
         proposals.tell(values, outcome)
     again = OptunaProposals(sweep, limit=20, earlier=list(zip(asked, ends, strict=True)))  # type: ignore[arg-type]
-    for study in (told(proposals), told(again)):
+    for study in (reported(proposals), reported(again)):
         assert [trial.state for trial in study] == states
         assert study[0].value == 0.5
         assert study[1].intermediate_values == {3: 0.2}
         assert study[2].intermediate_values == {}
-    assert [t.params for t in told(proposals)] == [t.params for t in told(again)]
+    assert [t.params for t in reported(proposals)] == [t.params for t in reported(again)]
 
 
 def test_what_can_be_no_trial_takes_nothing_of_the_budget(tmp_path: Path) -> None:

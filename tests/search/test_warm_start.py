@@ -10,6 +10,7 @@ from comodo.core.store import Store, write_json
 from comodo.search.records import AskedConfiguration, read_asked
 from comodo.search.warm_start import locate, refuse_unknown_sweeps
 from tests.config.test_load import CONDITIONAL, sweep_file
+from tests.errors import raises
 
 WHOLE: dict[str, Any] = {
     "student.pooling": ["concat", "mean"],
@@ -63,10 +64,10 @@ def test_a_sweep_that_is_not_there_is_named_with_one_that_is(tmp_path: Path) -> 
         "budget": {"trials": 2},
     }
     sweep = read_sweep_file(sweep_file(tmp_path, **changes))
-    with pytest.raises(ConfigError, match="no sweep 'erlier'; it has none yet"):
+    with raises(ConfigError, "search.warm_start", "'erlier'"):
         refuse_unknown_sweeps(sweep, store)
     write_json(store.folder("sweeps", "earlier") / "asked.json", [])
-    with pytest.raises(ConfigError, match=r"no sweep 'erlier'; did you mean 'earlier'\?"):
+    with raises(ConfigError, "search.warm_start", "'erlier'", "'earlier'"):
         refuse_unknown_sweeps(sweep, store)
     write_json(store.folder("sweeps", "erlier") / "asked.json", [])
     refuse_unknown_sweeps(sweep, store)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from comodo.cli import app
 from comodo.core.store import Store
 from comodo.tracking.serve import ServeError, server
+from tests.errors import raises
 from tests.ports import listening
 from tests.tracking_server import LIMIT, free_port
 
@@ -45,7 +46,7 @@ def test_other_machines_are_asked_for_passwords_or_refused(
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", "p" * 12)
     found: list[object] = [None]
     monkeypatch.setattr("comodo.tracking.serve.find_spec", lambda name: found[0])
-    with pytest.raises(ServeError, match=r"pip install 'mlflow\[auth\]'$"):
+    with raises(ServeError, "ui.no-passwords", "pip install 'mlflow[auth]'"):
         server(store, "192.168.1.7", 5000)
     found[0] = object()
     command, environment = server(store, "192.168.1.7", 5000)
@@ -99,13 +100,13 @@ def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_other_addresses_it_lets_nobody_in_without_the_password(tmp_path: Path) -> None:
-    """Asked on 127.0.0.1, which is one of all addresses."""
+    """With requests to 127.0.0.1, which is one of all addresses."""
     pytest.importorskip("flask_wtf", reason="MLflow's basic-auth needs pip install mlflow[auth]")
     password = "twelve-letters-or-more"
     secrets = {"MLFLOW_AUTH_ADMIN_PASSWORD": password, "MLFLOW_FLASK_SERVER_SECRET_KEY": "k" * 32}
     with served(tmp_path, "--host", "0.0.0.0", **secrets) as (address, process):
         assert "0.0.0.0" in {where for where, _ in listening(process)}
         for page in ("/", "/api/2.0/mlflow/experiments/search?max_results=1"):
-            told = [status(address + page, word) for word in ("", "another-password", password)]
-            assert told == [401, 401, 200], page
+            statuses = [status(address + page, word) for word in ("", "another-password", password)]
+            assert statuses == [401, 401, 200], page
     assert (tmp_path / "store/mlflow/basic_auth.db").exists()

@@ -281,16 +281,16 @@ def test_the_machine_is_watched_until_the_sweep_ends(
         return {metric.step for metric in history}
 
     known = set[int]()
-    for end, status in ((Tracker.close, "FINISHED"), (Tracker.abandon, "KILLED")):
+    for status in ("FINISHED", "KILLED"):
         tracker = Tracker(store, "s", {})
         tracker.begin("", "", "{}", {})
         tracker.settle()
         assert len(watchers()) == 1
         for _ in range(300):
-            if steps() > known:  # the second run of the command goes on where the first ended
+            if steps() > known:  # the second run of the command continues after the first
                 break
             time.sleep(0.1)
-        end(tracker)
+        tracker.close(status)
         assert watchers() == []
         assert runs(store)[0].info.status == status
         assert steps() > known

@@ -1,4 +1,4 @@
-"""What stands in MLflow of a sweep, as text."""
+"""A sweep's description and view in MLflow."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,9 @@ def test_a_long_table_is_cut_where_mlflow_would_cut_it(tmp_path: Path) -> None:
     text = described(sweep, trials, Store(tmp_path / "store"))
     assert MAX_NOTE_LETTERS - 300 < len(text) <= MAX_NOTE_LETTERS
     shown = sum(line.startswith("| comodo queue_size=") for line in text.splitlines())
-    assert text.endswith(f"And {100 - shown} more, in report/report.html among the artifacts.")
+    assert text.endswith(
+        f"{100 - shown} more configurations are in report/report.html among the artifacts."
+    )
     assert f"[compare the best {MAX_COMPARED_RUNS} of 100]" in text
     assert text.count("%22%2C%22") == MAX_COMPARED_RUNS - 1
 
