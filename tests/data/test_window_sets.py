@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from comodo.data.window_sets import (
     refuse_changed,
     window_key,
 )
+from tests.errors import raises
 
 SIMULATED = SimulatedDataset(kind="simulated")
 
@@ -76,7 +76,7 @@ def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:
     files = {str(imu): {"size": 1, "modified_ns": imu.stat().st_mtime_ns}}
     refuse_changed(files)
     os.utime(imu, ns=(1, 1))
-    with pytest.raises(ChangedError, match=r"r\.csv was replaced while the sweep runs"):
+    with raises(ChangedError, "dataset.file-changed", "r.csv"):
         refuse_changed(files)
     imu.unlink()  # a file that is gone is the reader's to report
     refuse_changed(files)
