@@ -185,11 +185,8 @@ class Bucket:
         return self._base if below == "." else f"{self._base.rstrip('/')}/{below}"
 
     def _try(self, call: Callable[[], _T], absent_ok: bool = False) -> _T:
-        """The call's result, after retries.
-
-        Raises StoreError; also what the call raises as FileExistsError, as FileNotFoundError if
-        `absent_ok`, and as OSError for a full disk.
-        """
+        """The call's result, after retries. Raises StoreError; also what the call raises as
+        FileExistsError, as FileNotFoundError if `absent_ok`, and as OSError for a full disk."""
         for wait in [*(RETRY_WAITS if self._answered else ()), None]:
             try:
                 found = call()

@@ -4,7 +4,7 @@
     features/<key>/    part-*.parquet, meta.json      teacher features by window
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
-    trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
+    trials/<key>/      checkpoint, student, result    one trial, whichever sweep requested it
     videos/            <key>.mp4                      small copies of videos
     profiles/<key>/    profile.md, .json, figures     the cost of a trial's teacher and student
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
@@ -145,8 +145,8 @@ def _disk_error(path: Path, temporary: Path, error: Exception) -> StoreError | N
         return None
     parent = next(folder for folder in path.parents if folder.exists())
     reason = f"{os.strerror(number)}; {shutil.disk_usage(parent).free:,} bytes are free there"
-    fix = "Free some space, or make it writable, and run the same command: finished work is kept"
-    return StoreError("store.not-writable", f"{path} cannot be written: {reason}. {fix}")
+    fix = "free some space, or make it writable, and run this command again: finished work is kept"
+    return StoreError("store.not-writable", f"{path} cannot be written: {reason}; {fix}")
 
 
 def remove(path: Path) -> None:
@@ -214,16 +214,10 @@ def remove_rejected(folder: Path) -> None:
 class Store:
     """The folder of all artifacts on this machine; pickled, it is that of the machine it gets to.
 
-    Args:
-        root: a folder, or the fsspec URL of a bucket or of a prefix in one; by default
-            $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by
-            default ~/.cache/comodo, which can be deleted at any time.
-
-    Attributes:
-        root: the folder.
-        url: URL of the bucket; None for a store that is a folder.
-
-    Raises StoreError if no installed library knows the URL's protocol.
+    `root` is a folder, or the fsspec URL of a bucket or of a prefix in one; by default
+    $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by default
+    ~/.cache/comodo, which can be deleted at any time. Raises StoreError if no installed library
+    knows the URL's protocol. Attributes: `root`, the folder; `url`, of the bucket, or None.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:

@@ -47,11 +47,8 @@ class ImuStream:
 
 def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
     """A stream from raw arrays in g and deg/s, without rows that have a missing value; of samples
-    with the same time the first is kept.
-
-    Raises ImuError for fewer than two samples, a clock that runs backwards or does not advance, or
-    a sensor that is zero throughout.
-    """
+    with the same time the first is kept. Raises ImuError for fewer than two samples, a clock that
+    runs backwards or does not advance, or a sensor that is zero throughout."""
     with np.errstate(over="ignore"):  # a value too large for float32 counts as missing
         imu_NC = imu_NC.astype(np.float32)
     complete_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
@@ -118,11 +115,9 @@ def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
 
 
 def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
-    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels.
-
-    A header gives the unit after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit`
-    are for channels without one. Raises ImuError.
-    """
+    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels. A header gives the unit
+    after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit` are for channels without
+    one. Raises ImuError."""
     table = read_table(path, "CSV")
     columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
     for column in table.columns:
@@ -146,7 +141,8 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
         units, default = (ACC_UNITS, acc_unit) if is_acc else (GYRO_UNITS, gyro_unit)
         unit = columns[name][1] or default
         if not unit:
-            fix = f"'{name} [{next(iter(units))}]' in the header, or acc_unit and gyro_unit"
+            known = next(iter(units))
+            fix = f"'{name} [{known}]' in the header, or acc_unit and gyro_unit in the manifest"
             raise ImuError("imu.missing-unit", f"{path}: no unit for {name}; write {fix}")
         return numbers(name) * unit_factor(unit, units, str(path))
 

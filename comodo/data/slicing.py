@@ -73,8 +73,8 @@ def slice_recording(
     if video_seconds is not None:
         start, end = max(0.0, start), min(video_seconds, end)
     if end <= start:
-        span = f"from {stream.time_N[0]:.1f} s to {stream.time_N[-1]:.1f} s of the video's clock"
-        message = f"video and IMU do not overlap: the IMU runs {span}; correct imu_offset or times"
+        span = f"{stream.time_N[0]:.1f} s to {stream.time_N[-1]:.1f} s of the video's clock"
+        message = f"video and IMU do not overlap: the IMU runs from {span}; correct its times"
         raise PrepareError("windows.no-overlap", message)
     max_gap = _max_gap(stream)
     if settings.window_seconds == "whole":

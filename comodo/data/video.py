@@ -13,11 +13,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av import Packet, VideoFrame, VideoStream
 from av.container import InputContainer
-from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from comodo.data import aria_vrs
 from comodo.data.frames import VideoError, frame_times, refuse_too_short, square_frame

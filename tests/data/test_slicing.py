@@ -62,8 +62,8 @@ def folder(manifest: Path, **settings: object) -> FolderDataset:
 
 
 class TestClocks:
-    """Decided: what lies after a jump forward is as good as what lies before, only windows with
-    the jump are left out; a clock that runs backwards says nothing about when its samples were."""
+    """Decided: samples after a jump forward are as good as those before, only windows with the
+    jump are left out; a clock that runs backwards says nothing about when its samples were."""
 
     def windows(self, time_N: np.ndarray, video: float | None, **settings: object) -> list[str]:
         imu_NC = np.random.default_rng(0).normal(size=(len(time_N), 6)).astype(np.float32)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import SimulatedDataset
+from comodo.config import CHANNELS, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, write_json, write_table
 from comodo.data.recordings import Recording
@@ -54,6 +54,8 @@ def test_a_set_is_there_once_it_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert read_window_set("w", store) is None
     about: dict[str, Any] = {
+        "channels": list(CHANNELS),
+        "window_seconds": 5.0,
         "windows": {"train": 3},
         "classes": {"train": {"walking": 3}},
         "rejected": {"r1": "empty"},

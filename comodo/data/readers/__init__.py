@@ -43,11 +43,8 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
 
 
 def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
-    """Assigns whole groups to splits so that each has about its share of the recordings.
-
-    Groups are assigned in random order (seeded); every split with a share gets at least one.
-    Raises DatasetError for fewer groups than splits.
-    """
+    """Assigns whole groups to splits so that each has about its share of the recordings: in random
+    order (seeded), at least one to each split. Raises DatasetError for fewer groups than splits."""
     wanted = {name: share for name in SPLIT_NAMES if (share := getattr(shares, name)) > 0}
     sizes = Counter(recording.group for recording in recordings)
     groups = sorted(sizes)

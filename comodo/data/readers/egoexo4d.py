@@ -58,9 +58,7 @@ class EgoExo4dReader:
             message = f"{recording.id}: no such take in {self.takes_file}"
             raise ImuError("imu.unknown-take", message)
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
-        first_ns, note = self._first_frame(take)
-        if first_ns is None:
-            first_ns = float(time_ns_N[0])
+        first_ns, note = self._first_frame(take, float(time_ns_N[0]))
         stream = checked_stream((time_ns_N - first_ns) / 1e9, imu_NC, recording.imu)
         return replace(stream, notes=(note,))
 
@@ -87,9 +85,9 @@ class EgoExo4dReader:
     def _timesync(self, capture: str) -> Path:
         return self.folder / "captures" / plain_name(capture) / "timesync.csv"
 
-    def _first_frame(self, take: dict[str, Any]) -> tuple[float | None, str]:
-        """Time of the take's first frame in ns of the glasses' clock (None: unknown), and a note
-        about its source. Raises ImuError."""
+    def _first_frame(self, take: dict[str, Any], first_sample_ns: float) -> tuple[float, str]:
+        """Time of the take's first frame in ns of the glasses' clock, and a note about its source.
+        Raises ImuError."""
         try:
             file = self._timesync(take["capture"]["capture_name"])
             row, end = take["timesync_start_idx"] + FIRST_ROW, take["timesync_end_idx"]
@@ -98,7 +96,8 @@ class EgoExo4dReader:
             message = f"{self.takes_file}: take {take['take_name']} {lacks}; download it again"
             raise ImuError("imu.missing-clock", message) from None
         if not file.is_file():
-            return None, f"no {file}: the first IMU sample is assumed to be at the first frame"
+            note = f"no {file}: the first IMU sample is assumed to be at the first frame"
+            return first_sample_ns, note
         column = f"{_glasses(take)}_214-1_capture_timestamp_ns"
         kind = f"a table with a column {column} of times in ns"
         table = read_table(file, kind, usecols=[column], dtype=np.float64)

@@ -76,7 +76,7 @@ def write_timesync(folder: Path, first_ns: float, missing: int = 0) -> Path:
 
 
 def test_listing_takes_the_smaller_video_where_it_is(tmp_path: Path) -> None:
-    settings = make(tmp_path, None, ["cmu_dance_01_2", "cmu_dance_01_10"])
+    settings = make(tmp_path, None, ["cmu_dance_01_10", "cmu_dance_01_2"])
     rows = EgoExo4dReader(settings).recordings()
     assert [(r.id, r.group, r.label, r.split) for r in rows] == [
         ("cmu_dance_01_10", "cmu_dance_01", "Dance", "train"),

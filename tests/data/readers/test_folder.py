@@ -46,10 +46,10 @@ def test_csv_and_parquet_manifests_agree(files: Path) -> None:
     listed = reader(files / "m.csv").recordings()
     assert listed == reader(files / "m.parquet").recordings()
     assert [(r.id, r.label, r.group, r.imu_rate) for r in listed] == [
-        ("a", None, "s2", 100.0),
         ("b", "walking", "s1", 50.0),
+        ("a", None, "s2", 100.0),
     ]
-    assert listed[0].video == str(files / "videos/a.mp4")
+    assert listed[1].video == str(files / "videos/a.mp4")
 
 
 def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None:
@@ -167,6 +167,7 @@ def test_split_by_group_in_the_sweep_file(tmp_path: Path, make_folder: Callable[
     shares = GroupSplit(train=0.5, val=0.25, test=0.25)
     settings = FolderDataset(kind="folder", path=str(manifest), split_by_group=shares)
     recordings = list_recordings(settings, tmp_path)
+    assert [r.id for r in recordings] == sorted(r.id for r in recordings)
     splits_of: dict[str, set[str]] = {}
     for recording in recordings:
         splits_of.setdefault(recording.group, set()).add(recording.split)

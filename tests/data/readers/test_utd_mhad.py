@@ -1,4 +1,4 @@
-"""UTD-MHAD as it lies in the shared recordings."""
+"""UTD-MHAD, read from the shared recordings."""
 
 from collections import Counter
 from pathlib import Path
