@@ -1,8 +1,5 @@
-"""Recordings to windows: their spans, the resampled IMU array of each, and rejected recordings.
-
-A window pairs a span of video with an IMU array. Of a video only the duration is read. Knows
-neither Ray nor the layout of the store.
-"""
+"""Recordings to windows, which pair a span of video with a resampled IMU array. Of a video only the
+duration is read. Knows neither Ray nor the layout of the store."""
 
 import math
 from collections.abc import Iterable, Iterator
