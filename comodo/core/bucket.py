@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -23,25 +23,21 @@ from fsspec.utils import glob_translate
 
 from comodo.core.errors import StoreError
 
-RETRY_WAITS = (2.0, 10.0, 30.0)
-"""Seconds before each retry; the libraries have retried for about 10 s by then."""
-LARGE_FILE_BYTES = 32 * 2**20
-"""A larger file is downloaded alone, its parts in parallel."""
+RETRY_WAITS = (2.0, 10.0, 30.0)  # seconds; the libraries have retried for about 10 s before
+LARGE_FILE_BYTES = 32 * 2**20  # a larger file is downloaded alone, its parts in parallel
 PARALLEL_DOWNLOADS = 32  # small files at once
 DOWNLOAD_SLOTS = 64  # folders for incoming files, each used by one process at a time
 EXTRAS = {"s3": "pip install 'comodo[s3]'", "gs": "pip install gcsfs", "az": "pip install adlfs"}
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-MODIFIED_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")
-"""Where the services put the time of upload."""
+MODIFIED_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")  # by service
 _T = TypeVar("_T")
 
 
 class Bucket:
     """The files under a URL, and the folder that mirrors them.
 
-    Raises:
-        StoreError: from every method, when the bucket cannot be used. Until the bucket has answered
-            once it is raised immediately; later only after retries, as the network may come back.
+    Every method raises StoreError when the bucket cannot be used: at once until it has answered for
+    the first time, later only after retries, as the network may come back.
     """
 
     def __init__(self, url: str, root: Path) -> None:
@@ -77,9 +73,8 @@ class Bucket:
 
     def create(self, path: Path, text: str) -> bool:
         """Creates a file unless it exists; of several processes that try, one succeeds."""
-        name = self._name(path)
         try:
-            self._try(lambda: self._fs.pipe_file(name, text.encode(), mode="create"))
+            self._try(lambda: self._fs.pipe_file(self._name(path), text.encode(), mode="create"))
         except FileExistsError:
             return False
         return True
@@ -91,9 +86,8 @@ class Bucket:
 
     def open(self, path: Path) -> BinaryIO:
         """Opens a file of the bucket to read a part of it; raises FileNotFoundError."""
-        return self._try(
-            lambda: self._fs.open(self._name(path), "rb", cache_type="none"), absent_ok=True
-        )
+        name = self._name(path)
+        return self._try(lambda: self._fs.open(name, "rb", cache_type="none"), absent_ok=True)
 
     def sizes(self, folder: Path, *patterns: str) -> dict[Path, int]:
         """Sizes in bytes of the files in a folder that match a pattern relative to it."""
@@ -101,12 +95,8 @@ class Bucket:
 
     def fetch(self, path: Path, patterns: Collection[str], names: Collection[str] = ()) -> None:
         """Downloads a file, or those files of a folder, that differ from the bucket's, and removes
-        those that the bucket does not have.
-
-        Args:
-            patterns: which files of a folder, relative to it; none: all files.
-            names: subfolders that the patterns are relative to; none: the folder itself.
-        """
+        those that the bucket does not have. `patterns` chooses files of the folder (none: all), or
+        of its subfolders `names`, if given; they are relative to it."""
         with self._download_slot(path) as slot:
             while True:
                 # Local files first: what another process adds meanwhile must not look removed.
@@ -116,12 +106,11 @@ class Bucket:
                     gone.unlink(missing_ok=True)
                     with suppress(OSError):  # its folder may have other files
                         gone.parent.rmdir()
+                known = {file: (stat.st_size, stat.st_mtime_ns) for file, stat in local.items()}
                 stale = {
                     file: info
                     for file, info in remote.items()
-                    if file not in local
-                    or (local[file].st_size, local[file].st_mtime_ns)
-                    != (info["size"], _stamp(info))
+                    if known.get(file) != (info["size"], _stamp(info))
                 }
                 with suppress(FileNotFoundError):  # one was removed meanwhile: list again
                     return self._download(stale, slot)
@@ -130,10 +119,8 @@ class Bucket:
         """Raises FileNotFoundError when the bucket no longer has one of the files."""
         large = [[file] for file, info in files.items() if info["size"] > LARGE_FILE_BYTES]
         small = [file for file, info in files.items() if info["size"] <= LARGE_FILE_BYTES]
-        for batch in [
-            *large,
-            *(small[i : i + PARALLEL_DOWNLOADS] for i in range(0, len(small), PARALLEL_DOWNLOADS)),
-        ]:
+        starts = range(0, len(small), PARALLEL_DOWNLOADS)
+        for batch in large + [small[i : i + PARALLEL_DOWNLOADS] for i in starts]:
             incoming = [slot / str(number) for number in range(len(batch))]
             pairs = list(map(self._name, batch)), list(map(str, incoming))
             self._try(partial(self._fs.get, *pairs), absent_ok=True)
@@ -160,11 +147,9 @@ class Bucket:
         except OSError as error:
             if error.errno not in (*DISK_FULL_ERRORS, errno.EACCES, errno.EROFS):
                 raise
-            raise StoreError(
-                "store.cache-not-writable",
-                f"{self.url}: its cache {self.root} cannot be written ({error.strerror}); free "
-                "some space, or set COMODO_CACHE to another folder (the cache can be deleted)",
-            ) from None
+            fix = "free some space (the cache can be deleted), or set COMODO_CACHE"
+            message = f"{self.url}: its cache {self.root} cannot be written ({error.strerror})"
+            raise StoreError("store.cache-not-writable", f"{message}; {fix}") from None
 
     def _local(
         self, path: Path, patterns: Collection[str], names: Collection[str]
@@ -186,11 +171,12 @@ class Bucket:
         base = self._name(folder)
         prefix = "".join(patterns).split("*", 1)[0] if len(patterns) == 1 and not names else ""
         found = self._try(lambda: self._fs.find(base, detail=True, prefix=prefix))
+        matching = re.compile("|".join(map(glob_translate, patterns)))  # none: matches every name
         listed = {}
         for name, info in found.items():
             below = name[len(base) :].lstrip("/")
             first, _, rest = below.partition("/") if names else ("", "", below)
-            if (not names or first in names) and (not below or _matches(rest, patterns)):
+            if (not names or first in names) and (not below or matching.match(rest)):
                 listed[folder / below if below else folder] = info
         return listed
 
@@ -199,14 +185,8 @@ class Bucket:
         return self._base if below == "." else f"{self._base.rstrip('/')}/{below}"
 
     def _try(self, call: Callable[[], _T], absent_ok: bool = False) -> _T:
-        """The call's result, after retries.
-
-        Raises:
-            StoreError: the bucket cannot be used.
-            FileExistsError: as the call does.
-            FileNotFoundError: as the call does, if `absent_ok`.
-            OSError: the disk is full.
-        """
+        """The call's result, after retries. Raises StoreError; also what the call raises as
+        FileExistsError, as FileNotFoundError if `absent_ok`, and as OSError for a full disk."""
         for wait in [*(RETRY_WAITS if self._answered else ()), None]:
             try:
                 found = call()
@@ -215,11 +195,8 @@ class Bucket:
             except FileNotFoundError as error:
                 if absent_ok:
                     raise
-                raise StoreError(
-                    "store.no-such-bucket",
-                    f"{self.url}: {error}; create the bucket, or choose another with --store or "
-                    "COMODO_STORE",
-                ) from None
+                fix = "create the bucket, or choose another with --store or COMODO_STORE"
+                raise StoreError("store.no-such-bucket", f"{self.url}: {error}; {fix}") from None
             except Exception as error:  # each service's library has its own
                 if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
                     raise
@@ -233,27 +210,15 @@ class Bucket:
         raise AssertionError  # the last wait is None
 
     def _unusable(self, error: Exception, refused: bool) -> StoreError:
-        reason = f"{self.url}: {type(error).__name__}: {error}; "
         if refused:
-            return StoreError(
-                "store.access-denied",
-                f"{reason}give credentials that may read and write there: for S3 "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role",
-            )
-        return StoreError(
-            "store.unreachable",
-            f"{reason}the store cannot be reached; check the network and, for an S3 service other "
-            "than Amazon's, AWS_ENDPOINT_URL; then the same command continues",
-        )
-
-
-@lru_cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(glob_translate(pattern))
-
-
-def _matches(name: str, patterns: Collection[str]) -> bool:
-    return not patterns or any(_compiled(pattern).match(name) for pattern in patterns)
+            code = "store.access-denied"
+            fix = "give credentials that may read and write there: for S3 AWS_ACCESS_KEY_ID and "
+            fix += "AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role"
+        else:
+            code = "store.unreachable"
+            fix = "the store cannot be reached; check the network and, for an S3 service other "
+            fix += "than Amazon's, AWS_ENDPOINT_URL; then the same command continues"
+        return StoreError(code, f"{self.url}: {type(error).__name__}: {error}; {fix}")
 
 
 def _stamp(info: dict[str, Any]) -> int:

@@ -1,6 +1,5 @@
 """What the command line prints: errors as their text, and for long work a progress bar with an
-estimate on a terminal, plain lines elsewhere.
-"""
+estimate on a terminal, plain lines elsewhere."""
 
 import re
 import sys
@@ -10,15 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from comodo.core.errors import ComodoError
 from comodo.core.redaction import redacted
@@ -36,33 +28,26 @@ console = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 T = TypeVar("T")
 
 
-def progress_bar() -> Progress:
-    """A progress bar with count, elapsed and remaining time."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
 def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
-    """Yields the items while showing how much of `total` is done.
-
-    Each item comes with its size, in the units of `total`; `what` names the work ("prepare demo").
-    """
+    """Yields the items, which come with their sizes, while showing how much of `total` is done;
+    `what` names the work ("prepare demo")."""
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left:"),
+        progress.TimeRemainingColumn(),
+    )
+    is_hidden = not console.is_terminal
     start, done, next_line = time.monotonic(), 0, 0.1
-    with progress_bar() as bar:
+    with progress.Progress(*columns, console=console, disable=is_hidden) as bar:
         task = bar.add_task(what, total=total)
         for item, size in items:
             yield item
             done += size
             bar.advance(task, size)
-            if not console.is_terminal and done >= next_line * total:
+            if is_hidden and done >= next_line * total:
                 spent = time.monotonic() - start
                 left = spent * (total - done) / max(done, 1)
                 console.print(f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left")
@@ -72,9 +57,7 @@ def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
 @contextmanager
 def show_errors() -> Iterator[None]:
     """Prints errors of the package and of the file system without a traceback; ends the command.
-
-    Any other error is a bug and keeps its traceback.
-    """
+    Any other error is a bug and keeps its traceback."""
     try:
         yield
     except KeyboardInterrupt:
@@ -84,12 +67,9 @@ def show_errors() -> Iterator[None]:
         text = str(error)
         if not isinstance(error, ComodoError | OSError):
             # A Ray worker's error comes wrapped; Ray Data keeps only the text of its traceback.
-            wrapped = _WRAPPED_ERROR.search(text)
+            wrapped = re.search(r"^comodo(?:\.\w+)+: (.+)$", text, re.MULTILINE)
             if wrapped is None:
                 raise
             text = wrapped[1]
         console.print(text, style="red", markup=False)
         raise typer.Exit(getattr(error, "exit_status", 1)) from None
-
-
-_WRAPPED_ERROR = re.compile(r"^comodo(?:\.\w+)+: (.+)$", re.MULTILINE)

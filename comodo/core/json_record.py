@@ -1,9 +1,7 @@
-"""A JSON file of the store as a dataclass: one field for each key of the file.
+"""A JSON file of the store as a dataclass: one field for each key of the file. Knows no file's
+content; the dataclasses are in `data.records` and `search.records`."""
 
-Knows no file's content; the dataclasses are in `data.records` and `search.records`.
-"""
-
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,7 +10,7 @@ from comodo.core.store import Store, fetched, read_json, write_json
 
 @dataclass(frozen=True)
 class JsonRecord:
-    """Base of the dataclasses. Their fields stand in the order of the file's keys; a key that not
+    """Base of the dataclasses. Their fields are in the order of the file's keys; a key that not
     every version has written has a default."""
 
     FILE: ClassVar[str]
@@ -20,29 +18,18 @@ class JsonRecord:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Ignores keys that this version does not know.
-
-        Raises:
-            ValueError: a key without a default is missing.
-        """
-        known = {field.name: field for field in fields(cls)}
-        missing = [
-            name
-            for name, field in known.items()
-            if name not in content and field.default is field.default_factory is MISSING
-        ]
-        if missing:
-            raise ValueError(f"{cls.FILE}: written by another version, without {missing}")
-        return cls(**{name: value for name, value in content.items() if name in known})
+        """Ignores keys that this version does not know. Raises ValueError if a key without a
+        default is missing."""
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in content.items() if name in known})
+        except TypeError as error:
+            raise ValueError(f"{cls.FILE}: written by another version: {error}") from None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The record in a folder, which has to be `fetched`.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: as `from_json`.
-        """
+        """The record in a folder, which has to be `fetched`. Raises FileNotFoundError, or
+        ValueError as `from_json` does."""
         return cls.from_json(read_json(folder / cls.FILE))
 
     @classmethod
@@ -55,7 +42,7 @@ class JsonRecord:
 
 
 class ArtifactMeta(JsonRecord):
-    """The meta.json of an artifact, which is whole once it has one."""
+    """The meta.json of an artifact, which is complete once it has one."""
 
     FILE = "meta.json"
     KIND: ClassVar[str]
@@ -63,5 +50,5 @@ class ArtifactMeta(JsonRecord):
 
     @classmethod
     def of(cls, key: str, store: Store) -> Self | None:
-        """None while the artifact is not whole."""
+        """None while the artifact is incomplete."""
         return cls.find(fetched(store.folder(cls.KIND, key), cls.FILE))

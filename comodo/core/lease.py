@@ -1,4 +1,4 @@
-"""Who is working on something: a file `lease.json` in its folder, renewed while the work goes on.
+"""Who is working on something: a file `lease.json` in its folder, renewed during the work.
 
 It keeps two drivers, or two trials of different sweeps, on any machines that see the store, from
 doing the same work at once. Knows nothing of the work.
@@ -39,20 +39,15 @@ class Holder(JsonRecord):
     FILE = "lease.json"
     id: str = ""
     host: str = ""
-    machine: str | None = None
-    """See `_machine`."""
+    machine: str | None = None  # see `_machine`
     pid: int = 0
-    started: str | None = None
-    """See `_started`."""
-    since: str = ""
-    """ISO 8601, UTC."""
-    beat: int = 0
-    """How often the lease was renewed."""
+    started: str | None = None  # see `_started`
+    since: str = ""  # ISO 8601, UTC
+    beat: int = 0  # how often the lease was renewed
 
     def __str__(self) -> str:
-        if not self.id:
-            return "another process"
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        known = f"process {self.pid} on {self.host}, since {self.since}"
+        return known if self.id else "another process"
 
 
 class Lease:
@@ -80,10 +75,7 @@ class Lease:
 
     def take(self) -> bool:
         """Takes the lease unless its holder is, or may be, alive; call again until that is known.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
+        Raises StoreError if the store cannot be written."""
         found = self._read()
         if found is not None:
             if not self._is_dead(found):
@@ -97,22 +89,18 @@ class Lease:
         return True
 
     def check(self) -> None:
-        """Raises LeaseError if another process has taken the lease: then nothing may be written.
-
-        Does nothing before the lease is taken.
-        """
-        if self._thread.ident is None:
+        """Raises LeaseError if another process has taken the lease, which this one had: then
+        nothing may be written."""
+        if self._thread.ident is None:  # it was never taken
             return
         # After a long pause (a machine that slept) another process may have taken it.
         if self._taken_by is None and time.time() - self._renewed > STALE_SECONDS:
             with suppress(OSError):
                 self._look()
         if self._taken_by is not None:
-            raise LeaseError(
-                "lease.lost",
-                f"{'/'.join(self._place)} was taken over by {self._taken_by}, after no sign of "
-                f"life from this process for {STALE_SECONDS:g} s",
-            )
+            reason = f"after no sign of life from this process for {STALE_SECONDS:g} s"
+            message = f"{'/'.join(self._place)} was taken over by {self._taken_by}, {reason}"
+            raise LeaseError("lease.lost", message)
 
     def release(self) -> None:
         """Gives the lease back, if this process still has it."""
@@ -138,12 +126,12 @@ class Lease:
             return Holder()
 
     def _is_dead(self, found: Holder) -> bool:
-        now, machine = time.monotonic(), _machine()
-        if machine is not None and found.machine == machine:
+        if self._mine.machine is not None and found.machine == self._mine.machine:
             alive = found.started == _started(found.pid)
             own = alive and found.pid == os.getpid()  # an earlier trial in this process
             self.holder_lives = alive and not own
             return not self.holder_lives
+        now = time.monotonic()
         if self._seen is None or self._seen[0] != found:
             self.holder_lives = self._seen is not None
             self._seen = found, now
@@ -171,12 +159,10 @@ class Lease:
 def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
     """Holds a lease while the block runs, after waiting for it; `what` names the work."""
     lease = Lease(store, kind, key)
-    reported = False
-    while not lease.take():
-        if not reported:
-            reported = True
-            console.print(f"{what}: done by {lease.holder}; waiting for it", markup=False)
-        time.sleep(RETRY_SECONDS)
+    if not lease.take():
+        console.print(f"{what}: done by {lease.holder}; waiting for it", markup=False)
+        while not lease.take():
+            time.sleep(RETRY_SECONDS)
     try:
         yield
     finally:

@@ -1,7 +1,5 @@
-"""Hides passwords in addresses and secrets of the environment in text.
-
-Knows neither where the text comes from nor where it goes.
-"""
+"""Hides passwords in addresses and secrets of the environment in text. Knows neither where the text
+comes from nor where it goes."""
 
 import os
 import re
@@ -28,15 +26,10 @@ def redacted(text: str) -> str:
 
 def _secrets() -> list[str]:
     """The longest first, as one may contain another."""
-    found = {
-        value
-        for name, value in os.environ.items()
-        if len(value) >= MIN_SECRET_LENGTH and _SECRET.search(name) and not _LOCATION.search(name)
-    }
-    for value in os.environ.values():  # an address with a password, as in MLFLOW_TRACKING_URI
-        found |= {
-            word
-            for userinfo in _IN_ADDRESS.findall(value)
-            if len(word := userinfo[:-1].partition(":")[2]) >= MIN_SECRET_LENGTH
-        }
-    return sorted(found, key=len, reverse=True)
+    found = set()
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and not _LOCATION.search(name):
+            found.add(value)
+        for userinfo in _IN_ADDRESS.findall(value):  # as in MLFLOW_TRACKING_URI
+            found.add(userinfo[:-1].partition(":")[2])
+    return sorted((f for f in found if len(f) >= MIN_SECRET_LENGTH), key=len, reverse=True)

@@ -4,7 +4,7 @@
     features/<key>/    part-*.parquet, meta.json      teacher features by window
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
-    trials/<key>/      checkpoint, student, result    one trial, whichever sweep asked for it
+    trials/<key>/      checkpoint, student, result    one trial, whichever sweep requested it
     videos/            <key>.mp4                      small copies of videos
     profiles/<key>/    profile.md, .json, figures     the cost of a trial's teacher and student
     quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
@@ -48,27 +48,20 @@ _remotes: dict[Path, "Bucket"] = {}
 
 
 def key_of(content: Any) -> str:
-    """First 16 hex digits of the SHA-256 of `content` as canonical JSON.
-
-    The order of mapping keys does not matter. Raises TypeError or ValueError for content that JSON
-    cannot hold.
-    """
+    """First 16 hex digits of the SHA-256 of `content` as JSON with sorted keys. Raises TypeError or
+    ValueError for content that JSON cannot hold."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint(path: str | Path) -> dict[str, int]:
-    """Size and modification time, which identify the version of an input file.
-
-    Both are 0 for a missing file. A folder (of model weights) counts as its files.
-    """
+    """Size and modification time, which identify the version of an input file; both 0 if there is
+    none. A folder (of model weights) counts as its files."""
     path = Path(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    stats = [file.stat() for file in files if file.exists()]
-    return {
-        "size": sum(stat.st_size for stat in stats),
-        "modified_ns": max((stat.st_mtime_ns for stat in stats), default=0),
-    }
+    files = path.rglob("*") if path.is_dir() else [path]
+    stats = [file.stat() for file in files if file.is_file()]
+    modified_ns = max((stat.st_mtime_ns for stat in stats), default=0)
+    return {"size": sum(stat.st_size for stat in stats), "modified_ns": modified_ns}
 
 
 def _remote_of(path: Path) -> "Bucket | None":
@@ -84,11 +77,8 @@ def _remote_of(path: Path) -> "Bucket | None":
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path next to `path`, renamed to it if the block succeeds and removed if not.
 
-    The upload comes before the renaming: the folder is never ahead of its bucket.
-
-    Raises:
-        StoreError: the disk is full or not writable, or the bucket cannot be reached; nothing has
-            changed.
+    The upload comes before the renaming: the folder is never ahead of its bucket. Raises StoreError
+    if the disk is full or not writable, or the bucket cannot be reached; nothing has changed.
     """
     with _temporary(path) as temporary:
         yield temporary
@@ -98,20 +88,14 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def create(path: Path, text: str) -> bool:
-    """Creates a file with all its content at once; False if it exists, and then it stays.
-
-    Of several processes that try at the same time, on any machines, one succeeds.
-
-    Raises:
-        StoreError: as `atomic`.
-    """
+    """Creates a file with all its content at once; False if it exists. Of several processes that
+    try at the same time, on any machines, one succeeds. Raises StoreError as `atomic` does."""
     with _temporary(path) as temporary:
         temporary.write_text(text)
         if (remote := _remote_of(path)) is not None:
-            if remote.create(path, text):
+            if is_new := remote.create(path, text):
                 os.replace(temporary, path)  # the folder's own is older
-                return True
-            return False
+            return is_new
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -160,12 +144,9 @@ def _disk_error(path: Path, temporary: Path, error: Exception) -> StoreError | N
     if number not in CANNOT_WRITE:
         return None
     parent = next(folder for folder in path.parents if folder.exists())
-    return StoreError(
-        "store.not-writable",
-        f"{path} cannot be written: {os.strerror(number)}; {shutil.disk_usage(parent).free:,} "
-        "bytes are free there. Free some space, or make it writable, and run the same command "
-        "again: finished work is kept",
-    )
+    reason = f"{os.strerror(number)}; {shutil.disk_usage(parent).free:,} bytes are free there"
+    fix = "free some space, or make it writable, and run this command again: finished work is kept"
+    return StoreError("store.not-writable", f"{path} cannot be written: {reason}; {fix}")
 
 
 def remove(path: Path) -> None:
@@ -231,21 +212,12 @@ def remove_rejected(folder: Path) -> None:
 
 
 class Store:
-    """The folder of all artifacts on this machine.
+    """The folder of all artifacts on this machine; pickled, it is that of the machine it gets to.
 
-    Pickled for another machine it is what it was made of, and has the folder of that machine.
-
-    Args:
-        root: a folder, or the fsspec URL of a bucket or of a prefix in one; by default
-            $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by
-            default ~/.cache/comodo, which can be deleted at any time.
-
-    Attributes:
-        root: the folder.
-        url: URL of the bucket; None for a store that is a folder.
-
-    Raises:
-        StoreError: no installed library knows the URL's protocol.
+    `root` is a folder, or the fsspec URL of a bucket or of a prefix in one; by default
+    $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by default
+    ~/.cache/comodo, which can be deleted at any time. Raises StoreError if no installed library
+    knows the URL's protocol. Attributes: `root`, the folder; `url`, of the bucket, or None.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -257,9 +229,8 @@ class Store:
         cache = Path(os.environ.get("COMODO_CACHE") or DEFAULT_CACHE).expanduser().resolve()
         self.root = cache / f"{re.sub('[^0-9A-Za-z]+', '-', self.url)}-{key_of(self.url)[:6]}"
         if self.root not in _remotes:
-            from comodo.core.bucket import (
-                Bucket,
-            )  # a store that is a folder needs none of its libraries
+            # A store that is a folder needs none of its libraries.
+            from comodo.core.bucket import Bucket
 
             _remotes[self.root] = Bucket(self.url, self.root)
 
@@ -303,9 +274,8 @@ class Store:
 
     def local(self, name: str) -> str:
         """The path on this machine for a name that `portable` gave; it may not exist."""
-        if not name.startswith(PORTABLE):
-            return name
-        return str(self.root / name.removeprefix(PORTABLE))
+        below = name.removeprefix(PORTABLE)
+        return name if below == name else str(self.root / below)
 
     @property
     def videos(self) -> Path:

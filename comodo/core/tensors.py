@@ -14,19 +14,12 @@ class WeightsError(ComodoError, ValueError):
 
 def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
     """The file's content, on a device; `mmap` leaves tensors in the file until they are used.
-
-    Raises:
-        FileNotFoundError: no such file.
-        WeightsError: it is damaged, or a pickle of more than tensors.
-    """
+    Raises FileNotFoundError, or WeightsError for a file that is damaged or has other objects."""
     try:
         return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise
     except Exception as error:  # torch raises whatever the parts of a damaged file raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            "weights.not-tensors",
-            f"{path}: cannot be read as tensors ({reason}), and nothing else is read; remove it, "
-            "and it is made again",
-        ) from None
+        message = f"{path}: cannot be read as tensors ({reason}); remove it, and it is made again"
+        raise WeightsError("weights.not-tensors", message) from None

@@ -28,10 +28,7 @@ def read_imu(path: str | Path, stream: Literal["right", "left"]) -> tuple[np.nda
     """Times in ns on the device's clock, int64 [N], and samples in g and deg/s, float64 [N, 6].
 
     In the axes of that IMU. The file has m/s^2 and rad/s (projectaria-tools, type MotionData).
-    Values that the device marks as invalid are NaN.
-
-    Raises:
-        ImuError: the file cannot be read, or has no such stream.
+    Values that the device marks as invalid are NaN. Raises ImuError.
     """
     with _open(path, IMUS[stream], f"imu-{stream}", ImuError) as (provider, stream_id, count):
         time_ns_N = np.empty(count, np.int64)
@@ -49,12 +46,10 @@ def read_imu(path: str | Path, stream: Literal["right", "left"]) -> tuple[np.nda
 
 
 def rgb_times_ns(path: str | Path) -> np.ndarray:
-    """Capture time of each RGB frame: ns on the device's clock, int64 [frames], ascending.
-
-    Raises VideoError: the file cannot be read, or has no RGB frames.
-    """
-    with _open(path, RGB, "camera-rgb", VideoError) as (provider, stream_id, _):
-        return _times_ns(provider, stream_id, path)
+    """Capture time of each RGB frame: ns on the device's clock, int64 [frames], ascending. Raises
+    VideoError."""
+    with _open_rgb(path) as (_, _, times_ns):
+        return times_ns
 
 
 def video_seconds(path: str | Path) -> float:
@@ -66,8 +61,7 @@ def video_seconds(path: str | Path) -> float:
 def decode_frames(path: str | Path, times: np.ndarray, size: int) -> np.ndarray:
     """The RGB frames shown at `times`, in seconds from the first, as uint8 [len(times), size, size,
     3]. Raises VideoError, also where the recording ends earlier."""
-    with _open(path, RGB, "camera-rgb", VideoError) as (provider, stream_id, _):
-        times_ns = _times_ns(provider, stream_id, path)
+    with _open_rgb(path) as (provider, stream_id, times_ns):
         frame_seconds = _frame_seconds(times_ns)
         end = (times_ns[-1] - times_ns[0]) / NS_PER_SECOND + frame_seconds
         refuse_too_short(path, end, frame_seconds, times)
@@ -80,8 +74,7 @@ def frames_at_rate(
     path: str | Path, rate: float, max_seconds: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `video.frames_at_rate`, for the RGB camera. Raises VideoError."""
-    with _open(path, RGB, "camera-rgb", VideoError) as (provider, stream_id, _):
-        times_ns = _times_ns(provider, stream_id, path)
+    with _open_rgb(path) as (provider, stream_id, times_ns):
         time_N = (times_ns - times_ns[0]) / NS_PER_SECOND
         due = np.floor(time_N[time_N < max_seconds] * rate + 1e-6)
         chosen = np.flatnonzero(np.diff(due, prepend=-1))
@@ -114,13 +107,16 @@ def _images(
     return images
 
 
-def _times_ns(provider: Any, stream_id: Any, path: str | Path) -> np.ndarray:
-    from projectaria_tools.core.sensor_data import TimeDomain
+@contextmanager
+def _open_rgb(path: str | Path) -> Iterator[tuple[Any, Any, np.ndarray]]:
+    """A file's provider, the id of its RGB stream and the stream's `rgb_times_ns`."""
+    with _open(path, RGB, "camera-rgb", VideoError) as (provider, stream_id, _):
+        from projectaria_tools.core.sensor_data import TimeDomain
 
-    times_ns = np.array(provider.get_timestamps_ns(stream_id, TimeDomain.DEVICE_TIME), np.int64)
-    if (np.diff(times_ns) <= 0).any():
-        raise VideoError("video.bad-times", f"{path}: times of its RGB frames are not rising")
-    return times_ns
+        times_ns = np.array(provider.get_timestamps_ns(stream_id, TimeDomain.DEVICE_TIME), np.int64)
+        if (np.diff(times_ns) <= 0).any():
+            raise VideoError("video.bad-times", f"{path}: times of its RGB frames are not rising")
+        yield provider, stream_id, times_ns
 
 
 def _frame_seconds(times_ns: np.ndarray) -> float:
@@ -159,8 +155,7 @@ def _open(
                 raise failure("no-stream", f"has no data in its stream {stream} ({name})")
             yield provider, stream_id, count
     except (RuntimeError, IndexError, UnicodeDecodeError) as reason:  # raised for damaged files
-        message = f"cannot be read as an Aria recording: {reason}"
-        raise failure("unreadable", message) from reason
+        raise failure("unreadable", f"cannot be read as an Aria recording: {reason}") from reason
 
 
 @contextmanager
@@ -168,14 +163,13 @@ def _quiet() -> Iterator[None]:
     """Discards what the library's C++ code prints, dozens of lines for each file."""
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = [os.dup(1), os.dup(2)]
-    null = os.open(os.devnull, os.O_WRONLY)
+    terminal = {number: os.dup(number) for number in (1, 2)}
     try:
-        for number in (1, 2):
-            os.dup2(null, number)
+        with open(os.devnull, "wb") as null:
+            for number in terminal:
+                os.dup2(null.fileno(), number)
         yield
     finally:
-        for number, copy in zip((1, 2), terminal, strict=True):
+        for number, copy in terminal.items():
             os.dup2(copy, number)
             os.close(copy)
-        os.close(null)

@@ -25,14 +25,8 @@ from torch import Tensor
 from comodo.config import CHANNELS
 from comodo.core.errors import ComodoError
 from comodo.core.store import Store, atomic, fetched, parts, read_parts
+from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
-from comodo.data.records import (
-    FeatureArraysMeta,
-    FeaturesMeta,
-    ResizedMeta,
-    WindowArraysMeta,
-    WindowsMeta,
-)
 from comodo.data.resize import resized
 
 SHARD_WINDOWS = 16_384  # in each file
@@ -40,6 +34,7 @@ RESIZE_WINDOWS = 256  # in memory at a time
 NO_LABEL = -1
 
 PackedRow = dict[str, Any]
+Stack = Callable[[list[PackedRow]], dict[str, np.ndarray]]
 
 
 class ArraysError(ComodoError, ValueError):
@@ -54,21 +49,16 @@ class Shards:
         try:
             self._files = [load_file(file) for file in files]
         except SafetensorError as error:
-            raise ArraysError(
-                "arrays.damaged",
-                f"{files[0].parent}: damaged arrays ({error}); remove the folder, and it is made "
-                "again",
-            ) from None
+            message = f"{files[0].parent}: damaged arrays ({error}); remove it to make it again"
+            raise ArraysError("arrays.damaged", message) from None
 
     def column(self, name: str) -> Tensor:
         """A whole array, in memory."""
         return torch.cat([file[name] for file in self._files])
 
     def gather(self, name: str, index_B: Tensor) -> Tensor:
-        """Some rows of an array, in the order of the indices.
-
-        NumPy uses a single thread for it; torch would take threads from the training step.
-        """
+        """Some rows of an array, in the order of the indices."""
+        # NumPy uses a single thread for it; torch would take threads from the training step.
         if len(self._files) == 1:
             return torch.from_numpy(self._files[0][name].numpy()[index_B.numpy()])
         first = self._files[0][name]
@@ -92,8 +82,7 @@ class Split:
 
     def __init__(self, shards: Shards, uniform: bool, resized: Shards | None = None) -> None:
         self._shards, self._uniform, self._resized = shards, uniform, resized
-        self.label_N = shards.column("label")
-        """Index of the class, or NO_LABEL."""
+        self.label_N = shards.column("label")  # index of the class, or NO_LABEL
         self.group_N = shards.column("group")
         self.last_N = shards.column("last")
         """Whether a window is the last one of its recording; False for whole recordings."""
@@ -136,21 +125,14 @@ class WindowArrays:
 
     @classmethod
     def load(cls, folder: Path, samples: int | None = None) -> "WindowArrays":
-        """Maps the arrays; reads only labels and groups.
-
-        `samples`: the student's input length. If `pack_resized` has made windows of that length,
-        these are used; otherwise the student resizes them itself.
-        """
-        meta, small = WindowArraysMeta.read(folder), folder / f"resized-{samples}"
-        is_resized = ResizedMeta.find(small) is not None
-        splits = {
-            split: Split(
-                Shards([folder / file for file in files]),
-                meta.uniform,
-                Shards([small / file for file in files]) if is_resized else None,
-            )
-            for split, files in meta.files.items()
-        }
+        """Maps the arrays; reads only labels and groups. With the student's input length as
+        `samples`, the windows are those that `pack_resized` has made of that length, if any."""
+        meta, small = records.WindowArraysMeta.read(folder), folder / f"resized-{samples}"
+        is_resized = records.ResizedMeta.find(small) is not None
+        splits = {}
+        for split, files in meta.files.items():
+            in_small = Shards([small / f for f in files]) if is_resized else None
+            splits[split] = Split(Shards([folder / f for f in files]), meta.uniform, in_small)
         return cls(splits, meta.classes, meta.groups)
 
 
@@ -166,14 +148,9 @@ class FeatureArrays:
     @classmethod
     def load(cls, folder: Path) -> "FeatureArrays":
         """Maps the arrays; reads nothing but which windows have a feature."""
-        meta = FeatureArraysMeta.read(folder)
-        shards = {
-            split: Shards([folder / file for file in files]) for split, files in meta.files.items()
-        }
-        encoded = {
-            split: torch.nonzero(rows.column("encoded")).squeeze(1)
-            for split, rows in shards.items()
-        }
+        meta = records.FeatureArraysMeta.read(folder)
+        shards = {split: Shards([folder / f for f in files]) for split, files in meta.files.items()}
+        encoded = {s: rows.column("encoded").nonzero().squeeze(1) for s, rows in shards.items()}
         return cls(meta.dim, encoded, shards)
 
     def gather(self, split: str, index_B: Tensor) -> Tensor:
@@ -188,7 +165,7 @@ class FeatureArrays:
 def pack_windows(store: Store, windows: str) -> str:
     """Packs a window set unless that is done; returns the arrays' key."""
     source = store.folder("windows", windows)
-    window_meta = WindowsMeta.of(windows, store)
+    window_meta = records.WindowsMeta.of(windows, store)
     assert window_meta is not None
     key = packed_windows_key(windows, window_meta.rejected)
     folder = store.folder("arrays", key)
@@ -199,6 +176,7 @@ def pack_windows(store: Store, windows: str) -> str:
         cut = window_meta.window_seconds != "whole"
         last = set(frame.drop_duplicates("recording", keep="last").window) if cut else set()
         classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
+        class_of = {name: index for index, name in enumerate(classes)}
         lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
         longest = max(lengths, default=0) // len(CHANNELS)
 
@@ -207,34 +185,30 @@ def pack_windows(store: Store, windows: str) -> str:
             imu_NCT = np.zeros((len(rows), len(CHANNELS), longest), np.float32)
             for imu_CT, row, length in zip(imu_NCT, rows, length_N, strict=True):
                 imu_CT[:, longest - length :] = row["imu"].reshape(len(CHANNELS), length)
-            labels = [NO_LABEL if r["label"] is None else classes.index(r["label"]) for r in rows]
             return {
                 "imu": imu_NCT,
                 "length": length_N,
-                "label": np.array(labels),
+                "label": np.array([class_of.get(row["label"], NO_LABEL) for row in rows]),
                 "group": np.array([groups.index(row["group"]) for row in rows]),
                 "last": np.array([row["window"] in last for row in rows]),
             }
 
         rows = _windows(source, ["split", "window", "label", "group", "imu"])
         files = _write_shards(folder, rows, stack)
-        uniform = len(lengths) == 1
-        WindowArraysMeta(
-            windows=windows, classes=classes, groups=groups, files=files, uniform=uniform
+        records.WindowArraysMeta(
+            windows=windows, classes=classes, groups=groups, files=files, uniform=len(lengths) == 1
         ).write(folder)
     return key
 
 
 def pack_resized(store: Store, windows: str, samples: int) -> None:
     """Resizes packed windows once for all students with an input length of `samples`, to the values
-    that these would compute at every step. `windows`: the arrays' key.
-
-    Does nothing if all windows already have that length.
+    that these would compute at every step, unless all have that length. `windows`: the arrays' key.
     """
     if store.meta("arrays", resized_key(windows, samples)) is not None:
         return
     folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
-    splits, meta = WindowArrays.load(fetched(folder)).splits, WindowArraysMeta.read(folder)
+    splits, meta = WindowArrays.load(fetched(folder)).splits, records.WindowArraysMeta.read(folder)
     lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
     if meta.uniform and lengths == {samples}:
         return
@@ -248,13 +222,14 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
                 chunks.append(resized(imu_BCT, lengths_B, samples))
             with atomic(small / file) as temporary:
                 save_file({"imu": torch.cat(chunks).numpy()}, temporary)
-    ResizedMeta(samples).write(small)
+    records.ResizedMeta(samples).write(small)
 
 
 def pack_features(store: Store, windows: str, features: str) -> str:
     """Packs the features of a window set in its order, if that is not done; returns the arrays'
     key. A window without a feature keeps its row, marked."""
-    of_windows, of_features = WindowsMeta.of(windows, store), FeaturesMeta.of(features, store)
+    of_windows = records.WindowsMeta.of(windows, store)
+    of_features = records.FeaturesMeta.of(features, store)
     assert of_windows is not None and of_features is not None
     rejected = [*of_windows.rejected, *of_features.rejected]
     key = packed_features_key(windows, features, rejected)
@@ -262,32 +237,22 @@ def pack_features(store: Store, windows: str, features: str) -> str:
     if store.meta("arrays", key) is None:
         table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
         vectors = table["feature"].to_numpy(zero_copy_only=False)
-        feature_of = {
-            window: vector
-            for window, vector in zip(table["window"].to_pylist(), vectors, strict=True)
-            if vector is not None
-        }
-        dim = len(next(iter(feature_of.values()), ()))
+        feature_of = dict(zip(table["window"].to_pylist(), vectors, strict=True))
+        dim = next((len(vector) for vector in vectors if vector is not None), 0)
         missing = np.zeros(dim, np.float32)
 
         def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
             found = [feature_of.get(row["window"]) for row in rows]
-            return {
-                "feature": np.stack([missing if vector is None else vector for vector in found]),
-                "encoded": np.array([vector is not None for vector in found]),
-            }
+            features_NF = np.stack([missing if vector is None else vector for vector in found])
+            return {"feature": features_NF, "encoded": np.array([v is not None for v in found])}
 
         rows = _windows(fetched(store.folder("windows", windows)), ["split", "window"])
         files = _write_shards(folder, rows, stack)
-        FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
+        records.FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
     return key
 
 
-def _write_shards(
-    folder: Path,
-    rows: Iterable[PackedRow],
-    stack: Callable[[list[PackedRow]], dict[str, np.ndarray]],
-) -> dict[str, list[str]]:
+def _write_shards(folder: Path, rows: Iterable[PackedRow], stack: Stack) -> dict[str, list[str]]:
     """Writes the rows of each split to shards; returns the names of the files by split."""
     files: dict[str, list[str]] = {}
     pending: dict[str, list[PackedRow]] = {}
@@ -312,13 +277,5 @@ def _windows(folder: Path, columns: list[str]) -> Iterator[PackedRow]:
     """The windows of all parts, always in the same order; `imu` as an array `[6 * T]`."""
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(columns=[*columns, "rejected"]):
-            values = {
-                name: batch[name].to_numpy(zero_copy_only=False)
-                if name == "imu"
-                else batch[name].to_pylist()
-                for name in batch.schema.names
-            }
-            for row_values in zip(*values.values(), strict=True):
-                row = dict(zip(values, row_values, strict=True))
-                if row.pop("rejected") is None:
-                    yield row
+            frame = batch.filter(batch["rejected"].is_null()).select(columns).to_pandas()
+            yield from frame.to_dict("records")

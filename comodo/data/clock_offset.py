@@ -38,10 +38,8 @@ MIN_SIGMAS = 4.0  # standard deviations of the correlation above 0
 class Offset:
     """Offset of an IMU's clock from its video's."""
 
-    seconds: float
-    """To add to the IMU's clock."""
-    correlation: float
-    """Of the two speeds at that offset, -1 to 1; 0 where there is nothing to compare."""
+    seconds: float  # to add to the IMU's clock
+    correlation: float  # of both speeds, -1 to 1; 0 where there is nothing to compare
     reliable: bool
 
 
@@ -49,10 +47,8 @@ NOT_COMPARABLE = Offset(0.0, 0.0, False)
 
 
 def estimate(video: str, stream: ImuStream, max_offset: float = 10.0) -> Offset:
-    """The offset of a stream's clock, searched up to `max_offset` seconds either way.
-
-    Raises VideoError if the video cannot be read.
-    """
+    """The offset of a stream's clock, searched up to `max_offset` seconds either way. Raises
+    VideoError."""
     time_M, frames = frames_at_rate(video, FRAME_RATE, MAX_VIDEO_SECONDS, FRAME_SIZE)
     if len(time_M) < 3:
         return NOT_COMPARABLE
@@ -132,9 +128,8 @@ def shifts(grey_MHW: np.ndarray) -> np.ndarray:
 
 def turning(stream: ImuStream, time_L: np.ndarray) -> np.ndarray:
     """Mean deg/s about each axis in the `1 / FRAME_RATE` s around each time, float64 [L, 3]."""
-    angle_N3 = cumulative_trapezoid(
-        stream.imu_NC[:, 3:].astype(np.float64), stream.time_N, axis=0, initial=0
-    )
+    rate_N3 = stream.imu_NC[:, 3:].astype(np.float64)
+    angle_N3 = cumulative_trapezoid(rate_N3, stream.time_N, axis=0, initial=0)
     ends = time_L + np.array([[-0.5], [0.5]]) / FRAME_RATE
     turned = [np.diff(np.interp(ends, stream.time_N, angle), axis=0)[0] for angle in angle_N3.T]
     return np.stack(turned, axis=1) * FRAME_RATE
@@ -146,10 +141,8 @@ def _grid(start: float, end: float) -> np.ndarray:
 
 
 def _curve(speed_K: np.ndarray) -> np.ndarray:
-    """A speed for comparison: smooth, with mean 0 and variance 1; all 0 where nothing moves.
-
-    The square root keeps one strong turn from outweighing all others.
-    """
+    """A speed for comparison: smooth, with mean 0 and variance 1; all 0 where nothing moves."""
+    # The square root keeps one strong turn from outweighing all others.
     curve_K = np.sqrt(gaussian_filter1d(speed_K, SMOOTHING_SECONDS * FRAME_RATE))
     spread = curve_K.std()
     return (curve_K - curve_K.mean()) / (spread if spread > 1e-6 else np.inf)

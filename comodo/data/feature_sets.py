@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -19,17 +18,13 @@ class FeatureSet:
 
     key: str
     folder: Path
-    rejected: int
-    """Windows without a feature."""
+    rejected: int  # windows without a feature
 
 
 def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
     """Hash of everything that the features depend on."""
-    content: dict[str, Any] = {
-        "version": FEATURE_VERSION,
-        "teacher": teacher.model_dump(mode="json"),
-        "windows": windows.key,
-    }
+    settings = teacher.model_dump(mode="json")
+    content = {"version": FEATURE_VERSION, "teacher": settings, "windows": windows.key}
     return key_of(content | teacher_files(teacher))
 
 

@@ -18,11 +18,8 @@ class VideoError(ComodoError, ValueError):
 
 
 def frame_times(start: float, end: float, count: int) -> np.ndarray:
-    """The times at which a span is sampled: the middles of `count` equal parts of [start, end).
-
-    Returns float64 [count], in seconds, ascending. Raises ValueError for an empty span or no
-    frames.
-    """
+    """The times at which a span is sampled, float64 [count] in seconds: the middles of equal parts
+    of [start, end). Raises ValueError for an empty span or no frames."""
     if not 0 <= start < end or count < 1:
         raise ValueError(f"cannot take {count} frames from the span [{start}, {end}) s")
     return start + (np.arange(count) + 0.5) * ((end - start) / count)
@@ -31,10 +28,8 @@ def frame_times(start: float, end: float, count: int) -> np.ndarray:
 def refuse_too_short(path: str | Path, end: float, frame_seconds: float, times: np.ndarray) -> None:
     """Raises VideoError if the last of `times` is more than one frame after a video's end."""
     if times[-1] > end + frame_seconds:
-        raise VideoError(
-            "video.too-short",
-            f"{path}: ends at {end:.3f} s, but a frame at {times[-1]:.3f} s is needed",
-        )
+        message = f"{path}: ends at {end:.3f} s, but a frame at {times[-1]:.3f} s is needed"
+        raise VideoError("video.too-short", message)
 
 
 def square_frame(frame: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:

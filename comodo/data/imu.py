@@ -1,7 +1,7 @@
 """IMU streams: reading files, units, gaps, and resampling to a common rate.
 
-Everywhere else in the package a stream is in g and deg/s, with its channels in the order of
-`config.CHANNELS`. Knows nothing of videos, windows or models.
+Elsewhere a stream is in g and deg/s, with its channels in the order of `config.CHANNELS`. Knows
+nothing of videos, windows or models.
 """
 
 import re
@@ -46,14 +46,9 @@ class ImuStream:
 
 
 def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
-    """A stream from raw arrays in g and deg/s, without rows that have a missing value.
-
-    Of several samples with the same time the first is kept.
-
-    Raises:
-        ImuError: fewer than two samples, a clock that runs backwards or does not advance, or a
-            sensor that is zero throughout.
-    """
+    """A stream from raw arrays in g and deg/s, without rows that have a missing value; of samples
+    with the same time the first is kept. Raises ImuError for fewer than two samples, a clock that
+    runs backwards or does not advance, or a sensor that is zero throughout."""
     with np.errstate(over="ignore"):  # a value too large for float32 counts as missing
         imu_NC = imu_NC.astype(np.float32)
     complete_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
@@ -63,18 +58,13 @@ def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuSt
     steps = np.diff(time_N)
     if (steps < 0).any():
         row = int(np.argmax(steps < 0)) + 1
-        raise ImuError(
-            "imu.clock-backwards",
-            f"{source}: the clock runs backwards at sample {row}; correct the times, or split the "
-            "recording there",
-        )
+        message = f"{source}: the clock runs backwards at sample {row}; correct it, or split there"
+        raise ImuError("imu.clock-backwards", message)
     if np.median(steps) <= 0:
         raise ImuError("imu.clock-stopped", f"{source}: most samples have the same time")
     if not imu_NC[:, :3].any() or not imu_NC[:, 3:].any():
-        raise ImuError(
-            "imu.zero-sensor",
-            f"{source}: accelerometer or gyroscope is zero throughout; students need both",
-        )
+        message = f"{source}: accelerometer or gyroscope is zero throughout; students need both"
+        raise ImuError("imu.zero-sensor", message)
     new_time_N = np.concatenate([[True], steps > 0])
     return ImuStream(time_N[new_time_N], imu_NC[new_time_N])
 
@@ -82,23 +72,16 @@ def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuSt
 def unit_factor(unit: str, units: dict[str, float], source: str) -> float:
     """Factor from a unit to g or deg/s. Raises ImuError for an unknown unit."""
     if unit not in units:
-        raise ImuError(
-            "imu.unknown-unit", f"{source}: unknown unit '{unit}'; known: {', '.join(units)}"
-        )
+        message = f"{source}: unknown unit '{unit}'; known: {', '.join(units)}"
+        raise ImuError("imu.unknown-unit", message)
     return units[unit]
 
 
 def unit_by_gravity(acc_N3: np.ndarray, units: dict[str, float], source: str) -> tuple[float, str]:
     """Detects the unit of raw acceleration: a worn sensor measures about 1 g most of the time.
 
-    Args:
-        units: the possible units, with their factors to g.
-
-    Returns:
-        The factor to g, and a note for the user.
-
-    Raises:
-        ImuError: the median length is between 3/4 and 4/3 g in none of the units, or in several.
+    `units` has the possible units with their factors to g. Returns the factor, and a note for the
+    user. Raises ImuError unless the median length is 3/4 to 4/3 g in exactly one of the units.
     """
     length_N = np.linalg.norm(acc_N3, axis=1)
     length_N = length_N[np.isfinite(length_N)]
@@ -106,11 +89,8 @@ def unit_by_gravity(acc_N3: np.ndarray, units: dict[str, float], source: str) ->
     fitting = [unit for unit, factor in units.items() if 3 / 4 < median * factor < 4 / 3]
     if len(fitting) != 1:
         known = " nor ".join(f"{1 / factor:.6g} as in {unit}" for unit, factor in units.items())
-        raise ImuError(
-            "imu.unknown-unit",
-            f"{source}: unknown unit of acceleration: its median length is {median:.4g}, "
-            f"neither about {known}; convert the file to one of these units",
-        )
+        message = f"its median length is {median:.4g}, neither about {known}; convert it to these"
+        raise ImuError("imu.unknown-unit", f"{source}: unknown unit of acceleration: {message}")
     unit = fitting[0]
     return units[unit], f"accelerometer in {unit}, detected from its median length {median:.4g}"
 
@@ -122,11 +102,8 @@ def refuse_missing(path: str | Path) -> None:
 
 
 def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
-    """A CSV file, read by pandas with `options`; `kind` says in errors what it should be.
-
-    Raises:
-        ImuError: the file is missing, or pandas cannot parse it.
-    """
+    """A CSV file, read by pandas with `options`; `kind` says in errors what it should be. Raises
+    ImuError if the file is missing or cannot be parsed."""
     import pandas as pd  # takes half a second, which a mere check of the sweep file does not need
 
     refuse_missing(path)
@@ -138,14 +115,9 @@ def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
 
 
 def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
-    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels.
-
-    A header gives the unit after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit`
-    are for channels without one.
-
-    Raises:
-        ImuError: a missing column or unit, or an unusable stream.
-    """
+    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels. A header gives the unit
+    after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit` are for channels without
+    one. Raises ImuError."""
     table = read_table(path, "CSV")
     columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
     for column in table.columns:
@@ -154,29 +126,24 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
 
     time_name = next((name for name in TIME_COLUMNS if name in columns), "time_s")
     if missing := [name for name in (time_name, *CHANNELS) if name not in columns]:
-        raise ImuError(
-            "imu.missing-column",
-            f"{path}: no column {missing[0]}; it has {', '.join(map(str, table.columns))}",
-        )
+        message = f"{path}: no column {missing[0]}; it has {', '.join(map(str, table.columns))}"
+        raise ImuError("imu.missing-column", message)
 
     def numbers(name: str) -> np.ndarray:
+        column = columns[name][0]
         try:
-            return table[columns[name][0]].to_numpy(np.float64)
+            return table[column].to_numpy(np.float64)
         except ValueError as error:
-            raise ImuError(
-                "imu.unreadable", f"{path}: column {columns[name][0]}: {error}"
-            ) from None
+            raise ImuError("imu.unreadable", f"{path}: column {column}: {error}") from None
 
     def channel(name: str) -> np.ndarray:
         is_acc = name.startswith("acc")
         units, default = (ACC_UNITS, acc_unit) if is_acc else (GYRO_UNITS, gyro_unit)
         unit = columns[name][1] or default
         if not unit:
-            raise ImuError(
-                "imu.missing-unit",
-                f"{path}: no unit for {name}; write '{name} [{next(iter(units))}]' "
-                "in the header, or acc_unit and gyro_unit in the manifest",
-            )
+            known = next(iter(units))
+            fix = f"'{name} [{known}]' in the header, or acc_unit and gyro_unit in the manifest"
+            raise ImuError("imu.missing-unit", f"{path}: no unit for {name}; write {fix}")
         return numbers(name) * unit_factor(unit, units, str(path))
 
     imu_NC = np.stack([channel(name) for name in CHANNELS], axis=1)
@@ -185,10 +152,7 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
 
 def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStream:
     """An array `[N, 6]` or `[6, N]` of samples at a fixed rate in Hz that starts with the video.
-
-    Raises:
-        ImuError: no such file, another shape, or an unusable stream.
-    """
+    Raises ImuError."""
     refuse_missing(path)
     try:
         imu = np.load(path, allow_pickle=False)
@@ -223,10 +187,8 @@ def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np
     # Only the samples around the span: otherwise each window would copy the whole recording.
     first = max(0, int(np.searchsorted(stream.time_N, time_M[0], "right")) - 1)
     near = slice(first, int(np.searchsorted(stream.time_N, time_M[-1])) + 1)
-    even_MC = np.stack(
-        [np.interp(time_M, stream.time_N[near], channel) for channel in stream.imu_NC[near].T],
-        axis=1,
-    )
+    time_K, imu_CK = stream.time_N[near], stream.imu_NC[near].T
+    even_MC = np.stack([np.interp(time_M, time_K, channel_K) for channel_K in imu_CK], axis=1)
     if ratio != 1:
         even_MC = resample_poly(even_MC, ratio.numerator, ratio.denominator, axis=0, padtype="line")
     return even_MC[margin_out : margin_out + wanted].astype(np.float32)

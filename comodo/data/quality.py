@@ -1,7 +1,5 @@
-"""Quality of a recording, measured on its IMU stream and the length of its video.
-
-Knows no files, windows or Ray.
-"""
+"""Quality of a recording, measured on its IMU stream and the length of its video. Knows no files,
+windows or Ray."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,12 +45,10 @@ class QualityCheck:
     """A measure with its normal range: recordings outside `low` to `high` are flagged."""
 
     column: str
-    title: str
-    """Title of a plot axis, with the unit."""
+    title: str  # of a plot axis, with the unit
     low: float
     high: float
-    means: str
-    """What a flag means."""
+    means: str  # what a flag means
 
     def flags(self, table: "pd.DataFrame") -> "pd.Series[bool]":
         """Which recordings it flags; none without a measured value."""
@@ -80,12 +76,8 @@ def measure_quality(
     """The measured columns of `QUALITY_SCHEMA` for one stream.
 
     `rate_spread` is the distance from the 5th to the 95th percentile of the time steps, without
-    gaps, over their median. `gravity` is the median length of the acceleration: 1 g unless the body
-    falls or jumps most of the time.
-
-    Args:
-        video_seconds: None without a video.
-        max_gap: a longer time between two samples, in seconds, is a gap.
+    gaps (over `max_gap` seconds), over their median. `gravity` is the median length of the
+    acceleration: 1 g unless the body falls or jumps most of the time.
     """
     step_M = np.diff(stream.time_N)
     gap_M = step_M > max_gap
@@ -106,20 +98,16 @@ def measure_quality(
 
 
 def saturated_share(imu_NC: np.ndarray) -> float:
-    """Share of samples that stay at their channel's extreme, for the channel with the largest.
+    """Share of samples that stay at their channel's extreme, for the channel with the largest;
+    `imu_NC` in g and deg/s. Only an extreme that can be a sensor's limit counts."""
+    from scipy.ndimage import binary_opening  # slow to import, which planning does not need
 
-    `imu_NC` in g and deg/s. Only an extreme that can be a sensor's limit counts.
-    """
     shares = [0.0]
     for channel_N, min_range in zip(imu_NC.T, MIN_RANGE_C, strict=True):
         held_N = np.zeros(len(channel_N), bool)
         low, high = channel_N.min(), channel_N.max()
         for extreme in (low, high):
-            if low < high and abs(extreme) >= min_range and len(channel_N) >= MIN_SATURATED_RUN:
-                runs = np.lib.stride_tricks.sliding_window_view(
-                    channel_N == extreme, MIN_SATURATED_RUN
-                )
-                for start in range(MIN_SATURATED_RUN):
-                    held_N[start : start + len(runs)] |= runs.all(axis=1)
+            if low < high and abs(extreme) >= min_range:
+                held_N |= binary_opening(channel_N == extreme, np.ones(MIN_SATURATED_RUN, bool))
         shares.append(float(held_N.mean()))
     return max(shares)

@@ -1,7 +1,5 @@
-"""The JSON files that describe data artifacts: windows, teacher features, packed arrays.
-
-Knows how they are stored, not how they are made.
-"""
+"""The JSON files that describe data artifacts: windows, teacher features, packed arrays. Knows how
+they are stored, not how they are made."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +13,11 @@ class WindowsMeta(ArtifactMeta):
 
     KIND = "windows"
     channels: list[str]
-    windows: dict[str, int]
-    """Windows in each split."""
-    classes: dict[str, dict[str, int]]
-    """Labelled windows of each class, by split."""
-    leaks: dict[str, str]
-    """For val and test: how many of their groups are also in train, as `3 of 10`."""
-    rejected: dict[str, str]
-    """Recording id to reason."""
-    window_seconds: float | str
-    """`whole`: one window for each recording."""
+    windows: dict[str, int]  # in each split
+    classes: dict[str, dict[str, int]]  # labelled windows of each class, by split
+    leaks: dict[str, str]  # of val and test: groups that are also in train, as `3 of 10`
+    rejected: dict[str, str]  # recording id to reason
+    window_seconds: float | str  # `whole`: one window for each recording
 
 
 @dataclass(frozen=True)
@@ -32,12 +25,9 @@ class QualityNote(JsonRecord):
     """What `comodo inspect` has to know about prepared windows."""
 
     FILE = "quality.json"
-    names: list[str]
-    """Names that sweep files have for the data set."""
-    settings: dict[str, Any]
-    """The data set's entry in the sweep file."""
-    leaks: dict[str, str]
-    """As in `WindowsMeta`."""
+    names: list[str]  # that sweep files have for the data set
+    settings: dict[str, Any]  # the data set's entry in the sweep file
+    leaks: dict[str, str]  # as in `WindowsMeta`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +36,11 @@ class FeaturesMeta(ArtifactMeta):
 
     KIND = "features"
     teacher: dict[str, Any]
-    windows: str
-    """Key of the windows."""
-    count: int
-    """Windows that were tried."""
+    windows: str  # key of the windows
+    count: int  # windows that were tried
     devices: list[str]
-    speed: float | None = None
-    """Windows per second, of the latest run alone."""
-    rejected: dict[str, str]
-    """Window id to reason."""
+    speed: float | None = None  # windows per second, of the latest run alone
+    rejected: dict[str, str]  # window id to reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +48,11 @@ class WindowArraysMeta(ArtifactMeta):
     """Packed windows."""
 
     KIND = "arrays"
-    windows: str = ""
-    """Key of the prepared windows."""
+    windows: str = ""  # key of the prepared windows
     classes: list[str]
     groups: list[str]
-    files: dict[str, list[str]]
-    """Names of the shards of each split."""
-    uniform: bool
-    """Whether all windows have the same length."""
+    files: dict[str, list[str]]  # names of the shards of each split
+    uniform: bool  # all windows have the same length
 
 
 @dataclass(frozen=True)
@@ -85,7 +68,6 @@ class FeatureArraysMeta(ArtifactMeta):
     """Packed features."""
 
     KIND = "arrays"
-    features: str = ""
-    """Key of the features."""
+    features: str = ""  # key of the features
     dim: int
     files: dict[str, list[str]]

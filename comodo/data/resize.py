@@ -19,10 +19,8 @@ def by_group(keys: list[int], apply: Callable[[int, list[int]], Tensor]) -> Tens
 
 
 def resized(imu_BCT: Tensor, lengths: list[int] | None, samples: int) -> Tensor:
-    """Linearly interpolates each window's last `length` samples (None: all) to `samples`.
-
-    Returns `[B, C, samples]`.
-    """
+    """Each window's last `length` samples (None: all), linearly interpolated to `samples`:
+    `[B, C, samples]`."""
 
     def resize(real_BCT: Tensor) -> Tensor:
         if real_BCT.shape[-1] == samples:

@@ -1,8 +1,5 @@
-"""Recordings to windows: their spans, the resampled IMU array of each, and rejected recordings.
-
-A window pairs a span of video with an IMU array. Of a video only the duration is read.
-Knows neither Ray nor the layout of the store.
-"""
+"""Recordings to windows, which pair a span of video with a resampled IMU array. Of a video only the
+duration is read. Knows neither Ray nor the layout of the store."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -67,21 +64,15 @@ def slice_recording(
     recording: Recording, stream: ImuStream, video_seconds: float | None, settings: DatasetConfig
 ) -> list[dict[str, Any]]:
     """The windows of one recording, as rows of `WINDOW_SCHEMA`; `video_seconds` is None without a
-    video.
-
-    Raises:
-        PrepareError: no window has both video and IMU.
-    """
+    video. Raises PrepareError if no window has both video and IMU."""
     sample = 1 / stream.rate
     start, end = stream.time_N[0], stream.time_N[-1] + sample
     if video_seconds is not None:
         start, end = max(0.0, start), min(video_seconds, end)
     if end <= start:
-        raise PrepareError(
-            "windows.no-overlap",
-            f"video and IMU do not overlap: the IMU runs from {stream.time_N[0]:.1f} s "
-            f"to {stream.time_N[-1]:.1f} s of the video's clock; correct imu_offset or the times",
-        )
+        span = f"{stream.time_N[0]:.1f} s to {stream.time_N[-1]:.1f} s of the video's clock"
+        message = f"video and IMU do not overlap: the IMU runs from {span}; correct its times"
+        raise PrepareError("windows.no-overlap", message)
     max_gap = _max_gap(stream)
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}
@@ -89,10 +80,8 @@ def slice_recording(
         # A stream that starts within a sample of the video starts with it.
         start, length = start if start > sample else 0.0, settings.window_seconds
         if end + sample - start < length * (1 - 1e-6):
-            raise PrepareError(
-                "windows.too-short",
-                f"{end - start:.1f} s are shorter than one window; reduce window_seconds",
-            )
+            message = f"{end - start:.1f} s are shorter than one window; reduce window_seconds"
+            raise PrepareError("windows.too-short", message)
         numbers = window_numbers(stream.time_N, start, end + sample, length, max_gap)
         spans = {i: (start + i * length, start + (i + 1) * length) for i in numbers}
     rows = []
@@ -102,20 +91,12 @@ def slice_recording(
         # Rounding in `stop - begin` would make some windows a sample longer.
         seconds = stop - begin if settings.window_seconds == "whole" else settings.window_seconds
         imu_TC = resample(stream, begin, seconds, settings.imu_rate)
-        rows.append(
-            {
-                "window": f"{recording.id}:{number}",
-                **_columns_of(recording),
-                "video": recording.video,
-                "start": begin,
-                "end": stop,
-                "imu": np.ascontiguousarray(imu_TC.T).ravel(),
-            }
-        )
+        row = {"window": f"{recording.id}:{number}", **_columns_of(recording)}
+        imu = np.ascontiguousarray(imu_TC.T).ravel()
+        rows.append(row | {"video": recording.video, "start": begin, "end": stop, "imu": imu})
     if not rows:
-        raise PrepareError(
-            "windows.gaps", f"every window has a gap of over {max_gap:g} s in its IMU samples"
-        )
+        message = f"every window has a gap of over {max_gap:g} s in its IMU samples"
+        raise PrepareError("windows.gaps", message)
     return rows
 
 
@@ -124,12 +105,8 @@ def _max_gap(stream: ImuStream) -> float:
 
 
 def _columns_of(recording: Recording) -> dict[str, Any]:
-    return {
-        "recording": recording.id,
-        "split": recording.split,
-        "group": recording.group,
-        "label": recording.label,
-    }
+    names = {name: getattr(recording, name) for name in ("split", "group", "label")}
+    return {"recording": recording.id, **names}
 
 
 Sliced = tuple[list[dict[str, Any]], dict[str, Any]]
@@ -173,8 +150,8 @@ def write_part(folder: Path, part: str, sliced: Iterable[Sliced]) -> None:
                 writer.write_table(pa.Table.from_pylist(pending, schema=WINDOW_SCHEMA))
                 pending = []
         writer.write_table(pa.Table.from_pylist(pending, schema=WINDOW_SCHEMA))
-        table = pa.Table.from_pylist(qualities, schema=QUALITY_SCHEMA)
-        write_table(folder / quality_file(part), table)
+        quality = pa.Table.from_pylist(qualities, schema=QUALITY_SCHEMA)
+        write_table(folder / quality_file(part), quality)
 
 
 def quality_file(part: str) -> str:

@@ -22,11 +22,8 @@ TRANSCODER = {"version": 1, "side": SHORT_SIDE_PX, "rate": FRAMES_PER_SECOND, **
 
 
 def transcode(video: str, folder: Path) -> str:
-    """Path of the copy of a video in `folder`; makes it if there is none.
-
-    Raises:
-        VideoError: the source cannot be decoded to its end.
-    """
+    """Path of the copy of a video in `folder`; makes it if there is none. Raises VideoError if the
+    source cannot be decoded to its end."""
     copy = folder / f"{key_of([TRANSCODER, video, fingerprint(video)])}.mp4"
     if not is_present(copy):
         with atomic(copy) as temporary:

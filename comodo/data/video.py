@@ -13,11 +13,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av import Packet, VideoFrame, VideoStream
 from av.container import InputContainer
-from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from comodo.data import aria_vrs
 from comodo.data.frames import VideoError, frame_times, refuse_too_short, square_frame
@@ -27,15 +25,12 @@ END_OF_FILE = 2**62  # in ticks of any clock; seeking there finds the last key f
 
 
 def video_seconds(path: str | Path) -> float:
-    """Seconds from the first frame of the video stream to the end of its last.
-
-    From the file's header; where that lacks it, from the packets at the stream's end.
-    Raises VideoError if the file is missing, empty, damaged or without video.
-    """
+    """Seconds from the first frame of the video stream to the end of its last. Raises VideoError if
+    the file is missing, empty, damaged or without video."""
     if _is_vrs(path):
         return aria_vrs.video_seconds(path)
     with _open(path) as (container, stream):
-        ticks = stream.duration or _ticks_of_packets(container, stream)
+        ticks = stream.duration or _ticks_of_packets(container, stream)  # header lacks it
         return float(ticks * _tick(stream))
 
 
@@ -65,23 +60,20 @@ def decode_frames(
         shown: VideoFrame | None = None
         shown_at = 0
         for frame_at, frame in _frames_from(container, stream, int(wanted[0]), first):
-            if shown is not None:
-                until = int(np.searchsorted(wanted, frame_at))
-                if until > done:
-                    images[done:until] = square_frame(shown, size, reformatter)
-                    done = until
+            until = int(np.searchsorted(wanted, frame_at))
+            if shown is not None and until > done:
+                images[done:until] = square_frame(shown, size, reformatter)
+                done = until
                 if done == count:
                     return images
             shown, shown_at = frame, frame_at
 
         # At the end of the file its last frame is shown for its own duration, plus one more.
         if shown is None:
-            raise VideoError(
-                "video.no-frame", f"{path}: no frame could be decoded near {times[0]:.3f} s"
-            )
+            message = f"{path}: no frame could be decoded near {times[0]:.3f} s"
+            raise VideoError("video.no-frame", message)
         seconds = shown.duration * tick or float(1 / (stream.guessed_rate or 25))
-        end = (shown_at - first) * tick + seconds
-        refuse_too_short(path, end, seconds, times)
+        refuse_too_short(path, (shown_at - first) * tick + seconds, seconds, times)
         images[done:] = square_frame(shown, size, reformatter)
         return images
 
@@ -89,11 +81,10 @@ def decode_frames(
 def frames_at_rate(
     path: str | Path, rate: float, max_seconds: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first frame of each `1 / rate` seconds in the first `max_seconds`.
+    """The first frame of each `1 / rate` seconds in the first `max_seconds`: when they are shown,
+    float64 [M], in seconds from the stream's first frame, and uint8 RGB [M, size, size, 3].
 
-    Returns when they are shown, float64 [M], in seconds from the stream's first frame, and the
-    frames, uint8 RGB [M, size, size, 3], cropped as by `decode_frames`. Raises VideoError as it
-    does, but not for a file that ends early.
+    Cropped as by `decode_frames`. Raises VideoError as it does, but not for a file that ends early.
     """
     if _is_vrs(path):
         return aria_vrs.frames_at_rate(path, rate, max_seconds, size)
@@ -129,33 +120,26 @@ def _open(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise VideoError("video.no-stream", f"{path}: has no video stream")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise VideoError(
-                    "video.unknown-codec",
-                    f"{path}: FFmpeg does not know its codec; convert it, for example to H.264",
-                )
+                message = f"{path}: FFmpeg does not know its codec; convert it to H.264"
+                raise VideoError("video.unknown-codec", message)
             # Callers decode many spans at once, one on each core.
             stream.codec_context.thread_count = 1
             # By default FFmpeg conceals damage with parts of other frames and reports no error.
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
-    except av.FFmpegError as error:
+    except (av.FFmpegError, UnicodeDecodeError) as error:  # the latter for the file's metadata
         if Path(path).is_file() and Path(path).stat().st_size == 0:
             raise VideoError("video.empty-file", f"{path}: is empty (0 bytes)") from error
-        raise VideoError(
-            "video.unreadable", f"{path}: cannot be read as video ({error.strerror})"
-        ) from error
-    except UnicodeDecodeError as error:  # PyAV raises it for the file's metadata
-        raise VideoError(
-            "video.unreadable", f"{path}: cannot be read as video ({error})"
-        ) from error
+        reason = error.strerror if isinstance(error, av.FFmpegError) else error
+        message = f"{path}: cannot be read as video ({reason})"
+        raise VideoError("video.unreadable", message) from error
 
 
 def _tick(stream: VideoStream) -> Fraction:
     """Seconds of one tick of the stream's clock."""
     if stream.time_base is None:
-        raise VideoError(
-            "video.no-clock", f"{stream.container.name}: its video stream has no time base"
-        )
+        message = f"{stream.container.name}: its video stream has no time base"
+        raise VideoError("video.no-clock", message)
     return stream.time_base
 
 
@@ -211,10 +195,8 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[tuple[i
             continue
         for frame in packet.decode():
             if frame.pts is None or frame.pts < latest:
-                raise VideoError(
-                    "video.bad-times",
-                    f"{container.name}: times of frames are missing or not rising",
-                )
+                message = f"{container.name}: times of frames are missing or not rising"
+                raise VideoError("video.bad-times", message)
             latest = frame.pts
             yield frame.pts, frame
 

@@ -16,8 +16,7 @@ from comodo.data.recordings import Recording
 from comodo.data.records import WindowsMeta
 from comodo.data.slicing import WINDOW_VERSION, quality_file
 
-FileFingerprints = dict[str, dict[str, int]]
-"""Fingerprints by path."""
+FileFingerprints = dict[str, dict[str, int]]  # by path
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,10 @@ class WindowSet:
 
     key: str
     folder: Path
-    counts: dict[str, int]
-    """Windows in each split."""
-    classes: dict[str, dict[str, int]]
-    """Labelled windows of each class in each split that has labels."""
-    rejected: dict[str, str]
-    """Recording id to reason."""
-    leaks: dict[str, str]
-    """For val and test: how many of their groups are also in train, as `3 of 10`."""
+    counts: dict[str, int]  # windows in each split
+    classes: dict[str, dict[str, int]]  # labelled windows of each class, by split
+    rejected: dict[str, str]  # recording id to reason
+    leaks: dict[str, str]  # as in `WindowsMeta`
     files: FileFingerprints = field(default_factory=dict)
     """Of the recordings' files, as they were when `prepare` computed the key."""
 
@@ -43,39 +38,34 @@ def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> Fil
     whose files follow from the settings."""
     if isinstance(settings, SimulatedDataset):
         return {}
-    files = {file for r in recordings for file in (r.video, r.imu, *r.beside) if file}
-    return {file: fingerprint(file) for file in files}
+    return {file: fingerprint(file) for file in {f for r in recordings for f in _files_of(r)}}
+
+
+def _files_of(recording: Recording) -> list[str]:
+    return [file for file in (recording.video, recording.imu, *recording.beside) if file]
 
 
 def refuse_changed(files: FileFingerprints) -> None:
     """Raises ChangedError for a file that no longer has its fingerprint."""
     for file, known in files.items():
         if Path(file).exists() and fingerprint(file) != known:
-            raise ChangedError(
-                "dataset.file-changed",
-                f"{file} was replaced while the sweep runs; run the same command again to make "
-                "windows and features from the new file",
-            )
+            fix = "run the same command again to make windows and features from the new file"
+            message = f"{file} was replaced while the sweep runs; {fix}"
+            raise ChangedError("dataset.file-changed", message)
 
 
 def window_key(
-    settings: DatasetConfig,
-    recordings: list[Recording],
-    files: FileFingerprints | None = None,
+    settings: DatasetConfig, recordings: list[Recording], files: FileFingerprints | None = None
 ) -> str:
     """Hash of everything that a window set depends on; `files`: from `fingerprints_of`."""
     files = fingerprints_of(settings, recordings) if files is None else files
-    content: dict[str, Any] = {
-        "version": WINDOW_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"max_rejected"}),
-    }
+    written = settings.model_dump(mode="json", exclude={"max_rejected"})
+    content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
     if settings.videos == "shrink":
         content["videos"] = transcode.TRANSCODER
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [vars(recording) for recording in recordings]
-        content["files"] = [
-            [files[file] for file in (r.video, r.imu, *r.beside) if file] for r in recordings
-        ]
+        content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
     return key_of(content)
 
 
@@ -92,9 +82,8 @@ def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
     """Names of part files, each with the recordings that are sliced and written together: few in a
     small set, so that all cores have work; a large set has about a thousand parts."""
     size = max(1, min(16, len(recordings) // 64), len(recordings) // 1000)
-    return {
-        f"part-{i:06d}.parquet": recordings[i : i + size] for i in range(0, len(recordings), size)
-    }
+    starts = range(0, len(recordings), size)
+    return {f"part-{i:06d}.parquet": recordings[i : i + size] for i in starts}
 
 
 def missing_parts(
@@ -102,11 +91,8 @@ def missing_parts(
 ) -> dict[str, list[Recording]]:
     """Part files that are missing, or lack their file of qualities; with their recordings."""
     present = {path.name for path in store.files("windows", f"{key}/*.parquet")}
-    return {
-        part: chunk
-        for part, chunk in part_chunks(recordings).items()
-        if not {part, quality_file(part)} <= present
-    }
+    chunks = part_chunks(recordings)
+    return {part: chunks[part] for part in chunks if not {part, quality_file(part)} <= present}
 
 
 def read_quality(folder: Path) -> Iterator[pa.Table]:
@@ -117,8 +103,6 @@ def read_quality(folder: Path) -> Iterator[pa.Table]:
 
 def leakage_notes(leaks: dict[str, str]) -> list[str]:
     """`WindowSet.leaks` as sentences."""
-    return [
-        f"leakage: {share} groups of {split} are also in train, which makes its accuracy "
-        "optimistic; split_by_group makes disjoint splits"
-        for split, share in leaks.items()
-    ]
+    fault = "are also in train, which makes its accuracy optimistic"
+    fix = "split_by_group makes disjoint splits"
+    return [f"leakage: {leaks[split]} groups of {split} {fault}; {fix}" for split in leaks]

@@ -286,8 +286,8 @@ def test_errors_name_the_store_and_the_mend(
     command = [sys.executable, "-m", "comodo", "status", "--store", "s3://no-such-bucket/x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
-    told = " ".join(done.stdout.split())
-    assert told.startswith("s3://no-such-bucket/x: ")
+    printed = " ".join(done.stdout.split())
+    assert printed.startswith("s3://no-such-bucket/x: ")
 
     def assert_refused(code: str, *names: str) -> None:
         fsspec.filesystem("s3").clear_instance_cache()

@@ -9,7 +9,7 @@ from comodo.core.errors import StoreError
 
 WRAPPED = """ray::map() (pid=7)
   File "comodo/data/imu.py", line 3, in read
-comodo.data.imu.ImuError: a.csv: the clock stands still
+comodo.data.imu.ImuError: a.csv: the clock has stopped
 The above exception was the direct cause of ...
 """
 
@@ -20,7 +20,7 @@ The above exception was the direct cause of ...
         (ConfigError("a.yaml:3: seeds: each seed once"), 2, "a.yaml:3: seeds: each seed once"),
         (StoreError("the store cannot be written"), 1, "the store cannot be written"),
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "a.csv"),
-        (RuntimeError(WRAPPED), 1, "a.csv: the clock stands still"),
+        (RuntimeError(WRAPPED), 1, "a.csv: the clock has stopped"),
         (KeyboardInterrupt(), 130, "the same command continues from here"),
     ],
 )

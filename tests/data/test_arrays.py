@@ -1,4 +1,4 @@
-"""Packed arrays: what lies in them, lengths, shards, order."""
+"""Packed arrays: their content, lengths, shards, order."""
 
 from pathlib import Path
 

@@ -12,6 +12,7 @@ import pytest
 
 from comodo.data.frames import VideoError, frame_times
 from comodo.data.video import decode_frames, frames_at_rate, video_seconds
+from tests.errors import raises
 from tests.paths import ROOT, SHARED
 
 GOPRO = SHARED / "data/gopro/max-heromode.mp4"
@@ -104,9 +105,9 @@ def test_a_span_may_end_with_the_last_frame_but_not_after_it(tmp_path: Path) -> 
     assert decode(path, 1.9, 2.0, 3) == [57, 58, 59]
     assert decode(path, 1.9, 2.06, 2) == [58, 59]  # less than a frame after the end
     for start, end in [(1.0, 3.0), (5.0, 10.0)]:
-        with pytest.raises(VideoError, match=r"video.mp4: ends at 2.000 s, but a frame"):
+        with raises(VideoError, "video.too-short", "video.mp4", "2.000 s"):
             decode(path, start, end, 4)
-    with pytest.raises(VideoError, match="video.mp4: cannot take 2 frames"):
+    with raises(VideoError, "video.bad-span", "video.mp4", "2 frames"):
         decode(path, 1.0, 1.0, 2)
 
 
@@ -133,18 +134,18 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         silence.sample_rate = 8000
         output.mux(stream.encode(silence))
         output.mux(stream.encode())
-    for path, reason in [
-        (tmp_path / "missing.mp4", "No such file"),
-        (empty, "is empty"),
-        (text, "Invalid data"),
-        (sound, "no video stream"),
+    for path, code in [
+        (tmp_path / "missing.mp4", "video.unreadable"),
+        (empty, "video.empty-file"),
+        (text, "video.unreadable"),
+        (sound, "video.no-stream"),
     ]:
         for ask in (
             lambda p: video_seconds(p),
             lambda p: decode_frames(p, 0, 1, 2),
             lambda p: frames_at_rate(p, 10, 1, 32),
         ):
-            with pytest.raises(VideoError, match=f"{path.name}: .*{reason}"):
+            with raises(VideoError, code, path.name):
                 ask(path)
 
 
@@ -155,7 +156,7 @@ def test_a_truncated_file_gives_no_frame_twice(tmp_path: Path, header_first: boo
     cut = tmp_path / "cut.mp4"
     for part in (0.0, 0.3, 0.5, 0.9):
         cut.write_bytes(whole[: int(len(whole) * part)])
-        with pytest.raises(VideoError, match="cut.mp4"):
+        with pytest.raises(VideoError, match=r"cut\.mp4"):  # the code depends on the place
             decode_frames(cut, 0, 2, 8)
 
 
@@ -165,7 +166,7 @@ def test_damage_in_the_middle_is_noticed_and_elsewhere_does_not_matter(tmp_path:
     middle = len(content) // 2
     content[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
     path.write_bytes(content)
-    with pytest.raises(VideoError, match="video.mp4"):
+    with raises(VideoError, "video.unreadable", "video.mp4"):
         decode_frames(path, 0, 2, 8)
     assert decode(path, 0, 0.3, 3) == [1, 4, 7]
     assert decode(path, 1.7, 2.0, 3) == [52, 55, 58]

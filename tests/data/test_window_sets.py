@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import SimulatedDataset
+from comodo.config import CHANNELS, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, write_json, write_table
 from comodo.data.recordings import Recording
@@ -23,6 +22,7 @@ from comodo.data.window_sets import (
     refuse_changed,
     window_key,
 )
+from tests.errors import raises
 
 SIMULATED = SimulatedDataset(kind="simulated")
 
@@ -54,6 +54,8 @@ def test_a_set_is_there_once_it_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert read_window_set("w", store) is None
     about: dict[str, Any] = {
+        "channels": list(CHANNELS),
+        "window_seconds": 5.0,
         "windows": {"train": 3},
         "classes": {"train": {"walking": 3}},
         "rejected": {"r1": "empty"},
@@ -76,7 +78,7 @@ def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:
     files = {str(imu): {"size": 1, "modified_ns": imu.stat().st_mtime_ns}}
     refuse_changed(files)
     os.utime(imu, ns=(1, 1))
-    with pytest.raises(ChangedError, match=r"r\.csv was replaced while the sweep runs"):
+    with raises(ChangedError, "dataset.file-changed", "r.csv"):
         refuse_changed(files)
     imu.unlink()  # a file that is gone is the reader's to report
     refuse_changed(files)

@@ -9,7 +9,7 @@ from pathlib import Path
 from comodo.config import AriaDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuStream, checked_stream
-from comodo.data.recordings import Recording, camera_recordings, require_library
+from comodo.data.recordings import Recording, camera_recordings
 
 
 class AriaReader:
@@ -17,13 +17,10 @@ class AriaReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        require_library("projectaria_tools", self.settings.path)
-        return camera_recordings(Path(self.settings.path), ".vrs")
+        return camera_recordings(Path(self.settings.path), ".vrs", "projectaria_tools")
 
     def read_imu(self, recording: Recording) -> ImuStream:
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
         # Subtracted as integers: a float of the device's clock would lose its last digits.
-        since_first_frame_ns_N = time_ns_N - aria_vrs.rgb_times_ns(recording.video)[0]
-        return checked_stream(
-            since_first_frame_ns_N / aria_vrs.NS_PER_SECOND, imu_NC, recording.imu
-        )
+        since_first_ns_N = time_ns_N - aria_vrs.rgb_times_ns(recording.video)[0]
+        return checked_stream(since_first_ns_N / aria_vrs.NS_PER_SECOND, imu_NC, recording.imu)

@@ -18,14 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config import Ego4dDataset
-from comodo.data.imu import (
-    ACC_UNITS,
-    GYRO_UNITS,
-    ImuStream,
-    checked_stream,
-    read_table,
-    unit_by_gravity,
-)
+from comodo.data import imu
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 
@@ -37,35 +30,27 @@ class Ego4dReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        videos, imu = Path(self.settings.video_folder), Path(self.settings.imu_folder)
-        rows = [
-            Recording(
-                id=listed.id,
-                video=str(videos / f"{listed.id}.mp4"),
-                imu=str(imu / f"{listed.id}.csv"),
-                split=listed.split,
-                group=listed.id,
-                label=listed.label,
-            )
-            for listed in read_lists(Path(self.settings.splits), id_and_activity)
-        ]
+        rows = []
+        for id, label, split in read_lists(Path(self.settings.splits), id_and_activity):
+            video = str(Path(self.settings.video_folder) / f"{id}.mp4")
+            file = str(Path(self.settings.imu_folder) / f"{id}.csv")
+            rows.append(Recording(id, video, file, split, group=id, label=label))
         refuse_wrong_folder(rows)
-        return sorted(rows, key=lambda recording: recording.id)
+        return rows
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> imu.ImuStream:
         """Complete samples in the order of their times; notes count what was dropped or moved."""
         kind = f"an IMU file of Ego4D with the columns {', '.join(CSV_COLUMNS)}"
-        table = read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
+        table = imu.read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
         row_N7 = table[CSV_COLUMNS].to_numpy()
         row_M7 = row_N7[np.isfinite(row_N7).all(axis=1)]
         backwards = int((np.diff(row_M7[:, 0]) < 0).sum())
         row_M7 = row_M7[np.argsort(row_M7[:, 0], kind="stable")]
         repeats = int((np.diff(row_M7[:, 0]) == 0).sum())
-        factor, unit_note = unit_by_gravity(
-            row_M7[:, 1:4], {unit: ACC_UNITS[unit] for unit in ("g", "m/s^2")}, recording.imu
-        )
-        imu_M6 = row_M7[:, 1:] * np.repeat([factor, GYRO_UNITS["rad/s"]], 3)
-        stream = checked_stream(row_M7[:, 0] / 1000, imu_M6, recording.imu)
+        units = {unit: imu.ACC_UNITS[unit] for unit in ("g", "m/s^2")}
+        factor, unit_note = imu.unit_by_gravity(row_M7[:, 1:4], units, recording.imu)
+        imu_M6 = row_M7[:, 1:] * np.repeat([factor, imu.GYRO_UNITS["rad/s"]], 3)
+        stream = imu.checked_stream(row_M7[:, 0] / 1000, imu_M6, recording.imu)
         notes = [unit_note]
         if missing := len(row_N7) - len(row_M7):
             notes.append(f"{missing} of {len(row_N7)} rows lack a time or a value and are dropped")

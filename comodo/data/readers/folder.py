@@ -40,27 +40,25 @@ class FolderReader:
             try:
                 rows.append(self._recording(row))
             except ValueError as error:
-                raise DatasetError(
-                    "dataset.bad-row", f"{self.manifest}, row {number}: {error}"
-                ) from None
+                raise self._failure("bad-row", f", row {number}: {error}") from None
         id, count = Counter(recording.id for recording in rows).most_common(1)[0]
         if count > 1:
-            raise DatasetError(
-                "dataset.duplicate-id",
-                f"{self.manifest}: the id '{id}' occurs twice; "
-                "give each recording its own in a column recording",
-            )
-        self._refuse_missing_folders(rows)
-        return sorted(rows, key=lambda recording: recording.id)
+            fix = "give each recording its own in a column recording"
+            raise self._failure("duplicate-id", f": the id '{id}' occurs twice; {fix}")
+        # A missing file only rejects its recording.
+        for folder in sorted({Path(p).parent for row in rows for p in (row.video, row.imu) if p}):
+            if not folder.is_dir():
+                fix = f"paths in a manifest are relative to {self.manifest.parent}"
+                message = f": the folder {folder} does not exist; {fix}"
+                raise self._failure("missing-folder", message)
+        return rows
 
     def read_imu(self, recording: Recording) -> ImuStream:
         path = Path(recording.imu)
         if path.suffix == ".npy":
             if not (recording.imu_rate and recording.acc_unit and recording.gyro_unit):
-                raise ImuError(
-                    "imu.missing-unit",
-                    f"{path}: an .npy file needs imu_rate, acc_unit and gyro_unit in the manifest",
-                )
+                needs = "an .npy file needs imu_rate, acc_unit and gyro_unit in the manifest"
+                raise ImuError("imu.missing-unit", f"{path}: {needs}")
             stream = read_npy(path, recording.imu_rate, recording.acc_unit, recording.gyro_unit)
         else:
             stream = read_csv(path, recording.acc_unit, recording.gyro_unit)
@@ -84,20 +82,14 @@ class FolderReader:
                     reader = csv.DictReader(file, restval="")
                     rows, columns = list(reader), list(reader.fieldnames or ())
         except (OSError, ValueError, csv.Error) as error:
-            raise DatasetError(
-                "dataset.unreadable", f"{self.manifest}: cannot be read as a manifest: {error}"
-            ) from None
-        unknown = sorted(map(str, set(columns) - MANIFEST_COLUMNS))
-        if unknown or "imu" not in columns:
-            raise DatasetError(
-                "dataset.bad-columns",
-                f"{self.manifest}: columns {', '.join(columns)}; required: imu; "
-                f"allowed: {', '.join(sorted(MANIFEST_COLUMNS))}",
-            )
+            message = f": cannot be read as a manifest: {error}"
+            raise self._failure("unreadable", message) from None
+        if set(columns) - MANIFEST_COLUMNS or "imu" not in columns:
+            allowed = ", ".join(sorted(MANIFEST_COLUMNS))
+            message = f": columns {', '.join(columns)}; required: imu; allowed: {allowed}"
+            raise self._failure("bad-columns", message)
         if not rows:
-            raise DatasetError(
-                "dataset.no-recordings", f"{self.manifest}: no rows; list each recording in one"
-            )
+            raise self._failure("no-recordings", ": no rows; list each recording in one")
         return rows
 
     def _recording(self, row: dict[str, str]) -> Recording:
@@ -107,10 +99,8 @@ class FolderReader:
             raise ValueError("imu is empty; write the path of the IMU file")
         split, video = filled.get("split", ""), filled.get("video", "")
         if self.settings.split_by_group is None and split not in SPLIT_NAMES:
-            raise ValueError(
-                f"split is '{split}'; expected train, val or test, "
-                "or split_by_group in the sweep file"
-            )
+            fix = "expected train, val or test, or split_by_group in the sweep file"
+            raise ValueError(f"split is '{split}'; {fix}")
         offset = filled.get("imu_offset", "0")
         if offset == "estimate" and not video:
             raise ValueError("an imu_offset of estimate needs a video")
@@ -137,31 +127,17 @@ class FolderReader:
         if inside and path.is_symlink():
             inside = path.resolve().is_relative_to(self.root)
         if not inside:
-            raise ValueError(
-                f"'{written}' leads out of {self.root}; if your recordings are elsewhere, "
-                "set root, next to path, to a folder that contains them all"
-            )
+            fix = "set root, next to path, to a folder that contains all recordings"
+            raise ValueError(f"'{written}' leads out of {self.root}; {fix}")
         return str(path)
 
-    def _refuse_missing_folders(self, rows: list[Recording]) -> None:
-        """Refuses a folder that does not exist; a missing file only rejects its recording."""
-        files = [path for row in rows for path in (row.video, row.imu) if path]
-        for folder in sorted({Path(path).parent for path in files}):
-            if not folder.is_dir():
-                raise DatasetError(
-                    "dataset.missing-folder",
-                    f"{self.manifest}: the folder {folder} does not exist; paths "
-                    f"in a manifest are relative to {self.manifest.parent}",
-                )
+    def _failure(self, reason: str, message: str) -> DatasetError:
+        return DatasetError(f"dataset.{reason}", f"{self.manifest}{message}")
 
 
 def _aligned(stream: ImuStream, recording: Recording) -> ImuStream:
-    """A stream with any clock, moved to the video's by the camera's motion.
-
-    Raises:
-        ImuError: no offset is reliable.
-        VideoError: the video cannot be read.
-    """
+    """A stream with any clock, moved to the video's by the camera's motion. Raises ImuError if no
+    offset is reliable, and VideoError."""
     # Imports SciPy: a second that listing recordings need not wait.
     from comodo.data.clock_offset import estimate
 
@@ -169,10 +145,8 @@ def _aligned(stream: ImuStream, recording: Recording) -> ImuStream:
     offset = estimate(recording.video, stream)
     found = f"{offset.seconds:+.2f} s of the video, correlation {offset.correlation:.2f}"
     if not offset.reliable:
-        raise ImuError(
-            "imu.unreliable-offset",
-            f"{recording.imu}: no reliable offset from {recording.video} (best: {found}); "
-            "write imu_offset in seconds in the manifest",
-        )
+        fix = "write imu_offset in seconds in the manifest"
+        message = f"{recording.imu}: no reliable offset from {recording.video} (best: {found})"
+        raise ImuError("imu.unreliable-offset", f"{message}; {fix}")
     note = f"imu_offset estimated: the IMU starts at {found}"
     return replace(stream, time_N=stream.time_N + offset.seconds, notes=(*stream.notes, note))

@@ -13,7 +13,7 @@ import numpy as np
 
 from comodo.config import GoproDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked_stream
-from comodo.data.recordings import Recording, camera_recordings, require_library
+from comodo.data.recordings import Recording, camera_recordings
 
 MAX_PACKET_SECONDS = 1.05  # GoPro writes about 1 s of telemetry at once
 MAX_INTERPOLATED_SECONDS = 0.5  # between two samples of the slower sensor
@@ -24,25 +24,21 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        require_library("telemetry_parser", self.settings.path)
-        return camera_recordings(Path(self.settings.path), ".mp4")
+        return camera_recordings(Path(self.settings.path), ".mp4", "telemetry_parser")
 
     def read_imu(self, recording: Recording) -> ImuStream:
         try:
             import telemetry_parser
         except ImportError:
-            raise ImuError(
-                "imu.missing-library",
-                "GoPro files need telemetry-parser: pip install comodo[cameras]",
-            ) from None
+            message = f"{recording.imu}: needs telemetry-parser: pip install comodo[cameras]"
+            raise ImuError("imu.missing-library", message) from None
         try:
             rows = telemetry_parser.Parser(recording.imu).normalized_imu()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the parser, in Rust, is not an Exception
-            raise ImuError(
-                "imu.unreadable", f"{recording.imu}: telemetry cannot be read: {error}"
-            ) from None
+            message = f"{recording.imu}: telemetry cannot be read: {error}"
+            raise ImuError("imu.unreadable", message) from None
         return stream_of(rows, recording.imu)
 
 
@@ -51,25 +47,18 @@ def stream_of(rows: list[dict[str, Any]], source: str) -> ImuStream:
 
     Times are the parser's, where 0 is the video's first frame; telemetry may start before or after
     it. A slower sensor is interpolated at the times of the faster one, where both have samples, and
-    a note says so.
-
-    Raises:
-        ImuError: rows without accelerometer or gyroscope, or an unusable stream.
+    a note says so. Raises ImuError.
     """
     time_N = np.array([row["timestamp_ms"] for row in rows], float) / 1000
-    acc_N3, gyro_N3 = (
-        np.array([row[name] or (np.nan,) * 3 for row in rows], float).reshape(-1, 3)
-        for name in ("accl", "gyro")
-    )
+    empty = (np.nan,) * 3
+    acc_N3 = np.array([row["accl"] or empty for row in rows], float).reshape(-1, 3)
+    gyro_N3 = np.array([row["gyro"] or empty for row in rows], float).reshape(-1, 3)
     acc_N3 /= STANDARD_GRAVITY
-    has_acc_N, has_gyro_N = (
-        np.array([row[name] is not None for row in rows], bool) for name in ("accl", "gyro")
-    )
+    has_acc_N = np.array([row["accl"] is not None for row in rows], bool)
+    has_gyro_N = np.array([row["gyro"] is not None for row in rows], bool)
     if not has_acc_N.any() or not has_gyro_N.any():
-        raise ImuError(
-            "imu.missing-sensor",
-            f"{source}: no accelerometer and gyroscope in the telemetry; students need both",
-        )
+        message = f"{source}: no accelerometer and gyroscope in the telemetry; students need both"
+        raise ImuError("imu.missing-sensor", message)
     # A clock that runs backwards is refused by `checked_stream`.
     if (has_acc_N & has_gyro_N).all() or (np.diff(time_N) < 0).any():
         return checked_stream(time_N, np.concatenate([acc_N3, gyro_N3], axis=1), source)
@@ -109,9 +98,8 @@ def _own_times(time_N: np.ndarray, has_N: np.ndarray) -> np.ndarray:
 
 def _interpolated(time_N: np.ndarray, slow_M: np.ndarray, values_M3: np.ndarray) -> np.ndarray:
     """Values of the slower sensor at `time_N`; NaN outside its times and in its gaps."""
-    values_N3 = np.stack(
-        [np.interp(time_N, slow_M, axis, left=np.nan, right=np.nan) for axis in values_M3.T], axis=1
-    )
+    outside = {"left": np.nan, "right": np.nan}
+    values_N3 = np.stack([np.interp(time_N, slow_M, v, **outside) for v in values_M3.T], axis=1)
     after_N = np.searchsorted(slow_M, time_N).clip(max=len(slow_M) - 1)
     gap_M = np.diff(slow_M, prepend=-np.inf)
     values_N3[(gap_M[after_N] > MAX_INTERPOLATED_SECONDS) & ~np.isin(time_N, slow_M)] = np.nan

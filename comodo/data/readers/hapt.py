@@ -43,11 +43,9 @@ class HaptReader:
                 raise DatasetError("dataset.bad-line", f"{file}, line {number}: {error}") from None
             rows[row.id] = row
         if not any(Path(row.imu).is_file() for row in rows.values()):
-            raise DatasetError(
-                "dataset.no-files",
-                f"{file.parent}: has none of the signals that labels.txt names",
-            )
-        return [rows[id] for id in sorted(rows)]
+            message = f"{file.parent}: has none of the signals that labels.txt names"
+            raise DatasetError("dataset.no-files", message)
+        return list(rows.values())
 
     def read_imu(self, recording: Recording) -> ImuStream:
         """Only the stretch; its first sample is at 0 s."""
@@ -60,46 +58,36 @@ class HaptReader:
             try:
                 signal_N3 = np.loadtxt(path, ndmin=2)
             except (OSError, ValueError) as error:
-                raise ImuError(
-                    "imu.unreadable", f"{path}: cannot be read as rows of x, y, z: {error}"
-                ) from None
+                message = f"{path}: cannot be read as rows of x, y, z: {error}"
+                raise ImuError("imu.unreadable", message) from None
             if signal_N3.shape[1] != 3 or len(signal_N3) < end:
-                raise ImuError(
-                    "imu.incomplete",
-                    f"{path}: shape {signal_N3.shape}; labels.txt needs three columns and "
-                    f"{end} samples; copy the file again",
-                )
+                fix = f"labels.txt needs three columns and {end} samples; copy the file again"
+                raise ImuError("imu.incomplete", f"{path}: shape {signal_N3.shape}; {fix}")
             parts.append(signal_N3[start:end] * factor)
-        return checked_stream(
-            np.arange(end - start) / HAPT_RATE_HZ, np.concatenate(parts, axis=1), recording.imu
-        )
+        time_N = np.arange(end - start) / HAPT_RATE_HZ
+        return checked_stream(time_N, np.concatenate(parts, axis=1), recording.imu)
 
-    def _recording(
-        self, line: str, activities: dict[int, str], splits: dict[int, str]
-    ) -> Recording:
+    def _recording(self, line: str, names: dict[int, str], splits: dict[int, str]) -> Recording:
         """The recording of a line of labels.txt. Raises ValueError with what is wrong."""
         try:
             experiment, user, activity, start, end = map(int, line.split())
         except ValueError:
             raise ValueError(f"'{line}'; expected five whole numbers") from None
-        if activity not in activities:
+        if activity not in names:
             raise ValueError(f"activity {activity} is not in activity_labels.txt")
         if user not in splits:
-            raise ValueError(
-                f"user {user} is neither in Train/subject_id_train.txt nor in "
-                "Test/subject_id_test.txt"
-            )
+            raise ValueError(f"user {user} is in neither subject_id_train.txt nor _test.txt")
         if not 1 <= start < end:
             raise ValueError(f"{start} to {end} is not a range of samples")
-        name = f"exp{experiment:02d}_user{user:02d}"
+        name, folder = f"exp{experiment:02d}_user{user:02d}", self.folder / "RawData"
         return Recording(
-            id=f"{name}_{start:05d}-{end:05d}",
+            f"{name}_{start:05d}-{end:05d}",
             video="",
-            imu=str(self.folder / "RawData" / f"acc_{name}.txt"),
-            beside=(str(self.folder / "RawData" / f"gyro_{name}.txt"),),
+            imu=str(folder / f"acc_{name}.txt"),
             split=splits[user],
             group=f"user {user:02d}",
-            label=activities[activity],
+            label=names[activity],
+            beside=(str(folder / f"gyro_{name}.txt"),),
         )
 
     def _activities(self) -> dict[int, str]:
@@ -108,9 +96,8 @@ class HaptReader:
         try:
             return {int(number): name for number, name in (line.split() for _, line in lines)}
         except ValueError:
-            raise DatasetError(
-                "dataset.bad-line", f"{file}: expected lines of a number and a name"
-            ) from None
+            message = f"{file}: expected lines of a number and a name"
+            raise DatasetError("dataset.bad-line", message) from None
 
     def _splits(self) -> dict[int, str]:
         """The split of each user."""
@@ -119,13 +106,11 @@ class HaptReader:
             file = self.folder / split.capitalize() / f"subject_id_{split}.txt"
             for line in dict.fromkeys(line for _, line in _lines(file)):  # a user has many lines
                 if not line.isdecimal():
-                    raise DatasetError(
-                        "dataset.bad-line", f"{file}: '{line}'; expected the number of a user"
-                    )
+                    message = f"{file}: '{line}'; expected the number of a user"
+                    raise DatasetError("dataset.bad-line", message)
                 if splits.setdefault(int(line), split) != split:
-                    raise DatasetError(
-                        "dataset.bad-line", f"{file}: user {line} is also in the train split"
-                    )
+                    message = f"{file}: user {line} is also in the train split"
+                    raise DatasetError("dataset.bad-line", message)
         return splits
 
 

@@ -1,7 +1,5 @@
-"""The simulated data set: recordings for the demonstration, written when they are first read.
-
-Reads the files as it would a user's own. Knows nothing of how they are simulated.
-"""
+"""The simulated data set: recordings for the demonstration, written when they are first read. Knows
+nothing of how they are simulated."""
 
 import csv
 from pathlib import Path
@@ -16,13 +14,8 @@ from comodo.data.simulation.simulator import Scenario, plan_recordings, write_re
 
 class SimulatedReader:
     def __init__(self, settings: SimulatedDataset, folder: Path) -> None:
-        rows = plan_recordings(
-            settings.subjects,
-            settings.recordings,
-            settings.seconds,
-            settings.labelled,
-            settings.seed,
-        )
+        s = settings
+        rows = plan_recordings(s.subjects, s.recordings, s.seconds, s.labelled, s.seed)
         self._folder = folder
         self._rows = {row.id: row for row in rows}
         path = folder / "manifest.csv"
@@ -48,14 +41,10 @@ class SimulatedReader:
 
 def manifest(rows: list[Scenario]) -> list[dict[str, str]]:
     """Rows of manifest.csv; paths are relative to its folder, and a missing label is empty."""
-    return [
-        {
-            "recording": row.id,
-            "video": f"videos/{row.id}.mp4",
-            "imu": f"imu/{row.id}.csv",
-            "label": row.activity if row.labelled else "",
-            "split": row.split,
-            "group": row.subject,
-        }
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        files = {"video": f"videos/{row.id}.mp4", "imu": f"imu/{row.id}.csv"}
+        label = row.activity if row.labelled else ""
+        about = {"label": label, "split": row.split, "group": row.subject}
+        lines.append({"recording": row.id, **files, **about})
+    return lines

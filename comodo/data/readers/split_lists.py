@@ -4,32 +4,18 @@ Knows the three files and their errors, but not the format of a line, which the 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording, plain_name
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A recording as a list names it."""
+def read_lists(folder: Path, parse: Callable[[str], tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Id, label and split of all recordings in the lists of a folder.
 
-    id: str
-    label: str
-    split: str
-
-
-def read_lists(folder: Path, parse: Callable[[str], tuple[str, str]]) -> list[Listed]:
-    """All recordings in the lists of a folder.
-
-    Args:
-        parse: from a line to id and label; its ValueError says what a line should be.
-
-    Raises:
-        DatasetError: no list, a list that is not text, a line that cannot be parsed, or an id that
-            occurs twice.
+    `parse` gets id and label from a line; its ValueError says what a line should be. Raises
+    DatasetError if there is no list, or one is not text, has a bad line or an id that occurs twice.
     """
-    listed: list[Listed] = []
+    listed: list[tuple[str, str, str]] = []
     seen: dict[str, str] = {}
     files = [folder / f"{split}.txt" for split in SPLIT_NAMES]
     for file in filter(Path.is_file, files):
@@ -40,34 +26,26 @@ def read_lists(folder: Path, parse: Callable[[str], tuple[str, str]]) -> list[Li
             except ValueError as error:
                 raise DatasetError("dataset.bad-line", f"{where}: {error}") from None
             if id in seen:
-                raise DatasetError(
-                    "dataset.duplicate-id",
-                    f"{where}: '{id}' is also in {seen[id]}; remove one of the two lines",
-                )
+                message = f"{where}: '{id}' is also in {seen[id]}; remove one of the two lines"
+                raise DatasetError("dataset.duplicate-id", message)
             seen[id] = where
-            listed.append(Listed(id, label, file.stem))
+            listed.append((id, label, file.stem))
     if not listed:
-        raise DatasetError(
-            "dataset.no-recordings",
-            f"{folder}: no recordings in {', '.join(file.name for file in files)}; "
-            "splits is the folder of these lists",
-        )
+        names = ", ".join(file.name for file in files)
+        message = f"{folder}: no recordings in {names}; splits is the folder of these lists"
+        raise DatasetError("dataset.no-recordings", message)
     return listed
 
 
 def numbered_lines(file: Path, fix: str) -> list[tuple[int, str]]:
-    """The lines that are not empty, without surrounding space, and their numbers from 1 on.
-
-    Raises:
-        DatasetError: the file is missing, or is not text; the message ends with `fix`.
-    """
+    """The lines that are not empty, without surrounding space, and their numbers from 1 on. Raises
+    DatasetError, whose message ends with `fix`, if the file is missing or not text."""
     try:
         lines = enumerate(file.read_text().splitlines(), start=1)
         return [(number, line.strip()) for number, line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            "dataset.unreadable", f"{file}: cannot be read as text: {error}; {fix}"
-        ) from None
+        message = f"{file}: cannot be read as text: {error}; {fix}"
+        raise DatasetError("dataset.unreadable", message) from None
 
 
 def id_and_activity(line: str) -> tuple[str, str]:
@@ -79,16 +57,11 @@ def id_and_activity(line: str) -> tuple[str, str]:
 
 
 def refuse_wrong_folder(recordings: Sequence[Recording]) -> None:
-    """Refuses a folder without any file; a single missing file only rejects its recording.
-
-    Raises:
-        DatasetError: no recording has an IMU file, or none has a video.
-    """
+    """Raises DatasetError if no recording has an IMU file, or none has a video; a single missing
+    file only rejects its recording."""
     for kind in ("imu", "video"):
-        files = [path for recording in recordings if (path := getattr(recording, kind))]
-        if files and not any(Path(path).is_file() for path in files):
-            raise DatasetError(
-                "dataset.no-files",
-                f"{files[0]}: no such file, nor a file for any other of the {len(files)} "
-                f"recordings; check the folder of the {kind} files",
-            )
+        files = [getattr(recording, kind) for recording in recordings]
+        if not any(Path(path).is_file() for path in files):
+            lacking = f"no such file, nor a file for any other of the {len(files)} recordings"
+            fix = f"check the folder of the {kind} files"
+            raise DatasetError("dataset.no-files", f"{files[0]}: {lacking}; {fix}")

@@ -19,14 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config import UestcMmeaDataset
-from comodo.data.imu import (
-    ImuError,
-    ImuStream,
-    checked_stream,
-    read_table,
-    refuse_missing,
-    unit_by_gravity,
-)
+from comodo.data import imu
+from comodo.data.imu import ImuError
 from comodo.data.readers.split_lists import read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 from comodo.data.video import video_seconds
@@ -44,53 +38,38 @@ class UestcMmeaReader:
     def recordings(self) -> list[Recording]:
         folder = Path(self.settings.path)
         rows = []
-        for listed in read_lists(Path(self.settings.splits), clip_and_activity):
-            match = CLIP_NAME.fullmatch(listed.id)
+        for id, label, split in read_lists(Path(self.settings.splits), clip_and_activity):
+            match = CLIP_NAME.fullmatch(id)
             assert match is not None  # `clip_and_activity` checks it
-            rows.append(
-                Recording(
-                    id=listed.id,
-                    video=str(folder / "video" / f"{listed.id}.mp4"),
-                    imu=str(folder / "sensor" / f"{listed.id}.csv"),
-                    split=listed.split,
-                    group=match[4].replace("_", "-"),
-                    label=listed.label,
-                )
-            )
+            video, sensor = folder / "video" / f"{id}.mp4", folder / "sensor" / f"{id}.csv"
+            day = match[4].replace("_", "-")
+            rows.append(Recording(id, str(video), str(sensor), split, group=day, label=label))
         refuse_wrong_folder(rows)
-        return sorted(rows, key=lambda recording: recording.id)
+        return rows
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> imu.ImuStream:
         """Spreads the samples evenly over the clip, as both start and end together."""
         raw_N6 = _read_sensor(recording.imu)
         seconds = video_seconds(recording.video)
         rate = len(raw_N6) / seconds
         if not 0.9 * MMEA_RATE_HZ < rate < 1.1 * MMEA_RATE_HZ:
-            raise ImuError(
-                "imu.incomplete",
-                f"{recording.imu}: {len(raw_N6)} samples in a clip of {seconds:.2f} s are "
-                f"{rate:.1f} Hz, not {MMEA_RATE_HZ:g}; one of the files is incomplete, copy both "
-                "again",
-            )
-        factor, note = unit_by_gravity(raw_N6[:, :3], MMEA_ACC_UNITS, recording.imu)
+            found = f"{len(raw_N6)} samples in a clip of {seconds:.2f} s are {rate:.1f} Hz"
+            fix = f"not {MMEA_RATE_HZ:g}; one of the files is incomplete, copy both again"
+            raise ImuError("imu.incomplete", f"{recording.imu}: {found}, {fix}")
+        factor, note = imu.unit_by_gravity(raw_N6[:, :3], MMEA_ACC_UNITS, recording.imu)
         imu_N6 = raw_N6 * np.repeat([factor, MMEA_GYRO_UNIT], 3)
-        stream = checked_stream(np.linspace(0, seconds, len(raw_N6)), imu_N6, recording.imu)
+        stream = imu.checked_stream(np.linspace(0, seconds, len(raw_N6)), imu_N6, recording.imu)
         return replace(stream, notes=(note,))
 
 
 def clip_and_activity(line: str) -> tuple[str, str]:
-    """`<class>/<clip>` and activity of a line.
-
-    Raises:
-        ValueError: another format, or a class index that does not match the class.
-    """
+    """`<class>/<clip>` and activity of a line. Raises ValueError with what is wrong."""
     path, *counts = line.split()
     id = "/".join(path.split("/")[-2:])
     match = CLIP_NAME.fullmatch(id)
     if match is None or len(counts) != 3:
-        raise ValueError(
-            f"'{line}'; expected .../<class>/<class>_<date>_<time> <frames> <IMU samples> <index>"
-        )
+        form = ".../<class>/<class>_<date>_<time> <frames> <IMU samples> <index>"
+        raise ValueError(f"'{line}'; expected {form}")
     if counts[2] != str(int(match[2]) - 1):
         raise ValueError(f"class {match[1]} has index {int(match[2]) - 1}, not {counts[2]}")
     return id, match[3]
@@ -98,15 +77,12 @@ def clip_and_activity(line: str) -> tuple[str, str]:
 
 def _read_sensor(path: str) -> np.ndarray:
     """Raw values, float64 [N, 6]. Raises ImuError."""
-    refuse_missing(path)
+    imu.refuse_missing(path)
     with open(path, errors="replace") as file:
         first = file.readline().split(",")[0].strip()
     header = 0 if first.isidentifier() and first.lower() != "nan" else None
-    raw_NC = read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
+    raw_NC = imu.read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
     if raw_NC.shape[1] < 6:
-        raise ImuError(
-            "imu.wrong-shape",
-            f"{path}: {raw_NC.shape[1]} columns; expected six, separated by commas: acceleration "
-            "x, y, z and angular velocity x, y, z",
-        )
+        form = "six, separated by commas: acceleration x, y, z and angular velocity x, y, z"
+        raise ImuError("imu.wrong-shape", f"{path}: {raw_NC.shape[1]} columns; expected {form}")
     return raw_NC[:, :6]

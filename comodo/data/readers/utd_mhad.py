@@ -21,31 +21,20 @@ class UtdMhadReader:
 
     def recordings(self) -> list[Recording]:
         rows = []
-        for path in sorted((self.folder / "Inertial").glob("*_inertial.mat")):
+        for path in (self.folder / "Inertial").glob("*_inertial.mat"):
             id = path.stem.removesuffix("_inertial")
             match = re.fullmatch(r"a(\d+)_s(\d+)_t\d+", id)
             if match is None:
-                raise DatasetError(
-                    "dataset.bad-name",
-                    f"{path}: expected a name such as a1_s2_t3_inertial.mat; move it elsewhere",
-                )
-            subject = int(match[2])
-            rows.append(
-                Recording(
-                    id=id,
-                    video=str(self.folder / "depth_h264" / f"{id}.mp4"),
-                    imu=str(path),
-                    split="train" if subject % 2 else "test",
-                    group=f"subject {subject}",
-                    label=f"action {int(match[1]):02d}",
-                )
-            )
+                message = f"{path}: move it elsewhere, or name it as a1_s2_t3_inertial.mat"
+                raise DatasetError("dataset.bad-name", message)
+            action, subject = int(match[1]), int(match[2])
+            video = str(self.folder / "depth_h264" / f"{id}.mp4")
+            split, label = "train" if subject % 2 else "test", f"action {action:02d}"
+            rows.append(Recording(id, video, str(path), split, f"subject {subject}", label))
         if not rows:
-            raise DatasetError(
-                "dataset.no-files",
-                f"{self.folder}: no Inertial/*_inertial.mat; path is the folder with Inertial",
-            )
-        return sorted(rows, key=lambda recording: recording.id)
+            message = f"{self.folder}: no Inertial/*_inertial.mat; path is the folder with Inertial"
+            raise DatasetError("dataset.no-files", message)
+        return rows
 
     def read_imu(self, recording: Recording) -> ImuStream:
         """Spreads the samples evenly over the clip, as their true rate is not the nominal one."""
@@ -55,8 +44,7 @@ class UtdMhadReader:
             imu_NC = np.asarray(loadmat(recording.imu)["d_iner"], np.float64).reshape(-1, 6)
         except Exception as error:  # SciPy raises many kinds for a damaged file
             reason = f"{type(error).__name__}: {error}"
-            raise ImuError(
-                "imu.unreadable", f"{recording.imu}: cannot be read as UTD-MHAD's: {reason}"
-            ) from None
+            message = f"{recording.imu}: cannot be read as UTD-MHAD's: {reason}"
+            raise ImuError("imu.unreadable", message) from None
         time_N = np.linspace(0, video_seconds(recording.video), len(imu_NC))
         return checked_stream(time_N, imu_NC, recording.imu)

@@ -1,7 +1,5 @@
-"""Scenes of the simulated recordings, and what a camera in them sees.
-
-A scene is a box with textured walls. Knows nothing of the camera's motion.
-"""
+"""Scenes of the simulated recordings, boxes with textured walls, and what a camera in them sees.
+Knows nothing of the camera's motion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,13 +177,8 @@ def hand_pixels(side: int, reach: PixelArray) -> NDArray[np.bool_]:
     return np.asarray(fist | arm)
 
 
-def _pixels() -> NDArray[np.float32]:
-    """Position of each pixel right of and above the centre (2, FRAME_PX**2), in half frames."""
-    steps = (np.arange(FRAME_PX, dtype=np.float32) + 0.5) / FRAME_PX * 2 - 1
-    right, down = np.meshgrid(steps, steps)
-    return np.stack([right.ravel(), -down.ravel()])
-
-
-PIXELS = _pixels()
-# (3, FRAME_PX**2)
+_STEPS = (np.arange(FRAME_PX, dtype=np.float32) + 0.5) / FRAME_PX * 2 - 1
+PIXELS = np.stack([np.tile(_STEPS, FRAME_PX), -np.repeat(_STEPS, FRAME_PX)])
+"""Position of each pixel right of and above the centre (2, FRAME_PX**2), in half frames."""
 RAYS = np.stack([np.ones_like(PIXELS[0]), -VIEW_TANGENT * PIXELS[0], VIEW_TANGENT * PIXELS[1]])
+"""(3, FRAME_PX**2)"""

@@ -1,8 +1,7 @@
 """Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
 
-Writes MP4 videos and IMU CSV files of the same motion. Knows nothing of reading, windows, encoding
-or measuring: the files go through the same reader as a user's own. A demonstration, not a model of
-any real data set.
+Writes MP4 videos and IMU CSV files of the same motion, which the reader of users' own files reads.
+A demonstration, not a model of any real data set.
 
 World axes are x ahead, y left, z up. The head has the same axes and is rotated in the world by yaw,
 pitch (positive looks down) and roll.
@@ -20,16 +19,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from comodo.core.store import atomic
-from comodo.data.simulation.scenery import (
-    FRAME_PX,
-    SCENES,
-    SKIN,
-    atlas_of,
-    hand_pixels,
-    packed,
-    rgb_of,
-    texels,
-)
+from comodo.data.simulation import scenery
+from comodo.data.simulation.scenery import FRAME_PX
 
 FloatArray = NDArray[np.float64]
 Vector = tuple[float, float, float]
@@ -129,18 +120,13 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The motion behind both modalities, T samples at TRAJECTORY_HZ.
-
-    `position_m` (T, 3) is the head in the world, `rotation` (T) maps head axes to world axes,
-    `travel_m` (T,) is the distance along the way, `hands` (T, 2) is the displacement of the hands
-    from rest, right and up, in half frame widths.
-    """
+    """The motion behind both modalities, T samples at TRAJECTORY_HZ."""
 
     time_s: FloatArray
-    position_m: FloatArray
-    rotation: Rotation
-    travel_m: FloatArray
-    hands: FloatArray
+    position_m: FloatArray  # (T, 3), of the head in the world
+    rotation: Rotation  # (T), from head axes to world axes
+    travel_m: FloatArray  # (T,), along the way
+    hands: FloatArray  # (T, 2), from rest, right and up, in half frame widths
 
 
 def plan_recordings(
@@ -200,9 +186,8 @@ def write_recording(row: Scenario, folder: Path) -> None:
     """Writes folder/imu/<id>.csv and folder/videos/<id>.mp4, each complete or not at all."""
     moved = trajectory(row)
     with atomic(folder / "imu" / f"{row.id}.csv") as path:
-        np.savetxt(
-            path, measured_imu(row, moved), "%.5f", delimiter=",", header=CSV_HEADER, comments=""
-        )
+        table = measured_imu(row, moved)
+        np.savetxt(path, table, "%.5f", delimiter=",", header=CSV_HEADER, comments="")
     with atomic(folder / "videos" / f"{row.id}.mp4") as path:
         _encode(path, row, moved)
 
@@ -235,13 +220,9 @@ def trajectory(row: Scenario) -> Trajectory:
     look_deg = activity.look_deg * np.stack([_wander(time_s, 0.3, rng) for _ in range(3)], axis=-1)
     turn_deg = waves[:, 3:] * activity.turn_deg + look_deg * [0.15, 0.4, 1.0]
     turn_deg[:, 1] += activity.pitch_deg + person.normal(0, 3)
-    return Trajectory(
-        time_s=time_s,
-        position_m=position_m,
-        rotation=Rotation.from_euler("ZYX", turn_deg[:, ::-1], degrees=True),
-        travel_m=travel_m,
-        hands=waves[:, [1, 2]] * activity.reach,
-    )
+    rotation = Rotation.from_euler("ZYX", turn_deg[:, ::-1], degrees=True)
+    hands = waves[:, [1, 2]] * activity.reach
+    return Trajectory(time_s, position_m, rotation, travel_m, hands)
 
 
 def _wander(time_s: FloatArray, up_to_hz: float, rng: np.random.Generator) -> FloatArray:
@@ -283,20 +264,15 @@ def _at(time_s: FloatArray, known_s: FloatArray, values: FloatArray) -> FloatArr
 
 
 def measured_imu(row: Scenario, moved: Trajectory) -> FloatArray:
-    """The CSV's table (N, 7): time in s, acceleration in g, angular rate in deg/s.
-
-    In each recording the device has another mounting angle, gains and biases; it adds noise, and
-    its sampling times jitter around IMU_HZ.
-    """
+    """The CSV's table (N, 7): time in s, acceleration in g, angular rate in deg/s. Each recording
+    has another mounting angle, gains and biases; the device adds noise, and its times jitter."""
     rng = np.random.default_rng([row.seed, 1])
     nominal_s = np.arange(round(row.seconds * IMU_HZ)) / IMU_HZ
     time_s = nominal_s + rng.uniform(0, 0.2 / IMU_HZ, len(nominal_s))
     mount = Rotation.from_rotvec(rng.normal(0, MOUNT_DEG, 3), degrees=True)
     columns = [time_s[:, None]]
-    for ideal, bias, noise in (
-        (specific_force_g(moved), 0.02, 0.03),
-        (angular_rate_deg_s(moved), 1.0, 2.0),
-    ):
+    sensors = (specific_force_g(moved), 0.02, 0.03), (angular_rate_deg_s(moved), 1.0, 2.0)
+    for ideal, bias, noise in sensors:
         sensed = mount.apply(_at(time_s, moved.time_s, ideal))
         sensed = sensed * rng.normal(1, 0.03, 3) + rng.normal(0, bias, 3)
         columns.append(sensed + rng.normal(0, noise, sensed.shape))
@@ -318,11 +294,11 @@ def _encode(path: Path, row: Scenario, moved: Trajectory) -> None:
 
 def frames(row: Scenario, moved: Trajectory) -> Iterator[NDArray[np.uint8]]:
     """Yields the camera's frames, uint8 (FRAME_PX, FRAME_PX, RGBA), every 1 / VIDEO_FPS s."""
-    activity, scene = ACTIVITIES[row.activity], SCENES[row.scene]
+    activity, scene = ACTIVITIES[row.activity], scenery.SCENES[row.scene]
     rng = np.random.default_rng([row.seed, 2])
     light = rng.uniform(0.7, 1.05) * rng.normal(1, 0.05, 3)
-    atlas = atlas_of(scene, activity.at_bench, light, rng)
-    skin = packed(rgb_of(SKIN) * rng.uniform(0.6, 1.1) * light)
+    atlas = scenery.atlas_of(scene, activity.at_bench, light, rng)
+    skin = scenery.packed(scenery.rgb_of(scenery.SKIN) * rng.uniform(0.6, 1.1) * light)
 
     way = Rotation.from_euler("y", activity.slope_deg, degrees=True)  # world to the sloped scene
     samples = np.arange(round(row.seconds * VIDEO_FPS)) * (TRAJECTORY_HZ // VIDEO_FPS)
@@ -331,7 +307,7 @@ def frames(row: Scenario, moved: Trajectory) -> Iterator[NDArray[np.uint8]]:
     sites_m: FloatArray = way.apply(moved.position_m[samples])
     sites_m[:, 0] -= travel_m  # the far end of the scene stays ahead
     for sample, turn, site_m, along_m in zip(samples, turns, sites_m, travel_m, strict=True):
-        frame = atlas[texels(scene, activity.eye_m, turn, site_m, along_m)]
+        frame = atlas[scenery.texels(scene, activity.eye_m, turn, site_m, along_m)]
         for side in (1, -1)[: activity.hands]:
-            frame[hand_pixels(side, moved.hands[sample])] = skin
+            frame[scenery.hand_pixels(side, moved.hands[sample])] = skin
         yield frame.view(np.uint8).reshape(FRAME_PX, FRAME_PX, 4)

@@ -15,6 +15,7 @@ from comodo.data.imu import ImuError
 from comodo.data.readers.egoexo4d import EgoExo4dReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced, write_lists, write_video
+from tests.errors import raises
 
 START, FRAMES = 4, 12  # rows of timesync.csv before the take's first frame, and of it
 
@@ -75,7 +76,7 @@ def write_timesync(folder: Path, first_ns: float, missing: int = 0) -> Path:
 
 
 def test_listing_takes_the_smaller_video_where_it_is(tmp_path: Path) -> None:
-    settings = make(tmp_path, None, ["cmu_dance_01_2", "cmu_dance_01_10"])
+    settings = make(tmp_path, None, ["cmu_dance_01_10", "cmu_dance_01_2"])
     rows = EgoExo4dReader(settings).recordings()
     assert [(r.id, r.group, r.label, r.split) for r in rows] == [
         ("cmu_dance_01_10", "cmu_dance_01", "Dance", "train"),
@@ -114,25 +115,34 @@ def test_timesync_gives_the_videos_clock(tmp_path: Path, aria: Path, missing: in
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "code", "names"),
     [
-        ({"timesync_start_idx": None}, "take cap_1 lacks its capture's name, timesync_start_idx"),
-        ({"capture": {}}, "lacks its capture's name"),
-        ({"timesync_start_idx": 90, "timesync_end_idx": 99}, "no aria02.* in the rows 91 to 99"),
+        (
+            {"timesync_start_idx": None},
+            "imu.missing-clock",
+            ["takes.json", "cap_1", "timesync_start_idx"],
+        ),
+        ({"capture": {}}, "imu.missing-clock", ["takes.json", "cap_1"]),
+        (
+            {"timesync_start_idx": 90, "timesync_end_idx": 99},
+            "imu.missing-clock",
+            ["timesync.csv", "aria02", "91 to 99"],
+        ),
         (
             {"frame_aligned_videos": {}},
-            "timesync.csv: .* a column aria01_214-1_capture_timestamp_ns",
+            "imu.unreadable",
+            ["timesync.csv", "aria01_214-1_capture_timestamp_ns"],
         ),
     ],
 )
 def test_a_clock_that_cannot_be_known_is_not_guessed(
-    tmp_path: Path, aria: Path, fault: dict[str, Any], told: str
+    tmp_path: Path, aria: Path, fault: dict[str, Any], code: str, names: list[str]
 ) -> None:
     settings = make(tmp_path, aria, ["cap_1"])
     write_timesync(tmp_path / "captures/cap", 0.0)
     recording = EgoExo4dReader(settings).recordings()[0]
     (tmp_path / "takes.json").write_text(json.dumps([take_of("cap_1") | fault]))
-    with pytest.raises(ImuError, match=told):
+    with raises(ImuError, code, *names):
         EgoExo4dReader(settings).read_imu(recording)
 
 
@@ -169,21 +179,21 @@ def test_windows_and_rejections(
 
 def test_wrong_folders_are_refused_at_once(tmp_path: Path) -> None:
     settings = make(tmp_path, None, ["a_1", "b_1"])
-    for content, told in (
-        ("[]", "has none of the 2 takes in the lists"),
-        ('{"takes": 1}', "cannot be read as a list of takes"),
-        ("[", "cannot be read as a list of takes"),
+    for content, code in (
+        ("[]", "dataset.unknown-takes"),
+        ('{"takes": 1}', "dataset.unreadable"),
+        ("[", "dataset.unreadable"),
     ):
         (tmp_path / "takes.json").write_text(content)
-        with pytest.raises(DatasetError, match=told):
+        with raises(DatasetError, code, "takes.json"):
             EgoExo4dReader(settings).recordings()
     (tmp_path / "takes.json").unlink()
-    with pytest.raises(DatasetError, match="takes.json.*path is the folder that the release"):
+    with raises(DatasetError, "dataset.unreadable", "takes.json"):
         EgoExo4dReader(settings).recordings()
     (tmp_path / "takes.json").write_text(json.dumps([take_of("a_1")]))
     (tmp_path / "takes/a_1/aria02_noimagestreams.vrs").unlink()
     (tmp_path / "takes/b_1/aria02_noimagestreams.vrs").unlink()
-    with pytest.raises(DatasetError, match="nor a file for any other of the 2"):
+    with raises(DatasetError, "dataset.no-files", "the 2 recordings"):
         EgoExo4dReader(settings).recordings()
 
 

@@ -1,4 +1,4 @@
-"""UTD-MHAD as it lies in the shared recordings."""
+"""UTD-MHAD, read from the shared recordings."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,6 +11,7 @@ from comodo.data.readers import list_recordings
 from comodo.data.readers.utd_mhad import UtdMhadReader
 from comodo.data.recordings import DatasetError
 from comodo.data.video import video_seconds
+from tests.errors import raises
 
 
 def test_splits_labels_and_streams(shared_data: Path) -> None:
@@ -40,5 +41,5 @@ def test_its_splits_can_be_made_anew(shared_data: Path) -> None:
 
 
 def test_a_folder_that_is_not_it(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no Inertial"):
+    with raises(DatasetError, "dataset.no-files", str(tmp_path), "Inertial"):
         UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(tmp_path))).recordings()
