@@ -73,7 +73,7 @@ def test_the_machines_that_are_left_finish_the_sweep(tmp_path: Path) -> None:
             cluster.kill(next(node for node in cluster.nodes if cluster.trials(node)))
         assert len(cluster.nodes) == 1
         told = driver.end()
-    assert told.count("its process was lost; begun again") >= 2
+    assert told.count("its process was lost; restarted") >= 2
     assert told.count(": finished") == len(finished(store)) == 6
 
 

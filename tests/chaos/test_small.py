@@ -50,7 +50,7 @@ def test_killed_in_mid_epoch_then_told_to_leave_it_ends_as_undisturbed(
     driver.until(lambda: trained_from(store, trial))
     (process,) = cluster.trials()
     process.kill()
-    driver.until(lambda: "its process was lost; begun again" in driver.text())
+    driver.until(lambda: "its process was lost; restarted" in driver.text())
     killed = trained_from(store, trial)
     driver.until(lambda: trained_from(store, trial) > killed)
     (node,) = [node for node in cluster.nodes if cluster.trials(node)]
@@ -77,7 +77,7 @@ def test_a_process_that_is_lost_between_two_trials_costs_neither(
 ) -> None:
     settings = {"seeds": list(range(6)), "trial": {"epochs": 1}, "windows": 60, "lose": [1, 3]}
     told = toy(tmp_path, cluster, **settings, resources={"cpus_per_worker": 1}).end()
-    assert told.count("its process was lost; begun again") == 2
+    assert told.count("its process was lost; restarted") == 2
     assert "6 done" in told
 
 

@@ -109,7 +109,7 @@ def test_a_process_killed_for_memory_is_charged_to_its_trial_alone(
     one_round.callback.on_memory_kill(killed(process(trials[1], 1)), trials)
     assert one_round.progress.running == {}
     shown = capsys.readouterr().out
-    assert shown.count("its process was lost; begun again") == 1
+    assert shown.count("its process was lost; restarted") == 1
     assert shown.count("Ray killed another process") == 2
     again = one_round.begin(2)
     assert [trial.seed for trial in again] == [0, 1, 2]
