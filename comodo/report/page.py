@@ -177,12 +177,7 @@ def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
         return []
     train = {name: train_split(windows) for name, windows in window_sets.items()}
     found = [f"- {line}" for line in confound_lines(confounds(sweep, train))]
-    return [
-        "## Confounds",
-        "",
-        *(found or ["Nothing else changes with a swept key."]),
-        "",
-    ]
+    return ["## Confounds", "", *(found or ["Nothing else changes with a swept key."]), ""]
 
 
 def _cost(results: Results, store: Store) -> list[str]:

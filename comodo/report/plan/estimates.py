@@ -109,11 +109,7 @@ class Speeds:
         return self._with_training(estimate, trial.config, windows, alike)
 
     def _with_training(
-        self,
-        estimate: Estimate,
-        config: TrialConfig,
-        windows: int | None,
-        alike: list[SpeedRecord],
+        self, estimate: Estimate, config: TrialConfig, windows: int | None, alike: list[SpeedRecord]
     ) -> Estimate:
         """The estimate with time and memory of training, by the records of the most similar
         trials, if there are any."""
