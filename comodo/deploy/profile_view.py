@@ -18,7 +18,7 @@ from comodo.core.store import Store, atomic, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint
 from comodo.deploy.profiling import Profile
-from comodo.report.style import GREY, keep, style
+from comodo.report.style import GREY, grid_of, keep, style
 from comodo.report.tables import markdown
 from comodo.tracking.runs import attach_to_trial, find_runs
 
@@ -150,22 +150,16 @@ def _title(profile: Profile) -> str:
 def draw_profile(profile: Profile) -> Figure:
     """A plot for each measure, a dot for each network, on logarithmic axes."""
     networks, found = profile.networks, profile.ratios
-    drawn = [
-        key
-        for key in DRAWN
-        if any(getattr(network, key) for network in networks.values())  # 0 has no logarithm
-    ]
-    figure = Figure(figsize=(9, 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)),
-                      layout="constrained")  # fmt: skip
-    every = figure.subplots(-(-len(drawn) // 2), 2, squeeze=False, sharey=True).flatten()
-    for axes, key in zip(every, drawn, strict=False):
+    # 0 has no logarithm.
+    drawn = [key for key in DRAWN if any(getattr(network, key) for network in networks.values())]
+    height = 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)
+    figure, plots = grid_of(len(drawn), 2, (9, height), sharey=True)
+    for axes, key in zip(plots, drawn, strict=True):
         _draw(axes, networks, key)
         title, _ = PROFILE_ROWS[key]
         if key in found:
             title += f" (teacher / student: {_digits(found[key])})"
         axes.set_title(title, fontsize="medium", loc="left")
-    for axes in every[len(drawn) :]:
-        axes.set_visible(False)
     return figure
 
 
@@ -193,4 +187,3 @@ def _draw(axes: Axes, networks: Networks, key: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     axes.tick_params(axis="x", labelsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
