@@ -52,7 +52,7 @@ def draw_learning(results: Results) -> Figure | None:
             low, high = scale * values.min(), scale * values.max()
             axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.15, lw=0)
         axes.set(xlabel="epoch", ylabel=title)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
     legend_below(figure, plots[0])
     cut = f"; the best and worst {MAX_LEARNING_CURVES // 2}" if len(shown) < len(histories) else ""
     figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")

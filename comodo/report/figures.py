@@ -74,9 +74,9 @@ def _accuracy(results: Results) -> Figure | None:
     figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels), title=title)
     heights = range(len(labels))
     means, errors = curves.percents(results, labels)
-    references = (NoneMethod, SupervisedMethod)
     methods = [results.by_label[label][0].trial.config.method for label in labels]
-    axes.barh(heights, means, color=[GREY if isinstance(m, references) else BLUE for m in methods])
+    references = [isinstance(method, NoneMethod | SupervisedMethod) for method in methods]
+    axes.barh(heights, means, color=[GREY if reference else BLUE for reference in references])
     for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
         axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
@@ -202,8 +202,8 @@ def _draw_means(axes: Axes, values: Scores, line: str) -> None:
         axes.plot([place] * len(scores), scores, ".", color="0.6")
     axes.plot(places, [statistics.mean(scores) for _, scores in values], line, color=BLUE)
     crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
-    turned: dict[str, Any]
-    gap, turned = ("\n", {}) if not crowded else (" ", {"rotation": 60, "ha": "right"})
+    turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
+    gap = " " if crowded else "\n"
     names = [f"{_short(value)}{gap}(n={len(scores)})" for value, scores in values]
     axes.set_xticks(places, names, fontsize="small", **turned)
     axes.margins(x=0.15)

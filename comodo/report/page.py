@@ -192,10 +192,10 @@ def _cost(results: Results, store: Store) -> list[str]:
             devices.add(device)
         training = statistics.mean(record.seconds for record in trained)
         times = [format_duration(seconds) for seconds in (training, statistics.mean(measuring))]
-        speed = f"{statistics.median(speeds):,.0f}" if speeds else "–"
+        median = f"{statistics.median(speeds):,.0f}" if speeds else "–"
         peak = [bytes for record in trained for bytes in (record.peak_memory or {}).values()]
         memory = format_bytes(max(peak)) if peak else "–"
-        rows.append([results.title(label), str(len(trials)), *times, speed, memory])
+        rows.append([results.title(label), str(len(trials)), *times, median, memory])
     if not rows:
         return []
     spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))

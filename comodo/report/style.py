@@ -47,11 +47,11 @@ def axes_of(width: float, height: float, **labels: str) -> tuple[Figure, Axes]:
 
 
 def grid_of(
-    count: int, columns: int, size: tuple[float, float], **shared: bool
+    count: int, columns: int, size: tuple[float, float], sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` plots without frames in a grid; size in inches."""
     figure = Figure(figsize=size, layout="constrained")
-    plots = list(figure.subplots(-(-count // columns), columns, squeeze=False, **shared).flat)
+    plots = list(figure.subplots(-(-count // columns), columns, squeeze=False, sharey=sharey).flat)
     for number, axes in enumerate(plots):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_visible(number < count)

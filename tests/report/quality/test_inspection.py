@@ -48,7 +48,7 @@ def store(
     )
     store = Store(tmp_path_factory.mktemp("store"))
     prepare_windows("mine", settings, store)
-    with raises(PrepareError, "CODE3", "comodo inspect refused"):
+    with raises(PrepareError, "windows.too-many-rejected", "comodo inspect refused"):
         prepare_windows(
             "refused", settings.model_copy(update={"imu_rate": 50.0, "max_rejected": 0}), store
         )
