@@ -7,13 +7,11 @@ from comodo.core.errors import ComodoError
 
 
 class DeployError(ComodoError, ValueError):
-    """A trial cannot be exported; the message names the trial, the reason and the fix."""
+    """A trial cannot be exported."""
 
 
 def check_installed(packages: Iterable[str] = ("onnx", "onnxruntime", "onnxscript")) -> None:
     """Raises DeployError if a package is missing that only exporting needs."""
     if missing := [package for package in packages if find_spec(package) is None]:
-        raise DeployError(
-            "export.not-installed",
-            f"export needs {', '.join(missing)}: pip install 'comodo[deploy]'",
-        )
+        text = f"export needs {', '.join(missing)}: pip install 'comodo[deploy]'"
+        raise DeployError("export.not-installed", text)

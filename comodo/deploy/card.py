@@ -22,52 +22,40 @@ TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "know
 
 
 def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
-    """The card: data, teacher, method, accuracy with intervals, leakage, intended use.
-
-    Args:
-        about: the export's `model.json`.
-    """
-    measured = about["accuracy"]
-    exported = [
-        [f"{form}, {measured['split']}", f"{100 * measured[form]:.1f}"]
-        for form in ("float32", "int8")
-    ]
-    sweep = found.saved.sweep
+    """The card of an export; `about` is its `model.json`."""
+    measured, sweep = about["accuracy"], found.saved.sweep
+    split = measured["split"]
+    exported = [[f"{x}, {split}", f"{100 * measured[x]:.1f}"] for x in ("float32", "int8")]
     on_test = any("test/" in objective.metric for objective in sweep.objectives)
     parts = {
         "metadata": _metadata(found, about).to_yaml(),
         "title": f"{about['sweep']}: {found.row.title}",
         "summary": _summary(found, about),
         "classes": ", ".join(about["classes"]),
-        "input": _lines(markdown(["input", ""], _input(about["input"]))),
-        "training": _lines(markdown(["setting", "value"], _settings(found))),
-        "measured": _lines(_measured(found)),
+        "input": "\n".join(markdown(["input", ""], _input(about["input"]))),
+        "training": "\n".join(markdown(["setting", "value"], _settings(found))),
+        "measured": "\n".join(_measured(found)),
         "windows": f"{measured['windows']:,}",
-        "split": measured["split"],
-        "exported": _lines(markdown(["file", "Acc@1"], exported)),
+        "split": split,
+        "exported": "\n".join(markdown(["file", "Acc@1"], exported)),
         "difference": f"{about['largest_difference']:.1e}",
         "protocol": sweep.protocol,
         "objectives": ", ".join(f"{o.metric} ({o.mode})" for o in sweep.objectives),
         "selection": f"{SELECTED_ON_TEST}\n\n" if on_test else "",
-        "data": _lines(_data(found, store)),
+        "data": "\n".join(_data(found, store)),
         "seconds": f"{about['input']['seconds']:g}",
     }
     return rounded(Template(Path(__file__).with_suffix(".md").read_text()).substitute(parts))
 
 
-def _lines(lines: list[str]) -> str:
-    return "\n".join(lines)
-
-
 def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     """For the hub. No licence: whoever shares the model has to choose it."""
-    student, measured = found.row.trial.config.student, about["accuracy"]
-    dataset = found.row.trial.config.dataset
-    hub_id = student.weights if student.weights == _source(student.weights) else None
+    config, measured = found.row.trial.config, about["accuracy"]
+    weights = config.student.weights
     accuracy = EvalResult(
         task_type="time-series-classification",
-        dataset_type=dataset,
-        dataset_name=dataset,
+        dataset_type=config.dataset,
+        dataset_name=config.dataset,
         dataset_split=measured["split"],
         metric_type="accuracy",
         metric_value=round(measured["float32"], 4),
@@ -76,7 +64,7 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
         model_name=f"comodo-{about['sweep']}",
         library_name="onnx",
         tags=TAGS,
-        base_model=hub_id,
+        base_model=weights if weights == _source(weights) else None,
         eval_results=[accuracy],
     )
 
@@ -84,7 +72,8 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
 def _summary(found: Selection, about: dict[str, Any]) -> str:
     config = found.row.trial.config
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
-    distilled = f" distilled from `{config.teacher.name}`" if _distilled(found) else ""
+    is_distilled = isinstance(config.method, DistillingMethod)
+    distilled = f" distilled from `{config.teacher.name}`" if is_distilled else ""
     paragraphs = [
         *demonstration(found.saved.sweep, [config.dataset]),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
@@ -92,10 +81,6 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
         "Units, resampling, encoder and classifier are one network.",
     ]
     return "\n\n".join(paragraphs)
-
-
-def _distilled(found: Selection) -> bool:
-    return isinstance(found.row.trial.config.method, DistillingMethod)
 
 
 def _input(taken: dict[str, Any]) -> list[list[str]]:
@@ -110,20 +95,15 @@ def _input(taken: dict[str, Any]) -> list[list[str]]:
 
 
 def _settings(found: Selection) -> list[list[str]]:
-    trial, seeds = found.row.trial, found.saved.sweep.seeds
-    teacher = trial.config.teacher
-    settings = flatten(trial.config.model_dump(mode="json", exclude={"teacher"}))
-    rows = [["seed", f"{trial.seed} (of {', '.join(map(str, seeds))})"]]
-    if _distilled(found):
-        rows.append(["teacher", f"{teacher.name} {_source(teacher.weights)}".strip()])
-    rows += [[key, _text(key, value)] for key, value in settings.items() if value not in (None, {})]
+    config, seeds = found.row.trial.config, ", ".join(map(str, found.saved.sweep.seeds))
+    rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
+    if isinstance(config.method, DistillingMethod):
+        rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
+    for key, value in flatten(config.model_dump(mode="json", exclude={"teacher"})).items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value not in (None, {}):
+            rows.append([key, _source(value) if key.endswith("weights") else text])
     return rows
-
-
-def _text(key: str, value: Any) -> str:
-    if key.endswith("weights"):
-        return _source(value)
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _source(weights: str | None) -> str:
@@ -142,11 +122,10 @@ def _measured(found: Selection) -> list[str]:
             seeds = len(results.by_label[row.label])
             rows.append([f"{split}, this student", cell(of_trial)])
             rows.append([f"{split}, {seeds} seeds", cell(results.accuracy(row.label, split))])
-    gain = gains(results).get(row.label)
-    return [
-        *markdown(["measured by the sweep", "Acc@1"], rows),
-        *([f"Gain over the untrained student on test, in points: {gain}.", ""] if gain else []),
-    ]
+    lines = markdown(["measured by the sweep", "Acc@1"], rows)
+    if gain := gains(results).get(row.label):
+        lines += [f"Gain over the untrained student on test, in points: {gain}.", ""]
+    return lines
 
 
 def _data(found: Selection, store: Store) -> list[str]:
@@ -154,8 +133,8 @@ def _data(found: Selection, store: Store) -> list[str]:
     windows = found.saved.window_sets(store).get(dataset)
     if windows is None:
         return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    leaks = leakage_notes(windows.leaks) or ["leakage: no group of val or test is also in train"]
-    return [
-        *data_section(found.saved.sweep, {dataset: windows}, store),
-        *(line for sentence in leaks for line in (f"**{sentence[0].upper()}{sentence[1:]}.**", "")),
-    ]
+    lines = data_section(found.saved.sweep, {dataset: windows}, store)
+    none = ["leakage: no group of val or test is also in train"]
+    for sentence in leakage_notes(windows.leaks) or none:
+        lines += [f"**{sentence[0].upper()}{sentence[1:]}.**", ""]
+    return lines

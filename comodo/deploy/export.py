@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from comodo.config import CHANNELS, SupervisedMethod
@@ -74,9 +74,8 @@ class Exported:
     def table(self) -> Table:
         """The programs, for the terminal."""
         measured = self.about["accuracy"]
-        shown = Table(title=self.about["trial"])
-        for column in ("file", "size", f"{measured['split']} Acc@1"):
-            shown.add_column(column, justify="left" if column == "file" else "right")
+        numbers = [Column(x, justify="right") for x in ("size", f"{measured['split']} Acc@1")]
+        shown = Table("file", *numbers, title=self.about["trial"])
         for name, key in ((TORCH, ""), (ONNX, "float32"), (INT8, "int8")):
             accuracy = f"{100 * measured[key]:.1f}" if key else ""
             shown.add_row(name, format_bytes((self.folder / name).stat().st_size), accuracy)
@@ -86,12 +85,12 @@ class Exported:
         """Further facts for the terminal, by name."""
         measured, taken = self.about["accuracy"], self.about["input"]
         shape = " x ".join(map(str, taken["shape"]))
+        windows = f"percent of {measured['windows']} labelled windows of {measured['split']}"
         recorded = measured["trial"]
         known = "" if recorded is None else f"; the trial recorded {100 * recorded:.1f}"
         return {
             "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
-            "Acc@1": f"percent of {measured['windows']} labelled windows of {measured['split']}"
-            + known,
+            "Acc@1": windows + known,
             "ONNX": f"differs from PyTorch by at most {self.about['largest_difference']:.1e}",
             "card": str(self.folder / CARD),
             "registered": self.registered or "no",
@@ -117,12 +116,12 @@ def export_run(
         out: by default `exports/<trial>` of the store; replaces an earlier export there.
 
     Raises:
-        DeployError: it cannot be exported; the message says why.
+        DeployError: it cannot be exported.
     """
-    trial = found.row.trial
+    trial, sweep = found.row.trial, found.saved.sweep
     folder = (out or store.folder("exports", trial.key)).resolve()
     _refuse_another_folder(folder)
-    settings = found.saved.sweep.datasets[trial.config.dataset]
+    settings = sweep.datasets[trial.config.dataset]
     if settings.window_seconds == "whole":
         raise DeployError(
             "export.whole-recordings",
@@ -134,7 +133,9 @@ def export_run(
     student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
     subject = frozen_student_of(trial, store, student, trial.config.dataset)
     classifier, classes = _classifier(found, store, subject)
-    recogniser = Recogniser(preprocessing, student, _mask(found), classifier)
+    # A classifier handles padding as in training, a probe as the trial says.
+    mask = trial.config.student.is_baseline or trial.config.probe_mask
+    recogniser = Recogniser(preprocessing, student, mask, classifier)
     samples = round(settings.window_seconds * sensor.rate)
     program: dict[str, Any] = {
         "input": {
@@ -144,8 +145,8 @@ def export_run(
             "channels": list(CHANNELS),
             "rate": sensor.rate,
             "seconds": settings.window_seconds,
-            "acc_unit": sensor.acc_unit,
-            "gyro_unit": sensor.gyro_unit,
+            "acc_unit": acc_unit,
+            "gyro_unit": gyro_unit,
         },
         "classes": classes,
     }
@@ -157,7 +158,7 @@ def export_run(
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
         about = {
             "trial": trial.key,
-            "sweep": found.saved.sweep.name,
+            "sweep": sweep.name,
             **program,
             "feature": student.dim,
             "largest_difference": largest_difference(temporary, some_NCR),
@@ -175,12 +176,6 @@ def export_run(
     return Exported(folder, about, registry.register(folder, about, store))
 
 
-def _mask(found: Selection) -> bool:
-    """A classifier handles padding as in training, a probe as the trial says."""
-    config = found.row.trial.config
-    return config.student.is_baseline or config.probe_mask
-
-
 def _classifier(
     found: Selection, store: Store, subject: FrozenStudent
 ) -> tuple[nn.Module, list[str]]:
@@ -190,26 +185,20 @@ def _classifier(
         probe = _probe(found, subject)
         return SVMClassifier(probe), probe.classes_.tolist()
     if not isinstance(trial.config.method, SupervisedMethod):
-        raise DeployError(
-            "export.no-classes", f"trial {trial.key} is an untrained baseline: it has no classifier"
-        )
+        text = f"trial {trial.key} is an untrained baseline: it has no classifier"
+        raise DeployError("export.no-classes", text)
     head = nn.Sequential(classifier_of(trial, store, subject.student), nn.Softmax(dim=1))
     return head, subject.windows.classes
 
 
 def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
-    """The trial's own probe, fitted again.
-
-    Raises:
-        DeployError: there are no labels, or its accuracy is not the recorded one.
-    """
+    """The trial's own probe, fitted again; DeployError if its accuracy is not the recorded one."""
     row = found.row
     try:
         probe = fit_probe(subject)
     except EvaluateError as error:
-        raise DeployError(
-            "export.no-labels", f"trial {row.trial.key}: {error}; export needs them"
-        ) from error
+        text = f"trial {row.trial.key}: {error}; export needs them"
+        raise DeployError("export.no-labels", text) from error
     same = row.trained is not None and row.trained.device == "cpu"
     for split, (features_ND, label_N) in subject.scored().items():
         recorded = row.metrics.get(str(accuracy(split)))
@@ -229,10 +218,10 @@ def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
 def _measured_on(subject: FrozenStudent) -> tuple[str, Tensor]:
     """The first of test and val that has labels, and its labelled windows. Never train, on which
     the probe was fitted."""
-    splits = subject.windows.splits
     for name in ("test", "val"):
-        if name in splits and len(index_N := splits[name].labelled_N):
-            return name, index_N
+        split = subject.windows.splits.get(name)
+        if split is not None and len(split.labelled_N):
+            return name, split.labelled_N
     raise DeployError(
         "export.no-test-labels",
         "no window of val or test has a label, so the export could not be checked; label some, or "
@@ -268,13 +257,9 @@ class _Raw:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """A temporary folder that replaces an earlier export if the block succeeds.
-
-    It appears complete or not at all; the earlier export stays until then.
-    """
-    temporary, old = (
-        folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old")
-    )
+    """A temporary folder that replaces an earlier export, completely, if the block succeeds."""
+    hidden = f".{folder.name}.{os.getpid()}"
+    temporary, old = (folder.with_name(f"{hidden}.{end}") for end in ("tmp", "old"))
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -293,13 +278,12 @@ def _replaced(folder: Path) -> Iterator[Path]:
 
 def _refuse_another_folder(folder: Path) -> None:
     """Raises DeployError if a file in it was not written by an export, as it would be lost."""
-    if not folder.exists():
-        return
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if folder.is_dir():
+        found = {path.name for path in folder.iterdir()}
+    else:
+        found = {folder.name} if folder.exists() else set()
     unknown = found - EXPORTED_FILES
-    if unknown or (found and not (folder / DESCRIPTION).exists()):
+    if unknown or (found and DESCRIPTION not in found):
         what = ", ".join(sorted(unknown or found)[:3])
-        raise DeployError(
-            "export.out-not-empty",
-            f"{folder} has files that no export wrote ({what}): choose another --out",
-        )
+        text = f"{folder} has files that no export wrote ({what}): choose another --out"
+        raise DeployError("export.out-not-empty", text)

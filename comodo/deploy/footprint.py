@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,11 +72,8 @@ class _Loaded:
 
 
 def measure_footprint(network: Network) -> Footprint:
-    """Measures in this process, which should have done nothing else.
-
-    Raises:
-        ValueError, OSError, ImportError: the network cannot be loaded here.
-    """
+    """Measures in this process, which should have done nothing else; raises ValueError, OSError or
+    ImportError if the network cannot be loaded here."""
     load_network(network).run()  # libraries import and initialise; its memory is freed
     before = settle()
     loaded = load_network(network)
@@ -85,21 +83,18 @@ def measure_footprint(network: Network) -> Footprint:
     seconds = repeat(loaded.run, *REPEATS)
     joules = joules_between(energy, read_energy(counters), counters)
     peak = memory_held("VmHWM")
-    parameters = flops = None
-    if loaded.module is not None:
-        parameters = sum(parameter.numel() for parameter in loaded.module.parameters())
-        flops = count_flops(loaded.run)
+    module, runs = loaded.module, len(seconds)
     return Footprint(
-        loaded.takes,
-        parameters,
-        flops,
-        loaded.disk,
-        len(seconds),
-        float(np.median(seconds)),
-        float(np.quantile(seconds, 0.95)),
-        None if peak is None or before is None else max(0, peak - before),
-        peak,
-        None if joules is None else joules / len(seconds),
+        takes=loaded.takes,
+        parameters=sum(p.numel() for p in module.parameters()) if module else None,
+        flops=count_flops(loaded.run) if module else None,
+        disk=loaded.disk,
+        runs=runs,
+        latency=float(np.median(seconds)),
+        latency_p95=float(np.quantile(seconds, 0.95)),
+        memory=None if peak is None or before is None else max(0, peak - before),
+        process=peak,
+        joules=None if joules is None else joules / runs,
     )
 
 
@@ -113,8 +108,7 @@ def load_network(network: Network) -> _Loaded:
     if network.kind == "teacher":
         from comodo.models.teachers import build_teacher
 
-        # Loading will show whether the weights exist.
-        context = {"read_back": True}
+        context = {"read_back": True}  # loading will show whether the weights exist
         teacher = build_teacher(TeacherConfig.model_validate(network.source, context=context))
         size = teacher.image_size
         frames_1FHW3 = torch.randint(0, 256, (1, teacher.frames, size, size, 3), dtype=torch.uint8)
@@ -126,11 +120,7 @@ def load_network(network: Network) -> _Loaded:
     folder = Path(network.source)
     student = load_student(folder).eval()
     imu_1CT = torch.randn(1, len(CHANNELS), network.samples)
-
-    @torch.inference_mode()
-    def run() -> Any:
-        return student(imu_1CT)
-
+    run = torch.inference_mode()(partial(student, imu_1CT))
     disk = sum(file.stat().st_size for file in folder.iterdir())
     return _Loaded(f"{network.samples} samples of {len(CHANNELS)} channels", disk, run, student)
 
@@ -190,13 +180,9 @@ def memory_held(what: Literal["VmRSS", "VmHWM"]) -> int | None:
 
 def energy_counters(root: Path = POWERCAP) -> list[Path]:
     """Folders of the counters of whole processors (Linux powercap, RAPL) that can be read."""
-    folders = sorted(root.glob("intel-rapl:*")) if root.is_dir() else []
     # intel-rapl:0:1 and the like are parts of intel-rapl:0.
-    return [
-        folder
-        for folder in folders
-        if folder.name.count(":") == 1 and os.access(folder / "energy_uj", os.R_OK)
-    ]
+    folders = [folder for folder in root.glob("intel-rapl:*") if folder.name.count(":") == 1]
+    return sorted(folder for folder in folders if os.access(folder / "energy_uj", os.R_OK))
 
 
 def read_energy(counters: list[Path]) -> list[int]:

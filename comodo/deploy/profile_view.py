@@ -3,58 +3,55 @@
 Does not know how networks are measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.core.store import Store, atomic, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint
 from comodo.deploy.profiling import Profile
-from comodo.report.style import GREY, keep, style
+from comodo.report.style import GREY, grid_of, keep, style
 from comodo.report.tables import markdown
 from comodo.tracking.runs import attach_to_trial, find_runs
 
 Networks = Mapping[str, Footprint]
-UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def format_count(value: float) -> str:
-    """Three digits and a unit: 121 M."""
-    for length, unit in UNITS:
-        if value >= length:
-            return f"{_digits(value / length)} {unit}"
-    return _digits(value)
-
-
-def format_seconds(value: float) -> str:
-    return f"{_digits(value)} s" if value >= 1 else f"{_digits(1000 * value)} ms"
-
-
-def format_joules(value: float) -> str:
-    return f"{_digits(value)} J" if value >= 1 else f"{_digits(1000 * value)} mJ"
 
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-PROFILE_ROWS = {
-    "parameters": ("parameters", format_count),
-    "flops": ("FLOPs", format_count),
+def _count(value: float) -> str:
+    """Three digits and a unit: 121 M."""
+    for length, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= length:
+            return f"{_digits(value / length)} {unit}"
+    return _digits(value)
+
+
+def _in_unit(unit: str, value: float) -> str:
+    """In the unit, or in thousandths of it below 1."""
+    return f"{_digits(value)} {unit}" if value >= 1 else f"{_digits(1000 * value)} m{unit}"
+
+
+PROFILE_ROWS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("parameters", _count),
+    "flops": ("FLOPs", _count),
     "disk": ("size on disk", format_bytes),
-    "latency": ("latency, median", format_seconds),
-    "latency_p95": ("latency, 95th percentile", format_seconds),
+    "latency": ("latency, median", partial(_in_unit, "s")),
+    "latency_p95": ("latency, 95th percentile", partial(_in_unit, "s")),
     "memory": ("peak memory, network", format_bytes),
     "process": ("peak memory, whole process", format_bytes),
-    "joules": ("energy", format_joules),
+    "joules": ("energy", partial(_in_unit, "J")),
 }
 """Title and format of each field of a footprint."""
 DRAWN = ("parameters", "flops", "disk", "latency", "memory", "joules")
@@ -73,15 +70,11 @@ def notes(profile: Profile) -> list[str]:
         "Peak memory of the network: beyond that of the process with its libraries loaded.",
     ]
     if any(name.startswith("exported") for name in networks):
-        lines.append(
-            "Exported programs also resample and classify; their parameters and FLOPs are not "
-            "counted."
-        )
+        also = "Exported programs also resample and classify"
+        lines.append(f"{also}; their parameters and FLOPs are not counted.")
     if all(network.joules is None for network in networks.values()):
-        lines.append("Energy: this machine has no counters.")
-    else:
-        lines.append("Energy: of the whole processor, including other work: an estimate.")
-    return lines
+        return [*lines, "Energy: this machine has no counters."]
+    return [*lines, "Energy: of the whole processor, including other work: an estimate."]
 
 
 def _cells(profile: Profile) -> tuple[list[str], list[list[str]]]:
@@ -116,9 +109,8 @@ def write_profile(profile: Profile, store: Store) -> Path:
 def show_profile(profile: Profile) -> RenderableType:
     """For the terminal."""
     header, rows = _cells(profile)
-    table = Table(title=_title(profile))
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    numbers = [Column(name, justify="right", overflow="fold") for name in header[1:]]
+    table = Table(Column(header[0], overflow="fold"), *numbers, title=_title(profile))
     for row in rows:
         table.add_row(*row)
     machine = f"on {profile.machine['processor']}"
@@ -150,32 +142,23 @@ def _title(profile: Profile) -> str:
 def draw_profile(profile: Profile) -> Figure:
     """A plot for each measure, a dot for each network, on logarithmic axes."""
     networks, found = profile.networks, profile.ratios
-    drawn = [
-        key
-        for key in DRAWN
-        if any(getattr(network, key) for network in networks.values())  # 0 has no logarithm
-    ]
-    figure = Figure(figsize=(9, 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)),
-                      layout="constrained")  # fmt: skip
-    every = figure.subplots(-(-len(drawn) // 2), 2, squeeze=False, sharey=True).flatten()
-    for axes, key in zip(every, drawn, strict=False):
+    # 0 has no logarithm.
+    drawn = [key for key in DRAWN if any(getattr(network, key) for network in networks.values())]
+    height = 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)
+    figure, plots = grid_of(len(drawn), 2, (9, height), sharey=True)
+    for axes, key in zip(plots, drawn, strict=True):
         _draw(axes, networks, key)
         title, _ = PROFILE_ROWS[key]
         if key in found:
             title += f" (teacher / student: {_digits(found[key])})"
         axes.set_title(title, fontsize="medium", loc="left")
-    for axes in every[len(drawn) :]:
-        axes.set_visible(False)
     return figure
 
 
 def _draw(axes: Axes, networks: Networks, key: str) -> None:
     written = PROFILE_ROWS[key][1]
-    known = {
-        row: value
-        for row, network in enumerate(networks.values())
-        if (value := getattr(network, key))
-    }
+    values = [getattr(network, key) for network in networks.values()]
+    known = {row: value for row, value in enumerate(values) if value}
     low, high = min(known.values()), max(known.values())
     axes.set_xscale("log")
     axes.set_xlim(low / 3, high * (high / low) ** 0.35 * 3)  # space for the number next to a dot
@@ -193,4 +176,3 @@ def _draw(axes: Axes, networks: Networks, key: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     axes.tick_params(axis="x", labelsize="small")
-    axes.spines[["top", "right"]].set_visible(False)

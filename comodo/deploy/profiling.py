@@ -23,10 +23,6 @@ from comodo.report.plan.estimates import encoding_speed, window_samples
 from comodo.search.trial import Trial
 
 EXPORTS = {"exported": "model.onnx", "exported (int8)": "model.int8.onnx"}
-FOOTPRINT_KEYS = (
-    "parameters", "flops", "disk", "latency", "latency_p95", "memory", "process", "joules"
-)  # fmt: skip
-"""Fields of a `Footprint` of which less is better."""
 LIBRARIES = ("torch", "transformers", "onnxruntime")
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
@@ -55,16 +51,14 @@ class Profile:
         if not {"teacher", "student"} <= self.networks.keys():
             return {}
         teacher, student = (asdict(self.networks[name]) for name in ("teacher", "student"))
-        return {key: teacher[key] / student[key] for key in FOOTPRINT_KEYS
+        measured = [key for key in teacher if key not in ("takes", "runs")]
+        return {key: teacher[key] / student[key] for key in measured
                 if teacher[key] and student[key]}  # fmt: skip
 
 
 def profile_trial(found: Selection, store: Store) -> Profile:
-    """Measures the networks of a finished trial on one thread of this machine's CPU.
-
-    Raises:
-        ProfileError: none of them could be measured; the message says why.
-    """
+    """Measures the networks of a finished trial on one thread of this machine's CPU; ProfileError
+    if none of them could be measured."""
     row = found.row
     to_measure, notes = _networks(row.trial, store)
     networks = {}
@@ -79,56 +73,43 @@ def profile_trial(found: Selection, store: Store) -> Profile:
     notes += [f"{name} takes {network.takes}." for name, network in networks.items()]
     if (speed := encoding_speed(store, row.trial.config.teacher, "cpu")) is not None:
         notes.append(f"Encoding in sweeps, with decoding and in batches: {speed[1]}.")
-    return Profile(
-        row.trial.key,
-        found.saved.sweep.name,
-        row.label,
-        row.trial.seed,
-        networks,
-        notes,
-        describe_machine(),
-    )
+    trial, sweep = row.trial, found.saved.sweep.name
+    return Profile(trial.key, sweep, row.label, trial.seed, networks, notes, describe_machine())
 
 
 def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]]:
     """The networks of a trial that can be measured, and notes on those that cannot."""
     networks: dict[str, Network] = {}
     notes = []
-    teacher = trial.config.teacher
+    teacher, key = trial.config.teacher, trial.key
     if teacher.name == "precomputed":
         notes.append("teacher: not measured: its features are precomputed")
     else:
         networks["teacher"] = Network("teacher", teacher.model_dump(mode="json"))
-    samples = window_samples(store, trial.windows)
-    if samples is None:
+    if (samples := window_samples(store, trial.windows)) is None:
         notes.append("student: not measured: its training windows are no longer in the store")
     else:
-        folder = fetched(store.folder("trials", trial.key) / "student")
+        folder = fetched(store.folder("trials", key) / "student")
         networks["student"] = Network("student", str(folder), samples)
     for name, file in EXPORTS.items():
-        path = fetched(store.folder("exports", trial.key), file) / file
+        path = fetched(store.folder("exports", key), file) / file
         if path.exists():
             networks[name] = Network("onnx", str(path))
     if not networks.keys() & EXPORTS.keys():
-        notes.append(
-            f"exported program: not measured: first run comodo export {trial.key} (without --out)"
-        )
+        first = f"first run comodo export {key} (without --out)"
+        notes.append(f"exported program: not measured: {first}")
     return networks, notes
 
 
 def measure_apart(network: Network) -> Footprint:
-    """A network's footprint, measured in a fresh process.
-
-    Raises:
-        ProfileError: the network cannot be loaded, or the process died; the message says why.
-    """
+    """A network's footprint, measured in a fresh process; ProfileError if the network cannot be
+    loaded or the process died."""
     with tempfile.TemporaryDirectory() as temporary:
         answer = Path(temporary, "footprint.json")
         command = [sys.executable, "-m", "comodo.deploy.footprint"]
         command += [json.dumps(asdict(network)), str(answer)]
-        ran = subprocess.run(
-            command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True
-        )
+        environment = {**os.environ, **ONE_THREAD}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not answer.exists():
             last = ran.stderr.strip().splitlines()[-1:] or [f"it ended with {ran.returncode}"]
             raise ProfileError("profile.died", f"the measuring process died: {last[0]}")

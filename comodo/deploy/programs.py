@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,19 +50,16 @@ def write_programs(
         for module in recogniser.modules():
             if isinstance(module, PreTrainedModel):  # fused attention cannot be exported to ONNX
                 module.set_attn_implementation("eager")
-        recogniser.student(
-            recogniser.preprocessing(example)
-        )  # fills its caches, which then become constants
+        # The student fills its caches, which then become constants.
+        recogniser.student(recogniser.preprocessing(example))
+        options: dict[str, Any] = {"input_names": ["imu"], "output_names": OUTPUTS}
         try:
             program = torch.export.export(recogniser, (example,), dynamic_shapes=any_number)
-            converted = torch.onnx.export(
-                program, input_names=["imu"], output_names=OUTPUTS, dynamo=True, verbose=False
-            )
+            converted = torch.onnx.export(program, dynamo=True, verbose=False, **options)
         except Exception as error:  # exporters raise many types
             reason = str(error).strip().splitlines()[0]
-            raise DeployError(
-                "export.unsupported", f"student {name} cannot be exported ({reason})"
-            ) from error
+            text = f"student {name} cannot be exported ({reason})"
+            raise DeployError("export.unsupported", text) from error
         assert converted is not None
         for module in program.graph_module.modules():
             for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
@@ -69,21 +67,13 @@ def write_programs(
         torch.export.save(program, folder / TORCH, extra_files=notes)
         model = converted.model_proto
         onnx.helper.set_model_props(model, notes)
-        linear = [
-            node.name
-            for node in model.graph.node
-            if node.op_type in ("MatMul", "Gemm") and "/student:" in _origin(node)
-        ]
+        linear = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+        # Only those of the student; resampling and classifier stay float32.
+        quantized = [node.name for node in linear if "/student:" in _origin(node)]
         _without_notes(model.graph)
         onnx.save(model, folder / ONNX)
-        # Only the student's linear layers; resampling and classifier stay float32.
-        quantize_dynamic(
-            folder / ONNX,
-            folder / INT8,
-            nodes_to_quantize=linear,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+        how: dict[str, Any] = {"per_channel": True, "weight_type": QuantType.QInt8}
+        quantize_dynamic(folder / ONNX, folder / INT8, nodes_to_quantize=quantized, **how)
 
 
 def _origin(node: onnx.NodeProto) -> str:
@@ -149,22 +139,17 @@ def _in_batches(run: Callable[[FloatArray], list[FloatArray]]) -> Program:
 def largest_difference(folder: Path, imu_NCR: FloatArray) -> float:
     """Between ONNX and the torch.export program, on these windows and for several batch sizes.
 
-    Absolute; where the largest value exceeds 1, as in features, relative to it.
-
-    Raises:
-        DeployError: the difference is larger than `MAX_DIFFERENCE`.
+    Absolute; where the largest value exceeds 1, as in features, relative to it. Raises DeployError
+    if it is larger than `MAX_DIFFERENCE`.
     """
     by_torch, by_onnx = load_torch(folder / TORCH), load_onnx(folder / ONNX)
     largest = 0.0
-    for some_NCR in (imu_NCR, *(np.resize(imu_NCR, (n, *imu_NCR.shape[1:])) for n in BATCH_SIZES)):
-        pairs = zip(by_torch(some_NCR), by_onnx(some_NCR), strict=True)
-        for wanted, got in pairs:
+    for count in (len(imu_NCR), *BATCH_SIZES):
+        some_NCR = np.resize(imu_NCR, (count, *imu_NCR.shape[1:]))
+        for wanted, got in zip(by_torch(some_NCR), by_onnx(some_NCR), strict=True):
             scale = max(1.0, float(abs(wanted).max()))
             largest = max(largest, float(abs(wanted - got).max()) / scale)
     if not largest <= MAX_DIFFERENCE:
-        raise DeployError(
-            "export.onnx-differs",
-            f"ONNX and PyTorch differ by {largest:.1e}, more than {MAX_DIFFERENCE:g}: nothing was "
-            "exported",
-        )
+        text = f"ONNX and PyTorch differ by {largest:.1e}, more than {MAX_DIFFERENCE:g}"
+        raise DeployError("export.onnx-differs", f"{text}: nothing was exported")
     return largest

@@ -67,11 +67,8 @@ class Preprocessing(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """Class probabilities [B, K] and features [B, D] of raw windows [B, 6, R].
-
-    Args:
-        mask: as in `Student.forward`.
-    """
+    """Class probabilities [B, K] and features [B, D] of raw windows [B, 6, R]; `mask` as in
+    `Student.forward`."""
 
     def __init__(
         self, preprocessing: Preprocessing, student: Student, mask: bool, classifier: nn.Module
@@ -107,11 +104,8 @@ class SVMClassifier(nn.Module):
     def forward(self, feature_BD: Tensor) -> Tensor:
         vector_BD = (functional.normalize(feature_BD, dim=1) - self.mean) / self.scale
         # |x - s|^2, expanded.
-        distance_BS = (
-            vector_BD.square().sum(1, keepdim=True)
-            + self.support.square().sum(0)
-            - 2 * vector_BD @ self.support
-        )
+        squares_BS = vector_BD.square().sum(1, keepdim=True) + self.support.square().sum(0)
+        distance_BS = squares_BS - 2 * vector_BD @ self.support
         decision_BP = torch.exp(-self.gamma * distance_BS) @ self.coefficients + self.intercepts
         return self.couple(-(self.slopes * decision_BP + self.offsets))
 

@@ -63,15 +63,19 @@ def resolve_run(run: str, store: Store) -> Selection:
     if not found:
         raise SelectionError("selection.unknown", _unknown(run, names, readable, store))
     if len(found) > 1:
-        raise SelectionError(
-            "selection.ambiguous",
-            f"{len(found)} trials begin with '{run}': {', '.join(found)}; give more letters",
-        )
-    # A trial may be finished for one sweep while another sweep asks for more measures.
+        text = f"{len(found)} trials begin with '{run}': {', '.join(found)}; give more letters"
+        raise SelectionError("selection.ambiguous", text)
+    # A trial may be finished for one sweep while another sweep needs more measures.
     for match in matches:
         if match.row.state == "finished":
             return match
-    raise SelectionError("selection.unfinished", _unfinished(matches[0]))
+    saved, row = matches[0].saved, matches[0].row
+    raise SelectionError(
+        "selection.unfinished",
+        f"trial {row.trial.key} ({row.label} seed {row.trial.seed} of sweep "
+        f"'{saved.sweep.name}') is {row.state}{f' ({row.reason})' if row.reason else ''}; "
+        f"to run it: {saved.command}",
+    )
 
 
 def _best_of(name: str, store: Store) -> Selection:
@@ -116,12 +120,3 @@ def _unknown(run: str, names: list[str], readable: Container[str], store: Store)
     unread = [name for name in names if name not in readable]
     more = f" (could not be read: {', '.join(unread)})" if unread else ""
     return f"no sweep, trial or MLflow run '{run}' in {store}{known}{more}"
-
-
-def _unfinished(found: Selection) -> str:
-    row, saved = found.row, found.saved
-    why = f" ({row.reason})" if row.reason else ""
-    return (
-        f"trial {row.trial.key} ({row.label} seed {row.trial.seed} of sweep "
-        f"'{saved.sweep.name}') is {row.state}{why}; to run it: {saved.command}"
-    )

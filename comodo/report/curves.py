@@ -1,9 +1,7 @@
 """Curves of a report: learning, accuracy by each swept number, importance of each key."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
@@ -14,6 +12,7 @@ from comodo.report.style import (
     BLUE,
     axes_of,
     bounds,
+    grid_of,
     legend_below,
     percent_span,
     short,
@@ -36,29 +35,25 @@ def draw_learning(results: Results) -> Figure | None:
     if not histories:
         return None
     shown = _best_and_worst(results, list(histories))
-    measures = [TRAIN_LOSS]
+    titles = {TRAIN_LOSS: "training loss"}
     if any(QUICK_ACCURACY in epoch for label in shown for epoch in histories[label][0]):
-        measures.append(QUICK_ACCURACY)
-    figure = Figure(figsize=(4.5 * len(measures), 4.2), layout="constrained")
-    every = figure.subplots(1, len(measures), squeeze=False)[0]
-    for axes, measure in zip(every, measures, strict=True):
+        titles[QUICK_ACCURACY] = "quick validation accuracy (%)"
+    figure, plots = grid_of(len(titles), len(titles), (4.5 * len(titles), 4.2))
+    for axes, (measure, title) in zip(plots, titles.items(), strict=True):
         scale = 100 if measure == QUICK_ACCURACY else 1
         for number, label in enumerate(shown):
-            curve = _by_epoch(histories[label], measure)
-            if not curve:
+            epochs = pd.DataFrame([epoch for history in histories[label] for epoch in history])
+            if measure not in epochs or epochs[measure].isna().all():
                 continue
-            epochs = list(curve)
-            mean, low, high = scale * np.array([curve[e] for e in epochs]).T
-            axes.plot(epochs, mean, label=short(label), markevery=max(1, len(epochs) // 8),
-                      **style(number))  # fmt: skip
-            axes.fill_between(epochs, low, high, color=style(number)["color"], alpha=0.15, lw=0)
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.spines[["top", "right"]].set_visible(False)
-    every[0].set_ylabel("training loss")
-    if len(every) > 1:
-        every[1].set_ylabel("quick validation accuracy (%)")
-    legend_below(figure, every[0])
+            look, values = style(number), epochs.dropna(subset=measure).groupby("epoch")[measure]
+            mean = scale * values.mean()
+            every = max(1, len(mean) // 8)
+            axes.plot(mean, label=short(label), markevery=every, **look)
+            low, high = scale * values.min(), scale * values.max()
+            axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.15, lw=0)
+        axes.set(xlabel="epoch", ylabel=title)
+        axes.locator_params("x", integer=True)
+    legend_below(figure, plots[0])
     cut = f"; the best and worst {MAX_LEARNING_CURVES // 2}" if len(shown) < len(histories) else ""
     figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")
     return figure
@@ -72,18 +67,6 @@ def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
     sign, half = results.sweep.objectives[0].sign, MAX_LEARNING_CURVES // 2
     ordered = sorted(known, key=lambda label: -sign * (scores[label] or (0,))[0])
     return list(dict.fromkeys([*ordered[:half], *ordered[-half:]]))
-
-
-def _by_epoch(
-    histories: Sequence[Sequence[dict[str, Any]]], measure: str
-) -> dict[int, tuple[float, float, float]]:
-    """By epoch: mean, minimum and maximum over the seeds that reached it."""
-    values: dict[int, list[float]] = {}
-    for history in histories:
-        for epoch in history:
-            if epoch.get(measure) is not None:
-                values.setdefault(epoch["epoch"], []).append(epoch[measure])
-    return {e: (float(np.mean(v)), min(v), max(v)) for e, v in sorted(values.items())}
 
 
 def draw_by_numbers(results: Results) -> dict[str, Figure]:
@@ -105,19 +88,19 @@ def draw_by_numbers(results: Results) -> dict[str, Figure]:
 def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     """A curve for each configuration apart from the key; only dots if each has a single value."""
     curves: dict[str, list[str]] = {}
-    for label in sorted(values, key=lambda label: values[label]):
+    ordered = sorted(values, key=lambda label: values[label])
+    for label in ordered:
         name = results.names.configuration(results.by_label[label][0].trial, leave_out=key)
         curves.setdefault(name, []).append(label)
-    joined = any(len(labels) > 1 for labels in curves.values())
+    joined = len(curves) < len(values)
     if not joined:
-        curves = {"configurations": sorted(values, key=lambda label: values[label])}
-    figure, axes = axes_of(7, 4.6)
+        curves = {"configurations": ordered}
+    title = f"test accuracy by {key}: mean and 95 % interval"
+    figure, axes = axes_of(7, 4.6, xlabel=key, ylabel="test Acc@1 (%)", title=title)
     for number, (name, labels) in enumerate(curves.items()):
-        xs = [values[label] for label in labels]
-        ys, errors = percents(results, labels)
         look = style(number) if joined else {**style(number), "linestyle": "none"}
-        shifted = spread_out(xs, number, len(curves))
-        axes.errorbar(shifted, ys, errors, capsize=2, label=short(name), **look)
+        shifted = spread_out([values[label] for label in labels], number, len(curves))
+        axes.errorbar(shifted, *percents(results, labels), capsize=2, label=short(name), **look)
     published_xy = _published(results, values) if key == "method.queue_size" else []
     if published_xy:
         axes.plot(*zip(*published_xy, strict=True), "*", color="black", markersize=9,
@@ -126,9 +109,6 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
         axes.axhline(mean, color="0.4", linestyle=(0, (1, 2)), label=name)
     show_numbers(axes, list(values.values()), log="queue_size" in key)
     percent_span(axes, MIN_AXIS_POINTS)
-    axes.set_xlabel(key)
-    axes.set_ylabel("test Acc@1 (%)")
-    axes.set_title(f"test accuracy by {key}: mean and 95 % interval", fontsize="medium")
     legend_below(figure, axes)
     return figure
 
@@ -168,19 +148,18 @@ def draw_importance(results: Results) -> Figure | None:
     found = results.importances()
     if not found:
         return None
-    figure, axes = axes_of(7, 1.2 + 0.45 * len(found))
-    rows = [bounds(share.mean, share.low, share.high) for share in found.values()]
-    places = range(len(rows))
-    axes.barh(places, [row[0] for row in rows], color=BLUE)
-    mean_3N = np.array(rows).T
-    axes.errorbar(
-        mean_3N[0], places, xerr=mean_3N[1:].clip(0), fmt="none", color="black", capsize=3
+    figure, axes = axes_of(
+        7,
+        1.2 + 0.45 * len(found),
+        xlabel=f"share of the variance of {results.sweep.objective.metric} (%)",
+        title="hyperparameter importance: mean and 5 to 95 % of resamplings",
     )
+    places = range(len(found))
+    mean_N, *errors_2N = np.array([bounds(x.mean, x.low, x.high) for x in found.values()]).T
+    axes.barh(places, mean_N, color=BLUE)
+    errors = np.clip(errors_2N, 0, None)
+    axes.errorbar(mean_N, places, xerr=errors, fmt="none", color="black", capsize=3)
     axes.set_yticks(places, list(found))
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"share of the variance of {results.sweep.objective.metric} (%)")
-    axes.set_title(
-        "hyperparameter importance: mean and 5 to 95 % of resamplings", fontsize="medium"
-    )
     return figure

@@ -21,6 +21,7 @@ from comodo.report.style import (
     GREY,
     MAX_TICKS,
     axes_of,
+    grid_of,
     keep,
     legend_below,
     percent_span,
@@ -69,12 +70,13 @@ def _accuracy(results: Results) -> Figure | None:
     if not labels:
         return None
     longest = max(len(short(label)) for label in labels)
-    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels))
+    title = f"{results.sweep.name}: IMU-only accuracy of the probe"
+    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels), title=title)
     heights = range(len(labels))
     means, errors = curves.percents(results, labels)
-    references = (NoneMethod, SupervisedMethod)
     methods = [results.by_label[label][0].trial.config.method for label in labels]
-    axes.barh(heights, means, color=[GREY if isinstance(m, references) else BLUE for m in methods])
+    references = [isinstance(method, NoneMethod | SupervisedMethod) for method in methods]
+    axes.barh(heights, means, color=[GREY if reference else BLUE for reference in references])
     for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
         axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
@@ -92,7 +94,6 @@ def _accuracy(results: Results) -> Figure | None:
     says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
     says = f"{says}\n{results.star}" if results.star else says
     axes.set_xlabel(says, loc="right")  # below the names there is room on the left
-    axes.set_title(f"{results.sweep.name}: IMU-only accuracy of the probe", fontsize="medium")
     return figure
 
 
@@ -102,7 +103,13 @@ def _transfer(results: Results) -> Figure | None:
         return None
     cells = [[row.cells.get(name) for name in datasets] for row in grid]
     values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])
-    figure, axes = axes_of(4.5 + 1.2 * len(datasets), 1.4 + 0.5 * len(grid))
+    figure, axes = axes_of(
+        4.5 + 1.2 * len(datasets),
+        1.4 + 0.5 * len(grid),
+        xlabel="tested on",
+        ylabel="trained on: student",
+        title="transfer: test Acc@1 (%), 95 % interval",
+    )
     low, high = np.nanmin(values), np.nanmax(values)
     middle, half = (low + high) / 2, max(high - low, MIN_EFFECT_POINTS) / 2
     span = {"vmin": middle - half, "vmax": middle + half}
@@ -116,53 +123,44 @@ def _transfer(results: Results) -> Figure | None:
         axes.text(x, y, text, ha="center", va="center", color=color, fontsize="small")
     axes.set_xticks(range(len(datasets)), datasets)
     axes.set_yticks(range(len(grid)), [short(f"{row.trained_on}: {row.label}") for row in grid])
-    axes.set_xlabel("tested on")
-    axes.set_ylabel("trained on: student")
-    axes.set_title("transfer: test Acc@1 (%), 95 % interval")
     figure.colorbar(image, ax=axes)
     return figure
 
 
 def _few_shot(results: Results) -> Figure | None:
-    curves_of = {label: few_shot_curve(results, label) for label in results.by_label}
+    curves_of = {label: _few_shot_curve(results, label) for label in results.by_label}
     curves_of = {label: curve for label, curve in curves_of.items() if curve}
     if not curves_of:
         return None
-    figure, axes = axes_of(7, 4.8)
+    figure, axes = axes_of(
+        7,
+        4.8,
+        xlabel="labelled windows of each class",
+        ylabel="test Acc@1 (%) of a linear classifier",
+        title=f"{results.sweep.name}: few labels, mean and 95 % interval",
+    )
     for number, (label, curve) in enumerate(curves_of.items()):
         shots = list(curve)
-        found_3N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
-        axes.errorbar(
-            spread_out([float(shot) for shot in shots], number, len(curves_of)),
-            found_3N[0],
-            abs(found_3N[1:] - found_3N[0]),
-            capsize=2,
-            label=short(label),
-            **style(number),
-        )
+        mean_N, *bounds_2N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
+        shifted = spread_out([float(shot) for shot in shots], number, len(curves_of))
+        errors = abs(np.array(bounds_2N) - mean_N)
+        axes.errorbar(shifted, mean_N, errors, capsize=2, label=short(label), **style(number))
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])
     axes.minorticks_off()
-    axes.set_xlabel("labelled windows of each class")
-    axes.set_ylabel("test Acc@1 (%) of a linear classifier")
-    axes.set_title(f"{results.sweep.name}: few labels, mean and 95 % interval", fontsize="medium")
     legend_below(figure, axes)
     return figure
 
 
-def few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
+def _few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
     """Accuracy by number of labelled windows of each class."""
-    metrics = map(Metric.parse, results.by_label[label][0].metrics)
-    few_shot = [metric for metric in metrics if metric.measure == "few-shot" and not metric.dataset]
     curve = {}
-    for metric in sorted(
-        (metric for metric in few_shot if metric.name.isdecimal()),
-        key=lambda metric: int(metric.name),
-    ):
-        measured = results.measure(label, str(metric))
-        assert measured is not None
-        curve[int(metric.name)] = measured
-    return curve
+    for metric in map(Metric.parse, results.by_label[label][0].metrics):
+        if metric.measure == "few-shot" and not metric.dataset and metric.name.isdecimal():
+            measured = results.measure(label, str(metric))
+            assert measured is not None
+            curve[int(metric.name)] = measured
+    return dict(sorted(curve.items()))
 
 
 def _effects(results: Results) -> Figure | None:
@@ -170,13 +168,11 @@ def _effects(results: Results) -> Figure | None:
     if not effects:
         return None
     columns = min(3, len(effects))
-    lines = math.ceil(len(effects) / columns)
-    figure = Figure(figsize=(3.1 * columns + 0.6, 3.1 * lines + 0.4), layout="constrained")
-    every = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    size = 3.1 * columns + 0.6, 3.1 * math.ceil(len(effects) / columns) + 0.4
+    figure, plots = grid_of(len(effects), columns, size, sharey=True)
     legend = "dots: configurations"
-    for axes, (key, values) in zip(every, effects.items(), strict=False):
+    for axes, (key, values) in zip(plots, effects.items(), strict=True):
         axes.set_title(key, fontsize="medium")
-        axes.spines[["top", "right"]].set_visible(False)
         percents = [(value, [100 * score for score in scores]) for value, scores in values]
         numbers = all(isinstance(value, int | float) for value, _ in values)
         once = all(len(scores) == 1 for _, scores in values)
@@ -185,10 +181,8 @@ def _effects(results: Results) -> Figure | None:
         else:
             _draw_means(axes, percents, "D-" if numbers else "D")
             legend = "diamonds: mean, dots: configurations"
-    for axes in every[len(effects) :]:
-        axes.set_visible(False)
-    percent_span(every[0], MIN_EFFECT_POINTS)
-    for axes in every[::columns]:
+    percent_span(plots[0], MIN_EFFECT_POINTS)
+    for axes in plots[::columns]:
         axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
     figure.suptitle(legend, fontsize="medium")
     return figure
@@ -208,8 +202,8 @@ def _draw_means(axes: Axes, values: Scores, line: str) -> None:
         axes.plot([place] * len(scores), scores, ".", color="0.6")
     axes.plot(places, [statistics.mean(scores) for _, scores in values], line, color=BLUE)
     crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
-    turned: dict[str, Any]
-    gap, turned = ("\n", {}) if not crowded else (" ", {"rotation": 60, "ha": "right"})
+    turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
+    gap = " " if crowded else "\n"
     names = [f"{_short(value)}{gap}(n={len(scores)})" for value, scores in values]
     axes.set_xticks(places, names, fontsize="small", **turned)
     axes.margins(x=0.15)
@@ -229,8 +223,10 @@ def _confusion(results: Results) -> Figure | None:
     classes = sorted({*counts.index, *counts.columns})
     shares = 100 * counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
     size = 2.5 + 0.42 * len(classes)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
-    axes = figure.add_subplot()
+    title = short(results.title(label))
+    labels = {"xlabel": "predicted", "ylabel": "true (each row sums to 100 %)", "title": title}
+    figure, axes = axes_of(size + 0.8, size, **labels)
+    axes.spines[:].set_visible(True)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     if len(classes) <= 15:
         for (y, x), share in np.ndenumerate(shares):
@@ -238,8 +234,5 @@ def _confusion(results: Results) -> Figure | None:
             axes.text(x, y, f"{share:.0f}", ha="center", va="center", color=color, fontsize="small")
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize="small")
     axes.set_yticks(range(len(classes)), classes, fontsize="small")
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (each row sums to 100 %)")
-    axes.set_title(short(results.title(label)), fontsize="medium")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure

@@ -13,6 +13,7 @@ from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
 from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.recordings import SPLIT_NAMES
 from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
 from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
@@ -22,7 +23,7 @@ from comodo.report.paper_comparison import paper_comparison
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
-from comodo.report.tables import cell, markdown
+from comodo.report.tables import cell, section
 from comodo.search.labels import swept_keys
 from comodo.search.records import SpentRecord
 from comodo.search.status import read_status
@@ -74,18 +75,18 @@ def report_page(
 def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
     """What a reader has to know first."""
     sweep = results.sweep
-    paragraphs = [f"# {sweep.name}"]
-    paragraphs += demonstration(sweep, sweep.datasets)
-    finished = sum(row.state == "finished" for row in results.rows)
+    count = f"{sum(row.state == 'finished' for row in results.rows)} of {len(results.rows)}"
     state = read_status(sweep.name, store).state
-    paragraphs.append(
-        f"{finished} of {len(results.rows)} trials finished; state of the sweep: {state}."
-    )
-    paragraphs += [line for line in tables.missing(results.rows, saved.command) if line]
+    selected = f"Selected by {sweep.objective.metric}: **{results.selected}**."
     if results.selected is None:
-        paragraphs.append(f"No trial has {sweep.objective.metric}, so none is selected.")
-    else:
-        paragraphs.append(f"Selected by {sweep.objective.metric}: **{results.selected}**.")
+        selected = f"No trial has {sweep.objective.metric}, so none is selected."
+    paragraphs = [
+        f"# {sweep.name}",
+        *demonstration(sweep, sweep.datasets),
+        f"{count} trials finished; state of the sweep: {state}.",
+        *tables.missing(results.rows, saved.command)[:1],
+        selected,
+    ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         paragraphs.append(SELECTED_ON_TEST)
     paragraphs += [f"**{sentence}.**" for sentence in leaks(results)]
@@ -126,7 +127,7 @@ def _protocol(sweep: Sweep) -> list[str]:
     note = "Test accuracy is computed once for each finished trial and selects nothing."
     if split == "test":
         note = "**Selection was by the test split**, so its accuracies are optimistic."
-    return ["## Protocol", "", note, "", *markdown(["setting", "value"], rows)]
+    return section("Protocol", note, ["setting", "value"], rows)
 
 
 def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
@@ -136,29 +137,22 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
         flags = [(check, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
         flagged = "; ".join(f"{check.title}: {count}" for check, count in flags if count)
         classes = {label for counts in windows.classes.values() for label in counts}
-        rows.append(
-            [
-                name,
-                sweep.datasets[name].kind,
-                f"{len(table):,}",
-                f"{len(windows.rejected):,}",
-                *(f"{windows.counts.get(split, 0):,}" for split in ("train", "val", "test")),
-                str(len(classes)),
-                "; ".join(f"{split} {share}" for split, share in windows.leaks.items()) or "none",
-                flagged or "none",
-            ]
-        )
+        counts = [len(table), len(windows.rejected)]
+        counts += [windows.counts.get(split, 0) for split in SPLIT_NAMES]
+        leaked = "; ".join(f"{split} {share}" for split, share in windows.leaks.items())
+        cells = [*(f"{count:,}" for count in counts), str(len(classes))]
+        kind = sweep.datasets[name].kind
+        rows.append([name, kind, *cells, leaked or "none", flagged or "none"])
     if not rows:
         return []
-    header = ["data set", "kind", "recordings", "rejected", "train", "val", "test", "classes"]
-    return [
-        "## Data",
-        "",
+    header = ["data set", "kind", "recordings", "rejected", *SPLIT_NAMES, "classes"]
+    return section(
+        "Data",
         "Windows in each split; leakage: groups of val and test that are also in train; recordings "
         "with flagged quality, which `comodo inspect NAME` lists.",
-        "",
-        *markdown([*header, "leakage (groups)", "flagged recordings"], rows),
-    ]
+        [*header, "leakage (groups)", "flagged recordings"],
+        rows,
+    )
 
 
 def _rejections(window_sets: Mapping[str, WindowSet]) -> list[str]:
@@ -177,12 +171,7 @@ def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
         return []
     train = {name: train_split(windows) for name, windows in window_sets.items()}
     found = [f"- {line}" for line in confound_lines(confounds(sweep, train))]
-    return [
-        "## Confounds",
-        "",
-        *(found or ["Nothing else changes with a swept key."]),
-        "",
-    ]
+    return ["## Confounds", "", *(found or ["Nothing else changes with a swept key."]), ""]
 
 
 def _cost(results: Results, store: Store) -> list[str]:
@@ -201,33 +190,26 @@ def _cost(results: Results, store: Store) -> list[str]:
             total["cpu"] += trial_hours * workers * (record.threads or 1)
             total["gpu"] += trial_hours * workers * gpus if device == "cuda" else 0
             devices.add(device)
+        training = statistics.mean(record.seconds for record in trained)
+        times = [format_duration(seconds) for seconds in (training, statistics.mean(measuring))]
+        median = f"{statistics.median(speeds):,.0f}" if speeds else "–"
         peak = [bytes for record in trained for bytes in (record.peak_memory or {}).values()]
-        rows.append(
-            [
-                results.title(label),
-                str(len(trials)),
-                format_duration(statistics.mean(record.seconds for record in trained)),
-                format_duration(statistics.mean(measuring)),
-                f"{statistics.median(speeds):,.0f}" if speeds else "–",
-                format_bytes(max(peak)) if peak else "–",
-            ]
-        )
+        memory = format_bytes(max(peak)) if peak else "–"
+        rows.append([results.title(label), str(len(trials)), *times, median, memory])
     if not rows:
         return []
     spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))
     hours = None if spent is None else spent.hours
     wall = "not recorded" if hours is None else format_duration(3600 * hours)
-    header = ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"]
-    return [
-        "## Cost",
-        "",
+    return section(
+        "Cost",
         f"{total['trial']:.2f} trial-hours on {', '.join(sorted(devices))}: "
         f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, including trials that "
         f"another sweep ran. Wall-clock time of this sweep's trials: {wall}. The table has means "
         "over trials; windows/s is the median over epochs.",
-        "",
-        *markdown(header, rows),
-    ]
+        ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"],
+        rows,
+    )
 
 
 def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]:
@@ -239,13 +221,10 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         run = None if runs is None else runs.trials.get(row.trial.key)
         link = "–" if runs is None or run is None else f"[run]({runs.link(runs.run_page(run))})"
         rows.append([row.title, str(row.trial.seed), row.state, *cells, link])
-    lines = [
-        "## Trials",
-        "",
+    text = (
         "Acc@1 in percent; in brackets the 95 % interval of that student for new groups. Settings "
-        "and all metrics are in results.parquet.",
-        "",
-    ]
+        "and all metrics are in results.parquet."
+    )
     if runs is not None:
         pages = {
             "the sweep's run": runs.run_page(runs.parent),
@@ -256,6 +235,6 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         where = f"MLflow at {without_password(runs.uri)}: {named}"
         if runs.is_local:
             where = f"MLflow in the store: {named}; the links work while `comodo ui` is running"
-        lines += [f"Records: {where}.", ""]
+        text += f"\n\nRecords: {where}."
     header = ["configuration", "seed", "state", "val", "test", "record"]
-    return lines + markdown(header, rows)
+    return section("Trials", text, header, rows)

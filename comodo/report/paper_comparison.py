@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from comodo.config import SupervisedMethod
 from comodo.evaluation.results import Results, TrialRow
-from comodo.evaluation.stats import Interval
 from comodo.report import published
 from comodo.report.published import Published, is_stand_in
 from comodo.report.tables import cell, markdown
@@ -47,12 +46,11 @@ def paper_comparison(results: Results) -> list[str]:
     if not pairs:
         return []
     header = ["configuration", "tested on"]
+    rows = [[pair.row.title, pair.tested_on] for pair in pairs]
     for k in TOP_K:
         header += [f"Acc@{k}", "published", "difference"]
-    rows = [
-        [pair.row.title, pair.tested_on, *(c for k in TOP_K for c in _cells(results, pair, k))]
-        for pair in pairs
-    ]
+        for row, pair in zip(rows, pairs, strict=True):
+            row += _cells(results, pair, k)
     return ["## Compared with the paper", "", *_cautions(results, pairs), *markdown(header, rows)]
 
 
@@ -77,7 +75,12 @@ def _pairs(results: Results) -> list[_Pair]:
 
 def _cells(results: Results, pair: _Pair, k: int) -> list[str]:
     """The sweep's accuracy with its interval, the published one, and the difference in points."""
-    ours, theirs = _accuracy(results, pair, k), pair.run.accuracy[k]
+    label, theirs = pair.row.label, pair.run.accuracy[k]
+    ours = None
+    if pair.by_classifier and label in results.by_label:
+        ours = results.measure(label, f"classifier/test/acc{k}")
+    elif label in results.by_label:
+        ours = results.accuracy(label, "test", k, pair.tested_on)
     shown = f"{100 * theirs:.2f}"
     if pair.other_queue:
         shown += f" (queue {pair.run.queue_size:,})"
@@ -90,20 +93,11 @@ def _cells(results: Results, pair: _Pair, k: int) -> list[str]:
     return [cell(ours), shown, difference]
 
 
-def _accuracy(results: Results, pair: _Pair, k: int) -> Interval | None:
-    label = pair.row.label
-    if label not in results.by_label:
-        return None
-    if pair.by_classifier:
-        return results.measure(label, f"classifier/test/acc{k}")
-    return results.accuracy(label, "test", k, pair.tested_on)
-
-
 def _cautions(results: Results, pairs: list[_Pair]) -> list[str]:
     """What a reader has to know before comparing the numbers."""
     sweep = results.sweep
     used = dict.fromkeys(
-        name for pair in pairs for name in (pair.row.trial.config.dataset, pair.tested_on)
+        x for pair in pairs for x in (pair.row.trial.config.dataset, pair.tested_on)
     )
     lines = []
     if stand_ins := [name for name in used if is_stand_in(sweep.datasets[name])]:
@@ -120,16 +114,14 @@ def _cautions(results: Results, pairs: list[_Pair]) -> list[str]:
         f"- This sweep follows the `{sweep.protocol}` protocol, with {len(sweep.seeds)} seeds.",
     ]
     if any(pair.other_queue for pair in pairs):
-        lines.append("- A queue in brackets: the published run had this queue size, not the one "
-                     "of this sweep.")  # fmt: skip
-    by_probe = [
-        pair.row.label for pair in pairs if pair.published_by_classifier and not pair.by_classifier
-    ]
+        queue = "the published run had this queue size, not the one of this sweep"
+        lines.append(f"- A queue in brackets: {queue}.")
+    by_probe = ", ".join(
+        p.row.label for p in pairs if p.published_by_classifier and not p.by_classifier
+    )
     if by_probe:
-        lines.append(
-            f"- Measured with the probe here, published with the student's own classifier: "
-            f"{', '.join(by_probe)} (add `classifier` to `measures`)."
-        )
+        how = "Measured with the probe here, published with the student's own classifier"
+        lines.append(f"- {how}: {by_probe} (add `classifier` to `measures`).")
     if resplit := [name for name in used if sweep.datasets[name].split_by_group is not None]:
         lines.append(f"- Not the published splits, but split by group: {', '.join(resplit)}.")
     return [*lines, ""]

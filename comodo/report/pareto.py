@@ -26,25 +26,31 @@ def draw_pareto(results: Results) -> Figure | None:
     dots = _means(results, metrics) if metrics else {}
     if not dots:
         return None
-    front = _front(results, dots)
-    groups: dict[str, list[str]] = {name: [] for name in LOOKS}
-    for label in dots:
-        reference = results.is_reference(results.by_label[label][0].trial)
-        name = "references" if reference else "on the front" if label in front else "others"
-        groups[name].append(label)
-    figure, axes = axes_of(7, 4.6)
-    for name, labels in groups.items():
-        y, x = _transposed(dots, labels)
-        axes.plot(x, y, linestyle="none", label=name, **LOOKS[name])
-    y, x = _transposed(dots, sorted(front, key=lambda label: dots[label][1]))
-    axes.plot(x, y, "--", color=BLUE, lw=1, zorder=2)
+    own = [x for x in dots if not results.is_reference(results.by_label[x][0].trial)]
+    objectives = results.sweep.objectives
+    signs = [objectives[0].sign, objectives[1].sign if len(objectives) > 1 else -1]
+    front = pareto_front({label: dots[label] for label in own}, signs)
+    groups = {
+        "on the front": front,
+        "others": [label for label in own if label not in front],
+        "references": [label for label in dots if label not in own],
+    }
     titles = [name if name == PARAMETERS else f"{name} (%)" for name in metrics]
-    axes.set_ylabel(titles[0])
-    axes.set_xlabel(titles[1])
+    title = "Pareto front: no other configuration is better in both"
+    figure, axes = axes_of(7, 4.6, ylabel=titles[0], xlabel=titles[1], title=title)
+    for name, labels in groups.items():
+        y, x = np.reshape([dots[label] for label in labels], (-1, 2)).T
+        axes.plot(x, y, linestyle="none", label=name, **LOOKS[name])
+    axes.plot(
+        *zip(*sorted(dots[label][::-1] for label in front), strict=True),
+        "--",
+        color=BLUE,
+        lw=1,
+        zorder=2,
+    )
     if metrics[1] == PARAMETERS:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(0.1)
-    axes.set_title("Pareto front: no other configuration is better in both", fontsize="medium")
     legend_below(figure, axes)
     return figure
 
@@ -69,18 +75,3 @@ def _means(results: Results, metrics: list[str]) -> dict[str, tuple[float, ...]]
         for label, rows in results.by_label.items()
         if all(name in row.metrics for row in rows for name in metrics)
     }
-
-
-def _front(results: Results, dots: dict[str, tuple[float, ...]]) -> list[str]:
-    objectives = results.sweep.objectives
-    signs = [objectives[0].sign, objectives[1].sign if len(objectives) > 1 else -1]
-    own = {
-        label: dot
-        for label, dot in dots.items()
-        if not results.is_reference(results.by_label[label][0].trial)
-    }
-    return pareto_front(own, signs)
-
-
-def _transposed(dots: dict[str, tuple[float, ...]], labels: list[str]) -> list[list[float]]:
-    return [[dots[label][axis] for label in labels] for axis in (0, 1)]

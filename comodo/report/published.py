@@ -59,8 +59,7 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
         return None
     queue = config.method.queue_size if isinstance(config.method, ComodoMethod) else None
     run = min(
-        runs,
-        key=lambda run: (run["queue_size"] != queue, run["batch_size"] != config.batch_size),
+        runs, key=lambda run: (run["queue_size"] != queue, run["batch_size"] != config.batch_size)
     )
     return Published({k: run[f"acc{k}"] / 100 for k in (1, 3, 5)}, run["queue_size"])
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
-from rich.table import Table
+from rich.table import Column, Table
 
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, atomic, fetched, remove, write_table
@@ -49,11 +49,12 @@ def accuracy_on_terminal(results: Results) -> Table:
     left = f"{waiting} trials not begun" if waiting else ""
     notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
     caption = "\n".join(["; ".join(notes), *leaks(results)])
-    shown = Table(title=results.sweep.name, caption=caption)
-    shown.add_column("configuration", overflow="fold", min_width=20)
-    for column in ("seeds", "test Acc@1"):
-        shown.add_column(column, justify="right", no_wrap=True)
-    shown.add_column("over untrained", no_wrap=True)
+    columns = (
+        Column("configuration", overflow="fold", min_width=20),
+        *(Column(name, justify="right", no_wrap=True) for name in ("seeds", "test Acc@1")),
+        Column("over untrained", no_wrap=True),
+    )
+    shown = Table(*columns, title=results.sweep.name, caption=caption)
     gains = tables.gains(results)
     for label, rows in results.by_label.items():
         accuracy = tables.cell(results.accuracy(label, "test"))

@@ -1,7 +1,7 @@
 """Shows the progress of sweeps on a terminal."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.core.units import format_duration
@@ -13,24 +13,22 @@ def show_status(status: Status) -> RenderableType:
     """One sweep: its running trials, the best so far, the budget used."""
     progress = status.progress
     if progress is None:
-        return Text(
-            f"{status.name}: {status.state}\n(it is preparing, or an earlier version ran it)"
-        )
-    parts: list[RenderableType] = [
-        Text(
-            f"{status.name}: {progress.done} of {progress.planned} trials done, "
-            f"{status.state} (process {progress.pid} on {progress.host}, "
-            f"{format_duration(status.age or 0)} ago)"
-        )
-    ]
+        why = "it is preparing, or an earlier version ran it"
+        return Text(f"{status.name}: {status.state}\n({why})")
+    age = format_duration(status.age or 0)
+    where = f"process {progress.pid} on {progress.host}, {age} ago"
+    count = f"{progress.done} of {progress.planned} trials done"
+    parts: list[RenderableType] = [Text(f"{status.name}: {count}, {status.state} ({where})")]
     if status.state == "silent":
-        lost = f"no sign of life for {format_duration(status.age or 0)}; if it was killed, run the "
-        parts.append(Text(f"{lost}same command again to continue", style="yellow"))
+        again = "if it was killed, run the same command again to continue"
+        parts.append(Text(f"no sign of life for {age}; {again}", style="yellow"))
     if progress.running:
-        parts.append(
-            _running(progress.running, "running" if status.state == "running" else "was running")
-        )
-    lines = [budget_used(progress.budget), _ended(status)]
+        title = "running" if status.state == "running" else "was running"
+        parts.append(_running(progress.running, title))
+    ended = [f"{status.pruned} pruned"] if status.pruned else []
+    if status.failed:
+        ended.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
+    lines = [budget_used(progress.budget), "; ".join(ended)]
     if (best := progress.best) is not None:
         lines.insert(0, f"best so far: {best.name}, {best.metric} {best.value:.3f}")
     report = status.folder / "report" / "report.html"
@@ -39,10 +37,8 @@ def show_status(status: Status) -> RenderableType:
 
 
 def _running(trials: list[RunningTrial], title: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(title)
-    for column in ("epoch", "metric"):
-        table.add_column(column, justify="right", no_wrap=True)
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("epoch", "metric")]
+    table = Table(title, *numbers, box=None, pad_edge=False)
     for trial in trials:
         metric = "" if trial.metric is None else f"{trial.metric:.3f}"
         epoch = f"{trial.epoch}/{trial.epochs}" if trial.epochs else ""
@@ -54,19 +50,11 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     """A line for each sweep."""
     if not statuses:
         return Text("no sweeps in this store yet")
-    table = Table(box=None, pad_edge=False)
-    for column in ("sweep", "trials", "state", "last sign of life"):
-        table.add_column(column)
+    columns = ("sweep", "trials", "state", "last sign of life")
+    table = Table(*columns, box=None, pad_edge=False)
     for status in statuses:
         progress = status.progress
         trials = f"{progress.done} of {progress.planned}" if progress else ""
         age = "" if status.age is None else f"{format_duration(status.age)} ago"
         table.add_row(Text(status.name), trials, Text(status.state), age)
     return table
-
-
-def _ended(status: Status) -> str:
-    ended = [f"{status.pruned} pruned"] if status.pruned else []
-    if status.failed:
-        ended.append(f"{len(status.failed)} failed, the last: {status.failed[-1]}")
-    return "; ".join(ended)

@@ -38,12 +38,24 @@ def style(number: int) -> dict[str, Any]:
     }
 
 
-def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one plot without a frame; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
+def axes_of(width: float, height: float, **labels: str) -> tuple[Figure, Axes]:
+    """A figure with one plot without a frame; sizes in inches, `labels` as for `Axes.set`."""
+    figure, (axes,) = grid_of(1, 1, (width, height))
+    axes.set(**labels)
+    axes.title.set_fontsize("medium")
     return figure, axes
+
+
+def grid_of(
+    count: int, columns: int, size: tuple[float, float], sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plots without frames in a grid; size in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    plots = list(figure.subplots(-(-count // columns), columns, squeeze=False, sharey=sharey).flat)
+    for number, axes in enumerate(plots):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_visible(number < count)
+    return figure, plots[:count]
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

@@ -5,7 +5,7 @@ import math
 from comodo.config import Sweep
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report.tables import accuracy_table, missing
+from comodo.report.tables import accuracy_table, markdown, missing
 from comodo.search.labels import rounded, swept_keys
 from comodo.tracking.runs import SweepRuns
 
@@ -55,38 +55,25 @@ def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) 
         f"[parallel coordinates]({runs.runs_page(charts=True)})",
     ]
     if len(own) > 1:
-        of = (
-            f"the best {MAX_COMPARED_RUNS} of {len(own)}" if len(own) > MAX_COMPARED_RUNS else "all"
-        )
-        pages.append(f"[compare {of}]({runs.compare_page(own[:MAX_COMPARED_RUNS])})")
+        compared = own[:MAX_COMPARED_RUNS]
+        of = "all" if compared == own else f"the best {MAX_COMPARED_RUNS} of {len(own)}"
+        pages.append(f"[compare {of}]({runs.compare_page(compared)})")
     simulated = [n for n, d in results.sweep.datasets.items() if d.kind == "simulated"]
-    head = [
-        running_description(results.sweep, saved.command),
-        "",
-        *(
-            [f"**A demonstration** on simulated data ({', '.join(simulated)}).", ""]
-            if simulated
-            else []
-        ),
+    head = [running_description(results.sweep, saved.command), ""]
+    if simulated:
+        head += [f"**A demonstration** on simulated data ({', '.join(simulated)}).", ""]
+    head += [
         f"Selected: **{results.selected}**." if results.selected else "None is selected.",
         *missing(results.rows, saved.command)[:1],
         "",
         f"See {', '.join(pages)}; files and figures are among the artifacts.",
         "",
     ]
-    table = accuracy_table(results, labels)[:-1]
-    left = len(table) - 2
-    while left and len(_joined(head, table, left)) > MAX_NOTE_LETTERS:
-        left -= 1
-    return _joined(head, table, left)
-
-
-def _joined(head: list[str], table: list[str], left: int) -> str:
-    """The description with the first `left` rows of its table."""
-    cut = len(table) - 2 - left
-    more = (
-        ["", f"{cut} more configurations are in report/report.html among the artifacts."]
-        if cut
-        else []
-    )
-    return rounded("\n".join([*head, *table[: left + 2], *more]))
+    header, rows = accuracy_table(results, labels)
+    for cut in range(len(rows) + 1):
+        more = f"{cut} more configurations are in report/report.html among the artifacts."
+        lines = [*head, *markdown(header, rows[: len(rows) - cut]), *([more] if cut else [])]
+        text = rounded("\n".join(lines)).rstrip("\n")
+        if len(text) <= MAX_NOTE_LETTERS:
+            break
+    return text

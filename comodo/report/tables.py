@@ -18,20 +18,17 @@ MAX_NAMED_TRIALS = 12  # missing trials of one state that are listed
 
 def accuracy_section(results: Results) -> list[str]:
     """Every configuration, even if none of its trials has finished."""
-    return [
-        "## Accuracy",
-        "",
+    lines = section(
+        "Accuracy",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
         "(subjects, captures or days); with one seed, of that student for new groups.",
-        "",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
-        *([f"\\{results.star}.", ""] if results.star else []),
-    ]
+    )
+    return [*lines, f"\\{results.star}.", ""] if results.star else lines
 
 
-def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
-    """A line for each of these configurations."""
-    header = ["configuration", "seeds", *ACCURACIES]
+def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    """Header, and a row for each of these configurations."""
     rows = []
     titles = {row.label: row.title for row in results.rows}
     seeds_of = Counter(row.label for row in results.rows)
@@ -44,7 +41,7 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> list[str]:
         if len(trials) < seeds_of[label]:
             seeds = f"{len(trials)} of {seeds}"
         rows.append([titles[label], seeds, *cells])
-    return markdown(header, rows)
+    return ["configuration", "seeds", *ACCURACIES], rows
 
 
 def missing(rows: list[TrialRow], command: str) -> list[str]:
@@ -59,64 +56,50 @@ def missing(rows: list[TrialRow], command: str) -> list[str]:
     for state, names in states.items():
         more = f" and {len(names) - MAX_NAMED_TRIALS} more" if len(names) > MAX_NAMED_TRIALS else ""
         parts.append(f"{len(names)} {state} ({'; '.join(names[:MAX_NAMED_TRIALS])}{more})")
-    count = sum(map(len, states.values()))
-    return [
-        f"**Missing: {count} of {len(rows)} trials**: {', '.join(parts)}. To run them: `{command}`",
-        "",
-    ]
+    missed = f"**Missing: {sum(map(len, states.values()))} of {len(rows)} trials**"
+    return [f"{missed}: {', '.join(parts)}. To run them: `{command}`", ""]
 
 
 def pareto_section(results: Results) -> list[str]:
     """Only for several objectives."""
     if len(results.sweep.objectives) == 1 or not results.pareto:
         return []
-    header = ["configuration", *(f"{o.metric} ({o.mode})" for o in results.sweep.objectives)]
-    rows = [
-        [
-            label,
-            *(
-                f"{value:,.0f}"
-                if o.metric == PARAMETERS
-                else cell(results.measure(label, o.metric))
-                for o, value in zip(results.sweep.objectives, values, strict=True)
-            ),
-        ]
-        for label, values in results.pareto.items()
-    ]
-    return [
-        "## Pareto front",
-        "",
+    objectives = results.sweep.objectives
+    rows = []
+    for label, values in results.pareto.items():
+        row = [label]
+        for metric, value in zip((o.metric for o in objectives), values, strict=True):
+            is_size = metric == PARAMETERS
+            row.append(f"{value:,.0f}" if is_size else cell(results.measure(label, metric)))
+        rows.append(row)
+    return section(
+        "Pareto front",
         "Configurations to which no other is at least as good in all objectives and better in one, "
         "by means over seeds; shares in percent, with 95 % intervals.",
-        "",
-        *markdown(header, rows),
-    ]
+        ["configuration", *(f"{o.metric} ({o.mode})" for o in objectives)],
+        rows,
+    )
 
 
 def difference_section(results: Results) -> list[str]:
     if not results.differences:
         return []
-    rows = [
-        [
-            f"{results.title(d.first)} – {results.title(d.second)}",
-            str(d.seeds),
-            f"{100 * d.comparison.difference:+.1f} "
-            f"({100 * d.comparison.low:+.1f} to {100 * d.comparison.high:+.1f})",
-            f"{d.p:.2g}",
-            _verdict(d),
-            _needed(d),
-        ]
-        for d in results.differences
-    ]
-    header = ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"]
-    return [
-        "## Differences",
-        "",
+    rows = []
+    for d in results.differences:
+        pair = f"{results.title(d.first)} – {results.title(d.second)}"
+        points, low, high = (
+            f"{100 * x:+.1f}"
+            for x in (d.comparison.difference, d.comparison.low, d.comparison.high)
+        )
+        points = f"{points} ({low} to {high})"
+        rows.append([pair, str(d.seeds), points, f"{d.p:.2g}", _verdict(d), _needed(d)])
+    return section(
+        "Differences",
         "Paired by seed and group. p is corrected for the number of rows; the interval is not. "
         "More seeds needed: for 50 % power, if the true difference is the one measured here.",
-        "",
-        *markdown(header, rows),
-    ]
+        ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"],
+        rows,
+    )
 
 
 def _verdict(difference: Difference) -> str:
@@ -162,14 +145,13 @@ def other_metrics_section(results: Results) -> list[str]:
     ]
     sizes = [f"{results.by_label[label][0].metrics[PARAMETERS]:,.0f}" for label in results.by_label]
     rows.append([PARAMETERS, *sizes])
-    return [
-        "## Other measures",
-        "",
+    return section(
+        "Other measures",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
         "alignment for new seeds on the same windows.",
-        "",
-        *markdown(["measure", *map(results.title, results.by_label)], rows),
-    ]
+        ["measure", *map(results.title, results.by_label)],
+        rows,
+    )
 
 
 def transfer_section(results: Results, command: str) -> list[str]:
@@ -177,22 +159,18 @@ def transfer_section(results: Results, command: str) -> list[str]:
     if len(datasets) < 2:
         return []
     lines = ["## Transfer", ""]
-    grids: tuple[tuple[Measure, str], ...] = (
-        ("probe", "Test Acc@1 of a probe fitted on the train split of the test data set."),
-        (
-            "direct",
-            "Test Acc@1 of the probe of the training data set, without labels of the test data "
-            "set; on the classes that both have.",
-        ),
-    )
-    for measure, says in grids:
-        grid = results.transfer(measure)
-        if grid:
-            rows = [
-                [row.trained_on, row.label, *(cell(row.cells[name]) for name in datasets)]
-                for row in grid
-            ]
-            header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
+    header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
+    measures: dict[Measure, str] = {
+        "probe": "Test Acc@1 of a probe fitted on the train split of the test data set.",
+        "direct": "Test Acc@1 of the probe of the training data set, without labels of the test "
+        "data set; on the classes that both have.",
+    }
+    for measure, says in measures.items():
+        rows = [
+            [row.trained_on, row.label, *(cell(row.cells[name]) for name in datasets)]
+            for row in results.transfer(measure)
+        ]
+        if rows:
             lines += [says, "", *markdown(header, rows)]
     return lines + missing(results.rows, command)
 
@@ -201,17 +179,15 @@ def importance_section(results: Results) -> list[str]:
     found = results.importances()
     if not found:
         return []
-    rows = [[key, cell(share)] for key, share in found.items()]
-    return [
-        "## Hyperparameter importance",
-        "",
+    return section(
+        "Hyperparameter importance",
         f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
         "(fANOVA), in percent; in brackets the range from 5 to 95 % of resamplings of the "
         "configurations. The shares always add up to 100 %, even if no key has an effect: read "
         "them only if configurations above are distinguishable.",
-        "",
-        *markdown(["key", "importance"], rows),
-    ]
+        ["key", "importance"],
+        [[key, cell(share)] for key, share in found.items()],
+    )
 
 
 def cell(found: Interval | None) -> str:
@@ -221,6 +197,11 @@ def cell(found: Interval | None) -> str:
     if math.isnan(found.low):
         return f"{100 * found.mean:.1f}"
     return f"{100 * found.mean:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
+
+
+def section(title: str, text: str, header: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """A heading, a paragraph and a table."""
+    return [f"## {title}", "", text, "", *markdown(header, rows)]
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:

@@ -62,6 +62,7 @@ from comodo.tracking.runs import find_runs, tracking_uri
 from comodo.tracking.tracker import Tracker
 from tests import tiny_students
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trial_config
 from tests.paths import ROOT
 
@@ -208,7 +209,7 @@ def test_units() -> None:
     got = Preprocessing(Sensor(20, "m/s^2", "rad/s"), 0.4, 20)(window)
     torch.testing.assert_close(got[0, :3], torch.full((3, 8), 1 / STANDARD_GRAVITY))
     torch.testing.assert_close(got[0, 3:], torch.full((3, 8), 180 / np.pi))
-    with pytest.raises(ImuError, match="gyroscope: unknown unit 'turns'"):
+    with raises(ImuError, "imu.unknown-unit", "gyroscope", "turns"):
         Sensor(20, gyro_unit="turns").factors()
 
 
@@ -227,16 +228,13 @@ def test_what_cannot_be_exported(found: tuple[Selection, Store], tmp_path: Path)
     one, store = found
     whole = one.saved.sweep.datasets["d"].model_copy(update={"window_seconds": "whole"})
     sweep = one.saved.sweep.model_copy(update={"datasets": {"d": whole}})
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.whole-recordings"):
         export_run(replace(one, saved=replace(one.saved, sweep=sweep)), store)
-    assert error.value.code == "export.whole-recordings"
     other = replace(one.row, metrics=one.row.metrics | {"test/acc1": 0.01})
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.other-accuracy"):
         export_run(replace(one, row=other), store)
-    assert error.value.code == "export.other-accuracy"
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.not-installed"):
         check_installed(["no_such_package"])
-    assert error.value.code == "export.not-installed"
 
 
 def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
@@ -245,18 +243,16 @@ def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
     file = store.folder("arrays", "w") / "train-00000.safetensors"
     arrays = load_file(file)
     save_file(arrays | {"label": np.full_like(arrays["label"], -1)}, file)
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.no-labels"):
         export_run(resolve_run("small", store), store)
-    assert error.value.code == "export.no-labels"
 
 
 def test_timesnet_cannot_be_exported(tmp_path: Path) -> None:
     size = {"seq_len": 16, "d_model": 4, "d_ff": 4, "periods": 2, "kernels": 1, "layers": 1}
     student = build_student(StudentConfig.model_validate({"name": "timesnet", "size": size}))
     recogniser = Recogniser(Preprocessing(Sensor(16), 1, 16), student, True, nn.Identity())
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.unsupported"):
         write_programs(recogniser, 16, {}, tmp_path)
-    assert error.value.code == "export.unsupported"
 
 
 @pytest.mark.slow
@@ -274,9 +270,8 @@ def test_a_baseline_is_its_own_classifier(tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copytree(
         store.folder("trials", found.row.trial.key), store.folder("trials", untrained.trial.key)
     )
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.no-classes"):
         export_run(replace(found, row=untrained), store)
-    assert error.value.code == "export.no-classes"
 
 
 def answering(url: str, body: bytes) -> Any:
@@ -352,9 +347,8 @@ def test_nothing_but_an_export_is_replaced(
     other.mkdir()
     (other / "model.json").write_text("{}")  # other programs have such a file too
     (other / "weights.bin").write_text("mine")
-    with pytest.raises(DeployError) as error:
+    with raises(DeployError, "export.out-not-empty"):
         export_run(*found, out=other)
-    assert error.value.code == "export.out-not-empty"
     assert (other / "weights.bin").read_text() == "mine"
 
 

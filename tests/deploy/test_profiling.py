@@ -32,6 +32,7 @@ from comodo.search.trial_folder import TrialResult
 from comodo.tracking.runs import find_runs, tracking_uri
 from comodo.tracking.tracker import Tracker
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 from tests.evaluation.test_sweep_record import saved_of
 from tests.helpers import TINY_MANTIS, answer, make_arrays, trained_record
 
@@ -101,18 +102,16 @@ def test_processes_do_not_add_to_each_other(tmp_path: Path) -> None:
 
 def test_a_process_that_dies(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("no network")
-    with pytest.raises(ProfileError) as error:
+    with raises(ProfileError, "profile.died"):
         measure_apart(Network("onnx", str(tmp_path / "model.onnx")))
-    assert error.value.code == "profile.died"
 
 
 def test_nothing_to_measure(tmp_path: Path, store: Store) -> None:
     (tmp_path / "features.npz").touch()
     teacher = {"name": "precomputed", "path": str(tmp_path / "features.npz")}
     found = finished(tmp_path, store, teacher)
-    with pytest.raises(ProfileError) as error:
+    with raises(ProfileError, "profile.nothing"):
         profile_trial(found, store)
-    assert error.value.code == "profile.nothing"
 
 
 def test_ratios_and_files(store: Store) -> None:
@@ -180,6 +179,5 @@ def test_the_verb(tmp_path: Path, store: Store) -> None:
 @pytest.mark.slow
 def test_a_teacher_without_weights(tmp_path: Path) -> None:
     settings = {"name": "timesformer", "weights": str(tmp_path / "absent")}
-    with pytest.raises(ProfileError) as error:
+    with raises(ProfileError, "profile.unavailable"):
         measure_apart(Network("teacher", settings))
-    assert error.value.code == "profile.unavailable"

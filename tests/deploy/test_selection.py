@@ -15,6 +15,7 @@ from comodo.search.trial_folder import TrialResult
 from comodo.tracking.runs import find_runs
 from comodo.tracking.tracker import Tracker
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 from tests.evaluation.test_sweep_record import saved_of
 from tests.helpers import answer, trained_record
 
@@ -80,9 +81,8 @@ def test_a_trial_by_its_key(saved: SweepRecord, store: Store) -> None:
             assert resolve_run(name, store).row.trial == row.trial
     key = row.trial.key
     for name in (key[:5], key[1:], f"{key}0"):
-        with pytest.raises(SelectionError) as error:
+        with raises(SelectionError, "selection.unknown"):
             resolve_run(name, store)
-        assert error.value.code == "selection.unknown"
 
 
 def test_an_ambiguous_beginning(
@@ -90,15 +90,14 @@ def test_an_ambiguous_beginning(
 ) -> None:
     """With an empty name, all trials match."""
     monkeypatch.setattr("comodo.deploy.selection.MIN_KEY_LENGTH", 0)
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.ambiguous"):
         resolve_run("", store)
-    assert error.value.code == "selection.ambiguous"
 
 
 def test_what_one_sweep_lacks_another_may_have(
     tmp_path: Path, saved: SweepRecord, store: Store
 ) -> None:
-    """A trial is finished in a sweep that asked for less."""
+    """A trial is finished in a sweep that needs fewer measures."""
     more = read_sweep_file(sweep_file(tmp_path, name="more", search__space=QUEUES, seeds=[1, 0]))
     saved_of(more, Evaluation(("probe", "knn"))).write(store)
     finish(saved, store, 0.8)
@@ -118,9 +117,8 @@ def test_a_run_of_mlflow(saved: SweepRecord, store: Store, tmp_path: Path) -> No
     assert runs is not None
     assert resolve_run(runs.trials[row.trial.key], store).row.trial == row.trial
     assert resolve_run(runs.parent, store).row.label == "comodo queue_size=8"
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unknown"):
         resolve_run("0" * 32, store)
-    assert error.value.code == "selection.unknown"
 
 
 def test_an_unfinished_trial_is_refused(saved: SweepRecord, store: Store) -> None:
@@ -130,29 +128,21 @@ def test_an_unfinished_trial_is_refused(saved: SweepRecord, store: Store) -> Non
     (folder / "checkpoint.pt").touch()
     end = {"state": "failed", "reason": "the loss became nan"}
     write_json(store.folder("sweeps", "small") / "ended.json", {failed.trial.key: end})
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unfinished"):
         resolve_run(begun.trial.key, store)
-    assert error.value.code == "selection.unfinished"
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unfinished", "the loss became nan"):
         resolve_run(failed.trial.key, store)
-    assert error.value.code == "selection.unfinished"
-    assert "the loss became nan" in str(error.value)
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.none-finished"):
         resolve_run("small", store)
-    assert error.value.code == "selection.none-finished"
 
 
 def test_nothing_there(saved: SweepRecord, store: Store, tmp_path: Path) -> None:
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unknown"):
         resolve_run("smal", store)
-    assert error.value.code == "selection.unknown"
     (store.folder("sweeps", "small") / "sweep.json").unlink()
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unknown", "small"):
         resolve_run("abcdef", store)
-    assert error.value.code == "selection.unknown"
-    assert "could not be read: small" in str(error.value)
-    with pytest.raises(StatusError, match="sweep.json is missing"):
+    with pytest.raises(StatusError, match="sweep.json"):
         resolve_run("small", store)
-    with pytest.raises(SelectionError) as error:
+    with raises(SelectionError, "selection.unknown"):
         resolve_run("small", Store(tmp_path / "empty"))
-    assert error.value.code == "selection.unknown"

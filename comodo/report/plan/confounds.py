@@ -3,7 +3,6 @@ cannot be compared by queue size alone. Returns data; does not know how it is sh
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,21 +68,15 @@ def confounds(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Confound]:
     points = [(values, found) for values, found in _resolved(sweep, train) if found]
     seen: list[Confound] = []
     for key in dict.fromkeys(key for values, _ in points for key in values):
+        own = {"head"} if key.startswith("method.head") else OWN_EFFECTS.get(key, set())
         found: dict[str, Confound] = {}
         for group in _alike_except(key, points):
-            for confound in _changes(key, group):
-                found.setdefault(confound.quantity, confound)
+            for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
+                pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
+                if quantity not in own and len({shown for _, shown in pairs}) > 1:
+                    found.setdefault(quantity, Confound(key, quantity, pairs))
         seen += found.values()
     return seen
-
-
-def _changes(key: str, group: list[tuple[Any, Values]]) -> Iterator[Confound]:
-    """What differs within a group, except what the key is meant to change."""
-    own = OWN_EFFECTS.get(key, set()) | ({"head"} if key.startswith("method.head") else set())
-    for quantity in dict.fromkeys(name for _, resolved in group for name in resolved):
-        pairs = [(v, resolved[quantity]) for v, resolved in group if quantity in resolved]
-        if quantity not in own and len({shown for _, shown in pairs}) > 1:
-            yield Confound(key, quantity, pairs)
 
 
 def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, Values]]:

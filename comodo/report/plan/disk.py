@@ -28,22 +28,19 @@ def bytes_to_write(
     resized = {trial.config.student.samples for trial in trials.to_estimate} - {None}
     windows = [_window_bytes(d, resized, store) for d in inventory.datasets.values()]
     features = [_feature_bytes(features, store) for features in inventory.features]
-    kept = _mean([estimate.kept for estimate in estimates])
-    checkpoints = CHECKPOINT_COPIES * concurrent * (trials.to_train > 0)
+    kept = _sum([estimate.kept for estimate in estimates])
+    student = _sum([estimate.student for estimate in estimates])
+    count, left = max(1, len(estimates)), trials.to_train
+    copies = left + CHECKPOINT_COPIES * concurrent * (left > 0)
     found: dict[str, int | None] = {
         "windows": _sum(windows),
         "features": _sum(features),
-        "students and checkpoints": (
-            None if kept is None else round((trials.to_train + checkpoints) * kept)
-        ),
+        "students and checkpoints": None if kept is None else round(copies * (kept / count)),
     }
     if (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite").startswith("sqlite"):
-        student = _mean([estimate.student for estimate in estimates])
-        found["MLflow's copies of students"] = (
-            None
-            if student is None
-            else round(trials.to_train * student) + _trained_bytes(sweep, trials, store)
-        )
+        trained = _trained_bytes(sweep, trials, store)
+        size = None if student is None else round(left * (student / count)) + trained
+        found["MLflow's copies of students"] = size
     return found
 
 
@@ -78,13 +75,7 @@ def _trained_bytes(sweep: str, trials: TrialStates, store: Store) -> int:
     recorded = (store.folder("mlflow", "artifacts") / sweep).exists()
     copied = trials.to_measure if recorded else [*trials.planned, *trials.to_measure]
     sizes = folder_sizes(store)
-    folders = {store.folder("trials", trial.key) / "student" for trial in copied}
-    return sum(sizes[folder] for folder in folders)
-
-
-def _mean(sizes: list[int | None]) -> float | None:
-    total = _sum(sizes)
-    return None if total is None else total / max(1, len(sizes))
+    return sum(sizes[store.folder("trials", key) / "student"] for key in {t.key for t in copied})
 
 
 def _sum(sizes: list[int | None]) -> int | None:

@@ -28,7 +28,7 @@ class Estimate:
     training: float | None
     """Seconds."""
     measuring: float | None
-    basis: str
+    basis: str = ""
     peak_memory: dict[str, int] | None = None
     kept: int | None = None
     student: int | None = None
@@ -89,50 +89,38 @@ class Speeds:
 
     def __init__(self, sweep: Sweep, store: Store, records: list[SpeedRecord]) -> None:
         self._store, self._records = store, records
-        asked = sweep.resources
-        self._device = "cuda" if asked.gpus_per_worker else "cpu"
-        self._workers, self._threads = asked.workers, max(1, int(asked.cpus_per_worker))
+        needed = sweep.resources
+        self._device = "cuda" if needed.gpus_per_worker else "cpu"
+        self._workers, self._threads = needed.workers, max(1, int(needed.cpus_per_worker))
 
     def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
-        """What the trial will take on so many training windows of that length."""
-        alike = self._alike(trial, samples)
-        same = [r for r in alike if r.trial.method.name == trial.config.method.name]
+        """What the trial will take on so many training windows of that length, by the records of
+        the most similar trials, if there are any."""
+        config, alike = trial.config, self._alike(trial, samples)
+        same = [r for r in alike if r.trial.method.name == config.method.name]
         estimate = Estimate(
-            None,
-            self._measuring([place for *_, place in trial.measures()], alike),
-            "",
+            training=0.0 if config.method.name == "none" else None,
+            measuring=self._measuring([place for *_, place in trial.measures()], alike),
             kept=next((record.kept for record in same if record.kept is not None), None),
             student=next((r.student for r in alike if r.student is not None), None),
         )
-        if trial.config.method.name == "none":
-            return replace(estimate, training=0.0)
-        return self._with_training(estimate, trial.config, windows, alike)
-
-    def _with_training(
-        self,
-        estimate: Estimate,
-        config: TrialConfig,
-        windows: int | None,
-        alike: list[SpeedRecord],
-    ) -> Estimate:
-        """The estimate with time and memory of training, by the records of the most similar
-        trials, if there are any."""
-        others = [
-            (self._other(record, config), record)
-            for record in alike
-            if record.speeds and record.trial.precision == config.precision
-        ]
-        if not others:
+        usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
+        if config.method.name == "none" or not usable:
             return estimate
-        other, _ = min(others, key=lambda pair: len(pair[0]))
-        best = [record for theirs, record in others if theirs == other]
+        other = min((self._other(record, config) for record in usable), key=len)
+        best = [record for record in usable if self._other(record, config) == other]
         speeds = [speed for record in best for speed in record.speeds]
         speed = statistics.median(speeds)
         peaks = [record.peak_memory for record in best if record.peak_memory]
+        first = best[0]
+        what = "passes over a few batches just now" if first.probed else "epochs in this store"
         return replace(
             estimate,
             training=None if windows is None else schedule_of(config, windows).windows / speed,
-            basis=self._basis(best, other, speed, len(speeds)),
+            basis=f"{speed:.0f} windows/s, the median of {len(speeds)} {what}: "
+            f"{describe_student(first.trial)}, batch {first.trial.batch_size}, "
+            f"{first.trial.precision}, on {first.device or 'an unrecorded device'}"
+            + (f" ({'; '.join(other)})" if other else ""),
             peak_memory={key: max(p[key] for p in peaks) for key in peaks[0]} if peaks else None,
         )
 
@@ -140,7 +128,7 @@ class Speeds:
         """The time to measure a trial that is already trained."""
         folder = TrialFolder(self._store.folder("trials", trial.key))
         missing = [p for *_, p in trial.measures() if not folder.metrics_file(p).exists()]
-        return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)), "")
+        return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)))
 
     def _alike(self, trial: Trial, samples: int | None) -> list[SpeedRecord]:
         """Records of the same student on windows of the same length."""
@@ -153,9 +141,8 @@ class Speeds:
         ]
 
     def _measuring(self, places: list[Path], alike: list[SpeedRecord]) -> float | None:
-        asked = frozenset(map(str, places))
-        times = [record.measured[1] for record in alike
-                 if record.measured is not None and record.measured[0] == asked]  # fmt: skip
+        wanted = frozenset(map(str, places))
+        times = [r.measured[1] for r in alike if r.measured and r.measured[0] == wanted]
         return statistics.median(times) if times else None
 
     def _other(self, record: SpeedRecord, config: TrialConfig) -> list[str]:
@@ -167,23 +154,10 @@ class Speeds:
             ("threads", record.threads, self._threads),
         ]
         return [
-            f"{name} {was} where this sweep has {asked}"
-            for name, was, asked in pairs
-            if was not in (None, asked)
+            f"{name} {was} where this sweep has {now}"
+            for name, was, now in pairs
+            if was not in (None, now)
         ]
-
-    def _basis(
-        self, records: list[SpeedRecord], other: list[str], speed: float, epochs: int
-    ) -> str:
-        first = records[0]
-        what = "passes over a few batches just now" if first.probed else "epochs in this store"
-        device = first.device or "an unrecorded device"
-        text = (
-            f"{speed:.0f} windows/s, the median of {epochs} {what}: "
-            f"{describe_student(first.trial)}, "
-            f"batch {first.trial.batch_size}, {first.trial.precision}, on {device}"
-        )
-        return text + (f" ({'; '.join(other)})" if other else "")
 
 
 def describe_student(trial: TrialConfig) -> str:

@@ -4,7 +4,7 @@ Reads listings and metadata of artifacts; makes nothing, starts nothing.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comodo.config import DatasetConfig, Resources, Sweep, TeacherConfig
@@ -68,9 +68,9 @@ class FeaturesPlan:
     total: int | None
     whole: bool
     dim: int | None
-    seconds: float | None
+    seconds: float | None = None
     """To encode the rest; None if no speed is known."""
-    basis: str
+    basis: str = ""
 
     @property
     def left(self) -> int | None:
@@ -87,11 +87,11 @@ class Machine:
     cluster: str | None = None
     """Address of the cluster; its resources are known only after connecting."""
 
-    def holds(self, asked: Resources) -> int | None:
+    def holds(self, needed: Resources) -> int | None:
         """How many trials fit at once; None: not known."""
-        if self.cluster is not None or (asked.gpus_per_worker and self.gpus is None):
+        if self.cluster is not None or (needed.gpus_per_worker and self.gpus is None):
             return None
-        return trials_that_fit([(self.cpus, self.gpus or 0)], asked)
+        return trials_that_fit([(self.cpus, self.gpus or 0)], needed)
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,8 @@ def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     """Raises DatasetError for a data set that cannot be listed."""
     datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
-    features = [
-        features_plan(datasets[name], teacher, store, machine)
-        for name, teacher in sweep.trained_on()
-    ]
+    pairs = sweep.trained_on()
+    features = [features_plan(datasets[name], t, store, machine) for name, t in pairs]
     return Inventory(datasets, features, machine)
 
 
@@ -150,31 +148,21 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
     waiting = sum(map(len, missing_parts(recordings, store, key).values()))
-    bounds = _window_bounds(settings, recordings)
+    by_split = {split: [r for r in recordings if r.split == split]
+                for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
+    bounds = {split: most_windows(settings, listed) for split, listed in by_split.items()}
     windows = {split: bound for split, bound in bounds.items() if bound is not None}
-    at_most = _train_bound(settings, recordings, windows.get("train", 0))
+    at_most = None
+    if windows.get("train"):  # otherwise no recording could be read, and nothing is known
+        at_most = _train_bound(settings, by_split["train"], windows["train"])
     known = windows if len(windows) == len(bounds) else None
     return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
 
 
-def _window_bounds(settings: DatasetConfig, recordings: list[Recording]) -> dict[str, int | None]:
-    """At most how many windows each split will have; None: takes too long to find out."""
-    return {
-        split: most_windows(settings, [r for r in recordings if r.split == split])
-        for split in dict.fromkeys(recording.split for recording in recordings)
-    }
-
-
-def _train_bound(
-    settings: DatasetConfig, recordings: list[Recording], windows: int
-) -> TrainSplit | None:
-    """None without windows: then no recording could be read, and nothing is known."""
-    if not windows:
-        return None
-    train = [recording for recording in recordings if recording.split == "train"]
+def _train_bound(settings: DatasetConfig, train: list[Recording], windows: int) -> TrainSplit:
     labelled = sum(recording.label is not None for recording in train)
     cut = settings.window_seconds != "whole"
-    share = labelled / max(1, len(train))
+    share = labelled / len(train)
     return TrainSplit(windows, round(share * windows), len(train) * cut, labelled * cut)
 
 
@@ -207,23 +195,12 @@ def features_plan(
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
         dim = arrays.dim if arrays else dim
-    seconds: float | None = 0.0
-    basis = ""
-    if not whole and teacher.name != "precomputed":
-        left = None if dataset.total is None else max(0, dataset.total - done)
-        seconds, basis = _encoding_time(left, teacher, store, machine)
-    return FeaturesPlan(
-        dataset.name, teacher, packed, done, dataset.total, whole, dim, seconds, basis
-    )
-
-
-def _encoding_time(
-    windows: int | None, teacher: TeacherConfig, store: Store, machine: Machine
-) -> tuple[float | None, str]:
-    """Seconds to encode these windows, and what the estimate is based on."""
+    plan = FeaturesPlan(dataset.name, teacher, packed, done, dataset.total, whole, dim)
+    if whole or teacher.name == "precomputed":
+        return replace(plan, seconds=0.0)
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     if speed is None:
-        return None, "no speed of this teacher is recorded in this store"
-    if windows is None:
-        return None, "the number of windows is not known"
-    return windows / speed[0], speed[1]
+        return replace(plan, basis="no speed of this teacher is recorded in this store")
+    if plan.left is None:
+        return replace(plan, basis="the number of windows is not known")
+    return replace(plan, seconds=plan.left / speed[0], basis=speed[1])

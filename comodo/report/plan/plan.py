@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from comodo.config import NoneMethod, Sweep
+from comodo.config import NoneMethod, Resources, Sweep, TrialConfig
 from comodo.core.store import Store
-from comodo.report.plan.confounds import Confound, TrainSplit, confounds
+from comodo.report.plan.confounds import Confound, confounds
 from comodo.report.plan.disk import bytes_to_write
 from comodo.report.plan.estimates import Estimate, Speeds, read_records
 from comodo.report.plan.inventory import Inventory, take_inventory
 from comodo.report.plan.trial_states import TrialStates, trial_states
-from comodo.search.trial import Trial
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
@@ -65,8 +64,8 @@ class Plan:
 
     @property
     def gpu_hours(self) -> float | None:
-        asked, hours = self.sweep.resources, self.trial_hours
-        return None if hours is None else hours * asked.workers * asked.gpus_per_worker
+        needed, hours = self.sweep.resources, self.trial_hours
+        return None if hours is None else hours * needed.workers * needed.gpus_per_worker
 
     @property
     def encode_hours(self) -> float | None:
@@ -94,68 +93,52 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     Raises DatasetError for a data set that cannot be listed.
     """
     inventory = take_inventory(sweep, store)
-    trials = trial_states(sweep, store, inventory)
+    trials, train = trial_states(sweep, store, inventory), inventory.train
+    configs = map(sweep.with_values, sweep.points())
+    trained = [config for config in configs if not isinstance(config.method, NoneMethod)]
     records, failed = read_records(store), ""
     if measure:
         try:
-            records.append(_probe(sweep, inventory))
+            records.append(_probe(trained, sweep.resources, inventory))
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             failed = str(error) or type(error).__name__
     speeds = Speeds(sweep, store, records)
-    training = [_estimate(trial, speeds, inventory) for trial in trials.to_estimate]
-    measuring = [
-        speeds.to_measure(trial, inventory.datasets[trial.config.dataset].samples)
-        for trial in trials.to_measure
-    ]
+    samples = {name: dataset.samples for name, dataset in inventory.datasets.items()}
+    training = []
+    for trial in trials.to_estimate:
+        name = trial.config.dataset
+        windows = train[name].of(trial.config) if name in train else None
+        training.append(speeds.of(trial, windows, samples[name]))
+    measuring = [speeds.to_measure(t, samples[t.config.dataset]) for t in trials.to_measure]
+    found = [c for c in trained if c.dataset in train]
+    schedules = dict.fromkeys(schedule_of(c, train[c.dataset].of(c)) for c in found)
+    space = sweep.space
+    countable = islice(space.points(), MAX_COUNTED) if space.is_countable() else None
+    disk = next(place for place in (store.root, *store.root.parents) if place.exists())
     concurrent = inventory.machine.holds(sweep.resources) or 1
     return Plan(
         sweep=sweep,
         store=store.root,
         inventory=inventory,
         trials=trials,
-        configurations=_space_size(sweep),
+        configurations=None if countable is None else sum(1 for _ in countable),
         training=training,
         measuring=measuring,
-        confounds=confounds(sweep, inventory.train),
-        schedules=_schedules(sweep, inventory.train),
+        confounds=confounds(sweep, train),
+        schedules=list(schedules),
         disk=bytes_to_write(sweep.name, inventory, trials, training, concurrent, store),
-        free=shutil.disk_usage(_existing(store.root)).free,
+        free=shutil.disk_usage(disk).free,
         probe_failed=failed,
     )
 
 
-def _estimate(trial: Trial, speeds: Speeds, inventory: Inventory) -> Estimate:
-    dataset = inventory.datasets[trial.config.dataset]
-    windows = None if dataset.train is None else dataset.train.of(trial.config)
-    return speeds.of(trial, windows, dataset.samples)
-
-
-def _space_size(sweep: Sweep) -> int | None:
-    space = sweep.space
-    return sum(1 for _ in islice(space.points(), MAX_COUNTED)) if space.is_countable() else None
-
-
-def _schedules(sweep: Sweep, train: dict[str, TrainSplit]) -> list[Schedule]:
-    """The different schedules of the trials that train a student."""
-    found: dict[Schedule, None] = {}
-    for config in map(sweep.with_values, sweep.points()):
-        if config.dataset in train and not isinstance(config.method, NoneMethod):
-            found[schedule_of(config, train[config.dataset].of(config))] = None
-    return list(found)
-
-
-def _probe(sweep: Sweep, inventory: Inventory) -> SpeedRecord:
+def _probe(trained: list[TrialConfig], resources: Resources, inventory: Inventory) -> SpeedRecord:
     """Trains the first trial that trains a student for a few seconds."""
-    configs = map(sweep.with_values, sweep.points())
-    trial = next((config for config in configs if not isinstance(config.method, NoneMethod)), None)
-    if trial is None:
+    if not trained:
         raise ValueError("no trial of the space trains a student")
+    trial = trained[0]
     samples = inventory.datasets[trial.dataset].samples
     if samples is None:
         raise ValueError("the length of the recordings is not known; first run comodo prepare")
     dims = (f.dim for f in inventory.features if f.teacher == trial.teacher and f.dim)
-    return measure_speed(trial, sweep.resources, samples, next(dims, 768), PROBE_SECONDS)
-
-
-def _existing(path: Path) -> Path:
-    return next(place for place in (path, *path.parents) if place.exists())
+    return measure_speed(trial, resources, samples, next(dims, 768), PROBE_SECONDS)

@@ -3,9 +3,8 @@
 Reads the store's records of trials; does not know how long anything takes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from comodo.config import Point, Sweep
 from comodo.core.store import Store
@@ -13,8 +12,7 @@ from comodo.report.plan.inventory import Inventory
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
 from comodo.search.records import TrainedRecord, read_asked
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.warm_start import Arrays
+from comodo.search.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -40,63 +38,38 @@ class TrialStates:
 
 def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialStates:
     """Looks up in the store how far each trial is."""
-    datasets = inventory.datasets
+    datasets, arrays = inventory.datasets, inventory.arrays
     packed = {name: dataset.packed for name, dataset in datasets.items()}
     prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}
     evaluation = evaluation_of(sweep, packed, prepared)
-    ledger = Ledger(sweep, store, inventory.arrays, evaluation)
-    if sweep.search.sampler == "grid":
-        return _of_grid(ledger, store)
-    return _of_search(ledger, store, partial(_trials, sweep, inventory.arrays, evaluation))
+    ledger = Ledger(sweep, store, arrays, evaluation)
 
+    def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:
+        trials = [
+            Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
+            for config in map(sweep.with_values, points)
+            for seed in seeds
+        ]
+        return list({trial.key: trial for trial in trials}.values())
 
-def _of_grid(ledger: Ledger, store: Store) -> TrialStates:
-    planned = ledger.planned()
-    to_train, to_measure = _unfinished(planned, ledger, store)
-    left = len(to_train) + len(to_measure)
-    half_done = _half_done(to_train, store)
-    return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
-
-
-def _of_search(
-    ledger: Ledger, store: Store, trials_at: Callable[[Iterable[Point], list[int]], list[Trial]]
-) -> TrialStates:
-    sweep, planned = ledger.sweep, ledger.planned()
-    # The ledger knows only trials that are over; asked.json has the others.
-    points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
-    to_train, to_measure = _unfinished(trials_at(points, sweep.seeds), ledger, store)
+    proposed = planned = ledger.planned()
+    if is_search := sweep.search.sampler != "grid":
+        # The ledger knows only trials that are over; asked.json has the others.
+        points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
+        proposed = trials_at(points, sweep.seeds)
+    to_train: list[Trial] = []
+    to_measure: list[Trial] = []
+    for trial in proposed:
+        if not ledger.is_over(trial):
+            trained = (store.folder("trials", trial.key) / TrainedRecord.FILE).exists()
+            (to_measure if trained else to_train).append(trial)
+    begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
+    half_done = sum(trial.key in begun for trial in to_train)
+    if not is_search:
+        left = len(to_train) + len(to_measure)
+        return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
     kinds = trials_at(sweep.points(), sweep.seeds[:1])
     methods = {trial.config.method.name for trial in kinds}
     done = sum(ledger.is_over(t) and t.config.method.name in methods for t in planned)
     left = max(len(to_measure), (sweep.budget.trials or 0) - done)
-    return TrialStates(planned, done, _half_done(to_train, store), to_measure, left, kinds)
-
-
-def _unfinished(
-    asked: list[Trial], ledger: Ledger, store: Store
-) -> tuple[list[Trial], list[Trial]]:
-    """Trials to train, and those that are trained but not measured."""
-    to_train: list[Trial] = []
-    to_measure: list[Trial] = []
-    for trial in asked:
-        if not ledger.is_over(trial):
-            trained = (store.folder("trials", trial.key) / TrainedRecord.FILE).exists()
-            (to_measure if trained else to_train).append(trial)
-    return to_train, to_measure
-
-
-def _half_done(trials: list[Trial], store: Store) -> int:
-    begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
-    return sum(trial.key in begun for trial in trials)
-
-
-def _trials(
-    sweep: Sweep, arrays: Arrays, evaluation: Evaluation, points: Iterable[Point], seeds: list[int]
-) -> list[Trial]:
-    """The trials at these points, each once."""
-    trials = [
-        Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
-        for config in map(sweep.with_values, points)
-        for seed in seeds
-    ]
-    return list({trial.key: trial for trial in trials}.values())
+    return TrialStates(planned, done, half_done, to_measure, left, kinds)

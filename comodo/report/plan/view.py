@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.core.units import format_bytes, format_duration, format_number
+from comodo.data.recordings import SPLIT_NAMES
 from comodo.report.plan.confounds import Confound
 from comodo.report.plan.estimates import describe_student
 from comodo.report.plan.inventory import DatasetPlan, FeaturesPlan
 from comodo.report.plan.plan import MAX_COUNTED, Plan
 
-PLAN_SPLITS = ("train", "val", "test")
 UNKNOWN = "not known"
 Fact = tuple[str, str]
 
@@ -25,14 +25,10 @@ def show_plan(plan: Plan) -> RenderableType:
     if plan.sweep.search.space:
         parts.append(Text("confounds: what else changes with a swept key", style="bold"))
         lines = confound_lines(plan.confounds)
-        inventory = plan.inventory
-        unknown = [name for name in dict.fromkeys(f.dataset for f in inventory.features)
-                   if name not in inventory.train]  # fmt: skip
-        if unknown:
-            lines.append(
-                f"on {', '.join(unknown)}: steps, warm-up and learning rate are not known before "
-                "comodo prepare"
-            )
+        names = dict.fromkeys(features.dataset for features in plan.inventory.features)
+        if unknown := ", ".join(name for name in names if name not in plan.inventory.train):
+            quantities = "steps, warm-up and learning rate"
+            lines.append(f"on {unknown}: {quantities} are not known before comodo prepare")
         parts += [Text(f"  {line}", style="yellow") for line in lines] or [Text("  nothing")]
     return Group(*parts)
 
@@ -50,15 +46,15 @@ def _progress(plan: Plan) -> str:
 
 
 def _stages(plan: Plan) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("data set", "windows", *PLAN_SPLITS, "teacher", "features"):
-        justify: Any = "right" if column in PLAN_SPLITS else "left"
-        table.add_column(column, justify=justify, overflow="fold")
+    counts = [Column(split, justify="right") for split in SPLIT_NAMES]
+    table = Table("data set", "windows", *counts, "teacher", "features", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     for dataset in plan.inventory.datasets.values():
         state = "prepared"
         if dataset.ready is None:
             state = f"{dataset.waiting} of {dataset.recordings} recordings to prepare"
-        row = [dataset.name, state, *(_count(dataset, split) for split in PLAN_SPLITS)]
+        row = [dataset.name, state, *(_count(dataset, split) for split in SPLIT_NAMES)]
         encodings = [_encoding(f) for f in plan.inventory.features if f.dataset == dataset.name]
         for cells in encodings or [("none: only tested on", "")]:
             table.add_row(*row, *cells)
@@ -83,9 +79,8 @@ def _encoding(features: FeaturesPlan) -> tuple[str, str]:
 
 
 def _facts(plan: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    columns = Column(no_wrap=True), Column(overflow="fold")
+    table = Table(*columns, box=None, pad_edge=False, show_header=False)
     limits = plan.sweep.budget.model_dump(exclude={"failures"}, exclude_none=True)
     facts = [
         *_space(plan),
@@ -173,34 +168,28 @@ def _why_unknown(plan: Plan) -> str:
 
 
 def _resources(plan: Plan) -> Iterator[Fact]:
-    asked, machine = plan.sweep.resources, plan.inventory.machine
-    each = f"{asked.cpus_per_worker:g} CPUs"
-    if asked.gpus_per_worker:
-        each += f" and {asked.gpus_per_worker:g} GPUs"
-    yield "each trial", f"{asked.workers} x {each}"
+    needed, machine = plan.sweep.resources, plan.inventory.machine
+    each = f"{needed.cpus_per_worker:g} CPUs"
+    if needed.gpus_per_worker:
+        each += f" and {needed.gpus_per_worker:g} GPUs"
+    yield "each trial", f"{needed.workers} x {each}"
     if machine.cluster is not None:
         yield "cluster", f"{machine.cluster}; its resources are known at the start"
     else:
         gpus = "GPUs not counted" if machine.gpus is None else f"{machine.gpus} GPUs"
         fits = UNKNOWN if plan.concurrent is None else str(plan.concurrent)
         yield "this machine", f"{machine.cpus} CPUs, {gpus}; trials at once: {fits}"
-    peaks = [
-        f"{format_bytes(peak)} {'of the process' if place == 'cpu' else 'on the GPU'}"
-        for place, peak in plan.peak_memory.items()
-    ]
-    source = " (earlier runs of these students; without mapped arrays)"
-    yield "memory", f"at most {', '.join(peaks)}{source}" if peaks else (
-        f"{UNKNOWN}: no earlier run of these students recorded it"
-    )  # fmt: skip
+    where = {"cpu": "of the process", "cuda": "on the GPU"}
+    peaks = [f"{format_bytes(n)} {where[place]}" for place, n in plan.peak_memory.items()]
+    memory = f"at most {', '.join(peaks)} (earlier runs of these students; without mapped arrays)"
+    yield "memory", memory if peaks else f"{UNKNOWN}: no earlier run of these students recorded it"
 
 
 def _disk(plan: Plan) -> Iterator[Fact]:
-    parts = [
-        f"{kind} {UNKNOWN if amount is None else format_bytes(amount)}"
-        for kind, amount in plan.disk.items()
-        if amount != 0
-    ]
-    yield "disk", f"to write: {', '.join(parts) or 'nothing'}"
+    sizes = {
+        kind: UNKNOWN if n is None else format_bytes(n) for kind, n in plan.disk.items() if n != 0
+    }
+    yield "disk", f"to write: {', '.join(map(' '.join, sizes.items())) or 'nothing'}"
     yield "disk free", f"{format_bytes(plan.free)} at {plan.store}"
 
 
@@ -224,15 +213,11 @@ def _warnings(plan: Plan) -> Iterator[str]:
 
 def confound_lines(found: list[Confound]) -> list[str]:
     """One line for each swept key, as `method.queue_size: planned steps 5544→39312`."""
-    lines = []
-    for key in dict.fromkeys(confound.key for confound in found):
-        changes = [
-            f"{confound.quantity} {_change([value for _, value in confound.values])}"
-            for confound in found
-            if confound.key == key
-        ]
-        lines.append(f"{key}: {', '.join(changes)}")
-    return lines
+    changes: dict[str, list[str]] = {}
+    for confound in found:
+        change = f"{confound.quantity} {_change([value for _, value in confound.values])}"
+        changes.setdefault(confound.key, []).append(change)
+    return [f"{key}: {', '.join(quantities)}" for key, quantities in changes.items()]
 
 
 def _change(values: list[Any]) -> str:

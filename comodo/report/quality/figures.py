@@ -10,13 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from comodo.core.store import atomic
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.recordings import SPLIT_NAMES
-from comodo.report.style import axes_of
+from comodo.report.style import axes_of, grid_of
 
-SHADES = {
-    "train": "#1f4e79",
-    "val": "#6fa8dc",
-    "test": "#d9e8f6",
-}  # dark to light, also when printed in grey
+# Dark to light, also when printed in grey.
+SHADES = {"train": "#1f4e79", "val": "#6fa8dc", "test": "#d9e8f6"}
+BARS: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6}
 MAX_CLASSES = 40
 BINS = 30
 RATE_TITLE = "sampling rate (Hz)"
@@ -51,21 +49,18 @@ def _classes(name: str, table: pd.DataFrame) -> Figure | None:
     shown = counts.iloc[:MAX_CLASSES]
     if not len(shown):
         return None
-    figure, axes = axes_of(7, 1.6 + 0.26 * len(shown))
+    cut = f" ({len(shown)} largest of {len(counts)})" if len(shown) < len(counts) else ""
+    title = f"{name}: windows of each class{cut}"
+    figure, axes = axes_of(7, 1.6 + 0.26 * len(shown), xlabel="windows", title=title)
     left = pd.Series(0, shown.index)
     for split in shown:
-        axes.barh(
-            range(len(shown)), shown[split], left=left, label=split, color=SHADES[str(split)],
-            edgecolor="black", linewidth=0.6,
-        )  # fmt: skip
+        color = SHADES[str(split)]
+        axes.barh(range(len(shown)), shown[split], left=left, label=split, color=color, **BARS)
         left = left + shown[split]
     axes.set_yticks(range(len(shown)), [str(label) for label in shown.index], fontsize="small")
     axes.invert_yaxis()
     axes.margins(y=0.5 / len(shown))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("windows")
-    cut = f" ({len(shown)} largest of {len(counts)})" if len(shown) < len(counts) else ""
-    axes.set_title(f"{name}: windows of each class{cut}")
     figure.legend(loc="outside lower center", ncols=len(SPLIT_NAMES), frameon=False)
     return figure
 
@@ -76,11 +71,10 @@ def _measures(name: str, table: pd.DataFrame) -> Figure | None:
     if not len(measured):
         return None
     checks = [check for check in QUALITY_CHECKS if measured[check.column].notna().any()]
-    rows = (len(checks) + 2) // 2
-    figure = Figure(figsize=(8, 2.3 * rows + 0.5), layout="constrained")
-    axes_R2 = figure.subplots(rows, 2, squeeze=False)
-    _histogram(axes_R2.flat[0], RATE_TITLE, measured.rate)
-    for axes, check in zip(axes_R2.flat[1:], checks, strict=False):
+    height = 2.3 * ((len(checks) + 2) // 2) + 0.5
+    figure, plots = grid_of(len(checks) + 1, 2, (8, height))
+    _histogram(plots[0], RATE_TITLE, measured.rate)
+    for axes, check in zip(plots[1:], checks, strict=True):
         values = measured[check.column].dropna()
         _histogram(axes, check.title, values)
         low, high = axes.get_xlim()
@@ -89,8 +83,6 @@ def _measures(name: str, table: pd.DataFrame) -> Figure | None:
                 axes.axvline(limit, color="black", linestyle="--", linewidth=1.2)
         flagged = int(check.flags(measured).sum())
         axes.set_title(f"{flagged:,} of {len(values):,} flagged", fontsize="small", loc="right")
-    for axes in axes_R2.flat[len(checks) + 1 :]:
-        axes.axis("off")
     figure.suptitle(f"{name}: measures of the recordings; dashed lines are limits")
     return figure
 
@@ -102,18 +94,13 @@ def _histogram(axes: Any, title: str, values: "pd.Series[float]") -> None:
         low, high = low - (width if low > width else 0), high + width
     # On a log scale one recording among thousands still shows.
     many = len(values) > 50
-    axes.hist(
-        values, bins=BINS, range=(low, high), log=many, color=SHADES["val"],
-        edgecolor="black", linewidth=0.6,
-    )  # fmt: skip
+    axes.hist(values, BINS, range=(low, high), log=many, color=SHADES["val"], **BARS)
     if many:
         axes.set_ylim(bottom=0.7)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(title)
-    axes.set_ylabel("recordings")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel=title, ylabel="recordings")
 
 
 def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
@@ -121,7 +108,9 @@ def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
     found = table[table.offset.notna()] if "offset" in table else table[:0]
     if not len(found):
         return None
-    figure, axes = axes_of(7, 1.6 + 0.3 * len(found))
+    title = f"{name}: time offset of the IMU from the camera"
+    xlabel = "seconds to add to the IMU's clock"
+    figure, axes = axes_of(7, 1.6 + 0.3 * len(found), xlabel=xlabel, title=title)
     for reliable, label, inside in ((True, "reliable", "black"), (False, "not reliable", "white")):
         heights = [i for i, good in enumerate(found.offset_reliable) if bool(good) is reliable]
         axes.plot(found.offset.iloc[heights], heights, "o", color="black", markerfacecolor=inside,
@@ -131,7 +120,5 @@ def _offsets(name: str, table: pd.DataFrame) -> Figure | None:
     axes.set_ylim(len(found) - 0.5, -0.5)
     reach = 1.1 * max(0.1, float(found.offset.abs().max()))
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("seconds to add to the IMU's clock")
-    axes.set_title(f"{name}: time offset of the IMU from the camera")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from comodo.config import DatasetConfig
 from comodo.config.base import nearest
@@ -39,7 +39,7 @@ NUMBER = re.compile(r"(-?[\d,]+(\.\d+)?( %)?|–)?")
 
 
 class InspectError(ComodoError, ValueError):
-    """There is no such prepared data set; the message names those that exist."""
+    """There is no such prepared data set."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ class Section:
 def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
     """The newest window set prepared under a name; estimates up to `offsets` time offsets.
 
-    Raises:
-        InspectError: the store has no such data set.
-        DatasetError: offsets are requested, but the recordings no longer exist.
+    Raises InspectError if the store has no such data set, DatasetError if offsets are requested
+    but the recordings no longer exist.
     """
     folder, noted = _newest(name, store)
     table = pa.concat_tables(read_quality(folder)).to_pandas()
@@ -87,10 +86,8 @@ def _newest(name: str, store: Store) -> tuple[Path, QualityNote]:
             return path.parent, note
         known.update(note.names)
     if not known:
-        raise InspectError(
-            "inspect.nothing-prepared",
-            f"nothing is prepared in {store}; first run: comodo prepare FILE",
-        )
+        text = f"nothing is prepared in {store}; first run: comodo prepare FILE"
+        raise InspectError("inspect.nothing-prepared", text)
     raise InspectError(
         "inspect.unknown",
         f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
@@ -112,9 +109,8 @@ def _offsets(
             f"{name}: its recordings are not where they were, so time offsets cannot be estimated "
             f"(--offsets 0 leaves them out): {error}",
         ) from None
-    ids = table.recording[table.rejected.isna() & table.video_seconds.notna()].tolist()
-    spread = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
-    chosen = [ids[number] for number in spread]
+    ids = table.recording[table.rejected.isna() & table.video_seconds.notna()]
+    chosen = ids.iloc[np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)]
     reader = open_dataset(settings, folder)
 
     def estimated() -> Iterator[tuple[dict[str, Any], int]]:
@@ -154,9 +150,9 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
     for sentence in leakage_notes(inspection.noted.leaks):
         lines += [f"**{sentence.capitalize()}.**", ""]
-    for section in sections(inspection):
-        lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
-        lines += markdown(section.header, _cut(section.rows, MAX_LISTED_ROWS))
+    for part in sections(inspection):
+        lines += [f"## {part.title}", "", *([part.note, ""] if part.note else [])]
+        lines += markdown(part.header, _cut(part.rows, MAX_LISTED_ROWS))
     for name, shows in pictures:
         lines += [f"![{shows}]({name})", ""]
     with atomic(folder / "quality.md") as path:
@@ -168,13 +164,13 @@ def show_inspection(inspection: Inspection) -> Group:
     """For the terminal."""
     shown: list[Any] = []
     for section in sections(inspection):
-        table = Table(
-            title=section.title, caption=section.note or None, title_justify="left",
-            caption_justify="left",
-        )  # fmt: skip
-        for number, column in enumerate(section.header):
-            justify: Any = "right" if _numeric(section, number) else "left"
-            table.add_column(column, justify=justify, overflow="fold")
+        columns = [
+            Column(name, justify="right" if all(map(NUMBER.fullmatch, cells)) else "left",
+                   overflow="fold")
+            for name, cells in zip(section.header, zip(*section.rows, strict=True), strict=True)
+        ]  # fmt: skip
+        look: Any = {"title_justify": "left", "caption_justify": "left"}
+        table = Table(*columns, title=section.title, caption=section.note or None, **look)
         for row in _cut(section.rows, MAX_SHOWN_ROWS):
             table.add_row(*map(escape, row))
         shown += [table, ""]
@@ -182,34 +178,26 @@ def show_inspection(inspection: Inspection) -> Group:
     return Group(*shown)
 
 
-def _numeric(section: Section, column: int) -> bool:
-    return all(NUMBER.fullmatch(row[column]) for row in section.rows)
-
-
 def _cut(rows: list[list[str]], most: int) -> list[list[str]]:
     if len(rows) <= most:
         return rows
-    more = f"and {len(rows) - most} more"
-    return [*rows[:most], [more, *([""] * (len(rows[0]) - 1))]]
+    return [*rows[:most], [f"and {len(rows) - most} more", *([""] * (len(rows[0]) - 1))]]
 
 
 def sections(inspection: Inspection) -> list[Section]:
     """The tables of page and terminal; empty ones are left out."""
     table = inspection.recordings
-    made = [_splits(table), _classes(table), _measures(table), _flagged(table), _offset_rows(table)]
-    rejected = table[table.rejected.notna()]
-    reasons = [
-        [str(i), str(why)] for i, why in zip(rejected.recording, rejected.rejected, strict=True)
-    ]
+    rejected = table.loc[table.rejected.notna(), ["recording", "rejected"]].astype(str)
     notes = Counter(note for notes in table.notes.dropna() for note in notes)
-    made += [
-        Section("Rejected recordings", "", ["recording", "reason"], reasons),
-        Section(
-            "Notes",
-            "What readers found or fixed.",
-            ["recordings", "note"],
-            [[f"{count:,}", note] for note, count in notes.most_common()],
-        ),
+    noted = [[f"{count:,}", note] for note, count in notes.most_common()]
+    made = [
+        _splits(table),
+        _classes(table),
+        _measures(table),
+        _flagged(table),
+        _offset_rows(table),
+        Section("Rejected recordings", "", ["recording", "reason"], rejected.to_numpy().tolist()),
+        Section("Notes", "What readers found or fixed.", ["recordings", "note"], noted),
     ]
     return [section for section in made if section.rows]
 
@@ -218,20 +206,13 @@ def _splits(table: pd.DataFrame) -> Section:
     rows = []
     by_split = [*table.groupby("split"), ("all", table)]
     for name, part in by_split:
-        seconds = part.video_seconds.fillna(part.imu_seconds)
+        seconds = part.video_seconds.fillna(part.imu_seconds).sum()
         good = part[part.rejected.isna()]
-        rows.append(
-            [
-                str(name),
-                f"{len(part):,}",
-                f"{len(part) - len(good):,}",
-                f"{int(good.label.isna().sum()):,}",
-                f"{good.group.nunique():,}",
-                f"{seconds.sum() / 3600:.2f}",
-                f"{good.window_seconds.sum() / 3600:.2f}",
-                f"{int(good.windows.sum()):,}",
-            ]
-        )
+        unlabelled = int(good.label.isna().sum())
+        counts = [len(part), len(part) - len(good), unlabelled, good.group.nunique()]
+        hours = [seconds / 3600, good.window_seconds.sum() / 3600]
+        cells = [*(f"{count:,}" for count in counts), *(f"{amount:.2f}" for amount in hours)]
+        rows.append([str(name), *cells, f"{int(good.windows.sum()):,}"])
     header = ["split", "recordings", "rejected", "no label", "groups", "hours",
               "hours used", "windows"]  # fmt: skip
     note = "Hours used: in windows. The rest was rejected, has gaps, or is shorter than a window."
@@ -240,20 +221,13 @@ def _splits(table: pd.DataFrame) -> Section:
 
 def _classes(table: pd.DataFrame) -> Section:
     counts = figures.class_counts(table)
-    splits = list(counts.columns)
-    rows = [
-        [str(label), *(f"{int(n):,}" for n in line)]
-        for label, line in zip(counts.index, counts.to_numpy(), strict=True)
-    ]
-    ratios = [
-        f"{split} {counts[split].max() / counts[split][counts[split] > 0].min():.1f}"
-        for split in splits
-    ]
-    note = f"Largest class divided by smallest, in windows: {', '.join(ratios)}." if rows else ""
-    lacking = counts.index[(counts.get("train", pd.Series(1, counts.index)) == 0)]
+    rows = [[str(label), *(f"{int(n):,}" for n in line)] for label, *line in counts.itertuples()]
+    ratios = ", ".join(f"{split} {n.max() / n[n > 0].min():.1f}" for split, n in counts.items())
+    note = f"Largest class divided by smallest, in windows: {ratios}." if rows else ""
+    lacking = counts.index[counts.train == 0] if "train" in counts else ()
     if len(lacking):
         note += f" Not in train: {', '.join(map(str, lacking[:10]))}."
-    return Section("Windows of each class", note, ["class", *splits], rows)
+    return Section("Windows of each class", note, ["class", *counts.columns], rows)
 
 
 def _measures(table: pd.DataFrame) -> Section:
@@ -268,7 +242,7 @@ def _measures(table: pd.DataFrame) -> Section:
     for title, column, count in columns:
         values = table[column].dropna()
         if len(values):
-            numbers = [values.min(), *values.quantile([0.05, 0.5, 0.95]), values.max()]
+            numbers = values.quantile([0, 0.05, 0.5, 0.95, 1])
             rows.append([title, *(f"{value:,.4g}" for value in np.round(numbers, 4)), count])
     header = ["of each recording", "minimum", "5 %", "median", "95 %", "maximum", "flagged"]
     note = f"Flagged: {'; '.join(meanings)}." if meanings else ""
@@ -280,8 +254,8 @@ def _flagged(table: pd.DataFrame) -> Section:
     for check in QUALITY_CHECKS:
         for row in table[check.flags(table)][["recording", check.column]].itertuples(index=False):
             flags.setdefault(row[0], []).append(f"{check.title} {row[1]:.3g}")
-    rows = [[id, "; ".join(found)] for id, found in flags.items()]
-    rows.sort(key=lambda row: (-len(flags[row[0]]), row[0]))
+    most_first = sorted(flags.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows = [[id, "; ".join(found)] for id, found in most_first]
     return Section("Flagged recordings", "", ["recording", "flags"], rows)
 
 
@@ -289,14 +263,12 @@ def _offset_rows(table: pd.DataFrame) -> Section:
     header = ["recording", "offset (s)", "correlation", "reliable", "reason"]
     rows: list[list[str]] = []
     if "offset" in table:
-        tried = table[table.offset.notna() | table.offset_failed.notna()]
-        for row in tried.itertuples():
-            if isinstance(row.offset_failed, str):
-                rows.append([str(row.recording), "–", "–", "–", row.offset_failed])
-            else:
-                numbers = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}"]
+        for row in table[table.offset.notna() | table.offset_failed.notna()].itertuples():
+            cells = ["–", "–", "–", str(row.offset_failed)]
+            if not isinstance(row.offset_failed, str):
                 reliable = "yes" if row.offset_reliable else "no"
-                rows.append([str(row.recording), *numbers, reliable, ""])
+                cells = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}", reliable, ""]
+            rows.append([str(row.recording), *cells])
     note = (
         "To add to the IMU's clock (imu_offset of a manifest), from camera motion and gyroscope. "
         "With image stabilisation the estimate is wrong by tenths of a second: trust the camera's "

@@ -22,6 +22,7 @@ from comodo.report.quality.inspection import (
 )
 from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_imu
+from tests.errors import raises
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def store(
     ray_cluster: None,
 ) -> Store:
     """Ten recordings: one in m/s^2 that says g, one without a label, one without IMU; and a group
-    of test stands in train."""
+    of test is also in train."""
     data = tmp_path_factory.mktemp("data")
     manifest = make_folder(data, recordings=10, seconds=4.0)
     table = (data / "imu/r001.csv").read_text().replace("acc_z [g]", "acc_z [m/s^2]")
@@ -47,7 +48,7 @@ def store(
     )
     store = Store(tmp_path_factory.mktemp("store"))
     prepare_windows("mine", settings, store)
-    with pytest.raises(PrepareError, match="see comodo inspect refused"):
+    with raises(PrepareError, "windows.too-many-rejected", "comodo inspect refused"):
         prepare_windows(
             "refused", settings.model_copy(update={"imu_rate": 50.0, "max_rejected": 0}), store
         )
@@ -91,15 +92,15 @@ def test_offsets_are_shown_with_their_reliability(store: Store, tmp_path: Path) 
     assert "| r000 | +0.120 | 0.90 | yes |  |" in page
     assert "| r001 | -0.500 | 0.10 | no |  |" in page
     assert "| r002 | – | – | – | VideoError: broken |" in page
-    assert "| r003 | – |" not in page  # nobody asked for its offset
+    assert "| r003 | – |" not in page  # its offset was not requested
     assert "](offsets.png)" in page and (folder / "offsets.png").exists()
 
 
 def test_offsets_are_estimated_for_some_recordings(store: Store) -> None:
     found = inspect_dataset("mine", store, offsets=2).recordings
-    asked = found[found.offset_reliable.notna() | found.offset_failed.notna()]
-    assert len(asked) == 2
-    assert not asked.offset_reliable.eq(True).any()  # nothing moves in four seconds of colour
+    tried = found[found.offset_reliable.notna() | found.offset_failed.notna()]
+    assert len(tried) == 2
+    assert not tried.offset_reliable.eq(True).any()  # nothing moves in four seconds of colour
 
 
 def test_a_refused_data_set_can_be_inspected(store: Store) -> None:
@@ -109,9 +110,7 @@ def test_a_refused_data_set_can_be_inspected(store: Store) -> None:
 
 
 def test_unknown_names(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(InspectError) as error:
+    with raises(InspectError, "inspect.unknown"):
         inspect_dataset("mime", store, offsets=0)
-    assert error.value.code == "inspect.unknown"
-    with pytest.raises(InspectError) as error:
+    with raises(InspectError, "inspect.nothing-prepared"):
         inspect_dataset("mine", Store(tmp_path), offsets=0)
-    assert error.value.code == "inspect.nothing-prepared"
