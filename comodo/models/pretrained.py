@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 
 from comodo.config import TeacherConfig
 
-ColourTriple = tuple[float, float, float]
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+"""Of red, green and blue."""
 
 
 def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
@@ -73,7 +74,7 @@ def _check_config(settings: TeacherConfig) -> None:
         )
 
 
-def mean_std(settings: TeacherConfig) -> tuple[ColourTriple, ColourTriple] | None:
+def mean_std(settings: TeacherConfig) -> MeanStd | None:
     """Mean and std of the weights' own processor; None if it has none."""
     processor = _processor(settings)
     if "image_mean" not in processor or "image_std" not in processor:
