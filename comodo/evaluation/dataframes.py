@@ -24,8 +24,7 @@ class SweepFrames:
         results: intervals, differences and importances, as the report has them.
         swept: the columns of `trials` by which its configurations differ.
 
-    Raises:
-        StatusError: the store has no such sweep, or it has not come to its trials.
+    Raises StatusError as `read_sweep_record`.
     """
 
     def __init__(self, name: str, store: Store) -> None:
@@ -35,17 +34,17 @@ class SweepFrames:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial, finished or not; see `trials_of`."""
+        """See `trials_of`."""
         return trials_of(self.results, self._store)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row for each epoch of each trial; see `curves_of`."""
+        """See `curves_of`."""
         return curves_of(self.results, self._store)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row for each prediction for each scored window; see `predictions_of`."""
+        """See `predictions_of`."""
         return predictions_of(self.results, self._store)
 
 
@@ -59,18 +58,10 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
     rows = []
     for row in results.rows:
         settings = flatten(row.trial.config.model_dump(mode="json"))
-        rows.append(
-            {
-                "trial": row.trial.key,
-                "configuration": row.label,
-                **{key: _plain(value) for key, value in settings.items()},
-                "seed": row.trial.seed,
-                "state": row.state,
-                "reason": row.reason,
-                **_cost(row, store),
-                **row.metrics,
-            }
-        )
+        values: dict[str, Any] = {"trial": row.trial.key, "configuration": row.label}
+        values |= {key: _plain(value) for key, value in settings.items()}
+        values |= {"seed": row.trial.seed, "state": row.state, "reason": row.reason}
+        rows.append(values | _cost(row, store) | row.metrics)
     frame = pd.DataFrame(rows)
     for name in frame.columns:
         kinds = {type(value) for value in frame[name].dropna()}

@@ -1,7 +1,6 @@
 """What classifiers on frozen features share: checks, normalisation, subsets, ranks of the labels.
 
-One job: pure functions of features [N, D] and labels [N]. It knows no classifier, no student and no
-file.
+Pure functions of features [N, D] and labels [N] that know no classifier, no student and no file.
 
 Shape suffixes: N windows, D features, K classes.
 """
@@ -24,9 +23,7 @@ class EvaluateError(ComodoError, ValueError):
 def checked_features(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
     """Features [N, D] as float32 or float64.
 
-    Raises:
-        EvaluateError: `evaluate.not-finite`.
-        ValueError: not a matrix, or empty.
+    Raises EvaluateError, `evaluate.not-finite`, and ValueError if not a matrix, or empty.
     """
     features_ND = np.asarray(features_ND)
     if features_ND.ndim != 2 or not features_ND.size:

@@ -63,8 +63,7 @@ class Predictions:
     ) -> tuple[FloatArray, FloatArray] | None:
         """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
-        Args:
-            k: for top-k accuracy; or, for a measure that stores hits, the name of their column.
+        `k` is that of top-k accuracy or, for a measure that stores hits, the name of their column.
         """
         tables = []
         for predictions in self._of_split(trials, split, dataset, measure) or ():

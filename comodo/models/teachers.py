@@ -154,29 +154,22 @@ class EfficientNetTeacher(ImageTeacher):
 
     def image_features(self, pixels_N3HW: Tensor) -> Tensor:
         # Not the whole network, which would classify.
-        map_NDHW: Tensor = self.encoder.extract_features(pixels_N3HW)
-        return map_NDHW.float().mean(dim=(2, 3))
+        return self.encoder.extract_features(pixels_N3HW).float().mean(dim=(2, 3))
 
 
 def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
-    """Features `[N, D]` of images from an encoder of transformers.
-
-    Its own pooled output if it has one, otherwise the mean of its tokens.
-    """
+    """Features `[N, D]` of images: the encoder's pooled output, or else the mean of its tokens."""
     out = encoder(pixels_N3HW)
     if getattr(out, "pooler_output", None) is not None:
-        feature_ND: Tensor = out.pooler_output.flatten(1)
-        return feature_ND
-    tokens_NTD: Tensor = out.last_hidden_state
-    return tokens_NTD.float().mean(dim=1)
+        return out.pooler_output.flatten(1)
+    return out.last_hidden_state.float().mean(dim=1)
 
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
     """The teacher with its weights, on the CPU.
 
-    Raises:
-        ValueError: the weights are not available or do not fit the architecture, the encoder cannot
-            take so many frames, or the teacher is `precomputed`, which has no encoder.
+    Raises ValueError if the weights are not available or do not fit the architecture, the encoder
+    cannot take so many frames, or the teacher is `precomputed`, which has no encoder.
     """
     if settings.name not in _FAMILIES:
         raise ValueError(f"teacher {settings.name!r} is not an encoder")

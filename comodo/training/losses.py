@@ -57,19 +57,13 @@ def comodo_loss(
         teacher_temperature: tau_v, 0.1 in the paper. A lower one sharpens the teacher's
             distribution: fewer keys count.
         student_temperature: tau_x, 0.05 in the paper.
-
-    Example:
-        >>> loss = comodo_loss(torch.randn(4, 8), torch.randn(4, 8), torch.randn(16, 8), 0.1, 0.05)
-        >>> loss.shape
-        torch.Size([])
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("teacher_temperature", teacher_temperature)
     _check_temperature("student_temperature", student_temperature)
     if queue_QD.ndim != 2 or queue_QD.shape[1] != student_BD.shape[1]:
-        raise ValueError(
-            f"queue has shape {tuple(queue_QD.shape)}, expected [Q, {student_BD.shape[1]}]"
-        )
+        shape = tuple(queue_QD.shape)
+        raise ValueError(f"queue has shape {shape}, expected [Q, {student_BD.shape[1]}]")
     if student_BD.is_cuda:
         from comodo.training import losses_triton  # imports Triton, which a CPU cannot use
 
@@ -102,11 +96,6 @@ def infonce_loss(
         temperature: tau.
         symmetric: adds the loss of the other direction, in which each video has to find its IMU
             window. The two are summed, not averaged.
-
-    Example:
-        >>> x = torch.eye(4)
-        >>> round(infonce_loss(x, x, temperature=1.0).item(), 4)
-        0.7437
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("temperature", temperature)
@@ -127,10 +116,6 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
 
     A baseline of COMODO (arXiv 2503.07259). It equals (2 - 2 cosine similarity) / D, averaged over
     the batch, so it is at most 4 / D.
-
-    Example:
-        >>> l2_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])).item()
-        1.0
     """
     _check_pairs(student_BD, teacher_BD)
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))
