@@ -50,7 +50,7 @@ class SweepFrames:
 
 def trials_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
-    `seed`, `state`, `reason`, seconds and device, and all that was measured, as shares.
+    `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
 
     A setting that is not a number, text or truth value is written as JSON, and so are all values of
     a column whose values differ in type.
@@ -72,9 +72,7 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
 
 def curves_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    the metrics of the epoch, such as `train/loss`.
-
-    Also of trials that still train or were stopped, up to their last checkpoint.
+    its metrics, such as `train/loss`; of unfinished trials up to their last checkpoint.
     """
     rows = [
         {**_named(row), **epoch}

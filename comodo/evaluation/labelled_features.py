@@ -30,8 +30,7 @@ def checked_features(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
         raise ValueError(f"features must be [windows, features], got {features_ND.shape}")
     if features_ND.dtype != np.float32:
         features_ND = features_ND.astype(np.float64)
-    not_finite = len(features_ND) - int(np.isfinite(features_ND).all(axis=1).sum())
-    if not_finite:
+    if not_finite := int((~np.isfinite(features_ND).all(axis=1)).sum()):
         raise EvaluateError(
             "evaluate.not-finite",
             f"{not_finite} of {len(features_ND)} rows of features are not finite: training "

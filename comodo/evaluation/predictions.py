@@ -87,10 +87,9 @@ class Predictions:
         rows = []
         for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
-            hits_SG, count_SG = counts["sum"].to_numpy(), counts["count"].to_numpy()
-            accuracy = _interval(hits_SG, count_SG[0])
-            bounds = (accuracy.mean, accuracy.low, accuracy.high)
-            rows.append((name, *bounds, int(count_SG[0].sum())))
+            count_G = counts["count"].to_numpy()[0]
+            accuracy = _interval(counts["sum"].to_numpy(), count_G)
+            rows.append((name, accuracy.mean, accuracy.low, accuracy.high, int(count_G.sum())))
         return pd.DataFrame(rows, columns=[column, "acc1", "low", "high", "windows"])
 
     def _of_split(

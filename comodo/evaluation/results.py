@@ -137,10 +137,7 @@ class Results:
     def _accuracy(
         self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
-        """Acc@k of a configuration; None where it was not measured.
-
-        Without a second seed and a second group there is no interval: both bounds are NaN.
-        """
+        """Acc@k of a configuration, as `Predictions.interval`; None where it was not measured."""
         metric = accuracy(split, k, measure, dataset or self.own(label))
         return self._answers.interval(self._trials(label), metric)
 

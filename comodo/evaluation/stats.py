@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 Table = tuple[npt.ArrayLike, npt.ArrayLike]  # hits_SG, count_G
 Jackknife = tuple[FloatArray, FloatArray]
 """Estimates from all groups [..., S, 1], and the delete-one-group replicates [..., S, G]."""
+Bounds = tuple[FloatArray, FloatArray, FloatArray]  # mean, low, high
 MeanSquares = tuple[FloatArray, FloatArray, FloatArray]  # of groups, of seeds, residual
 
 MAX_SEEDS = 1000  # more than anyone would train
@@ -133,16 +134,12 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def proportion_bounds(
-    hits_SG: FloatArray, count_G: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def proportion_bounds(hits_SG: FloatArray, count_G: FloatArray, level: float) -> Bounds:
     """Accuracy, lower and upper bound, each [...], of tables [..., S, G]."""
     return _bounds(_delete_one_group(hits_SG, count_G), count_G, level)
 
 
-def _bounds(
-    jackknife: Jackknife, count_G: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _bounds(jackknife: Jackknife, count_G: FloatArray, level: float) -> Bounds:
     """Mean over seeds, lower and upper bound, each [...].
 
     The exact binomial interval (Clopper & Pearson 1934) at the effective sample size: the number of

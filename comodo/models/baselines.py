@@ -25,8 +25,7 @@ from comodo.models.encoders import Encoder
 class DLinear(nn.Module):
     """DLinear (arXiv 2205.13504): a linear layer over time for the trend, and one for the rest.
 
-    All channels share the two layers, as is usual for classification. Maps `[B, C, T]` to
-    `[B, C, T]`.
+    Maps `[B, C, T]` to `[B, C, T]`. All channels share the layers, as is usual for classification.
     """
 
     def __init__(self, channels: int, seq_len: int = 1000, moving_average: int = 25) -> None:

@@ -126,16 +126,13 @@ def _token_inputs(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     patches = unit.num_patches
     x_NPW = x_NT.unflatten(1, (patches, -1))
     change_NT = functional.pad(x_NT.diff(dim=1), (0, 1))
-    parts = []
-    for series_NT, gram_JJ, norm in zip(
-        (change_NT, x_NT), folded.gram_JJ, unit.layer_norms, strict=True
-    ):
+    parts, series = [], (change_NT, x_NT)
+    for series_NT, gram_JJ, norm in zip(series, folded.gram_JJ, unit.layer_norms, strict=True):
         scaled_NT = unit.ts_scaler(series_NT.unsqueeze(1)).squeeze(1)
         parts.append(_patch_means(scaled_NT, gram_JJ, norm.eps, patches))
-    for scalar_NP, moment_3S, encoder in zip(
-        (x_NPW.mean(2), x_NPW.std(2)), folded.moment_3S, unit.scalar_encoders, strict=True
-    ):
-        parts += _scalars(scalar_NP, moment_3S, encoder)
+    scalars = x_NPW.mean(2), x_NPW.std(2)
+    for scalar in zip(scalars, folded.moment_3S, unit.scalar_encoders, strict=True):
+        parts += _scalars(*scalar)
     return torch.cat(parts, dim=-1)
 
 

@@ -15,14 +15,13 @@ N queries.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
+
+from comodo.training.loss_gradient import LossWithGradient
 
 # The similarities to this many keys fit into the cache. More keys are processed in chunks.
 _MAX_KEYS_UNCHUNKED = 4096
@@ -119,27 +118,6 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
     """
     _check_pairs(student_BD, teacher_BD)
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))
-
-
-class LossWithGradient(torch.autograd.Function):
-    """The loss that `compare(student_BD)` returns, and with it its gradient `[B, D]`.
-
-    Only that gradient is kept for the backward pass, never a `[B, K]` tensor.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, student_BD: Tensor, compare: Callable[[Tensor], tuple[Tensor, Tensor]]
-    ) -> Tensor:
-        loss, gradient_BD = compare(student_BD)
-        ctx.save_for_backward(gradient_BD)
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None]:
-        (gradient_BD,) = ctx.saved_tensors
-        return grad_loss * gradient_BD, None
 
 
 def _queue_cross_entropy(

@@ -18,7 +18,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from comodo.training.losses import LossWithGradient
+from comodo.training.loss_gradient import LossWithGradient
 
 try:
     import triton

@@ -48,7 +48,7 @@ def test_an_image_encoder_s_frames_are_as_large_as_its_processor_makes_them(
 
 
 def write_config(folder: Path, **changes: Any) -> Path:
-    """Changes what stands in a folder's config.json."""
+    """Changes the content of a folder's config.json."""
     path = folder / "config.json"
     path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
     return folder
