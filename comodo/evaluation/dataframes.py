@@ -24,8 +24,7 @@ class SweepFrames:
         results: intervals, differences and importances, as the report has them.
         swept: the columns of `trials` by which its configurations differ.
 
-    Raises:
-        StatusError: the store has no such sweep, or it has not come to its trials.
+    Raises StatusError as `read_sweep_record`.
     """
 
     def __init__(self, name: str, store: Store) -> None:
@@ -35,23 +34,23 @@ class SweepFrames:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial, finished or not; see `trials_of`."""
+        """See `trials_of`."""
         return trials_of(self.results, self._store)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row for each epoch of each trial; see `curves_of`."""
+        """See `curves_of`."""
         return curves_of(self.results, self._store)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row for each prediction for each scored window; see `predictions_of`."""
+        """See `predictions_of`."""
         return predictions_of(self.results, self._store)
 
 
 def trials_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
-    `seed`, `state`, `reason`, seconds and device, and all that was measured, as shares.
+    `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
 
     A setting that is not a number, text or truth value is written as JSON, and so are all values of
     a column whose values differ in type.
@@ -59,18 +58,10 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
     rows = []
     for row in results.rows:
         settings = flatten(row.trial.config.model_dump(mode="json"))
-        rows.append(
-            {
-                "trial": row.trial.key,
-                "configuration": row.label,
-                **{key: _plain(value) for key, value in settings.items()},
-                "seed": row.trial.seed,
-                "state": row.state,
-                "reason": row.reason,
-                **_cost(row, store),
-                **row.metrics,
-            }
-        )
+        values: dict[str, Any] = {"trial": row.trial.key, "configuration": row.label}
+        values |= {key: _plain(value) for key, value in settings.items()}
+        values |= {"seed": row.trial.seed, "state": row.state, "reason": row.reason}
+        rows.append(values | _cost(row, store) | row.metrics)
     frame = pd.DataFrame(rows)
     for name in frame.columns:
         kinds = {type(value) for value in frame[name].dropna()}
@@ -81,9 +72,7 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
 
 def curves_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    the metrics of the epoch, such as `train/loss`.
-
-    Also of trials that still train or were stopped, up to their last checkpoint.
+    its metrics, such as `train/loss`; of unfinished trials up to their last checkpoint.
     """
     rows = [
         {**_named(row), **epoch}

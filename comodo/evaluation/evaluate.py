@@ -40,10 +40,7 @@ def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
     Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
-    percent; only of splits that have labels), and `probe/C`.
-
-    Raises:
-        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
+    percent; only of splits that have labels), and `probe/C`. Raises as `fit_probe`.
     """
     return _evaluate_probe("probe", frozen, frozen)
 
@@ -52,11 +49,8 @@ def measure_direct(frozen: FrozenStudent) -> Measured:
     """Direct transfer: the probe fitted on the data set trained on, evaluated on this one.
 
     No label of this data set is used for fitting. Only windows of the classes that both data sets
-    have are used. Metrics as of `measure_probe`, under `direct/`.
-
-    Raises:
-        EvaluateError: `evaluate.shared-classes`: fewer than two shared classes; or as
-            `measure_probe`.
+    have are used: fewer than two raise EvaluateError, `evaluate.shared-classes`. Metrics as of
+    `measure_probe`, under `direct/`.
     """
     assert frozen.source is not None
     in_train = _names(frozen.source, [frozen.source.train()])
@@ -98,8 +92,7 @@ def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
 def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
     """The SVM probe, fitted on the labelled train windows (of `classes` only, if given).
 
-    Raises:
-        EvaluateError: `evaluate.no-labels`, or as `SVMProbe.fit`.
+    Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
     """
     features_ND, label_N = frozen.train()
     name_N, kept_N = _class_names(frozen, label_N, classes)
@@ -123,7 +116,7 @@ def _evaluate_probe(
             predictions.append((split, group_N, name_N[kept_N], probability_NK))
     measured = _classification_metrics(measure, predictions, probe.classes_)
     chosen_c = {str(Metric("", "C", measure)): float(probe.C_)}
-    return Measured(chosen_c | measured.metrics, measured.predictions)
+    return measured._replace(metrics=chosen_c | measured.metrics)
 
 
 def _classification_metrics(
@@ -167,32 +160,22 @@ def _groups(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
     return np.array(frozen.windows.groups)[code_N]
 
 
-def measure_linear(frozen: FrozenStudent) -> Measured:
-    """Logistic regression instead of the SVM: `test/linear/acc1`."""
-    return _evaluate_classifier("linear", frozen, feature_metrics.linear_hits)
-
-
-def measure_knn(frozen: FrozenStudent) -> Measured:
-    """k-nearest neighbours instead of the SVM: `test/knn/acc1`."""
-    return _evaluate_classifier("knn", frozen, feature_metrics.knn_hits)
+def _evaluate_classifier(
+    frozen: FrozenStudent,
+    measure: Measure,
+    hits_of: Callable[[Labelled, Labelled], dict[str, feature_metrics.Hits]],
+    splits: Sequence[str] = SCORED_SPLITS,
+) -> Measured:
+    """The hits of a classifier that is fitted on the train windows, on the other splits."""
+    train, scored = frozen.train(), frozen.scored()
+    hits = {split: hits_of(train, scored[split]) for split in splits if split in scored}
+    return _hit_metrics(measure, frozen, hits)
 
 
 def measure_few_shot(frozen: FrozenStudent) -> Measured:
     """Accuracy as a function of the number of labelled windows of each class."""
     hits_of = partial(feature_metrics.few_shot_hits, seed=frozen.seed)
-    return _evaluate_classifier("few-shot", frozen, hits_of, splits=("test",))
-
-
-def _evaluate_classifier(
-    measure: Measure,
-    frozen: FrozenStudent,
-    hits_of: Callable[..., dict[str, feature_metrics.Hits]],
-    splits: Sequence[str] = SCORED_SPLITS,
-) -> Measured:
-    """The hits of a classifier that is fitted on the train windows, on the other splits."""
-    train, scored = frozen.train(), frozen.scored()
-    hits = {split: hits_of(*train, *scored[split]) for split in splits if split in scored}
-    return _hit_metrics(measure, frozen, hits)
+    return _evaluate_classifier(frozen, "few-shot", hits_of, splits=("test",))
 
 
 def _hit_metrics(
@@ -218,8 +201,7 @@ def _hit_metrics(
 def measure_zero_shot(frozen: FrozenStudent) -> Measured:
     """Nearest anchor: student embeddings against one video embedding of each class, no classifier.
 
-    Raises:
-        EvaluateError: `evaluate.no-anchor`, or `evaluate.not-finite`.
+    Raises EvaluateError, `evaluate.no-anchor` or `evaluate.not-finite`.
     """
     assert frozen.teacher is not None and frozen.teacher.heads is not None
     student_head, teacher_head = frozen.teacher.heads
@@ -229,16 +211,11 @@ def measure_zero_shot(frozen: FrozenStudent) -> Measured:
     teacher_ND = _embed(teacher_head, frozen.teacher.features.gather("train", labelled_N))
     train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(frozen.windows.classes)
     anchor_KD = feature_metrics.anchors(teacher_ND, train_label_N, n_classes)
-    return _hit_metrics(
-        "zero-shot",
-        frozen,
-        {
-            split: feature_metrics.zero_shot_hits(
-                _embed(student_head, torch.from_numpy(features_ND)), anchor_KD, label_N
-            )
-            for split, (features_ND, label_N) in frozen.scored().items()
-        },
-    )
+    hits = {}
+    for split, (features_ND, label_N) in frozen.scored().items():
+        student_ND = _embed(student_head, torch.from_numpy(features_ND))
+        hits[split] = feature_metrics.zero_shot_hits(student_ND, anchor_KD, label_N)
+    return _hit_metrics("zero-shot", frozen, hits)
 
 
 @torch.inference_mode()
@@ -264,10 +241,8 @@ def measure_alignment(frozen: FrozenStudent) -> Measured:
             continue
         teacher_NF = features.gather(split, part.labelled_N[index_N]).numpy()
         student_ND = features_ND[index_N.numpy()]
-        for name, similarity in (
-            ("cka", feature_metrics.linear_cka),
-            ("neighbours", feature_metrics.neighbour_overlap),
-        ):
+        cka, overlap = feature_metrics.linear_cka, feature_metrics.neighbour_overlap
+        for name, similarity in (("cka", cka), ("neighbours", overlap)):
             metric = Metric(split, name, "alignment")
             metrics[str(metric)] = similarity(student_ND, teacher_NF)
     return Measured(metrics)
@@ -275,8 +250,8 @@ def measure_alignment(frozen: FrozenStudent) -> Measured:
 
 MEASURE_FUNCTIONS: dict[str, Callable[[FrozenStudent], Measured]] = {
     "probe": measure_probe,
-    "linear": measure_linear,
-    "knn": measure_knn,
+    "linear": partial(_evaluate_classifier, measure="linear", hits_of=feature_metrics.linear_hits),
+    "knn": partial(_evaluate_classifier, measure="knn", hits_of=feature_metrics.knn_hits),
     "few-shot": measure_few_shot,
     "zero-shot": measure_zero_shot,
     "alignment": measure_alignment,

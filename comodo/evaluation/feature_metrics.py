@@ -4,12 +4,13 @@ Pure functions of arrays: features as a frozen encoder gives them, one row for e
 labels of labelled windows. Those that classify return, by metric name, whether each test window was
 classified correctly (a hit); their mean is the accuracy. The others return fractions from 0 to 1.
 The logistic regression sees features as the SVM probe does, L2-normalised and standardised; metrics
-by cosine similarity depend only on the direction of a feature.
+by cosine similarity depend only on the direction of a feature. `train` and `test` are features
+[N, D] with their labels [N].
 
 All raise EvaluateError for features that are not finite (`evaluate.not-finite`) and ValueError for
-arrays of different lengths or labels out of range. Those with a train split raise EvaluateError
-if it has fewer than two classes (`evaluate.one-class`). Windows of a class that is missing from the
-train split count as errors.
+arrays of different lengths, without windows or with labels out of range. Those with a train split
+raise EvaluateError if it has fewer than two classes (`evaluate.one-class`). Windows of a class that
+is missing from the train split count as errors.
 
 This module knows nothing of students, teachers, splits, files or training.
 
@@ -40,6 +41,7 @@ from comodo.evaluation.platt import FloatArray
 
 FeatureMatrix = npt.NDArray[np.floating]
 LabelVector = npt.NDArray[np.integer]
+LabelledSet = tuple[FeatureMatrix, LabelVector]
 Hits = npt.NDArray[np.bool_]
 ClassNames = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
@@ -57,11 +59,7 @@ def classification(label_N: ClassNames, predicted_N: ClassNames) -> dict[str, fl
 def confusion_matrices(
     label_N: ClassNames, predicted_N: ClassNames, group_N: ClassNames
 ) -> npt.NDArray[np.int64]:
-    """Confusion matrices [G, K, K] of the groups, in sorted order: rows true, columns predicted.
-
-    Raises:
-        ValueError: no windows, or arrays of different lengths.
-    """
+    """Confusion matrices [G, K, K] of the groups, in sorted order: rows true, columns predicted."""
     check_consistent_length(label_N, predicted_N, group_N)
     if not len(label_N):
         raise ValueError("no windows to compute a confusion matrix from")
@@ -76,10 +74,8 @@ def macro_averages(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArra
     """`balanced_accuracy` (macro-averaged recall) and `macro_f1`, each [...].
 
     Averaged over the classes that occur among the true labels: predictions of a class that does not
-    occur lower the recall of the others, but its own F1 of 0 is not averaged.
-
-    Args:
-        confusion_KK: [..., K, K] windows by true and predicted class.
+    occur lower the recall of the others, but its own F1 of 0 is not averaged. `confusion_KK` are
+    windows [..., K, K] by true and predicted class.
     """
     hits_K = np.diagonal(confusion_KK, axis1=-2, axis2=-1)
     true_K, predicted_K = confusion_KK.sum(-1), confusion_KK.sum(-2)
@@ -89,26 +85,18 @@ def macro_averages(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArra
     return dict(zip(MACRO_AVERAGES, means, strict=True))
 
 
-def linear_hits(
-    train_ND: FeatureMatrix,
-    train_label_N: LabelVector,
-    test_ND: FeatureMatrix,
-    test_label_N: LabelVector,
-) -> dict[str, Hits]:
+def linear_hits(train: LabelledSet, test: LabelledSet) -> dict[str, Hits]:
     """`acc1`: hits [N] of multinomial logistic regression on frozen features.
 
     C is 1, scikit-learn's default, and not tuned: standardised features have the same scale, and
     without cross-validation the result depends only on the windows.
     """
-    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
-    return {"acc1": _logistic_hits(train_ND, train_label_N, test_ND, test_label_N)}
+    return {"acc1": _logistic_hits(*_standardised(train, test))}
 
 
 def few_shot_hits(
-    train_ND: FeatureMatrix,
-    train_label_N: LabelVector,
-    test_ND: FeatureMatrix,
-    test_label_N: LabelVector,
+    train: LabelledSet,
+    test: LabelledSet,
     shots: Sequence[int] = (1, 5, 10, 50, 100),
     repeats: int = 10,
     seed: int = 0,
@@ -124,56 +112,38 @@ def few_shot_hits(
     encoder evaluated with the same seed gets the same windows. A k larger than every class would
     repeat the linear probe and is skipped.
 
-    Returns:
-        `{k}`: hits [R, N] of each repeat. The spread of accuracies between repeats comes
-        from the choice of windows alone; it is zero if k includes all windows.
-
-    Raises:
-        ValueError: fewer than two repeats, or k < 1.
+    Returns hits [R, N] of each repeat, by k as text. Raises ValueError for fewer than two repeats,
+    and for k < 1.
     """
     if repeats < 2 or min(shots, default=1) < 1:
         raise ValueError(f"few-shot needs two repeats and k >= 1, got {repeats} repeats of {shots}")
-    train_ND, test_ND = _standardised(train_ND, train_label_N, test_ND, test_label_N)
+    (train_ND, label_N), test = _standardised(train, test)
     generators = [np.random.default_rng([seed, repeat]) for repeat in range(repeats)]
     rank_RN = [
-        rank_in_class(train_label_N, generator.permutation(len(train_label_N)))
-        for generator in generators
+        rank_in_class(label_N, generator.permutation(len(label_N))) for generator in generators
     ]
-    largest_class = int(rank_RN[0].max()) + 1
-    return {
-        str(k): np.stack(
-            [
-                _logistic_hits(
-                    train_ND[rank_N < k], train_label_N[rank_N < k], test_ND, test_label_N
-                )
-                for rank_N in rank_RN
-            ]
-        )
-        for k in shots
-        if k <= largest_class
-    }
+    hits_of = {}
+    for k in shots:
+        if k <= rank_RN[0].max() + 1:  # the size of the largest class
+            subsets = [(train_ND[rank_N < k], label_N[rank_N < k]) for rank_N in rank_RN]
+            hits_of[str(k)] = np.stack([_logistic_hits(subset, test) for subset in subsets])
+    return hits_of
 
 
-def knn_hits(
-    train_ND: FeatureMatrix,
-    train_label_N: LabelVector,
-    test_ND: FeatureMatrix,
-    test_label_N: LabelVector,
-    k: int = 20,
-) -> dict[str, Hits]:
+def knn_hits(train: LabelledSet, test: LabelledSet, k: int = 20) -> dict[str, Hits]:
     """`acc1`: hits [N] of k-nearest neighbours by cosine similarity, votes exp(cosine / 0.07).
 
     Weighted votes as in Wu et al. (2018, arXiv 1805.01978); k = 20 as in DINO (Caron et al. 2021,
     arXiv 2104.14294). Features are not standardised. With fewer than k train windows, all vote.
     Distances are computed in blocks, so memory does not grow with train x test.
     """
-    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
+    (train_ND, label_N), (test_ND, test_label_N) = _checked(train, test)
     classifier = KNeighborsClassifier(
         min(k, len(train_ND)),
         weights=lambda distance: np.exp((1 - distance) / TEMPERATURE),
         algorithm="brute",
         metric="cosine",
-    ).fit(train_ND, train_label_N)
+    ).fit(train_ND, label_N)
     with config_context(working_memory=BLOCK_MB):
         return {"acc1": classifier.predict(test_ND) == test_label_N}
 
@@ -206,11 +176,7 @@ def zero_shot_hits(
 
     Labels are row indices of the anchors, which are in the same space as the student's embeddings.
     A class whose row is NaN is never predicted. Acc@3 and Acc@5 are skipped unless there are more
-    anchors than that.
-
-    Raises:
-        EvaluateError: `evaluate.no-anchor`: all anchors are NaN.
-        ValueError: anchors and embeddings of different dimensions.
+    anchors than that. Raises EvaluateError, `evaluate.no-anchor`, if all anchors are NaN.
     """
     student_ND = checked_features(student_ND)
     check_consistent_length(student_ND, label_N)
@@ -239,12 +205,8 @@ def linear_cka(a_ND: FeatureMatrix, b_NE: FeatureMatrix) -> float:
     arXiv 1905.00414). Their estimator is biased: it approaches 1 for unrelated features if there
     are more features than windows. This one uses the unbiased HSIC_1 (Song et al. 2012), as in
     Nguyen et al. (2021, arXiv 2010.15327); for unrelated features its expectation is about 0, so it
-    can be slightly negative. Memory does not grow with N x N.
-
-    0 if a representation has no variance (a collapsed student).
-
-    Raises:
-        ValueError: fewer than four windows.
+    can be slightly negative. Memory does not grow with N x N. Raises ValueError for fewer than four
+    windows; 0 if a representation has no variance (a collapsed student).
     """
     a_ND, b_NE = _centred(a_ND), _centred(b_NE)
     check_consistent_length(a_ND, b_NE)
@@ -261,10 +223,8 @@ def neighbour_overlap(a_ND: FeatureMatrix, b_NE: FeatureMatrix, k: int = 10) -> 
     representations have in common.
 
     Huh et al. (2024, arXiv 2405.07987), by cosine similarity. Unrelated representations have
-    k / (N - 1) on average. Memory does not grow with N x N.
-
-    Raises:
-        ValueError: at most k + 1 windows, so that all other windows would be neighbours.
+    k / (N - 1) on average. Memory does not grow with N x N. Raises ValueError for at most k + 1
+    windows, where all other windows would be neighbours.
     """
     a_ND, b_NE = checked_features(a_ND), checked_features(b_NE)
     check_consistent_length(a_ND, b_NE)
@@ -279,38 +239,26 @@ def _check_range(label_N: LabelVector, classes: int) -> None:
         raise ValueError(f"labels {label_N.min()} to {label_N.max()}, expected 0 to {classes - 1}")
 
 
-def _checked_sets(
-    train_ND: FeatureMatrix,
-    train_label_N: LabelVector,
-    test_ND: FeatureMatrix,
-    test_label_N: LabelVector,
-) -> tuple[FeatureMatrix, FeatureMatrix]:
+def _checked(train: LabelledSet, test: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
+    (train_ND, label_N), (test_ND, test_label_N) = train, test
     train_ND, test_ND = checked_features(train_ND), checked_features(test_ND)
-    check_consistent_length(train_ND, train_label_N)
+    check_consistent_length(train_ND, label_N)
     check_consistent_length(test_ND, test_label_N)
-    check_two_classes(train_label_N)
-    return train_ND, test_ND
+    check_two_classes(label_N)
+    return (train_ND, label_N), (test_ND, test_label_N)
 
 
-def _standardised(
-    train_ND: FeatureMatrix,
-    train_label_N: LabelVector,
-    test_ND: FeatureMatrix,
-    test_label_N: LabelVector,
-) -> tuple[FloatArray, FloatArray]:
+def _standardised(train: LabelledSet, test: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
     """L2-normalised, then standardised with the train statistics, in float64 for the solver."""
-    train_ND, test_ND = _checked_sets(train_ND, train_label_N, test_ND, test_label_N)
-    unit_ND = unit_rows(train_ND).astype(np.float64)
-    scaler = StandardScaler().fit(unit_ND)
-    return scaler.transform(unit_ND), scaler.transform(unit_rows(test_ND).astype(np.float64))
+    (train_ND, label_N), (test_ND, test_label_N) = _checked(train, test)
+    train_ND, test_ND = (unit_rows(x_ND).astype(np.float64) for x_ND in (train_ND, test_ND))
+    scaler = StandardScaler().fit(train_ND)
+    return (scaler.transform(train_ND), label_N), (scaler.transform(test_ND), test_label_N)
 
 
-def _logistic_hits(
-    train_ND: FloatArray, train_label_N: LabelVector, test_ND: FloatArray, test_label_N: LabelVector
-) -> Hits:
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(train_ND, train_label_N)
-    hit_N: Hits = model.predict(test_ND) == test_label_N
-    return hit_N
+def _logistic_hits(train: LabelledSet, test: LabelledSet) -> Hits:
+    test_ND, test_label_N = test
+    return LogisticRegression(max_iter=1000).fit(*train).predict(test_ND) == test_label_N
 
 
 def _neighbours(features_ND: FeatureMatrix, k: int) -> Indices:

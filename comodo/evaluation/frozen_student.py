@@ -78,8 +78,7 @@ class FrozenStudent:
     def train(self) -> Labelled:
         """The labelled train windows that classifiers are fitted on.
 
-        Raises:
-            EvaluateError: `evaluate.no-labels`: there are none.
+        Raises EvaluateError, `evaluate.no-labels`, if there are none.
         """
         if (labelled := self.labelled("train")) is None:
             raise EvaluateError(

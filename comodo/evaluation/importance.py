@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
@@ -37,26 +37,20 @@ def importances(
     Values of a key are encoded by their rank, so all values have the same weight whatever the
     spacing of numbers; as categories, Optuna's time would double with each value.
 
-    Returns:
-        Empty for fewer than `MIN_CONFIGURATIONS` configurations, if all scores are equal, or if no
-        key varies.
+    Empty for fewer than `MIN_CONFIGURATIONS` configurations, if all scores are equal, or if no key
+    varies.
     """
     levels = _levels(configurations)
     if len(configurations) < MIN_CONFIGURATIONS or len(set(scores)) == 1 or not levels:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # or every study logs its creation
-    trials = [
-        create_trial(
-            params={
-                key: list(names).index(_name(configuration, key)) for key, names in levels.items()
-            },
-            distributions={
-                key: IntDistribution(0, len(names) - 1) for key, names in levels.items()
-            },
-            value=score,
-        )
-        for configuration, score in zip(configurations, scores, strict=True)
-    ]
+    distributions: dict[str, BaseDistribution] = {
+        key: IntDistribution(0, len(names) - 1) for key, names in levels.items()
+    }
+    trials = []
+    for configuration, score in zip(configurations, scores, strict=True):
+        ranks = {key: list(names).index(_name(configuration, key)) for key, names in levels.items()}
+        trials.append(create_trial(params=ranks, distributions=distributions, value=score))
     generator = np.random.default_rng(seed)
     resampled: dict[str, list[float]] = {key: [] for key in levels}
     for _ in range(resamples):

@@ -1,7 +1,6 @@
 """What classifiers on frozen features share: checks, normalisation, subsets, ranks of the labels.
 
-One job: pure functions of features [N, D] and labels [N]. It knows no classifier, no student and no
-file.
+Pure functions of features [N, D] and labels [N] that know no classifier, no student and no file.
 
 Shape suffixes: N windows, D features, K classes.
 """
@@ -24,17 +23,14 @@ class EvaluateError(ComodoError, ValueError):
 def checked_features(features_ND: npt.ArrayLike) -> npt.NDArray[np.floating]:
     """Features [N, D] as float32 or float64.
 
-    Raises:
-        EvaluateError: `evaluate.not-finite`.
-        ValueError: not a matrix, or empty.
+    Raises EvaluateError, `evaluate.not-finite`, and ValueError if not a matrix, or empty.
     """
     features_ND = np.asarray(features_ND)
     if features_ND.ndim != 2 or not features_ND.size:
         raise ValueError(f"features must be [windows, features], got {features_ND.shape}")
     if features_ND.dtype != np.float32:
         features_ND = features_ND.astype(np.float64)
-    not_finite = len(features_ND) - int(np.isfinite(features_ND).all(axis=1).sum())
-    if not_finite:
+    if not_finite := int((~np.isfinite(features_ND).all(axis=1)).sum()):
         raise EvaluateError(
             "evaluate.not-finite",
             f"{not_finite} of {len(features_ND)} rows of features are not finite: training "

@@ -88,10 +88,6 @@ def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> t
 
     Platt scaling (1999) with smoothed targets, fitted by Newton's method with backtracking: Lin,
     Lin and Weng (2007), "A note on Platt's probabilistic outputs for support vector machines".
-
-    Args:
-        decisions_M: out-of-fold decision values.
-        is_first_M: whether the window is of the first class.
     """
     n_first = int(is_first_M.sum())
     n_second = len(is_first_M) - n_first
@@ -111,8 +107,7 @@ def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> t
             break
         curvature_M = expit(-exponents_M) * expit(exponents_M)
         # Hessian [[aa, ab], [ab, bb]]; the small constant keeps it positive definite.
-        aa = decisions_M**2 @ curvature_M + 1e-12
-        bb = curvature_M.sum() + 1e-12
+        aa, bb = decisions_M**2 @ curvature_M + 1e-12, curvature_M.sum() + 1e-12
         ab = decisions_M @ curvature_M
         determinant = aa * bb - ab**2
         if determinant == 0:  # decision values nearly constant: the slope is not identifiable
@@ -138,11 +133,8 @@ def couple(pairwise_NP: FloatArray, pairs: Pairs) -> FloatArray:
 
     Wu, Lin and Weng (2004), "Probability estimates for multi-class classification by pairwise
     coupling": their second approach, by algorithm 2, with libsvm's clipping, stopping criterion and
-    maximum number of iterations.
-
-    Args:
-        pairwise_NP: P(first class | first or second class) of each pair.
-        pairs: the two classes of each pair, in the order of `combinations(range(K), 2)`.
+    maximum number of iterations. `pairwise_NP` are P(first class | first or second class) of each
+    pair; pairs are in the order of `combinations(range(K), 2)`.
     """
     n_classes = pairs[-1][1] + 1
     r_NKK = np.zeros((len(pairwise_NP), n_classes, n_classes))

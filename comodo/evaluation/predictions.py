@@ -63,8 +63,7 @@ class Predictions:
     ) -> tuple[FloatArray, FloatArray] | None:
         """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
-        Args:
-            k: for top-k accuracy; or, for a measure that stores hits, the name of their column.
+        `k` is that of top-k accuracy or, for a measure that stores hits, the name of their column.
         """
         tables = []
         for predictions in self._of_split(trials, split, dataset, measure) or ():
@@ -88,10 +87,9 @@ class Predictions:
         rows = []
         for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
-            hits_SG, count_SG = counts["sum"].to_numpy(), counts["count"].to_numpy()
-            accuracy = _interval(hits_SG, count_SG[0])
-            bounds = (accuracy.mean, accuracy.low, accuracy.high)
-            rows.append((name, *bounds, int(count_SG[0].sum())))
+            count_G = counts["count"].to_numpy()[0]
+            accuracy = _interval(counts["sum"].to_numpy(), count_G)
+            rows.append((name, accuracy.mean, accuracy.low, accuracy.high, int(count_G.sum())))
         return pd.DataFrame(rows, columns=[column, "acc1", "low", "high", "windows"])
 
     def _of_split(

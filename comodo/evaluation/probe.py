@@ -72,20 +72,15 @@ class SVMProbe:
         max_train: int = 10_000,
         ties: Literal["smallest", "middle"] = "smallest",
     ) -> None:
-        self.seed = seed
-        self.max_train = max_train
-        self.ties = ties
+        self.seed, self.max_train, self.ties = seed, max_train, ties
 
     def fit(self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike) -> "SVMProbe":
         """Choose C, then train and calibrate an SVM for each pair of classes.
 
         As published, features are standardised once, with the statistics of all training windows,
         but gamma="scale" is computed for each fold. Classes with fewer windows than folds, even
-        with a single one, are allowed as long as another class has enough.
-
-        Args:
-            features_ND: [N, D] finite numbers; rows of unit length are not normalised again.
-            labels_N: [N] integers or strings.
+        with a single one, are allowed as long as another class has enough. Rows of unit length are
+        not normalised again. Labels are integers or strings.
 
         Raises:
             EvaluateError: `evaluate.not-finite`; `evaluate.one-class`: fewer than two classes; or
@@ -117,22 +112,19 @@ class SVMProbe:
     def predict(self, features_ND: npt.ArrayLike) -> npt.NDArray[np.generic]:
         """Labels [N] by one-against-one voting; as in `SVC`, not always the most probable class.
 
-        Raises:
-            EvaluateError: `evaluate.not-finite`: features that are not finite.
-            ValueError: wrong shapes. `probabilities` and `accuracy` raise the same errors.
+        Raises EvaluateError, `evaluate.not-finite`, and ValueError for wrong shapes, like
+        `probabilities` and `accuracy`.
         """
-        winners = [
-            _winners(decisions_NP, self._pairs, len(self.classes_))
-            for decisions_NP in self._decisions(features_ND)
-        ]
+        blocks, n_classes = self._decisions(features_ND), len(self.classes_)
+        winners = [_winners(decisions_NP, self._pairs, n_classes) for decisions_NP in blocks]
         return self.classes_[np.concatenate(winners)]
 
     def probabilities(self, features_ND: npt.ArrayLike) -> FloatArray:
         """Class probabilities [N, K]; columns are in the order of `classes_`."""
-        blocks = [
-            couple(expit(-(self._slopes_P * decisions_NP + self._offsets_P)), self._pairs)
-            for decisions_NP in self._decisions(features_ND)
-        ]
+        blocks = []
+        for decisions_NP in self._decisions(features_ND):
+            pairwise_NP = expit(-(self._slopes_P * decisions_NP + self._offsets_P))
+            blocks.append(couple(pairwise_NP, self._pairs))
         return np.concatenate(blocks)
 
     def fitted(self) -> dict[str, FloatArray]:
@@ -185,16 +177,14 @@ class SVMProbe:
         self, vectors_ND: FloatArray, codes_N: Indices, distances_NN: FloatArray
     ) -> None:
         self._gamma = _scale_gamma(vectors_ND)
-        libsvm_seed = check_random_state(self.seed).randint(np.iinfo("i").max)
-        generator = LibsvmRandom(libsvm_seed)
+        generator = LibsvmRandom(check_random_state(self.seed).randint(np.iinfo("i").max))
         coefficients_NP = np.zeros((len(codes_N), len(self._pairs)))
         self._intercepts_P, self._slopes_P, self._offsets_P = np.empty((3, len(self._pairs)))
         for p, (first, second) in enumerate(self._pairs):
             members, n_first = _members_of_pair(codes_N, first, second)
             kernel_MM = _kernel(distances_NN[np.ix_(members, members)], self._gamma)
-            coefficients_NP[members, p], self._intercepts_P[p] = fit_pair(
-                kernel_MM, n_first, self.C_
-            )
+            coefficients_M, self._intercepts_P[p] = fit_pair(kernel_MM, n_first, self.C_)
+            coefficients_NP[members, p] = coefficients_M
             decisions_M = out_of_fold_decisions(kernel_MM, n_first, self.C_, generator)
             is_first_M = np.arange(len(members)) < n_first
             self._slopes_P[p], self._offsets_P[p] = fit_sigmoid(decisions_M, is_first_M)
@@ -224,11 +214,7 @@ class SVMProbe:
 
 
 def _validation_folds(codes_N: Indices) -> Indices:
-    """Index [N] of the fold of `StratifiedKFold(5)` in which each window is validated.
-
-    Raises:
-        EvaluateError: `evaluate.small-classes`.
-    """
+    """Index [N] of the fold of `StratifiedKFold(5)` in which each window is validated."""
     if np.bincount(codes_N).max() < PROBE_FOLDS:
         raise EvaluateError(
             "evaluate.small-classes",
@@ -315,5 +301,4 @@ def _winners(decisions_P: FloatArray, pairs: Pairs, n_classes: int) -> Indices:
         for_first = decisions_P[..., p] > 0
         votes_K[..., first] += for_first
         votes_K[..., second] += ~for_first
-    winners: Indices = votes_K.argmax(axis=-1)
-    return winners
+    return votes_K.argmax(axis=-1)

@@ -117,6 +117,10 @@ class Results:
         self.accuracy = cache(self._accuracy)
         self.importances = cache(self._importances)
 
+    @cached_property
+    def _first_trials(self) -> dict[str, Trial]:
+        return {label: rows[0].trial for label, rows in self.by_label.items()}
+
     def title(self, label: str) -> str:
         """As `TrialRow.title`, of a configuration."""
         return self.by_label[label][0].title
@@ -128,15 +132,12 @@ class Results:
 
     def own(self, label: str) -> str:
         """The data set that a configuration was trained on."""
-        return self.by_label[label][0].trial.config.dataset
+        return self._first_trials[label].config.dataset
 
     def _accuracy(
         self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
-        """Acc@k of a configuration; None where it was not measured.
-
-        Without a second seed and a second group there is no interval: both bounds are NaN.
-        """
+        """Acc@k of a configuration, as `Predictions.interval`; None where it was not measured."""
         metric = accuracy(split, k, measure, dataset or self.own(label))
         return self._answers.interval(self._trials(label), metric)
 
@@ -148,7 +149,7 @@ class Results:
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
 
-        Metrics made of predictions have an interval for new seeds on new groups, all others for
+        Metrics from predictions have an interval for new seeds on new groups, all others for
         new seeds alone.
         """
         metric = Metric.parse(name)
@@ -194,11 +195,8 @@ class Results:
         """
         return self._best(
             label
-            for label, rows in self.by_label.items()
-            if not (
-                isinstance(rows[0].trial.config.method, SupervisedMethod)
-                and self.is_reference(rows[0].trial)
-            )
+            for label, trial in self._first_trials.items()
+            if isinstance(trial.config.method, NoneMethod) or not self.is_reference(trial)
         )
 
     @cached_property
@@ -206,9 +204,8 @@ class Results:
         """As `selected`, without untrained students and references."""
         return self._best(
             label
-            for label, rows in self.by_label.items()
-            if not isinstance(rows[0].trial.config.method, NoneMethod)
-            and not self.is_reference(rows[0].trial)
+            for label, trial in self._first_trials.items()
+            if not isinstance(trial.config.method, NoneMethod) and not self.is_reference(trial)
         )
 
     def _best(self, labels: Iterable[str]) -> str | None:
@@ -223,9 +220,8 @@ class Results:
         their objectives, the best by the first objective first. References do not compete."""
         scores = {
             label: found
-            for label, rows in self.by_label.items()
-            if not self.is_reference(rows[0].trial)
-            and (found := self.objectives(label)) is not None
+            for label, trial in self._first_trials.items()
+            if not self.is_reference(trial) and (found := self.objectives(label)) is not None
         }
         signs = [objective.sign for objective in self.sweep.objectives]
         front = {label: scores[label] for label in pareto_front(scores, signs)}
@@ -240,39 +236,28 @@ class Results:
         """
         found = []
         for first, second in self._pairs():
-            own, seeds = self.own(first), {row.trial.seed: row for row in self.by_label[first]}
-            paired = [
-                (seeds[row.trial.seed], row)
-                for row in self.by_label[second]
-                if row.trial.seed in seeds
-            ]
-            tables = [
-                self._answers.hits([pair[side].trial for pair in paired], "test", 1, own)
-                for side in (0, 1)
-                if paired
-            ]
-            if len(tables) == 2 and tables[0] is not None and tables[1] is not None:
-                comparison = compare(tables[0], tables[1], CONFIDENCE)
-                if comparison is not None:
-                    found.append((first, second, len(paired), comparison))
+            first_of = {trial.seed: trial for trial in self._trials(first)}
+            seconds = [trial for trial in self._trials(second) if trial.seed in first_of]
+            firsts = [first_of[trial.seed] for trial in seconds]
+            a, b = (
+                self._answers.hits(side, "test", 1, self.own(first)) for side in (firsts, seconds)
+            )
+            if a is not None and b is not None and (comparison := compare(a, b, CONFIDENCE)):
+                found.append((first, second, len(seconds), comparison))
         adjusted = holm([comparison.p for *_, comparison in found])
         return [Difference(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
 
     def _pairs(self) -> list[tuple[str, str]]:
         pairs = []
-        for label, rows in self.by_label.items():
-            trial = rows[0].trial
+        for label, trial in self._first_trials.items():
             if not isinstance(trial.config.method, NoneMethod):
                 untrained = self.names.configuration(trial.untrained)
                 if untrained in self.by_label:
                     pairs.append((label, untrained))
-        for label in self.by_label:
-            best = self.selected
-            if best is not None and best != label and self.own(best) == self.own(label):
-                pair = (best, label)
-                if pair not in pairs:
-                    pairs.append(pair)
-        return pairs
+        if (best := self.selected) is not None:
+            same_data = [label for label in self.by_label if self.own(label) == self.own(best)]
+            pairs += [(best, label) for label in same_data if label != best]
+        return list(dict.fromkeys(pairs))
 
     @cached_property
     def tested_on(self) -> list[str]:
@@ -286,8 +271,7 @@ class Results:
         Baselines, which know the classes of their own data set alone, are not in it.
         """
         grid: dict[tuple[str, str], TransferRow] = {}
-        for label, rows in self.by_label.items():
-            trial = rows[0].trial
+        for label, trial in self._first_trials.items():
             if trial.config.student.is_baseline:
                 continue
             # An untrained student is the same for every data set, except for `direct`, where the
@@ -305,12 +289,12 @@ class Results:
         """Values of the keys that vary, and the objective's mean, of each configuration."""
         points, scores = [], []
         keys = ["method.name", *self.names.keys]
-        for rows in self.by_label.values():
-            values = [row.metrics.get(self.sweep.objective.metric) for row in rows]
-            known = [value for value in values if value is not None]
-            reference = self.is_reference(rows[0].trial)
-            if known and not reference:
-                config = flatten(rows[0].trial.config.model_dump(mode="json"))
+        metric = self.sweep.objective.metric
+        for label, trial in self._first_trials.items():
+            rows = self.by_label[label]
+            known = [row.metrics[metric] for row in rows if metric in row.metrics]
+            if known and not self.is_reference(trial):
+                config = flatten(trial.config.model_dump(mode="json"))
                 points.append({key: config[key] for key in keys if key in config})
                 scores.append(statistics.mean(known))
         return points, scores
@@ -323,9 +307,8 @@ class Results:
     def is_reference(self, trial: Trial) -> bool:
         """Whether a trial is only there to be compared with."""
         method = trial.config.method
-        return isinstance(method, NoneMethod | SupervisedMethod) and (
-            method.name not in self._searched
-        )
+        compared = isinstance(method, NoneMethod | SupervisedMethod)
+        return compared and method.name not in self._searched
 
     def _importances(self) -> dict[str, Interval]:
         """Importance of each swept key for the objective; empty for too few configurations."""

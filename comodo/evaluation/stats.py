@@ -1,6 +1,6 @@
 """Confidence intervals and tests for accuracies and for the difference between two.
 
-One job: inference for new seeds and new groups (a group: a subject, capture or day) from a model of
+Inference is for new seeds and new groups (a group: a subject, capture or day) from a model of
 crossed random effects: seed, group, and their interaction, which includes the windows' noise.
 Windows of one group are correlated, so they never count as independent observations.
 
@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 Table = tuple[npt.ArrayLike, npt.ArrayLike]  # hits_SG, count_G
 Jackknife = tuple[FloatArray, FloatArray]
 """Estimates from all groups [..., S, 1], and the delete-one-group replicates [..., S, G]."""
+Bounds = tuple[FloatArray, FloatArray, FloatArray]  # mean, low, high
 MeanSquares = tuple[FloatArray, FloatArray, FloatArray]  # of groups, of seeds, residual
 
 MAX_SEEDS = 1000  # more than anyone would train
@@ -58,13 +59,7 @@ def accuracy_interval(
     With one seed the interval is for that seed on new groups; with one group, for new seeds on that
     group. None with one of each, from which no variance can be estimated.
 
-    Args:
-        hits_SG: [S, G] correctly classified windows.
-        count_G: [G] windows.
-        level: confidence level.
-
-    Raises:
-        ValueError: wrong shapes, a group without windows, or more hits than windows.
+    Raises ValueError for wrong shapes, a group without windows, or more hits than windows.
     """
     hits_SG, count_G = _checked(hits_SG, count_G)
     if hits_SG.size == 1:
@@ -73,27 +68,19 @@ def accuracy_interval(
 
 
 def jackknife_interval(
-    estimate_S: npt.ArrayLike,
-    replicate_SG: npt.ArrayLike,
-    count_G: npt.ArrayLike,
-    level: float = 0.95,
+    estimate: npt.ArrayLike, replicates: npt.ArrayLike, count: npt.ArrayLike, level: float = 0.95
 ) -> Interval | None:
     """Like `accuracy_interval`, for a metric in 0..1 that is not a proportion of windows, such as
     balanced accuracy or F1.
 
     Args:
-        estimate_S: the metric of each seed, from all groups.
-        replicate_SG: the same from all groups but one (delete-one-group jackknife); ignored when
-            there is a single group.
-        count_G: [G] windows.
-        level: confidence level.
-
-    Raises:
-        ValueError: wrong shapes, or a group without windows.
+        estimate: [S], the metric of each seed, from all groups.
+        replicates: [S, G], the same from all groups but one (delete-one-group jackknife); ignored
+            when there is a single group.
+        count: [G] windows.
     """
-    estimate_S, replicate_SG, count_G = (
-        np.asarray(x, np.float64) for x in (estimate_S, replicate_SG, count_G)
-    )
+    arrays = (np.asarray(x, np.float64) for x in (estimate, replicates, count))
+    estimate_S, replicate_SG, count_G = arrays
     shape = estimate_S.shape + count_G.shape
     if len(shape) != 2 or replicate_SG.shape != shape or not replicate_SG.size:
         raise ValueError(f"replicates must be [seeds, groups], {shape}, got {replicate_SG.shape}")
@@ -108,10 +95,7 @@ def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
     """Test of the difference in accuracy, paired by seed and by group (row and column).
 
     Interval and p-value are for new seeds and new groups, as in `accuracy_interval`; None where
-    that is None.
-
-    Raises:
-        ValueError: as `accuracy_interval`, or tables of different shapes or group sizes.
+    that is None. Raises ValueError as it does, and for different shapes or group sizes.
     """
     (a_SG, count_G), (b_SG, b_count_G) = _checked(*a), _checked(*b)
     if a_SG.shape != b_SG.shape or not np.array_equal(count_G, b_count_G):
@@ -150,16 +134,12 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def proportion_bounds(
-    hits_SG: FloatArray, count_G: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def proportion_bounds(hits_SG: FloatArray, count_G: FloatArray, level: float) -> Bounds:
     """Accuracy, lower and upper bound, each [...], of tables [..., S, G]."""
     return _bounds(_delete_one_group(hits_SG, count_G), count_G, level)
 
 
-def _bounds(
-    jackknife: Jackknife, count_G: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _bounds(jackknife: Jackknife, count_G: FloatArray, level: float) -> Bounds:
     """Mean over seeds, lower and upper bound, each [...].
 
     The exact binomial interval (Clopper & Pearson 1934) at the effective sample size: the number of
@@ -207,9 +187,8 @@ def _more_seeds(difference_SG: FloatArray, count_G: FloatArray, level: float) ->
     group, seed, residual = _mean_squares(_delete_one_group(difference_SG, count_G))
     seeds_M = np.arange(n_seeds + 1, MAX_SEEDS + 1)
     group_M = residual + np.maximum(group - residual, 0) * seeds_M / n_seeds
-    variance_M, t_squared_M = _variance_of_mean(
-        1 - level, (group_M, seed, residual), seeds_M, count_G
-    )
+    squares_M = group_M, seed, residual
+    variance_M, t_squared_M = _variance_of_mean(1 - level, squares_M, seeds_M, count_G)
     variance_M = np.maximum(variance_M, _min_variance(difference_SG, count_G, seeds_M))
     difference = difference_SG.sum() / (n_seeds * count_G.sum())
     significant = np.flatnonzero(t_squared_M * variance_M < difference**2)

@@ -54,15 +54,14 @@ class SweepRecord:
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
+        evaluation = asdict(self.evaluation)
+        evaluation["unlabelled"] = sorted(self.evaluation.unlabelled)
         content = {
             "folder": str(self.sweep.folder.resolve()),
             "sweep": self._settings(),
             "command": self.command,
             "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
-            "evaluation": {
-                **asdict(self.evaluation),
-                "unlabelled": sorted(self.evaluation.unlabelled),
-            },
+            "evaluation": evaluation,
             "windows": self.windows,
             "weights": self.weights,
         }
@@ -124,28 +123,32 @@ class SweepRecord:
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:
-    """Raises StatusError for a sweep that the store does not have, or an earlier version ran."""
+    """A sweep's settings in the store.
+
+    Raises StatusError for a sweep that the store does not have, that has not reached its trials
+    (`status.no-trials`) or that another version ran (`status.other-version`).
+    """
     path = read_status(name, store).folder / "sweep.json"
     again = "run the same comodo sweep again; what is finished is not run again"
     if not path.exists():
-        raise StatusError(f"{path} is missing: the sweep has not come to its trials; {again}")
+        reason = "the sweep has not reached its trials"
+        raise StatusError("status.no-trials", f"{path} is missing: {reason}; {again}")
     try:
         return _read(read_json(path))
     except (ValueError, KeyError, TypeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
-        raise StatusError(f"{path}: made by another version ({reason}); {again}") from None
+        message = f"{path}: made by another version ({reason}); {again}"
+        raise StatusError("status.other-version", message) from None
 
 
 def _read(kept: dict[str, Any]) -> SweepRecord:
     context = {"folder": Path(kept["folder"]), "read_back": True}
     sweep = Sweep.model_validate(kept["sweep"], context=context)
     arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
-    asked = kept["evaluation"]
+    measuring = kept["evaluation"]
+    unlabelled = frozenset(measuring["unlabelled"])
     evaluation = Evaluation(
-        tuple(asked["measures"]),
-        asked["targets"],
-        frozenset(asked["unlabelled"]),
-        asked["label_map"],
+        tuple(measuring["measures"]), measuring["targets"], unlabelled, measuring["label_map"]
     )
     return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
 

@@ -25,8 +25,7 @@ from comodo.models.encoders import Encoder
 class DLinear(nn.Module):
     """DLinear (arXiv 2205.13504): a linear layer over time for the trend, and one for the rest.
 
-    All channels share the two layers, as is usual for classification. Maps `[B, C, T]` to
-    `[B, C, T]`.
+    Maps `[B, C, T]` to `[B, C, T]`. All channels share the layers, as is usual for classification.
     """
 
     def __init__(self, channels: int, seq_len: int = 1000, moving_average: int = 25) -> None:
@@ -41,8 +40,7 @@ class DLinear(nn.Module):
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         trend_BCT, rest_BCT = decompose(x_BCT, self.moving_average)
-        feature_BCT: Tensor = self.trend(trend_BCT) + self.rest(rest_BCT)
-        return feature_BCT
+        return self.trend(trend_BCT) + self.rest(rest_BCT)
 
 
 def decompose(x_BCT: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -69,8 +67,7 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        embedded_BTD: Tensor = self.dropout(self.value(x_BCT).mT + self.position_TD)
-        return embedded_BTD
+        return self.dropout(self.value(x_BCT).mT + self.position_TD)
 
 
 class Informer(nn.Module):
@@ -106,8 +103,7 @@ class Informer(nn.Module):
         self.dim = seq_len * d_model
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        feature_BLD: Tensor = self.last(self.layers(self.embedding(x_BCT)))
-        return feature_BLD
+        return self.last(self.layers(self.embedding(x_BCT)))
 
 
 class InformerLayer(nn.Module):
@@ -124,33 +120,22 @@ class InformerLayer(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         parts = self.project(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHLE, key_BHLE, value_BHLE = parts.unbind()
-        # The same keys every time in evaluation: a window must always give the same feature.
-        attended_BHLE = probsparse_attention(
-            query_BHLE, key_BHLE, value_BHLE, self.factor, fixed=not self.training
-        )
+        fixed = not self.training  # in evaluation a window must always give the same feature
+        attended_BHLE = probsparse_attention(query_BHLE, key_BHLE, value_BHLE, self.factor, fixed)
         joined_BLD = self.join(attended_BHLE.transpose(1, 2).flatten(2))
         x_BLD = self.first(x_BLD + self.dropout(joined_BLD))
         inner = self.dropout(functional.gelu(self.wide(x_BLD)))
-        out_BLD: Tensor = self.second(x_BLD + self.dropout(self.narrow(inner)))
-        return out_BLD
+        return self.second(x_BLD + self.dropout(self.narrow(inner)))
 
 
 def probsparse_attention(
-    query_BHLE: Tensor,
-    key_BHLE: Tensor,
-    value_BHLE: Tensor,
-    factor: int,
-    fixed: bool = False,
+    query_BHLE: Tensor, key_BHLE: Tensor, value_BHLE: Tensor, factor: int, fixed: bool = False
 ) -> Tensor:
     """ProbSparse attention (arXiv 2012.07436): only the most active queries attend.
 
     A query's activity is the maximum minus the mean of its products with `factor * ln L` sampled
-    keys. As many queries attend; all others get the mean of the values.
-
-    Args:
-        query_BHLE: and keys and values, `[B, H, L, E]`.
-        factor: how many queries attend, and how many keys are sampled, per ln L.
-        fixed: samples the same keys at every call instead of drawing them from torch's generator.
+    keys. As many queries attend; all others get the mean of the values. `fixed` samples the same
+    keys at every call instead of drawing them from torch's generator.
     """
     length = key_BHLE.shape[2]
     kept = min(length, factor * math.ceil(math.log(length)))
@@ -161,9 +146,8 @@ def probsparse_attention(
         score_SBHL = torch.stack(scores)
         top_BHS = (score_SBHL.amax(0) - score_SBHL.mean(0)).topk(kept).indices
     index_BHSE = top_BHS.unsqueeze(3).expand(-1, -1, -1, query_BHLE.shape[3])
-    attended_BHSE = functional.scaled_dot_product_attention(
-        query_BHLE.gather(2, index_BHSE), key_BHLE, value_BHLE
-    )
+    active_BHSE = query_BHLE.gather(2, index_BHSE)
+    attended_BHSE = functional.scaled_dot_product_attention(active_BHSE, key_BHLE, value_BHLE)
     mean_BHLE = value_BHLE.mean(2, keepdim=True).expand_as(value_BHLE)
     return mean_BHLE.scatter(2, index_BHSE, attended_BHSE.to(mean_BHLE.dtype))
 
@@ -188,8 +172,7 @@ class HalvingConv(nn.Module):
         )
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        halved_BLD: Tensor = self.steps(x_BLD.mT).mT
-        return halved_BLD
+        return self.steps(x_BLD.mT).mT
 
 
 class TimesNet(nn.Module):
@@ -214,9 +197,8 @@ class TimesNet(nn.Module):
         if periods > seq_len // 2:
             raise ValueError(f"periods {periods}: {seq_len} samples have at most {seq_len // 2}")
         self.embedding = Embedding(channels, seq_len, d_model, dropout)
-        self.blocks = nn.ModuleList(
-            TimesBlock(d_model, d_ff, periods, kernels) for _ in range(layers)
-        )
+        blocks = (TimesBlock(d_model, d_ff, periods, kernels) for _ in range(layers))
+        self.blocks = nn.ModuleList(blocks)
         self.norm, self.dropout = nn.LayerNorm(d_model), nn.Dropout(dropout)
         self.dim = seq_len * d_model
 
@@ -224,8 +206,7 @@ class TimesNet(nn.Module):
         x_BTD: Tensor = self.embedding(x_BCT)
         for block in self.blocks:
             x_BTD = self.norm(block(x_BTD))
-        dropped_BTD: Tensor = self.dropout(functional.gelu(x_BTD))
-        return dropped_BTD
+        return self.dropout(functional.gelu(x_BTD))
 
 
 class TimesBlock(nn.Module):

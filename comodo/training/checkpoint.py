@@ -22,10 +22,8 @@ class Paused(RuntimeError):
 class Checkpoints:
     """Saves a run every `MAX_SECONDS_UNSAVED` and before it stops.
 
-    Args:
-        write: writes the checkpoint; all workers call it together.
-        workers: all workers of the run.
-        should_stop: called after every step; with several workers every `STOP_POLL_STEPS` steps.
+    All workers call `write`, which writes the checkpoint, together. `should_stop` is called after
+    every step; with several workers every `STOP_POLL_STEPS` steps.
     """
 
     def __init__(
@@ -41,11 +39,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:
-        """Saves if it is time to, or if any worker has to stop.
-
-        Raises:
-            Paused: a worker has to stop; the checkpoint is written.
-        """
+        """Saves if it is time to; if any worker has to stop, saves and raises Paused."""
         self._steps += 1
         if self._workers.size > 1 and self._steps % STOP_POLL_STEPS:
             return

@@ -20,10 +20,7 @@ from comodo.models.students import Student
 class StudentForward:
     """Features `[b, D]` of windows `[b, C, T]`, as a student computes them while it is trained.
 
-    Args:
-        student: in train mode, and on the device.
-        bf16: whether it computes under autocast to bfloat16.
-        device: "cpu" or "cuda".
+    The student is in train mode and on the device, "cpu" or "cuda"; `bf16` computes under autocast.
     """
 
     def __init__(self, student: Student, bf16: bool, device: str) -> None:
@@ -40,10 +37,8 @@ class StudentForward:
     def autocast(self) -> torch.autocast:
         """The precision that it computes in."""
         # Only on a CPU, which encodes in chunks, does a step use a converted weight repeatedly.
-        on_cpu = self._device == "cpu"
-        return torch.autocast(
-            self._device, torch.bfloat16, enabled=self._bf16, cache_enabled=on_cpu
-        )
+        cache = self._device == "cpu"
+        return torch.autocast(self._device, torch.bfloat16, self._bf16, cache_enabled=cache)
 
     @property
     def needs_capture(self) -> bool:
@@ -69,7 +64,6 @@ def _capture(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     with torch.random.fork_rng([x.device]):  # capturing runs the network a few times
         # A new module, because the network's own forward pass must stay as it is for other shapes.
-        replay = torch.cuda.make_graphed_callables(
-            nn.Sequential(network), (torch.zeros_like(x),), allow_unused_input=True
-        )
+        module, inputs = nn.Sequential(network), (torch.zeros_like(x),)
+        replay = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
     return cast(Callable[[Tensor], Tensor], replay)

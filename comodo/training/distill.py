@@ -65,9 +65,8 @@ class Distillation:
         student: trained in place, and moved to the device.
         device: "cpu" or "cuda".
 
-    Raises:
-        TrainingError: the method needs features and there are none, or the queue is too long for
-            the training split.
+    Raises TrainingError if the method needs features and there are none, and if the queue is too
+    long for the training split.
     """
 
     def __init__(
@@ -109,10 +108,7 @@ class Distillation:
         self.precision = next(self.head.parameters()).dtype
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=trial.learning_rate,
-            weight_decay=trial.weight_decay,
-            fused=True,
+            self.parameters, lr=trial.learning_rate, weight_decay=trial.weight_decay, fused=True
         )
         self.queue: TeacherQueue | None = None
         self.reserved = torch.empty(0, dtype=torch.long)  # places in row_N left out of epoch 0
@@ -135,10 +131,8 @@ class Distillation:
             )
         generator = torch.Generator().manual_seed(seed_of(self.seed, "queue"))
         drawn_Q = torch.randperm(count, generator=generator)[: method.queue_size]
-        embeddings = [
-            self._embeddings(features.gather("train", rows).to(self.device))
-            for rows in self.row_N[drawn_Q].split(1024)
-        ]
+        parts = (features.gather("train", row_B) for row_B in self.row_N[drawn_Q].split(1024))
+        embeddings = [self._embeddings(feature_BF.to(self.device)) for feature_BF in parts]
         self.queue = TeacherQueue(torch.cat(embeddings))
         if method.hold_out_queue:
             self.reserved = drawn_Q
@@ -155,7 +149,10 @@ class Distillation:
         computed on the whole batch by all of them.
         """
         batch.await_copy()
-        feature_bD = self._student_features(batch)
+        if len(batch.imu_bCT):
+            feature_bD = self.forward(batch.imu_bCT, batch.length_b)
+        else:  # with several workers, of a small last batch
+            feature_bD = torch.zeros(0, self.student.dim, device=self.device)
         feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
         self.class_means.add(feature_BD, batch.label_B)
         student_BD = self.head(feature_BD)
@@ -174,12 +171,6 @@ class Distillation:
             case L2Method():
                 return l2_loss(student_BD, teacher_BD)
 
-    def _student_features(self, batch: Batch) -> Tensor:
-        """The student's features `[b, D]` of this worker's part of a batch, which may be empty."""
-        if not len(batch.imu_bCT):
-            return torch.zeros(0, self.student.dim, device=self.device)
-        return self.forward(batch.imu_bCT, batch.length_b)
-
     def _capture_student(self) -> None:
         """Captures a CUDA graph for full batches, if all windows are of one length."""
         row_b = self.workers.share(self.row_N[: self.trial.batch_size])
@@ -191,8 +182,7 @@ class Distillation:
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Trains for one epoch, or for the rest of one that a checkpoint restored; its metrics.
 
-        Raises:
-            TrainingError: a loss, gradient or weight became infinite or NaN.
+        Raises TrainingError if a loss, gradient or weight became infinite or NaN.
         """
         self.student.train()
         self.head.train()
@@ -269,10 +259,8 @@ class Distillation:
     def save(self, path: Path) -> None:
         """Writes everything that `restore` needs, atomically.
 
-        All workers must call it together; the first one writes.
-
-        Raises:
-            TrainingError: a loss, gradient or weight is infinite or NaN; nothing is written.
+        All workers must call it together; the first one writes. Raises TrainingError if a loss,
+        gradient or weight is infinite or NaN; then nothing is written.
         """
         state: dict[str, Any] = {
             "epoch": self.epoch,
@@ -312,13 +300,11 @@ def distil(
     """Trains to the last epoch, from the checkpoint if there is one.
 
     `report` is called after every epoch, once its checkpoint is written. Of several workers the
-    first writes the checkpoint and all restore it.
-
-    Returns:
-        The metrics of every epoch, including those before the checkpoint.
+    first writes the checkpoint and all restore it. Returns the metrics of every epoch, including
+    those before the checkpoint.
 
     Raises:
-        TrainingError: the trial cannot go on.
+        TrainingError: the trial cannot continue.
         Paused: a worker had to stop; the checkpoint is written.
     """
     if checkpoint.exists():

@@ -54,9 +54,8 @@ class WorkerGroup:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
         dist.all_reduce(flat)
-        for parameter, grad in zip(
-            parameters, flat.split([p.numel() for p in parameters]), strict=True
-        ):
+        grads = flat.split([parameter.numel() for parameter in parameters])
+        for parameter, grad in zip(parameters, grads, strict=True):
             parameter.grad = grad.view_as(parameter)
 
     def collect(self, own: Value) -> list[Value]:

@@ -18,17 +18,13 @@ from comodo.training.distributed import WorkerGroup
 
 
 class TrainingError(ComodoError, RuntimeError):
-    """A trial that cannot go on; its last good checkpoint is kept."""
+    """A trial that cannot continue; its last good checkpoint is kept."""
 
 
 class Epoch:
     """Losses and gradient norms of the steps so far, and the time that they took.
 
-    Args:
-        number: of the epoch, counted from 1.
-        seed: of this worker's dropout in the epoch.
-        planned_steps: how many steps the epoch has.
-        device: where losses and norms are collected.
+    Epochs are numbered from 1. `seed` is of this worker's dropout in the epoch.
     """
 
     def __init__(self, number: int, seed: int, planned_steps: int, device: str) -> None:
@@ -65,12 +61,10 @@ class Epoch:
     def check_finite(self, parameters: Sequence[Tensor]) -> None:
         """Checks all steps so far, and the weights as they are now.
 
-        Raises:
-            TrainingError: a loss, gradient or weight is infinite or NaN.
+        Raises TrainingError if a loss, gradient or weight is infinite or NaN.
         """
         for name, values in (("loss", self._losses), ("gradient", self._norms)):
-            bad = (~values.isfinite()).nonzero()
-            if len(bad):
+            if len(bad := (~values.isfinite()).nonzero()):
                 first = int(bad[0])
                 raise TrainingError(
                     f"training.{name}-not-finite",

@@ -58,8 +58,6 @@ def epoch_accuracy(student: Student, means: ClassMeans, split: Split, limit: int
         return None
     index_N = labelled_N[torch.linspace(0, len(labelled_N) - 1, count).long()]
     predicted_N = means.nearest(extract_features(student, split, index_N))
-    return (
-        None
-        if predicted_N is None
-        else float((predicted_N == split.label_N[index_N]).float().mean())
-    )
+    if predicted_N is None:
+        return None
+    return float((predicted_N == split.label_N[index_N]).float().mean())

@@ -72,8 +72,8 @@ class BatchLoader:
     def __init__(
         self, split: Split, features: FeatureArrays | None, workers: WorkerGroup, device: str
     ) -> None:
-        self._split, self._features, self._workers = split, features, workers
-        self._device = device
+        self._split, self._features = split, features
+        self._workers, self._device = workers, device
         self._stream = torch.cuda.Stream() if device == "cuda" else None
 
     def read(self, row_N: Tensor, batch_size: int, steps: int) -> Iterator[Batch]:

@@ -5,17 +5,23 @@ the same windows' videos. Every loss normalises its inputs to unit length, so si
 cosines in [-1, 1]. The teacher is frozen: only the student receives a gradient. This module does
 not know where embeddings come from, how the queue is updated or how a model is trained.
 
+All losses take the student's embeddings z_x `[B, D]` and the teacher's z_v `[B, D]`, of which row i
+belongs to the same window, and return a scalar: float64 for a float64 student, otherwise float32.
+They raise ValueError for shapes that do not fit together, and for a temperature that is not
+positive.
+
 Shape letters: B batch, D embedding width, Q queue length, K keys (queue and batch together),
 N queries.
 """
 
 import math
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
+
+from comodo.training.loss_gradient import LossWithGradient
 
 # The similarities to this many keys fit into the cache. More keys are processed in chunks.
 _MAX_KEYS_UNCHUNKED = 4096
@@ -43,35 +49,20 @@ def comodo_loss(
 
     These are equations 1 to 3 of COMODO (arXiv 2503.07259). The order of the keys does not matter.
     The memory needed beyond the inputs does not grow with Q. Inputs in half precision are computed
-    in float32.
+    in float32. Second derivatives are not supported. The loss is in nats.
 
     Args:
-        student_BD: student embeddings z_x `[B, D]`; the only input that receives a gradient.
-            Second derivatives are not supported.
-        teacher_BD: teacher embeddings z_v `[B, D]` of the same windows.
         queue_QD: teacher embeddings `[Q, D]` of earlier windows, in any order.
         teacher_temperature: tau_v, 0.1 in the paper. A lower one sharpens the teacher's
             distribution: fewer keys count.
         student_temperature: tau_x, 0.05 in the paper.
-
-    Returns:
-        The loss in nats, a scalar; float64 for a float64 student, otherwise float32.
-
-    Raises:
-        ValueError: shapes do not fit together, or a temperature is not positive.
-
-    Example:
-        >>> loss = comodo_loss(torch.randn(4, 8), torch.randn(4, 8), torch.randn(16, 8), 0.1, 0.05)
-        >>> loss.shape
-        torch.Size([])
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("teacher_temperature", teacher_temperature)
     _check_temperature("student_temperature", student_temperature)
     if queue_QD.ndim != 2 or queue_QD.shape[1] != student_BD.shape[1]:
-        raise ValueError(
-            f"queue has shape {tuple(queue_QD.shape)}, expected [Q, {student_BD.shape[1]}]"
-        )
+        shape = tuple(queue_QD.shape)
+        raise ValueError(f"queue has shape {shape}, expected [Q, {student_BD.shape[1]}]")
     if student_BD.is_cuda:
         from comodo.training import losses_triton  # imports Triton, which a CPU cannot use
 
@@ -79,13 +70,14 @@ def comodo_loss(
             return losses_triton.fused_comodo_loss(
                 student_BD, teacher_BD, queue_QD, teacher_temperature, student_temperature
             )
-    return _QueueCrossEntropy.apply(
-        _unit(student_BD),
-        _frozen_unit(teacher_BD, like=student_BD),
-        queue_QD.detach(),
-        teacher_temperature,
-        student_temperature,
+    compare = partial(
+        _queue_cross_entropy,
+        teacher_BD=_frozen_unit(teacher_BD, like=student_BD),
+        queue_QD=queue_QD.detach(),
+        teacher_temperature=teacher_temperature,
+        student_temperature=student_temperature,
     )
+    return LossWithGradient.apply(_unit(student_BD), compare)
 
 
 def infonce_loss(
@@ -97,26 +89,12 @@ def infonce_loss(
 
     The loss of contrastive predictive coding (arXiv 1807.03748) as IMU2CLIP (arXiv 2210.14395) uses
     it, which is a baseline of COMODO (arXiv 2503.07259). The negatives are the other videos of the
-    batch; there is no queue.
+    batch; there is no queue. The loss is in nats, and log B for embeddings that are all equal.
 
     Args:
-        student_BD: student embeddings z_x `[B, D]`; receives the gradient.
-        teacher_BD: teacher embeddings z_v `[B, D]`; row i belongs to row i of the student.
         temperature: tau.
         symmetric: adds the loss of the other direction, in which each video has to find its IMU
             window. The two are summed, not averaged.
-
-    Returns:
-        The loss in nats, a scalar; float64 for a float64 student, otherwise float32. It is log B
-        for embeddings that are all equal.
-
-    Raises:
-        ValueError: shapes differ, or the temperature is not positive.
-
-    Example:
-        >>> x = torch.eye(4)
-        >>> round(infonce_loss(x, x, temperature=1.0).item(), 4)
-        0.7437
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("temperature", temperature)
@@ -136,59 +114,30 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
         loss = mean over all B x D elements of (z_x - z_v)^2
 
     A baseline of COMODO (arXiv 2503.07259). It equals (2 - 2 cosine similarity) / D, averaged over
-    the batch, so it shrinks as D grows.
-
-    Args:
-        student_BD: student embeddings z_x `[B, D]`; receives the gradient.
-        teacher_BD: teacher embeddings z_v `[B, D]` of the same windows.
-
-    Returns:
-        The loss, a scalar in [0, 4 / D]; float64 for a float64 student, otherwise float32.
-
-    Raises:
-        ValueError: shapes differ.
-
-    Example:
-        >>> l2_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])).item()
-        1.0
+    the batch, so it is at most 4 / D.
     """
     _check_pairs(student_BD, teacher_BD)
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))
 
 
-class _QueueCrossEntropy(torch.autograd.Function):
-    """`comodo_loss` of unit-length embeddings; the forward pass computes the gradient as well.
+def _queue_cross_entropy(
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    queue_QD: Tensor,
+    teacher_temperature: float,
+    student_temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """`comodo_loss` of unit-length embeddings and its gradient.
 
     -sum(P_v log P_x) = logsumexp(z_x K^T / tau_x) - z_x (P_v K) / tau_x, because P_v sums to one.
-    Its gradient with respect to z_x is (P_x - P_v) K / tau_x. Only that `[B, D]` gradient is kept
-    for the backward pass, never a `[B, K]` tensor.
+    Its gradient with respect to z_x is (P_x - P_v) K / tau_x.
     """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        student_BD: Tensor,
-        teacher_BD: Tensor,
-        queue_QD: Tensor,
-        teacher_temperature: float,
-        student_temperature: float,
-    ) -> Tensor:
-        with torch.autocast(student_BD.device.type, enabled=False):
-            compare = _compare_whole if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
-            loss, difference_BD = compare(
-                student_BD / student_temperature,
-                teacher_BD / teacher_temperature,
-                queue_QD,
-                teacher_BD,
-            )
-        ctx.save_for_backward(difference_BD / (len(student_BD) * student_temperature))
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        (grad_BD,) = ctx.saved_tensors
-        return grad_loss * grad_BD, None, None, None, None
+    compare = _compare_whole if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
+    with torch.autocast(student_BD.device.type, enabled=False):
+        loss, difference_BD = compare(
+            student_BD / student_temperature, teacher_BD / teacher_temperature, queue_QD, teacher_BD
+        )
+    return loss, difference_BD / (len(student_BD) * student_temperature)
 
 
 def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """The comodo loss in two GPU kernels, because many small operations are slow on a GPU.
 
-losses.py has the formula, the arguments and the guarantees; it calls this module where `fits` says
-so. This module knows Triton and nothing else of comodo.
+losses.py has the formula, the arguments and the guarantees, and calls this module if `fits` allows.
 
 Each program of the first kernel compares a block of queries (teacher or student embeddings of the
 batch) with its share of the keys, in an online softmax. Each program of the second kernel combines
@@ -14,12 +13,12 @@ Q queue length, S shares of the keys; inside kernels n queries and k keys of one
 
 import math
 import shutil
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+
+from comodo.training.loss_gradient import LossWithGradient
 
 try:
     import triton
@@ -56,74 +55,38 @@ def fused_comodo_loss(
     student_temperature: float,
 ) -> Tensor:
     """The same as `losses.comodo_loss`; embeddings need not have unit length."""
-    return _FusedQueueCrossEntropy.apply(
-        student_BD.float(),
-        teacher_BD.detach().float(),
-        queue_QD.detach().float(),
-        teacher_temperature,
-        student_temperature,
+    compare = partial(
+        _fused_loss_and_gradient,
+        teacher_BD=teacher_BD.detach().float().contiguous(),
+        queue_QD=queue_QD.detach().float().contiguous(),
+        teacher_temperature=teacher_temperature,
+        student_temperature=student_temperature,
     )
+    return LossWithGradient.apply(student_BD.float().contiguous(), compare)
 
 
-class _FusedQueueCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        student_BD: Tensor,
-        teacher_BD: Tensor,
-        queue_QD: Tensor,
-        teacher_temperature: float,
-        student_temperature: float,
-    ) -> Tensor:
-        student_BD, teacher_BD, queue_QD = (
-            tensor.contiguous() for tensor in (student_BD, teacher_BD, queue_QD)
-        )
-        (batch, width), queue = student_BD.shape, len(queue_QD)
-        padded = max(16, triton.next_power_of_2(width))
-        mean_NSD = student_BD.new_empty(2 * batch, SHARES, width)
-        peak_NS, total_NS = student_BD.new_empty(2, 2 * batch, SHARES)
-        loss_B, gradient_BD = student_BD.new_empty(batch), torch.empty_like(student_BD)
-        _compare[(2 * triton.cdiv(batch, QUERIES), SHARES)](
-            student_BD,
-            teacher_BD,
-            queue_QD,
-            mean_NSD,
-            peak_NS,
-            total_NS,
-            LOG2_E / student_temperature,
-            LOG2_E / teacher_temperature,
-            batch,
-            queue,
-            triton.cdiv(triton.cdiv(queue + batch, SHARES), KEYS) * KEYS,
-            width,
-            padded,
-            QUERIES,
-            KEYS,
-            SHARES,
-            num_warps=WARPS,
-            num_stages=STAGES,
-        )
-        _combine[(batch,)](
-            student_BD,
-            mean_NSD,
-            peak_NS,
-            total_NS,
-            loss_B,
-            gradient_BD,
-            1 / student_temperature,
-            batch,
-            width,
-            padded,
-            SHARES,
-        )
-        ctx.save_for_backward(gradient_BD)
-        return loss_B.mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient_BD,) = ctx.saved_tensors
-        return grad_loss * gradient_BD, None, None, None, None
+def _fused_loss_and_gradient(
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    queue_QD: Tensor,
+    teacher_temperature: float,
+    student_temperature: float,
+) -> tuple[Tensor, Tensor]:
+    (batch, width), queue = student_BD.shape, len(queue_QD)
+    padded = max(16, triton.next_power_of_2(width))
+    keys_per_share = triton.cdiv(triton.cdiv(queue + batch, SHARES), KEYS) * KEYS
+    mean_NSD = student_BD.new_empty(2 * batch, SHARES, width)
+    peak_NS, total_NS = student_BD.new_empty(2, 2 * batch, SHARES)
+    inputs, shares = (student_BD, teacher_BD, queue_QD), (mean_NSD, peak_NS, total_NS)
+    factors = LOG2_E / student_temperature, LOG2_E / teacher_temperature
+    sizes = batch, queue, keys_per_share, width, padded
+    grid = 2 * triton.cdiv(batch, QUERIES), SHARES
+    launch = {"num_warps": WARPS, "num_stages": STAGES}
+    _compare[grid](*inputs, *shares, *factors, *sizes, QUERIES, KEYS, SHARES, **launch)
+    loss_B, gradient_BD = student_BD.new_empty(batch), torch.empty_like(student_BD)
+    outputs, factor = (loss_B, gradient_BD), 1 / student_temperature
+    _combine[(batch,)](student_BD, *shares, *outputs, factor, batch, width, padded, SHARES)
+    return loss_B.mean(), gradient_BD
 
 
 if triton is not None:

@@ -27,21 +27,8 @@ class TeacherQueue:
     depends on the batch and not on Q. The rows of `keys_QD` are therefore not in order of age. The
     loss does not depend on their order; `ordered` sorts them.
 
-    Args:
-        embeddings_QD: the first embeddings `[Q, D]`, oldest first; copied and normalised. They set
-            the queue's length, device and dtype.
-
-    Attributes:
-        keys_QD: the embeddings, as they are stored.
-
-    Raises:
-        ValueError: not a matrix, or empty.
-
-    Example:
-        >>> queue = TeacherQueue(torch.eye(3))
-        >>> queue.push(torch.tensor([[0.0, 2.0, 0.0]]))
-        >>> queue.ordered()[-1]
-        tensor([0., 1., 0.])
+    The first embeddings, oldest first, are copied and normalised. They set the queue's length,
+    device and dtype, and must not be empty.
     """
 
     def __init__(self, embeddings_QD: Tensor) -> None:
@@ -60,9 +47,6 @@ class TeacherQueue:
         """Adds B embeddings, newest last, in place of the B oldest.
 
         Of a batch longer than the queue only the last Q are kept.
-
-        Raises:
-            ValueError: the embeddings have another width.
         """
         if teacher_BD.ndim != 2 or teacher_BD.shape[1] != self.keys_QD.shape[1]:
             raise ValueError(
@@ -84,11 +68,7 @@ class TeacherQueue:
         return {"keys_QD": self.keys_QD.clone(), "oldest": self._oldest}
 
     def load_state_dict(self, state: QueueState) -> None:
-        """Restores a state on this queue's device.
-
-        Raises:
-            ValueError: the state has another shape or dtype.
-        """
+        """Restores a state of the same shape and dtype on this queue's device."""
         saved, own = state["keys_QD"], self.keys_QD
         if saved.shape != own.shape or saved.dtype != own.dtype:
             raise ValueError(

@@ -35,7 +35,7 @@ class SpeedRecord:
 
 
 def measure_speed(
-    trial: TrialConfig, asked: Resources, samples: int, feature_dim: int, seconds: float
+    trial: TrialConfig, resources: Resources, samples: int, feature_dim: int, seconds: float
 ) -> SpeedRecord:
     """Trains the trial's student on random windows for some seconds on this machine.
 
@@ -56,9 +56,9 @@ def measure_speed(
         cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
         if not isinstance(cached, str):
             raise ValueError(f"trial.student: {weights} is not on this machine; hf download it")
-    device = "cuda" if asked.gpus_per_worker and torch.cuda.is_available() else "cpu"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(asked.cpus_per_worker)))
+    device = "cuda" if resources.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    threads, used = torch.get_num_threads(), max(1, int(resources.cpus_per_worker))
+    torch.set_num_threads(used)
     count = 4 * trial.batch_size
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
@@ -75,8 +75,9 @@ def measure_speed(
     trial = trial.model_copy(update={"schedule": "steps", "epochs": 1_000})
     try:
         with tempfile.TemporaryDirectory() as folder:
-            save_file(arrays, Path(folder) / "train.safetensors")
-            shards = Shards([Path(folder) / "train.safetensors"])
+            path = Path(folder) / "train.safetensors"
+            save_file(arrays, path)
+            shards = Shards([path])
             windows = WindowArrays({"train": Split(shards, True)}, ["a", "b"], ["g"])
             features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
             student = build_student(trial.student)
@@ -86,7 +87,6 @@ def measure_speed(
         torch.set_num_threads(threads)
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
-    used = max(1, int(asked.cpus_per_worker))
     return SpeedRecord(
         config, speeds, samples, device, 1, used, peak, None, kept, kept, probed=True
     )

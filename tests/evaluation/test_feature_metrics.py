@@ -20,8 +20,10 @@ from tests.errors import raises
 def accuracies_of(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, float]]:
     """The measure, returning accuracies and their standard deviation over repeats, not hits."""
 
-    def measured(*sets: Any, **options: Any) -> dict[str, float]:
+    def measured(*arrays: Any, **options: Any) -> dict[str, float]:
+        """`arrays` are those of `zero_shot_hits`, or features and labels of train and test."""
         metrics = {}
+        sets = [arrays[:2], arrays[2:4], *arrays[4:]] if len(arrays) >= 4 else arrays
         for name, hits in measure(*sets, **options).items():
             hit_RN = np.atleast_2d(hits)
             metrics[name] = float(hit_RN.mean())

@@ -43,10 +43,10 @@ def test_measures_learn_from_so_many_windows_and_no_more(
     # What is scored is never cut.
     assert [len(label_N) for _, label_N in one.scored().values()] == [30, 30]
 
-    asked, gather = [], FeatureArrays.gather
+    sizes, gather = [], FeatureArrays.gather
 
     def counted(self: FeatureArrays, split: str, index_B: Tensor) -> Tensor:
-        asked.append(len(index_B))
+        sizes.append(len(index_B))
         return gather(self, split, index_B)
 
     monkeypatch.setattr(FeatureArrays, "gather", counted)
@@ -54,10 +54,10 @@ def test_measures_learn_from_so_many_windows_and_no_more(
     evaluate.measure_zero_shot(
         FrozenStudent(student, windows, 0, teacher=TeacherContext(features, head))
     )
-    assert asked == [15]
+    assert sizes == [15]
 
 
-def test_rows_are_those_of_the_windows_asked_for(
+def test_rows_are_those_of_the_windows_sizes_for(
     measured: tuple[WindowArrays, FeatureArrays],
 ) -> None:
     windows, _ = measured

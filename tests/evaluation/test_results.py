@@ -178,12 +178,12 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
     }
     sweep = read_sweep_file(sweep_file(tmp_path, **changes))
     assert sweep.references == ["none", "supervised"]
-    asked = Evaluation(("probe", "direct"), {"other": "v", "third": "u"}, frozenset({"third"}))
+    evaluation = Evaluation(("probe", "direct"), {"other": "v", "third": "u"}, frozenset({"third"}))
     names, rows = Labels(sweep), []
     for dataset, windows in (("demo", "w"), ("other", "v")):
         for method in ("none", "supervised", "comodo"):
             config = sweep.with_values({"dataset": dataset, "method": method})
-            trial = Trial(config, 0, windows, "f", asked)
+            trial = Trial(config, 0, windows, "f", evaluation)
             for name in trial.measured_on():
                 answer(store, trial, ACCURACY[method], name)
             result = read_result(trial, store)
@@ -208,7 +208,7 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
         ("other", "comodo"),
     ]
     assert grid["–", "untrained"].keys() == {"demo", "other", "third"}
-    assert grid["–", "untrained"]["demo"] is not None  # of the student beside demo
+    assert grid["–", "untrained"]["demo"] is not None  # of the student next to demo
     assert grid["–", "untrained"]["other"] is not None
     assert grid["demo", "comodo"]["third"] is None  # it has no labels for a probe
     assert grid["other", "comodo"]["demo"] is None  # which is not in evaluate_on

@@ -244,7 +244,7 @@ def test_one_group_is_the_paired_t_test_over_seeds() -> None:
 
 
 def test_the_variance_is_that_of_a_two_way_analysis_of_equal_groups() -> None:
-    """In the plain formulation, loops over cells; the t then lies between the two."""
+    """In the plain formulation, loops over cells; the t is then between the two."""
     extra_SG, count_G = np.array([[9, 4, 14, 7], [12, 1, 13, 9], [14, 6, 19, 6]]), [90] * 4
     share = (extra_SG / 90).tolist()
     n_seeds, n_groups = 3, 4

@@ -122,7 +122,7 @@ def test_moment_takes_windows_of_its_length_as_they_are(tmp_path: Path) -> None:
     student(imu[..., -500:])
     assert [mask.shape for mask in seen] == [(12, 125), (12, 64)]
     assert [int(mask.sum(dim=1).unique()) for mask in seen] == [125, 62]
-    assert seen[1][:, :2].sum() == 0  # padding lies on the left
+    assert seen[1][:, :2].sum() == 0  # padding is on the left
 
 
 def test_without_the_mask_only_short_windows_of_moment_change() -> None:

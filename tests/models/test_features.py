@@ -21,10 +21,10 @@ def test_the_probe_sees_features_with_and_without_the_mask() -> None:
         labelled_N=torch.arange(20),
         label_N=torch.arange(20) % 2,
     )
-    student, asked = make("moment"), torch.tensor([3, 1, 2])
+    student, index_N = make("moment"), torch.tensor([3, 1, 2])
     for mask in (True, False):
-        features = extract_features(student, split, asked, mask)
-        expected = student(imu[asked], length_N[asked], mask)
+        features = extract_features(student, split, index_N, mask)
+        expected = student(imu[index_N], length_N[index_N], mask)
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
     seen = []
     student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))

@@ -48,7 +48,7 @@ def test_an_image_encoder_s_frames_are_as_large_as_its_processor_makes_them(
 
 
 def write_config(folder: Path, **changes: Any) -> Path:
-    """Changes what stands in a folder's config.json."""
+    """Changes the content of a folder's config.json."""
     path = folder / "config.json"
     path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
     return folder
@@ -63,7 +63,7 @@ def test_weights_that_ask_for_code_of_their_own_are_refused(tmp_path: Path) -> N
     ):
         folder = write_config(save(model, tmp_path / name), auto_map=code)
         (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-        with pytest.raises(ValueError, match="code of their own.*not done unasked"):
+        with pytest.raises(ValueError, match="auto_map in config.json"):
             build_teacher(settings(name, folder))
     assert not (tmp_path / "ran").exists()
 

@@ -38,8 +38,8 @@ def test_a_window_does_not_depend_on_its_batch(name: str) -> None:
     for row, length in enumerate(lengths):
         alone = student(imu[[row], :, -length:])
         torch.testing.assert_close(together[[row]], alone, rtol=0, atol=1e-5)
-        unmasked = student(imu[[row], :, -length:], mask=False)
-        torch.testing.assert_close(published[[row]], unmasked, rtol=0, atol=1e-5)
+        unmrequests = student(imu[[row], :, -length:], mask=False)
+        torch.testing.assert_close(published[[row]], unmrequests, rtol=0, atol=1e-5)
     shorter = student(imu[1:4, :, -40:], torch.tensor(lengths[1:4]))
     torch.testing.assert_close(together[1:4], shorter, rtol=0, atol=1e-5)
 
@@ -60,10 +60,10 @@ def test_students_from_the_hub_load_again_without_it(
 ) -> None:
     hub, saved = tmp_path / "hub", tmp_path / "saved"
     MantisV1(**SIZES["mantis"], device="cpu").save_pretrained(hub)
-    asked = []
+    requests = []
 
     def snapshot(repository: str, **options: Any) -> str:
-        asked.append((repository, options["revision"]))
+        requests.append((repository, options["revision"]))
         return str(hub)
 
     monkeypatch.setattr(students, "snapshot_download", snapshot)
@@ -71,7 +71,7 @@ def test_students_from_the_hub_load_again_without_it(
     save_student(student, saved)
     imu = windows(2, 6, 40)
     assert torch.equal(load_student(saved).eval()(imu), student(imu))
-    assert asked == [("somebody/mantis", "abc")]
+    assert requests == [("somebody/mantis", "abc")]
 
 
 def test_heads() -> None:

@@ -15,6 +15,7 @@ from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
+from tests.errors import raises
 from tests.helpers import make_arrays, trial_config, weights_equal
 
 Arrays = tuple[WindowArrays, FeatureArrays]
@@ -156,14 +157,14 @@ def test_nan_ends_the_run_and_keeps_the_last_good_checkpoint(
         return loss(self, batch) * (math.nan if self.epoch == 2 else 1)
 
     monkeypatch.setattr(Distillation, "loss", poisoned)
-    with pytest.raises(TrainingError, match="loss became nan in epoch 3, step 1"):
+    with raises(TrainingError, "training.loss-not-finite", "epoch 3, step 1"):
         distil(run, path, ignore)
     assert torch.load(path, weights_only=True)["epoch"] == 2
 
 
 def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
     method = {"name": "comodo", "queue_size": 39}
-    with pytest.raises(TrainingError, match=r"method\.queue_size: 39 leaves too little of 40"):
+    with raises(TrainingError, "training.queue-too-long", "method.queue_size", "39", "40"):
         new_run(trial_config(method=method), arrays)
 
 

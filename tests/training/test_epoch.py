@@ -20,6 +20,7 @@ from comodo.training.checkpoint import Paused
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
+from tests.errors import raises
 from tests.helpers import TINY_MANTIS, make_arrays, trial_config, weights_equal
 
 HEAD = {"hidden_dim": 16, "output_dim": 8}
@@ -142,13 +143,13 @@ def test_what_has_gone_to_infinity_is_not_kept(
 
     monkeypatch.setattr(Distillation, "loss", poisoned)
     path = tmp_path / "checkpoint.pt"
-    with pytest.raises(TrainingError, match="loss became nan in epoch 2, step 1"):
+    with raises(TrainingError, "training.loss-not-finite", "epoch 2, step 1"):
         distil(new_run(config_of("l2"), arrays), path, ignore, After(STEPS + 1))
     assert "running" not in torch.load(path, weights_only=True)
 
 
 def worker(rank: int, root: Path, workers: int) -> None:
-    """Two workers whose second is told to leave, then again without."""
+    """Two workers, of which the second has to leave; then the rest of the run without leaving."""
     torch.set_num_threads(1)
     checkpoint.STOP_POLL_STEPS = 2
     rendezvous = f"file://{root}/rendezvous"
@@ -157,7 +158,7 @@ def worker(rank: int, root: Path, workers: int) -> None:
     whole = new_run(config, pair)
     distil(whole, root / "whole.pt", ignore)
     try:
-        # Asked at every second step: told at the eighth, of which five are of the first epoch.
+        # Polled at every second step: it has to leave at the eighth, five of them in epoch one.
         distil(new_run(config, pair), root / "left.pt", ignore, After(3 if rank else 1000))
     except Paused as paused:
         (root / f"{rank}.txt").write_text(str(paused))
@@ -172,5 +173,5 @@ def worker(rank: int, root: Path, workers: int) -> None:
 @pytest.mark.slow  # processes of their own, each of which loads torch
 def test_several_workers_leave_at_the_same_step(tmp_path: Path) -> None:
     spawn(worker, args=(tmp_path, 2), nprocs=2)
-    told = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
-    assert told == ["paused after 8 steps"] * 2
+    reasons = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    assert reasons == ["paused after 8 steps"] * 2

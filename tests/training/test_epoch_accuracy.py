@@ -31,15 +31,15 @@ def test_the_nearest_is_by_angle_among_the_classes_that_were_seen(
     means = ClassMeans(4, 5, "cpu")
     for index_B in torch.arange(len(labels)).split(batch):
         means.add(feature_ND[index_B], label_N[index_B])
-    asked_ND = features(7, 5, seed + 1)
-    found_N = means.nearest(asked_ND)
+    indices_ND = features(7, 5, seed + 1)
+    found_N = means.nearest(indices_ND)
     seen = sorted(set(labels) - {NO_LABEL})
     if not seen:
         assert found_N is None
         return
     unit_ND = functional.normalize(feature_ND, dim=1)
     mean_KD = torch.stack([unit_ND[label_N == label].mean(0) for label in seen])
-    cosine_NK = functional.cosine_similarity(asked_ND[:, None], mean_KD[None], dim=2)
+    cosine_NK = functional.cosine_similarity(indices_ND[:, None], mean_KD[None], dim=2)
     assert found_N is not None
     assert found_N.tolist() == [seen[k] for k in cosine_NK.argmax(1)]
 
@@ -58,11 +58,11 @@ def test_a_state_restores_the_means_and_is_no_view_of_them() -> None:
 
 
 def test_at_most_so_many_labelled_windows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    imu_BCT, asked = windows(9, 6, 40), []
+    imu_BCT, indices = windows(9, 6, 40), []
     label_N = torch.tensor([0, -1, 1, 0, 1, 0, 1, -1, 0])
 
     def imu(index_B: torch.Tensor) -> Any:
-        asked.append(index_B.tolist())
+        indices.append(index_B.tolist())
         return imu_BCT[index_B], None
 
     split: Any = SimpleNamespace(
@@ -77,10 +77,10 @@ def test_at_most_so_many_labelled_windows_are_looked_at(monkeypatch: pytest.Monk
     answer_N = means.nearest(feature_ND)
     assert answer_N is not None
     right_N = (answer_N == label_N).float()
-    asked.clear()
+    indices.clear()
     assert epoch_accuracy(student, means, split, 3) == pytest.approx(right_N[[0, 4, 8]].mean())
-    assert asked == [[0, 4, 8]]  # evenly spread, the first and the last among them
+    assert indices == [[0, 4, 8]]  # evenly spread, the first and the last among them
     monkeypatch.setattr(module, "MAX_WINDOWS", 2)
     epoch_accuracy(student, means, split, 3)
-    assert asked[1:] == [[0, 8]]
+    assert indices[1:] == [[0, 8]]
     assert epoch_accuracy(student, means, split, 0) is None

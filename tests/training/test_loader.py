@@ -132,15 +132,15 @@ def test_each_file_is_read_ahead_once_before_it_is_wanted(
         WindowArrays.load(windows).splits["train"],
         FeatureArrays.load(features),
     )
-    told, wanted, gather = list[int](), list[int](), FeatureArrays.gather
+    announced, wanted, gather = list[int](), list[int](), FeatureArrays.gather
 
     def read_ahead(self: Split, shard: int) -> None:
-        told.append(shard)
+        announced.append(shard)
 
     def waiting(self: FeatureArrays, split: str, index_B: torch.Tensor) -> torch.Tensor:
         wanted.extend((index_B // 16).tolist())
         deadline = time.monotonic() + 10
-        while not set(wanted) <= set(told) and time.monotonic() < deadline:
+        while not set(wanted) <= set(announced) and time.monotonic() < deadline:
             time.sleep(0.001)
         return gather(self, split, index_B)
 
@@ -150,8 +150,8 @@ def test_each_file_is_read_ahead_once_before_it_is_wanted(
     rows = row_N[epoch_order(row_N, 0)]
     found = read((split, packed_features), rows, 8, 100)
     assert torch.equal(torch.cat([batch.label_B for batch in found]), split.label_N[rows])
-    assert told == list(dict.fromkeys(wanted))  # in the order in which they are wanted
-    assert len(told) == 10
+    assert announced == list(dict.fromkeys(wanted))  # in the order in which they are wanted
+    assert len(announced) == 10
 
 
 def test_reading_ahead_takes_files_as_they_are(packed: tuple[Split, FeatureArrays]) -> None:

@@ -51,7 +51,7 @@ def test_a_gpu_s_embeddings_come_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_its_kernels_compute_the_plain_loss() -> None:
-    """Interpreted, which Triton must be told before it is loaded."""
+    """Interpreted: Triton reads the setting when it is loaded."""
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     subprocess.run(
         [sys.executable, "-m", "tests.training.test_losses_triton"], env=environment, check=True

@@ -1,0 +1,32 @@
+"""A loss whose forward pass computes its gradient as well. It does not know how.
+
+Shape letters: B batch, D embedding width, K keys.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+class LossWithGradient(torch.autograd.Function):
+    """The loss that `compare(student_BD)` returns, and with it its gradient `[B, D]`.
+
+    Only that gradient is kept for the backward pass, never a `[B, K]` tensor.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, student_BD: Tensor, compare: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        loss, gradient_BD = compare(student_BD)
+        ctx.save_for_backward(gradient_BD)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None]:
+        (gradient_BD,) = ctx.saved_tensors
+        return grad_loss * gradient_BD, None
