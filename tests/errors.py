@@ -1,4 +1,6 @@
-"""Errors by their codes: what a message says is asserted in `test_messages.py` alone."""
+"""Errors by their codes. What their messages say is in docs/errors.md, which test_docs.py compares
+with the code.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

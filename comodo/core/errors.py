@@ -12,9 +12,7 @@ class ComodoError(Exception):
 
     exit_status = 1
 
-    def __init__(self, code: str, message: str | None = None) -> None:
-        if message is None:  # until every error has a code
-            code, message = "", code
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)  # both are kept when Ray pickles it
         self.code = code
 

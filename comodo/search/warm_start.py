@@ -42,8 +42,8 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
         known = [path.parent.name for path in store.files("sweeps", f"*/{ASKED_FILE}")]
         if name not in known:
             fix = nearest(name, known) if known else "; it has none yet"
-            key = "search.warm_start"
-            raise ConfigError(key, f"{key}: the store has no sweep '{name}'{fix}")
+            text = f"search.warm_start: the store has no sweep '{name}'{fix}"
+            raise ConfigError("search.warm_start", text)
 
 
 def learn(

@@ -17,8 +17,8 @@ The above exception was the direct cause of ...
 @pytest.mark.parametrize(
     ("error", "status", "shown"),
     [
-        (ConfigError("a.yaml:3: seeds: each seed once"), 2, "a.yaml:3: seeds: each seed once"),
-        (StoreError("the store cannot be written"), 1, "the store cannot be written"),
+        (ConfigError("seeds", "a.yaml:3: seeds: twice"), 2, "a.yaml:3: seeds: twice"),
+        (StoreError("store.full", "the store is full"), 1, "the store is full"),
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "a.csv"),
         (RuntimeError(WRAPPED), 1, "a.csv: the clock has stopped"),
         (KeyboardInterrupt(), 130, "the same command continues from here"),
@@ -42,7 +42,7 @@ def test_an_error_of_no_known_kind_keeps_its_traceback() -> None:
 
 def test_an_error_s_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit), show_errors():
-        raise StoreError("write 'acc_x [red]' in the header")
+        raise StoreError("store.odd", "write 'acc_x [red]' in the header")
     assert "acc_x [red]" in capsys.readouterr().out
 
 

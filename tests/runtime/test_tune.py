@@ -84,7 +84,7 @@ def test_a_space_of_impossible_trials_stops_the_sweep_where_it_can_go_on(
     limits = BudgetTracker(ledger.sweep, ledger.folder)
 
     def refuse() -> None:
-        raise ConfigError("search.space.epochs: odd")
+        raise ConfigError("search.space.epochs", "search.space.epochs: odd")
 
     monkeypatch.setattr(ledger, "next_trial", refuse)
     assert LedgerSearcher(ledger, limits, "").suggest("t") == Searcher.FINISHED

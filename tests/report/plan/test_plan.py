@@ -218,7 +218,9 @@ def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
     assert "infinitely many" in text(plan)
 
 
-@pytest.mark.parametrize("error", [TrainingError("no"), OSError("no"), AssertionError("no")])
+@pytest.mark.parametrize(
+    "error", [TrainingError("training.no", "no"), OSError("no"), AssertionError("no")]
+)
 def test_a_short_run_takes_the_first_trial_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
