@@ -131,8 +131,8 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
     path = read_status(name, store).folder / "sweep.json"
     again = "run the same comodo sweep again; what is finished is not run again"
     if not path.exists():
-        reason = "the sweep has not reached its trials"
-        raise StatusError("status.no-trials", f"{path} is missing: {reason}; {again}")
+        text = f"{path} is missing: the sweep has not reached its trials; {again}"
+        raise StatusError("status.no-trials", text)
     try:
         return _read(read_json(path))
     except (ValueError, KeyError, TypeError) as error:

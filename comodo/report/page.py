@@ -3,7 +3,7 @@ trials. Does not know how tables, figures and HTML are made.
 """
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.tables import cell, section
 from comodo.search.labels import swept_keys
-from comodo.search.records import SpentRecord
+from comodo.search.records import SpentRecord, TrainedRecord
 from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns, without_password
 
@@ -176,40 +176,45 @@ def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
 
 def _cost(results: Results, store: Store) -> list[str]:
     """Time and memory of the trials, including those that another sweep ran."""
-    rows, devices = [], set[str]()
-    total = dict.fromkeys(("trial", "cpu", "gpu"), 0.0)
-    gpus = results.sweep.resources.gpus_per_worker
-    for label, trials in results.by_label.items():
-        trained = [row.trained for row in trials if row.trained is not None]
-        measuring = [measuring_seconds(row, store) for row in trials if row.trained is not None]
-        speeds = [speed for record in trained if (speed := record.windows_per_second) is not None]
-        for record, seconds in zip(trained, measuring, strict=True):
-            workers, device = record.workers or 1, record.device or "unknown"
-            trial_hours = (record.seconds + seconds) / 3600
-            total["trial"] += trial_hours
-            total["cpu"] += trial_hours * workers * (record.threads or 1)
-            total["gpu"] += trial_hours * workers * gpus if device == "cuda" else 0
-            devices.add(device)
-        training = statistics.mean(record.seconds for record in trained)
-        times = [format_duration(seconds) for seconds in (training, statistics.mean(measuring))]
-        median = f"{statistics.median(speeds):,.0f}" if speeds else "–"
-        peak = [bytes for record in trained for bytes in (record.peak_memory or {}).values()]
-        memory = format_bytes(max(peak)) if peak else "–"
-        rows.append([results.title(label), str(len(trials)), *times, median, memory])
-    if not rows:
+    costs = {
+        label: [(row.trained, measuring_seconds(row, store)) for row in rows if row.trained]
+        for label, rows in results.by_label.items()
+    }
+    if not costs:
         return []
+    total, gpus = defaultdict[str, float](float), results.sweep.resources.gpus_per_worker
+    for record, seconds in (cost for trials in costs.values() for cost in trials):
+        hours, workers = (record.seconds + seconds) / 3600, record.workers or 1
+        total["trial"] += hours
+        total["cpu"] += hours * workers * (record.threads or 1)
+        total["gpu"] += hours * workers * gpus * (record.device == "cuda")
+    devices = {record.device or "unknown" for trials in costs.values() for record, _ in trials}
     spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))
-    hours = None if spent is None else spent.hours
-    wall = "not recorded" if hours is None else format_duration(3600 * hours)
+    wall = spent.hours if spent else None
+    wall_time = "not recorded" if wall is None else format_duration(3600 * wall)
     return section(
         "Cost",
         f"{total['trial']:.2f} trial-hours on {', '.join(sorted(devices))}: "
         f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours, including trials that "
-        f"another sweep ran. Wall-clock time of this sweep's trials: {wall}. The table has means "
-        "over trials; windows/s is the median over epochs.",
+        f"another sweep ran. Wall-clock time of this sweep's trials: {wall_time}. The table has "
+        "means over trials; windows/s is the median over epochs.",
         ["configuration", "trials", "training", "measuring", "windows/s", "peak memory"],
-        rows,
+        [[results.title(label), *_cost_cells(trials)] for label, trials in costs.items()],
     )
+
+
+def _cost_cells(trials: list[tuple[TrainedRecord, float]]) -> list[str]:
+    """Of one configuration, whose trials come with their seconds of measuring."""
+    records = [record for record, _ in trials]
+    speeds = [speed for record in records if (speed := record.windows_per_second) is not None]
+    peaks = [bytes for record in records for bytes in (record.peak_memory or {}).values()]
+    return [
+        str(len(trials)),
+        format_duration(statistics.mean(record.seconds for record in records)),
+        format_duration(statistics.mean(seconds for _, seconds in trials)),
+        f"{statistics.median(speeds):,.0f}" if speeds else "–",
+        format_bytes(max(peaks)) if peaks else "–",
+    ]
 
 
 def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]:

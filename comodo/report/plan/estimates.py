@@ -6,7 +6,7 @@ Nothing is guessed: where nothing similar was measured there is no number.
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -101,27 +101,20 @@ class Speeds:
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
-            kept=next((record.kept for record in same if record.kept is not None), None),
-            student=next((r.student for r in alike if r.student is not None), None),
+            kept=_first(record.kept for record in same),
+            student=_first(record.student for record in alike),
         )
         usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
         if config.method.name == "none" or not usable:
             return estimate
         other = min((self._other(record, config) for record in usable), key=len)
         best = [record for record in usable if self._other(record, config) == other]
-        speeds = [speed for record in best for speed in record.speeds]
-        speed = statistics.median(speeds)
-        peaks = [record.peak_memory for record in best if record.peak_memory]
-        first = best[0]
-        what = "passes over a few batches just now" if first.probed else "epochs in this store"
+        speed = statistics.median(speed for record in best for speed in record.speeds)
         return replace(
             estimate,
             training=None if windows is None else schedule_of(config, windows).windows / speed,
-            basis=f"{speed:.0f} windows/s, the median of {len(speeds)} {what}: "
-            f"{describe_student(first.trial)}, batch {first.trial.batch_size}, "
-            f"{first.trial.precision}, on {first.device or 'an unrecorded device'}"
-            + (f" ({'; '.join(other)})" if other else ""),
-            peak_memory={key: max(p[key] for p in peaks) for key in peaks[0]} if peaks else None,
+            basis=_basis(best, speed, other),
+            peak_memory=_largest(record.peak_memory for record in best),
         )
 
     def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
@@ -158,6 +151,28 @@ class Speeds:
             for name, was, now in pairs
             if was not in (None, now)
         ]
+
+
+def _first(amounts: Iterable[int | None]) -> int | None:
+    return next((amount for amount in amounts if amount is not None), None)
+
+
+def _largest(peaks: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
+    """The largest peak on each device; None if none was recorded."""
+    known = [peak for peak in peaks if peak]
+    return {key: max(peak[key] for peak in known) for key in known[0]} if known else None
+
+
+def _basis(records: list[SpeedRecord], speed: float, other: list[str]) -> str:
+    """What the speed rests on, and what was different there."""
+    first, epochs = records[0], sum(len(record.speeds) for record in records)
+    what = "passes over a few batches just now" if first.probed else "epochs in this store"
+    text = (
+        f"{speed:.0f} windows/s, the median of {epochs} {what}: {describe_student(first.trial)}, "
+        f"batch {first.trial.batch_size}, {first.trial.precision}, on "
+        f"{first.device or 'an unrecorded device'}"
+    )
+    return f"{text} ({'; '.join(other)})" if other else text
 
 
 def describe_student(trial: TrialConfig) -> str:
