@@ -15,7 +15,7 @@ from tests.tiny_students import FAMILIES, left_padded, make, windows
 def test_chunks_change_no_more_than_rounding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     student, imu = make(name), windows(4, 6, 40)
     whole = student(imu)
-    monkeypatch.setattr(sequences, "_AT_ONCE_CPU", 5)
+    monkeypatch.setattr(sequences, "_CHUNK_SAMPLES_CPU", 5)
     torch.testing.assert_close(student(imu), whole, rtol=1e-5, atol=1e-6)
 
 
