@@ -12,16 +12,16 @@ __all__ = ["load_sweep"]
 def load_sweep(name: str, store: str | Path | None = None) -> "SweepFrames":
     """A sweep of the store as pandas frames: `.trials`, `.curves`, `.predictions`; for notebooks.
 
-    Needs the store alone: no sweep file, recordings or Ray. A sweep that still runs is read as far
-    as it is.
+    Needs only the store: no sweep file, recordings or Ray. Of a sweep that is still running, the
+    frames have what is finished.
 
     Args:
-        name: the sweep's.
+        name: the sweep's name.
         store: folder of all artifacts, or s3://BUCKET/PREFIX; by default $COMODO_STORE, else
             ./.comodo.
 
     Raises:
-        StatusError: the store has no such sweep, or it has not come to its trials.
+        StatusError: the store has no such sweep, or none of its trials has started.
 
     Example:
         >>> sweep = comodo.load_sweep("demo")

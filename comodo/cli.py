@@ -1,4 +1,4 @@
-"""The commands: parses their arguments and prints their results.
+"""The commands: parses their arguments, calls the packages and prints the results.
 
 A sweep file is read and checked before anything heavy is imported, so that a wrong one is refused
 at once.
@@ -87,8 +87,8 @@ def sweep(
 ) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
-    What is done already, in this sweep or another, is not done again: after an interruption run
-    the same command.
+    Work that is done, in this sweep or another, is not repeated: after an interruption run the same
+    command again.
     """
     with show_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
@@ -120,8 +120,8 @@ def plan(
     smoke: SmokeOption = False,
     address: AddressOption = None,
 ) -> None:
-    """Show what a sweep will do, and start nothing: trials, what is there already, time, memory
-    and disk, and what else moves with each swept key.
+    """Show what a sweep will do, and start nothing: trials, what is stored already, time, memory
+    and disk, and what else changes with each swept key.
     """
     with show_errors():
         checked, place = _checked(file, store, smoke, address), Store(store)
@@ -157,7 +157,7 @@ def report(
     """Write the report of a sweep so far: tables, also of the published accuracies, figures,
     results.parquet, and one page, report.html.
 
-    Needs the store alone, so it works from any machine that sees it, while the sweep runs or after.
+    Needs only the store, so it works from any machine that sees it, while the sweep runs or after.
     """
     with show_errors():
         place = Store(store)
@@ -178,7 +178,7 @@ def prepare(
     store: StoreOption = None,
     videos: Annotated[
         Literal["original", "shrink"] | None,
-        typer.Option(help="`shrink` makes small copies, as `videos: shrink` in every data set."),
+        typer.Option(help="`shrink` makes small copies, like `videos: shrink` in every data set."),
     ] = None,
     address: AddressOption = None,
 ) -> None:
@@ -194,12 +194,12 @@ def prepare(
             prepare_windows(name, chosen, place)
             if chosen.videos != settings.videos:
                 key = f"datasets.{name}.videos: {videos}"
-                console.print(f"  for encode and sweep to read these: {key} in {file}")
+                console.print(f"  to use these in encode and sweep, write {key} in {file}")
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
 def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
-    """Only prepare, then run the frozen teacher over the windows."""
+    """Only prepare, and run the frozen teacher over the windows."""
     with show_errors():
         checked, place = _checked(file, store, address=address), Store(store)
         from comodo.runtime.cluster import connect
@@ -271,10 +271,10 @@ def export(
 
 @app.command(epilog="Example: comodo profile demo")
 def profile(run: Run, store: StoreOption = None) -> None:
-    """Compare what a student takes with what its teacher takes: parameters, FLOPs, disk, latency,
-    memory, and energy where it can be read, of both and of what was exported.
+    """Compare the cost of a student with its teacher's: parameters, FLOPs, disk, latency, memory,
+    and energy where it can be read, also of the exported programs.
 
-    Each is measured on one thread of this machine's CPU, for one window, in a process of its own.
+    Each is measured on one thread of this machine's CPU, for one window, in its own process.
     """
     with show_errors():
         place = Store(store)
@@ -292,7 +292,7 @@ def profile(run: Run, store: StoreOption = None) -> None:
 
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
 def schema() -> None:
-    """Print the JSON schema of sweep files, by which editors complete and check their keys."""
+    """Print the JSON schema of sweep files, with which editors complete and check keys."""
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
@@ -324,7 +324,7 @@ def ui(
 def _checked(
     file: Path, store: str | None, smoke: bool = False, address: str | None = None
 ) -> Sweep:
-    """The sweep file, with all that can be checked before anything heavy starts."""
+    """Reads the sweep file and checks all that can be checked before anything heavy starts."""
     if address:
         os.environ["RAY_ADDRESS"] = address
     if smoke:

@@ -34,7 +34,7 @@ COVERED_BY = {
     "runtime/trainable": "runtime/test_tune.py",
     "search/history": "search/test_trial_folder.py",
     "tracking/comodo_served": "deploy/test_export.py",
-    "tracking/records": "tracking/test_tracker.py",
+    "tracking/record_queue": "tracking/test_tracker.py",
     "tracking/registry": "deploy/test_export.py",
     "tracking/runs": "tracking/test_tracker.py",
     "training/checkpoint": "training/test_distill.py",

@@ -1,4 +1,4 @@
-"""The settings of each kind of dataset."""
+"""The settings of each kind of data set."""
 
 from typing import Annotated, Literal
 

@@ -39,7 +39,9 @@ def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError("file.not-yaml", f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError("file.not-a-mapping", f"{path}: needs to be a mapping, as name: first")
+        raise ConfigError(
+            "file.not-a-mapping", f"{path}: needs to be a mapping, such as name: first"
+        )
     _refuse_secrets(path, data, tree)
     try:
         return Sweep.model_validate(change(data), context={"folder": path.parent})

@@ -1,4 +1,4 @@
-"""Names of metrics: of what is measured of a student, and of what training reports of each epoch.
+"""The names of metrics: those measured on a student, and those that training reports each epoch.
 
 Knows how a name is spelt in files, YAML and MLflow, not how a metric is computed.
 """
@@ -10,12 +10,13 @@ Measure = Literal[
     "probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "classifier", "direct"
 ]
 
+# Metrics of an epoch.
 TRAIN_LOSS = "train/loss"
 LEARNING_RATE = "train/learning_rate"
 GRAD_NORM = "train/grad_norm"
 WINDOWS_PER_SECOND = "train/windows_per_second"
 QUICK_ACCURACY = "val/quick_acc1"
-"""Metrics of an epoch; the last by the nearest class mean, not comparable with a measure's."""
+"""By the nearest class mean; not comparable with the accuracy of a measure."""
 
 _IN_FRONT = ("classifier", "direct")
 _IN_COLUMN: dict[str, Measure] = {
@@ -30,7 +31,7 @@ class Metric:
     """One number measured of a student: `test/acc1`, `on/mmea/direct/test/acc1`, `probe/C`."""
 
     split: str
-    """Empty for what is no property of a split: the probe's C, the student's parameters."""
+    """Empty for a metric without a split: the probe's C, the student's parameters."""
     name: str
     measure: Measure | Literal["student"] = "probe"
     dataset: str = ""
@@ -38,7 +39,7 @@ class Metric:
 
     @classmethod
     def parse(cls, text: str) -> "Metric":
-        """The metric with this name, `str` of which is the name."""
+        """The metric with this name; the inverse of `str`."""
         dataset, measure = "", "probe"
         if text.startswith("on/"):
             _, dataset, text = text.split("/", 2)

@@ -48,16 +48,17 @@ class Objective(Settings):
     mode: Literal["max", "min"] = Field(
         default_factory=lambda data: "min" if data.get("metric") == PARAMETERS else "max"
     )
-    """Whether more or less of it is better; by default `max`, of `student/parameters` `min`."""
+    """Whether larger or smaller values are better; by default `max`, for `student/parameters`
+    `min`."""
 
     @property
     def sign(self) -> int:
-        """Times which more is better."""
+        """Multiplied by this, larger values are better."""
         return 1 if self.mode == "max" else -1
 
 
 class Objectives(RootModel[tuple[Objective, ...]]):
-    """One objective or several; the first selects, and counts where only one can."""
+    """One objective or several; the first one selects, and is used where only one can be."""
 
     model_config = ConfigDict(frozen=True)
     root: Annotated[
@@ -76,6 +77,6 @@ class Objectives(RootModel[tuple[Objective, ...]]):
 
     @property
     def splits(self) -> set[str]:
-        """Splits of the data set trained on whose labels some objective needs."""
+        """Splits of the training data set whose labels an objective needs."""
         metrics = [Metric.parse(objective.metric) for objective in self.root]
         return {metric.split for metric in metrics if metric.split and not metric.dataset}

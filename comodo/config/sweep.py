@@ -1,4 +1,4 @@
-"""A whole sweep file: trials, search, resources."""
+"""The settings of a sweep file: trials, search, resources."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,7 +70,7 @@ def _references(data: dict[str, Any]) -> list[Reference]:
 
 
 class Sweep(Settings):
-    """A whole sweep file."""
+    """A sweep file."""
 
     name: Name
     """The sweep's name in store, report and MLflow: letters, digits, dot, dash, underscore."""
@@ -117,7 +117,7 @@ class Sweep(Settings):
     """When the sweep stops."""
 
     _context: dict[str, Any] = PrivateAttr({})
-    """The validation context, for trials that are made later."""
+    """The validation context, for trials that are created later."""
 
     @property
     def folder(self) -> Path:

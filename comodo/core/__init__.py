@@ -1,1 +1,1 @@
-"""Files, processes and text: what every other package needs and no word of the domain."""
+"""Files, processes and text for all other packages. Knows nothing of sweeps, data or models."""

@@ -23,7 +23,7 @@ from fsspec.utils import glob_translate
 
 from comodo.core.errors import StoreError
 
-RETRY_WAITS = (2.0, 10.0, 30.0)  # seconds; the libraries have retried for about 10 s before
+RETRY_WAITS = (2.0, 10.0, 30.0)  # seconds; each try of the libraries takes about 10 s
 LARGE_FILE_BYTES = 32 * 2**20  # a larger file is downloaded alone, its parts in parallel
 PARALLEL_DOWNLOADS = 32  # small files at once
 DOWNLOAD_SLOTS = 64  # folders for incoming files, each used by one process at a time
@@ -65,10 +65,10 @@ class Bucket:
         uploaded last: a folder that has it is complete."""
         uploaded, marker = self.sizes(folder, "**/*"), source / last
         self.remove(folder / last)
-        made = {folder / p.relative_to(source): p for p in source.rglob("*") if p.is_file()}
-        for path in uploaded.keys() - made.keys():
+        new = {folder / p.relative_to(source): p for p in source.rglob("*") if p.is_file()}
+        for path in uploaded.keys() - new.keys():
             self.remove(path)
-        for path, file in sorted(made.items(), key=lambda pair: pair[1] == marker):
+        for path, file in sorted(new.items(), key=lambda pair: pair[1] == marker):
             self.put(file, path)
 
     def create(self, path: Path, text: str) -> bool:
@@ -94,9 +94,9 @@ class Bucket:
         return {path: info["size"] for path, info in self._list(folder, patterns).items()}
 
     def fetch(self, path: Path, patterns: Collection[str], names: Collection[str] = ()) -> None:
-        """Downloads a file, or those files of a folder, that differ from the bucket's, and removes
-        those that the bucket does not have. `patterns` chooses files of the folder (none: all), or
-        of its subfolders `names`, if given; they are relative to it."""
+        """Makes a file, or the files of a folder, the same as in the bucket: downloads those that
+        differ and removes those that the bucket does not have. `patterns` select files (none: all)
+        of the folder or, if `names` are given, of its subfolders with these names."""
         with self._download_slot(path) as slot:
             while True:
                 # Local files first: what another process adds meanwhile must not look removed.
@@ -185,8 +185,8 @@ class Bucket:
         return self._base if below == "." else f"{self._base.rstrip('/')}/{below}"
 
     def _try(self, call: Callable[[], _T], absent_ok: bool = False) -> _T:
-        """The call's result, after retries. Raises StoreError; also what the call raises as
-        FileExistsError, as FileNotFoundError if `absent_ok`, and as OSError for a full disk."""
+        """The call's result, after retries. Raises StoreError; passes on FileExistsError,
+        FileNotFoundError if `absent_ok`, and the OSError of a full disk."""
         for wait in [*(RETRY_WAITS if self._answered else ()), None]:
             try:
                 found = call()

@@ -1,12 +1,12 @@
-"""What every error of the package is. Knows none of them by name but those of the store."""
+"""The base of all errors of the package, and the errors of the store."""
 
 
 class ComodoError(Exception):
     """An error in the user's files or surroundings; the command line shows it without a traceback.
 
     Args:
-        code: what is wrong, in words that do not change, as `video.empty`; of a sweep file the
-            dotted key. Scripts and tests compare this, never the message.
+        code: what is wrong, as a name that never changes, such as `video.empty-file`; for a sweep
+            file the dotted key. Scripts and tests compare this, never the message.
         message: the file, what is wrong with it and how to fix it.
     """
 

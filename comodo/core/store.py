@@ -2,15 +2,15 @@
 
     windows/<key>/     part-*.parquet, meta.json      paired windows, quality of the recordings
     features/<key>/    part-*.parquet, meta.json      teacher features by window
-    simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated dataset
+    simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated data set
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep requested it
     videos/            <key>.mp4                      small copies of videos
     profiles/<key>/    profile.md, .json, figures     the cost of a trial's teacher and student
-    quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one dataset
-    exports/<trial>/   programs, model card           what `export` makes of a trial
+    quality/<name>/    quality.md, .parquet, figures  what `inspect` shows of one data set
+    exports/<trial>/   programs, model card           what `export` writes of a trial
     sweeps/<name>/     settings, trials, report       one sweep
-    mlflow/            database and artifacts         the records
+    mlflow/            database and artifacts         MLflow's records
 
 A key is a hash of everything that the artifact depends on, so nothing is ever stale; `meta.json` is
 written last, so an artifact that has one is complete. Knows nothing of what the artifacts mean.
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
 PORTABLE = "store:"  # prefix of paths in a bucket's mirror, which is elsewhere on each machine
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _remotes: dict[Path, "Bucket"] = {}
 """The buckets of this process's stores, by the folder that mirrors each."""
 
@@ -94,7 +95,7 @@ def create(path: Path, text: str) -> bool:
         temporary.write_text(text)
         if (remote := _remote_of(path)) is not None:
             if is_new := remote.create(path, text):
-                os.replace(temporary, path)  # the folder's own is older
+                os.replace(temporary, path)  # a copy in the folder is older
             return is_new
         try:
             os.link(temporary, path)
@@ -127,11 +128,8 @@ def _temporary(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-
-
 def _disk_error(path: Path, temporary: Path, error: Exception) -> StoreError | None:
-    """The error as one of a full or read-only disk; None if it has another cause."""
+    """A StoreError if the disk is full or read-only; None if the error has another cause."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors
         number = int(found[1])
@@ -172,11 +170,11 @@ def is_present(path: Path) -> bool:
     return path.exists() or fetched(path).exists()
 
 
-def publish(made: Path, folder: Path, last: str) -> None:
-    """Uploads a folder `made` elsewhere that will be renamed to `folder`; the file `last`, uploaded
+def publish(source: Path, folder: Path, last: str) -> None:
+    """Uploads the folder `source`, which will be renamed to `folder`; the file `last`, uploaded
     last, marks it as complete."""
     if (remote := _remote_of(folder)) is not None:
-        remote.put_tree(made, folder, last)
+        remote.put_tree(source, folder, last)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -204,7 +202,7 @@ def read_parts(folder: Path, columns: list[str]) -> pa.Table:
 
 
 def remove_rejected(folder: Path) -> None:
-    """Removes the parts of an artifact that hold rejected rows, so that they are made again."""
+    """Removes the parts of an artifact that have rejected rows, so that they are computed again."""
     remove(folder / "meta.json")
     for path in parts(fetched(folder, "part-*")):
         if pq.read_table(path, columns=["rejected"])["rejected"].drop_null():
@@ -212,7 +210,7 @@ def remove_rejected(folder: Path) -> None:
 
 
 class Store:
-    """The folder of all artifacts on this machine; pickled, it is that of the machine it gets to.
+    """The folder of all artifacts on this machine; unpickled on another machine, the folder there.
 
     `root` is a folder, or the fsspec URL of a bucket or of a prefix in one; by default
     $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by default

@@ -9,7 +9,7 @@ from comodo.core.errors import ComodoError
 
 
 class WeightsError(ComodoError, ValueError):
-    """A file that holds no tensors, or would run code."""
+    """A file that has no tensors, or other objects, which could run code."""
 
 
 def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
@@ -21,5 +21,7 @@ def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
         raise
     except Exception as error:  # torch raises whatever the parts of a damaged file raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{path}: cannot be read as tensors ({reason}); remove it, and it is made again"
+        message = (
+            f"{path}: cannot be read as tensors ({reason}); remove it, and it is created again"
+        )
         raise WeightsError("weights.not-tensors", message) from None

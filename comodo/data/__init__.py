@@ -1,1 +1,1 @@
-"""Recordings to windows to mapped arrays. Knows no model and no Ray."""
+"""From recordings to windows to memory-mapped arrays. Knows no model and no Ray."""

@@ -27,7 +27,7 @@ NS_PER_SECOND = 1_000_000_000
 def read_imu(path: str | Path, stream: Literal["right", "left"]) -> tuple[np.ndarray, np.ndarray]:
     """Times in ns on the device's clock, int64 [N], and samples in g and deg/s, float64 [N, 6].
 
-    In the axes of that IMU. The file has m/s^2 and rad/s (projectaria-tools, type MotionData).
+    Axes are those of that IMU. The file has m/s^2 and rad/s (projectaria-tools, type MotionData).
     Values that the device marks as invalid are NaN. Raises ImuError.
     """
     with _open(path, IMUS[stream], f"imu-{stream}", ImuError) as (provider, stream_id, count):
@@ -163,13 +163,13 @@ def _quiet() -> Iterator[None]:
     """Discards what the library's C++ code prints, dozens of lines for each file."""
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = {number: os.dup(number) for number in (1, 2)}
+    copies = {number: os.dup(number) for number in (1, 2)}
     try:
         with open(os.devnull, "wb") as null:
-            for number in terminal:
+            for number in copies:
                 os.dup2(null.fileno(), number)
         yield
     finally:
-        for number, copy in terminal.items():
+        for number, copy in copies.items():
             os.dup2(copy, number)
             os.close(copy)

@@ -3,7 +3,7 @@
 The windows of a data set are packed once, and the features of each teacher in the same order of
 rows. Each split is a sequence of safetensors shards. A trial maps them and copies only the batch
 that it gathers, so a data set may be larger than memory. Knows neither Ray nor how windows and
-features are made.
+features are computed.
 
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
@@ -53,7 +53,7 @@ class Shards:
             raise ArraysError("arrays.damaged", message) from None
 
     def column(self, name: str) -> Tensor:
-        """A whole array, in memory."""
+        """All rows of an array, in memory."""
         return torch.cat([file[name] for file in self._files])
 
     def gather(self, name: str, index_B: Tensor) -> Tensor:
@@ -125,14 +125,16 @@ class WindowArrays:
 
     @classmethod
     def load(cls, folder: Path, samples: int | None = None) -> "WindowArrays":
-        """Maps the arrays; reads only labels and groups. With the student's input length as
-        `samples`, the windows are those that `pack_resized` has made of that length, if any."""
-        meta, small = records.WindowArraysMeta.read(folder), folder / f"resized-{samples}"
-        is_resized = records.ResizedMeta.find(small) is not None
+        """Maps the arrays; reads only labels and groups. `samples` is the student's input length:
+        if `pack_resized` has written windows of that length, they are used."""
+        meta = records.WindowArraysMeta.read(folder)
+        resized_folder = folder / f"resized-{samples}"
+        is_resized = records.ResizedMeta.find(resized_folder) is not None
         splits = {}
         for split, files in meta.files.items():
-            in_small = Shards([small / f for f in files]) if is_resized else None
-            splits[split] = Split(Shards([folder / f for f in files]), meta.uniform, in_small)
+            packed = Shards([folder / f for f in files])
+            small = Shards([resized_folder / f for f in files]) if is_resized else None
+            splits[split] = Split(packed, meta.uniform, small)
         return cls(splits, meta.classes, meta.groups)
 
 
@@ -202,9 +204,9 @@ def pack_windows(store: Store, windows: str) -> str:
 
 
 def pack_resized(store: Store, windows: str, samples: int) -> None:
-    """Resizes packed windows once for all students with an input length of `samples`, to the values
-    that these would compute at every step, unless all have that length. `windows`: the arrays' key.
-    """
+    """Resizes packed windows to `samples`, the input length of some students, once and for all of
+    them; otherwise each would compute the same values at every step. Does nothing if all windows
+    have that length. `windows`: the arrays' key."""
     if store.meta("arrays", resized_key(windows, samples)) is not None:
         return
     folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
@@ -226,8 +228,8 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
 
 
 def pack_features(store: Store, windows: str, features: str) -> str:
-    """Packs the features of a window set in its order, if that is not done; returns the arrays'
-    key. A window without a feature keeps its row, marked."""
+    """Packs features in the order of their windows unless that is done; returns the arrays' key.
+    A window without a feature keeps its row, marked."""
     of_windows = records.WindowsMeta.of(windows, store)
     of_features = records.FeaturesMeta.of(features, store)
     assert of_windows is not None and of_features is not None

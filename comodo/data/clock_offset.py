@@ -30,7 +30,7 @@ MIN_OVERLAP_SECONDS = 5.0
 # at 30 s and 95 % from 60 s on, 96 to 99 % of those right within 50 ms.
 MIN_CORRELATION = 0.3
 MIN_PEAK_RATIO = 1.2  # to the highest correlation elsewhere
-PEAK_SECONDS = 1.0  # from the peak; what is farther away is elsewhere
+PEAK_SECONDS = 1.0  # half width of the peak; lags outside are elsewhere
 MIN_SIGMAS = 4.0  # standard deviations of the correlation above 0
 
 

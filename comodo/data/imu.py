@@ -1,6 +1,6 @@
 """IMU streams: reading files, units, gaps, and resampling to a common rate.
 
-Elsewhere a stream is in g and deg/s, with its channels in the order of `config.CHANNELS`. Knows
+All other modules get streams in g and deg/s, with channels in the order of `config.CHANNELS`. Knows
 nothing of videos, windows or models.
 """
 
@@ -46,9 +46,12 @@ class ImuStream:
 
 
 def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
-    """A stream from raw arrays in g and deg/s, without rows that have a missing value; of samples
-    with the same time the first is kept. Raises ImuError for fewer than two samples, a clock that
-    runs backwards or does not advance, or a sensor that is zero throughout."""
+    """A stream from raw arrays in g and deg/s, without rows that have a missing value; keeps the
+    first of several samples with the same time.
+
+    Raises ImuError for fewer than two samples, a clock that runs backwards or does not advance, or
+    a sensor that is zero throughout.
+    """
     with np.errstate(over="ignore"):  # a value too large for float32 counts as missing
         imu_NC = imu_NC.astype(np.float32)
     complete_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)

@@ -10,8 +10,8 @@ LAYOUT_VERSION = 3  # of the packed arrays; increase it when their layout change
 
 
 def packed_windows_key(windows: str, rejected: Iterable[str]) -> str:
-    """Key of the packed arrays of a window set. They lack the rejected recordings, which depends on
-    the files: once these are fixed, the arrays are others."""
+    """Key of the packed arrays of a window set. It depends on the rejected recordings, which the
+    arrays leave out: once their files are fixed, the arrays are packed again."""
     return key_of([LAYOUT_VERSION, windows, *sorted(rejected)])
 
 
@@ -28,5 +28,5 @@ def resized_key(windows: str, samples: int) -> str:
 
 def simulated_folder(settings: DatasetConfig, store: Store) -> Path:
     """Folder of a simulated data set's files; not used by other kinds."""
-    of_reading = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
-    return store.folder("simulated", key_of(settings.model_dump(mode="json", exclude=of_reading)))
+    excluded = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
+    return store.folder("simulated", key_of(settings.model_dump(mode="json", exclude=excluded)))

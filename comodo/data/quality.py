@@ -58,15 +58,15 @@ class QualityCheck:
 
 QUALITY_CHECKS = (
     QualityCheck("gravity", "median |acc| (g)", 0.8, 1.2,
-          "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout"),
+        "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout"),
     QualityCheck("saturated", "saturated (share)", 0, 0.01,
-          "the sensor's range is too narrow for the movement"),
+        "the sensor's range is too narrow for the movement"),
     QualityCheck("rate_spread", "jitter (of a step)", 0, 0.5,
-          "uneven sampling: the times are of arrival, or samples were lost"),
+        "uneven sampling: the times are of arrival, or samples were lost"),
     QualityCheck("longest_gap", "longest gap (s)", 0, 0,
-          "windows with the gap are left out"),
+        "windows with the gap are left out"),
     QualityCheck("drift", "IMU less video (s)", -1, 1,
-          "IMU and video differ in length; check that they start together"),
+        "IMU and video differ in length; check that they start together"),
 )  # fmt: skip
 
 

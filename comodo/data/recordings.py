@@ -30,7 +30,8 @@ class Recording:
     gyro_unit: str = ""
     imu_rate: float | None = None  # Hz; only for IMU files without times
     imu_offset: float | Literal["estimate"] = 0.0
-    """Seconds to add to the IMU's clock to get the video's; `estimate`: by the camera's motion."""
+    """Seconds to add to the IMU's clock to get the video's; `estimate`: found from the
+    camera's motion."""
     beside: tuple[str, ...] = ()  # other files that it is read from
 
 

@@ -25,7 +25,7 @@ class QualityNote(JsonRecord):
     """What `comodo inspect` has to know about prepared windows."""
 
     FILE = "quality.json"
-    names: list[str]  # that sweep files have for the data set
+    names: list[str]  # that sweep files give the data set
     settings: dict[str, Any]  # the data set's entry in the sweep file
     leaks: dict[str, str]  # as in `WindowsMeta`
 

@@ -1,5 +1,5 @@
-"""Recordings to windows, which pair a span of video with a resampled IMU array. Of a video only the
-duration is read. Knows neither Ray nor the layout of the store."""
+"""Slices recordings into windows, which pair a span of video with a resampled IMU array. Reads only
+the duration of a video. Knows neither Ray nor the layout of the store."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -77,7 +77,7 @@ def slice_recording(
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}
     else:
-        # A stream that starts within a sample of the video starts with it.
+        # A stream that starts less than a sample after the video counts as starting with it.
         start, length = start if start > sample else 0.0, settings.window_seconds
         if end + sample - start < length * (1 - 1e-6):
             message = f"{end - start:.1f} s are shorter than one window; reduce window_seconds"

@@ -1,1 +1,1 @@
-"""Which trial runs next, and the results of those that ran. Needs neither torch nor Ray."""
+"""Which trial runs next, and the results of those that ran. Only `history` needs torch; no Ray."""

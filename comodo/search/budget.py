@@ -49,7 +49,10 @@ class BudgetTracker:
         SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
 
     def ended(self, failure: str | None) -> None:
-        """Counts consecutive failures whose messages differ only in numbers; None: no failure."""
+        """Counts consecutive failures of one kind, whose messages differ only in numbers.
+
+        `failure` is the message; None: the trial did not fail.
+        """
         kind = "" if failure is None else re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", failure)
         self._failures = self._failures + 1 if kind == self._kind else 1
         self._kind = kind

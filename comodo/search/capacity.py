@@ -21,7 +21,7 @@ def trials_that_fit(nodes: Sequence[tuple[float, float]], needed: Resources) -> 
     """How many trials run at once on nodes with these CPUs and GPUs; 0: none ever will."""
     places = [_places(cpus, gpus, needed) for cpus, gpus in nodes]
     trials = sum(places) // needed.workers
-    if needed.workers > 1:  # each trial's driver is next to its workers, or where one would fit
+    if needed.workers > 1:  # each trial's driver runs next to its workers, or in place of one
         left = sum(
             _whole((cpus - taken * needed.cpus_per_worker) / DRIVER_CPUS)
             for (cpus, _), taken in zip(nodes, places, strict=True)
@@ -46,7 +46,7 @@ def _whole(amount: float) -> int:
 
 
 def refuse_odd_gpus(needed: Resources) -> None:
-    """Raises ConfigError for numbers of GPUs that Ray does not hand out."""
+    """Raises ConfigError for numbers of GPUs that Ray cannot allocate."""
     gpus = needed.gpus_per_worker
     if gpus > 1 and not gpus.is_integer():
         key = "resources.gpus_per_worker"

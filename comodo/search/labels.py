@@ -32,8 +32,10 @@ class Labels:
                 values = seen.setdefault(key, [])
                 if value not in values:
                     values.append(value)
-        said = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
-        self.keys = [key for key, values in seen.items() if len(values) > 1 and key not in said]
+        named_elsewhere = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
+        self.keys = [
+            key for key, values in seen.items() if len(values) > 1 and key not in named_elsewhere
+        ]
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
         """The label of a configuration, the same for all seeds; `leave_out`: a key to omit."""

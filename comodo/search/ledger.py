@@ -30,15 +30,16 @@ from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import read_result
 from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
 
-MAX_REJECTED_DRAWS = 20  # consecutive draws that are no valid trial, before the space is blamed
+MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
 
 
 @dataclass
-class Configuration:
-    """A proposed point, with one trial for each seed."""
+class OpenConfiguration:
+    """A proposed point whose trials have not all ended."""
 
     point: Point
     trials: list[Trial]
+    """One for each seed."""
     held: list[Trial] = field(default_factory=list)
     """Trials that wait until the first has ended."""
 
@@ -65,7 +66,7 @@ class Ledger:
     compared with; a trial may be in both.
 
     Raises:
-        ConfigError: `warm_start` names a sweep that the store does not know.
+        ConfigError: `warm_start` names a sweep that the store does not have.
     """
 
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
@@ -78,7 +79,7 @@ class Ledger:
         self.references: set[str] = set()
         self._of_point: dict[str, list[Trial]] = {}
         self._waiting: deque[Trial] = deque()
-        self._open: dict[str, list[Configuration]] = {}  # by key of each of their trials
+        self._open: dict[str, list[OpenConfiguration]] = {}  # by key of each of their trials
         self._given_up: set[str] = set()
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
@@ -102,11 +103,11 @@ class Ledger:
         self._proposals = self._make_proposals(points)
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run; None when there is none, or none but those that are `held_back`.
-        A trial that has a result is not run again.
+        """The next trial to run; None if there is none at the moment (see `held_back`). A trial
+        that has a result is not run again.
 
         Raises:
-            ConfigError: many consecutive draws were no valid trials; the error of the last.
+            ConfigError: many consecutive draws were no valid trials; it has the last one's reason.
         """
         rejected = 0
         while not self._waiting:
@@ -123,7 +124,7 @@ class Ledger:
                 rejected += 1
                 if rejected == MAX_REJECTED_DRAWS:
                     fix = "narrow the space, or give its keys conditions"
-                    reason = f"{error}; so were {rejected} draws in a row: {fix}"
+                    reason = f"{error}; {rejected} draws in a row were invalid: {fix}"
                     raise ConfigError(error.code, reason) from None
         return self._waiting.popleft()
 
@@ -137,7 +138,7 @@ class Ledger:
     ) -> None:
         """Records how a running trial ended: `finished`, `pruned` or `failed`.
 
-        `reached`: the epochs and the latest quick accuracy of a pruned one.
+        `reached`: the epochs and the latest quick accuracy of a pruned trial.
         """
         if state != "finished":
             self.ended[trial.key] = self._ends[trial.key] = EndedTrial(state, reason, reached)
@@ -149,7 +150,7 @@ class Ledger:
             self._settle(configuration)
 
     def scores(self, trial: Trial) -> tuple[float, ...] | None:
-        """Its objectives, NaN where one is missing; None while it has no result.
+        """The values of a trial's objectives, NaN where one is missing; None without a result.
 
         Cached, because they do not change; the rest of a result stays on disk.
         """
@@ -260,7 +261,7 @@ class Ledger:
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
-        configuration = Configuration(point, trials, held)
+        configuration = OpenConfiguration(point, trials, held)
         for trial in trials:
             self._open.setdefault(trial.key, []).append(configuration)
         self._waiting += self._new([trial for trial in trials if trial not in held])
@@ -272,7 +273,7 @@ class Ledger:
         self.trials |= {trial.key: trial for trial in new}
         return [trial for trial in new if not self.is_over(trial)]
 
-    def _settle(self, configuration: Configuration) -> None:
+    def _settle(self, configuration: OpenConfiguration) -> None:
         """Reports to the search how a configuration ended, if it has; once the first seed has
         ended, queues the seeds that were held back, or drops them."""
         trials = configuration.trials
@@ -336,5 +337,5 @@ class Ledger:
     def _with_references(self, trials: list[Trial]) -> list[Trial]:
         """The trials, preceded by the references that each student is compared with."""
         before = references(self.sweep, trials)
-        self.references |= {twin.key for twin in before}
+        self.references |= {reference.key for reference in before}
         return list({trial.key: trial for trial in before + trials}.values())

@@ -1,5 +1,5 @@
 """Checks before Ray starts: that data is there, queues are short enough, and a trial fits on this
-machine. Imports nothing heavy; of a recording it reads at most the length.
+machine. Imports nothing heavy; reads at most the length of a recording.
 """
 
 import os
@@ -16,12 +16,12 @@ from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.search.trial import Evaluation
 
-MAX_LOOK_SECONDS = 1.0  # seconds for looking into files
+MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
 MIN_CLASS_WINDOWS = 5  # of the probe
 
 
 def precheck(file: Path, sweep: Sweep, store: Store) -> None:
-    """Raises ConfigError, which names the file, the key and the fix."""
+    """Raises ConfigError, with file, key and fix, for a sweep that cannot run."""
     cpus = os.cpu_count() or 1
     try:
         refuse_odd_gpus(sweep.resources)
@@ -71,8 +71,8 @@ def evaluation_of(
 
 
 def unfit_for_probe(classes: dict[str, int]) -> str | None:
-    """Why no probe can be fitted on so many labelled training windows of each class; None if one
-    can."""
+    """Why no probe can be fitted with these numbers of labelled training windows by class; None if
+    one can."""
     if not classes:
         return "no labelled training windows; give some recordings of the train split a label"
     largest = max(classes.values())

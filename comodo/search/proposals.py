@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from comodo.config import Choices, Point, Range, Sweep
 from comodo.config.space import canonical
 
-MAX_DRAWS = 50  # for a point that is new, before another way is taken
+MAX_DRAWS = 50  # without a new point, before the next way to find one is tried
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class OptunaProposals:
         sweep: the space, sampler, seed, objectives, and the points to start with.
         limit: how many configurations may be proposed in total, including those of earlier runs.
         earlier: points of earlier runs; those without an outcome are proposed first.
-        learnt: points of other sweeps that are learnt from and not proposed again.
+        learnt: points of other sweeps to learn from, which are not proposed again.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OptunaProposals:
         learnt: Sequence[tuple[Point, Outcome]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        seed = sweep.search.seed + len(earlier)  # or the first suggestions would come again
+        seed = sweep.search.seed + len(earlier)  # otherwise the first suggestions would repeat
         samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self._study = optuna.create_study(
             sampler=samplers[sweep.search.sampler](seed=seed),
@@ -110,7 +110,7 @@ class OptunaProposals:
         for _ in range(MAX_DRAWS):  # TPE may repeat itself
             if canonical(point := self._suggestion(self._by_chance.ask())) not in taken:
                 return self._draw(point, taken)
-        if self._space.is_countable():  # and nearly all proposed, so the rest is soon found
+        if self._space.is_countable():  # most points are proposed, so a new one is found soon
             for point in self._space.points():
                 if canonical(point) not in taken:
                     return self._draw(point, taken)

@@ -18,7 +18,7 @@ ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
 
 @dataclass(frozen=True)
 class TrainedRecord(JsonRecord):
-    """A trained student. None: trained by an earlier version, which did not record this."""
+    """A trained student. A field is None if an earlier version did not record it."""
 
     FILE = "trained.json"
     key: str

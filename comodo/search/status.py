@@ -25,7 +25,7 @@ class Status:
     name: str
     folder: Path
     progress: ProgressRecord | None
-    """None for a sweep that has not come to its trials yet."""
+    """None until the trials begin."""
     asked: int
     """Number of configurations proposed so far."""
     pruned: int
@@ -42,8 +42,8 @@ class Status:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `stopped` with the reason, or `silent`: running by its last word,
-        which is too long ago."""
+        """`running`, `finished`, `stopped` with the reason, or `silent`: reported as running, but
+        too long ago."""
         if self.progress is None:
             return "no trial has started"
         if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:
@@ -52,7 +52,7 @@ class Status:
 
 
 def read_status(name: str, store: Store) -> Status:
-    """Raises StatusError, naming those that exist, for a sweep that the store does not have."""
+    """The status of a sweep. Raises StatusError, with the known names, for an unknown one."""
     folder = fetched(store.folder("sweeps", name), "*.json", "report/report.html")
     if not folder.is_dir():
         names = [path.name for path in _folders(store)]

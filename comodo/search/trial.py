@@ -17,8 +17,8 @@ from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialC
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, key_of
 
-TRIAL_VERSION = 6  # of the numbers made by training; raise it when they change
-MEASURES_VERSION = 1  # of the numbers made by evaluate; raise it when they change
+TRIAL_VERSION = 6  # of the numbers that training computes; increase it when they change
+MEASURES_VERSION = 1  # of the numbers that `evaluate` computes; increase it when they change
 
 NEED_TEACHER = {"zero-shot", "alignment"}
 """Measures that compare with the teacher, so only on data that it has encoded."""
@@ -49,7 +49,7 @@ class Trial:
     evaluation: Evaluation = Evaluation()
     weights: dict[str, int] | None = None
     """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
-    None: it is taken when the key is first used."""
+    None: it is computed when the key is first used."""
 
     @cached_property
     def key(self) -> str:
@@ -110,8 +110,8 @@ class Trial:
         The place contains a hash of what the measure depends on besides student and data set. A
         baseline has no features to probe: it is always measured by its own classifier.
         """
-        asked, own = self.evaluation, self.config.dataset
-        measures = ("classifier",) if self.config.student.is_baseline else asked.measures
+        evaluation, own = self.evaluation, self.config.dataset
+        measures = ("classifier",) if self.config.student.is_baseline else evaluation.measures
         for dataset, windows in self.measured_on().items():
             for measure in measures:
                 depends_on: list[Any] = [MEASURES_VERSION]
@@ -128,18 +128,18 @@ class Trial:
                 elif measure == "direct":
                     if dataset == own:
                         continue
-                    depends_on += [asked.label_map.get(name, {}) for name in (own, dataset)]
-                elif dataset in asked.unlabelled:
+                    depends_on += [evaluation.label_map.get(name, {}) for name in (own, dataset)]
+                elif dataset in evaluation.unlabelled:
                     continue
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
-        """A measure's predictions on a data set (see `Measured`); None where there are none. A
-        baseline has its classifier's in place of the probe's."""
+        """A measure's predictions on a data set, as `evaluation.evaluate` writes them; None where
+        there are none. A baseline has its classifier's in place of the probe's."""
         if measure == "probe" and self.config.student.is_baseline:
             measure = "classifier"
-        for *asked, place in self.measures():
+        for *found, place in self.measures():
             path = store.folder("trials", self.key) / f"{place}.parquet"
-            if asked == [dataset, measure] and path.exists():
+            if found == [dataset, measure] and path.exists():
                 return pq.read_table(path)
         return None

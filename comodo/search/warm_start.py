@@ -21,7 +21,6 @@ from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import read_result
 
 Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
-Scores = tuple[float, ...]
 
 
 class _PassedOver(Exception):
@@ -30,7 +29,7 @@ class _PassedOver(Exception):
 
 @dataclass
 class WarmStart:
-    points: list[tuple[Point, Scores]] = field(default_factory=list)
+    points: list[tuple[Point, tuple[float, ...]]] = field(default_factory=list)
     """With the mean over seeds of each objective."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How many were not learnt from, by reason."""
@@ -47,15 +46,19 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
 
 
 def learn(
-    asked: list[AskedConfiguration], sweep: Sweep, store: Store, arrays: Arrays, made: Evaluation
+    asked: list[AskedConfiguration],
+    sweep: Sweep,
+    store: Store,
+    arrays: Arrays,
+    evaluation: Evaluation,
 ) -> WarmStart:
-    """The finished ones of these configurations that are also configurations of this sweep."""
+    """Learns from those configurations that are finished and are also in this sweep."""
     metrics = [objective.metric for objective in sweep.objectives]
     elsewhere = any(Metric.parse(metric).dataset for metric in metrics)
-    evaluation = replace(  # only what is learnt has to be measured
-        made,
+    evaluation = replace(  # only the objectives have to be measured
+        evaluation,
         measures=tuple({sweep.metrics[metric] for metric in metrics}),
-        targets=made.targets if elsewhere else {},
+        targets=evaluation.targets if elsewhere else {},
     )
     learnt = WarmStart()
     store.fetch("trials", {key for entry in asked for key in entry.trials}, "**/*.json")
@@ -69,7 +72,7 @@ def learn(
 
 def _learn_one(
     keys: list[str], sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation
-) -> tuple[Point, Scores]:
+) -> tuple[Point, tuple[float, ...]]:
     """Raises _PassedOver."""
     try:
         found = [TrainedRecord.find(store.folder("trials", key)) for key in keys]

@@ -6,7 +6,7 @@ import os
 # jobs for agents.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-# `tracking.records` retries; a retry by MLflow would record twice if only the answer was lost.
+# `tracking.record_queue` retries; a retry by MLflow would record twice if only the answer was lost.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 # Otherwise it prints two lines for each run on a server.

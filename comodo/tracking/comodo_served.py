@@ -1,6 +1,6 @@
-"""What MLflow serves of an export: windows of raw samples in, labels and probabilities out.
+"""The model that MLflow serves for an export: raw windows in, labels and probabilities out.
 
-MLflow copies this file into the model and imports it there by its name: it needs nothing of comodo.
+MLflow copies this file into the model and imports it there by name, so it needs nothing of comodo.
 
 Shapes: N windows, C = 6 channels, R raw samples, K classes.
 """
@@ -19,11 +19,11 @@ class Served:
         self._classes = np.array(json.loads(notes["classes"]))
 
     def predict(self, imu_NCR: Any, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Of windows [N, 6, R] `label` [N] and `probabilities` [N, K]."""
+        """For windows [N, 6, R]: `label` [N] and `probabilities` [N, K]."""
         (probability_NK,) = self._session.run(["probabilities"], {"imu": imu_NCR})
         return {"label": self._classes[probability_NK.argmax(1)], "probabilities": probability_NK}
 
 
 def _load_pyfunc(path: str) -> Served:
-    """MLflow calls it, with the ONNX file."""
+    """MLflow calls this with the path of the ONNX file."""
     return Served(path)

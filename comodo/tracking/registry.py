@@ -23,8 +23,8 @@ from comodo.tracking.runs import FAILURES, TRIAL, find_runs, print_failure
 FloatArray = npt.NDArray[np.float32]
 MODEL = "mlflow"
 SERVED = Path(__file__).with_name("comodo_served.py")
-ALIAS = "exported"  # MLflow keeps `latest` for itself
-SERVES = ("mlflow", "numpy", "onnxruntime")
+ALIAS = "exported"  # `latest` is reserved by MLflow
+SERVING_PACKAGES = ("mlflow", "numpy", "onnxruntime")
 
 
 def save_model(folder: Path, program: Path, classes: int, imu_NCR: FloatArray) -> None:
@@ -36,17 +36,17 @@ def save_model(folder: Path, program: Path, classes: int, imu_NCR: FloatArray) -
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    taken = Schema([TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))])
+    inputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))])
     label = TensorSpec(np.dtype(str), (-1,), "label")
-    given = Schema([label, TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")])
+    outputs = Schema([label, TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")])
     mlflow.pyfunc.save_model(
         folder / MODEL,
         loader_module=SERVED.stem,
         code_paths=[str(SERVED)],
         data_path=str(program),
-        signature=ModelSignature(taken, given),
+        signature=ModelSignature(inputs, outputs),
         input_example=imu_NCR,
-        pip_requirements=[f"{package}=={version(package)}" for package in SERVES],
+        pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
     )
 
 
@@ -70,8 +70,8 @@ def register(folder: Path, about: dict[str, Any], store: Store) -> str | None:
             client.create_registered_model(name)
         known = [v for v in client.search_model_versions(f"name = '{name}'") if v.source == source]
         tags = {TRIAL: trial}
-        made = known[0] if known else client.create_model_version(name, source, run, tags)
-        client.set_registered_model_alias(name, ALIAS, made.version)
+        model = known[0] if known else client.create_model_version(name, source, run, tags)
+        client.set_registered_model_alias(name, ALIAS, model.version)
     except FAILURES as error:
         print_failure(error, "not registered")
         return None

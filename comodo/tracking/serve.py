@@ -14,7 +14,7 @@ from comodo.core.store import Store, atomic
 from comodo.tracking.runs import artifact_root, tracking_uri
 
 REQUIRED = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
-# What MLflow's own file has, but for the database: by default that is in the current folder.
+# MLflow's own defaults, except for the database, which by default is in the current folder.
 AUTHENTICATION = """[mlflow]
 default_permission = READ
 database_uri = sqlite:///{database}
@@ -28,16 +28,16 @@ class ServeError(ComodoError, RuntimeError):
 
 
 def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of a server of the store's records.
+    """Command and environment of a server for the store's records.
 
-    The database's address may hold a password, and others see command lines; so it is in the
-    environment.
+    The database's address is in the environment, as it may contain a password and other users can
+    see command lines.
 
     Raises:
-        ServeError: another machine could reach it, and it would ask for no password.
+        ServeError: other machines could reach it without a password.
     """
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    # One worker: several are ended for being slow while a sweep keeps the cores busy.
+    # With several workers, MLflow ends slow ones while a sweep keeps the cores busy.
     command += ["--workers", "1", "--artifacts-destination", str(artifact_root(store))]
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri(store)}
     if not _is_this_machine(host):
@@ -73,7 +73,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _settings_of_users(store: Store) -> Path:
-    """MLflow's file of its authentication, with the users' database in the store."""
+    """MLflow's settings of its authentication, with the users' database in the store."""
     path = store.folder("mlflow", "basic_auth.ini")
     with atomic(path) as temporary:
         temporary.write_text(AUTHENTICATION.format(database=path.with_suffix(".db")))

@@ -2,7 +2,7 @@
 
 Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
 the driver alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow.
-What could not be recorded before the command ended, the same command records later from the store.
+What could not be recorded before the command ended is recorded from the store when it runs again.
 """
 
 import json
@@ -33,7 +33,7 @@ from comodo.search.labels import rounded
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
 from comodo.search.trial_folder import TrialFolder, TrialResult
-from comodo.tracking.records import RecordQueue
+from comodo.tracking.record_queue import RecordQueue
 from comodo.tracking.runs import (
     FAILURES,
     MAX_RUNS,
@@ -48,8 +48,8 @@ from comodo.tracking.runs import (
 )
 
 REASON = "comodo.reason"
-MAX_QUESTION = 2_000  # characters, of which the list of experiments shows a few
-SAMPLING, SAMPLES = 10, 3  # seconds between looks at the machine, and looks to a recorded mean
+MAX_QUESTION = 2_000  # characters; the list of experiments shows the first few
+SAMPLING, SAMPLES = 10, 3  # seconds between readings of the load; readings in a recorded mean
 
 
 class Tracker:
@@ -57,7 +57,7 @@ class Tracker:
 
     def __init__(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
         self._runs: dict[str, str] = {}  # trial key to run id
-        self._client: MlflowClient  # made by `_open`, before any other record
+        self._client: MlflowClient  # set by `_open`, before any other record
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
         uri = tracking_uri(store)
@@ -109,8 +109,11 @@ class Tracker:
     ) -> None:
         """Describes the sweep, and begins to record the load of this machine.
 
-        question: shown in the list of experiments. description: Markdown, replaced by `attach`.
-        view: of `views.saved_view`. windows: of each data set, the inputs of the trials.
+        Args:
+            question: what the sweep asks, shown in the list of experiments.
+            description: Markdown; `runs.attach` replaces it.
+            view: from `views.saved_view`.
+            windows: by data set, the inputs of the trials.
         """
         self._windows = windows
         self._records.make(self._begin, question, description, view)
@@ -124,7 +127,7 @@ class Tracker:
         self._records.make(self._epoch, trial, metrics, get_current_time_millis())
 
     def finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
-        """Records all of a finished trial: missing epochs, measures, files."""
+        """Records a finished trial: missing epochs, measures, files."""
         self._records.make(self._finish, trial, name, result, folder)
 
     def end(self, trial: Trial, status: str, reason: str) -> None:
@@ -132,15 +135,15 @@ class Tracker:
         self._records.make(self._end, trial, status, reason)
 
     def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        """Records all of a trial that was pruned, if it is not recorded as pruned."""
+        """Records a trial that was pruned earlier, unless that is done."""
         self._records.make(self._recall, trial, name, reason, folder)
 
     def settle(self) -> None:
-        """Waits until everything is recorded that can be."""
+        """As `RecordQueue.settle`."""
         self._records.settle()
 
     def close(self, status: str = "FINISHED") -> None:
-        """Closes the sweep's run, after recording what can be; `KILLED`: the sweep has failed."""
+        """Closes the sweep's run, after all other records; `KILLED`: the sweep has failed."""
         self._records.make(self._close, status)
         self._records.close()
 
@@ -198,7 +201,7 @@ class Tracker:
                 self._client.log_batch(run.info.run_id, params=params)
             self._runs[trial.key] = str(run.info.run_id)
             self._client.update_run(run.info.run_id, RunStatus.to_string(RunStatus.RUNNING))
-            if REASON in run.data.tags:  # of an earlier end
+            if REASON in run.data.tags:  # from an earlier end
                 for tag in {REASON, NOTE} & run.data.tags.keys():
                     self._client.delete_tag(run.info.run_id, tag)
         return self._runs[trial.key]
@@ -229,7 +232,7 @@ class Tracker:
             for key, value in epoch.items()
             if key != "epoch"
         ]
-        for i in range(0, len(metrics), 1000):  # the most that one call takes
+        for i in range(0, len(metrics), 1000):  # at most this many in one call
             self._client.log_batch(run, metrics=metrics[i : i + 1000])
 
     def _finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
@@ -282,7 +285,7 @@ class Tracker:
 
 
 def _costs(trained: TrainedRecord) -> dict[str, float]:
-    """What training took, named as MLflow groups it: next to its own figures of a machine."""
+    """What training cost, under `system/`, where MLflow has its own figures of a machine."""
     peak = trained.peak_memory or {}
     found = {
         "training_seconds": trained.seconds,
@@ -294,8 +297,8 @@ def _costs(trained: TrainedRecord) -> dict[str, float]:
 
 
 def _make_database(path: Path) -> None:
-    """Makes MLflow's database, under another name until it is complete: MLflow takes seconds to
-    make its tables, and cannot use those that a killed process has left."""
+    """Creates MLflow's database, under another name until it is complete: MLflow takes seconds to
+    create its tables, and cannot use those that a killed process has left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -23,8 +23,10 @@ from comodo.config import FolderDataset
 from comodo.data.imu import ImuError, ImuStream, read_csv, read_npy
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording
 
-MANIFEST_COLUMNS = {"video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit",
-           "imu_rate", "imu_offset"}  # fmt: skip
+MANIFEST_COLUMNS = {
+    "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "imu_rate",
+    "imu_offset",
+}  # fmt: skip
 
 
 class FolderReader:

@@ -1,6 +1,6 @@
 """Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
 
-Writes MP4 videos and IMU CSV files of the same motion, which the reader of users' own files reads.
+Writes MP4 videos and IMU CSV files of the same motion, which `FolderReader` reads.
 A demonstration, not a model of any real data set.
 
 World axes are x ahead, y left, z up. The head has the same axes and is rotated in the world by yaw,
@@ -42,7 +42,7 @@ class Activity:
     foot, the rhythm counts single steps, and sideways motion and roll have half its rate.
     `sharpness` changes the waveform from a sinusoid (near 0) to pulses. `look_deg` is the range of
     the gaze. `eye_m` is the height of the eyes above the floor, or above the bench if `at_bench`.
-    That many `hands` are in view and move by `reach`, right and up, in half frame widths.
+    `hands` counts the hands in view, which move by `reach`, right and up, in half frame widths.
     """
 
     scenes: tuple[str, ...]
@@ -134,9 +134,9 @@ def plan_recordings(
 ) -> list[Scenario]:
     """One row per recording: `recordings` of each activity by each subject, `seconds` s long.
 
-    Subjects, never recordings, are split: about 60 % train, 20 % val, 20 % test. Of the train
-    recordings of each activity about the share `labelled` (at least one) has a label; val and test
-    recordings all do. The same arguments give the same rows. Limits: see `SimulatedDataset`.
+    Subjects, never recordings, are split: about 60 % train, 20 % val, 20 % test. The
+    share `labelled` of the train recordings of each activity, at least one, has a label; all val
+    and test recordings do. The same arguments give the same rows. Limits: see `SimulatedDataset`.
     """
     rng = np.random.default_rng(seed)
     splits = _splits(subjects, rng)
@@ -265,7 +265,7 @@ def _at(time_s: FloatArray, known_s: FloatArray, values: FloatArray) -> FloatArr
 
 def measured_imu(row: Scenario, moved: Trajectory) -> FloatArray:
     """The CSV's table (N, 7): time in s, acceleration in g, angular rate in deg/s. Each recording
-    has another mounting angle, gains and biases; the device adds noise, and its times jitter."""
+    has its own mounting angle, gains and biases; the device adds noise, and its times jitter."""
     rng = np.random.default_rng([row.seed, 1])
     nominal_s = np.arange(round(row.seconds * IMU_HZ)) / IMU_HZ
     time_s = nominal_s + rng.uniform(0, 0.2 / IMU_HZ, len(nominal_s))

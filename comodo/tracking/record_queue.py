@@ -1,7 +1,7 @@
 """Makes records in order, in a separate thread, however long MLflow is away.
 
-Knows neither sweeps nor trials. A record is a call; it is tried until MLflow accepts it, or refuses
-it although it answers. It may be made twice, when an answer was lost, which must change nothing.
+Knows neither sweeps nor trials. A record is a call that is repeated until MLflow accepts or
+refuses it. If an answer is lost, a record is made twice: the second time must change nothing.
 """
 
 import threading
@@ -24,7 +24,7 @@ class RecordQueue:
         self._uri = uri
         self._opened = False
         self._waiting = SimpleQueue[Callable[[], None]]()
-        self._asked = self._ended = 0
+        self._queued = self._ended = 0
         self._changed = threading.Condition()
         self._over = threading.Event()  # nobody waits any longer for MLflow to come back
         self._away = False
@@ -38,19 +38,19 @@ class RecordQueue:
         """Queues a record; raises the error of an earlier one that is a bug."""
         if self._broken is not None:
             raise self._broken
-        self._asked += 1
+        self._queued += 1
         self._waiting.put(lambda: call(*args))
 
     def settle(self) -> None:
-        """Waits until all are made that can be. If MLflow is away it is tried only once more."""
+        """Waits until all records are made or given up; if MLflow is away, after one more try."""
         self._over.set()
         with self._changed:
-            self._changed.wait_for(lambda: self._ended == self._asked or self._broken is not None)
+            self._changed.wait_for(lambda: self._ended == self._queued or self._broken is not None)
         if self._broken is not None:
             raise self._broken
 
     def close(self) -> None:
-        """`settle`, and says how many are missing."""
+        """As `settle`; then prints how many records are missing."""
         self.settle()
         if self._missing:
             console.print(
