@@ -23,7 +23,7 @@ TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "know
 
 def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
     """The card of an export; `about` is its `model.json`."""
-    measured, sweep = about["accuracy"], found.saved.sweep
+    measured, sweep = about["accuracy"], found.record.sweep
     split = measured["split"]
     exported = [[f"{x}, {split}", f"{100 * measured[x]:.1f}"] for x in ("float32", "int8")]
     on_test = any("test/" in objective.metric for objective in sweep.objectives)
@@ -75,7 +75,7 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
     is_distilled = isinstance(config.method, DistillingMethod)
     distilled = f" distilled from `{config.teacher.name}`" if is_distilled else ""
     paragraphs = [
-        *demonstration(found.saved.sweep, [config.dataset]),
+        *demonstration(found.record.sweep, [config.dataset]),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
         f"six IMU channels: a `{config.student.name}` encoder{distilled}, then {classifier}. "
         "Units, resampling, encoder and classifier are one network.",
@@ -95,7 +95,7 @@ def _input(taken: dict[str, Any]) -> list[list[str]]:
 
 
 def _settings(found: Selection) -> list[list[str]]:
-    config, seeds = found.row.trial.config, ", ".join(map(str, found.saved.sweep.seeds))
+    config, seeds = found.row.trial.config, ", ".join(map(str, found.record.sweep.seeds))
     rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
     if isinstance(config.method, DistillingMethod):
         rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
@@ -130,10 +130,10 @@ def _measured(found: Selection) -> list[str]:
 
 def _data(found: Selection, store: Store) -> list[str]:
     dataset = found.row.trial.config.dataset
-    windows = found.saved.window_sets(store).get(dataset)
+    windows = found.record.window_sets(store).get(dataset)
     if windows is None:
         return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    lines = data_section(found.saved.sweep, {dataset: windows}, store)
+    lines = data_section(found.record.sweep, {dataset: windows}, store)
     none = ["leakage: no group of val or test is also in train"]
     for sentence in leakage_notes(windows.leaks) or none:
         lines += [f"**{sentence[0].upper()}{sentence[1:]}.**", ""]

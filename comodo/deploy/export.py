@@ -27,7 +27,7 @@ from comodo.deploy.programs import (
     INT8,
     ONNX,
     TORCH,
-    FloatArray,
+    Float32Array,
     Program,
     largest_difference,
     load_onnx,
@@ -118,7 +118,7 @@ def export_run(
     Raises:
         DeployError: it cannot be exported.
     """
-    trial, sweep = found.row.trial, found.saved.sweep
+    trial, sweep = found.row.trial, found.record.sweep
     folder = (out or store.folder("exports", trial.key)).resolve()
     _refuse_another_folder(folder)
     settings = sweep.datasets[trial.config.dataset]
@@ -131,8 +131,8 @@ def export_run(
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
     preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
     student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
-    subject = frozen_student_of(trial, store, student, trial.config.dataset)
-    classifier, classes = _classifier(found, store, subject)
+    frozen = frozen_student_of(trial, store, student, trial.config.dataset)
+    classifier, classes = _classifier(found, store, frozen)
     # A classifier handles padding as in training, a probe as the trial says.
     mask = trial.config.student.is_baseline or trial.config.probe_mask
     recogniser = Recogniser(preprocessing, student, mask, classifier)
@@ -153,8 +153,8 @@ def export_run(
     with _replaced(folder) as temporary:
         notes = {name: json.dumps(part) for name, part in program.items()}
         write_programs(recogniser, samples, notes, temporary)
-        split, index_N = _measured_on(subject)
-        windows = _Raw(subject, split, preprocessing, sensor)
+        split, index_N = _measured_on(frozen)
+        windows = _Raw(frozen, split, preprocessing, sensor)
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
         about = {
             "trial": trial.key,
@@ -177,32 +177,32 @@ def export_run(
 
 
 def _classifier(
-    found: Selection, store: Store, subject: FrozenStudent
+    found: Selection, store: Store, frozen: FrozenStudent
 ) -> tuple[nn.Module, list[str]]:
-    """The classifier and the names of its classes; a probe is fitted again, trials keep none."""
+    """The classifier and the names of its classes; a probe is fitted again: trials store none."""
     trial = found.row.trial
     if not trial.config.student.is_baseline:
-        probe = _probe(found, subject)
+        probe = _probe(found, frozen)
         return SVMClassifier(probe), probe.classes_.tolist()
     if not isinstance(trial.config.method, SupervisedMethod):
         text = f"trial {trial.key} is an untrained baseline: it has no classifier"
         raise DeployError("export.no-classes", text)
-    head = nn.Sequential(classifier_of(trial, store, subject.student), nn.Softmax(dim=1))
-    return head, subject.windows.classes
+    head = nn.Sequential(classifier_of(trial, store, frozen.student), nn.Softmax(dim=1))
+    return head, frozen.windows.classes
 
 
-def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
+def _probe(found: Selection, frozen: FrozenStudent) -> SVMProbe:
     """The trial's own probe, fitted again; DeployError if its accuracy is not the recorded one."""
     row = found.row
     try:
-        probe = fit_probe(subject)
+        probe = fit_probe(frozen)
     except EvaluateError as error:
         text = f"trial {row.trial.key}: {error}; export needs them"
         raise DeployError("export.no-labels", text) from error
     same = row.trained is not None and row.trained.device == "cpu"
-    for split, (features_ND, label_N) in subject.scored().items():
+    for split, (features_ND, label_N) in frozen.scored().items():
         recorded = row.metrics.get(str(accuracy(split)))
-        names_N = np.array(subject.windows.classes)[label_N]
+        names_N = np.array(frozen.windows.classes)[label_N]
         again = probe.accuracy(features_ND, names_N, (1,))[1]
         allowed = 1e-9 if same else max(OTHER_DEVICE / len(label_N), 0.01)
         if recorded is not None and abs(again - recorded) > allowed:
@@ -215,11 +215,11 @@ def _probe(found: Selection, subject: FrozenStudent) -> SVMProbe:
     return probe
 
 
-def _measured_on(subject: FrozenStudent) -> tuple[str, Tensor]:
+def _measured_on(frozen: FrozenStudent) -> tuple[str, Tensor]:
     """The first of test and val that has labels, and its labelled windows. Never train, on which
     the probe was fitted."""
     for name in ("test", "val"):
-        split = subject.windows.splits.get(name)
+        split = frozen.windows.splits.get(name)
         if split is not None and len(split.labelled_N):
             return name, split.labelled_N
     raise DeployError(
@@ -233,13 +233,13 @@ class _Raw:
     """Windows of a split as the device would deliver them."""
 
     def __init__(
-        self, subject: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
+        self, frozen: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
     ) -> None:
-        self._split, self._names = subject.windows.splits[split], subject.windows.classes
+        self._split, self._names = frozen.windows.splits[split], frozen.windows.classes
         self._back_TR = resampling(preprocessing.seconds, preprocessing.to_rate, sensor.rate)
         self._factor_C1 = preprocessing.factor_C1
 
-    def imu(self, index_N: Tensor) -> FloatArray:
+    def imu(self, index_N: Tensor) -> Float32Array:
         imu_NCT, _ = self._split.packed(index_N)
         imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
         return (imu_NCR / self._factor_C1).float().numpy()

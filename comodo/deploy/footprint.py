@@ -23,7 +23,7 @@ import numpy as np
 from comodo.config import CHANNELS, TeacherConfig
 from comodo.core.store import write_json
 
-WARM_UP = (2, 50, 1.0)  # fewest runs, most runs, seconds
+WARM_UP = (2, 50, 1.0)  # minimum and maximum number of runs, seconds
 REPEATS = (10, 300, 15.0)
 POWERCAP = Path("/sys/class/powercap")
 
@@ -138,10 +138,10 @@ def _onnx(path: Path) -> _Loaded:
     return _Loaded(takes, path.stat().st_size, lambda: session.run(None, {taken.name: imu_1CR}))
 
 
-def repeat(run: Callable[[], Any], fewest: int, most: int, seconds: float) -> list[float]:
-    """Seconds of each run: at least `fewest` runs, then up to `most` until `seconds` are over."""
+def repeat(run: Callable[[], Any], min_runs: int, max_runs: int, seconds: float) -> list[float]:
+    """Seconds of each run: at least `min_runs`, then up to `max_runs` until `seconds` are over."""
     taken: list[float] = []
-    while len(taken) < fewest or (len(taken) < most and sum(taken) < seconds):
+    while len(taken) < min_runs or (len(taken) < max_runs and sum(taken) < seconds):
         began = time.perf_counter()
         run()
         taken.append(time.perf_counter() - began)
@@ -169,7 +169,7 @@ def settle() -> int | None:
 
 
 def memory_held(what: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Bytes in use now or at most; None if the system does not report them.
+    """Bytes in use now (VmRSS) or at the peak (VmHWM); None if the system does not report them.
 
     Not ru_maxrss, which a process inherits from its parent.
     """

@@ -19,7 +19,7 @@ from comodo.core.store import Store, atomic, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint
 from comodo.deploy.profiling import Profile
-from comodo.report.style import GREY, grid_of, keep, style
+from comodo.report.style import GREY, grid_of, save_figure, style
 from comodo.report.tables import markdown
 from comodo.tracking.runs import attach_to_trial, find_runs
 
@@ -98,7 +98,7 @@ def write_profile(profile: Profile, store: Store) -> Path:
     folder = store.folder("profiles", profile.trial)
     content = {**asdict(profile), "teacher_over_student": profile.ratios}
     write_json(folder / "profile.json", content)
-    keep(draw_profile(profile), folder / "profile.png")
+    save_figure(draw_profile(profile), folder / "profile.png")
     with atomic(folder / "profile.md") as path:
         path.write_text("\n".join(profile_page(profile)))
     if (runs := find_runs(profile.sweep, store)) is not None:

@@ -73,7 +73,7 @@ def profile_trial(found: Selection, store: Store) -> Profile:
     notes += [f"{name} takes {network.takes}." for name, network in networks.items()]
     if (speed := encoding_speed(store, row.trial.config.teacher, "cpu")) is not None:
         notes.append(f"Encoding in sweeps, with decoding and in batches: {speed[1]}.")
-    trial, sweep = row.trial, found.saved.sweep.name
+    trial, sweep = row.trial, found.record.sweep.name
     return Profile(trial.key, sweep, row.label, trial.seed, networks, notes, describe_machine())
 
 

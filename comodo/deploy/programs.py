@@ -29,8 +29,8 @@ MAX_DIFFERENCE = 1e-4
 BATCH_SIZES = (1, 3, 8)
 MAX_BATCH = 128
 
-FloatArray = npt.NDArray[np.float32]
-Program = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+Float32Array = npt.NDArray[np.float32]
+Program = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 """From raw windows [N, 6, R] to probabilities [N, K] and features [N, D]."""
 
 
@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 def load_onnx(path: Path) -> Program:
-    """Runs on the CPU, in batches of at most MAX_BATCH windows."""
+    """An ONNX file, run on the CPU in batches of at most MAX_BATCH windows."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # without the optimiser's notes on removed nodes
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -120,14 +120,14 @@ def load_torch(path: Path) -> Program:
     module = torch.export.load(path).module()
 
     @torch.inference_mode()
-    def run(imu_NCR: FloatArray) -> list[FloatArray]:
+    def run(imu_NCR: Float32Array) -> list[Float32Array]:
         return [output.numpy() for output in module(torch.from_numpy(imu_NCR))]
 
     return _in_batches(run)
 
 
-def _in_batches(run: Callable[[FloatArray], list[FloatArray]]) -> Program:
-    def program(imu_NCR: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _in_batches(run: Callable[[Float32Array], list[Float32Array]]) -> Program:
+    def program(imu_NCR: Float32Array) -> tuple[Float32Array, Float32Array]:
         starts = range(0, len(imu_NCR), MAX_BATCH)
         parts = [run(imu_NCR[start : start + MAX_BATCH]) for start in starts]
         probability_NK, feature_ND = map(np.concatenate, zip(*parts, strict=True))
@@ -136,8 +136,10 @@ def _in_batches(run: Callable[[FloatArray], list[FloatArray]]) -> Program:
     return program
 
 
-def largest_difference(folder: Path, imu_NCR: FloatArray) -> float:
-    """Between ONNX and the torch.export program, on these windows and for several batch sizes.
+def largest_difference(folder: Path, imu_NCR: Float32Array) -> float:
+    """The largest difference between ONNX and the torch.export program.
+
+    On these windows, for several batch sizes.
 
     Absolute; where the largest value exceeds 1, as in features, relative to it. Raises DeployError
     if it is larger than `MAX_DIFFERENCE`.

@@ -26,7 +26,7 @@ class SelectionError(ComodoError, ValueError):
 class Selection:
     """A finished trial, with the sweep that it was found in."""
 
-    saved: SweepRecord
+    record: SweepRecord
     results: Results
     row: TrialRow
 
@@ -37,8 +37,8 @@ def resolve_run(run: str, store: Store) -> Selection:
     `run` is a sweep's name, a trial's key (column `trial` of results.parquet) or at least its
     first six letters, or the id of a trial's or a sweep's run in MLflow.
 
-    Of a sweep, the trained configuration with the best mean of the first objective over all seeds
-    is selected, and its first seed: the best seed would be selected by luck.
+    For a sweep, it is the first seed of the trained configuration with the best mean of the first
+    objective over all seeds. The best seed would be a matter of luck.
 
     Raises:
         SelectionError: no trial has this name, several have, or it has not finished.
@@ -54,8 +54,8 @@ def resolve_run(run: str, store: Store) -> Selection:
     if len(run) >= MIN_KEY_LENGTH:
         keys = keys | {run}
     matches = [
-        Selection(saved, results, row)
-        for saved, results in readable.values()
+        Selection(record, results, row)
+        for record, results in readable.values()
         for row in results.rows
         if row.trial.key.startswith(tuple(keys))
     ]
@@ -69,37 +69,37 @@ def resolve_run(run: str, store: Store) -> Selection:
     for match in matches:
         if match.row.state == "finished":
             return match
-    saved, row = matches[0].saved, matches[0].row
+    record, row = matches[0].record, matches[0].row
     raise SelectionError(
         "selection.unfinished",
         f"trial {row.trial.key} ({row.label} seed {row.trial.seed} of sweep "
-        f"'{saved.sweep.name}') is {row.state}{f' ({row.reason})' if row.reason else ''}; "
-        f"to run it: {saved.command}",
+        f"'{record.sweep.name}') is {row.state}{f' ({row.reason})' if row.reason else ''}; "
+        f"to run it: {record.command}",
     )
 
 
 def _best_of(name: str, store: Store) -> Selection:
-    saved = read_sweep_record(name, store)
-    results = saved.results(store)
+    record = read_sweep_record(name, store)
+    results = record.results(store)
     label = results.best_trained
     if label is None:
         raise SelectionError(
             "selection.none-finished",
             f"sweep '{name}' has no trained configuration whose seeds have all finished with "
-            f"{saved.sweep.objectives[0].metric}; to continue it: {saved.command}",
+            f"{record.sweep.objectives[0].metric}; to continue it: {record.command}",
         )
     by_seed = {row.trial.seed: row for row in results.by_label[label]}
-    return Selection(saved, results, by_seed[saved.sweep.seeds[0]])
+    return Selection(record, results, by_seed[record.sweep.seeds[0]])
 
 
 def _readable(names: list[str], store: Store) -> Iterator[tuple[str, tuple[SweepRecord, Results]]]:
     """The sweeps that can be read, the latest first."""
     for name in names:
         try:
-            saved = read_sweep_record(name, store)
+            record = read_sweep_record(name, store)
         except StatusError:  # it has no trials yet, or another version of comodo ran it
             continue
-        yield name, (saved, saved.results(store))
+        yield name, (record, record.results(store))
 
 
 def _from_mlflow(run: str, sweeps: Iterable[str], store: Store) -> tuple[str, set[str]]:

@@ -1,5 +1,7 @@
-"""A sweep's trials, training curves and predictions as pandas frames, read from the store: what
-`comodo.load_sweep` gives a notebook, and what a report writes as results.parquet.
+"""A sweep's trials, training curves and predictions as pandas frames, read from the store.
+
+`comodo.load_sweep` returns them to a notebook, and a report writes the trials to results.parquet.
+Does not know how anything was measured.
 """
 
 import json
@@ -17,20 +19,20 @@ from comodo.search.trial_folder import TrialFolder
 
 
 class SweepFrames:
-    """One sweep of the store, in its state when this object was made: `comodo.load_sweep`.
+    """One sweep of the store, as it was when this object was created: `comodo.load_sweep`.
 
     Attributes:
-        name: the sweep's.
+        name: of the sweep.
         results: intervals, differences and importances, as the report has them.
         swept: the columns of `trials` by which its configurations differ.
 
-    Raises StatusError as `read_sweep_record`.
+    Raises StatusError like `read_sweep_record`.
     """
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self._store = name, store
         self.results: Results = read_sweep_record(name, store).results(store)
-        self.swept = ["method.name", *self.results.names.keys]
+        self.swept = ["method.name", *self.results.labels.keys]
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -52,7 +54,7 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
     `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
 
-    A setting that is not a number, text or truth value is written as JSON, and so are all values of
+    A setting that is not a number, text or boolean is written as JSON, and so are all values of
     a column whose values differ in type.
     """
     rows = []
@@ -72,7 +74,7 @@ def trials_of(results: Results, store: Store) -> pd.DataFrame:
 
 def curves_of(results: Results, store: Store) -> pd.DataFrame:
     """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    its metrics, such as `train/loss`; of unfinished trials up to their last checkpoint.
+    its metrics, such as `train/loss`; for an unfinished trial up to its last checkpoint.
     """
     rows = [
         {**_named(row), **epoch}
@@ -91,22 +93,26 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
     all trials, so that trials can be paired by it. `rank` is the place of the true class by
     probability, 0 the first; `metric` is `acc1` where the measure names classes. Other measures
     (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
-    `correct` is the share of draws that were right.
+    `correct` is the share of repeats that were right.
     """
     frames = []
     for row in results.rows:
         for dataset, measure, _ in row.trial.measures():
             table = row.trial.predictions(store, dataset, measure)
-            if table is None:  # not measured yet, or without predictions, as alignment
+            if table is None:  # not measured yet, or without predictions, like alignment
                 continue
-            answers = table.to_pandas()
-            answers["window"] = answers.groupby("split").cumcount()
-            if "rank" in answers:
-                answers = answers.assign(metric="acc1", correct=(answers["rank"] == 0) * 1.0)
+            predictions = table.to_pandas()
+            predictions["window"] = predictions.groupby("split").cumcount()
+            if "rank" in predictions:
+                predictions = predictions.assign(
+                    metric="acc1", correct=(predictions["rank"] == 0) * 1.0
+                )
             else:
                 kept = ["split", "group", "window"]
-                answers = answers.melt(kept, var_name="metric", value_name="correct").dropna()
-            frames.append(answers.assign(**_named(row), dataset=dataset, measure=measure))
+                predictions = predictions.melt(
+                    kept, var_name="metric", value_name="correct"
+                ).dropna()
+            frames.append(predictions.assign(**_named(row), dataset=dataset, measure=measure))
     columns = [*_NAMED, "dataset", "measure", "metric", "split", "window", "group"]
     columns += ["label", "predicted", "rank", "correct"]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -114,7 +120,7 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
 
 
 def measuring_seconds(row: TrialRow, store: Store) -> float:
-    """What the latest measuring of a trial took."""
+    """Seconds that the latest measuring of a trial took."""
     measuring = _folder(row, store).measuring
     return 0.0 if measuring is None else measuring.seconds
 

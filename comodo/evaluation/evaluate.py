@@ -3,7 +3,7 @@
 The metrics are computed in `probe` and `feature_metrics`, from the features of `frozen_student`. It
 does not know how the student was trained or where results are stored.
 
-Shape suffixes: N windows, D student features, F teacher features, K classes, R repeats.
+Shape letters: N windows, D student features, F teacher features, K classes, R repeats.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,17 +40,17 @@ def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
     Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
-    percent; only of splits that have labels), and `probe/C`. Raises as `fit_probe`.
+    percent; only of splits that have labels), and `probe/C`. Raises the errors of `fit_probe`.
     """
     return _evaluate_probe("probe", frozen, frozen)
 
 
 def measure_direct(frozen: FrozenStudent) -> Measured:
-    """Direct transfer: the probe fitted on the data set trained on, evaluated on this one.
+    """Direct transfer: the probe of the training data set, evaluated on this one.
 
     No label of this data set is used for fitting. Only windows of the classes that both data sets
-    have are used: fewer than two raise EvaluateError, `evaluate.shared-classes`. Metrics as of
-    `measure_probe`, under `direct/`.
+    have are used: fewer than two raise EvaluateError, `evaluate.shared-classes`. The metrics
+    are those of `measure_probe`, under `direct/`.
     """
     assert frozen.source is not None
     in_train = _names(frozen.source, [frozen.source.train()])
@@ -67,8 +67,8 @@ def measure_direct(frozen: FrozenStudent) -> Measured:
 def measure_classifier(frozen: FrozenStudent) -> Measured:
     """The classifier of a student trained on labels, without a probe.
 
-    Padding is masked as in training, whatever `frozen.mask` is. Metrics as of `measure_probe`,
-    under `classifier/`.
+    Padding is masked as in training, whatever `frozen.mask` is. The metrics are those of
+    `measure_probe`, under `classifier/`.
     """
     assert frozen.head is not None
     names_K = np.array(frozen.windows.classes)
@@ -124,7 +124,7 @@ def _classification_metrics(
     predictions: list[tuple[str, Any, Any, Any]],
     classes_K: npt.NDArray[np.str_],
 ) -> Measured:
-    """Metrics from, for each split, its name, groups [N], labels [N] and probabilities [N, K]."""
+    """Metrics from the name, groups [N], labels [N] and probabilities [N, K] of each split."""
     metrics, tables = dict[str, float](), []
     for split, group_N, label_N, probability_NK in predictions:
         predicted_N = classes_K[probability_NK.argmax(1)]
@@ -166,7 +166,7 @@ def _evaluate_classifier(
     hits_of: Callable[[Labelled, Labelled], dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
-    """The hits of a classifier that is fitted on the train windows, on the other splits."""
+    """Fits a classifier on the train windows, and measures its hits on the other splits."""
     train, scored = frozen.train(), frozen.scored()
     hits = {split: hits_of(train, scored[split]) for split in splits if split in scored}
     return _hit_metrics(measure, frozen, hits)

@@ -1,8 +1,8 @@
 """Metrics of frozen features besides the SVM probe: classification, zero-shot, similarity.
 
 Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and the
-labels of labelled windows. Those that classify return, by metric name, whether each test window was
-classified correctly (a hit); their mean is the accuracy. The others return fractions from 0 to 1.
+labels of labelled windows. Classifying functions return, by metric name, whether each test window
+was classified correctly (a hit); their mean is the accuracy. The others return fractions in [0, 1].
 The logistic regression sees features as the SVM probe does, L2-normalised and standardised; metrics
 by cosine similarity depend only on the direction of a feature. `train` and `test` are features
 [N, D] with their labels [N].
@@ -14,7 +14,7 @@ is missing from the train split count as errors.
 
 This module knows nothing of students, teachers, splits, files or training.
 
-Shape suffixes: N windows (of train or of test), D and E features, K classes, R repeats, G groups.
+Shape letters: N windows (of train or of test), D and E features, K classes, R repeats, G groups.
 """
 
 import math
@@ -153,8 +153,8 @@ def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> Fe
 
     `teacher_ND` are the teacher's embeddings of train windows, in the space shared with the
     student. The anchor of a class is the embedding of the window closest by cosine similarity to
-    the mean direction of its class. As published, it is a single window of the class; the
-    published one is drawn at random. A class without windows gets a row of NaN.
+    the mean direction of its class. As in the published code, it is a single window of the
+    class, but there it is drawn at random. A class without windows gets a row of NaN.
     """
     teacher_ND = checked_features(teacher_ND)
     check_consistent_length(teacher_ND, label_N)

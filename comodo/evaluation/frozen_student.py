@@ -2,7 +2,7 @@
 
 It does not know the measures: those are in `evaluate`.
 
-Shape suffixes: N windows, D features.
+Shape letters: N windows, D features.
 """
 
 from dataclasses import dataclass, field

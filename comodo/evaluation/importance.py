@@ -14,17 +14,16 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
+from comodo.config import Point
 from comodo.evaluation.stats import Interval
 
 ABSENT = "–"
 MIN_CONFIGURATIONS = 4
 TREES = 32
 
-Configuration = dict[str, Any]
-
 
 def importances(
-    configurations: list[Configuration], scores: list[float], resamples: int = 20, seed: int = 0
+    configurations: list[Point], scores: list[float], resamples: int = 20, seed: int = 0
 ) -> dict[str, Interval]:
     """Importance of each varying key, largest first: its fraction of the variance that the main
     effects of all keys explain.
@@ -75,7 +74,7 @@ def _fanova(trials: list[FrozenTrial], generator: np.random.Generator) -> dict[s
 
 
 def main_effects(
-    configurations: list[Configuration], scores: list[float]
+    configurations: list[Point], scores: list[float]
 ) -> dict[str, list[tuple[Any, list[float]]]]:
     """For each varying key: its values, each with the scores of its configurations.
 
@@ -93,7 +92,7 @@ def main_effects(
     return effects
 
 
-def _levels(configurations: list[Configuration]) -> dict[str, dict[str, Any]]:
+def _levels(configurations: list[Point]) -> dict[str, dict[str, Any]]:
     """Varying key: its values, by name, in the order of `main_effects`."""
     levels: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for configuration in configurations for key in configuration):
@@ -105,7 +104,7 @@ def _levels(configurations: list[Configuration]) -> dict[str, dict[str, Any]]:
     return levels
 
 
-def _name(configuration: Configuration, key: str) -> str:
+def _name(configuration: Point, key: str) -> str:
     """A value as JSON; the same for 1 and 1.0, and for mappings in any order."""
     if key not in configuration:
         return ABSENT  # not valid JSON, so no value has this name

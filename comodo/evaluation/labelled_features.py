@@ -2,7 +2,7 @@
 
 Pure functions of features [N, D] and labels [N] that know no classifier, no student and no file.
 
-Shape suffixes: N windows, D features, K classes.
+Shape letters: N windows, D features, K classes.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 One job: Platt scaling of each pair of classes on out-of-fold decision values, then pairwise
 coupling. It knows kernels, decision values and pairs, but not features or how C was chosen.
 
-Shape suffixes: N windows, M windows of a pair of classes, K classes, P pairs of classes.
+Shape letters: N windows, M windows of a pair of classes, K classes, P pairs of classes.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Metrics with confidence intervals for new seeds and new groups, from stored predictions.
 
 The trials passed in are of one configuration and differ only by seed. It knows no sweep and no
-report. Shape suffixes as in `stats`; K classes.
+report. Shape letters as in `stats`; K classes.
 """
 
 import math

@@ -8,7 +8,7 @@ rest of libsvm's procedure is implemented here and in `platt`.
 
 It knows nothing of students, data sets, splits or where features come from.
 
-Shape suffixes: N windows, D features, V validation windows of a fold, M windows of a pair of
+Shape letters: N windows, D features, V validation windows of a fold, M windows of a pair of
 classes, S support vectors, K classes, P pairs of classes, C values of the grid, F folds.
 """
 
@@ -75,7 +75,7 @@ class SVMProbe:
         self.seed, self.max_train, self.ties = seed, max_train, ties
 
     def fit(self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike) -> "SVMProbe":
-        """Choose C, then train and calibrate an SVM for each pair of classes.
+        """Chooses C, then trains and calibrates an SVM for each pair of classes.
 
         As published, features are standardised once, with the statistics of all training windows,
         but gamma="scale" is computed for each fold. Classes with fewer windows than folds, even
@@ -197,7 +197,7 @@ class SVMProbe:
         return np.asarray(self._scaler.transform(unit_rows(features_ND)), dtype=np.float64)
 
     def _decisions(self, features_ND: npt.ArrayLike) -> Iterator[FloatArray]:
-        """Yield decision values [n, P] block by block, in the order of the windows."""
+        """Yields decision values [n, P] block by block, in the order of the windows."""
         features_ND = checked_features(features_ND)
         support_norms_S = self._gamma * np.square(self._support_SD).sum(axis=1)
         size = max(1, BLOCK_VALUES // max(len(support_norms_S), len(self.classes_) ** 2))

@@ -50,14 +50,14 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two configurations compared on the test split, corrected for all that the report compares."""
+    """Two configurations compared on the test split, corrected for the number of comparisons."""
 
     first: str
     second: str
     seeds: int
     comparison: Comparison
     p: float
-    """Holm's."""
+    """Adjusted by Holm's method."""
 
     @property
     def distinguishable(self) -> bool:
@@ -75,7 +75,7 @@ class TransferRow:
 
 
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
-    """Names whose scores none dominates: at least as good in all, and better in one.
+    """Names that no other dominates, by being at least as good in all scores and better in one.
 
     `signs`: 1 where more is better, -1 where less is. Equal scores do not dominate each other, and
     scores that differ only by rounding are equal.
@@ -106,14 +106,14 @@ class Results:
     ) -> None:
         self.sweep, self.rows, self._store = sweep, rows, store
         self.leaks = leaks or {}
-        """Of each dataset `WindowSet.leaks`."""
-        self.names = Labels(sweep)
+        """`WindowSet.leaks` of each data set."""
+        self.labels = Labels(sweep)
         self.by_label: dict[str, list[TrialRow]] = {}
         """Finished trials of each configuration, in the rows' order."""
         for row in rows:
             if row.state == "finished":
                 self.by_label.setdefault(row.label, []).append(row)
-        self._answers = Predictions(store)
+        self._predictions = Predictions(store)
         self.accuracy = cache(self._accuracy)
         self.importances = cache(self._importances)
 
@@ -122,7 +122,7 @@ class Results:
         return {label: rows[0].trial for label, rows in self.by_label.items()}
 
     def title(self, label: str) -> str:
-        """As `TrialRow.title`, of a configuration."""
+        """`TrialRow.title` of a configuration."""
         return self.by_label[label][0].title
 
     @cached_property
@@ -130,21 +130,21 @@ class Results:
         """`STAR`, if any configuration has one."""
         return STAR if any(self.title(label) != label for label in self.by_label) else ""
 
-    def own(self, label: str) -> str:
+    def trained_on(self, label: str) -> str:
         """The data set that a configuration was trained on."""
         return self._first_trials[label].config.dataset
 
     def _accuracy(
         self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
-        """Acc@k of a configuration, as `Predictions.interval`; None where it was not measured."""
-        metric = accuracy(split, k, measure, dataset or self.own(label))
-        return self._answers.interval(self._trials(label), metric)
+        """Acc@k of a configuration with its interval; None where it was not measured."""
+        metric = accuracy(split, k, measure, dataset or self.trained_on(label))
+        return self._predictions.interval(self._trials(label), metric)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
         """Acc@1 of one trial on its own data set: with that seed, on new groups."""
         metric = accuracy(split, dataset=row.trial.config.dataset)
-        return self._answers.interval([row.trial], metric)
+        return self._predictions.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name; None where it was not measured.
@@ -153,26 +153,28 @@ class Results:
         new seeds alone.
         """
         metric = Metric.parse(name)
-        metric = replace(metric, dataset=metric.dataset or self.own(label))
-        if (found := self._answers.interval(self._trials(label), metric)) is not None:
+        metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
+        if (found := self._predictions.interval(self._trials(label), metric)) is not None:
             return found
         values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
         if not values:
             return None
         found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
-        if metric.name == "cka":  # which alone can be negative
+        if metric.name == "cka":  # the only metric that can be negative
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
-        """As `Predictions.by`, of a configuration on its own data set."""
-        return self._answers.by(self._trials(label), column, self.own(label))
+        """`Predictions.by` of a configuration on its own data set."""
+        return self._predictions.by(self._trials(label), column, self.trained_on(label))
 
-    def test_answers(self, label: str) -> pd.DataFrame:
+    def test_predictions(self, label: str) -> pd.DataFrame:
         """A configuration's predictions on its own test split, of all seeds."""
-        found = [self._answers.of(trial, self.own(label)) for trial in self._trials(label)]
-        answers = pd.concat([answers for answers in found if answers is not None])
-        return answers[answers.split == "test"]
+        found = [
+            self._predictions.of(trial, self.trained_on(label)) for trial in self._trials(label)
+        ]
+        predictions = pd.concat([table for table in found if table is not None])
+        return predictions[predictions.split == "test"]
 
     def _trials(self, label: str) -> list[Trial]:
         return [row.trial for row in self.by_label[label]]
@@ -182,8 +184,8 @@ class Results:
         missing, so that a few lucky seeds do not compete."""
         rows = self.by_label[label]
         names = [objective.metric for objective in self.sweep.objectives]
-        whole = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
-        if not whole or not all(name in row.metrics for row in rows for name in names):
+        complete = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
+        if not complete or not all(name in row.metrics for row in rows for name in names):
             return None
         return tuple(statistics.mean(row.metrics[name] for row in rows) for name in names)
 
@@ -191,7 +193,7 @@ class Results:
     def selected(self) -> str | None:
         """The configuration that the first objective selects, by its mean over seeds.
 
-        The untrained student competes, the one trained with labels only if the sweep asks for it.
+        The untrained student competes, the one trained with labels only if the sweep searches it.
         """
         return self._best(
             label
@@ -201,7 +203,7 @@ class Results:
 
     @cached_property
     def best_trained(self) -> str | None:
-        """As `selected`, without untrained students and references."""
+        """Like `selected`, without untrained students and references."""
         return self._best(
             label
             for label, trial in self._first_trials.items()
@@ -240,7 +242,8 @@ class Results:
             seconds = [trial for trial in self._trials(second) if trial.seed in first_of]
             firsts = [first_of[trial.seed] for trial in seconds]
             a, b = (
-                self._answers.hits(side, "test", 1, self.own(first)) for side in (firsts, seconds)
+                self._predictions.hits(side, "test", 1, self.trained_on(first))
+                for side in (firsts, seconds)
             )
             if a is not None and b is not None and (comparison := compare(a, b, CONFIDENCE)):
                 found.append((first, second, len(seconds), comparison))
@@ -251,11 +254,13 @@ class Results:
         pairs = []
         for label, trial in self._first_trials.items():
             if not isinstance(trial.config.method, NoneMethod):
-                untrained = self.names.configuration(trial.untrained)
+                untrained = self.labels.configuration(trial.untrained)
                 if untrained in self.by_label:
                     pairs.append((label, untrained))
         if (best := self.selected) is not None:
-            same_data = [label for label in self.by_label if self.own(label) == self.own(best)]
+            same_data = [
+                label for label in self.by_label if self.trained_on(label) == self.trained_on(best)
+            ]
             pairs += [(best, label) for label in same_data if label != best]
         return list(dict.fromkeys(pairs))
 
@@ -268,7 +273,7 @@ class Results:
     def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all.
 
-        Baselines, which know the classes of their own data set alone, are not in it.
+        Baselines, which know only the classes of their own data set, are left out.
         """
         grid: dict[tuple[str, str], TransferRow] = {}
         for label, trial in self._first_trials.items():
@@ -277,8 +282,8 @@ class Results:
             # An untrained student is the same for every data set, except for `direct`, where the
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
-            trained_on = "–" if untrained else self.own(label)
-            name = self.names.configuration(trial, leave_out="dataset")
+            trained_on = "–" if untrained else self.trained_on(label)
+            name = self.labels.configuration(trial, leave_out="dataset")
             row = grid.setdefault((trained_on, name), TransferRow(trained_on, name, {}))
             for dataset in self.tested_on:
                 if row.cells.get(dataset) is None:
@@ -288,7 +293,7 @@ class Results:
     def points(self) -> tuple[list[dict[str, Any]], list[float]]:
         """Values of the keys that vary, and the objective's mean, of each configuration."""
         points, scores = [], []
-        keys = ["method.name", *self.names.keys]
+        keys = ["method.name", *self.labels.keys]
         metric = self.sweep.objective.metric
         for label, trial in self._first_trials.items():
             rows = self.by_label[label]

@@ -8,7 +8,7 @@ It knows nothing of sweeps, files or how windows were classified.
 
 The result of a configuration is a table: `hits_SG`, the number of windows of group g that were
 classified correctly with seed s, and `count_G`, the number of windows of the group, the same for
-all seeds. Accuracies and their bounds are fractions, not percent. Shape suffixes: S seeds,
+all seeds. Accuracies and their bounds are fractions, not percent. Shape letters: S seeds,
 G groups, M candidate numbers of seeds; `...` are any leading batch dimensions.
 """
 
@@ -95,7 +95,7 @@ def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
     """Test of the difference in accuracy, paired by seed and by group (row and column).
 
     Interval and p-value are for new seeds and new groups, as in `accuracy_interval`; None where
-    that is None. Raises ValueError as it does, and for different shapes or group sizes.
+    that is None. Raises ValueError for the same reasons, and for different shapes or group sizes.
     """
     (a_SG, count_G), (b_SG, b_count_G) = _checked(*a), _checked(*b)
     if a_SG.shape != b_SG.shape or not np.array_equal(count_G, b_count_G):

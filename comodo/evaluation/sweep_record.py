@@ -1,5 +1,7 @@
-"""A sweep's settings in the store, `sweep.json`, from which its trials are found: so that results
-can be read on any machine that sees the store, without the sweep file, the recordings or Ray.
+"""A sweep's settings in the store, `sweep.json`, from which its trials are found.
+
+This is how results can be read on any machine with access to the store, without the sweep file, the
+recordings or Ray. Does not know how trials run.
 """
 
 import math
@@ -103,7 +105,7 @@ class SweepRecord:
             points = list(sweep.grid())
         else:
             points = [a.values for a in read_asked(folder) if a.values in sweep.space]
-        names, trials = Labels(sweep), dict[str, Trial]()
+        labels, trials = Labels(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
             config = sweep.with_values(point)
@@ -116,7 +118,7 @@ class SweepRecord:
         store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
         begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
         rows = {
-            key: _row(trial, names.configuration(trial), store, ended.get(key), key in begun)
+            key: _row(trial, labels.configuration(trial), store, ended.get(key), key in begun)
             for key, trial in trials.items()
         }
         return _without_given_up(rows, seeds_of, sweep)
@@ -174,8 +176,8 @@ def _without_given_up(
             values = [rows[key].metrics.get(objective.metric, math.nan) for key in keys]
             return objective.sign * statistics.mean(values) if values else None
 
-        whole = [keys for keys in seeds_of if all(rows[key].state == "finished" for key in keys)]
-        best = max((s for keys in whole if (s := score(keys)) is not None), default=-math.inf)
+        complete = [keys for keys in seeds_of if all(rows[key].state == "finished" for key in keys)]
+        best = max((s for keys in complete if (s := score(keys)) is not None), default=-math.inf)
         for first, *others in seeds_of:
             state = rows[first].state
             hopeless = state == "finished" and best - (score([first]) or 0) > margin

@@ -1,8 +1,8 @@
 """Encoders of supervised classifiers that are not foundation models: DLinear, Informer, TimesNet.
 
 Each encodes all channels of a window together. Its feature is the concatenation of its activations
-at all times; with the linear layer that the method `supervised` adds, it is the classifier that
-papers compare with. This module does not know that layer, nor how anything is trained.
+at all time steps; with the linear layer that the method `supervised` adds, it is the classifier
+that papers compare with. This module does not know that layer, nor how anything is trained.
 
 Shape letters: B batch, C channels, T samples, D width of the model, H heads, E width of a head,
 L length of a sequence, S sampled keys, K periods, F frequencies, R rows of P samples.
@@ -134,8 +134,8 @@ def probsparse_attention(
     """ProbSparse attention (arXiv 2012.07436): only the most active queries attend.
 
     A query's activity is the maximum minus the mean of its products with `factor * ln L` sampled
-    keys. As many queries attend; all others get the mean of the values. `fixed` samples the same
-    keys at every call instead of drawing them from torch's generator.
+    keys. The same number of queries attends; all others get the mean of the values. `fixed`
+    samples the same keys at every call instead of drawing them from torch's generator.
     """
     length = key_BHLE.shape[2]
     kept = min(length, factor * math.ceil(math.log(length)))
@@ -155,7 +155,7 @@ def probsparse_attention(
 @cache
 def _fixed_keys(kept: int, length: int) -> Tensor:
     """Cached, because an exported program can contain a tensor but no generator."""
-    with torch.inference_mode(False):  # a tensor made in inference mode could not be trained with
+    with torch.inference_mode(False):  # an inference tensor cannot be used in training
         return torch.randint(length, (kept, length), generator=torch.Generator().manual_seed(0))
 
 
@@ -249,7 +249,7 @@ def fold_by_period(x_BTD: Tensor, period: int) -> Tensor:
 
 
 def unfold_period(x_BDRP: Tensor, samples: int) -> Tensor:
-    """The inverse of `fold_by_period` for windows of so many samples: `[B, T, D]`."""
+    """The inverse of `fold_by_period` for windows of `samples` samples: `[B, T, D]`."""
     return x_BDRP.permute(0, 2, 3, 1).flatten(1, 2)[:, :samples]
 
 

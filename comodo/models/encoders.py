@@ -34,8 +34,8 @@ CONFIG_FILE = "config.json"
 class Encoder(nn.Module):
     """The base class of all encoders, which are built from their configuration.
 
-    `forward(imu_BCT, lengths, mask)` maps windows `[B, C, T]` to features `[B, C, D]`. Of each
-    window it reads only the last `length` samples (None: all). `mask` is explained in
+    `forward(imu_BCT, lengths, mask)` maps windows `[B, C, T]` to features `[B, C, D]`. It reads
+    only the last `length` samples of each window (None: all). `mask` is explained in
     `Student.forward`; only MOMENT uses it.
 
     Attributes:
@@ -98,7 +98,7 @@ class MantisEncoder(Encoder):
     name = "mantis"
     library = MantisV1
     samples: int
-    # Arguments that select the device or another output than the published one.
+    # Arguments that select the device, or an output other than the published one.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})
     size_keys = {"seq_len", *inspect.signature(library).parameters} - _fixed
 
@@ -183,9 +183,9 @@ class MomentEncoder(Encoder):
             mask_NT = (real_NT if mask else torch.ones_like(real_NT)).to(x_NT.dtype)
             x_N1T = x_NT.unsqueeze(1)
             embedded = self.network.embed(x_enc=x_N1T, input_mask=mask_NT, reduction="none")
-            whole_NP1 = mask_NT.unflatten(1, (-1, patch)).amin(dim=2).unsqueeze(2)
+            complete_NP1 = mask_NT.unflatten(1, (-1, patch)).amin(dim=2).unsqueeze(2)
             patch_NPD = embedded.embeddings.squeeze(1)
-            return (patch_NPD * whole_NP1).sum(dim=1) / whole_NP1.sum(dim=1)
+            return (patch_NPD * complete_NP1).sum(dim=1) / complete_NP1.sum(dim=1)
 
         return in_patches(encode, imu_BCT, lengths, patch, min_samples=self.network.seq_len)
 

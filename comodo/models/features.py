@@ -22,7 +22,7 @@ def extract_features(
 ) -> Tensor:
     """Student features `[N, D]` of these windows, float32 on the CPU, computed in eval mode.
 
-    `mask` is as in `Student.forward`; a `head`, in eval mode, is applied to the features.
+    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features.
     """
     was_training = student.training
     student.eval()

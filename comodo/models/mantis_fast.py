@@ -12,7 +12,7 @@ checkpoints are the library's. Three things save time:
   every token, and the values' weights with the weighted mean of the tokens.
 
 The results are equal up to rounding. In training, the dropout of the last layer draws other random
-numbers. The rewrite is valid for `SUPPORTED_VERSIONS` only; of any other version `MantisEncoder`
+numbers. The rewrite is valid for `SUPPORTED_VERSIONS` only; for any other version `MantisEncoder`
 runs the library's own forward pass.
 
 Shape letters: N sequences, T samples, P patches, W samples in a patch, K taps of a kernel,

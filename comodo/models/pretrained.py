@@ -45,7 +45,9 @@ def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str |
         raise ValueError(message) from error
     except ImportError as error:
         reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"weights {weights!r} need what is not installed: {reason}") from error
+        raise ValueError(
+            f"weights {weights!r} need a library that is not installed: {reason}"
+        ) from error
     missing = loading["missing_keys"]
     if missing and all(key.startswith("pooler.") for key in missing):
         encoder.pooler = None  # the weights of a classifier do not include it
@@ -79,22 +81,22 @@ def mean_std(settings: TeacherConfig) -> MeanStd | None:
 def image_size(settings: TeacherConfig, config: Any) -> int:
     """Side in pixels of the frames that the weights' own processor produces.
 
-    If the processor does not say, that of the frames that the encoder was trained with. Raises
-    ValueError for frames that are not square.
+    If the processor does not say: the side of the frames that the encoder was trained with.
+    Raises ValueError for frames that are not square.
     """
     processor = _processor(settings)
     cropped = processor.get("crop_size") if processor.get("do_center_crop", True) else None
     size = cropped or processor.get("size") or getattr(config, "image_size", None)
     sides = list(size.values()) if isinstance(size, dict) else [size]
     if not isinstance(sides[0], int) or len(set(sides)) > 1:
-        raise ValueError(f"weights {settings.weights!r} name no side of a square frame, but {size}")
+        raise ValueError(f"weights {settings.weights!r} take no square frames, but {size}")
     return sides[0]
 
 
 def _processor(settings: TeacherConfig) -> dict[str, Any]:
     """The settings of the weights' own processor; empty for a local folder without one.
 
-    Raises ValueError if a hub id has none or it is not available: nobody would notice a default.
+    Raises ValueError if a hub id has none or it is not available: a default would go unnoticed.
     """
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if processor := _json(settings, name):
@@ -106,7 +108,10 @@ def _processor(settings: TeacherConfig) -> dict[str, Any]:
 
 
 def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
-    """A file next to the weights; empty if there is none. OSError: they are not available."""
+    """A JSON file next to the weights; empty if there is none.
+
+    Raises OSError if the weights are not available.
+    """
     from transformers.utils.hub import cached_file
 
     # Not read by the processor classes, which need torchvision.

@@ -20,8 +20,8 @@ _CHUNK_SAMPLES_CPU, _CHUNK_SAMPLES_CPU_BF16 = 2**15, 2**16
 def in_chunks(encode: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """encode(*inputs), on a CPU in chunks along the first dimension.
 
-    The first input are sequences `[N, ..., T]`, further ones belong to them. There are no chunks in
-    an exported program, whose N is not fixed.
+    The first input holds sequences `[N, ..., T]`; the others have a row for each of them. There are
+    no chunks in an exported program, whose N is not fixed.
     """
     if inputs[0].device.type != "cpu" or torch.compiler.is_exporting():
         return encode(*inputs)
@@ -39,12 +39,12 @@ def in_patches(
     patch: int,
     min_samples: int = 0,
 ) -> Tensor:
-    """Features `[B, C, D]` of windows that are padded to whole patches of so many samples.
+    """Features `[B, C, D]` of windows that are padded to whole patches of `patch` samples.
 
     Args:
         encode: computes features `[N, D]` from samples `[N, T]` and a mask of the real ones
             `[N, T]`.
-        lengths: of each window only its last `length` samples are real; None: all are.
+        lengths: only the last `length` samples of each window are real; None: all are.
         min_samples: windows are left-padded with zeros to at least this many samples, but never to
             the longest of the batch.
     """

@@ -28,11 +28,11 @@ class Teacher(nn.Module):
 
     Args:
         encoder: frozen in place.
-        settings: with the precision "bf16" it computes under autocast.
+        settings: precision "bf16" computes under autocast.
         frames: per window.
         image_size: side of the square frames, in pixels.
         dim: width of a feature.
-        mean_std: that frames are normalised with.
+        mean_std: mean and std that frames are normalised with.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TokenTeacher(Teacher):
 
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
         tokens_BND = self.encoder(pixels_BF3HW).last_hidden_state
-        # The mean of up to 1,500 tokens needs float32; under autocast they have 8 bits.
+        # The mean of up to 1,500 tokens needs float32; autocast leaves them 8 significant bits.
         return tokens_BND.float().mean(dim=1) if self.pool == "mean" else tokens_BND[:, 0]
 
 
@@ -169,7 +169,7 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
     """The teacher with its weights, on the CPU.
 
     Raises ValueError if the weights are not available or do not fit the architecture, the encoder
-    cannot take so many frames, or the teacher is `precomputed`, which has no encoder.
+    does not take that number of frames, or the teacher is `precomputed`, which has no encoder.
     """
     if settings.name not in _FAMILIES:
         raise ValueError(f"teacher {settings.name!r} is not an encoder")

@@ -77,7 +77,7 @@ def draw_by_numbers(results: Results) -> dict[str, Figure]:
         if not results.is_reference(rows[0].trial) and results.accuracy(label, "test") is not None
     }
     figures = {}
-    for key in results.names.keys:
+    for key in results.labels.keys:
         values = {label: config[key] for label, config in flat.items() if key in config}
         numbers = [x for x in values.values() if type(x) in (int, float)]  # bool is no number
         if len(numbers) == len(values) and len(set(numbers)) > 1:
@@ -90,7 +90,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     curves: dict[str, list[str]] = {}
     ordered = sorted(values, key=lambda label: values[label])
     for label in ordered:
-        name = results.names.configuration(results.by_label[label][0].trial, leave_out=key)
+        name = results.labels.configuration(results.by_label[label][0].trial, leave_out=key)
         curves.setdefault(name, []).append(label)
     joined = len(curves) < len(values)
     if not joined:
@@ -114,7 +114,7 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
 
 
 def percents(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
-    """Means, and the lengths of their intervals below and above."""
+    """Test accuracies in percent, and the lengths of their intervals below and above."""
     found = [results.accuracy(label, "test") for label in labels]
     rows = [bounds(x.mean, x.low, x.high) for x in found if x is not None]
     return [row[0] for row in rows], [[row[1] for row in rows], [row[2] for row in rows]]
@@ -135,7 +135,7 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
 def _untrained(results: Results, labels: list[str]) -> dict[str, float]:
     """Accuracy (percent) of the untrained student, if these configurations share one."""
     trials = [results.by_label[label][0].trial for label in labels]
-    names = {results.names.configuration(trial.untrained) for trial in trials}
+    names = {results.labels.configuration(trial.untrained) for trial in trials}
     if len(names) > 1 or not names <= results.by_label.keys():
         return {}
     (name,) = names

@@ -22,9 +22,9 @@ from comodo.report.style import (
     MAX_TICKS,
     axes_of,
     grid_of,
-    keep,
     legend_below,
     percent_span,
+    save_figure,
     short,
     show_numbers,
     spread_out,
@@ -35,8 +35,8 @@ MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
 CROWDED_LETTERS = 30  # letters of tick labels below one plot
 MAX_VALUE_LETTERS = 24
 
-Scores = list[tuple[Any, list[float]]]
-"""Percent of the configurations with each value of a key."""
+PercentsByValue = list[tuple[Any, list[float]]]
+"""Each value of a key, with the scores in percent of the configurations that have it."""
 
 
 def draw_figures(results: Results, folder: Path) -> dict[str, str]:
@@ -59,7 +59,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
     made = {}
     for name, (shows, figure) in drawn.items():
         if figure is not None:
-            keep(figure, folder / name)
+            save_figure(figure, folder / name)
             made[name] = shows
     return made
 
@@ -188,14 +188,14 @@ def _effects(results: Results) -> Figure | None:
     return figure
 
 
-def _draw_dots(axes: Axes, values: Scores) -> None:
+def _draw_dots(axes: Axes, values: PercentsByValue) -> None:
     """A dot for each configuration, by the number itself."""
     xs = [value for value, scores in values for _ in scores]
     axes.plot(xs, [score for _, scores in values for score in scores], ".", color=BLUE)
     show_numbers(axes, xs)
 
 
-def _draw_means(axes: Axes, values: Scores, line: str) -> None:
+def _draw_means(axes: Axes, values: PercentsByValue, line: str) -> None:
     """A tick for each value, with its mean and a dot for each configuration."""
     places = range(len(values))
     for place, (_, scores) in zip(places, values, strict=True):
@@ -218,8 +218,8 @@ def _confusion(results: Results) -> Figure | None:
     label = results.selected
     if label is None or results.accuracy(label, "test") is None:
         return None
-    answers = results.test_answers(label)
-    counts = pd.crosstab(answers.label, answers.predicted, normalize="index")
+    predictions = results.test_predictions(label)
+    counts = pd.crosstab(predictions.label, predictions.predicted, normalize="index")
     classes = sorted({*counts.index, *counts.columns})
     shares = 100 * counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
     size = 2.5 + 0.42 * len(classes)

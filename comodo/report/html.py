@@ -24,7 +24,7 @@ def html_page(text: str, folder: Path) -> str:
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens, sections, title = [], [], ""
     parsed = markdown.parse(text)
-    _refuse_foreign(parsed, folder)
+    _replace_foreign(parsed, folder)
     for token, following in _pairs(parsed):
         if token.type == "heading_open" and token.tag == "h1":
             title = following.content
@@ -65,7 +65,7 @@ def _picture(token: Token) -> Token | None:
     return first if first is not None and first.type == "image" else None
 
 
-def _refuse_foreign(tokens: list[Token], folder: Path) -> None:
+def _replace_foreign(tokens: list[Token], folder: Path) -> None:
     """Replaces pictures that are not the report's by text: opening the page must not fetch
     anything, and a label could contain a link to a picture."""
     for token in tokens:

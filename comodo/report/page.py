@@ -1,5 +1,5 @@
-"""The page of a sweep as lines of Markdown: its sections, and those on protocol, data, cost and
-trials. Does not know how tables, figures and HTML are made.
+"""Puts the page of a sweep together as lines of Markdown, and writes its sections on protocol,
+data, confounds, cost and trials. Does not know how tables, figures and HTML are produced.
 """
 
 import statistics
@@ -34,29 +34,29 @@ SELECTED_ON_TEST = "**Selected on the test split**: test accuracies are optimist
 
 def report_page(
     results: Results,
-    saved: SweepRecord,
+    record: SweepRecord,
     store: Store,
     pictures: Mapping[str, str],
     runs: SweepRuns | None,
 ) -> list[str]:
-    """The whole page. `pictures`: names of files in the same folder, and what they show."""
+    """The complete page. `pictures`: names of files in the same folder, and what they show."""
     left = dict(pictures)
 
     def shown(*names: str) -> list[str]:
         found = [f"![{left.pop(name)}]({name})" for name in names if name in left]
         return [line for picture in found for line in (picture, "")]
 
-    window_sets = saved.window_sets(store)
+    window_sets = record.window_sets(store)
     by_number = [name for name in pictures if name.startswith("by_")]
     return [
-        *_head(results, saved, store),
+        *_head(results, record, store),
         *paper_comparison(results),
         *tables.accuracy_section(results),
         *shown("accuracy.png", *by_number),
         *tables.difference_section(results),
         *tables.pareto_section(results),
         *shown("pareto.png"),
-        *tables.transfer_section(results, saved.command),
+        *tables.transfer_section(results, record.command),
         *shown("transfer.png"),
         *tables.importance_section(results),
         *shown("importance.png", "effects.png"),
@@ -72,7 +72,7 @@ def report_page(
     ]
 
 
-def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
+def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     """What a reader has to know first."""
     sweep = results.sweep
     count = f"{sum(row.state == 'finished' for row in results.rows)} of {len(results.rows)}"
@@ -84,7 +84,7 @@ def _head(results: Results, saved: SweepRecord, store: Store) -> list[str]:
         f"# {sweep.name}",
         *demonstration(sweep, sweep.datasets),
         f"{count} trials finished; state of the sweep: {state}.",
-        *tables.missing(results.rows, saved.command)[:1],
+        *tables.missing(results.rows, record.command)[:1],
         selected,
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
@@ -156,7 +156,7 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
 
 
 def _rejections(window_sets: Mapping[str, WindowSet]) -> list[str]:
-    """Not in `data_section`, which model cards share: reasons contain names of files."""
+    """Not in `data_section`, which model cards contain too: reasons contain names of files."""
     lines = []
     for name, windows in window_sets.items():
         if windows.rejected:
@@ -204,7 +204,7 @@ def _cost(results: Results, store: Store) -> list[str]:
 
 
 def _cost_cells(trials: list[tuple[TrainedRecord, float]]) -> list[str]:
-    """Of one configuration, whose trials come with their seconds of measuring."""
+    """Cells of one configuration; each of its trials comes with its seconds of measuring."""
     records = [record for record, _ in trials]
     speeds = [speed for record in records if (speed := record.windows_per_second) is not None]
     peaks = [bytes for record in records for bytes in (record.peak_memory or {}).values()]

@@ -55,7 +55,7 @@ def paper_comparison(results: Results) -> list[str]:
 
 
 def _pairs(results: Results) -> list[_Pair]:
-    queues_swept = "method.queue_size" in results.names.keys
+    queues_swept = "method.queue_size" in results.labels.keys
     pairs = []
     for label in dict.fromkeys(row.label for row in results.rows):
         trials = [*results.by_label.get(label, ()), *results.rows]

@@ -1,4 +1,4 @@
-"""The accuracies that the COMODO paper published, and which of them a configuration repeats.
+"""The accuracies that the COMODO paper published, and which of them belongs to a configuration.
 
 Every published value is one run, chosen by its accuracy on the test split.
 """

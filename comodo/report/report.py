@@ -1,4 +1,4 @@
-"""Writes the files of a sweep's report, and makes its table for the terminal."""
+"""Writes the files of a sweep's report, and builds its table for the terminal."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
 
 
-def write_report(results: Results, saved: SweepRecord, store: Store) -> Path:
+def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
     """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into the
     sweep's report folder, attaches them to its MLflow run, and returns the folder."""
     folder = fetched(store.folder("sweeps", results.sweep.name) / "report")
@@ -34,12 +34,12 @@ def write_report(results: Results, saved: SweepRecord, store: Store) -> Path:
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
                 results.accuracy_by(label, column).to_csv(path, index=False)
     runs = find_runs(results.sweep.name, store)
-    text = redacted(rounded("\n".join(report_page(results, saved, store, pictures, runs)) + "\n"))
+    text = redacted(rounded("\n".join(report_page(results, record, store, pictures, runs)) + "\n"))
     for name, content in (("report.md", text), ("report.html", html_page(text, folder))):
         with atomic(folder / name) as path:
             path.write_text(content)
     if runs is not None:
-        attach(folder, runs, finished_description(results, saved, runs))
+        attach(folder, runs, finished_description(results, record, runs))
     return folder
 
 

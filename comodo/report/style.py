@@ -25,7 +25,7 @@ DPI = 150
 matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a class name is no formula
 MAX_TICKS = 12  # values with a tick each
 MIN_TICK_DISTANCE = 0.07  # share of the axis between two ticks
-MAX_WIDTH = 70  # letters of a name in a figure
+MAX_NAME_LETTERS = 70  # letters of a name in a figure
 
 
 def style(number: int) -> dict[str, Any]:
@@ -106,10 +106,10 @@ def percent_span(axes: Axes, least: float) -> None:
 
 def short(name: str) -> str:
     name = rounded(name)
-    return name if len(name) <= MAX_WIDTH else f"{name[: MAX_WIDTH - 1]}…"
+    return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"
 
 
-def keep(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Saves the figure as PNG and SVG; equal figures give equal bytes."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)

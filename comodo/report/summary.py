@@ -34,7 +34,7 @@ def running_description(sweep: Sweep, command: str) -> str:
     return f"{sweep_question(sweep)}\n\nTo run or continue it: `{command}`"
 
 
-def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) -> str:
+def finished_description(results: Results, record: SweepRecord, runs: SweepRuns) -> str:
     """The description of a sweep with results: the question, links to pages that compare its runs,
     and the table of accuracies, best first, cut to the length that MLflow keeps."""
     first = results.sweep.objectives[0]
@@ -59,12 +59,12 @@ def finished_description(results: Results, saved: SweepRecord, runs: SweepRuns) 
         of = "all" if compared == own else f"the best {MAX_COMPARED_RUNS} of {len(own)}"
         pages.append(f"[compare {of}]({runs.compare_page(compared)})")
     simulated = [n for n, d in results.sweep.datasets.items() if d.kind == "simulated"]
-    head = [running_description(results.sweep, saved.command), ""]
+    head = [running_description(results.sweep, record.command), ""]
     if simulated:
         head += [f"**A demonstration** on simulated data ({', '.join(simulated)}).", ""]
     head += [
         f"Selected: **{results.selected}**." if results.selected else "None is selected.",
-        *missing(results.rows, saved.command)[:1],
+        *missing(results.rows, record.command)[:1],
         "",
         f"See {', '.join(pages)}; files and figures are among the artifacts.",
         "",

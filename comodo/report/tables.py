@@ -61,7 +61,7 @@ def missing(rows: list[TrialRow], command: str) -> list[str]:
 
 
 def pareto_section(results: Results) -> list[str]:
-    """Only for several objectives."""
+    """Empty for a single objective."""
     if len(results.sweep.objectives) == 1 or not results.pareto:
         return []
     objectives = results.sweep.objectives
@@ -191,7 +191,7 @@ def importance_section(results: Results) -> list[str]:
 
 
 def cell(found: Interval | None) -> str:
-    """In percent."""
+    """A value with its interval, in percent."""
     if found is None:
         return "–"
     if math.isnan(found.low):

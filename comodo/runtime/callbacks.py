@@ -1,4 +1,4 @@
-"""What happens to running trials, as Ray Tune reports it: noted in the ledger, recorded, shown.
+"""Follows running trials through Ray Tune's callbacks: updates the ledger, MLflow and the display.
 
 Decides how often a trial whose process was lost is tried again. Does not know what a trial
 computes.
@@ -42,7 +42,7 @@ class TrialLeft(ray.exceptions.RayActorError):
 class SweepCallback(TrialProgressCallback):
     """Follows the trials of one sweep.
 
-    It derives from Tune's own display because Tune adds that when it finds none.
+    It derives from Tune's own display because Tune adds that one if it finds none.
     """
 
     def __init__(
@@ -143,11 +143,13 @@ class SweepCallback(TrialProgressCallback):
             self._losses[mine.key] += 1
             self._fail_lost(mine, _error(trial))
 
-    def on_memory_kill(self, error: ray.exceptions.OutOfMemoryError, unended: list[Trial]) -> None:
-        """Puts the trials back that Tune left unended when Ray killed one's process for its memory.
+    def on_memory_kill(
+        self, error: ray.exceptions.OutOfMemoryError, not_ended: list[Trial]
+    ) -> None:
+        """Puts back the trials that were running when Ray killed the process of one for its memory.
 
-        Tune does not call this: it ends with the error. The trial whose process was killed has lost
-        it; the others resume from their checkpoints and are charged with nothing.
+        Tune does not call this: it ends with the error. Only the trial whose process was
+        killed counts a lost process; the others just resume from their checkpoints.
         """
         killed = _KILLED.findall(str(error))
         of_killed = {
@@ -155,8 +157,8 @@ class SweepCallback(TrialProgressCallback):
             for process, key in self._processes.items()
             if any(name in process for name in killed)
         }
-        for trial in reversed(unended):  # so that the first is the next one again
-            # If the text names no known process, all are charged, or it could go on for ever.
+        for trial in reversed(not_ended):  # so that the first is the next one again
+            # If the text names no known process, all count a loss, or this could repeat forever.
             lost = trial.key in of_killed or not of_killed
             self._losses[trial.key] += lost
             if self._losses[trial.key] > self._retries:
@@ -222,7 +224,7 @@ def _error(trial: Any) -> BaseException | None:
     if trial.error_file is None:
         return None
     latest = Path(trial.error_file).read_text().rpartition("Failure # ")[2]
-    if "low on memory" in latest:  # of which Tune pickles none, so that an older one may be there
+    if "low on memory" in latest:  # Tune pickles no such error; an older one may exist
         return ray.exceptions.OutOfMemoryError(latest)
     if trial.pickled_error_file is not None:
         error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())

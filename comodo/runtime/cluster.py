@@ -1,4 +1,4 @@
-"""Connecting to Ray, and what the cluster has room for.
+"""Connects to Ray, and says how many trials the cluster has room for.
 
 Does not know sweeps or trials, only the resources that a trial requests.
 """
@@ -180,6 +180,7 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
 
 
 def capacity() -> Capacity:
+    """The CPUs and GPUs of the nodes that are alive now, used or not."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
 
@@ -260,9 +261,9 @@ def this_node() -> str:
 
 
 class Notice:
-    """Whether Ray was notified that one of some nodes is taken away, as spot machines are.
+    """Whether Ray knows that one of these nodes will be taken away, as spot machines are.
 
-    A thread asks Ray while the block runs. Ray does not ask a cloud: it learns it from
+    A thread asks Ray while the block runs. Ray does not ask a cloud: it is notified by
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
     `ray start --block` gets a signal to end, as from Kubernetes.
     """

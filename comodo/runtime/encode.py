@@ -44,7 +44,7 @@ ROWS_PER_PART = 64
 def encode_windows(
     name: str, teacher: TeacherConfig, windows: WindowSet, store: Store, max_rejected: float
 ) -> FeatureSet:
-    """The features of a window set, after making the missing ones. Ray must be connected.
+    """The features of a window set, after encoding the missing ones. Ray must be connected.
 
     Raises:
         EncodeError: more than the allowed share of windows has no feature.
@@ -55,7 +55,7 @@ def encode_windows(
     folder = store.folder("features", key)
     if _unfinished(windows, store, key):
         with leased(store, "features", key, f"encode {name} with {teacher.name}"):
-            if _unfinished(windows, store, key):  # and no other driver has made them
+            if _unfinished(windows, store, key):  # no other driver has encoded them
                 _make(name, teacher, known, windows, store, key)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
@@ -75,9 +75,8 @@ def encode_windows(
 
 def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
     meta = FeaturesMeta.of(key, store)
-    return meta is None or meta.count < sum(
-        windows.counts.values()
-    )  # after more recordings were accepted
+    # There may be more windows than features after more recordings were accepted.
+    return meta is None or meta.count < sum(windows.counts.values())
 
 
 def _make(
@@ -88,7 +87,7 @@ def _make(
     store: Store,
     key: str,
 ) -> None:
-    """Makes the missing features, and their meta.json."""
+    """Encodes the missing features, and writes their meta.json."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
     done = count_encoded(folder)
@@ -153,7 +152,7 @@ def _run(
 
     has = capacity()
     if has.gpus:
-        # However many GPUs there are for each core, a core is left to decode.
+        # However many GPUs there are for each core, one core is left for decoding.
         actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
         actor_cpus = min(0.5, (has.cpus - decode_cpus) / actors)
     else:
@@ -219,7 +218,8 @@ def decode_batch(
     """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black with a reason if a file
     cannot be decoded. `store` has the small copies and simulated videos.
 
-    Raises ChangedError for a file that was replaced."""
+    Raises ChangedError for a file that was replaced.
+    """
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
     reasons = []
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
@@ -229,7 +229,7 @@ def decode_batch(
         try:
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             reasons.append("")
-        except Exception as error:  # whatever is wrong with one file, the others go on
+        except Exception as error:  # whatever is wrong with one file, the others continue
             reasons.append(redacted(f"{type(error).__name__}: {error}"))
         else:
             refuse_changed(json.loads(file))

@@ -42,7 +42,7 @@ from comodo.runtime.crash_guard import CrashGuard
 
 
 def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
-    """The windows of a data set, after making the missing ones. Ray must be connected.
+    """The windows of a data set, after slicing the missing ones. Ray must be connected.
 
     After an interruption only the remaining recordings are sliced.
 
@@ -73,9 +73,9 @@ def _make(
     files: FileFingerprints,
     key: str,
 ) -> None:
-    """Makes the missing parts of the window set, and its meta.json."""
+    """Writes the missing parts of the window set, and its meta.json."""
     missing = missing_parts(recordings, store, key)
-    if not missing and store.meta("windows", key) is not None:  # another driver made it
+    if not missing and store.meta("windows", key) is not None:  # another driver wrote it
         return
     wanted = part_chunks(recordings)
     for stale in store.files("windows", f"{key}/part-*.parquet"):
@@ -129,7 +129,7 @@ def _run(
 
 
 def _of_same_files(sliced: Iterator[Sliced], files: FileFingerprints) -> Iterator[Sliced]:
-    """Passes the slices on, then checks that the files are still those that the key is made of."""
+    """Passes the slices on, then checks that the files are still those in the key."""
     yield from sliced
     refuse_changed(files)
 

@@ -1,5 +1,5 @@
-"""How far a sweep is: a live table on a terminal, and `progress.json` in the sweep's folder, which
-`comodo status` reads from elsewhere.
+"""How far a sweep has got: a live table on a terminal, and `progress.json` in the sweep's folder,
+which `comodo status` reads from elsewhere.
 
 Knows the ledger and the budget, nothing of Ray or MLflow.
 """
@@ -30,7 +30,7 @@ from comodo.search.records import BestConfiguration, ProgressRecord, RunningTria
 from comodo.search.status import budget_used
 from comodo.search.trial import Trial
 
-HEARTBEAT_SECONDS = 10.0  # seconds between two writings of progress.json
+HEARTBEAT_SECONDS = 10.0  # seconds between two writes of progress.json
 
 
 @dataclass

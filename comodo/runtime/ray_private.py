@@ -32,7 +32,7 @@ PRIVATE_NAMES = (
         "ray._private.state",
         "state.get_draining_nodes",
         "a trial saves its checkpoint and leaves a machine that is about to be taken away",
-        "a public list of draining nodes. ray.train.get_preemption_info() is none: in Train's "
+        "a public list of draining nodes. ray.train.get_preemption_info() is not one: in Train's "
         "local mode, which trials of one worker use, it is always None, and for several workers it "
         "knows the workers' nodes only, not the node of the trial's own process",
     ),

@@ -32,7 +32,7 @@ from comodo.tracking.tracker import Tracker
 def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     """Runs what is missing of a sweep; returns its results and the folder of its report.
 
-    `command` is what the report names to run it again.
+    `command` runs the sweep again; the report shows it.
 
     Raises:
         ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: the text
@@ -68,7 +68,7 @@ def _take(lease: Lease, name: str) -> None:
 
 
 def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
-    """Every stage from recordings to the report, where something is missing."""
+    """All stages from recordings to the report; each does only what is missing."""
     connect(dashboard=sweep.resources.workers > 1)
     refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
     concurrent = await_room(sweep.resources)
@@ -85,8 +85,8 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     end_idle_actors()
     ledger = Ledger(sweep, store, arrays, evaluation)
     keys = {name: windows.key for name, windows in window_sets.items()}
-    saved = SweepRecord.of(sweep, command, arrays, evaluation, keys)
-    saved.write(store)
+    record = SweepRecord.of(sweep, command, arrays, evaluation, keys)
+    record.write(store)
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:
         tracker.begin(
@@ -95,7 +95,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
             views.saved_view(sweep, time.time()),
             window_sets,
         )
-        return _run(saved, store, ledger, tracker, concurrent, lease)
+        return _run(record, store, ledger, tracker, concurrent, lease)
     except LeaseError:  # the MLflow runs belong to another driver now
         raise
     except BaseException:
@@ -104,7 +104,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
 
 
 def _run(
-    saved: SweepRecord,
+    record: SweepRecord,
     store: Store,
     ledger: Ledger,
     tracker: Tracker,
@@ -112,18 +112,18 @@ def _run(
     lease: Lease,
 ) -> tuple[Results, Path]:
     """The missing trials, then the MLflow runs of all trials, and the report."""
-    limits = BudgetTracker(saved.sweep, ledger.folder)
+    limits = BudgetTracker(record.sweep, ledger.folder)
     stopped = run_missing(ledger, tracker, limits, concurrent, lease)
-    names = Labels(saved.sweep)
+    labels = Labels(record.sweep)
     for trial in ledger.trials.values():  # some were finished by other sweeps or earlier runs
         folder = store.folder("trials", trial.key)
         if (result := read_result(trial, store)) is not None:
-            tracker.finish(trial, names.trial(trial), result, folder)
+            tracker.finish(trial, labels.trial(trial), result, folder)
         elif (end := ledger.ended.get(trial.key)) is not None and end.state == "pruned":
-            tracker.recall(trial, names.trial(trial), end.reason, folder)
+            tracker.recall(trial, labels.trial(trial), end.reason, folder)
     tracker.settle()
-    results = saved.results(store)
-    folder = report.write_report(results, saved, store)
+    results = record.results(store)
+    folder = report.write_report(results, record, store)
     tracker.close()
     if stopped is not None:
         console.print(f"stopped: {stopped}", style="yellow", markup=False)

@@ -1,4 +1,4 @@
-"""A sweep file made small enough to run in minutes on a laptop, down the same path.
+"""Shrinks a sweep file so that it runs in minutes on a laptop, through the same code.
 
 Every data set becomes simulated recordings under its name; teachers and students are the real
 classes at tiny sizes with random weights; epochs, batch sizes and queues shrink but keep their
@@ -50,7 +50,7 @@ STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order."""
 FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
-MAX_SEEDS, MAX_CONFIGURATIONS = 2, 8
+MAX_SMOKE_SEEDS, MAX_CONFIGURATIONS = 2, 8
 
 
 def load_smoke(path: Path, store: Store) -> Sweep:
@@ -82,11 +82,11 @@ class _Shrunk:
         if self._queues_follow:  # a queue that no recipe sets would be too long
             least = {"method.queue_size": STEPS["queue_size"][0]}
             data["recipes"].insert(0, {"when": {"method.name": "comodo"}, "set": least})
-        data["seeds"] = data.get("seeds", [0])[:MAX_SEEDS]
+        data["seeds"] = data.get("seeds", [0])[:MAX_SMOKE_SEEDS]
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
         data["budget"] = (
-            {} if trials is None else {"trials": min(trials, MAX_CONFIGURATIONS * MAX_SEEDS)}
+            {} if trials is None else {"trials": min(trials, MAX_CONFIGURATIONS * MAX_SMOKE_SEEDS)}
         )
         if data.get("early_stopping"):
             data["early_stopping"] |= {"grace_epochs": 1}
@@ -161,7 +161,7 @@ def _dataset(settings: Any, number: int) -> dict[str, Any]:
 
 
 def tiny_teacher(family: str, store: Store) -> Path:
-    """Folder of a tiny transformer with random weights, made once."""
+    """Folder of a tiny transformer with random weights, created once."""
     folder = store.folder("smoke", family)
     if not folder.exists():
         import torch

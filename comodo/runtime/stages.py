@@ -1,5 +1,5 @@
-"""What happens before training: windows, features and packed arrays are made where they are
-missing, and what could not be trained or measured is refused.
+"""The stages before training: prepares, encodes and packs what is missing, and refuses a sweep that
+could not be trained or measured. Does not know how a trial runs.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from comodo.search.precheck import refuse_long_queues, unfit_for_probe
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
-    """The windows of every dataset that is trained or measured on, made where they are missing."""
+    """The windows of every dataset that is trained or measured on; prepares the missing ones."""
     window_sets = {
         name: prepare_windows(name, sweep.datasets[name], store) for name in sweep.used()
     }
@@ -29,7 +29,7 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
 def encode_all(
     sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
 ) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
-    """Features and packed arrays for all trials, made where they are missing.
+    """Encodes and packs what is missing for all trials.
 
     Returns the keys of the packed windows and features for each pair of dataset and teacher.
     """
@@ -108,7 +108,7 @@ def _refuse_unfit_transfer(
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:
-    """Samples that the sweep's students resize windows to.
+    """Lengths, in samples, that the sweep's students resize windows to.
 
     Raises ConfigError for a student that cannot be built, before anything is encoded.
     """

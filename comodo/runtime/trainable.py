@@ -39,7 +39,7 @@ def train(config: dict[str, Any]) -> None:
     config = {**config, "driver_node": this_node()}
     try:
         TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
-    except Exception as error:  # whatever it is, this trial failed and the others go on
+    except Exception as error:  # whatever it is, this trial failed and the others continue
         cause = _cause(error)
         if isinstance(cause, _LOST):
             raise cause from None
@@ -58,8 +58,8 @@ def train(config: dict[str, Any]) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Why a trial failed. Of several workers' errors that of a lost worker, or else one that is
-    more than a remark that another worker is gone."""
+    """Why a trial failed. With several workers: the error of a lost worker if there is one, else
+    an error that does not just report that another worker is gone."""
     failures = list(getattr(error, "worker_failures", {}).values())
     if failures:
         causes = [failure.__cause__ or failure for failure in failures]
@@ -75,7 +75,7 @@ def _reason(cause: BaseException) -> str:
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """What each of a trial's workers does."""
+    """What each worker of a trial runs."""
     resources: Resources = config["resources"]
     torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
     report = tune.report if resources.workers == 1 else ray.train.report

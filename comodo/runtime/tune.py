@@ -36,9 +36,9 @@ from comodo.search.trial import Trial
 from comodo.tracking.tracker import Tracker
 
 # Tune keeps the finished trials of a run in memory, some 80 KB each, and goes through them all at
-# every step. So the trials run in rounds, each a Tuner of its own. At a round's end places stay
-# empty until its last trial has ended, half a trial each if trials take equally long: one percent
-# of a round that gives every place 50 trials.
+# every step. So the trials run in rounds, each a Tuner of its own. At the end of a round,
+# places stay empty until its last trial has ended: half a trial per place if trials take equally
+# long, which is one percent of a round with 50 trials per place.
 MIN_ROUND_TRIALS = 200
 MIN_ROUND_TRIALS_PER_PLACE = 50
 
@@ -58,7 +58,7 @@ class LedgerSearcher(Searcher):
     def __init__(self, ledger: Ledger, limits: BudgetTracker, scratch: str) -> None:
         super().__init__()
         self._ledger, self._limits, self._scratch = ledger, limits, scratch
-        self.unended: dict[str, Trial] = {}
+        self.not_ended: dict[str, Trial] = {}
         """Trials that were handed out and have not ended, by Tune's id."""
 
     def suggest(self, trial_id: str) -> Any:
@@ -67,7 +67,7 @@ class LedgerSearcher(Searcher):
             # More may follow when a running trial ends: Tune then asks again.
             held_back = self._limits.reason is None and self._ledger.held_back
             return None if held_back else Searcher.FINISHED
-        self.unended[trial_id] = trial
+        self.not_ended[trial_id] = trial
         return {
             "key": trial.key,
             "reference": trial.key in self._ledger.references,
@@ -81,8 +81,8 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """How it ended is noted by SweepCallback, which Tune calls as well."""
-        self.unended.pop(trial_id, None)
+        """SweepCallback, which Tune calls as well, records how the trial ended."""
+        self.not_ended.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is on disk."""
@@ -95,7 +95,7 @@ class LedgerSearcher(Searcher):
 
 
 def next_trial(ledger: Ledger, limits: BudgetTracker) -> Trial | None:
-    """The ledger's next trial; None at a limit. A space or store that gives no more sets one."""
+    """The ledger's next trial; None at a limit, also if the space or the store fails."""
     if limits.reason is not None:
         return None
     try:
@@ -106,10 +106,11 @@ def next_trial(ledger: Ledger, limits: BudgetTracker) -> Trial | None:
 
 
 class StudentsASHA(ASHAScheduler):
-    """Compares a trial with trials of the configurations only, while stopping it saves something.
+    """ASHA without references, which stops a trial only while that saves something.
 
-    References are always trained to their end, and a trial that reached its last epoch is measured.
-    It can be passed from one Tuner to the next: a trial that runs again there is the same trial.
+    References are trained to their end and compared with nothing, and a trial that reached its last
+    epoch is measured. The scheduler can be passed from one Tuner to the next: a trial that runs
+    again there is the same trial.
     """
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -129,7 +130,7 @@ class StudentsASHA(ASHAScheduler):
 
 
 def _named_by_key(trial: Any) -> Any:
-    """What ASHA reads of Tune's trial, whose own id is another in the next round."""
+    """What ASHA reads of a trial. Tune's own id of it would be another in the next round."""
     return SimpleNamespace(trial_id=trial.config["key"])
 
 
@@ -194,8 +195,8 @@ def run_missing(
         progress.save("stopped: interrupted")
         raise KeyboardInterrupt
     # Only a grid is known to be complete; a search might have asked for more.
-    whole = ledger.sweep.search.sampler == "grid" and ledger.done() == len(ledger.planned())
-    stopped = None if whole else limits.reason
+    complete = ledger.sweep.search.sampler == "grid" and ledger.done() == len(ledger.planned())
+    stopped = None if complete else limits.reason
     progress.save("finished" if stopped is None else f"stopped: {stopped}")
     return stopped
 
@@ -235,7 +236,7 @@ def _run_round(
         # Tune does not know the error of a process that Ray killed for its memory, and ends.
         if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
             raise
-        callback.on_memory_kill(error.__cause__, list(searcher.unended.values()))
+        callback.on_memory_kill(error.__cause__, list(searcher.not_ended.values()))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

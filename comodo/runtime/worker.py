@@ -126,7 +126,7 @@ def _train(
 
 
 def _allow_tf32(allowed: bool) -> None:
-    """Sets it for the whole process; PyTorch allows it in convolutions by default."""
+    """Sets TF32 for the process; by default PyTorch allows it in convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
@@ -138,7 +138,7 @@ def _peak_memory(device: str) -> dict[str, int]:
 
 
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
-    """Makes the missing measures, each in its own file; returns their places."""
+    """Computes the missing measures, each in its own file; returns their places."""
     made = []
     folder, frozen = TrialFolder(store.folder("trials", trial.key)), dict[str, FrozenStudent]()
     own = trial.config.dataset

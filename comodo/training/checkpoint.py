@@ -33,7 +33,7 @@ class Checkpoints:
         self._steps, self._saved_at = 0, time.monotonic()
 
     def save(self) -> None:
-        """Returns when the checkpoint is written, on every worker."""
+        """Writes the checkpoint; returns, on every worker, once it is written."""
         self._write()
         self._workers.wait()
         self._saved_at = time.monotonic()

@@ -25,7 +25,13 @@ from comodo.config import (
     SupervisedMethod,
     TrialConfig,
 )
-from comodo.config import metric as names
+from comodo.config.metric import (
+    GRAD_NORM,
+    LEARNING_RATE,
+    QUICK_ACCURACY,
+    TRAIN_LOSS,
+    WINDOWS_PER_SECOND,
+)
 from comodo.core.store import atomic, key_of
 from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
@@ -104,7 +110,7 @@ class Distillation:
         self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)
-        # The head computes in this precision, also with features that autocast made bf16.
+        # The head computes in this precision, even if autocast made the features bf16.
         self.precision = next(self.head.parameters()).dtype
         self.parameters = [*self.student.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(
@@ -151,7 +157,7 @@ class Distillation:
         batch.await_copy()
         if len(batch.imu_bCT):
             feature_bD = self.forward(batch.imu_bCT, batch.length_b)
-        else:  # with several workers, of a small last batch
+        else:  # this worker has no part of a small last batch
             feature_bD = torch.zeros(0, self.student.dim, device=self.device)
         feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
         self.class_means.add(feature_BD, batch.label_B)
@@ -172,7 +178,7 @@ class Distillation:
                 return l2_loss(student_BD, teacher_BD)
 
     def _capture_student(self) -> None:
-        """Captures a CUDA graph for full batches, if all windows are of one length."""
+        """Captures a CUDA graph for full batches, if all windows have the same length."""
         row_b = self.workers.share(self.row_N[: self.trial.batch_size])
         if self.forward.needs_capture and len(row_b):
             imu_bCT, length_b = self.train.imu(row_b)
@@ -180,7 +186,7 @@ class Distillation:
                 self.forward.capture(imu_bCT)
 
     def train_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        """Trains for one epoch, or for the rest of one that a checkpoint restored; its metrics.
+        """Trains for one epoch, or for the rest of a restored one; returns its metrics.
 
         Raises TrainingError if a loss, gradient or weight became infinite or NaN.
         """
@@ -202,10 +208,10 @@ class Distillation:
         self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            names.TRAIN_LOSS: mean_loss,
-            names.LEARNING_RATE: self._rate(first + steps - 1),
-            names.GRAD_NORM: mean_norm,
-            names.WINDOWS_PER_SECOND: len(order_N) / running.seconds,
+            TRAIN_LOSS: mean_loss,
+            LEARNING_RATE: self._rate(first + steps - 1),
+            GRAD_NORM: mean_norm,
+            WINDOWS_PER_SECOND: len(order_N) / running.seconds,
         }
 
     def _epoch_order(self) -> Tensor:
@@ -216,11 +222,11 @@ class Distillation:
         return order_N
 
     def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
-        """Trains on one batch; its loss and the norm of the gradient.
+        """Trains on one batch; returns its loss and the norm of the gradient.
 
-        A method, not a part of the loop, because the graph of the loss is then freed with it. Kept
-        into the next step it would fragment that step's memory: a trial of Mantis-8M would need a
-        fifth more.
+        A method, not a part of the loop, so that the graph of the loss is freed when it returns.
+        Kept into the next step, the graph would fragment that step's memory: a trial of Mantis-8M
+        would need a fifth more.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -299,7 +305,7 @@ def distil(
 ) -> list[dict[str, Any]]:
     """Trains to the last epoch, from the checkpoint if there is one.
 
-    `report` is called after every epoch, once its checkpoint is written. Of several workers the
+    `report` is called after every epoch, once its checkpoint is written. With several workers the
     first writes the checkpoint and all restore it. Returns the metrics of every epoch, including
     those before the checkpoint.
 
@@ -314,7 +320,7 @@ def distil(
         metrics = run.train_epoch(checkpoints.after_step)
         accuracy = run.epoch_accuracy()
         if accuracy is not None:
-            metrics[names.QUICK_ACCURACY] = accuracy
+            metrics[QUICK_ACCURACY] = accuracy
         run.history.append(metrics)
         checkpoints.save()
         report(metrics)

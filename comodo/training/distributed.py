@@ -45,7 +45,7 @@ class WorkerGroup:
         return torch.cat(parts)
 
     def sum_gradients(self, module: nn.Module) -> None:
-        """Sums the gradients of a module, whose input was divided among the workers, in place."""
+        """Sums, in place, the gradients of a module whose input was divided among the workers."""
         if self.size == 1:
             return
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

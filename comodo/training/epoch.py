@@ -24,7 +24,7 @@ class TrainingError(ComodoError, RuntimeError):
 class Epoch:
     """Losses and gradient norms of the steps so far, and the time that they took.
 
-    Epochs are numbered from 1. `seed` is of this worker's dropout in the epoch.
+    Epochs are numbered from 1. `seed` is for this worker's dropout in the epoch.
     """
 
     def __init__(self, number: int, seed: int, planned_steps: int, device: str) -> None:

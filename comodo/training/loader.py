@@ -20,7 +20,7 @@ from torch import Tensor
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split
 from comodo.training.distributed import WorkerGroup
 
-# Shards whose windows are shuffled together. A split of no more shards is shuffled as a whole.
+# Shards whose windows are shuffled together. A split with no more shards is shuffled completely.
 MAX_SHARDS_PER_POOL = 4
 BATCHES_AHEAD = 2  # batches that are ready or being read while one is used
 
@@ -94,7 +94,7 @@ class BatchLoader:
                 threads.shutdown(cancel_futures=True)
 
     def _first_uses(self, row_N: Tensor) -> list[tuple[int, int]]:
-        """Where in these rows each shard is first needed, and the shard; latest first."""
+        """For each shard, its first position in these rows and its number; last position first."""
         shard_N = row_N // SHARD_WINDOWS
         shards = shard_N.unique().tolist()
         return sorted(((int((shard_N == s).int().argmax()), s) for s in shards), reverse=True)

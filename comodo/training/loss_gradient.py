@@ -1,4 +1,6 @@
-"""A loss whose forward pass computes its gradient as well. It does not know how.
+"""An autograd function for losses that compute their gradient in the forward pass.
+
+This module does not know any particular loss.
 
 Shape letters: B batch, D embedding width, K keys.
 """
@@ -12,7 +14,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class LossWithGradient(torch.autograd.Function):
-    """The loss that `compare(student_BD)` returns, and with it its gradient `[B, D]`.
+    """The loss that `compare(student_BD)` returns together with its gradient `[B, D]`.
 
     Only that gradient is kept for the backward pass, never a `[B, K]` tensor.
     """

@@ -5,8 +5,8 @@ the same windows' videos. Every loss normalises its inputs to unit length, so si
 cosines in [-1, 1]. The teacher is frozen: only the student receives a gradient. This module does
 not know where embeddings come from, how the queue is updated or how a model is trained.
 
-All losses take the student's embeddings z_x `[B, D]` and the teacher's z_v `[B, D]`, of which row i
-belongs to the same window, and return a scalar: float64 for a float64 student, otherwise float32.
+All losses take the student's embeddings z_x `[B, D]` and the teacher's z_v `[B, D]`, whose rows i
+belong to the same window, and return a scalar: float64 for a float64 student, otherwise float32.
 They raise ValueError for shapes that do not fit together, and for a temperature that is not
 positive.
 
@@ -132,7 +132,7 @@ def _queue_cross_entropy(
     -sum(P_v log P_x) = logsumexp(z_x K^T / tau_x) - z_x (P_v K) / tau_x, because P_v sums to one.
     Its gradient with respect to z_x is (P_x - P_v) K / tau_x.
     """
-    compare = _compare_whole if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
+    compare = _compare_at_once if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
     with torch.autocast(student_BD.device.type, enabled=False):
         loss, difference_BD = compare(
             student_BD / student_temperature, teacher_BD / teacher_temperature, queue_QD, teacher_BD
@@ -140,7 +140,9 @@ def _queue_cross_entropy(
     return loss, difference_BD / (len(student_BD) * student_temperature)
 
 
-def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
+def _compare_at_once(
+    student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor
+) -> tuple[Tensor, Tensor]:
     """The loss and (P_x - P_v) K `[B, D]`; embeddings are already divided by their temperatures."""
     key_KD = torch.cat([functional.normalize(part.to(student_BD.dtype), dim=1) for part in keys])
     teacher_BK = (teacher_BD @ key_KD.T).softmax(dim=1)
@@ -152,7 +154,7 @@ def _compare_whole(student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor) -> tup
 def _compare_in_chunks(
     student_BD: Tensor, teacher_BD: Tensor, *keys: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same as `_compare_whole`, in memory that does not grow with the number of keys.
+    """The same as `_compare_at_once`, in memory that does not grow with the number of keys.
 
     Loss and gradient follow from P_v K and P_x K, which are summed over chunks of keys. Computing
     (P_x - P_v) K directly would save one product, but it needs the softmax sums over all keys

@@ -35,7 +35,7 @@ LOG2_E = math.log2(math.e)
 
 
 def fits(student_BD: Tensor) -> bool:
-    """Whether `fused_comodo_loss` can compute the loss of such embeddings."""
+    """Whether `fused_comodo_loss` can compute the loss of these embeddings."""
     single = student_BD.dtype != torch.float64
     return student_BD.is_cuda and single and student_BD.shape[1] <= MAX_WIDTH and _runs()
 
@@ -187,7 +187,7 @@ if triton is not None:
         PADDED: tl.constexpr,
         SHARES: tl.constexpr,
     ):
-        """One window's loss, and the gradient of the batch's mean loss by its student embedding."""
+        """One window's loss, and the mean loss's gradient with respect to its student embedding."""
         row, column_D = tl.program_id(0), tl.arange(0, PADDED)
         student_mean_D, log2_total = _average(
             mean_NSD, peak_NS, total_NS, row, width, PADDED, SHARES

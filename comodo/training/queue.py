@@ -46,7 +46,7 @@ class TeacherQueue:
     def push(self, teacher_BD: Tensor) -> None:
         """Adds B embeddings, newest last, in place of the B oldest.
 
-        Of a batch longer than the queue only the last Q are kept.
+        If the batch is longer than the queue, only its last Q are kept.
         """
         if teacher_BD.ndim != 2 or teacher_BD.shape[1] != self.keys_QD.shape[1]:
             raise ValueError(

@@ -20,7 +20,7 @@ def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
 
 
 def steps_in(windows: int, batch_size: int) -> int:
-    """Steps of an epoch over so many windows.
+    """Steps of an epoch over `windows` windows.
 
     A last batch of one window is dropped: batch normalisation has no variance there.
     """
@@ -64,7 +64,7 @@ class Schedule:
 
 
 def schedule_of(trial: TrialConfig, windows: int) -> Schedule:
-    """The schedule of a trial with so many training windows."""
+    """The schedule of a trial with `windows` training windows."""
     queue = trial.method.queue_size if isinstance(trial.method, ComodoMethod) else 0
     held_out = isinstance(trial.method, ComodoMethod) and trial.method.hold_out_queue
     first_windows = windows - queue if held_out else windows

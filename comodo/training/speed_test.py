@@ -1,4 +1,7 @@
-"""A student's training speed on this machine, measured on a few random batches."""
+"""A student's training speed on this machine, measured on a few random batches.
+
+Does not know the plan that uses the speed, nor the store.
+"""
 
 import tempfile
 import time
@@ -13,7 +16,7 @@ from comodo.config.metric import WINDOWS_PER_SECOND
 
 @dataclass(frozen=True)
 class SpeedRecord:
-    """One student's training, as measured. None: not noted."""
+    """One student's training, as measured. None: not recorded."""
 
     trial: TrialConfig
     speeds: list[float]
@@ -26,12 +29,13 @@ class SpeedRecord:
     peak_memory: dict[str, int] | None = None
     """Bytes on `cpu` and `cuda`."""
     measured: tuple[frozenset[str], float] | None = None
-    """Measures that were made together, and the seconds that they took."""
+    """Measures that were taken together, and the seconds that they took."""
     kept: int | None = None
     """Bytes of the finished trial's folder."""
     student: int | None = None
     """Bytes of the student in it."""
-    probed: bool = False
+    is_speed_test: bool = False
+    """Measured by `measure_speed`, not in a trial."""
 
 
 def measure_speed(
@@ -88,7 +92,7 @@ def measure_speed(
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
     return SpeedRecord(
-        config, speeds, samples, device, 1, used, peak, None, kept, kept, probed=True
+        config, speeds, samples, device, 1, used, peak, None, kept, kept, is_speed_test=True
     )
 
 

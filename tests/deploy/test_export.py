@@ -226,10 +226,10 @@ def test_coupling_is_libsvms(classes: int) -> None:
 
 def test_what_cannot_be_exported(found: tuple[Selection, Store], tmp_path: Path) -> None:
     one, store = found
-    whole = one.saved.sweep.datasets["d"].model_copy(update={"window_seconds": "whole"})
-    sweep = one.saved.sweep.model_copy(update={"datasets": {"d": whole}})
+    whole = one.record.sweep.datasets["d"].model_copy(update={"window_seconds": "whole"})
+    sweep = one.record.sweep.model_copy(update={"datasets": {"d": whole}})
     with raises(DeployError, "export.whole-recordings"):
-        export_run(replace(one, saved=replace(one.saved, sweep=sweep)), store)
+        export_run(replace(one, record=replace(one.record, sweep=sweep)), store)
     other = replace(one.row, metrics=one.row.metrics | {"test/acc1": 0.01})
     with raises(DeployError, "export.other-accuracy"):
         export_run(replace(one, row=other), store)

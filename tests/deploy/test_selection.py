@@ -57,7 +57,7 @@ def test_of_a_sweep_the_best_trained_configuration(saved: SweepRecord, store: St
     found = resolve_run("small", store)
     assert (found.row.label, found.row.trial.seed) == ("comodo queue_size=16", 1)
     assert found.results.selected == "untrained"
-    assert found.saved.sweep.name == found.results.sweep.name == "small"
+    assert found.record.sweep.name == found.results.sweep.name == "small"
 
 
 def test_a_few_seeds_are_not_selected(saved: SweepRecord, store: Store) -> None:
@@ -102,7 +102,7 @@ def test_what_one_sweep_lacks_another_may_have(
     saved_of(more, Evaluation(("probe", "knn"))).write(store)
     finish(saved, store, 0.8)
     key = rows_of(saved, store, 8)[0].trial.key
-    assert resolve_run(key, store).saved.sweep.name == "small"
+    assert resolve_run(key, store).record.sweep.name == "small"
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def test_balanced_accuracy_and_f1_have_intervals_of_groups(results: Results, nam
     assert 0.5 < found.low < found.mean < found.high < 0.9
     score: Any = balanced_accuracy_score if "balanced" in name else f1_score
     options = {} if "balanced" in name else {"average": "macro"}
-    answers = results.test_answers("infonce")  # of four seeds, one after the other
+    answers = results.test_predictions("infonce")  # of four seeds, one after the other
     windows = len(answers) // 4
     seeds = [answers.iloc[i * windows : (i + 1) * windows] for i in range(4)]
     mean = np.mean([score(seed.label, seed.predicted, **options) for seed in seeds])
@@ -140,7 +140,7 @@ def test_balanced_accuracy_and_f1_have_intervals_of_groups(results: Results, nam
 
 
 def test_accuracy_by_class_and_by_group(results: Results) -> None:
-    answers = results.test_answers("infonce")
+    answers = results.test_predictions("infonce")
     for column, number in (("label", 3), ("group", 8)):
         table = results.accuracy_by("infonce", column)
         assert len(table) == number

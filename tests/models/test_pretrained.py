@@ -99,7 +99,7 @@ def test_code_that_comes_with_weights_runs_where_it_is_allowed_by_name(
 def test_weights_that_need_another_library_are_refused(tmp_path: Path) -> None:
     folder = write_config(tmp_path, model_type="timm_wrapper", architecture="resnet18")
     (folder / "model.safetensors").touch()
-    with pytest.raises(ValueError, match="need what is not installed: .*timm library"):
+    with pytest.raises(ValueError, match="need a library that is not installed: .*timm library"):
         build_teacher(settings("image", folder))
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from playwright.sync_api import Page
 
 from comodo.report.html import html_page
-from comodo.report.style import keep
+from comodo.report.style import save_figure
 from tests.browser import Seen, browser
 
 LAPTOP, PHONE = 1280, 390
@@ -42,7 +42,7 @@ A_name_that_cannot_be_broken_anywhere_a_name_that_cannot_be_broken_anywhere_a_na
 def file(tmp_path: Path) -> Path:
     figure = Figure(figsize=(9, 3))
     figure.add_subplot().plot([1, 2], [1, 2])
-    keep(figure, tmp_path / "drawn.png")
+    save_figure(figure, tmp_path / "drawn.png")
     page = tmp_path / "report.html"
     page.write_text(html_page(TEXT, tmp_path))
     return page

@@ -28,6 +28,8 @@ OWN_EFFECTS = {
     "warmup": {"warm-up steps"},
 }
 """Quantities that a key is meant to change."""
+REPORTED_AS_SCHEDULE = ("epochs", "batch_size", "learning_rate")
+"""Keys that are also quantities, under another name."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class TrainSplit:
 
     def of(self, trial: TrialConfig) -> int:
         """How many windows a trial trains on."""
-        whole, last = self.windows, self.last
+        windows, last = self.windows, self.last
         if isinstance(trial.method, SupervisedMethod) and self.labelled is not None:
-            whole, last = self.labelled, self.labelled_last
-        return whole - (last if trial.last_window == "drop" else 0)
+            windows, last = self.labelled, self.labelled_last
+        return windows - (last if trial.last_window == "drop" else 0)
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,8 @@ def _resolved(sweep: Sweep, train: dict[str, TrainSplit]) -> list[tuple[Values, 
     return found
 
 
-REPORTED_AS_SCHEDULE = ("epochs", "batch_size", "learning_rate")
-"""Keys that are also quantities, under another name."""
-
-
 def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
-    """What a trial's keys result in; empty for a student that is not trained."""
+    """The quantities that a trial's settings result in; empty for a student that is not trained."""
     method = trial.method
     if isinstance(method, NoneMethod):
         return {}

@@ -63,7 +63,7 @@ def _window_bytes(dataset: DatasetPlan, lengths: set[int | None], store: Store) 
 def _feature_bytes(features: FeaturesPlan, store: Store) -> int | None:
     """Encoded and packed."""
     packed = store.meta("arrays", features.packed) is not None
-    if features.whole and packed:
+    if features.complete and packed:
         return 0
     if features.left is None or features.total is None or features.dim is None:
         return None

@@ -45,7 +45,7 @@ def window_samples(store: Store, key: str) -> int | None:
 
 
 def read_records(store: Store) -> list[SpeedRecord]:
-    """Of every trained student in the store; one that another version wrote is left out."""
+    """The records of all trained students in the store, except those of other versions."""
     files = [f"*/{record.FILE}" for record in (TrainedRecord, MeasuringRecord)]
     folder = fetched(store.root / "trials", *files)
     sizes, samples = folder_sizes(store), cache(partial(window_samples, store))
@@ -94,8 +94,8 @@ class Speeds:
         self._workers, self._threads = needed.workers, max(1, int(needed.cpus_per_worker))
 
     def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
-        """What the trial will take on so many training windows of that length, by the records of
-        the most similar trials, if there are any."""
+        """What the trial will take on `windows` training windows of `samples` samples, from the
+        records of the most similar trials, if there are any."""
         config, alike = trial.config, self._alike(trial, samples)
         same = [r for r in alike if r.trial.method.name == config.method.name]
         estimate = Estimate(
@@ -164,9 +164,9 @@ def _largest(peaks: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
 
 
 def _basis(records: list[SpeedRecord], speed: float, other: list[str]) -> str:
-    """What the speed rests on, and what was different there."""
+    """What the speed is based on, and what was different there."""
     first, epochs = records[0], sum(len(record.speeds) for record in records)
-    what = "passes over a few batches just now" if first.probed else "epochs in this store"
+    what = "passes over a few batches just now" if first.is_speed_test else "epochs in this store"
     text = (
         f"{speed:.0f} windows/s, the median of {epochs} {what}: {describe_student(first.trial)}, "
         f"batch {first.trial.batch_size}, {first.trial.precision}, on "

@@ -1,6 +1,6 @@
 """What the store and this machine already have for a sweep, and what is missing.
 
-Reads listings and metadata of artifacts; makes nothing, starts nothing.
+Reads listings and metadata of artifacts; writes nothing, starts nothing.
 """
 
 import os
@@ -66,7 +66,7 @@ class FeaturesPlan:
     """Key of the packed features; a placeholder until the windows are prepared."""
     done: int
     total: int | None
-    whole: bool
+    complete: bool
     dim: int | None
     seconds: float | None = None
     """To encode the rest; None if no speed is known."""
@@ -74,7 +74,9 @@ class FeaturesPlan:
 
     @property
     def left(self) -> int | None:
-        return 0 if self.whole else None if self.total is None else max(0, self.total - self.done)
+        return (
+            0 if self.complete else None if self.total is None else max(0, self.total - self.done)
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ class Inventory:
 
 
 def take_inventory(sweep: Sweep, store: Store) -> Inventory:
-    """Raises DatasetError for a data set that cannot be listed."""
+    """What the store and this machine have for a sweep.
+
+    Raises DatasetError for a data set that cannot be listed.
+    """
     datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
     pairs = sweep.trained_on()
@@ -183,20 +188,20 @@ def features_plan(
     dataset: DatasetPlan, teacher: TeacherConfig, store: Store, machine: Machine
 ) -> FeaturesPlan:
     packed = f"{dataset.name} {teacher.name}"
-    done, whole, dim = 0, False, None if teacher.weights else FEATURE_DIMS.get(teacher.name)
+    done, complete, dim = 0, False, None if teacher.weights else FEATURE_DIMS.get(teacher.name)
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
         meta = FeaturesMeta.of(key, store)
         done = 0 if meta is None else meta.count
-        whole = meta is not None and done >= sum(dataset.ready.counts.values())
-        if not whole:
+        complete = meta is not None and done >= sum(dataset.ready.counts.values())
+        if not complete:
             done = count_encoded(fetched(store.folder("features", key)))
         rejected = [*dataset.ready.rejected, *(meta.rejected if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
         dim = arrays.dim if arrays else dim
-    plan = FeaturesPlan(dataset.name, teacher, packed, done, dataset.total, whole, dim)
-    if whole or teacher.name == "precomputed":
+    plan = FeaturesPlan(dataset.name, teacher, packed, done, dataset.total, complete, dim)
+    if complete or teacher.name == "precomputed":
         return replace(plan, seconds=0.0)
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     if speed is None:

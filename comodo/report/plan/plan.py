@@ -1,7 +1,7 @@
-"""What a sweep will do: its trials by state, what has to be made, time, memory and disk, and what
-else changes with the swept keys.
+"""What a sweep will do: its trials by state, what is missing, time, memory and disk, and what else
+changes with the swept keys.
 
-Starts no Ray, downloads nothing, and makes nothing except the listing of a simulated data set.
+Starts no Ray, downloads nothing, and writes nothing except the listing of a simulated data set.
 Every number is based on a measurement; without one it is None.
 """
 
@@ -20,13 +20,13 @@ from comodo.report.plan.trial_states import TrialStates, trial_states
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
-PROBE_SECONDS = 20.0
+SPEED_TEST_SECONDS = 20.0
 MAX_COUNTED = 100_000  # configurations are counted one by one
 
 
 @dataclass
 class Plan:
-    """All that `comodo plan` shows."""
+    """Everything that `comodo plan` shows."""
 
     sweep: Sweep
     store: Path
@@ -45,7 +45,7 @@ class Plan:
     """Bytes that will be written, by kind; None: not known."""
     free: int
     """Bytes on the store's disk."""
-    probe_failed: str = ""
+    speed_test_failed: str = ""
 
     @property
     def concurrent(self) -> int | None:
@@ -54,8 +54,8 @@ class Plan:
 
     @property
     def trial_hours(self) -> float | None:
-        """Of all trials to run, one after the other; without the time of measuring where that is
-        not known; None if the time of training is not known for all."""
+        """Of all trials to run, one after the other. Measuring is not counted where its time is not
+        known; None if the training time of any trial is not known."""
         if any(estimate.training is None for estimate in self.training):
             return None
         total = sum((e.training or 0) + (e.measuring or 0) for e in self.training)
@@ -99,7 +99,7 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     records, failed = read_records(store), ""
     if measure:
         try:
-            records.append(_probe(trained, sweep.resources, inventory))
+            records.append(_speed_test(trained, sweep.resources, inventory))
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             failed = str(error) or type(error).__name__
     speeds = Speeds(sweep, store, records)
@@ -128,11 +128,13 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         schedules=list(schedules),
         disk=bytes_to_write(sweep.name, inventory, trials, training, concurrent, store),
         free=shutil.disk_usage(disk).free,
-        probe_failed=failed,
+        speed_test_failed=failed,
     )
 
 
-def _probe(trained: list[TrialConfig], resources: Resources, inventory: Inventory) -> SpeedRecord:
+def _speed_test(
+    trained: list[TrialConfig], resources: Resources, inventory: Inventory
+) -> SpeedRecord:
     """Trains the first trial that trains a student for a few seconds."""
     if not trained:
         raise ValueError("no trial of the space trains a student")
@@ -141,4 +143,4 @@ def _probe(trained: list[TrialConfig], resources: Resources, inventory: Inventor
     if samples is None:
         raise ValueError("the length of the recordings is not known; first run comodo prepare")
     dims = (f.dim for f in inventory.features if f.teacher == trial.teacher and f.dim)
-    return measure_speed(trial, resources, samples, next(dims, 768), PROBE_SECONDS)
+    return measure_speed(trial, resources, samples, next(dims, 768), SPEED_TEST_SECONDS)

@@ -17,7 +17,7 @@ from comodo.search.trial import Trial
 
 @dataclass(frozen=True)
 class TrialStates:
-    """How far a sweep is."""
+    """How far a sweep has got."""
 
     planned: list[Trial]
     """All trials of a grid with its references; of a search, those known so far."""
@@ -37,7 +37,7 @@ class TrialStates:
 
 
 def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialStates:
-    """Looks up in the store how far each trial is."""
+    """Looks up in the store how far each trial has got."""
     datasets, arrays = inventory.datasets, inventory.arrays
     packed = {name: dataset.packed for name, dataset in datasets.items()}
     prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}

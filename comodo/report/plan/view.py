@@ -19,7 +19,7 @@ Fact = tuple[str, str]
 
 
 def show_plan(plan: Plan) -> RenderableType:
-    """The whole plan, ready to be printed."""
+    """The complete plan, ready to be printed."""
     parts: list[RenderableType] = [Text(_progress(plan)), _stages(plan), _facts(plan)]
     parts += [Text(line, style="yellow") for line in _warnings(plan)]
     if plan.sweep.search.space:
@@ -71,7 +71,7 @@ def _count(dataset: DatasetPlan, split: str) -> str:
 def _encoding(features: FeaturesPlan) -> tuple[str, str]:
     teacher, total = features.teacher, "?" if features.total is None else features.total
     name = f"{teacher.name} {teacher.weights or teacher.path or ''}".rstrip()
-    if features.whole:
+    if features.complete:
         return name, "encoded"
     if features.done:
         return name, f"{features.done} of {total} windows encoded"
@@ -162,8 +162,8 @@ def _why_unknown(plan: Plan) -> str:
     reason = f"no earlier run of this student in this store ({names})"
     if all(estimate.basis for _, estimate in unknown):
         reason = "the windows are not prepared"
-    if plan.probe_failed:
-        return f"{reason}; the short run failed: {plan.probe_failed}"
+    if plan.speed_test_failed:
+        return f"{reason}; the short run failed: {plan.speed_test_failed}"
     return f"{reason}; --measure makes a short run"
 
 

@@ -1,1 +1,1 @@
-"""What is known of the recordings of a data set, and what is wrong with them."""
+"""Shows the quality of a data set's recordings, which `prepare` measured."""

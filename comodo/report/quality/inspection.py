@@ -39,7 +39,7 @@ NUMBER = re.compile(r"(-?[\d,]+(\.\d+)?( %)?|–)?")
 
 
 class InspectError(ComodoError, ValueError):
-    """There is no such prepared data set."""
+    """No data set of this name is prepared."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def sections(inspection: Inspection) -> list[Section]:
     rejected = table.loc[table.rejected.notna(), ["recording", "rejected"]].astype(str)
     notes = Counter(note for notes in table.notes.dropna() for note in notes)
     noted = [[f"{count:,}", note] for note, count in notes.most_common()]
-    made = [
+    all_sections = [
         _splits(table),
         _classes(table),
         _measures(table),
@@ -199,7 +199,7 @@ def sections(inspection: Inspection) -> list[Section]:
         Section("Rejected recordings", "", ["recording", "reason"], rejected.to_numpy().tolist()),
         Section("Notes", "What readers found or fixed.", ["recordings", "note"], noted),
     ]
-    return [section for section in made if section.rows]
+    return [section for section in all_sections if section.rows]
 
 
 def _splits(table: pd.DataFrame) -> Section:

@@ -87,9 +87,9 @@ def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
     ready = WindowSet("key", tmp_path, {"train": 100}, {}, {}, {})
     dataset = replace(plan.inventory.datasets["demo"], ready=ready, windows=ready.counts)
-    first = replace(plan.inventory.features[0], whole=True)
+    first = replace(plan.inventory.features[0], complete=True)
     other = TeacherConfig(name="efficientnet-lite0", frames=3)
-    second = replace(first, teacher=other, whole=False, done=40, total=100)
+    second = replace(first, teacher=other, complete=False, done=40, total=100)
     plan.inventory = replace(plan.inventory, datasets={"demo": dataset}, features=[first, second])
     shown = text(plan)
     assert shown.count("prepared") == 1
@@ -234,10 +234,10 @@ def test_a_short_run_takes_the_first_trial_that_trains(
     space = {"method": ["none", "infonce", "comodo"]}
     sweep = sweep_of(tmp_path, trial__method="none", search__space=space)
     plan = make_plan(sweep, Store(tmp_path / "store"), measure=True)
-    assert (asked, plan.probe_failed) == (["infonce"], "no")
+    assert (asked, plan.speed_test_failed) == (["infonce"], "no")
     untrained = sweep_of(tmp_path, trial__method="none")
     plan = make_plan(untrained, Store(tmp_path / "store"), measure=True)
-    assert plan.probe_failed == "no trial of the space trains a student"
+    assert plan.speed_test_failed == "no trial of the space trains a student"
 
 
 def test_a_disk_that_is_too_small_is_named(tmp_path: Path) -> None:
