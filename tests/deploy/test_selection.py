@@ -142,7 +142,7 @@ def test_nothing_there(saved: SweepRecord, store: Store, tmp_path: Path) -> None
     (store.folder("sweeps", "small") / "sweep.json").unlink()
     with raises(SelectionError, "selection.unknown", "small"):
         resolve_run("abcdef", store)
-    with pytest.raises(StatusError, match="sweep.json"):
+    with raises(StatusError, "status.no-trials", "sweep.json"):
         resolve_run("small", store)
     with raises(SelectionError, "selection.unknown"):
         resolve_run("small", Store(tmp_path / "empty"))

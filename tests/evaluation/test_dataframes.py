@@ -21,6 +21,7 @@ from comodo.runtime.worker import run_trial
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation
 from tests.config.test_load import sweep_file
+from tests.errors import raises
 from tests.evaluation.test_sweep_record import saved_of
 from tests.helpers import TINY_MANTIS, answer, make_arrays
 from tests.paths import ROOT
@@ -161,7 +162,7 @@ def test_nothing_begun(tmp_path: Path, store: Store) -> None:
     assert sweep.predictions.empty
     assert {"trial", "epoch"} <= set(sweep.curves)
     assert {"trial", "label", "correct"} <= set(sweep.predictions)
-    with pytest.raises(StatusError, match="'other'"):
+    with raises(StatusError, "sweep.unknown", "'other'"):
         comodo.load_sweep("other")
 
 

@@ -112,7 +112,7 @@ def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, store: Store) -> None:
     saved_of(read_sweep_file(sweep_file(tmp_path))).write(store)
-    with pytest.raises(StatusError, match="'smal'.*'small'"):
+    with raises(StatusError, "sweep.unknown", "'smal'", "'small'"):
         read_sweep_record("smal", store)
     path = store.folder("sweeps", "small") / "sweep.json"
     content = read_json(path)

@@ -118,12 +118,12 @@ class TestEncode:
         np.testing.assert_array_equal(found["r000:1"], [0, 1])
         np.testing.assert_array_equal(found["r000:2"], [18, 19])
         wrong = teacher.model_copy(update={"features": "absent"})
-        with pytest.raises(EncodeError, match=r"has no 'absent'; it has names, vectors"):
+        with raises(EncodeError, "features.missing-array", "'absent'", "names, vectors"):
             encode_windows("mine", wrong, windows, store, 0.2)
         for content in (b"", b"PK broken"):
             (tmp_path / "broken.npz").write_bytes(content)
             broken = teacher.model_copy(update={"path": str(tmp_path / "broken.npz")})
-            with pytest.raises(EncodeError, match=r"trial\.teacher\.path: .*broken\.npz"):
+            with raises(EncodeError, "features.unreadable", "trial.teacher.path", "broken.npz"):
                 encode_windows("mine", broken, windows, store, 0.2)
 
     def test_real_gopro_frames(self, store: Store, shared_data: Path) -> None:

@@ -12,6 +12,7 @@ from comodo.core.store import Store
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
+from tests.errors import raises
 
 
 def smoke_of(tmp_path: Path, **changes: Any) -> Any:
@@ -84,7 +85,7 @@ def test_a_search_keeps_a_few_trials(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_the_file_is_still_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="trial.epoch: unknown key.*did you mean 'epochs'"):
+    with raises(ConfigError, "trial.epoch", "'epochs'"):
         smoke_of(
             tmp_path,
             trial={
