@@ -162,7 +162,7 @@ def test_image_weights_that_cannot_see_frames_are_refused(tmp_path: Path) -> Non
     refused(BertModel(BertConfig(**bert, vocab_size=8)), "not an image encoder", size=32)
     vit = ViTModel(ViTConfig(**IMAGE))
     refused(vit, "not an image encoder for frames of 48 pixels", size=48)
-    refused(vit, "no side of a square frame", size={"height": 32, "width": 48})
+    refused(vit, "take no square frames", size={"height": 32, "width": 48})
     refused(vit, "lack a preprocessor_config.json", processor="")
     masking = ViTMAEModel(ViTMAEConfig(**IMAGE))
     refused(masking, "mask at random", size=32)
