@@ -38,7 +38,6 @@ COVERED_BY = {
     "tracking/registry": "deploy/test_export.py",
     "tracking/runs": "tracking/test_tracker.py",
     "training/checkpoint": "training/test_distill.py",
-    "training/loss_gradient": "training/test_losses.py",
 }
 """Modules without a test file of their own, and the one that tests them."""
 

@@ -1,27 +1,24 @@
 """The distillation losses, as pure functions of tensors.
 
-Each compares the student's embeddings of a batch of IMU windows with the teacher's embeddings of
-the same windows' videos. Every loss normalises its inputs to unit length, so similarities are
-cosines in [-1, 1]. The teacher is frozen: only the student receives a gradient. This module does
-not know where embeddings come from, how the queue is updated or how a model is trained.
-
-All losses take the student's embeddings z_x `[B, D]` and the teacher's z_v `[B, D]`, whose rows i
-belong to the same window, and return a scalar: float64 for a float64 student, otherwise float32.
-They raise ValueError for shapes that do not fit together, and for a temperature that is not
-positive.
+All take the embeddings of a batch of windows, the student's z_x `[B, D]` and the teacher's z_v
+`[B, D]`, and return a scalar: float64 for a float64 student, otherwise float32. Inputs are
+normalised to unit length, so similarities are cosines in [-1, 1]. Only the student receives a
+gradient. They raise ValueError for shapes that do not fit together, and for a temperature that is
+not positive. This module does not know where embeddings come from, how the queue is updated or how
+a model is trained.
 
 Shape letters: B batch, D embedding width, Q queue length, K keys (queue and batch together),
 N queries.
 """
 
 import math
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
-
-from comodo.training.loss_gradient import LossWithGradient
 
 # The similarities to this many keys fit into the cache. More keys are processed in chunks.
 _MAX_KEYS_UNCHUNKED = 4096
@@ -32,6 +29,30 @@ _CHUNK_KEYS_CPU = 512
 _CHUNK_KEYS_ACCELERATOR = 32_768
 
 
+class LossWithGradient(torch.autograd.Function):
+    """The loss that `compare(student_BD, ...)` returns together with its gradient `[B, D]`.
+
+    Only that gradient is kept for the backward pass, never a `[B, K]` tensor.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        compare: Callable[..., tuple[Tensor, Tensor]],
+        student_BD: Tensor,
+        *others: Any,
+    ) -> Tensor:
+        loss, gradient_BD = compare(student_BD, *others)
+        ctx.save_for_backward(gradient_BD)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient_BD,) = ctx.saved_tensors
+        return None, grad_loss * gradient_BD, *[None] * (len(ctx.needs_input_grad) - 2)
+
+
 def comodo_loss(
     student_BD: Tensor,
     teacher_BD: Tensor,
@@ -39,23 +60,17 @@ def comodo_loss(
     teacher_temperature: float,
     student_temperature: float,
 ) -> Tensor:
-    """COMODO's loss: the student's similarities to a queue should be those of the teacher.
+    """COMODO's loss, in nats: the student's similarities to a queue should be the teacher's.
 
-    The keys K are the queue followed by the batch's own teacher embeddings. Student and teacher
-    each give a distribution over the keys, and the loss is their cross-entropy:
+    The keys K are the queue, in any order, followed by the batch's own teacher embeddings. Student
+    and teacher each give a distribution over the keys, and the loss is their cross-entropy
+    (equations 1 to 3 of COMODO, arXiv 2503.07259, with tau_v = 0.1 and tau_x = 0.05):
 
         P_v = softmax(z_v K^T / tau_v),  P_x = softmax(z_x K^T / tau_x)
         loss = mean over the batch of -sum(P_v log P_x)
 
-    These are equations 1 to 3 of COMODO (arXiv 2503.07259). The order of the keys does not matter.
     The memory needed beyond the inputs does not grow with Q. Inputs in half precision are computed
-    in float32. Second derivatives are not supported. The loss is in nats.
-
-    Args:
-        queue_QD: teacher embeddings `[Q, D]` of earlier windows, in any order.
-        teacher_temperature: tau_v, 0.1 in the paper. A lower one sharpens the teacher's
-            distribution: fewer keys count.
-        student_temperature: tau_x, 0.05 in the paper.
+    in float32. Second derivatives are not supported.
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("teacher_temperature", teacher_temperature)
@@ -63,38 +78,28 @@ def comodo_loss(
     if queue_QD.ndim != 2 or queue_QD.shape[1] != student_BD.shape[1]:
         shape = tuple(queue_QD.shape)
         raise ValueError(f"queue has shape {shape}, expected [Q, {student_BD.shape[1]}]")
+    others = queue_QD.detach(), teacher_temperature, student_temperature
     if student_BD.is_cuda:
         from comodo.training import losses_triton  # imports Triton, which a CPU cannot use
 
         if losses_triton.fits(student_BD):
-            return losses_triton.fused_comodo_loss(
-                student_BD, teacher_BD, queue_QD, teacher_temperature, student_temperature
-            )
-    compare = partial(
-        _queue_cross_entropy,
-        teacher_BD=_frozen_unit(teacher_BD, like=student_BD),
-        queue_QD=queue_QD.detach(),
-        teacher_temperature=teacher_temperature,
-        student_temperature=student_temperature,
-    )
-    return LossWithGradient.apply(_unit(student_BD), compare)
+            compare = losses_triton.fused_loss_and_gradient
+            student, teacher = student_BD.float().contiguous(), teacher_BD.detach()
+            return LossWithGradient.apply(compare, student, teacher, *others)
+    student, teacher = _unit(student_BD), _frozen_unit(teacher_BD, like=student_BD)
+    return LossWithGradient.apply(_queue_cross_entropy, student, teacher, *others)
 
 
 def infonce_loss(
     student_BD: Tensor, teacher_BD: Tensor, temperature: float = 0.1, symmetric: bool = False
 ) -> Tensor:
-    """InfoNCE: each IMU window has to find its own video among the videos of the batch.
+    """InfoNCE, in nats: each IMU window has to find its own video among the videos of the batch.
 
-        loss = mean over i of -log softmax_j(z_x[i] . z_v[j] / tau)[i]
+        loss = mean over i of -log softmax_j(z_x[i] . z_v[j] / temperature)[i]
 
     The loss of contrastive predictive coding (arXiv 1807.03748) as IMU2CLIP (arXiv 2210.14395) uses
-    it, which is a baseline of COMODO (arXiv 2503.07259). The negatives are the other videos of the
-    batch; there is no queue. The loss is in nats, and log B for embeddings that are all equal.
-
-    Args:
-        temperature: tau.
-        symmetric: adds the loss of the other direction, in which each video has to find its IMU
-            window. The two are summed, not averaged.
+    it, which is a baseline of COMODO (arXiv 2503.07259). `symmetric` adds, without averaging, the
+    loss of the other direction, in which each video has to find its IMU window.
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("temperature", temperature)
@@ -109,12 +114,9 @@ def infonce_loss(
 
 
 def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
-    """Feature matching: mean squared error between embeddings of unit length.
+    """Feature matching: mean squared error over all B x D elements, a baseline of COMODO.
 
-        loss = mean over all B x D elements of (z_x - z_v)^2
-
-    A baseline of COMODO (arXiv 2503.07259). It equals (2 - 2 cosine similarity) / D, averaged over
-    the batch, so it is at most 4 / D.
+    It equals (2 - 2 cosine similarity) / D, averaged over the batch, so it is at most 4 / D.
     """
     _check_pairs(student_BD, teacher_BD)
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))

@@ -1,11 +1,10 @@
 """The comodo loss in two GPU kernels, because many small operations are slow on a GPU.
 
-losses.py has the formula, the arguments and the guarantees, and calls this module if `fits` allows.
-
-Each program of the first kernel compares a block of queries (teacher or student embeddings of the
-batch) with its share of the keys, in an online softmax. Each program of the second kernel combines
-the shares of one window into its loss and gradient. Each matrix product is split into three TF32
-products, which together are as exact as float32.
+losses.py has the formula and the guarantees, and calls this module if `fits` allows. Each program
+of the first kernel compares a block of queries (teacher or student embeddings of the batch) with
+its share of the keys, in an online softmax. Each program of the second kernel combines the shares
+of one window into its loss and gradient. Each matrix product is split into three TF32 products,
+which together are as exact as float32.
 
 Shape letters: B batch, N queries (first the students', then the teachers'), D embedding width,
 Q queue length, S shares of the keys; inside kernels n queries and k keys of one block.
@@ -13,12 +12,10 @@ Q queue length, S shares of the keys; inside kernels n queries and k keys of one
 
 import math
 import shutil
-from functools import cache, partial
+from functools import cache
 
 import torch
 from torch import Tensor
-
-from comodo.training.loss_gradient import LossWithGradient
 
 try:
     import triton
@@ -35,7 +32,7 @@ LOG2_E = math.log2(math.e)
 
 
 def fits(student_BD: Tensor) -> bool:
-    """Whether `fused_comodo_loss` can compute the loss of these embeddings."""
+    """Whether `fused_loss_and_gradient` can compute the loss of these embeddings."""
     single = student_BD.dtype != torch.float64
     return student_BD.is_cuda and single and student_BD.shape[1] <= MAX_WIDTH and _runs()
 
@@ -47,31 +44,16 @@ def _runs() -> bool:
     return large and triton is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
-def fused_comodo_loss(
-    student_BD: Tensor,
-    teacher_BD: Tensor,
-    queue_QD: Tensor,
-    teacher_temperature: float,
-    student_temperature: float,
-) -> Tensor:
-    """The same as `losses.comodo_loss`; embeddings need not have unit length."""
-    compare = partial(
-        _fused_loss_and_gradient,
-        teacher_BD=teacher_BD.detach().float().contiguous(),
-        queue_QD=queue_QD.detach().float().contiguous(),
-        teacher_temperature=teacher_temperature,
-        student_temperature=student_temperature,
-    )
-    return LossWithGradient.apply(student_BD.float().contiguous(), compare)
-
-
-def _fused_loss_and_gradient(
+def fused_loss_and_gradient(
     student_BD: Tensor,
     teacher_BD: Tensor,
     queue_QD: Tensor,
     teacher_temperature: float,
     student_temperature: float,
 ) -> tuple[Tensor, Tensor]:
+    """`losses.comodo_loss` and its gradient `[B, D]` for the student, which is contiguous and
+    float32. Embeddings need not have unit length."""
+    teacher_BD, queue_QD = teacher_BD.float().contiguous(), queue_QD.float().contiguous()
     (batch, width), queue = student_BD.shape, len(queue_QD)
     padded = max(16, triton.next_power_of_2(width))
     keys_per_share = triton.cdiv(triton.cdiv(queue + batch, SHARES), KEYS) * KEYS

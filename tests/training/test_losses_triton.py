@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from comodo.training import losses_triton
-from comodo.training.losses import comodo_loss
+from comodo.training.losses import LossWithGradient, comodo_loss
 
 SIZES = [(3, 8, 5), (70, 128, 1000), (65, 100, 64), (16, 20, 300), (4, 128, 1)]
 
@@ -22,6 +22,10 @@ def loss_and_gradient(loss: object, student_BD: Tensor, *others: Tensor) -> tupl
     return value.detach(), student_BD.grad
 
 
+def fused_loss(*inputs: object) -> Tensor:
+    return LossWithGradient.apply(losses_triton.fused_loss_and_gradient, *inputs)
+
+
 def compare(device: str, batch: int, width: int, queue: int) -> None:
     """Of embeddings of any length, where plain operations compute in float64."""
     generator = torch.Generator().manual_seed(0)
@@ -29,7 +33,7 @@ def compare(device: str, batch: int, width: int, queue: int) -> None:
     tensors[0][0] = 0  # of no length: plain operations let it be
     plain = loss_and_gradient(comodo_loss, *(tensor.double() for tensor in tensors))
     there = [tensor.to(device) for tensor in tensors]
-    fused = loss_and_gradient(losses_triton.fused_comodo_loss, *there)
+    fused = loss_and_gradient(fused_loss, *there)
     torch.testing.assert_close(fused[0].cpu(), plain[0].float(), rtol=1e-6, atol=0)
     torch.testing.assert_close(fused[1][1:].cpu(), plain[1][1:].float(), rtol=1e-4, atol=1e-6)
 
@@ -46,8 +50,9 @@ def test_a_gpu_s_embeddings_come_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses_triton.fits(student_BD)
     assert not losses_triton.fits(student_BD.double())
     assert not losses_triton.fits(torch.randn(4, 256, device="cuda"))
-    monkeypatch.setattr(losses_triton, "fused_comodo_loss", lambda *_: "fused")
-    assert comodo_loss(student_BD, student_BD, student_BD, 0.1, 0.05) == "fused"
+    fused = torch.tensor(7.0, device="cuda"), student_BD
+    monkeypatch.setattr(losses_triton, "fused_loss_and_gradient", lambda *_: fused)
+    assert comodo_loss(student_BD, student_BD, student_BD, 0.1, 0.05) == 7
 
 
 def test_its_kernels_compute_the_plain_loss() -> None:
