@@ -37,7 +37,6 @@ COVERED_BY = {
     "tracking/record_queue": "tracking/test_tracker.py",
     "tracking/registry": "deploy/test_export.py",
     "tracking/runs": "tracking/test_tracker.py",
-    "training/checkpoint": "training/test_distill.py",
 }
 """Modules without a test file of their own, and the one that tests them."""
 

@@ -24,7 +24,7 @@ from comodo.runtime.callbacks import PREEMPTED, TrialLeft
 from comodo.runtime.cluster import Notice, this_node
 from comodo.runtime.rendezvous import FileRendezvous
 from comodo.runtime.worker import run_trial
-from comodo.training.checkpoint import Paused
+from comodo.training.epoch import Paused
 
 _train_api: Any = ray.train  # whose types are those of its first version
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)

@@ -22,9 +22,9 @@ from comodo.models.students import Student, build_student, load_student, save_st
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import NEED_TEACHER, Trial
 from comodo.search.trial_folder import TrialFolder, TrialResult, read_result
-from comodo.training.checkpoint import ShouldStop
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
+from comodo.training.epoch import ShouldStop
 
 REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between two reports
 

@@ -3,9 +3,7 @@
 A step of a small student launches a thousand kernels of a few microseconds each, and a GPU finishes
 one before the CPU has launched the next. A CUDA graph launches them all at once. It computes the
 same numbers, with the same random numbers, except that the matrix library may choose other kernels
-while the graph is captured.
-
-This module does not know heads, losses or batches.
+while the graph is captured. This module does not know heads, losses or batches.
 """
 
 from collections.abc import Callable
@@ -47,23 +45,18 @@ class StudentForward:
         return on_gpu and self._student.encoder.replayable and self.captured_shape is None
 
     def capture(self, imu_bCT: Tensor) -> None:
-        """Uses a graph from now on for windows of this shape that have no lengths."""
-        with self.autocast():
-            self._replay = _capture(self._student, imu_bCT.to(self._device))
+        """Uses a graph from now on for windows of this shape that have no lengths.
+
+        The student must launch the same kernels at every call and never wait for the GPU, and its
+        parameters may only change in place. The graph keeps the memory of its backward pass.
+        """
+        # Gradients are summed in the stream of the capture. Training's stream waits for that one.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+        inputs = (torch.zeros_like(imu_bCT, device=self._device),)
+        # A new module, because the student's own forward pass must stay as it is for other shapes.
+        module = nn.Sequential(self._student)
+        # Capturing runs the student a few times.
+        with self.autocast(), torch.random.fork_rng([inputs[0].device]):
+            replay = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
+        self._replay = cast(Callable[[Tensor], Tensor], replay)
         self.captured_shape = imu_bCT.shape
-
-
-def _capture(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that computes `network(x)`, and its gradients, for any `x` of this shape.
-
-    The network must launch the same kernels at every call and never wait for the GPU, and its
-    parameters may only change in place. The function keeps the memory of its backward pass for as
-    long as it exists.
-    """
-    # Gradients are summed in the stream of the capture. Training's stream waits for that one.
-    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
-    with torch.random.fork_rng([x.device]):  # capturing runs the network a few times
-        # A new module, because the network's own forward pass must stay as it is for other shapes.
-        module, inputs = nn.Sequential(network), (torch.zeros_like(x),)
-        replay = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
-    return cast(Callable[[Tensor], Tensor], replay)

@@ -1,9 +1,8 @@
 """The training loop of one trial.
 
-It takes a student, mapped arrays, the path of a checkpoint, a callback for metrics and a callback
-that says when to stop; it knows neither Ray nor MLflow. All state of a run is in its checkpoint,
-which is written after every epoch and, in long epochs, in between: a run that is stopped at any
-step and restarted ends bit for bit like one that was never stopped.
+It knows neither Ray nor MLflow. All state of a run is in its checkpoint, which is written after
+every epoch and, in long epochs, in between: a run that is stopped at any step and restarted ends
+bit for bit like one that was never stopped.
 
 Shape letters: B batch, b this worker's part of it, C channels, T samples, D width, F width of the
 teacher's features, N training windows, Q queue length.
@@ -24,23 +23,16 @@ from comodo.config import (
     NoneMethod,
     SupervisedMethod,
     TrialConfig,
-)
-from comodo.config.metric import (
-    GRAD_NORM,
-    LEARNING_RATE,
-    QUICK_ACCURACY,
-    TRAIN_LOSS,
-    WINDOWS_PER_SECOND,
+    metric,
 )
 from comodo.core.store import atomic, key_of
 from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.heads import build_heads
 from comodo.models.students import Student
-from comodo.training.checkpoint import Checkpoints, ShouldStop
 from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
-from comodo.training.epoch import Epoch, TrainingError
+from comodo.training.epoch import Checkpoints, Epoch, ShouldStop, TrainingError
 from comodo.training.epoch_accuracy import ClassMeans, epoch_accuracy
 from comodo.training.loader import Batch, BatchLoader, epoch_order
 from comodo.training.losses import comodo_loss, infonce_loss, l2_loss
@@ -60,19 +52,12 @@ def seed_of(seed: int, purpose: str, number: int = 0) -> int:
 class Distillation:
     """One run: student and head, the teacher's embeddings, the queue and the optimizer.
 
-    The method `supervised` uses the same loop with labels instead of a teacher; its head is a
-    linear classifier.
+    The method `supervised` uses labels instead of `features`; its head is a linear classifier. The
+    split `train` is trained on; `val`, if there is one, is measured every epoch. The student is
+    trained in place, and moved to the device, "cpu" or "cuda".
 
-    Args:
-        trial: the configuration; any method but `none`.
-        seed: of heads, queue, order of the windows and dropout.
-        windows: the split `train` is trained on; `val`, if there is one, is measured every epoch.
-        features: the teacher's features of the training windows; not used by `supervised`.
-        student: trained in place, and moved to the device.
-        device: "cpu" or "cuda".
-
-    Raises TrainingError if the method needs features and there are none, and if the queue is too
-    long for the training split.
+    Raises TrainingError for the method `none`, if the method needs features and there are none, and
+    if the queue is too long for the training split.
     """
 
     def __init__(
@@ -197,7 +182,7 @@ class Distillation:
         first, steps = self.schedule.steps_before(self.epoch), self.schedule.steps_of(self.epoch)
         if self.running is None:
             self.class_means = ClassMeans(len(self.windows.classes), self.student.dim, self.device)
-            self.running = Epoch(self.epoch + 1, self._dropout_seed(), steps, self.device)
+            self.running = self._new_epoch()
         running = self.running
         rest_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
         for batch in self.loader.read(rest_N, self.trial.batch_size, steps - running.steps):
@@ -208,11 +193,16 @@ class Distillation:
         self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            TRAIN_LOSS: mean_loss,
-            LEARNING_RATE: self._rate(first + steps - 1),
-            GRAD_NORM: mean_norm,
-            WINDOWS_PER_SECOND: len(order_N) / running.seconds,
+            metric.TRAIN_LOSS: mean_loss,
+            metric.LEARNING_RATE: self._rate(first + steps - 1),
+            metric.GRAD_NORM: mean_norm,
+            metric.WINDOWS_PER_SECOND: len(order_N) / running.seconds,
         }
+
+    def _new_epoch(self) -> Epoch:
+        # A new dropout seed every epoch: a checkpoint between epochs needs no random state.
+        seed = seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
+        return Epoch(self.epoch + 1, seed, self.schedule.steps_of(self.epoch), self.device)
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""
@@ -224,9 +214,8 @@ class Distillation:
     def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
         """Trains on one batch; returns its loss and the norm of the gradient.
 
-        A method, not a part of the loop, so that the graph of the loss is freed when it returns.
-        Kept into the next step, the graph would fragment that step's memory: a trial of Mantis-8M
-        would need a fifth more.
+        A method, so that the graph of the loss is freed when it returns. Kept into the next step,
+        it would fragment that step's memory: a trial of Mantis-8M would need a fifth more.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -241,10 +230,6 @@ class Distillation:
     def _rate(self, step: int) -> float:
         trial = self.trial
         return learning_rate(step, self.schedule.planned, trial.warmup, trial.learning_rate)
-
-    def _dropout_seed(self) -> int:
-        # A new seed every epoch: a checkpoint between epochs needs no random state.
-        return seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
 
     def epoch_accuracy(self) -> float | None:
         """Validation accuracy after an epoch, at less than a twentieth of the epoch's cost.
@@ -263,10 +248,10 @@ class Distillation:
             torch.save([self.head.state_dict(), self.teacher_head.state_dict()], temporary)
 
     def save(self, path: Path) -> None:
-        """Writes everything that `restore` needs, atomically.
+        """Writes everything that `restore` needs; all workers must call it together.
 
-        All workers must call it together; the first one writes. Raises TrainingError if a loss,
-        gradient or weight is infinite or NaN; then nothing is written.
+        Raises TrainingError if a loss, gradient or weight is infinite or NaN; then nothing is
+        written.
         """
         state: dict[str, Any] = {
             "epoch": self.epoch,
@@ -294,8 +279,7 @@ class Distillation:
         if self.queue is not None:
             self.queue.load_state_dict(state["queue"])
         if "running" in state:
-            steps = self.schedule.steps_of(self.epoch)
-            self.running = Epoch(self.epoch + 1, self._dropout_seed(), steps, self.device)
+            self.running = self._new_epoch()
             self.running.load_state_dict(state["running"], self.workers)
             self.class_means.load_state_dict(state["class_means"])
 
@@ -305,13 +289,9 @@ def distil(
 ) -> list[dict[str, Any]]:
     """Trains to the last epoch, from the checkpoint if there is one.
 
-    `report` is called after every epoch, once its checkpoint is written. With several workers the
-    first writes the checkpoint and all restore it. Returns the metrics of every epoch, including
-    those before the checkpoint.
-
-    Raises:
-        TrainingError: the trial cannot continue.
-        Paused: a worker had to stop; the checkpoint is written.
+    `report` is called after every epoch, once its checkpoint is written. Returns the metrics of
+    every epoch, including those before the checkpoint. Raises TrainingError if the trial cannot
+    continue, and Paused if a worker had to stop; then the checkpoint is written.
     """
     if checkpoint.exists():
         run.restore(checkpoint)
@@ -320,7 +300,7 @@ def distil(
         metrics = run.train_epoch(checkpoints.after_step)
         accuracy = run.epoch_accuracy()
         if accuracy is not None:
-            metrics[QUICK_ACCURACY] = accuracy
+            metrics[metric.QUICK_ACCURACY] = accuracy
         run.history.append(metrics)
         checkpoints.save()
         report(metrics)

@@ -2,9 +2,8 @@
 
 Each worker runs the student on its part of the batch. The features are then gathered, and every
 worker computes head, loss and queue on the whole batch, so batch normalisation and queue are those
-of a single worker. This module uses torch.distributed; it does not know Ray or the methods.
-
-Shape letters: B batch, b this worker's part of it, D feature width.
+of a single worker. This module does not know Ray or the methods. Shape letters: B batch, b this
+worker's part of it, D feature width.
 """
 
 from typing import TypeVar, cast

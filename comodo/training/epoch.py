@@ -1,13 +1,11 @@
-"""An epoch in progress: the losses of its steps so far, and what is needed to continue it.
+"""An epoch in progress, which is part of the checkpoint, and when a checkpoint is written.
 
-It is part of the checkpoint, so a run that stops in the middle of an epoch loses nothing. This
-module does not know students, methods or the checkpoint's file.
-
-Shape letters: S steps of the epoch.
+A run that stops in the middle of an epoch therefore loses nothing. This module does not know
+students, methods or the checkpoint's file. Shape letters: S steps of the epoch.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,9 +14,19 @@ from torch import Tensor
 from comodo.core.errors import ComodoError
 from comodo.training.distributed import WorkerGroup
 
+ShouldStop = Callable[[], bool]
+"""Called between steps: whether the run has to leave its machine. It may also raise an error."""
+
+MAX_SECONDS_UNSAVED = 600.0  # training time that a killed process loses at most
+STOP_POLL_STEPS = 16  # of several workers, which must decide together: a poll is communication
+
 
 class TrainingError(ComodoError, RuntimeError):
     """A trial that cannot continue; its last good checkpoint is kept."""
+
+
+class Paused(RuntimeError):
+    """The run had to stop before its last epoch; everything up to there is in its checkpoint."""
 
 
 class Epoch:
@@ -59,10 +67,7 @@ class Epoch:
         return float(self._losses.mean()), float(self._norms.mean())
 
     def check_finite(self, parameters: Sequence[Tensor]) -> None:
-        """Checks all steps so far, and the weights as they are now.
-
-        Raises TrainingError if a loss, gradient or weight is infinite or NaN.
-        """
+        """Raises TrainingError if a loss or gradient so far, or a weight, is infinite or NaN."""
         for name, values in (("loss", self._losses), ("gradient", self._norms)):
             if len(bad := (~values.isfinite()).nonzero()):
                 first = int(bad[0])
@@ -109,3 +114,36 @@ def _set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+class Checkpoints:
+    """Saves a run every `MAX_SECONDS_UNSAVED` and before it stops.
+
+    All workers call `write`, which writes the checkpoint, together. `should_stop` is called after
+    every step; with several workers every `STOP_POLL_STEPS` steps.
+    """
+
+    def __init__(
+        self, write: Callable[[], None], workers: WorkerGroup, should_stop: ShouldStop
+    ) -> None:
+        self._write, self._workers, self._should_stop = write, workers, should_stop
+        self._steps, self._saved_at = 0, time.monotonic()
+
+    def save(self) -> None:
+        """Writes the checkpoint; returns, on every worker, once it is written."""
+        self._write()
+        self._workers.wait()
+        self._saved_at = time.monotonic()
+
+    def after_step(self) -> None:
+        """Saves if it is time to; if any worker has to stop, saves and raises Paused."""
+        self._steps += 1
+        if self._workers.size > 1 and self._steps % STOP_POLL_STEPS:
+            return
+        is_due = time.monotonic() - self._saved_at >= MAX_SECONDS_UNSAVED
+        votes = self._workers.collect((self._should_stop(), is_due))
+        stop, save = map(any, zip(*votes, strict=True))
+        if stop or save:
+            self.save()
+        if stop:
+            raise Paused(f"paused after {self._steps} steps")

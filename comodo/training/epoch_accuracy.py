@@ -1,9 +1,8 @@
 """Validation accuracy after every epoch, by the nearest class mean of the training features.
 
 It is cheap, because training computes those features anyway. It shows whether a trial learns, and
-is not comparable with the probe. This module does not know how the student is trained.
-
-Shape letters: B batch, N windows, D feature width, K classes.
+is not comparable with the probe. This module does not know how the student is trained. Shape
+letters: B batch, N windows, D feature width, K classes.
 """
 
 import torch
@@ -47,11 +46,8 @@ class ClassMeans:
 
 
 def epoch_accuracy(student: Student, means: ClassMeans, split: Split, limit: int) -> float | None:
-    """Top-1 accuracy of the nearest class mean, in [0, 1]; None without labels.
-
-    Measured on at most `limit` and at most `MAX_WINDOWS` labelled windows, evenly spaced in the
-    split.
-    """
+    """Top-1 accuracy of the nearest class mean, in [0, 1], on at most `limit` and `MAX_WINDOWS`
+    labelled windows, evenly spaced in the split; None without labels."""
     labelled_N = split.labelled_N
     count = min(MAX_WINDOWS, limit, len(labelled_N))
     if not count:

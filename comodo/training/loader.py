@@ -1,8 +1,7 @@
 """The order of an epoch's windows, and a loader that reads batches ahead of the training.
 
-The order is random, but it takes windows from a few shards at a time. The loader reads these shards
-ahead, so a data set larger than memory is streamed from the disk file by file. This module does not
-know students, methods or losses.
+The order is random, but from a few shards at a time, which the loader reads ahead. So a data set
+larger than memory is streamed from the disk. This module knows no students, methods or losses.
 
 Shape letters: N training windows, B batch, b this worker's part of it, C channels, T samples,
 F width of the teacher's features.
@@ -28,8 +27,8 @@ BATCHES_AHEAD = 2  # batches that are ready or being read while one is used
 def epoch_order(row_N: Tensor, seed: int) -> Tensor:
     """A random order `[N]` of the windows in these rows of their split.
 
-    Shards are randomly grouped into pools of `MAX_SHARDS_PER_POOL`. The pools follow each other,
-    and the windows of a pool are shuffled, so only a few files are needed at any time.
+    Random pools of `MAX_SHARDS_PER_POOL` shards follow each other, and the windows of a pool are
+    shuffled, so only a few files are needed at any time.
     """
     generator = torch.Generator().manual_seed(seed)
     order_N = torch.randperm(len(row_N), generator=generator)
@@ -45,15 +44,11 @@ class Batch:
     """The windows of one step, on the device."""
 
     size: int
-    label_B: Tensor
-    """Class indices, or NO_LABEL."""
-    feature_BF: Tensor | None
-    """The teacher's features; None for methods without a teacher."""
+    label_B: Tensor  # class indices, or NO_LABEL
+    feature_BF: Tensor | None  # of the teacher; None for methods without one
     imu_bCT: Tensor
-    length_b: Tensor | None
-    """Real samples of each window, on the CPU; None if all have T."""
-    copied: torch.cuda.Event | None
-    """Recorded when the copy to the GPU is complete."""
+    length_b: Tensor | None  # real samples of each window, on the CPU; None if all have T
+    copied: torch.cuda.Event | None  # recorded when the copy to the GPU is complete
 
     def await_copy(self) -> None:
         """Makes the current stream wait for the copy, which runs in a stream of its own."""

@@ -6,29 +6,19 @@ uses them or which worker it is on.
 Shape letters: B batch, D embedding width, Q queue length.
 """
 
-from typing import TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-class QueueState(TypedDict):
-    """What `TeacherQueue.state_dict` returns: the keys as stored, and the row of the oldest."""
-
-    keys_QD: Tensor
-    oldest: int
-
-
 class TeacherQueue:
     """Q teacher embeddings of unit length; pushing new ones replaces the oldest.
 
-    The queue is a ring buffer, and always full: a push overwrites rows in place, so its cost
-    depends on the batch and not on Q. The rows of `keys_QD` are therefore not in order of age. The
-    loss does not depend on their order; `ordered` sorts them.
-
-    The first embeddings, oldest first, are copied and normalised. They set the queue's length,
-    device and dtype, and must not be empty.
+    A ring buffer that is always full: a push overwrites rows in place, so its cost depends on the
+    batch and not on Q, and the rows of `keys_QD` are not in order of age. The first embeddings,
+    oldest first, are copied and normalised. They set length, device and dtype.
     """
 
     def __init__(self, embeddings_QD: Tensor) -> None:
@@ -63,12 +53,12 @@ class TeacherQueue:
         """A copy of the keys [Q, D], oldest first."""
         return self.keys_QD.roll(-self._oldest, dims=0)
 
-    def state_dict(self) -> QueueState:
-        """A copy of the queue's state, from which it is restored bit for bit."""
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the keys as stored, and the row of the oldest."""
         return {"keys_QD": self.keys_QD.clone(), "oldest": self._oldest}
 
-    def load_state_dict(self, state: QueueState) -> None:
-        """Restores a state of the same shape and dtype on this queue's device."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores, bit for bit, a state of the same shape and dtype on this queue's device."""
         saved, own = state["keys_QD"], self.keys_QD
         if saved.shape != own.shape or saved.dtype != own.dtype:
             raise ValueError(

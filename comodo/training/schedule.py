@@ -1,7 +1,6 @@
-"""The steps and learning rates of a trial.
+"""The steps and learning rates of a trial, without torch, as `comodo plan` shows them beforehand.
 
-Plain arithmetic that needs no torch, because `comodo plan` shows the schedule before anything is
-trained. This module does not know which windows a step trains on.
+This module does not know which windows a step trains on.
 """
 
 import math
@@ -27,32 +26,17 @@ def steps_in(windows: int, batch_size: int) -> int:
     return math.ceil(windows / batch_size) - (windows % batch_size == 1)
 
 
-def published_steps(first_epoch_steps: int, epochs: int, queue_size: int) -> int:
-    """The number of steps that COMODO's published code plans its schedule for.
-
-    After the first epoch that code counts each embedding in the queue as another batch. The
-    learning rate therefore peaks late, or training ends before it does.
-    """
-    return first_epoch_steps + (epochs - 1) * (first_epoch_steps + queue_size)
-
-
 @dataclass(frozen=True)
 class Schedule:
     """The steps of one trial."""
 
-    first_epoch_steps: int
-    """Fewer than in later epochs if the windows that fill the queue are held out."""
+    first_epoch_steps: int  # fewer than later if the windows that fill the queue are held out
     later_epoch_steps: int
-    real: int
-    """Steps of all epochs together."""
-    planned: int
-    """Steps that the learning rate is spread over; more than `real` with `schedule: published`."""
-    warmup_steps: int
-    """Planned steps in which the learning rate rises."""
-    peak: float
-    """The highest learning rate of any real step."""
-    windows: int
-    """Windows of all epochs together."""
+    real: int  # of all epochs together
+    planned: int  # that the learning rate is spread over; may be more with `schedule: published`
+    warmup_steps: int  # planned steps in which the learning rate rises
+    peak: float  # the highest learning rate of any real step
+    windows: int  # of all epochs together
 
     def steps_of(self, epoch: int) -> int:
         """Steps of an epoch, counted from 0."""
@@ -71,15 +55,11 @@ def schedule_of(trial: TrialConfig, windows: int) -> Schedule:
     first, later = steps_in(first_windows, trial.batch_size), steps_in(windows, trial.batch_size)
     real = planned = first + later * (trial.epochs - 1)
     if trial.schedule == "published":
-        planned = published_steps(first, trial.epochs, queue)
+        # After the first epoch COMODO's code counts each embedding in the queue as another batch,
+        # so the learning rate peaks late, or training ends before it does.
+        planned = first + (trial.epochs - 1) * (first + queue)
     warmup_steps = int(trial.warmup * planned)
     peak_step = min(warmup_steps, real - 1)
-    return Schedule(
-        first_epoch_steps=first,
-        later_epoch_steps=later,
-        real=real,
-        planned=planned,
-        warmup_steps=warmup_steps,
-        peak=learning_rate(peak_step, planned, trial.warmup, trial.learning_rate),
-        windows=first_windows + windows * (trial.epochs - 1),
-    )
+    peak = learning_rate(peak_step, planned, trial.warmup, trial.learning_rate)
+    all_windows = first_windows + windows * (trial.epochs - 1)
+    return Schedule(first, later, real, planned, warmup_steps, peak, all_windows)

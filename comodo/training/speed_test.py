@@ -19,23 +19,17 @@ class SpeedRecord:
     """One student's training, as measured. None: not recorded."""
 
     trial: TrialConfig
-    speeds: list[float]
-    """Windows per second of each epoch."""
-    samples: int | None = None
-    """Length of the windows."""
+    speeds: list[float]  # windows per second of each epoch
+    samples: int | None = None  # length of the windows
     device: str | None = None
     workers: int | None = None
     threads: int | None = None
-    peak_memory: dict[str, int] | None = None
-    """Bytes on `cpu` and `cuda`."""
+    peak_memory: dict[str, int] | None = None  # bytes on `cpu` and `cuda`
     measured: tuple[frozenset[str], float] | None = None
     """Measures that were taken together, and the seconds that they took."""
-    kept: int | None = None
-    """Bytes of the finished trial's folder."""
-    student: int | None = None
-    """Bytes of the student in it."""
-    is_speed_test: bool = False
-    """Measured by `measure_speed`, not in a trial."""
+    kept: int | None = None  # bytes of the finished trial's folder
+    student: int | None = None  # bytes of the student in it
+    is_speed_test: bool = False  # measured by `measure_speed`, not in a trial
 
 
 def measure_speed(

@@ -23,8 +23,8 @@ from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
 from comodo.search.trial_folder import TrialResult
 from comodo.tracking.tracker import Tracker
-from comodo.training.checkpoint import ShouldStop
 from comodo.training.distill import Report
+from comodo.training.epoch import ShouldStop
 from tests.helpers import make_arrays, trial_config
 
 GIB = 2**30

@@ -15,10 +15,9 @@ from comodo.config import TrialConfig
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
-from comodo.training import checkpoint
-from comodo.training.checkpoint import Paused
+from comodo.training import epoch
 from comodo.training.distill import Distillation, distil
-from comodo.training.epoch import TrainingError
+from comodo.training.epoch import Paused, TrainingError
 from comodo.training.loader import Batch
 from tests.errors import raises
 from tests.helpers import TINY_MANTIS, make_arrays, trial_config, weights_equal
@@ -111,7 +110,7 @@ def test_long_epochs_are_saved_between(
     config, path = config_of("comodo"), tmp_path / "checkpoint.pt"
     whole = new_run(config, arrays)
     distil(whole, tmp_path / "whole.pt", ignore)
-    monkeypatch.setattr(checkpoint, "MAX_SECONDS_UNSAVED", 0.0)
+    monkeypatch.setattr(epoch, "MAX_SECONDS_UNSAVED", 0.0)
     loss, taken = Distillation.loss, 0
 
     def killed(self: Distillation, batch: Batch) -> torch.Tensor:
@@ -151,7 +150,7 @@ def test_what_has_gone_to_infinity_is_not_kept(
 def worker(rank: int, root: Path, workers: int) -> None:
     """Two workers, of which the second has to leave; then the rest of the run without leaving."""
     torch.set_num_threads(1)
-    checkpoint.STOP_POLL_STEPS = 2
+    epoch.STOP_POLL_STEPS = 2
     rendezvous = f"file://{root}/rendezvous"
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
     config, pair = config_of("comodo"), load(Store(root / str(rank)))

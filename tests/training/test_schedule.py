@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.core.store import read_json
-from comodo.training.schedule import learning_rate, published_steps, schedule_of, steps_in
+from comodo.training.schedule import learning_rate, schedule_of, steps_in
 from tests.helpers import trial_config
 from tests.paths import GOLDEN
 
@@ -34,15 +34,22 @@ def test_no_step_has_a_single_window(windows: int, batch: int) -> None:
 
 @pytest.mark.parametrize("golden", SCHEDULES, ids=lambda golden: f"queue {golden['queue']}")
 def test_published_schedule_is_the_golden_one(golden: dict[str, Any]) -> None:
-    first = steps_in(golden["n_train"] - golden["queue"], golden["batch"])
-    later = steps_in(golden["n_train"], golden["batch"])
-    actual = first + (golden["epochs"] - 1) * later
-    planned = published_steps(first, golden["epochs"], golden["queue"])
-    assert (planned, actual) == (golden["planned"], golden["actual"])
-    assert int(0.1 * planned) == golden["warmup"]
-    rates = [learning_rate(step, planned, 0.1, 3e-4) for step in range(actual)]
+    found = schedule_of(
+        trial_config(
+            schedule="published",
+            method={"name": "comodo", "queue_size": golden["queue"]},
+            batch_size=golden["batch"],
+            epochs=golden["epochs"],
+            warmup=0.1,
+            learning_rate=3e-4,
+        ),
+        golden["n_train"],
+    )
+    assert (found.planned, found.real) == (golden["planned"], golden["actual"])
+    assert found.warmup_steps == golden["warmup"]
+    rates = [learning_rate(step, found.planned, 0.1, 3e-4) for step in range(found.real)]
     assert rates[:10] == pytest.approx(golden["first10"], rel=0, abs=1e-12)
-    assert max(rates) == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
+    assert max(rates) == found.peak == pytest.approx(golden["peak_lr"], rel=0, abs=1e-12)
     assert rates[-1] == pytest.approx(golden["last_lr"], rel=0, abs=1e-12)
 
 
