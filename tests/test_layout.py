@@ -13,7 +13,7 @@ COVERED_BY = {
     "deploy/programs": "deploy/test_export.py",
     "deploy/recogniser": "deploy/test_export.py",
     "evaluation/labelled_features": "evaluation/test_feature_metrics.py",
-    "models/heads": "training/test_distill.py",
+    "models/heads": "models/test_students.py",
     "report/figures": "report/test_report.py",
     "report/page": "report/test_report.py",
     "report/pareto": "report/test_curves.py",

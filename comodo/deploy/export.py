@@ -39,8 +39,7 @@ from comodo.evaluation.evaluate import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe
-from comodo.models.features import EXTRACT_BATCH
-from comodo.models.students import load_student
+from comodo.models.students import EXTRACT_BATCH, load_student
 from comodo.runtime.worker import classifier_of, frozen_student_of
 from comodo.tracking import registry
 

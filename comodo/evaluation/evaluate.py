@@ -22,7 +22,7 @@ from comodo.evaluation import feature_metrics
 from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
 from comodo.evaluation.labelled_features import EvaluateError, label_ranks
 from comodo.evaluation.probe import SVMProbe
-from comodo.models.features import extract_features
+from comodo.models.students import extract_features
 
 MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # number of windows for comparing student and teacher
 

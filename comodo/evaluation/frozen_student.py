@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
-from comodo.models.features import extract_features
-from comodo.models.students import Student
+from comodo.models.students import Student, extract_features
 
 SCORED_SPLITS = ("val", "test")
 MAX_TRAIN_WINDOWS = 50_000  # for fitting classifiers: limits memory on large data sets

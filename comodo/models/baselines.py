@@ -1,8 +1,8 @@
 """Encoders of supervised classifiers that are not foundation models: DLinear, Informer, TimesNet.
 
-Each encodes all channels of a window together. Its feature is the concatenation of its activations
-at all time steps; with the linear layer that the method `supervised` adds, it is the classifier
-that papers compare with. This module does not know that layer, nor how anything is trained.
+Each encodes all channels of a window together. Its feature is its activations at all time steps;
+with the linear layer that the method `supervised` adds, it is the classifier that papers compare
+with. This module does not know that layer, nor how anything is trained.
 
 Shape letters: B batch, C channels, T samples, D width of the model, H heads, E width of a head,
 L length of a sequence, S sampled keys, K periods, F frequencies, R rows of P samples.
@@ -74,7 +74,7 @@ class Informer(nn.Module):
     """The encoder of Informer (arXiv 2012.07436): maps `[B, C, T]` to `[B, L, D]`.
 
     With `distil`, each layer but the last is followed by one that halves the length, as in the
-    paper. The library that uses Informer for classification omits these.
+    paper, but not in the library that uses Informer for classification.
     """
 
     def __init__(
@@ -164,12 +164,9 @@ class HalvingConv(nn.Module):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.steps = nn.Sequential(
-            nn.Conv1d(d_model, d_model, 3, padding="same", padding_mode="circular"),
-            nn.BatchNorm1d(d_model),
-            nn.ELU(),
-            nn.MaxPool1d(3, stride=2, padding=1),
-        )
+        convolution = nn.Conv1d(d_model, d_model, 3, padding="same", padding_mode="circular")
+        pooling = nn.MaxPool1d(3, stride=2, padding=1)
+        self.steps = nn.Sequential(convolution, nn.BatchNorm1d(d_model), nn.ELU(), pooling)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         return self.steps(x_BLD.mT).mT
@@ -273,11 +270,10 @@ class Inception(nn.Module):
 
 
 class BaselineEncoder(Encoder):
-    """One of the networks above as an `Encoder` of all channels together.
+    """One of the networks above as an `Encoder`; its configuration is the network's arguments.
 
     Windows are resized to `seq_len` samples, and each channel is standardised over the training
-    windows, as the libraries of these models do with their data sets. The configuration is the
-    network's constructor arguments.
+    windows, as the libraries of these models do with their data sets.
     """
 
     joint = True

@@ -1,11 +1,8 @@
 """One interface to the encoders of several libraries, which encode each IMU channel on its own.
 
-Each class builds its configuration from a `size` or from a folder that its library wrote. This
-module does not know which channels a student encodes, how their features are pooled, or how
-encoders are trained.
-
-Shape letters: B batch, C channels, T samples, D feature width, N sequences (one channel each),
-P patches.
+This module does not know which channels a student encodes, how their features are pooled, or how
+encoders are trained. Shape letters: B batch, C channels, T samples, D feature width, N sequences
+(one channel each), P patches.
 """
 
 import inspect
@@ -67,18 +64,14 @@ class Encoder(nn.Module):
 
     @classmethod
     def config_from_folder(cls, folder: Path) -> dict[str, Any]:
-        """The configuration of an encoder that its library's `save_pretrained` wrote.
-
-        Raises ValueError if the folder contains another model.
-        """
+        """The configuration that the library's `save_pretrained` wrote; ValueError for another
+        model."""
         file = folder / CONFIG_FILE
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def load_weights(self, folder: Path, source: str) -> None:
-        """Loads the weights in a folder, except those that the feature does not need.
-
-        Raises ValueError for weights of another model; the message calls them `source`.
-        """
+        """Loads the weights in a folder, except those that the feature does not need; ValueError
+        for weights of another model. The message calls them `source`."""
         try:
             result = self.network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
         except RuntimeError as error:  # other shapes
@@ -89,10 +82,9 @@ class Encoder(nn.Module):
 
 
 class MantisEncoder(Encoder):
-    """Mantis, with each window resized to the length that the network expects.
+    """Mantis; windows are linearly interpolated to `seq_len` samples, 512 in the published models.
 
-    The configuration is the library's constructor arguments, and for both versions `seq_len`: the
-    number of samples (512 in the published models) that windows are linearly interpolated to.
+    The configuration is the library's constructor arguments, and for both versions `seq_len`.
     """
 
     name = "mantis"
@@ -142,9 +134,9 @@ class MantisV2Encoder(MantisEncoder):
 class MomentEncoder(Encoder):
     """MOMENT, averaged over the patches that contain only real samples.
 
-    Windows shorter than `seq_len` are left-padded to it with zeros, longer ones to whole patches.
-    The padding is masked; without the mask it counts as real samples. Windows are not padded to the
-    longest of their batch: positions count from the left, so a feature would depend on the batch.
+    Windows shorter than `seq_len` are left-padded to it with zeros, longer ones to whole patches;
+    not to the longest of their batch, because positions count from the left, so that a feature
+    would depend on the batch. The padding is masked; without the mask it counts as real samples.
     """
 
     name = "moment"
@@ -217,9 +209,9 @@ class ChronosEncoder(Encoder):
     """Chronos-Bolt, averaged over all tokens of its encoder.
 
     There is one token per patch and, in the published models, a final [REG] token. As in the
-    library, windows are left-padded with NaN, which the model's standardisation ignores and its
-    patches mask, and only the last `context_length` samples are used. Windows are padded to whole
-    patches, not to the longest of their batch, so no token consists of padding alone.
+    library, windows are left-padded with NaN, which the model ignores, and only the last
+    `context_length` samples are used. Windows are padded to whole patches, not to the longest of
+    their batch, so no token consists of padding alone.
     """
 
     name = "chronos-bolt"

@@ -1,7 +1,4 @@
-"""The projection heads, which map features to the embeddings that a loss compares.
-
-This module does not know the losses, nor how the heads are trained.
-"""
+"""The projection heads, from features to embeddings; knows neither losses nor training."""
 
 from typing import Literal
 
@@ -20,12 +17,8 @@ def build_head(
     """
     if kind == "linear":
         return nn.Sequential(nn.Linear(in_dim, out_dim))
-    return nn.Sequential(
-        nn.Linear(in_dim, hidden_dim),
-        nn.BatchNorm1d(hidden_dim),
-        nn.GELU(),
-        nn.Linear(hidden_dim, out_dim),
-    )
+    first, last = nn.Linear(in_dim, hidden_dim), nn.Linear(hidden_dim, out_dim)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden_dim), nn.GELU(), last)
 
 
 def build_heads(

@@ -11,9 +11,8 @@ checkpoints are the library's. Three things save time:
 - There is then a single query. The keys' weights are multiplied with this query instead of with
   every token, and the values' weights with the weighted mean of the tokens.
 
-The results are equal up to rounding. In training, the dropout of the last layer draws other random
-numbers. The rewrite is valid for `SUPPORTED_VERSIONS` only; for any other version `MantisEncoder`
-runs the library's own forward pass.
+Results are equal up to rounding; in training, the dropout of the last layer draws other random
+numbers. For versions not in `SUPPORTED_VERSIONS` `MantisEncoder` runs the library's forward pass.
 
 Shape letters: N sequences, T samples, P patches, W samples in a patch, K taps of a kernel,
 J = K + 1 (the last for the bias), S scales, H width of a scale, I inputs per patch, D width,
@@ -40,10 +39,8 @@ def is_supported() -> bool:
 class FoldedTokenizer(NamedTuple):
     """The folded weights of the token generator, computed once for all sequences of a step."""
 
-    gram_JJ: list[Tensor]
-    """Per series: the quadratic form that gives a convolved sample's variance over its channels."""
-    moment_3S: list[Tensor]
-    """Per scalar: the variance of its embedding is a quadratic in it with these coefficients."""
+    gram_JJ: list[Tensor]  # per series: the quadratic form of a convolved sample's variance over D
+    moment_3S: list[Tensor]  # per scalar: the variance of its embedding is this quadratic in it
     weight_DI: Tensor
     bias_D: Tensor
 
@@ -109,8 +106,7 @@ def encode(network: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
         x_NPD = _attention(attention.fn, attention.norm(x_NPD)) + x_NPD
         x_NPD = feed_forward(x_NPD) + x_NPD
     x_ND = _class_token_attention(last_attention.fn, last_attention.norm(x_NPD)) + x_NPD[:, 0]
-    x_ND = last_feed_forward(x_ND) + x_ND
-    return x_ND
+    return last_feed_forward(x_ND) + x_ND
 
 
 def tokens(unit: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Loads the weights of teachers and their preprocessing from a local folder or the hub.
 
-This module knows the files that `save_pretrained` of transformers writes, but no particular family
-of teachers. It runs no code that comes with weights unless the settings allow it.
+This module knows the files that transformers writes, but no particular family of teachers. It runs
+no code that comes with weights unless the settings allow it.
 """
 
 import json
@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 
 from comodo.config import TeacherConfig
 
-MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
-"""Of red, green and blue."""
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # of red, green and blue
 
 
 def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
@@ -79,11 +78,8 @@ def mean_std(settings: TeacherConfig) -> MeanStd | None:
 
 
 def image_size(settings: TeacherConfig, config: Any) -> int:
-    """Side in pixels of the frames that the weights' own processor produces.
-
-    If the processor does not say: the side of the frames that the encoder was trained with.
-    Raises ValueError for frames that are not square.
-    """
+    """Side in pixels of the frames of the weights' own processor; if it does not say, of those that
+    the encoder was trained with. Raises ValueError for frames that are not square."""
     processor = _processor(settings)
     cropped = processor.get("crop_size") if processor.get("do_center_crop", True) else None
     size = cropped or processor.get("size") or getattr(config, "image_size", None)

@@ -1,6 +1,4 @@
-"""Encoding windows of different lengths, each independently of the rest of its batch.
-
-This module does not know which network encodes them.
+"""Encoding windows of different lengths with any network, each independently of its batch.
 
 Shape letters: B batch, C channels, T samples, D feature width, N sequences (one channel each).
 """
@@ -39,14 +37,11 @@ def in_patches(
     patch: int,
     min_samples: int = 0,
 ) -> Tensor:
-    """Features `[B, C, D]` of windows that are padded to whole patches of `patch` samples.
+    """Features `[B, C, D]` of windows that are left-padded with zeros to at least `min_samples`
+    and to whole patches of `patch` samples, but never to the longest of the batch.
 
-    Args:
-        encode: computes features `[N, D]` from samples `[N, T]` and a mask of the real ones
-            `[N, T]`.
-        lengths: only the last `length` samples of each window are real; None: all are.
-        min_samples: windows are left-padded with zeros to at least this many samples, but never to
-            the longest of the batch.
+    `encode` computes features `[N, D]` from samples `[N, T]` and a mask of the real ones `[N, T]`:
+    the last `lengths` samples of each window; None: all.
     """
 
     def padded_length(length: int) -> int:

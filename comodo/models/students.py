@@ -1,9 +1,9 @@
 """The students: IMU encoders whose channel features are pooled into one feature per window.
 
-This module builds, saves and loads students. It does not know how an encoder computes its features,
-how a student is trained, or what the feature is used for.
+This module builds, saves and loads students, and extracts the features of a frozen one. It does not
+know how an encoder computes its features, how a student is trained, or what features are used for.
 
-Shape letters: B batch, C channels, T samples, D feature width.
+Shape letters: N windows of a split, B batch, C channels, T samples, D feature width.
 """
 
 import json
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from comodo.config import CHANNELS, StudentConfig
 from comodo.core.store import atomic
+from comodo.data.arrays import Split
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
 
+EXTRACT_BATCH = 128  # windows; features do not depend on it
 _DESCRIPTION_FILE = "student.json"
 _ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
 
@@ -29,18 +31,10 @@ _ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
 class Student(nn.Module):
     """An IMU encoder with channel pooling; all parameters are trained.
 
-    Build one with `build_student` or `load_student`.
-
-    Args:
-        pooling: "concat" or "mean" of the channels' features; no effect on a joint encoder, which
-            encodes all channels together.
-        channels: which of `CHANNELS` are encoded, and in which order.
-
-    Attributes:
-        dim: width of the feature.
-        description: the arguments, from which `load_student` builds the student again.
-
-    Raises ValueError for no channel, or an unknown one.
+    Build one with `build_student` or `load_student`. `pooling` of the channels' features is
+    "concat" or "mean"; it has no effect on a joint encoder. `channels` says which of `CHANNELS` are
+    encoded, and in which order. `dim` is the width of the feature, and `description` has the
+    arguments, for `load_student`. Raises ValueError for no channel, or an unknown one.
     """
 
     def __init__(
@@ -75,8 +69,7 @@ class Student(nn.Module):
             length_B: real samples of each window (int, preferably on the CPU); None: all T.
             mask: whether MOMENT masks the padding of windows shorter than its input. The code of
                 COMODO (arXiv 2503.07259) trains with the mask and probes without it; padding then
-                counts as real samples and enters the mean over patches. It makes no difference to
-                other encoders: Mantis resizes the real samples, and Chronos-Bolt always masks.
+                counts as real samples. It makes no difference to other encoders.
 
         Raises ValueError unless there are six channels, and for lengths that do not fit.
         """
@@ -93,11 +86,10 @@ class Student(nn.Module):
 
 
 def build_student(settings: StudentConfig) -> Student:
-    """A student on the CPU, with pretrained weights or randomly initialised.
+    """A student on the CPU, with pretrained weights, or with random ones of the given `size`.
 
-    `settings.weights` is a hub id or a folder that `save_pretrained` of the encoder's library
-    wrote. Without it, `size` sets the size of a random student. Raises ValueError for unknown keys
-    in size or channels, and for weights that are not found or do not fit.
+    Raises ValueError for unknown keys in size or channels, and for weights that are not found or do
+    not fit.
     """
     encoder = _ENCODERS[settings.name]
     if settings.weights is None:
@@ -133,6 +125,30 @@ def load_student(folder: Path | str) -> Student:
     student = Student(**description)
     student.load_state_dict(state)
     return student
+
+
+@torch.inference_mode()
+def extract_features(
+    student: Student,
+    split: Split,
+    index_N: Tensor,
+    mask: bool = True,
+    head: nn.Module | None = None,
+) -> Tensor:
+    """Student features `[N, D]` of these windows, float32 on the CPU, computed in eval mode.
+
+    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features.
+    """
+    was_training = student.training
+    student.eval()
+    device = next(student.parameters()).device
+    features = []
+    for index_B in index_N.split(EXTRACT_BATCH):
+        imu_BCT, length_B = split.imu(index_B)
+        feature_BD = student(imu_BCT.to(device), length_B, mask)
+        features.append((feature_BD if head is None else head(feature_BD)).cpu())
+    student.train(was_training)
+    return torch.cat(features).float()
 
 
 def _find_weights(weights: str, revision: str | None) -> Path:

@@ -1,8 +1,7 @@
 """The teachers: frozen video encoders that turn the frames of a window into one feature.
 
 The feature is the encoder's output before any classifier or projector. Teachers do not know files,
-windows, caches, Ray or training: the caller decodes the frames, moves the teacher to its device
-and stores the features.
+windows, caches, Ray or training.
 """
 
 from abc import abstractmethod
@@ -22,17 +21,10 @@ EFFICIENTNET_MEAN_STD: MeanStd = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 class Teacher(nn.Module):
-    """A frozen video encoder.
+    """A video encoder, frozen in place: always in eval mode, and its weights need no gradient.
 
-    It stays in eval mode, whatever `train` is called with, and its weights require no gradient.
-
-    Args:
-        encoder: frozen in place.
-        settings: precision "bf16" computes under autocast.
-        frames: per window.
-        image_size: side of the square frames, in pixels.
-        dim: width of a feature.
-        mean_std: mean and std that frames are normalised with.
+    It takes `frames` per window, square with a side of `image_size` pixels, normalises them with
+    `mean_std` and gives features of width `dim`. Precision "bf16" computes under autocast.
     """
 
     def __init__(
@@ -55,7 +47,6 @@ class Teacher(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Frozen: always eval mode."""
         return super().train(False)
 
     @torch.inference_mode()
@@ -95,9 +86,7 @@ class TokenTeacher(Teacher):
 class VideoMAETeacher(TokenTeacher):
     """VideoMAE. In bf16 its weights are bf16 too, which is a fifth faster and equally accurate.
 
-    Two parts of the library's model are replaced by equivalent ones: its position embeddings become
-    a buffer, because they would stay on the CPU, and its convolution of non-overlapping patches
-    becomes a matrix product.
+    Its position embeddings become a buffer, because they would stay on the CPU.
     """
 
     encoder: Any
@@ -118,10 +107,8 @@ class VideoMAETeacher(TokenTeacher):
 
 
 class PatchProduct(nn.Module):
-    """A convolution whose stride equals its kernel size, as one matrix product.
-
-    cuDNN's convolution takes several times as long, and in bf16 it does not use tensor cores.
-    """
+    """A convolution whose stride equals its kernel size, as one matrix product: cuDNN's takes
+    several times as long, and in bf16 it does not use tensor cores."""
 
     def __init__(self, convolution: nn.Conv3d) -> None:
         super().__init__()

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comodo.data.arrays import Split
-from comodo.models.features import extract_features
-from comodo.models.students import Student
+from comodo.models.students import Student, extract_features
 
 MAX_WINDOWS = 512  # validation windows
 

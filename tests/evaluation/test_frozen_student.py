@@ -10,8 +10,7 @@ from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation import evaluate, frozen_student
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
-from comodo.models.features import extract_features
-from comodo.models.students import build_student
+from comodo.models.students import build_student, extract_features
 from tests.helpers import make_arrays, trial_config
 
 
