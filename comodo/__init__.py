@@ -29,5 +29,7 @@ def load_sweep(name: str, store: str | Path | None = None) -> "SweepFrames":
     """
     from comodo.core.store import Store  # `import comodo` stays light
     from comodo.evaluation.dataframes import SweepFrames
+    from comodo.evaluation.sweep_record import read_sweep_record
 
-    return SweepFrames(name, Store(store))
+    opened = Store(store)
+    return SweepFrames(read_sweep_record(name, opened).results(opened), opened)

@@ -13,110 +13,94 @@ import pandas as pd
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
-from comodo.evaluation.sweep_record import read_sweep_record
 from comodo.search.history import epoch_history
 from comodo.search.trial_folder import TrialFolder
 
 
 class SweepFrames:
-    """One sweep of the store, as it was when this object was created: `comodo.load_sweep`.
+    """One sweep of the store, as it was when its results were read: `comodo.load_sweep`.
 
     Attributes:
         name: of the sweep.
         results: intervals, differences and importances, as the report has them.
         swept: the columns of `trials` by which its configurations differ.
-
-    Raises StatusError like `read_sweep_record`.
     """
 
-    def __init__(self, name: str, store: Store) -> None:
-        self.name, self._store = name, store
-        self.results: Results = read_sweep_record(name, store).results(store)
-        self.swept = ["method.name", *self.results.labels.keys]
+    def __init__(self, results: Results, store: Store) -> None:
+        self.name, self.results, self._store = results.sweep.name, results, store
+        self.swept = ["method.name", *results.labels.keys]
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """See `trials_of`."""
-        return trials_of(self.results, self._store)
+        """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
+        `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
+
+        A setting that is not a number, text or boolean is written as JSON, and so are all values of
+        a column whose values differ in type.
+        """
+        rows = []
+        for row in self.results.rows:
+            settings, trained = flatten(row.trial.config.model_dump(mode="json")), row.trained
+            values: dict[str, Any] = {"trial": row.trial.key, "configuration": row.label}
+            values |= {key: _plain(value) for key, value in settings.items()}
+            values |= {"seed": row.trial.seed, "state": row.state, "reason": row.reason}
+            values |= {
+                "seconds": trained and trained.seconds,
+                "measuring_seconds": trained and measuring_seconds(row, self._store),
+                "device": trained and trained.device,
+                "workers": trained and trained.workers,
+                "windows_per_second": trained and trained.windows_per_second,
+            }
+            rows.append(values | row.metrics)
+        frame = pd.DataFrame(rows)
+        for name in frame.columns:
+            kinds = {type(value) for value in frame[name].dropna()}
+            if len(kinds) > 1 and not kinds <= {int, float}:
+                frame[name] = [None if pd.isna(x) else json.dumps(x) for x in frame[name]]
+        return frame
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """See `curves_of`."""
-        return curves_of(self.results, self._store)
+        """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`,
+        and its metrics, such as `train/loss`; for an unfinished trial up to its last checkpoint.
+        """
+        rows = [
+            {**_named(row), **epoch}
+            for row in self.results.rows
+            for epoch in epoch_history(_folder(row, self._store))
+        ]
+        return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """See `predictions_of`."""
-        return predictions_of(self.results, self._store)
+        """A row for each prediction for each scored window: `trial`, `configuration`, `seed`,
+        `state`, `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`,
+        `rank`, `correct`.
 
-
-def trials_of(results: Results, store: Store) -> pd.DataFrame:
-    """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
-    `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
-
-    A setting that is not a number, text or boolean is written as JSON, and so are all values of
-    a column whose values differ in type.
-    """
-    rows = []
-    for row in results.rows:
-        settings = flatten(row.trial.config.model_dump(mode="json"))
-        values: dict[str, Any] = {"trial": row.trial.key, "configuration": row.label}
-        values |= {key: _plain(value) for key, value in settings.items()}
-        values |= {"seed": row.trial.seed, "state": row.state, "reason": row.reason}
-        rows.append(values | _cost(row, store) | row.metrics)
-    frame = pd.DataFrame(rows)
-    for name in frame.columns:
-        kinds = {type(value) for value in frame[name].dropna()}
-        if len(kinds) > 1 and not kinds <= {int, float}:
-            frame[name] = [None if pd.isna(value) else json.dumps(value) for value in frame[name]]
-    return frame
-
-
-def curves_of(results: Results, store: Store) -> pd.DataFrame:
-    """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`, and
-    its metrics, such as `train/loss`; for an unfinished trial up to its last checkpoint.
-    """
-    rows = [
-        {**_named(row), **epoch}
-        for row in results.rows
-        for epoch in epoch_history(_folder(row, store))
-    ]
-    return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
-
-
-def predictions_of(results: Results, store: Store) -> pd.DataFrame:
-    """A row for each prediction for each scored window: `trial`, `configuration`, `seed`, `state`,
-    `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`, `rank`,
-    `correct`.
-
-    `window` counts the labelled windows of a split that the measure scores, in the same order for
-    all trials, so that trials can be paired by it. `rank` is the place of the true class by
-    probability, 0 the first; `metric` is `acc1` where the measure names classes. Other measures
-    (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
-    `correct` is the share of repeats that were right.
-    """
-    frames = []
-    for row in results.rows:
-        for dataset, measure, _ in row.trial.measures():
-            table = row.trial.predictions(store, dataset, measure)
-            if table is None:  # not measured yet, or without predictions, like alignment
-                continue
-            predictions = table.to_pandas()
-            predictions["window"] = predictions.groupby("split").cumcount()
-            if "rank" in predictions:
-                predictions = predictions.assign(
-                    metric="acc1", correct=(predictions["rank"] == 0) * 1.0
-                )
-            else:
-                kept = ["split", "group", "window"]
-                predictions = predictions.melt(
-                    kept, var_name="metric", value_name="correct"
-                ).dropna()
-            frames.append(predictions.assign(**_named(row), dataset=dataset, measure=measure))
-    columns = [*_NAMED, "dataset", "measure", "metric", "split", "window", "group"]
-    columns += ["label", "predicted", "rank", "correct"]
-    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    return found.reindex(columns=columns)
+        `window` counts the labelled windows of a split that the measure scores, in the same order
+        for all trials, so that trials can be paired by it. `rank` is the place of the true class by
+        probability, 0 the first; `metric` is `acc1` where the measure names classes. Other measures
+        (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
+        `correct` is the share of repeats that were right.
+        """
+        frames = []
+        for row in self.results.rows:
+            for dataset, measure, _ in row.trial.measures():
+                table = row.trial.predictions(self._store, dataset, measure)
+                if table is None:  # not measured yet, or without predictions, like alignment
+                    continue
+                found = table.to_pandas()
+                found["window"] = found.groupby("split").cumcount()
+                if "rank" in found:
+                    found = found.assign(metric="acc1", correct=(found["rank"] == 0) * 1.0)
+                else:
+                    kept = ["split", "group", "window"]
+                    found = found.melt(kept, var_name="metric", value_name="correct").dropna()
+                frames.append(found.assign(**_named(row), dataset=dataset, measure=measure))
+        columns = [*_NAMED, "dataset", "measure", "metric", "split", "window", "group"]
+        columns += ["label", "predicted", "rank", "correct"]
+        whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return whole.reindex(columns=columns)
 
 
 def measuring_seconds(row: TrialRow, store: Store) -> float:
@@ -138,14 +122,3 @@ def _folder(row: TrialRow, store: Store) -> TrialFolder:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | None) else json.dumps(value)
-
-
-def _cost(row: TrialRow, store: Store) -> dict[str, Any]:
-    trained = row.trained
-    return {
-        "seconds": trained and trained.seconds,
-        "measuring_seconds": trained and measuring_seconds(row, store),
-        "device": trained and trained.device,
-        "workers": trained and trained.workers,
-        "windows_per_second": trained and trained.windows_per_second,
-    }

@@ -1,9 +1,7 @@
 """Evaluates a frozen student on one data set: the measures of a sweep file, by name.
 
-The metrics are computed in `probe` and `feature_metrics`, from the features of `frozen_student`. It
-does not know how the student was trained or where results are stored.
-
-Shape letters: N windows, D student features, F teacher features, K classes, R repeats.
+It does not know how the student was trained or where results are stored. Shape letters: N windows,
+D student features, F teacher features, K classes, R repeats.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,18 +37,18 @@ class Measured(NamedTuple):
 def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
-    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, not
-    percent; only of splits that have labels), and `probe/C`. Raises the errors of `fit_probe`.
+    Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, only of
+    splits that have labels), and `probe/C`. Raises the errors of `fit_probe`.
     """
     return _evaluate_probe("probe", frozen, frozen)
 
 
 def measure_direct(frozen: FrozenStudent) -> Measured:
-    """Direct transfer: the probe of the training data set, evaluated on this one.
+    """Direct transfer: the probe of the training data set, evaluated on this one, whose labels are
+    not used for fitting. The metrics are those of `measure_probe`, under `direct/`.
 
-    No label of this data set is used for fitting. Only windows of the classes that both data sets
-    have are used: fewer than two raise EvaluateError, `evaluate.shared-classes`. The metrics
-    are those of `measure_probe`, under `direct/`.
+    Raises EvaluateError, `evaluate.shared-classes`, if the data sets share fewer than two classes;
+    only windows of shared classes are used.
     """
     assert frozen.source is not None
     in_train = _names(frozen.source, [frozen.source.train()])
@@ -65,11 +63,8 @@ def measure_direct(frozen: FrozenStudent) -> Measured:
 
 
 def measure_classifier(frozen: FrozenStudent) -> Measured:
-    """The classifier of a student trained on labels, without a probe.
-
-    Padding is masked as in training, whatever `frozen.mask` is. The metrics are those of
-    `measure_probe`, under `classifier/`.
-    """
+    """The classifier of a student trained on labels; padding is masked as in training, whatever
+    `frozen.mask` is. The metrics are those of `measure_probe`, under `classifier/`."""
     assert frozen.head is not None
     names_K = np.array(frozen.windows.classes)
     predictions = []
@@ -141,11 +136,8 @@ def _classification_metrics(
 def _class_names(
     frozen: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
 ) -> tuple[npt.NDArray[np.str_], slice | npt.NDArray[np.bool_]]:
-    """Class name [N] of each label, and an index of the windows whose class is in `classes`.
-
-    With `classes` the names are the common names; without, those of the data set, and the index
-    selects all windows.
-    """
+    """Class name [N] of each label, and an index of the windows whose class is in `classes`, which
+    are common names; None: the names are those of the data set, and all windows are selected."""
     names = frozen.windows.classes
     if classes is None:
         return np.array(names)[label_N], slice(None)

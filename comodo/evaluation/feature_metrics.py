@@ -1,20 +1,18 @@
 """Metrics of frozen features besides the SVM probe: classification, zero-shot, similarity.
 
 Pure functions of arrays: features as a frozen encoder gives them, one row for each window, and the
-labels of labelled windows. Classifying functions return, by metric name, whether each test window
-was classified correctly (a hit); their mean is the accuracy. The others return fractions in [0, 1].
-The logistic regression sees features as the SVM probe does, L2-normalised and standardised; metrics
-by cosine similarity depend only on the direction of a feature. `train` and `test` are features
-[N, D] with their labels [N].
+labels of labelled windows; `train` and `test` are features [N, D] with their labels [N].
+Classifying functions return, by metric name, whether each test window was classified correctly (a
+hit). The others return fractions in [0, 1]. The logistic regression sees features as the SVM probe
+does, L2-normalised and standardised; the other classifiers use cosine similarity.
 
 All raise EvaluateError for features that are not finite (`evaluate.not-finite`) and ValueError for
 arrays of different lengths, without windows or with labels out of range. Those with a train split
 raise EvaluateError if it has fewer than two classes (`evaluate.one-class`). Windows of a class that
 is missing from the train split count as errors.
 
-This module knows nothing of students, teachers, splits, files or training.
-
-Shape letters: N windows (of train or of test), D and E features, K classes, R repeats, G groups.
+This module knows nothing of students, teachers, splits, files or training. Shape letters: N windows
+(of train or of test), D and E features, K classes, R repeats, G groups.
 """
 
 import math
@@ -30,6 +28,7 @@ from sklearn.utils import check_consistent_length
 
 from comodo.evaluation.labelled_features import (
     EvaluateError,
+    FloatArray,
     Indices,
     check_two_classes,
     checked_features,
@@ -37,7 +36,6 @@ from comodo.evaluation.labelled_features import (
     rank_in_class,
     unit_rows,
 )
-from comodo.evaluation.platt import FloatArray
 
 FeatureMatrix = npt.NDArray[np.floating]
 LabelVector = npt.NDArray[np.integer]
@@ -71,11 +69,11 @@ def confusion_matrices(
 
 
 def macro_averages(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArray[np.float64]]:
-    """`balanced_accuracy` (macro-averaged recall) and `macro_f1`, each [...].
+    """`balanced_accuracy` (macro-averaged recall) and `macro_f1`, each [...], of windows
+    [..., K, K] by true and predicted class.
 
     Averaged over the classes that occur among the true labels: predictions of a class that does not
-    occur lower the recall of the others, but its own F1 of 0 is not averaged. `confusion_KK` are
-    windows [..., K, K] by true and predicted class.
+    occur lower the recall of the others, but its own F1 of 0 is not averaged.
     """
     hits_K = np.diagonal(confusion_KK, axis1=-2, axis2=-1)
     true_K, predicted_K = confusion_KK.sum(-1), confusion_KK.sum(-2)
@@ -88,8 +86,8 @@ def macro_averages(confusion_KK: npt.NDArray[np.number]) -> dict[str, npt.NDArra
 def linear_hits(train: LabelledSet, test: LabelledSet) -> dict[str, Hits]:
     """`acc1`: hits [N] of multinomial logistic regression on frozen features.
 
-    C is 1, scikit-learn's default, and not tuned: standardised features have the same scale, and
-    without cross-validation the result depends only on the windows.
+    C is 1, not tuned: standardised features have the same scale, and without cross-validation the
+    result depends only on the windows.
     """
     return {"acc1": _logistic_hits(*_standardised(train, test))}
 
@@ -103,17 +101,12 @@ def few_shot_hits(
 ) -> dict[str, Hits]:
     """The linear probe fitted on k labelled windows of each class: label efficiency.
 
-    The classifier is the same for every k, so the curve ends at the accuracy of the linear probe;
-    at k = 1 it is close to a nearest-centroid classifier. Features are standardised with all train
-    windows: standardisation needs no labels, and unlabelled windows are available in practice.
+    Features are standardised with all train windows: that needs no labels. Each repeat shuffles the
+    windows of every class and takes the first k, or all of a smaller class. So the subset for a
+    smaller k is contained in that for a larger k, and every encoder evaluated with the same seed
+    gets the same windows. A k larger than every class would repeat the linear probe and is skipped.
 
-    Each repeat (at least two) shuffles the windows of every class and takes the first k, or all of
-    a smaller class. So the subset for a smaller k is contained in that for a larger k, and every
-    encoder evaluated with the same seed gets the same windows. A k larger than every class would
-    repeat the linear probe and is skipped.
-
-    Returns hits [R, N] of each repeat, by k as text. Raises ValueError for fewer than two repeats,
-    and for k < 1.
+    Returns hits [R, N], by k as text. Raises ValueError for fewer than two repeats, and for k < 1.
     """
     if repeats < 2 or min(shots, default=1) < 1:
         raise ValueError(f"few-shot needs two repeats and k >= 1, got {repeats} repeats of {shots}")
@@ -134,8 +127,7 @@ def knn_hits(train: LabelledSet, test: LabelledSet, k: int = 20) -> dict[str, Hi
     """`acc1`: hits [N] of k-nearest neighbours by cosine similarity, votes exp(cosine / 0.07).
 
     Weighted votes as in Wu et al. (2018, arXiv 1805.01978); k = 20 as in DINO (Caron et al. 2021,
-    arXiv 2104.14294). Features are not standardised. With fewer than k train windows, all vote.
-    Distances are computed in blocks, so memory does not grow with train x test.
+    arXiv 2104.14294). Features are not standardised. Memory does not grow with train x test.
     """
     (train_ND, label_N), (test_ND, test_label_N) = _checked(train, test)
     classifier = KNeighborsClassifier(
@@ -149,12 +141,11 @@ def knn_hits(train: LabelledSet, test: LabelledSet, k: int = 20) -> dict[str, Hi
 
 
 def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> FeatureMatrix:
-    """One anchor embedding [K, D] for each class, for `zero_shot_hits`.
+    """One anchor embedding [K, D] for each class, for `zero_shot_hits`; NaN without windows.
 
     `teacher_ND` are the teacher's embeddings of train windows, in the space shared with the
-    student. The anchor of a class is the embedding of the window closest by cosine similarity to
-    the mean direction of its class. As in the published code, it is a single window of the
-    class, but there it is drawn at random. A class without windows gets a row of NaN.
+    student. The anchor of a class is its window that is closest, by cosine similarity, to the mean
+    direction of the class; in the published code it is drawn at random.
     """
     teacher_ND = checked_features(teacher_ND)
     check_consistent_length(teacher_ND, label_N)
@@ -171,12 +162,11 @@ def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> Fe
 def zero_shot_hits(
     student_ND: FeatureMatrix, anchor_KD: FeatureMatrix, label_N: LabelVector
 ) -> dict[str, Hits]:
-    """`acc1`, `acc3`, `acc5`, hits [N]: is the anchor of the true class among the k
-    nearest by cosine similarity?
+    """`acc1`, `acc3`, `acc5`, hits [N]: is the anchor of the true class among the k nearest?
 
-    Labels are row indices of the anchors, which are in the same space as the student's embeddings.
-    A class whose row is NaN is never predicted. Acc@3 and Acc@5 are skipped unless there are more
-    anchors than that. Raises EvaluateError, `evaluate.no-anchor`, if all anchors are NaN.
+    Labels are row indices of the anchors. A class whose row is NaN is never predicted. Acc@3 and
+    Acc@5 are skipped unless there are more anchors than that. Raises EvaluateError,
+    `evaluate.no-anchor`, if all anchors are NaN.
     """
     student_ND = checked_features(student_ND)
     check_consistent_length(student_ND, label_N)
@@ -191,9 +181,8 @@ def zero_shot_hits(
     if anchor_KD.shape[1] != student_ND.shape[1]:
         raise ValueError(f"anchors {anchor_KD.shape} for embeddings {student_ND.shape}")
     cosine_NK = np.full((len(student_ND), len(anchor_KD)), -np.inf)
-    cosine_NK[:, present] = (
-        unit_rows(student_ND) @ unit_rows(checked_features(anchor_KD[present])).T
-    )
+    unit_KD = unit_rows(checked_features(anchor_KD[present]))
+    cosine_NK[:, present] = unit_rows(student_ND) @ unit_KD.T
     rank_N = label_ranks(cosine_NK, np.arange(len(anchor_KD)), label_N)
     return {f"acc{k}": rank_N < k for k in (1, 3, 5) if k == 1 or k < len(present)}
 
@@ -201,12 +190,11 @@ def zero_shot_hits(
 def linear_cka(a_ND: FeatureMatrix, b_NE: FeatureMatrix) -> float:
     """Debiased linear CKA of two representations of the same windows: 1 similar, 0 unrelated.
 
-    Invariant to rotation, translation and scaling of either representation (Kornblith et al. 2019,
-    arXiv 1905.00414). Their estimator is biased: it approaches 1 for unrelated features if there
-    are more features than windows. This one uses the unbiased HSIC_1 (Song et al. 2012), as in
-    Nguyen et al. (2021, arXiv 2010.15327); for unrelated features its expectation is about 0, so it
-    can be slightly negative. Memory does not grow with N x N. Raises ValueError for fewer than four
-    windows; 0 if a representation has no variance (a collapsed student).
+    Kornblith et al. (2019, arXiv 1905.00414). Their estimator is biased: it approaches 1 for
+    unrelated features if there are more features than windows. This one uses the unbiased HSIC_1
+    (Song et al. 2012), as in Nguyen et al. (2021, arXiv 2010.15327), so it can be slightly
+    negative. Memory does not grow with N x N. 0 if a representation has no variance (a collapsed
+    student). Raises ValueError for fewer than four windows.
     """
     a_ND, b_NE = _centred(a_ND), _centred(b_NE)
     check_consistent_length(a_ND, b_NE)
@@ -219,12 +207,11 @@ def linear_cka(a_ND: FeatureMatrix, b_NE: FeatureMatrix) -> float:
 
 
 def neighbour_overlap(a_ND: FeatureMatrix, b_NE: FeatureMatrix, k: int = 10) -> float:
-    """Mutual k-NN alignment: the mean fraction of the k nearest neighbours of a window that two
-    representations have in common.
+    """Mutual k-NN alignment (Huh et al. 2024, arXiv 2405.07987): the mean fraction of the k nearest
+    neighbours of a window, by cosine similarity, that two representations have in common.
 
-    Huh et al. (2024, arXiv 2405.07987), by cosine similarity. Unrelated representations have
-    k / (N - 1) on average. Memory does not grow with N x N. Raises ValueError for at most k + 1
-    windows, where all other windows would be neighbours.
+    Unrelated representations have k / (N - 1) on average. Memory does not grow with N x N. Raises
+    ValueError for at most k + 1 windows, where all other windows would be neighbours.
     """
     a_ND, b_NE = checked_features(a_ND), checked_features(b_NE)
     check_consistent_length(a_ND, b_NE)

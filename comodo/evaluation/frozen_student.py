@@ -1,8 +1,6 @@
 """A frozen student on one data set: its features and labels, extracted once for all measures.
 
-It does not know the measures: those are in `evaluate`.
-
-Shape letters: N windows, D features.
+It does not know the measures, which are in `evaluate`. Shape letters: N windows, D features.
 """
 
 from dataclasses import dataclass, field
@@ -39,10 +37,8 @@ class FrozenStudent:
     student: Student
     windows: WindowArrays
     seed: int
-    mask: bool = True
-    """As in `Student.forward`."""
-    ties: Literal["smallest", "middle"] = "middle"
-    """As in `SVMProbe`."""
+    mask: bool = True  # as in `Student.forward`
+    ties: Literal["smallest", "middle"] = "middle"  # as in `SVMProbe`
     teacher: TeacherContext | None = None
     source: "FrozenStudent | None" = None
     """The student on the data set that it was trained on; None if that is this one."""
@@ -66,19 +62,14 @@ class FrozenStudent:
         return features_ND, part.label_N[index_N].numpy()
 
     def training_subset(self, index_N: Tensor) -> Tensor:
-        """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class.
-
-        It depends on the seed alone, so classifiers of all students with this seed are fitted on
-        the same windows.
-        """
+        """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class; the
+        same for all students with this seed."""
         label_N = self.windows.splits["train"].label_N[index_N]
         return index_N[stratified_subset(label_N.numpy(), MAX_TRAIN_WINDOWS, self.seed)]
 
     def train(self) -> Labelled:
-        """The labelled train windows that classifiers are fitted on.
-
-        Raises EvaluateError, `evaluate.no-labels`, if there are none.
-        """
+        """The labelled train windows that classifiers are fitted on; EvaluateError,
+        `evaluate.no-labels`, if there are none."""
         if (labelled := self.labelled("train")) is None:
             raise EvaluateError(
                 "evaluate.no-labels",

@@ -1,8 +1,7 @@
 """What classifiers on frozen features share: checks, normalisation, subsets, ranks of the labels.
 
 Pure functions of features [N, D] and labels [N] that know no classifier, no student and no file.
-
-Shape letters: N windows, D features, K classes.
+N windows, D features, K classes.
 """
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.preprocessing import normalize
 
 from comodo.core.errors import ComodoError
 
+FloatArray = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 UNSEEN_CLASS = np.iinfo(np.int64).max  # rank of a class that the classifier was not fitted on

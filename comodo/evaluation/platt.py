@@ -1,9 +1,8 @@
 """Class probabilities of one-against-one SVMs, as computed by scikit-learn's copy of libsvm.
 
-One job: Platt scaling of each pair of classes on out-of-fold decision values, then pairwise
-coupling. It knows kernels, decision values and pairs, but not features or how C was chosen.
-
-Shape letters: N windows, M windows of a pair of classes, K classes, P pairs of classes.
+Platt scaling of each pair of classes on out-of-fold decision values, then pairwise coupling. It
+knows kernels, decision values and pairs, but not features or how C was chosen. Shape letters:
+N windows, M windows of a pair of classes, K classes, P pairs of classes.
 """
 
 import numpy as np
@@ -11,19 +10,17 @@ import numpy.typing as npt
 from scipy.special import expit
 from sklearn.svm import SVC
 
-from comodo.evaluation.labelled_features import Indices
+from comodo.evaluation.labelled_features import FloatArray, Indices
 
-FloatArray = npt.NDArray[np.float64]
 Pairs = list[tuple[int, int]]
 
 PLATT_FOLDS = 5
 
 
 def fit_pair(kernel_MM: FloatArray, n_first: int, cost: float) -> tuple[FloatArray, float]:
-    """Dual coefficients [M] and intercept of an SVM of two classes.
+    """Dual coefficients [M] and intercept of an SVM of two classes, with C = `cost`.
 
-    The first `n_first` windows are the first class, for which decision values are positive. `cost`
-    is the SVM's C.
+    The first `n_first` windows are the first class, for which decision values are positive.
     """
     svm = SVC(kernel="precomputed", C=cost).fit(kernel_MM, np.arange(len(kernel_MM)) >= n_first)
     coefficients_M = np.zeros(len(kernel_MM))
@@ -129,12 +126,12 @@ def fit_sigmoid(decisions_M: FloatArray, is_first_M: npt.NDArray[np.bool_]) -> t
 
 
 def couple(pairwise_NP: FloatArray, pairs: Pairs) -> FloatArray:
-    """Class probabilities [N, K] by pairwise coupling.
+    """Class probabilities [N, K] from P(first class | first or second class) of each pair; pairs
+    are in the order of `combinations(range(K), 2)`.
 
     Wu, Lin and Weng (2004), "Probability estimates for multi-class classification by pairwise
     coupling": their second approach, by algorithm 2, with libsvm's clipping, stopping criterion and
-    maximum number of iterations. `pairwise_NP` are P(first class | first or second class) of each
-    pair; pairs are in the order of `combinations(range(K), 2)`.
+    maximum number of iterations.
     """
     n_classes = pairs[-1][1] + 1
     r_NKK = np.zeros((len(pairwise_NP), n_classes, n_classes))

@@ -1,12 +1,11 @@
 """The SVM probe: how well a classifier on frozen features separates the activities.
 
-One job: the published procedure (RBF SVM, C chosen by 5-fold cross-validation, probabilities by
-Platt scaling and pairwise coupling) at a fraction of its cost. Results are those of `GridSearchCV`
-over `SVC(probability=True)` of scikit-learn 1.9. As 1.11 removes that option, libsvm's solver is
-called through the public `SVC`, for one pair of classes at a time on a precomputed kernel, and the
-rest of libsvm's procedure is implemented here and in `platt`.
-
-It knows nothing of students, data sets, splits or where features come from.
+The published procedure (RBF SVM, C chosen by 5-fold cross-validation, probabilities by Platt
+scaling and pairwise coupling) at a fraction of its cost. Results are those of `GridSearchCV` over
+`SVC(probability=True)` of scikit-learn 1.9. As 1.11 removes that option, libsvm's solver is called
+through the public `SVC`, for one pair of classes at a time on a precomputed kernel, and the rest of
+libsvm's procedure is implemented here and in `platt`. It knows nothing of students, data sets,
+splits or where features come from.
 
 Shape letters: N windows, D features, V validation windows of a fold, M windows of a pair of
 classes, S support vectors, K classes, P pairs of classes, C values of the grid, F folds.
@@ -26,23 +25,16 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
+from comodo.evaluation import platt
 from comodo.evaluation.labelled_features import (
     EvaluateError,
+    FloatArray,
     Indices,
     check_two_classes,
     checked_features,
     label_ranks,
     stratified_subset,
     unit_rows,
-)
-from comodo.evaluation.platt import (
-    FloatArray,
-    LibsvmRandom,
-    Pairs,
-    couple,
-    fit_pair,
-    fit_sigmoid,
-    out_of_fold_decisions,
 )
 
 C_GRID = tuple(10.0**exponent for exponent in range(-4, 5))
@@ -59,8 +51,8 @@ class SVMProbe:
         max_train: the maximum number of training windows; more are subsampled, stratified by class.
         ties: which C to take if several have the best cross-validated accuracy: the `smallest`, as
             published, or the one nearest to 1 (`middle`). With few windows that are easy to
-            classify, every C has the same accuracy. Decision values shrink with C; the votes do not
-            change, but Platt scaling then gives nearly uniform probabilities for the smallest C.
+            classify, every C is as accurate, and Platt scaling gives nearly uniform probabilities
+            for the smallest, with which decision values shrink.
 
     Attributes after `fit`: `classes_` (sorted labels), `C_` (the chosen C), `cv_accuracy_` (mean
     cross-validated accuracy for each C).
@@ -79,13 +71,12 @@ class SVMProbe:
 
         As published, features are standardised once, with the statistics of all training windows,
         but gamma="scale" is computed for each fold. Classes with fewer windows than folds, even
-        with a single one, are allowed as long as another class has enough. Rows of unit length are
-        not normalised again. Labels are integers or strings.
+        with a single one, are allowed as long as another class has enough. Labels are integers or
+        strings.
 
-        Raises:
-            EvaluateError: `evaluate.not-finite`; `evaluate.one-class`: fewer than two classes; or
-                `evaluate.small-classes`: classes with too few windows for cross-validation.
-            ValueError: wrong shapes.
+        Raises EvaluateError, `evaluate.not-finite`, `evaluate.one-class` or
+        `evaluate.small-classes` (too few windows for cross-validation), and ValueError for wrong
+        shapes.
         """
         features_ND = checked_features(features_ND)
         labels_N = np.asarray(labels_N)
@@ -93,7 +84,7 @@ class SVMProbe:
             raise ValueError(f"{len(features_ND)} rows of features, labels {labels_N.shape}")
         check_two_classes(labels_N)
         self.classes_, codes_N = np.unique(labels_N, return_inverse=True)
-        self._pairs: Pairs = list(combinations(range(len(self.classes_)), 2))
+        self._pairs = list(combinations(range(len(self.classes_)), 2))
         self._scaler = StandardScaler().fit(unit_rows(features_ND))
         kept_N = stratified_subset(codes_N, self.max_train, self.seed)
         vectors_ND, codes_N = self._vectors(features_ND[kept_N]), codes_N[kept_N]
@@ -112,8 +103,8 @@ class SVMProbe:
     def predict(self, features_ND: npt.ArrayLike) -> npt.NDArray[np.generic]:
         """Labels [N] by one-against-one voting; as in `SVC`, not always the most probable class.
 
-        Raises EvaluateError, `evaluate.not-finite`, and ValueError for wrong shapes, like
-        `probabilities` and `accuracy`.
+        Raises EvaluateError, `evaluate.not-finite`, and ValueError for wrong shapes, as the
+        following do.
         """
         blocks, n_classes = self._decisions(features_ND), len(self.classes_)
         winners = [_winners(decisions_NP, self._pairs, n_classes) for decisions_NP in blocks]
@@ -124,7 +115,7 @@ class SVMProbe:
         blocks = []
         for decisions_NP in self._decisions(features_ND):
             pairwise_NP = expit(-(self._slopes_P * decisions_NP + self._offsets_P))
-            blocks.append(couple(pairwise_NP, self._pairs))
+            blocks.append(platt.couple(pairwise_NP, self._pairs))
         return np.concatenate(blocks)
 
     def fitted(self) -> dict[str, FloatArray]:
@@ -177,17 +168,17 @@ class SVMProbe:
         self, vectors_ND: FloatArray, codes_N: Indices, distances_NN: FloatArray
     ) -> None:
         self._gamma = _scale_gamma(vectors_ND)
-        generator = LibsvmRandom(check_random_state(self.seed).randint(np.iinfo("i").max))
+        generator = platt.LibsvmRandom(check_random_state(self.seed).randint(np.iinfo("i").max))
         coefficients_NP = np.zeros((len(codes_N), len(self._pairs)))
         self._intercepts_P, self._slopes_P, self._offsets_P = np.empty((3, len(self._pairs)))
         for p, (first, second) in enumerate(self._pairs):
             members, n_first = _members_of_pair(codes_N, first, second)
             kernel_MM = _kernel(distances_NN[np.ix_(members, members)], self._gamma)
-            coefficients_M, self._intercepts_P[p] = fit_pair(kernel_MM, n_first, self.C_)
+            coefficients_M, self._intercepts_P[p] = platt.fit_pair(kernel_MM, n_first, self.C_)
             coefficients_NP[members, p] = coefficients_M
-            decisions_M = out_of_fold_decisions(kernel_MM, n_first, self.C_, generator)
+            decisions_M = platt.out_of_fold_decisions(kernel_MM, n_first, self.C_, generator)
             is_first_M = np.arange(len(members)) < n_first
-            self._slopes_P[p], self._offsets_P[p] = fit_sigmoid(decisions_M, is_first_M)
+            self._slopes_P[p], self._offsets_P[p] = platt.fit_sigmoid(decisions_M, is_first_M)
         support = np.flatnonzero(coefficients_NP.any(axis=1))
         self._support_SD = vectors_ND[support]
         self._coefficients_SP = coefficients_NP[support]
@@ -267,7 +258,7 @@ def _fit_pair_along_grid(kernel_MM: FloatArray, n_first: int) -> tuple[FloatArra
     """Dual coefficients [M, C] and intercepts [C] of a pair for each C of the grid."""
     coefficients_MC, intercepts_C = np.empty((len(kernel_MM), len(C_GRID))), np.empty(len(C_GRID))
     for c, cost in enumerate(C_GRID):
-        coefficients_MC[:, c], intercepts_C[c] = fit_pair(kernel_MM, n_first, cost)
+        coefficients_MC[:, c], intercepts_C[c] = platt.fit_pair(kernel_MM, n_first, cost)
         # C only clips the solver's steps. If two values of C give bitwise the same solution, no
         # step was clipped, so every larger C gives it too. Coefficients below C at the end would
         # not prove that.
@@ -294,7 +285,7 @@ def _fold_winners(
     return _winners(decisions_CVP, pairs, int(codes_N.max()) + 1)
 
 
-def _winners(decisions_P: FloatArray, pairs: Pairs, n_classes: int) -> Indices:
+def _winners(decisions_P: FloatArray, pairs: platt.Pairs, n_classes: int) -> Indices:
     """The class with the most votes over the pairs (last axis), in ties the first, as in libsvm."""
     votes_K = np.zeros((*decisions_P.shape[:-1], n_classes), dtype=np.int32)
     for p, (first, second) in enumerate(pairs):

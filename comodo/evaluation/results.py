@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from operator import ge
 from typing import Any
 
 import pandas as pd
@@ -84,14 +85,11 @@ def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> l
         name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
         for name, row in scores.items()
     }
-    return [
-        name
-        for name, mine in good.items()
-        if not any(
-            row != mine and all(x >= y for x, y in zip(row, mine, strict=True))
-            for row in good.values()
-        )
-    ]
+
+    def dominated(mine: list[float]) -> bool:
+        return any(row != mine and all(map(ge, row, mine)) for row in good.values())
+
+    return [name for name, row in good.items() if not dominated(row)]
 
 
 class Results:

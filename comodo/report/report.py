@@ -7,7 +7,7 @@ from rich.table import Column, Table
 
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, atomic, fetched, remove, write_table
-from comodo.evaluation.dataframes import trials_of
+from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
@@ -27,7 +27,7 @@ def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
         if old.suffix in (".png", ".svg", ".csv"):
             remove(old)  # of an earlier report, which may have had more figures
     pictures = figures.draw_figures(results, folder)
-    trials = pa.Table.from_pandas(trials_of(results, store), preserve_index=False)
+    trials = pa.Table.from_pandas(SweepFrames(results, store).trials, preserve_index=False)
     write_table(folder / "results.parquet", trials)
     if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
         for column, name in (("label", "class"), ("group", "group")):
