@@ -1,8 +1,8 @@
 """Hyperparameter importance: how much of the variance of scores each swept key explains, and the
 scores for each of its values.
 
-Takes configurations (values of dotted keys) with one score each; knows nothing of seeds, trials or
-files. A conditional key may be missing from a configuration: `ABSENT` then counts as its value.
+Takes configurations (values of dotted keys; `ABSENT` for a conditional key that is missing) with
+one score each; knows nothing of seeds, trials or files.
 """
 
 import json
@@ -33,9 +33,7 @@ def importances(
     95 %) over bootstrap resamples of the configurations, each with a forest of its own. Importances
     sum to 1 even if no key has an effect: the keys with the most values then fit the noise.
 
-    Values of a key are encoded by their rank, so all values have the same weight whatever the
-    spacing of numbers; as categories, Optuna's time would double with each value.
-
+    Values of a key are encoded by their rank: as categories, Optuna's time would double with each.
     Empty for fewer than `MIN_CONFIGURATIONS` configurations, if all scores are equal, or if no key
     varies.
     """
@@ -51,14 +49,12 @@ def importances(
         ranks = {key: list(names).index(_name(configuration, key)) for key, names in levels.items()}
         trials.append(create_trial(params=ranks, distributions=distributions, value=score))
     generator = np.random.default_rng(seed)
-    resampled: dict[str, list[float]] = {key: [] for key in levels}
-    for _ in range(resamples):
-        for key, importance in _fanova(trials, generator).items():
-            resampled[key].append(float(importance))
-    intervals = {
-        key: Interval(float(np.mean(values)), *map(float, np.quantile(values, [0.05, 0.95])))
-        for key, values in resampled.items()
-    }
+    resampled = [_fanova(trials, generator) for _ in range(resamples)]
+    intervals = {}
+    for key in levels:
+        values = [float(importance_of[key]) for importance_of in resampled]
+        low, high = map(float, np.quantile(values, [0.05, 0.95]))
+        intervals[key] = Interval(float(np.mean(values)), low, high)
     return dict(sorted(intervals.items(), key=lambda item: -item[1].mean))
 
 
@@ -81,9 +77,9 @@ def main_effects(
     Numbers come first, sorted, then other values in order of first appearance, then `ABSENT`.
     Empty for fewer than `MIN_CONFIGURATIONS` configurations.
     """
-    effects: dict[str, list[tuple[Any, list[float]]]] = {}
     if len(configurations) < MIN_CONFIGURATIONS:
-        return effects
+        return {}
+    effects = {}
     for key, values in _levels(configurations).items():
         scores_of: dict[str, list[float]] = {name: [] for name in values}
         for configuration, score in zip(configurations, scores, strict=True):

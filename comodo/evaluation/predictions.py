@@ -17,10 +17,8 @@ from comodo.evaluation.stats import FloatArray, Interval, accuracy_interval, jac
 from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
-CLASS_MEASURES = ("probe", "classifier", "direct")
-"""Measures that predict a class for each window."""
-HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot")
-"""Measures that store the fraction of hits for each window, not the predicted class."""
+CLASS_MEASURES = ("probe", "classifier", "direct")  # store the predicted class of each window
+HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot")  # store each window's share of hits
 
 
 class Predictions:

@@ -1,8 +1,7 @@
 """The results of a sweep's trials: accuracies with intervals, differences, transfer.
 
-Reads results and predictions; draws and writes nothing.
-
-Trials with the same label are one configuration and differ by seed. Accuracies are shares.
+Reads results and predictions; draws and writes nothing. Trials with the same label are one
+configuration and differ by seed. Accuracies are shares.
 """
 
 import math
@@ -34,14 +33,11 @@ class TrialRow:
     """One trial as the tables show it."""
 
     trial: Trial
-    label: str
-    """The name of its configuration within the sweep; the same for all seeds."""
+    label: str  # the name of its configuration within the sweep; the same for all seeds
     state: str
     metrics: dict[str, float]
-    reason: str = ""
-    """Why it did not finish."""
-    trained: TrainedRecord | None = None
-    """None: it has not finished."""
+    reason: str = ""  # why it did not finish
+    trained: TrainedRecord | None = None  # None: it has not finished
 
     @property
     def title(self) -> str:
@@ -57,8 +53,7 @@ class Difference:
     second: str
     seeds: int
     comparison: Comparison
-    p: float
-    """Adjusted by Holm's method."""
+    p: float  # adjusted by Holm's method
 
     @property
     def distinguishable(self) -> bool:
@@ -71,8 +66,7 @@ class TransferRow:
 
     trained_on: str
     label: str
-    cells: dict[str, Interval | None]
-    """By the data set tested on."""
+    cells: dict[str, Interval | None]  # by the data set tested on
 
 
 def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
@@ -168,9 +162,8 @@ class Results:
 
     def test_predictions(self, label: str) -> pd.DataFrame:
         """A configuration's predictions on its own test split, of all seeds."""
-        found = [
-            self._predictions.of(trial, self.trained_on(label)) for trial in self._trials(label)
-        ]
+        dataset = self.trained_on(label)
+        found = [self._predictions.of(trial, dataset) for trial in self._trials(label)]
         predictions = pd.concat([table for table in found if table is not None])
         return predictions[predictions.split == "test"]
 
@@ -238,11 +231,8 @@ class Results:
         for first, second in self._pairs():
             first_of = {trial.seed: trial for trial in self._trials(first)}
             seconds = [trial for trial in self._trials(second) if trial.seed in first_of]
-            firsts = [first_of[trial.seed] for trial in seconds]
-            a, b = (
-                self._predictions.hits(side, "test", 1, self.trained_on(first))
-                for side in (firsts, seconds)
-            )
+            firsts, dataset = [first_of[trial.seed] for trial in seconds], self.trained_on(first)
+            a, b = (self._predictions.hits(x, "test", 1, dataset) for x in (firsts, seconds))
             if a is not None and b is not None and (comparison := compare(a, b, CONFIDENCE)):
                 found.append((first, second, len(seconds), comparison))
         adjusted = holm([comparison.p for *_, comparison in found])
@@ -256,10 +246,8 @@ class Results:
                 if untrained in self.by_label:
                     pairs.append((label, untrained))
         if (best := self.selected) is not None:
-            same_data = [
-                label for label in self.by_label if self.trained_on(label) == self.trained_on(best)
-            ]
-            pairs += [(best, label) for label in same_data if label != best]
+            dataset, others = self.trained_on(best), [x for x in self.by_label if x != best]
+            pairs += [(best, label) for label in others if self.trained_on(label) == dataset]
         return list(dict.fromkeys(pairs))
 
     @cached_property
@@ -269,10 +257,8 @@ class Results:
         return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
 
     def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
-        """The transfer grid: students by the data set that they were trained on, against all.
-
-        Baselines, which know only the classes of their own data set, are left out.
-        """
+        """The transfer grid: students by the data set that they were trained on, against all,
+        without baselines, which know only the classes of their own data set."""
         grid: dict[tuple[str, str], TransferRow] = {}
         for label, trial in self._first_trials.items():
             if trial.config.student.is_baseline:

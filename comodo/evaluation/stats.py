@@ -2,14 +2,13 @@
 
 Inference is for new seeds and new groups (a group: a subject, capture or day) from a model of
 crossed random effects: seed, group, and their interaction, which includes the windows' noise.
-Windows of one group are correlated, so they never count as independent observations.
-
-It knows nothing of sweeps, files or how windows were classified.
+Windows of one group are correlated, so they never count as independent observations. It knows
+nothing of sweeps, files or how windows were classified.
 
 The result of a configuration is a table: `hits_SG`, the number of windows of group g that were
-classified correctly with seed s, and `count_G`, the number of windows of the group, the same for
-all seeds. Accuracies and their bounds are fractions, not percent. Shape letters: S seeds,
-G groups, M candidate numbers of seeds; `...` are any leading batch dimensions.
+classified correctly with seed s, and `count_G`, the number of windows of the group. Accuracies and
+their bounds are fractions, not percent. Shape letters: S seeds, G groups, M candidate numbers of
+seeds; `...` are any leading batch dimensions.
 """
 
 from dataclasses import dataclass
@@ -47,8 +46,8 @@ class Comparison:
     p: float  # two-sided
     more_seeds: int | None
     """Seeds to add for significance with about 50 % power, if the true difference is the observed
-    one. 0: already significant. None: more than `MAX_SEEDS` would be needed (add groups instead),
-    or there is only one seed, from which the variance between seeds cannot be estimated."""
+    one. 0: already significant. None: more than `MAX_SEEDS` (add groups instead), or there is only
+    one seed, from which no variance can be estimated."""
 
 
 def accuracy_interval(
@@ -62,22 +61,15 @@ def accuracy_interval(
     Raises ValueError for wrong shapes, a group without windows, or more hits than windows.
     """
     hits_SG, count_G = _checked(hits_SG, count_G)
-    if hits_SG.size == 1:
-        return None
-    return Interval(*map(float, proportion_bounds(hits_SG, count_G, level)))
+    return _interval(delete_one_group(hits_SG, count_G), count_G, level)
 
 
 def jackknife_interval(
     estimate: npt.ArrayLike, replicates: npt.ArrayLike, count: npt.ArrayLike, level: float = 0.95
 ) -> Interval | None:
     """Like `accuracy_interval`, for a metric in 0..1 that is not a proportion of windows, such as
-    balanced accuracy or F1.
-
-    Args:
-        estimate: [S], the metric of each seed, from all groups.
-        replicates: [S, G], the same from all groups but one (delete-one-group jackknife); ignored
-            when there is a single group.
-        count: [G] windows.
+    F1: from each seed's `estimate` [S] on all groups, its `replicates` [S, G] on all groups but one
+    (ignored when there is a single group), and the `count` [G] of windows.
     """
     arrays = (np.asarray(x, np.float64) for x in (estimate, replicates, count))
     estimate_S, replicate_SG, count_G = arrays
@@ -86,16 +78,21 @@ def jackknife_interval(
         raise ValueError(f"replicates must be [seeds, groups], {shape}, got {replicate_SG.shape}")
     if (count_G <= 0).any():
         raise ValueError(f"every group needs windows, got {count_G.tolist()}")
-    if replicate_SG.size == 1:
+    return _interval((estimate_S[:, None], replicate_SG), count_G, level)
+
+
+def _interval(jackknife: Jackknife, count_G: FloatArray, level: float) -> Interval | None:
+    """None for one seed and one group."""
+    if jackknife[1].size == 1:
         return None
-    return Interval(*map(float, _bounds((estimate_S[:, None], replicate_SG), count_G, level)))
+    return Interval(*map(float, jackknife_bounds(jackknife, count_G, level)))
 
 
 def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
     """Test of the difference in accuracy, paired by seed and by group (row and column).
 
-    Interval and p-value are for new seeds and new groups, as in `accuracy_interval`; None where
-    that is None. Raises ValueError for the same reasons, and for different shapes or group sizes.
+    Interval and p-value are as in `accuracy_interval`; None where that is None. Raises ValueError
+    for the same reasons, and for different shapes or group sizes.
     """
     (a_SG, count_G), (b_SG, b_count_G) = _checked(*a), _checked(*b)
     if a_SG.shape != b_SG.shape or not np.array_equal(count_G, b_count_G):
@@ -116,17 +113,14 @@ def t_interval(values: list[float], level: float = 0.95) -> Interval | None:
     """Student's t interval of the mean of one value for each seed; None for a single value."""
     if len(values) < 2:
         return None
-    mean, quantile = float(np.mean(values)), (1 + level) / 2
-    t = stdtrit(len(values) - 1, quantile)
+    mean, t = float(np.mean(values)), stdtrit(len(values) - 1, (1 + level) / 2)
     half_width = float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half_width, mean + half_width)
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """P-values adjusted for multiple comparisons, in the given order.
-
-    Holm (1979), "A simple sequentially rejective multiple test procedure".
-    """
+    """P-values adjusted for multiple comparisons, in the given order, by Holm (1979), "A simple
+    sequentially rejective multiple test procedure"."""
     adjusted, running_max = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         running_max = max(running_max, min(1.0, (len(p_values) - rank) * p_values[i]))
@@ -134,12 +128,7 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def proportion_bounds(hits_SG: FloatArray, count_G: FloatArray, level: float) -> Bounds:
-    """Accuracy, lower and upper bound, each [...], of tables [..., S, G]."""
-    return _bounds(_delete_one_group(hits_SG, count_G), count_G, level)
-
-
-def _bounds(jackknife: Jackknife, count_G: FloatArray, level: float) -> Bounds:
+def jackknife_bounds(jackknife: Jackknife, count_G: FloatArray, level: float) -> Bounds:
     """Mean over seeds, lower and upper bound, each [...].
 
     The exact binomial interval (Clopper & Pearson 1934) at the effective sample size: the number of
@@ -167,7 +156,7 @@ def paired_test(
     """
     n_seeds = difference_SG.shape[-2]
     difference = difference_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
-    squares = _mean_squares(_delete_one_group(difference_SG, count_G))
+    squares = _mean_squares(delete_one_group(difference_SG, count_G))
     variance, t_squared = _variance_of_mean(1 - level, squares, n_seeds, count_G)
     variance = np.maximum(variance, _min_variance(difference_SG, count_G, n_seeds))
     low, p = np.zeros(difference.shape), np.ones(difference.shape)
@@ -184,7 +173,7 @@ def _more_seeds(difference_SG: FloatArray, count_G: FloatArray, level: float) ->
     n_seeds = len(difference_SG)
     if n_seeds == 1:
         return None
-    group, seed, residual = _mean_squares(_delete_one_group(difference_SG, count_G))
+    group, seed, residual = _mean_squares(delete_one_group(difference_SG, count_G))
     seeds_M = np.arange(n_seeds + 1, MAX_SEEDS + 1)
     group_M = residual + np.maximum(group - residual, 0) * seeds_M / n_seeds
     squares_M = group_M, seed, residual
@@ -198,16 +187,14 @@ def _more_seeds(difference_SG: FloatArray, count_G: FloatArray, level: float) ->
 def _min_variance(
     difference_SG: FloatArray, count_G: FloatArray, n_seeds: npt.ArrayLike
 ) -> FloatArray:
-    """Lower limit [...] of the variance of a mean difference, from the discordant windows.
-
-    A difference of k hits needs at least k windows that only one configuration classified
-    correctly, and the variance of their number is k (McNemar 1947). Without this limit, a few
-    windows that differ in the same way in every cell would be significant.
-    """
+    """Lower limit [...] of the variance of a mean difference: a difference of k hits needs at least
+    k windows that only one configuration classified correctly, and the variance of their number is
+    k (McNemar 1947). Without it, a few windows that differ in the same way in every cell would be
+    significant."""
     return abs(difference_SG).mean(-2).sum(-1) / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
 
 
-def _delete_one_group(hits_SG: FloatArray, count_G: FloatArray) -> Jackknife:
+def delete_one_group(hits_SG: FloatArray, count_G: FloatArray) -> Jackknife:
     """The accuracy of each seed on all groups, and on all groups but one."""
     count_1G = count_G[..., None, :]
     hits_S1, total_11 = hits_SG.sum(-1, keepdims=True), count_1G.sum(-1, keepdims=True)
@@ -238,15 +225,14 @@ def _variance_of_mean(
     """Variance of the mean of all cells, and squared critical t at a two-sided `alpha`, each [...].
 
     The variance is that of crossed random effects, (group + seed - residual) / SG (Cornfield &
-    Tukey 1956). Variance components are truncated at zero, so the result is at least the variance
-    from groups alone and from seeds alone.
+    Tukey 1956), with components truncated at zero: at least that from groups or seeds alone.
 
     The critical value is the mean of those with the degrees of freedom of groups and of seeds,
     weighted by their mean squares (Cochran & Cox 1950; for squares: Graybill & Wang 1980), and at
-    least as conservative as a t-test over groups alone or over seeds alone. Satterthwaite's degrees
-    of freedom (1946) were rejected: with three seeds that agree by chance they are too many, and a
-    test at alpha = 0.5 %, as Holm's method needs, had a type I error of 2.5 %. Unequal groups count
-    as their effective number, sum^2 / sum of squares (Kish 1965).
+    least as conservative as a t-test over groups or seeds alone. Satterthwaite's degrees of freedom
+    (1946) are too many for three seeds that agree by chance: a test at alpha = 0.5 %, as Holm's
+    method needs, had a type I error of 2.5 %. Unequal groups count as their effective number,
+    sum^2 / sum of squares (Kish 1965).
     """
     group, seed, residual = squares
     n_groups = count_G.shape[-1]

@@ -1,8 +1,5 @@
-"""A sweep's settings in the store, `sweep.json`, from which its trials are found.
-
-This is how results can be read on any machine with access to the store, without the sweep file, the
-recordings or Ray. Does not know how trials run.
-"""
+"""A sweep's settings in the store, `sweep.json`, from which its trials are found on any machine,
+without the sweep file, the recordings or Ray. Does not know how trials run."""
 
 import math
 import os
@@ -31,12 +28,10 @@ class SweepRecord:
     """A sweep as it was last started."""
 
     sweep: Sweep
-    command: str
-    """The command that runs or resumes it."""
+    command: str  # that runs or resumes it
     arrays: Arrays
     evaluation: Evaluation
-    windows: dict[str, str]
-    """Keys of the window sets, by data set."""
+    windows: dict[str, str]  # keys of the window sets, by data set
     weights: dict[str, dict[str, int]]
     """Fingerprints of the folders of students' weights, which may be on another machine."""
 
@@ -56,14 +51,13 @@ class SweepRecord:
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
-        evaluation = asdict(self.evaluation)
-        evaluation["unlabelled"] = sorted(self.evaluation.unlabelled)
+        unlabelled = sorted(self.evaluation.unlabelled)
         content = {
             "folder": str(self.sweep.folder.resolve()),
             "sweep": self._settings(),
             "command": self.command,
             "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
-            "evaluation": evaluation,
+            "evaluation": asdict(self.evaluation) | {"unlabelled": unlabelled},
             "windows": self.windows,
             "weights": self.weights,
         }

@@ -21,10 +21,11 @@ from comodo.evaluation.stats import (
     MAX_SEEDS,
     accuracy_interval,
     compare,
+    delete_one_group,
     holm,
+    jackknife_bounds,
     jackknife_interval,
     paired_test,
-    proportion_bounds,
     t_interval,
 )
 
@@ -86,7 +87,8 @@ def sampling_error(rate: float, number: int) -> float:
 def coverage(case: Any, number: int) -> float:
     sizes, effects, accuracy = case
     studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
-    _, low_R, high_R = proportion_bounds(studies.hits(accuracy), studies.count_RG, 0.95)
+    jackknife = delete_one_group(studies.hits(accuracy), studies.count_RG)
+    _, low_R, high_R = jackknife_bounds(jackknife, studies.count_RG, 0.95)
     return float(((low_R <= accuracy) & (accuracy <= high_R)).mean())
 
 
