@@ -44,12 +44,9 @@ class Epoch:
         torch.manual_seed(seed)
 
     @property
-    def _losses(self) -> Tensor:
-        return self._loss_and_norm_2S[0, : self.steps]
-
-    @property
-    def _norms(self) -> Tensor:
-        return self._loss_and_norm_2S[1, : self.steps]
+    def _so_far(self) -> tuple[Tensor, Tensor]:
+        """Losses and gradient norms of the steps so far."""
+        return self._loss_and_norm_2S[0, : self.steps], self._loss_and_norm_2S[1, : self.steps]
 
     @property
     def seconds(self) -> float:
@@ -64,11 +61,12 @@ class Epoch:
 
     def means(self) -> tuple[float, float]:
         """Mean loss and mean gradient norm."""
-        return float(self._losses.mean()), float(self._norms.mean())
+        losses, norms = self._so_far
+        return float(losses.mean()), float(norms.mean())
 
     def check_finite(self, parameters: Sequence[Tensor]) -> None:
         """Raises TrainingError if a loss or gradient so far, or a weight, is infinite or NaN."""
-        for name, values in (("loss", self._losses), ("gradient", self._norms)):
+        for name, values in zip(("loss", "gradient"), self._so_far, strict=True):
             if len(bad := (~values.isfinite()).nonzero()):
                 first = int(bad[0])
                 raise TrainingError(
@@ -84,10 +82,11 @@ class Epoch:
 
     def state_dict(self, workers: WorkerGroup) -> dict[str, Any]:
         """What `load_state_dict` needs; called by all workers together, for their random states."""
+        losses, norms = self._so_far
         return {
             "number": self.number,
-            "losses": self._losses.clone(),
-            "norms": self._norms.clone(),
+            "losses": losses.clone(),
+            "norms": norms.clone(),
             "seconds": self.seconds,
             "random": workers.collect(_random_state()),
         }

@@ -5,7 +5,6 @@ Does not know the plan that uses the speed, nor the store.
 
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,20 +79,14 @@ def measure_speed(
             features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
             student = build_student(trial.student)
             run = Distillation(trial, 0, windows, features, student, device)
-            speeds = list(_speeds(run, seconds))
+            end, speeds = time.monotonic() + seconds, [run.train_epoch()[WINDOWS_PER_SECOND]]
+            while time.monotonic() < end:
+                speeds.append(run.train_epoch()[WINDOWS_PER_SECOND])
     finally:
         torch.set_num_threads(threads)
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    speeds = speeds[1:] or speeds  # the first epoch warms up; it counts if there is no other
     return SpeedRecord(
         config, speeds, samples, device, 1, used, peak, None, kept, kept, is_speed_test=True
     )
-
-
-def _speeds(run: Any, seconds: float) -> Iterator[float]:
-    began = time.monotonic()
-    first = run.train_epoch()  # warms up; counts if there is no time for another
-    if time.monotonic() - began >= seconds:
-        yield first[WINDOWS_PER_SECOND]
-    while time.monotonic() - began < seconds:
-        yield run.train_epoch()[WINDOWS_PER_SECOND]
