@@ -115,9 +115,7 @@ def _evaluate_probe(
 
 
 def _classification_metrics(
-    measure: Measure,
-    predictions: list[tuple[str, Any, Any, Any]],
-    classes_K: npt.NDArray[np.str_],
+    measure: Measure, predictions: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]
 ) -> Measured:
     """Metrics from the name, groups [N], labels [N] and probabilities [N, K] of each split."""
     metrics, tables = dict[str, float](), []
@@ -174,8 +172,7 @@ def _hit_metrics(
     measure: Measure, frozen: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
 ) -> Measured:
     """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
-    metrics: dict[str, float] = {}
-    tables = []
+    metrics, tables = dict[str, float](), []
     for split, named in hits_of.items():
         columns: dict[str, Any] = {}
         for name, hits in named.items():

@@ -1,7 +1,7 @@
 """Metrics with confidence intervals for new seeds and new groups, from stored predictions.
 
-The trials passed in are of one configuration and differ only by seed. It knows no sweep and no
-report. Shape letters as in `stats`; K classes.
+The trials passed in differ only by seed. It knows no sweep and no report. Shape letters as in
+`stats`; K classes.
 """
 
 import math
@@ -64,7 +64,7 @@ class Predictions:
         `k` is that of top-k accuracy or, for a measure that stores hits, the name of their column.
         """
         tables = []
-        for predictions in self._of_split(trials, split, dataset, measure) or ():
+        for predictions in self._of_split(trials, split, dataset, measure):
             if isinstance(k, str) and k not in predictions:
                 return None
             hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
@@ -79,7 +79,7 @@ class Predictions:
 
         Columns: the class or group, acc1, low, high (NaN without an interval), windows.
         """
-        tables = self._of_split(trials, "test", dataset, "probe") or []
+        tables = self._of_split(trials, "test", dataset, "probe")
         predictions = pd.concat([table.assign(seed=seed) for seed, table in enumerate(tables)])
         predictions["hit"] = predictions["rank"] == 0
         rows = []
@@ -92,21 +92,20 @@ class Predictions:
 
     def _of_split(
         self, trials: list[Trial], split: str, dataset: str, measure: str
-    ) -> list[pd.DataFrame] | None:
-        """The predictions of each trial; None if any trial has none."""
+    ) -> list[pd.DataFrame]:
+        """The predictions of each trial; empty if any trial has none."""
         tables = []
         for trial in trials:
             predictions = self.of(trial, dataset, measure)
             if predictions is None or not (predictions.split == split).any():
-                return None
+                return []
             tables.append(predictions[predictions.split == split])
         return tables
 
     def _macro_average(self, trials: list[Trial], metric: Metric) -> Interval | None:
         """A macro-averaged metric, with its delete-one-group jackknife interval."""
         estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
-        tables = self._of_split(trials, metric.split, metric.dataset, metric.measure)
-        for predictions in tables or ():
+        for predictions in self._of_split(trials, metric.split, metric.dataset, metric.measure):
             columns = (predictions[key].to_numpy(str) for key in ("label", "predicted", "group"))
             confusion_GKK = feature_metrics.confusion_matrices(*columns)
             total_KK, count_G = confusion_GKK.sum(0), confusion_GKK.sum((1, 2))

@@ -119,11 +119,9 @@ class SweepRecord:
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:
-    """A sweep's settings in the store.
-
-    Raises StatusError for a sweep that the store does not have, that has not reached its trials
-    (`status.no-trials`) or that another version ran (`status.other-version`).
-    """
+    """A sweep's settings in the store. Raises StatusError for a sweep that it does not have, that
+    has not reached its trials (`status.no-trials`) or that another version ran
+    (`status.other-version`)."""
     path = read_status(name, store).folder / "sweep.json"
     again = "run the same comodo sweep again; what is finished is not run again"
     if not path.exists():

@@ -20,9 +20,8 @@ MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # of red, green and blue
 def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str | None) -> Any:
     """An encoder of a class of transformers with its weights, float32, in eval mode on the CPU.
 
-    `attention` is the implementation, "eager" or "sdpa"; None: transformers chooses. Raises
-    ValueError for weights that are not found, do not fit, need a library that is not installed, or
-    need to run code of their own.
+    `attention` is "eager" or "sdpa"; None: transformers chooses. Raises ValueError for weights that
+    are not found, do not fit, need a library that is not installed, or code of their own.
     """
     weights = settings.weights
     if weights is None:
@@ -90,10 +89,8 @@ def image_size(settings: TeacherConfig, config: Any) -> int:
 
 
 def _processor(settings: TeacherConfig) -> dict[str, Any]:
-    """The settings of the weights' own processor; empty for a local folder without one.
-
-    Raises ValueError if a hub id has none or it is not available: a default would go unnoticed.
-    """
+    """The settings of the weights' own processor; empty for a local folder without one, ValueError
+    for a hub id without one: a default would go unnoticed."""
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         if processor := _json(settings, name):
             return processor
@@ -104,10 +101,7 @@ def _processor(settings: TeacherConfig) -> dict[str, Any]:
 
 
 def _json(settings: TeacherConfig, name: str) -> dict[str, Any]:
-    """A JSON file next to the weights; empty if there is none.
-
-    Raises OSError if the weights are not available.
-    """
+    """A JSON file next to the weights, empty without one; OSError without the weights."""
     from transformers.utils.hub import cached_file
 
     # Not read by the processor classes, which need torchvision.

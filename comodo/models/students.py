@@ -112,10 +112,8 @@ def save_student(student: Student, folder: Path | str) -> None:
 
 
 def load_student(folder: Path | str) -> Student:
-    """Loads a student that `save_student` wrote, on the CPU and without the hub.
-
-    Raises ValueError if the folder holds no saved student.
-    """
+    """Loads a student that `save_student` wrote, on the CPU and without the hub; ValueError if the
+    folder holds none."""
     folder = Path(folder)
     try:
         description = json.loads((folder / _DESCRIPTION_FILE).read_text())

@@ -153,11 +153,8 @@ def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
 
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
-    """The teacher with its weights, on the CPU.
-
-    Raises ValueError if the weights are not available or do not fit the architecture, the encoder
-    does not take that number of frames, or the teacher is `precomputed`, which has no encoder.
-    """
+    """The teacher with its weights, on the CPU; ValueError if they are not available or do not fit,
+    the encoder does not take that number of frames, or the teacher is `precomputed`."""
     if settings.name not in _FAMILIES:
         raise ValueError(f"teacher {settings.name!r} is not an encoder")
     return _FAMILIES[settings.name](settings)

@@ -16,15 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from comodo.config import (
-    ComodoMethod,
-    InfonceMethod,
-    L2Method,
-    NoneMethod,
-    SupervisedMethod,
-    TrialConfig,
-    metric,
-)
+from comodo import config
+from comodo.config import metric
 from comodo.core.store import atomic, key_of
 from comodo.core.tensors import load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
@@ -62,7 +55,7 @@ class Distillation:
 
     def __init__(
         self,
-        trial: TrialConfig,
+        trial: config.TrialConfig,
         seed: int,
         windows: WindowArrays,
         features: FeatureArrays | None,
@@ -70,7 +63,7 @@ class Distillation:
         device: str,
     ) -> None:
         method = trial.method
-        if isinstance(method, NoneMethod):
+        if isinstance(method, config.NoneMethod):
             raise TrainingError("training.method-none", f"method '{method.name}' trains nothing")
         self.trial, self.method, self.seed, self.device = trial, method, seed, device
         self.workers = WorkerGroup()
@@ -78,7 +71,7 @@ class Distillation:
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
         heads: tuple[nn.Module, nn.Module]
-        if isinstance(method, SupervisedMethod):
+        if isinstance(method, config.SupervisedMethod):
             features = None
             self.row_N = self.train.labelled_N
             heads = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
@@ -103,7 +96,7 @@ class Distillation:
         )
         self.queue: TeacherQueue | None = None
         self.reserved = torch.empty(0, dtype=torch.long)  # places in row_N left out of epoch 0
-        if isinstance(method, ComodoMethod):
+        if isinstance(method, config.ComodoMethod):
             assert features is not None
             self._fill_queue(method, features)
         self.schedule = schedule_of(trial, len(self.row_N))
@@ -111,7 +104,7 @@ class Distillation:
         self.running: Epoch | None = None
         self.history: list[dict[str, Any]] = []
 
-    def _fill_queue(self, method: ComodoMethod, features: FeatureArrays) -> None:
+    def _fill_queue(self, method: config.ComodoMethod, features: FeatureArrays) -> None:
         """Starts the queue with the embeddings of randomly drawn training windows."""
         count = len(self.row_N)
         if method.queue_size > count - 2 * method.hold_out_queue:
@@ -147,19 +140,19 @@ class Distillation:
         feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
         self.class_means.add(feature_BD, batch.label_B)
         student_BD = self.head(feature_BD)
-        if isinstance(self.method, SupervisedMethod):
+        if isinstance(self.method, config.SupervisedMethod):
             return F.cross_entropy(student_BD, batch.label_B)
         assert batch.feature_BF is not None
         teacher_BD = self._embeddings(batch.feature_BF)
         match self.method:
-            case ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
+            case config.ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
                 assert self.queue is not None
                 loss = comodo_loss(student_BD, teacher_BD, self.queue.keys_QD, tau_v, tau_x)
                 self.queue.push(teacher_BD)
                 return loss
-            case InfonceMethod(temperature=tau, symmetric=symmetric):
+            case config.InfonceMethod(temperature=tau, symmetric=symmetric):
                 return infonce_loss(student_BD, teacher_BD, tau, symmetric)
-            case L2Method():
+            case config.L2Method():
                 return l2_loss(student_BD, teacher_BD)
 
     def _capture_student(self) -> None:
@@ -232,10 +225,7 @@ class Distillation:
         return learning_rate(step, self.schedule.planned, trial.warmup, trial.learning_rate)
 
     def epoch_accuracy(self) -> float | None:
-        """Validation accuracy after an epoch, at less than a twentieth of the epoch's cost.
-
-        None without a validation split or labels.
-        """
+        """Validation accuracy after an epoch; None without a validation split or labels."""
         if "val" not in self.windows.splits:
             return None
         limit = len(self.row_N) // TRAIN_PER_VAL_WINDOW

@@ -123,11 +123,7 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
 
 
 def _queue_cross_entropy(
-    student_BD: Tensor,
-    teacher_BD: Tensor,
-    queue_QD: Tensor,
-    teacher_temperature: float,
-    student_temperature: float,
+    student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor, tau_v: float, tau_x: float
 ) -> tuple[Tensor, Tensor]:
     """`comodo_loss` of unit-length embeddings and its gradient.
 
@@ -136,10 +132,8 @@ def _queue_cross_entropy(
     """
     compare = _compare_at_once if len(queue_QD) <= _MAX_KEYS_UNCHUNKED else _compare_in_chunks
     with torch.autocast(student_BD.device.type, enabled=False):
-        loss, difference_BD = compare(
-            student_BD / student_temperature, teacher_BD / teacher_temperature, queue_QD, teacher_BD
-        )
-    return loss, difference_BD / (len(student_BD) * student_temperature)
+        loss, difference_BD = compare(student_BD / tau_x, teacher_BD / tau_v, queue_QD, teacher_BD)
+    return loss, difference_BD / (len(student_BD) * tau_x)
 
 
 def _compare_at_once(

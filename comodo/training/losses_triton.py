@@ -45,11 +45,7 @@ def _runs() -> bool:
 
 
 def fused_loss_and_gradient(
-    student_BD: Tensor,
-    teacher_BD: Tensor,
-    queue_QD: Tensor,
-    teacher_temperature: float,
-    student_temperature: float,
+    student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor, tau_v: float, tau_x: float
 ) -> tuple[Tensor, Tensor]:
     """`losses.comodo_loss` and its gradient `[B, D]` for the student, which is contiguous and
     float32. Embeddings need not have unit length."""
@@ -60,13 +56,13 @@ def fused_loss_and_gradient(
     mean_NSD = student_BD.new_empty(2 * batch, SHARES, width)
     peak_NS, total_NS = student_BD.new_empty(2, 2 * batch, SHARES)
     inputs, shares = (student_BD, teacher_BD, queue_QD), (mean_NSD, peak_NS, total_NS)
-    factors = LOG2_E / student_temperature, LOG2_E / teacher_temperature
+    factors = LOG2_E / tau_x, LOG2_E / tau_v
     sizes = batch, queue, keys_per_share, width, padded
     grid = 2 * triton.cdiv(batch, QUERIES), SHARES
     launch = {"num_warps": WARPS, "num_stages": STAGES}
     _compare[grid](*inputs, *shares, *factors, *sizes, QUERIES, KEYS, SHARES, **launch)
     loss_B, gradient_BD = student_BD.new_empty(batch), torch.empty_like(student_BD)
-    outputs, factor = (loss_B, gradient_BD), 1 / student_temperature
+    outputs, factor = (loss_B, gradient_BD), 1 / tau_x
     _combine[(batch,)](student_BD, *shares, *outputs, factor, batch, width, padded, SHARES)
     return loss_B.mean(), gradient_BD
 

@@ -1,9 +1,7 @@
 """The queue: a FIFO of teacher embeddings, which the comodo loss uses as keys.
 
-It only stores and replaces embeddings. It does not know which windows they belong to, how the loss
-uses them or which worker it is on.
-
-Shape letters: B batch, D embedding width, Q queue length.
+It does not know which windows embeddings belong to, how the loss uses them or which worker it is
+on. Shape letters: B batch, D embedding width, Q queue length.
 """
 
 from typing import Any
