@@ -164,15 +164,15 @@ def _without_given_up(
     margin, objective = sweep.search.hopeless_below, sweep.objectives[0]
     if margin is not None:
 
-        def score(keys: list[str]) -> float | None:
+        def score(keys: list[str]) -> float:
             values = [rows[key].metrics.get(objective.metric, math.nan) for key in keys]
-            return objective.sign * statistics.mean(values) if values else None
+            return objective.sign * statistics.mean(values)
 
         complete = [keys for keys in seeds_of if all(rows[key].state == "finished" for key in keys)]
-        best = max((s for keys in complete if (s := score(keys)) is not None), default=-math.inf)
+        best = max(map(score, complete), default=-math.inf)
         for first, *others in seeds_of:
             state = rows[first].state
-            hopeless = state == "finished" and best - (score([first]) or 0) > margin
+            hopeless = state == "finished" and best - score([first]) > margin
             if hopeless or state in ("pruned", "failed"):
                 for key in others:
                     if key in rows and rows[key].state == "not begun":
