@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from comodo.config import STUDENT_SIZES, Sweep
-from comodo.config.objective import OWN_METRICS
+from comodo.config.metric import OWN_METRICS
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 
 SECTIONS = {

@@ -1,7 +1,6 @@
 """The settings of a sweep file: trials, search, resources."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +9,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.metric import Measure, Metric, accuracy
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Objective, Objectives
-from comodo.config.overrides import METHOD_SETTINGS, apply_overrides
-from comodo.config.recipe import Recipe
+from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
+from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, flatten
-from comodo.config.trial import Protocol, SupervisedMethod, TeacherConfig, TrialConfig
+from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -136,12 +133,7 @@ class Sweep(Settings):
     def metrics(self) -> dict[str, Measure]:
         """The metrics of every student, each with the measure that gives it."""
         own = {name for name, _ in self.trained_on()}
-        others = [name for name in self.evaluate_on if name not in own]
-        return OWN_METRICS | {
-            str(replace(Metric.parse(metric), dataset=name)): measure
-            for name in others
-            for metric, measure in TRANSFER_METRICS.items()
-        }
+        return metrics_of_student(name for name in self.evaluate_on if name not in own)
 
     def with_values(self, values: Point) -> TrialConfig:
         """The trial with dotted keys replaced, checked again.
@@ -177,7 +169,7 @@ class Sweep(Settings):
             reason = reason_of(problem, around)
             if key in values and "has no such key" in reason:
                 name = key.split(".")[1]
-                methods = [n for n, m in METHOD_SETTINGS.items() if name in m.model_fields]
+                methods = [n for n, m in METHODS.items() if name in m.model_fields]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":

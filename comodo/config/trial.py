@@ -253,6 +253,11 @@ DistillingMethod = ComodoMethod | InfonceMethod | L2Method
 MethodConfig = Annotated[
     DistillingMethod | SupervisedMethod | NoneMethod, Field(discriminator="name")
 ]
+METHODS = {
+    get_args(method.model_fields["name"].annotation)[0]: method
+    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
+}
+"""Their settings, by name."""
 MethodName = Literal["comodo", "infonce", "l2", "supervised", "none"]
 
 

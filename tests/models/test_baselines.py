@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from comodo.config import STUDENT_SIZES, ConfigError, StudentConfig, read_sweep_file
 from comodo.config import trial as settings
-from comodo.config.metric import Measure
-from comodo.config.objective import OWN_METRICS
+from comodo.config.metric import OWN_METRICS, Measure
 from comodo.core.store import Store
 from comodo.evaluation.results import STAR, Results, TrialRow
 from comodo.models.baselines import (
