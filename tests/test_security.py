@@ -29,7 +29,6 @@ from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
 from comodo.search.history import epoch_history
 from comodo.search.trial import Trial
-from comodo.search.trial_folder import TrialFolder
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config
@@ -113,7 +112,7 @@ def test_a_planted_checkpoint_is_refused(tmp_path: Path, plant: Any, by: Any) ->
     with raises(WeightsError, "weights.not-tensors", str(path)):
         run_trial(trial, store, print)
     with raises(WeightsError, "weights.not-tensors", str(path)):
-        epoch_history(TrialFolder(path.parent))
+        epoch_history(path.parent)
 
 
 def test_planted_heads_are_refused(tmp_path: Path, plant: Any) -> None:

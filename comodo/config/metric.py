@@ -84,7 +84,6 @@ def accuracy(split: str, k: int = 1, measure: Measure = "probe", dataset: str = 
 
 PARAMETERS = str(Metric("", "parameters", "student"))
 
-_SPLITS = ("val", "test")
 _CLASSIFICATION = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
 _NAMES: dict[Measure, tuple[str, ...]] = {
     "probe": _CLASSIFICATION,
@@ -102,7 +101,7 @@ def _metrics_of(*measures: Measure) -> dict[str, Measure]:
     return {
         str(Metric(split, name, measure)): measure
         for measure in measures
-        for split in (("test",) if measure == "few-shot" else _SPLITS)
+        for split in (("test",) if measure == "few-shot" else ("val", "test"))
         for name in _NAMES[measure]
     }
 

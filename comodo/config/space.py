@@ -82,10 +82,6 @@ class Range(_Conditional):
         """All values in order; None if they cannot be counted."""
         return range(int(self.min), int(self.max) + 1) if self.integer else None
 
-    def fraction(self) -> float:
-        """A value between the ends that is not an integer."""
-        return self.min + (self.max - self.min) / math.pi
-
 
 def _listed(value: Any) -> Any:
     if not isinstance(value, list | dict):
@@ -264,7 +260,8 @@ class Space:
         for key, span in self.spans.items():
             around = self._where_active(key)
             if isinstance(span, Range) and not span.integer and around is not None:
-                yield self.filled({**around, key: span.fraction()})
+                between = span.min + (span.max - span.min) / math.pi
+                yield self.filled({**around, key: between})
 
     def _where_active(self, key: str) -> Point | None:
         around = self.points(self._depends_on[key])

@@ -23,33 +23,28 @@ def _by_protocol(corrected: Any, published: Any) -> Any:
     )
 
 
+def _on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
+    return {"name": name, "weights": weights, **settings}
+
+
 TEACHER_PRESETS: dict[str, dict[str, Any]] = {
-    "timesformer-base-k400": {
-        "name": "timesformer",
-        "weights": "facebook/timesformer-base-finetuned-k400",
-    },
-    "videomae-base-k400": {
-        "name": "videomae",
-        "weights": "MCG-NJU/videomae-base-finetuned-kinetics",
-    },
-    "vjepa2-vitl": {
-        "name": "vjepa2",
-        "weights": "facebook/vjepa2-vitl-fpc64-256",
-        "frames": 16,  # it was trained with 64: a quarter of the cost or less
-    },
-    "dinov2-base": {"name": "image", "weights": "facebook/dinov2-base"},
-    "clip-vit-base": {"name": "image", "weights": "openai/clip-vit-base-patch16"},
-    "siglip-base": {"name": "image", "weights": "google/siglip-base-patch16-224"},
+    "timesformer-base-k400": _on_hub("timesformer", "facebook/timesformer-base-finetuned-k400"),
+    "videomae-base-k400": _on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
+    # Trained with 64 frames: 16 are a quarter of the cost or less.
+    "vjepa2-vitl": _on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
+    "dinov2-base": _on_hub("image", "facebook/dinov2-base"),
+    "clip-vit-base": _on_hub("image", "openai/clip-vit-base-patch16"),
+    "siglip-base": _on_hub("image", "google/siglip-base-patch16-224"),
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 STUDENT_PRESETS: dict[str, dict[str, Any]] = {
-    "mantis-8m": {"name": "mantis", "weights": "paris-noah/Mantis-8M"},
-    "mantis-v2": {"name": "mantis-v2", "weights": "paris-noah/MantisV2"},
-    "moment-small": {"name": "moment", "weights": "AutonLab/MOMENT-1-small"},
-    "moment-base": {"name": "moment", "weights": "AutonLab/MOMENT-1-base"},
-    "moment-large": {"name": "moment", "weights": "AutonLab/MOMENT-1-large"},
+    "mantis-8m": _on_hub("mantis", "paris-noah/Mantis-8M"),
+    "mantis-v2": _on_hub("mantis-v2", "paris-noah/MantisV2"),
+    "moment-small": _on_hub("moment", "AutonLab/MOMENT-1-small"),
+    "moment-base": _on_hub("moment", "AutonLab/MOMENT-1-base"),
+    "moment-large": _on_hub("moment", "AutonLab/MOMENT-1-large"),
     **{
-        f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
+        f"chronos-bolt-{size}": _on_hub("chronos-bolt", f"amazon/chronos-bolt-{size}")
         for size in ("tiny", "mini", "small", "base")
     },
     **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},

@@ -15,7 +15,7 @@ from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import read_sweep_record
 from comodo.search.history import epoch_history
-from comodo.search.trial_folder import TrialFolder
+from comodo.search.records import MeasuringRecord
 
 
 class SweepFrames:
@@ -79,7 +79,7 @@ def curves_of(results: Results, store: Store) -> pd.DataFrame:
     rows = [
         {**_named(row), **epoch}
         for row in results.rows
-        for epoch in epoch_history(_folder(row, store))
+        for epoch in epoch_history(store.folder("trials", row.trial.key))
     ]
     return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 
@@ -121,7 +121,7 @@ def predictions_of(results: Results, store: Store) -> pd.DataFrame:
 
 def measuring_seconds(row: TrialRow, store: Store) -> float:
     """Seconds that the latest measuring of a trial took."""
-    measuring = _folder(row, store).measuring
+    measuring = MeasuringRecord.find(store.folder("trials", row.trial.key))
     return 0.0 if measuring is None else measuring.seconds
 
 
@@ -130,10 +130,6 @@ _NAMED = ("trial", "configuration", "seed", "state")
 
 def _named(row: TrialRow) -> dict[str, Any]:
     return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
-
-
-def _folder(row: TrialRow, store: Store) -> TrialFolder:
-    return TrialFolder(store.folder("trials", row.trial.key))
 
 
 def _plain(value: Any) -> Any:

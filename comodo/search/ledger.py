@@ -14,20 +14,9 @@ from comodo.config import ConfigError, Point, Sweep
 from comodo.config.space import canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
+from comodo.search import records
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.search.records import (
-    ASKED_FILE,
-    ENDED_FILE,
-    AskedConfiguration,
-    EndedTrial,
-    TrainedRecord,
-    read_asked,
-    read_ended,
-    write_asked,
-    write_ended,
-)
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
@@ -83,9 +72,9 @@ class Ledger:
         self._given_up: set[str] = set()
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
-        folder = fetched(self.folder, ASKED_FILE, ENDED_FILE)
-        self._asked = {canonical(asked.values): asked for asked in read_asked(folder)}
-        self._ends = read_ended(folder)
+        folder = fetched(self.folder, records.ASKED_FILE, records.ENDED_FILE)
+        self._asked = {canonical(asked.values): asked for asked in records.read_asked(folder)}
+        self._ends = records.read_ended(folder)
         # A failed trial is run again, and a pruned one too when early stopping is now off.
         prunes = sweep.early_stopping is not None
         self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
@@ -141,10 +130,12 @@ class Ledger:
         `reached`: the epochs and the latest quick accuracy of a pruned trial.
         """
         if state != "finished":
-            self.ended[trial.key] = self._ends[trial.key] = EndedTrial(state, reason, reached)
-            write_ended(self.folder, self._ends)
+            self.ended[trial.key] = self._ends[trial.key] = records.EndedTrial(
+                state, reason, reached
+            )
+            records.write_ended(self.folder, self._ends)
         elif self._ends.pop(trial.key, None) is not None:
-            write_ended(self.folder, self._ends)
+            records.write_ended(self.folder, self._ends)
         self.scores(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
@@ -222,7 +213,7 @@ class Ledger:
         """From earlier sweeps, and from points of this one that are no longer in its space."""
         refuse_unknown_sweeps(self.sweep, self.store)
         of_sweeps = {
-            name: read_asked(fetched(self.store.folder("sweeps", name), ASKED_FILE))
+            name: records.read_asked(fetched(self.store.folder("sweeps", name), records.ASKED_FILE))
             for name in self.sweep.search.warm_start
         }
         if self.sweep.search.sampler == "tpe":
@@ -254,10 +245,10 @@ class Ledger:
         """Queues the trials of a configuration that are not done yet. With `hopeless_below`, other
         seeds that were not started are held back until the first has ended."""
         trials = self._trials_of(point)
-        asked = AskedConfiguration(point, [trial.key for trial in trials])
+        asked = records.AskedConfiguration(point, [trial.key for trial in trials])
         if self._asked.get(canonical(point)) != asked:
             self._asked[canonical(point)] = asked
-            write_asked(self.folder, self._asked.values())
+            records.write_asked(self.folder, self._asked.values())
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
@@ -298,7 +289,7 @@ class Ledger:
         """Whether a trial that is not over was started, by this run or an earlier one."""
         if self.is_over(trial):
             return False
-        begun = ("checkpoint.pt", TrainedRecord.FILE)
+        begun = ("checkpoint.pt", records.TrainedRecord.FILE)
         return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:

@@ -17,8 +17,7 @@ from comodo.config.metric import Metric
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 
 Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
 
