@@ -22,8 +22,7 @@ from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.json_record import JsonRecord
-from comodo.core.store import Store, create, fetched, remove
+from comodo.core.store import JsonRecord, Store, create, fetched, remove
 
 RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
 

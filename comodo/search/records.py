@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from comodo.config import Point
 from comodo.config.metric import WINDOWS_PER_SECOND
-from comodo.core.json_record import JsonRecord
-from comodo.core.store import read_json, write_json
+from comodo.core.store import JsonRecord, read_json, write_json
 
 ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
 
