@@ -27,11 +27,8 @@ class Settings(BaseModel):
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:
-    """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder.
-
-    It must exist, except with `read_back` in the validation's context: the settings of a finished
-    sweep are read on any machine.
-    """
+    """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder. It must
+    exist, but not with the context `read_back`: finished sweeps are read on any machine."""
     context = info.context or {}
     expanded = os.path.expandvars(os.path.expanduser(value))
     if unset := re.search(r"\$\{?(\w+)", expanded):
@@ -54,8 +51,7 @@ Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
 
 
 def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
-    """The dotted key as the user wrote it, without pydantic's union tags, and the mapping or list
-    that contains it."""
+    """The dotted key as the user wrote it, without pydantic's union tags, and what contains it."""
     parts: list[str] = []
     around = data
     for i, part in enumerate(location):

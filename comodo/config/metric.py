@@ -1,8 +1,5 @@
-"""The names of metrics: those measured on a student, those that training reports each epoch, and
-those that a sweep can be judged by.
-
-Knows how a name is spelt in files, YAML and MLflow, not how a metric is computed.
-"""
+"""The names of metrics, as files, YAML and MLflow spell them, and those that can judge a sweep.
+Does not know how a metric is computed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -133,8 +130,7 @@ class Objective(Settings):
     mode: Literal["max", "min"] = Field(
         default_factory=lambda data: "min" if data.get("metric") == PARAMETERS else "max"
     )
-    """Whether larger or smaller values are better; by default `max`, for `student/parameters`
-    `min`."""
+    """Which values are better; by default `max`, for `student/parameters` `min`."""
 
     @property
     def sign(self) -> int:

@@ -61,9 +61,7 @@ class Recipe(Settings):
 
 def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
     """Sets values in a trial's settings; settings that a new method or model lacks are removed.
-
-    `where` is the prefix of the keys in the file. Raises ConfigError for a key inside a value.
-    """
+    `where` is the prefix of the keys in the file. Raises ConfigError for a key inside a value."""
     # Whole mappings before the keys in them, and names before what depends on them.
     for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
         *parents, last = key.split(".")

@@ -27,8 +27,7 @@ class EarlyStopping(Settings):
     grace_epochs: int = Field(3, ge=1)
     """Epochs that every trial runs before it may be stopped."""
     reduction_factor: float = Field(3, gt=1)
-    """At each rung one in this many trials continues; the rungs are at grace_epochs times powers of
-    this."""
+    """At each rung, grace_epochs times a power of this, one in this many trials continues."""
 
 
 class Resources(Settings):

@@ -79,8 +79,7 @@ class TeacherConfig(Settings):
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
     allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
-    """The value of `weights` again, if these come with code of their own that you have read and
-    want to run."""
+    """The value of `weights` again, if they come with code that you have read and want to run."""
     frames: int | None = Field(None, ge=1, le=256)
     """Frames of each window; by default as many as the teacher was trained with, and 8 for image
     encoders (efficientnet-lite0: 4)."""
@@ -138,8 +137,7 @@ class StudentConfig(Settings):
     size: dict[str, int | float] = Field({})
     """For students from scratch: arguments of the family's constructor, such as hidden_dim."""
     pooling: Literal["concat", "mean"] = "concat"
-    """How the features of the channels, each encoded by itself, are combined: concatenated, or
-    averaged."""
+    """How the features of the channels, each encoded by itself, are combined."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
     """The IMU channels that the student sees, in this order."""
 
@@ -160,8 +158,7 @@ class StudentConfig(Settings):
 
     @property
     def samples(self) -> int | None:
-        """Samples that it resizes windows to, unless its weights say otherwise; None: it keeps
-        their length."""
+        """Samples that it resizes windows to, unless its weights say otherwise; None: to none."""
         default = RESIZED_TO.get(self.name)
         return None if default is None else int(self.size.get("seq_len", default))
 
@@ -172,17 +169,13 @@ class StudentConfig(Settings):
 
 
 class Head(Settings):
-    """The student's projector, and whether the teacher has one: a random, frozen MLP.
-
-    Either `mlp` on both sides, or one `linear` layer from student to feature size and no projector
-    for the teacher's feature.
-    """
+    """The student's projector, and whether the teacher has one: a random, frozen MLP. Either `mlp`
+    on both sides, or one `linear` layer from student to feature size and none for the teacher."""
 
     kind: Literal["mlp", "linear"] = "mlp"
     """The student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` is one layer."""
     teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
-    """Whether the teacher's feature goes through a random, frozen MLP; by default only with
-    `mlp`."""
+    """Whether a random, frozen MLP projects the teacher's feature; by default only with `mlp`."""
     hidden_dim: int = Field(2048, ge=1)
     """Width of the MLP's hidden layer; published 2048."""
     output_dim: int = Field(128, ge=1)
@@ -264,8 +257,7 @@ class TrialConfig(Settings):
     """One student, trained by one method on one data set; the sweep adds the seed."""
 
     protocol: Protocol = "corrected"
-    """Whether to follow the paper's text or its code, see docs/method.md; by default the sweep's
-    `protocol`."""
+    """Whether to follow the paper or its code, see docs/method.md; by default the sweep's."""
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
     teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
@@ -282,8 +274,7 @@ class TrialConfig(Settings):
     batch_size: int = Field(128, ge=2)
     """Windows of a step, over all workers; published 128."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Peak of AdamW's learning rate, which rises during `warmup` and then falls linearly to zero;
-    published 3e-4."""
+    """Peak of AdamW's learning rate: after `warmup` it falls linearly to zero; published 3e-4."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay."""
     warmup: float = Field(0.1, ge=0, lt=1)

@@ -1,7 +1,5 @@
-"""Who is working on something: a file `lease.json` in its folder, renewed during the work.
-
-It keeps two drivers, or two trials of different sweeps, on any machines that see the store, from
-doing the same work at once. Knows nothing of the work.
+"""Who is working on something: a file `lease.json` in its folder, renewed during the work. It keeps
+two processes, on any machines that see the store, from doing the same work at once.
 
 A holder counts as dead when its process is gone, which only its own machine can see, or when the
 file has not changed for STALE_SECONDS on the observer's clock: the clocks of two machines are never

@@ -13,10 +13,8 @@ from comodo.search.records import SpentRecord
 
 
 class BudgetTracker:
-    """Budget and failures of one run of a sweep.
-
-    The hours and GPU-hours of all runs are stored in the sweep's folder, in `spent.json`.
-    """
+    """Budget and failures of one run of a sweep. What all runs spent is in its folder's
+    `spent.json`."""
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self._budget, self._folder = sweep.budget, folder
@@ -29,8 +27,7 @@ class BudgetTracker:
         spent = SpentRecord.find(fetched(folder, SpentRecord.FILE)) or SpentRecord()
         self._hours_before, self.gpu_hours = spent.hours or 0.0, spent.gpu_hours
         self.reason: str | None = None
-        """Why no further trial starts and running ones stop at their next checkpoint; None: no
-        limit is reached."""
+        """Why no trial starts and running ones stop at a checkpoint; None: no limit is reached."""
         self._check()
 
     def spend(self, running: int) -> None:
@@ -49,10 +46,8 @@ class BudgetTracker:
         SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
 
     def ended(self, failure: str | None) -> None:
-        """Counts consecutive failures of one kind, whose messages differ only in numbers.
-
-        `failure` is the message; None: the trial did not fail.
-        """
+        """Counts consecutive failures of one kind, whose messages differ only in numbers;
+        `failure` is the message, None if the trial did not fail."""
         kind = "" if failure is None else re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", failure)
         self._failures = self._failures + 1 if kind == self._kind else 1
         self._kind = kind

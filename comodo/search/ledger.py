@@ -92,12 +92,9 @@ class Ledger:
         self._proposals = self._make_proposals(points)
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run; None if there is none at the moment (see `held_back`). A trial
-        that has a result is not run again.
-
-        Raises:
-            ConfigError: many consecutive draws were no valid trials; it has the last one's reason.
-        """
+        """The next trial to run, of those without a result; None if there is none at the moment
+        (see `held_back`). Raises ConfigError, with the last one's reason, when many consecutive
+        draws were no valid trials."""
         rejected = 0
         while not self._waiting:
             point = self._proposals.ask()
@@ -125,10 +122,8 @@ class Ledger:
     def end(
         self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
     ) -> None:
-        """Records how a running trial ended: `finished`, `pruned` or `failed`.
-
-        `reached`: the epochs and the latest quick accuracy of a pruned trial.
-        """
+        """Records how a running trial ended: `finished`, `pruned` or `failed`; `reached`: the
+        epochs and the latest quick accuracy of a pruned one."""
         if state != "finished":
             self.ended[trial.key] = self._ends[trial.key] = records.EndedTrial(
                 state, reason, reached
@@ -142,9 +137,7 @@ class Ledger:
 
     def scores(self, trial: Trial) -> tuple[float, ...] | None:
         """The values of a trial's objectives, NaN where one is missing; None without a result.
-
-        Cached, because they do not change; the rest of a result stays on disk.
-        """
+        Cached, because they do not change; the rest of a result stays on disk."""
         if trial.key not in self._scores:
             result = read_result(trial, self.store)
             if result is None:

@@ -1,6 +1,5 @@
 """Checks before Ray starts: that data is there, queues are short enough, and a trial fits on this
-machine. Imports nothing heavy; reads at most the length of a recording.
-"""
+machine. Imports nothing heavy; reads at most the length of a recording."""
 
 import os
 import time
@@ -55,12 +54,8 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
 def evaluation_of(
     sweep: Sweep, packed: dict[str, str], classes: dict[str, dict[str, int]]
 ) -> Evaluation:
-    """What every student is measured by.
-
-    Args:
-        packed: keys of the packed windows, by data set.
-        classes: labelled training windows of each class, of the data sets that are prepared.
-    """
+    """What every student is measured by; `packed`: keys of the packed windows by data set,
+    `classes`: labelled training windows of each class, of the data sets that are prepared."""
     unfit = {name for name, counts in classes.items() if unfit_for_probe(counts) is not None}
     return Evaluation(
         tuple(sweep.measures),
@@ -103,10 +98,8 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
 
 
 def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
-    """Raises ConfigError for a queue that needs all of a data set's training windows.
-
-    `train_windows`: how many there are, or at most can be, by data set; others are not checked.
-    """
+    """Raises ConfigError for a queue that needs all of a data set's training windows, of which
+    there are, or can be, at most `train_windows`; data sets not in it are not checked."""
     for values in sweep.points():
         config = sweep.with_values(values)
         windows = train_windows.get(config.dataset)

@@ -1,6 +1,5 @@
 """How far a sweep is, read from its folder in the store, by any shell or machine, while it runs or
-afterwards. Needs neither the sweep file nor Ray, and writes nothing.
-"""
+afterwards. Needs neither the sweep file nor Ray, and writes nothing."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
