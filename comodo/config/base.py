@@ -17,6 +17,11 @@ class ConfigError(ComodoError, ValueError):
 
     exit_status = 2
 
+    @classmethod
+    def at(cls, key: str, reason: str) -> "ConfigError":
+        """The error of one key, with which its message begins."""
+        return cls(key, f"{key}: {reason}")
+
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""

@@ -71,7 +71,7 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
                 at[parent] = copy.copy(expanded(parent, at[parent]))
             at = at.setdefault(parent, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
-            raise ConfigError(f"{where}{key}", f"{where}{key}: trial has no such key")
+            raise ConfigError.at(f"{where}{key}", "trial has no such key")
         if last == "name" and at.get("name") != values[key]:
             _remove_foreign(parents[-1] if parents else "", at, values[key])
         at[last] = copy.deepcopy(values[key])

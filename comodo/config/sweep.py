@@ -61,10 +61,6 @@ class Budget(Settings):
     """This many failures of the same kind in a row stop the sweep."""
 
 
-def _references(data: dict[str, Any]) -> list[Reference]:
-    return ["none", "supervised"] if data.get("evaluate_on") else ["none"]
-
-
 class Sweep(Settings):
     """A sweep file."""
 
@@ -98,7 +94,9 @@ class Sweep(Settings):
     that is measured, requested or not."""
     evaluate_on: list[str] = Field([])
     """Data sets, with or without video, that students are measured on besides their own."""
-    references: list[Reference] = Field(default_factory=_references)
+    references: list[Reference] = Field(
+        default_factory=lambda data: ["none", "supervised"] if data.get("evaluate_on") else ["none"]
+    )
     """Also measured for every student: `none`, the student untrained (or as pretrained), which each
     method has to beat; `supervised`, the student trained with labels on the schedule of `trial`, to
     compare transfer with. By default `[none]`, with `evaluate_on` both."""
@@ -175,13 +173,11 @@ class Sweep(Settings):
                 reason += "; add integer: true"
             for number, recipe in enumerate(self.recipes):
                 if key in recipe.set:
-                    where = f"recipes.{number}.set.{key}"
-                    raise ConfigError(where, f"{where}: {reason}") from None
+                    raise ConfigError.at(f"recipes.{number}.set.{key}", reason) from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
-            where = f"search.space.{swept}"
             given = ", ".join(f"{k}={v}" for k, v in values.items())
-            set_key = f"trial.{key}" if key else "trial"
-            raise ConfigError(where, f"{where}: {set_key} with {given}: {reason}") from None
+            reason = f"{f'trial.{key}' if key else 'trial'} with {given}: {reason}"
+            raise ConfigError.at(f"search.space.{swept}", reason) from None
 
     def grid(self) -> Iterator[Point]:
         """Every point, first those of `start_with`, then in the file's order."""

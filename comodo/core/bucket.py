@@ -53,12 +53,9 @@ class Bucket:
 
     def put(self, source: Path, path: Path) -> None:
         """Uploads a file as `path` and sets the modification time that all copies of it have."""
-
-        def upload() -> dict[str, Any]:
-            self._fs.put_file(str(source), self._name(path))
-            return self._fs.info(self._name(path))
-
-        os.utime(source, ns=(_stamp(self._try(upload)),) * 2)
+        self._try(lambda: self._fs.put_file(str(source), self._name(path)))
+        info = self._try(lambda: self._fs.info(self._name(path)))
+        os.utime(source, ns=(_stamp(info),) * 2)
 
     def put_tree(self, source: Path, folder: Path, last: str) -> None:
         """Uploads a folder in place of `folder`. The file named `last` is removed first and

@@ -17,7 +17,7 @@ from comodo.core.store import Store, fetched
 from comodo.search import records
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
 from comodo.search.trial import Evaluation, Trial, read_result
-from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
+from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
 
@@ -198,11 +198,9 @@ class Ledger:
             for trial in self._with_references(trials):
                 if self.is_over(trial):
                     self.trials[trial.key] = trial
-        learnt = self._learn()
-        points_learnt = [(point, Outcome("finished", scores)) for point, scores in learnt.points]
-        return OptunaProposals(self.sweep, limit, earlier, points_learnt)
+        return OptunaProposals(self.sweep, limit, earlier, self._learn())
 
-    def _learn(self) -> WarmStart:
+    def _learn(self) -> list[tuple[Point, Outcome]]:
         """From earlier sweeps, and from points of this one that are no longer in its space."""
         refuse_unknown_sweeps(self.sweep, self.store)
         of_sweeps = {
@@ -213,15 +211,15 @@ class Ledger:
             of_sweeps[self.sweep.name] = [
                 asked for asked in self._asked.values() if asked.values not in self.sweep.space
             ]
-        all_learnt = WarmStart()
+        outcomes = []
         for name, asked in of_sweeps.items():
             learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
-            all_learnt.points += learnt.points
+            outcomes += [(point, Outcome("finished", scores)) for point, scores in learnt.points]
             if asked:
                 of = f"{len(learnt.points)} of {len(asked)} configurations of {name}"
                 reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
                 console.print(f"learnt from {of}{''.join(reasons)}")
-        return all_learnt
+        return outcomes
 
     def _trials_of(self, point: Point) -> list[Trial]:
         if (name := canonical(point)) not in self._of_point:

@@ -28,22 +28,19 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
         if cluster_address() is None and not trials_that_fit([(cpus, 0)], only_cpus):
             workers, each = sweep.resources.workers, sweep.resources.cpus_per_worker
             driver = f" and {DRIVER_CPUS} for its driver" if workers > 1 else ""
-            raise ConfigError(
+            raise ConfigError.at(
                 "resources.cpus_per_worker",
-                f"resources.cpus_per_worker: a trial of {workers} workers needs "
-                f"{workers * each:g} CPUs{driver}, this machine has {cpus}; lower it, or name a "
-                "cluster in RAY_ADDRESS",
+                f"a trial of {workers} workers needs {workers * each:g} CPUs{driver}, this machine "
+                f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
         most = {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
             recordings = list_recordings(settings, simulated_folder(settings, store))
             if name in watched and not any(recording.video for recording in recordings):
-                raise ConfigError(
-                    f"datasets.{name}",
-                    f"datasets.{name}: no recording has a video for the teacher; use the data set "
-                    "in evaluate_on, or with a precomputed teacher",
-                )
+                fix = "use the data set in evaluate_on, or with a precomputed teacher"
+                reason = f"no recording has a video for the teacher; {fix}"
+                raise ConfigError.at(f"datasets.{name}", reason)
             train = [recording for recording in recordings if recording.split == "train"]
             most[name] = most_windows(settings, train)
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
@@ -109,10 +106,9 @@ def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
         if config.method.queue_size > most:
             keys = ("method.queue_size", "method")
             swept = (f"search.space.{key}" for key in keys if key in values)
-            where = next(swept, "trial.method.queue_size")
-            raise ConfigError(
-                where,
-                f"{where}: a queue of {config.method.queue_size} is too long for the training "
-                f"split of '{config.dataset}', which has {windows} windows; choose at most "
-                f"{most}, better a quarter of that",
+            raise ConfigError.at(
+                next(swept, "trial.method.queue_size"),
+                f"a queue of {config.method.queue_size} is too long for the training split of "
+                f"'{config.dataset}', which has {windows} windows; choose at most {most}, better a "
+                "quarter of that",
             )

@@ -40,8 +40,7 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
         known = [path.parent.name for path in store.files("sweeps", f"*/{ASKED_FILE}")]
         if name not in known:
             fix = nearest(name, known) if known else "; it has none yet"
-            text = f"search.warm_start: the store has no sweep '{name}'{fix}"
-            raise ConfigError("search.warm_start", text)
+            raise ConfigError.at("search.warm_start", f"the store has no sweep '{name}'{fix}")
 
 
 def learn(
