@@ -7,11 +7,9 @@ recording; that the named files exist is all that is checked.
 from comodo.config.base import ConfigError
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
-from comodo.config.space import Choices, Point, Range
 from comodo.config.sweep import Resources, Sweep
 from comodo.config.trial import (
     CHANNELS,
-    STUDENT_SIZES,
     ComodoMethod,
     DistillingMethod,
     InfonceMethod,
@@ -25,8 +23,6 @@ from comodo.config.trial import (
 
 __all__ = [
     "CHANNELS",
-    "STUDENT_SIZES",
-    "Choices",
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",
@@ -35,8 +31,6 @@ __all__ = [
     "InfonceMethod",
     "L2Method",
     "NoneMethod",
-    "Point",
-    "Range",
     "Resources",
     "SimulatedDataset",
     "StudentConfig",

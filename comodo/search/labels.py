@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-from comodo.config import NoneMethod, Range, SupervisedMethod, Sweep
-from comodo.config.space import flatten
+from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
 
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")

@@ -10,8 +10,8 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-from comodo.config import ConfigError, Point, Sweep
-from comodo.config.space import canonical
+from comodo.config import ConfigError, Sweep
+from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
 from comodo.search import records

@@ -15,8 +15,8 @@ import optuna
 from optuna import distributions
 from optuna.trial import TrialState, create_trial
 
-from comodo.config import Choices, Point, Range, Sweep
-from comodo.config.space import canonical
+from comodo.config import Sweep
+from comodo.config.space import Choices, Point, Range, canonical
 
 MAX_DRAWS = 50  # without a new point, before the next way to find one is tried
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from comodo.config import Point
 from comodo.config.metric import WINDOWS_PER_SECOND
+from comodo.config.space import Point
 from comodo.core.store import JsonRecord, read_json, write_json
 
 ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"

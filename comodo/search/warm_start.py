@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from comodo.config import Choices, ConfigError, Point, Sweep, TeacherConfig, TrialConfig
+from comodo.config import ConfigError, Sweep, TeacherConfig, TrialConfig
 from comodo.config.base import nearest
 from comodo.config.metric import Metric
-from comodo.config.space import flatten
+from comodo.config.space import Choices, Point, flatten
 from comodo.core.store import Store
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result
