@@ -39,8 +39,7 @@ class Recipe(Settings):
         return all(flat.get(key) in as_list(wanted) for key, wanted in self.when.items())
 
     def check(self, datasets: list[str], space: dict[str, Choices | Range]) -> None:
-        """Raises ValueError for an unknown name, or a key that the space has too; the message
-        begins with the key."""
+        """Raises ValueError, with the key first, for an unknown name or a key of the space."""
         known = {
             "dataset": datasets,
             "method.name": list(METHODS),

@@ -1,7 +1,6 @@
 """The search space: the values of each key, their conditions, the first points, the sampler.
 
 A point maps dotted keys of `trial` to values; a key whose condition is not met is absent from it.
-Knows neither seeds nor scores.
 """
 
 import json

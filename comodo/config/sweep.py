@@ -133,14 +133,8 @@ class Sweep(Settings):
         return metrics_of_student(name for name in self.evaluate_on if name not in own)
 
     def with_values(self, values: Point) -> TrialConfig:
-        """The trial with dotted keys replaced, checked again.
-
-        Where the name of the method or of a model is replaced, settings of `trial` that the new
-        one does not have are removed.
-
-        Raises:
-            ConfigError: an unknown key or an invalid value; the code is the dotted key.
-        """
+        """The trial with dotted keys replaced, without settings that a new method or model lacks.
+        Raises ConfigError, its code the dotted key, for an unknown key or an invalid value."""
         data = self.trial.model_dump(mode="json", exclude_unset=True)
         apply_overrides(data, values, "search.space.")
         trial = self._checked(data, values)

@@ -34,11 +34,8 @@ _T = TypeVar("_T")
 
 
 class Bucket:
-    """The files under a URL, and the folder that mirrors them.
-
-    Every method raises StoreError when the bucket cannot be used: at once until it has answered for
-    the first time, later only after retries, as the network may come back.
-    """
+    """The files under a URL, and the folder that mirrors them. Every method raises StoreError when
+    the bucket cannot be used: at once if it has never answered, later only after retries."""
 
     def __init__(self, url: str, root: Path) -> None:
         self.url, self.root = url, root

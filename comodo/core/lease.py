@@ -86,8 +86,7 @@ class Lease:
         return True
 
     def check(self) -> None:
-        """Raises LeaseError if another process has taken the lease, which this one had: then
-        nothing may be written."""
+        """Raises LeaseError if another process has taken it over: then nothing may be written."""
         if self._thread.ident is None:  # it was never taken
             return
         # After a long pause (a machine that slept) another process may have taken it.

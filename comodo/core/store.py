@@ -172,8 +172,7 @@ def is_present(path: Path) -> bool:
 
 
 def publish(source: Path, folder: Path, last: str) -> None:
-    """Uploads the folder `source`, which will be renamed to `folder`; the file `last`, uploaded
-    last, marks it as complete."""
+    """Uploads the folder `source`, which will be renamed to `folder`; the file `last` comes last."""
     if (remote := _remote_of(folder)) is not None:
         remote.put_tree(source, folder, last)
 
@@ -253,8 +252,7 @@ class Store:
             remote.fetch(self.root / kind, patterns, frozenset(keys))
 
     def files(self, kind: str, pattern: str) -> dict[Path, int]:
-        """The files of all artifacts of a kind that match a pattern, with their sizes in bytes; of
-        a bucket from its listing."""
+        """The files of all artifacts of a kind that match a pattern, with their sizes in bytes."""
         if (remote := _remotes.get(self.root)) is not None:
             return remote.sizes(self.root / kind, pattern)
         found = sorted((self.root / kind).glob(pattern))
@@ -297,8 +295,7 @@ class JsonRecord:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Ignores keys that this version does not know. Raises ValueError if a key without a
-        default is missing."""
+        """Ignores unknown keys. Raises ValueError if a key without a default is missing."""
         known = {field.name for field in fields(cls)}
         try:
             return cls(**{name: value for name, value in content.items() if name in known})
@@ -307,8 +304,7 @@ class JsonRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The record in a folder, which has to be `fetched`. Raises FileNotFoundError, or
-        ValueError as `from_json` does."""
+        """The record in a `fetched` folder. Raises FileNotFoundError, or as `from_json` does."""
         return cls.from_json(read_json(folder / cls.FILE))
 
     @classmethod

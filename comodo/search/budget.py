@@ -1,7 +1,5 @@
-"""The limits of a sweep, what it has spent, and what stops it before all trials have run.
-
-Knows neither Ray nor which trials there are.
-"""
+"""The limits of a sweep, what it has spent, and what stops it before all trials have run. Knows
+neither Ray nor which trials there are."""
 
 import re
 import time
@@ -13,8 +11,7 @@ from comodo.search.records import SpentRecord
 
 
 class BudgetTracker:
-    """Budget and failures of one run of a sweep. What all runs spent is in its folder's
-    `spent.json`."""
+    """Budget and failures of one run of a sweep; `spent.json` has what all its runs spent."""
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self._budget, self._folder = sweep.budget, folder

@@ -1,7 +1,4 @@
-"""How many trials fit on the nodes of a cluster, by their CPUs and GPUs.
-
-Pure arithmetic, so that a plan can compute it without Ray.
-"""
+"""How many trials fit on the nodes of a cluster, by their CPUs and GPUs; a plan needs no Ray."""
 
 import os
 from collections.abc import Sequence

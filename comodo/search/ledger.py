@@ -1,8 +1,7 @@
 """Which trials a sweep runs, in which order, and how each ended.
 
 Turns each proposed point into one trial for each seed, adds the reference students, and reports
-the outcome of the configuration, its mean over seeds, to the proposals. Knows neither Ray nor
-MLflow.
+the mean over seeds to the proposals. Knows neither Ray nor MLflow.
 """
 
 import math
@@ -46,16 +45,12 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
 
 
 class Ledger:
-    """The trials of one sweep.
-
-    Stored in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
-    `ended.json` (trials without a result: pruned or failed, with the reason).
+    """The trials of one sweep, stored in its folder: `asked.json` has the points and the keys of
+    their trials, in order, `ended.json` the trials that were pruned or failed, with the reason.
 
     `own` has the keys of the configurations' trials, `references` those of the trials that they are
-    compared with; a trial may be in both.
-
-    Raises:
-        ConfigError: `warm_start` names a sweep that the store does not have.
+    compared with; a trial may be in both. Raises ConfigError for a `warm_start` that the store does
+    not have.
     """
 
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:

@@ -63,8 +63,7 @@ def evaluation_of(
 
 
 def unfit_for_probe(classes: dict[str, int]) -> str | None:
-    """Why no probe can be fitted with these numbers of labelled training windows by class; None if
-    one can."""
+    """Why no probe can be fitted with these labelled training windows by class, or None."""
     if not classes:
         return "no labelled training windows; give some recordings of the train split a label"
     largest = max(classes.values())

@@ -1,7 +1,6 @@
 """Which configurations a sweep tries next: a grid, or Optuna's samplers.
 
-Proposes points of the space and learns how they ended; knows neither seeds nor Ray nor what a
-trial is.
+Proposes points of the space and learns how they ended; knows neither seeds nor trials nor Ray.
 """
 
 import json
@@ -56,9 +55,8 @@ class GridProposals:
 
 
 class OptunaProposals:
-    """Random search or TPE, by Optuna's ask and tell.
-
-    The study is in memory, rebuilt from the points and scores of the sweep's earlier runs.
+    """Random search or TPE, by Optuna's ask and tell. The study is in memory, rebuilt from the
+    points and scores of the sweep's earlier runs.
 
     Args:
         sweep: the space, sampler, seed, objectives, and the points to start with.

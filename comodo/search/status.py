@@ -41,8 +41,7 @@ class Status:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `stopped` with the reason, or `silent`: reported as running, but
-        too long ago."""
+        """`running`, `finished`, `stopped` with the reason, or `silent`: was running long ago."""
         if self.progress is None:
             return "no trial has started"
         if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:

@@ -1,7 +1,6 @@
 """The key of a trial, where in its folder each measure is stored, and its result.
 
 The key is the hash of everything that the student depends on, so no student is trained twice.
-Imports nothing heavy, so that a plan can say what is done.
 """
 
 from collections.abc import Iterator
@@ -158,10 +157,8 @@ class TrialResult:
 
 
 def read_result(trial: Trial, store: Store) -> TrialResult | None:
-    """All requested measures; None while anything is missing.
-
-    A baseline's classifier also gives the metrics of the probe, which a baseline does not have.
-    """
+    """All requested measures; None while anything is missing. A baseline's classifier also gives
+    the metrics of the probe, which a baseline does not have."""
     folder, own = store.folder("trials", trial.key), trial.config.dataset
     trained = TrainedRecord.find(folder)
     if trained is None:

@@ -1,8 +1,5 @@
 """What a search can learn from the configurations of an earlier sweep of the same store, or of this
-one before its file was changed.
-
-Scores are read from the trials themselves. Knows neither Ray nor Optuna.
-"""
+one before its file was changed. Scores are read from the trials. Knows neither Ray nor Optuna."""
 
 import math
 import statistics
@@ -103,10 +100,8 @@ def _learn_one(
 
 def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
     """The point of the space that comes closest to a trial's settings; None if a number lies
-    outside its range.
-
-    A value in a list may stand for a whole method or model, so each is filled in and compared.
-    """
+    outside its range. A value in a list may stand for a whole method or model, so each is filled in
+    and compared."""
     wanted, point = flatten(config.model_dump(mode="json")), Point()
 
     def distance(key: str, value: Any) -> float:
