@@ -104,8 +104,7 @@ def sweep(
     console.print(accuracy_on_terminal(results))
     console.print(f"report:  {folder}/report.html", markup=False)
     console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
-    failed = sum(row.state == "failed" for row in results.rows)
-    if failed:
+    if failed := sum(row.state == "failed" for row in results.rows):
         reasons = f"the reasons are in {folder}/report.html"
         console.print(f"{failed} trials failed; {reasons}", style="red")
         raise Exit(1)

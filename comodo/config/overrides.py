@@ -78,18 +78,18 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
 
 def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
     """Removes the settings that a method, student or teacher of this name does not have."""
+    foreign: set[str] = set()
     if part == "method" and name in METHODS:
-        for key in settings.keys() - METHODS[name].model_fields.keys():
-            del settings[key]
-    elif part == "student" and name in STUDENT_SIZES and "size" in settings:
-        size = settings["size"]
-        settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
-    if part == "student" and name in BASELINE_NAMES:
-        for key in settings.keys() & {"weights", "revision", "pooling"}:
-            del settings[key]
-    if part == "teacher":
-        foreign = {"path", "ids", "features"} if name != "precomputed" else {"weights", "revision"}
-        if name == "efficientnet-lite0":
+        foreign = settings.keys() - METHODS[name].model_fields.keys()
+    elif part == "student":
+        foreign = {"weights", "revision", "pooling"} if name in BASELINE_NAMES else set()
+        if name in STUDENT_SIZES and "size" in settings:
+            size = settings["size"]
+            settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
+    elif part == "teacher":
+        if name in ("efficientnet-lite0", "precomputed"):
             foreign |= {"weights", "revision"}
-        for key in settings.keys() & foreign:
-            del settings[key]
+        if name != "precomputed":
+            foreign |= {"path", "ids", "features"}
+    for key in settings.keys() & foreign:
+        del settings[key]

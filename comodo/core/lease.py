@@ -73,8 +73,7 @@ class Lease:
     def take(self) -> bool:
         """Takes the lease unless its holder is, or may be, alive; call again until that is known.
         Raises StoreError if the store cannot be written."""
-        found = self._read()
-        if found is not None:
+        if (found := self._read()) is not None:
             if not self._is_dead(found):
                 self.holder = str(found)
                 return False

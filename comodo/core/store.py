@@ -172,7 +172,7 @@ def is_present(path: Path) -> bool:
 
 
 def publish(source: Path, folder: Path, last: str) -> None:
-    """Uploads the folder `source`, which will be renamed to `folder`; the file `last` comes last."""
+    """Uploads `source`, which will be renamed to `folder`; `last`, uploaded last, completes it."""
     if (remote := _remote_of(folder)) is not None:
         remote.put_tree(source, folder, last)
 

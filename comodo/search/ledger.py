@@ -92,8 +92,7 @@ class Ledger:
         draws were no valid trials."""
         rejected = 0
         while not self._waiting:
-            point = self._proposals.ask()
-            if point is None:
+            if (point := self._proposals.ask()) is None:
                 self._all_asked = True
                 return None
             try:
@@ -134,8 +133,7 @@ class Ledger:
         """The values of a trial's objectives, NaN where one is missing; None without a result.
         Cached, because they do not change; the rest of a result stays on disk."""
         if trial.key not in self._scores:
-            result = read_result(trial, self.store)
-            if result is None:
+            if (result := read_result(trial, self.store)) is None:
                 return None
             self._scores[trial.key] = tuple(
                 result.metrics.get(o.metric, math.nan) for o in self.sweep.objectives

@@ -41,8 +41,7 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
                 fix = "use the data set in evaluate_on, or with a precomputed teacher"
                 reason = f"no recording has a video for the teacher; {fix}"
                 raise ConfigError.at(f"datasets.{name}", reason)
-            train = [recording for recording in recordings if recording.split == "train"]
-            most[name] = most_windows(settings, train)
+            most[name] = most_windows(settings, [r for r in recordings if r.split == "train"])
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(error.code, f"{file}: {error}") from None

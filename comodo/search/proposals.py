@@ -140,13 +140,11 @@ class OptunaProposals:
     def tell(self, point: Point, outcome: Outcome) -> None:
         if outcome.state == "rejected":
             self._left += 1
-        trial = self._running.pop(canonical(point), None)
-        if trial is None:
+        if (trial := self._running.pop(canonical(point), None)) is None:
             self._remember(point, outcome)
             return
         state = _state(outcome)
-        if state == TrialState.PRUNED and (reached := self._reached(outcome)):
-            ((epochs, value),) = reached.items()
+        for epochs, value in self._reached(outcome).items():
             trial.report(value, epochs)
         scores = outcome.scores if state == TrialState.COMPLETE else None
         self._study.tell(trial, scores, state)
@@ -159,7 +157,7 @@ class OptunaProposals:
                 params={key: _param(spans[key], value) for key, value in point.items()},
                 distributions={key: _distribution(spans[key]) for key in point},
                 values=outcome.scores if state == TrialState.COMPLETE else None,
-                intermediate_values=self._reached(outcome) if state == TrialState.PRUNED else None,
+                intermediate_values=self._reached(outcome),
             )
         )
 

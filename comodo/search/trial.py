@@ -160,8 +160,7 @@ def read_result(trial: Trial, store: Store) -> TrialResult | None:
     """All requested measures; None while anything is missing. A baseline's classifier also gives
     the metrics of the probe, which a baseline does not have."""
     folder, own = store.folder("trials", trial.key), trial.config.dataset
-    trained = TrainedRecord.find(folder)
-    if trained is None:
+    if (trained := TrainedRecord.find(folder)) is None:
         return None
     metrics: dict[str, float] = {PARAMETERS: trained.parameters}
     for dataset, _, place in trial.measures():

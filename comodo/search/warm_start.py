@@ -77,8 +77,7 @@ def _learn_one(
         config = TrialConfig.model_validate(trained[0].trial)
     except ValueError:
         raise _PassedOver("with settings that are no longer known") from None
-    point = locate(config, sweep)
-    if point is None:
+    if (point := locate(config, sweep)) is None:
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
     windows, features = arrays[here.dataset, here.teacher]
