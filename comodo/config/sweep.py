@@ -61,6 +61,10 @@ class Budget(Settings):
     """This many failures of the same kind in a row stop the sweep."""
 
 
+def _references(data: dict[str, Any]) -> list[Reference]:
+    return ["none", "supervised"] if data.get("evaluate_on") else ["none"]
+
+
 class Sweep(Settings):
     """A sweep file."""
 
@@ -94,9 +98,7 @@ class Sweep(Settings):
     that is measured, requested or not."""
     evaluate_on: list[str] = Field([])
     """Data sets, with or without video, that students are measured on besides their own."""
-    references: list[Reference] = Field(
-        default_factory=lambda data: ["none", "supervised"] if data.get("evaluate_on") else ["none"]
-    )
+    references: list[Reference] = Field(default_factory=_references)
     """Also measured for every student: `none`, the student untrained (or as pretrained), which each
     method has to beat; `supervised`, the student trained with labels on the schedule of `trial`, to
     compare transfer with. By default `[none]`, with `evaluate_on` both."""
@@ -170,7 +172,8 @@ class Sweep(Settings):
                     raise ConfigError.at(f"recipes.{number}.set.{key}", reason) from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
             given = ", ".join(f"{k}={v}" for k, v in values.items())
-            reason = f"{f'trial.{key}' if key else 'trial'} with {given}: {reason}"
+            set_key = f"trial.{key}" if key else "trial"
+            reason = f"{set_key} with {given}: {reason}"
             raise ConfigError.at(f"search.space.{swept}", reason) from None
 
     def grid(self) -> Iterator[Point]:
