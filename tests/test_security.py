@@ -15,6 +15,7 @@ import torch
 
 import comodo
 from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
+from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.store import Store, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
@@ -242,9 +243,7 @@ def test_names_in_lists_are_no_paths(tmp_path: Path, name: str) -> None:
     capture = {"take_name": "t_1", "capture": {"capture_name": name}}
     (tmp_path / "takes.json").write_text(json.dumps([capture]))
     (tmp_path / "train.txt").write_text("t_1\twalking\n")
-    settings = comodo.config.EgoExo4dDataset(
-        kind="egoexo4d", path=str(tmp_path), splits=str(tmp_path)
-    )
+    settings = EgoExo4dDataset(kind="egoexo4d", path=str(tmp_path), splits=str(tmp_path))
     with pytest.raises(DatasetError) as error:
         EgoExo4dReader(settings).recordings()
     assert error.value.code == "dataset.bad-name"
