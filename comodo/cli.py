@@ -10,33 +10,33 @@ import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Exit, Option, Typer
+from typer.core import TyperGroup
 
 from comodo.config import Sweep, read_sweep_file
 from comodo.core.console import console, show_errors
 from comodo.core.redaction import redacted
 from comodo.core.store import Store
 
-File = Annotated[Path, typer.Argument(help="A sweep file (YAML).")]
+File = Annotated[Path, Argument(help="A sweep file (YAML).")]
 StoreOption = Annotated[
     str | None,
-    typer.Option(
-        "--store",
+    Option(
         help="Folder of all artifacts, or a bucket as s3://BUCKET/PREFIX, mirrored in "
-        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo.",
+        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo."
     ),
 ]
 Run = Annotated[
     str,
-    typer.Argument(
+    Argument(
         help="A trial's key or its first letters, an MLflow run, or a sweep's name for its best."
     ),
 ]
 SmokeOption = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--smoke",
         help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
         "models with random weights, few epochs. The results mean nothing.",
@@ -44,14 +44,23 @@ SmokeOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(
-        "--address",
+    Option(
         help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
-        "$RAY_ADDRESS, else Ray is started on this machine.",
+        "$RAY_ADDRESS, else Ray is started on this machine."
     ),
 ]
 
-app = typer.Typer(
+
+class _Commands(TyperGroup):
+    """Every command shows its errors in the same way."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with show_errors():
+            return super().invoke(ctx)
+
+
+app = Typer(
+    cls=_Commands,
     help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
     "sweeps/demo.yaml",
     no_args_is_help=True,
@@ -64,49 +73,41 @@ app = typer.Typer(
 def _print_version(requested: bool) -> None:
     if requested:
         print(version("comodo"))
-        raise typer.Exit
+        raise Exit
 
 
 @app.callback()
 def main(
     version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
-        ),
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None: ...
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
 def sweep(
-    file: File,
-    store: StoreOption = None,
-    smoke: SmokeOption = False,
-    address: AddressOption = None,
+    file: File, store: StoreOption = None, smoke: SmokeOption = False, address: AddressOption = None
 ) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
     Work that is done, in this sweep or another, is not repeated: after an interruption run the same
     command again.
     """
-    with show_errors():
-        checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.report.report import accuracy_on_terminal
-        from comodo.runtime.run import run_sweep
+    checked, place = _checked(file, store, smoke, address), Store(store)
+    from comodo.report.report import accuracy_on_terminal
+    from comodo.runtime.run import run_sweep
 
-        again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
-        again += ["--store", str(place)] if store else []
-        again += ["--address", address] if address else []
-        results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
-        console.print(accuracy_on_terminal(results))
-        console.print(f"report:  {folder}/report.html", markup=False)
-        console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
-        failed = sum(row.state == "failed" for row in results.rows)
-        if failed:
-            reasons = f"the reasons are in {folder}/report.html"
-            console.print(f"{failed} trials failed; {reasons}", style="red")
-            raise typer.Exit(1)
+    again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
+    again += ["--store", str(place)] if store else []
+    again += ["--address", address] if address else []
+    results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
+    console.print(accuracy_on_terminal(results))
+    console.print(f"report:  {folder}/report.html", markup=False)
+    console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
+    if failed := sum(row.state == "failed" for row in results.rows):
+        reasons = f"the reasons are in {folder}/report.html"
+        console.print(f"{failed} trials failed; {reasons}", style="red")
+        raise Exit(1)
 
 
 @app.command(epilog="Example: comodo plan sweeps/demo.yaml")
@@ -114,8 +115,7 @@ def plan(
     file: File,
     store: StoreOption = None,
     measure: Annotated[
-        bool,
-        typer.Option("--measure", help="Train a few batches (20 s) to know this machine's speed."),
+        bool, Option("--measure", help="Train a few batches (20 s) to know this machine's speed.")
     ] = False,
     smoke: SmokeOption = False,
     address: AddressOption = None,
@@ -123,53 +123,50 @@ def plan(
     """Show what a sweep will do, and start nothing: trials, what is stored already, time, memory
     and disk, and what else changes with each swept key.
     """
-    with show_errors():
-        checked, place = _checked(file, store, smoke, address), Store(store)
-        from comodo.report.plan.plan import make_plan
-        from comodo.report.plan.view import show_plan
+    checked, place = _checked(file, store, smoke, address), Store(store)
+    from comodo.report.plan.plan import make_plan
+    from comodo.report.plan.view import show_plan
 
-        console.print(show_plan(make_plan(checked, place, measure)))
+    console.print(show_plan(make_plan(checked, place, measure)))
 
 
 @app.command(epilog="Example: comodo status demo")
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="A sweep's name; without it, all sweeps are listed.")
+        str | None, Argument(help="A sweep's name; without it, all sweeps are listed.")
     ] = None,
     store: StoreOption = None,
 ) -> None:
     """Show how far a sweep is, from any shell or machine that sees its store."""
-    with show_errors():
-        from comodo.report.status_view import show_status, show_statuses
-        from comodo.search.status import read_all, read_status
+    from comodo.report.status_view import show_status, show_statuses
+    from comodo.search.status import read_all, read_status
 
-        place = Store(store)
-        if name is None:
-            console.print(show_statuses(read_all(place)))
-        else:
-            console.print(show_status(read_status(name, place)))
+    place = Store(store)
+    if name is None:
+        console.print(show_statuses(read_all(place)))
+    else:
+        console.print(show_status(read_status(name, place)))
 
 
 @app.command(epilog="Example: comodo report demo")
 def report(
-    name: Annotated[str, typer.Argument(help="A sweep's name.")], store: StoreOption = None
+    name: Annotated[str, Argument(help="A sweep's name.")], store: StoreOption = None
 ) -> None:
     """Write the report of a sweep so far: tables, also of the published accuracies, figures,
     results.parquet, and one page, report.html.
 
     Needs only the store, so it works from any machine that sees it, while the sweep runs or after.
     """
-    with show_errors():
-        place = Store(store)
-        from comodo.evaluation.sweep_record import read_sweep_record
+    place = Store(store)
+    from comodo.evaluation.sweep_record import read_sweep_record
 
-        saved = read_sweep_record(name, place)
-        from comodo.report.report import accuracy_on_terminal, write_report
+    saved = read_sweep_record(name, place)
+    from comodo.report.report import accuracy_on_terminal, write_report
 
-        results = saved.results(place)
-        folder = write_report(results, saved, place)
-        console.print(accuracy_on_terminal(results))
-        console.print(f"report:  {folder}/report.html", markup=False)
+    results = saved.results(place)
+    folder = write_report(results, saved, place)
+    console.print(accuracy_on_terminal(results))
+    console.print(f"report:  {folder}/report.html", markup=False)
 
 
 @app.command(epilog="Example: comodo prepare sweeps/gopro.yaml --videos shrink")
@@ -178,56 +175,53 @@ def prepare(
     store: StoreOption = None,
     videos: Annotated[
         Literal["original", "shrink"] | None,
-        typer.Option(help="`shrink` makes small copies, like `videos: shrink` in every data set."),
+        Option(help="`shrink` makes small copies, like `videos: shrink` in every data set."),
     ] = None,
     address: AddressOption = None,
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
-    with show_errors():
-        checked, place = _checked(file, store, address=address), Store(store)
-        from comodo.runtime.cluster import connect
-        from comodo.runtime.prepare import prepare_windows
+    checked, place = _checked(file, store, address=address), Store(store)
+    from comodo.runtime.cluster import connect
+    from comodo.runtime.prepare import prepare_windows
 
-        connect()
-        for name, settings in checked.datasets.items():
-            chosen = settings if videos is None else settings.model_copy(update={"videos": videos})
-            prepare_windows(name, chosen, place)
-            if chosen.videos != settings.videos:
-                key = f"datasets.{name}.videos: {videos}"
-                console.print(f"  to use these in encode and sweep, write {key} in {file}")
+    connect()
+    for name, settings in checked.datasets.items():
+        chosen = settings if videos is None else settings.model_copy(update={"videos": videos})
+        prepare_windows(name, chosen, place)
+        if chosen.videos != settings.videos:
+            key = f"datasets.{name}.videos: {videos}"
+            console.print(f"  to use these in encode and sweep, write {key} in {file}")
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
 def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
     """Only prepare, and run the frozen teacher over the windows."""
-    with show_errors():
-        checked, place = _checked(file, store, address=address), Store(store)
-        from comodo.runtime.cluster import connect
-        from comodo.runtime.stages import encode_all, prepare_all
+    checked, place = _checked(file, store, address=address), Store(store)
+    from comodo.runtime.cluster import connect
+    from comodo.runtime.stages import encode_all, prepare_all
 
-        connect()
-        encode_all(checked, prepare_all(checked, place), place)
+    connect()
+    encode_all(checked, prepare_all(checked, place), place)
 
 
 @app.command(epilog="Example: comodo inspect utd --offsets 0")
 def inspect(
-    dataset: Annotated[str, typer.Argument(help="Its name under `datasets:` of a sweep file.")],
+    dataset: Annotated[str, Argument(help="Its name under `datasets:` of a sweep file.")],
     store: StoreOption = None,
     offsets: Annotated[
-        int, typer.Option(min=0, help="Recordings to estimate the clock offset of: seconds each.")
+        int, Option(min=0, help="Recordings to estimate the clock offset of: seconds each.")
     ] = 5,
 ) -> None:
     """Show the quality of a prepared data set: what was rejected and why, classes and splits,
     leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
     """
-    with show_errors():
-        from comodo.report.quality import inspection
+    from comodo.report.quality import inspection
 
-        place = Store(store)
-        found = inspection.inspect_dataset(dataset, place, offsets)
-        console.print(inspection.show_inspection(found))
-        folder = inspection.write_inspection(found, place)
-        console.print(f"report: {folder}/quality.md", markup=False)
+    place = Store(store)
+    found = inspection.inspect_dataset(dataset, place, offsets)
+    console.print(inspection.show_inspection(found))
+    folder = inspection.write_inspection(found, place)
+    console.print(f"report: {folder}/quality.md", markup=False)
 
 
 @app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
@@ -235,38 +229,36 @@ def export(
     run: Run,
     store: StoreOption = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder to write; by default exports/TRIAL in the store."),
+        Path | None, Option(help="Folder to write; by default exports/TRIAL in the store.")
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=1, help="The device's samples per second; by default as in training."),
+        Option(min=1, help="The device's samples per second; by default as in training."),
     ] = None,
     acc_unit: Annotated[
-        Literal["g", "m/s^2"], typer.Option(help="The device's unit of acceleration.")
+        Literal["g", "m/s^2"], Option(help="The device's unit of acceleration.")
     ] = "g",
     gyro_unit: Annotated[
-        Literal["deg/s", "rad/s"], typer.Option(help="The device's unit of rotation.")
+        Literal["deg/s", "rad/s"], Option(help="The device's unit of rotation.")
     ] = "deg/s",
 ) -> None:
     """Write a trained student, with its preprocessing and its probe, as one program: raw samples
     in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
     a model card; each checked and measured.
     """
-    with show_errors():
-        from comodo.deploy import check_installed
+    from comodo.deploy import check_installed
 
-        check_installed()
-        place = Store(store)
-        from comodo.deploy.selection import resolve_run
+    check_installed()
+    place = Store(store)
+    from comodo.deploy.selection import resolve_run
 
-        found = resolve_run(run, place)
-        from comodo.deploy.export import export_run
+    found = resolve_run(run, place)
+    from comodo.deploy.export import export_run
 
-        exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
-        console.print(exported.table())
-        for word, fact in exported.facts().items():
-            console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
+    exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
+    console.print(exported.table())
+    for word, fact in exported.facts().items():
+        console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: comodo profile demo")
@@ -276,18 +268,17 @@ def profile(run: Run, store: StoreOption = None) -> None:
 
     Each is measured on one thread of this machine's CPU, for one window, in its own process.
     """
-    with show_errors():
-        place = Store(store)
-        from comodo.deploy.selection import resolve_run
+    place = Store(store)
+    from comodo.deploy.selection import resolve_run
 
-        found = resolve_run(run, place)
-        from comodo.deploy.profile_view import show_profile, write_profile
-        from comodo.deploy.profiling import profile_trial
+    found = resolve_run(run, place)
+    from comodo.deploy.profile_view import show_profile, write_profile
+    from comodo.deploy.profiling import profile_trial
 
-        measured = profile_trial(found, place)
-        folder = write_profile(measured, place)
-        console.print(show_profile(measured))
-        console.print(f"profile: {folder}/profile.md", markup=False)
+    measured = profile_trial(found, place)
+    folder = write_profile(measured, place)
+    console.print(show_profile(measured))
+    console.print(f"profile: {folder}/profile.md", markup=False)
 
 
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
@@ -299,26 +290,24 @@ def schema() -> None:
 @app.command(epilog="Example: comodo ui --port 5001")
 def ui(
     store: StoreOption = None,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, Option(help="Port on this machine.")] = 5000,
     host: Annotated[
-        str,
-        typer.Option(help="Address to listen on; any but this machine's own needs a password."),
+        str, Option(help="Address to listen on; any but this machine's own needs a password.")
     ] = "127.0.0.1",
 ) -> None:
     """Open the MLflow comparison of all sweeps, by default on this machine only."""
-    with show_errors():
-        place = Store(store)
-        from comodo.tracking.runs import tracking_uri, without_password
-        from comodo.tracking.serve import server
+    place = Store(store)
+    from comodo.tracking.runs import tracking_uri, without_password
+    from comodo.tracking.serve import server
 
-        uri = tracking_uri(place)
-        if uri.startswith("http"):
-            console.print(f"a server has the records: open {without_password(uri)}")
-            return
-        command, environment = server(place, host, port)
-        console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")
-        sys.stdout.flush()
-        os.execve(sys.executable, command, environment)
+    uri = tracking_uri(place)
+    if uri.startswith("http"):
+        console.print(f"a server has the records: open {without_password(uri)}")
+        return
+    command, environment = server(place, host, port)
+    console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
 
 
 def _checked(

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from comodo.config import STUDENT_SIZES, Sweep
-from comodo.config.objective import OWN_METRICS
-from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+from comodo.config import Sweep
+from comodo.config.metric import OWN_METRICS
+from comodo.config.trial import STUDENT_PRESETS, STUDENT_SIZES, TEACHER_PRESETS
 
 SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comodo.config import (
+from comodo.config import read_sweep_file
+from comodo.config.datasets import (
     Ego4dDataset,
     FolderDataset,
     GoproDataset,
     HaptDataset,
     UtdMhadDataset,
-    read_sweep_file,
 )
 from comodo.data.imu import read_csv, read_npy
 from comodo.data.recordings import Recording

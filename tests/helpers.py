@@ -17,8 +17,7 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import report
 from comodo.runtime.worker import run_trial
 from comodo.search.records import TrainedRecord
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import TrialResult
+from comodo.search.trial import Evaluation, Trial, TrialResult
 from comodo.training.distill import Report
 
 TINY_MANTIS = {

@@ -21,7 +21,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from comodo.config import ConfigError, FolderDataset, HaptDataset, read_sweep_file
+from comodo.config import ConfigError, read_sweep_file
+from comodo.config.datasets import FolderDataset, HaptDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.folder import MANIFEST_COLUMNS, FolderReader
 from comodo.data.readers.gopro import stream_of

@@ -15,6 +15,7 @@ import torch
 
 import comodo
 from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
+from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.store import Store, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
@@ -29,7 +30,6 @@ from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
 from comodo.search.history import epoch_history
 from comodo.search.trial import Trial
-from comodo.search.trial_folder import TrialFolder
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config
@@ -113,7 +113,7 @@ def test_a_planted_checkpoint_is_refused(tmp_path: Path, plant: Any, by: Any) ->
     with raises(WeightsError, "weights.not-tensors", str(path)):
         run_trial(trial, store, print)
     with raises(WeightsError, "weights.not-tensors", str(path)):
-        epoch_history(TrialFolder(path.parent))
+        epoch_history(path.parent)
 
 
 def test_planted_heads_are_refused(tmp_path: Path, plant: Any) -> None:
@@ -243,9 +243,7 @@ def test_names_in_lists_are_no_paths(tmp_path: Path, name: str) -> None:
     capture = {"take_name": "t_1", "capture": {"capture_name": name}}
     (tmp_path / "takes.json").write_text(json.dumps([capture]))
     (tmp_path / "train.txt").write_text("t_1\twalking\n")
-    settings = comodo.config.EgoExo4dDataset(
-        kind="egoexo4d", path=str(tmp_path), splits=str(tmp_path)
-    )
+    settings = EgoExo4dDataset(kind="egoexo4d", path=str(tmp_path), splits=str(tmp_path))
     with pytest.raises(DatasetError) as error:
         EgoExo4dReader(settings).recordings()
     assert error.value.code == "dataset.bad-name"

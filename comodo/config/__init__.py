@@ -5,26 +5,11 @@ recording; that the named files exist is all that is checked.
 """
 
 from comodo.config.base import ConfigError
-from comodo.config.datasets import (
-    AriaDataset,
-    DatasetConfig,
-    Ego4dDataset,
-    EgoExo4dDataset,
-    FolderDataset,
-    GoproDataset,
-    GroupSplit,
-    HaptDataset,
-    SimulatedDataset,
-    UestcMmeaDataset,
-    UtdMhadDataset,
-)
+from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
-from comodo.config.objective import Objective
-from comodo.config.space import Choices, Point, Range
 from comodo.config.sweep import Resources, Sweep
 from comodo.config.trial import (
     CHANNELS,
-    STUDENT_SIZES,
     ComodoMethod,
     DistillingMethod,
     InfonceMethod,
@@ -38,25 +23,14 @@ from comodo.config.trial import (
 
 __all__ = [
     "CHANNELS",
-    "STUDENT_SIZES",
-    "AriaDataset",
-    "Choices",
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",
     "DistillingMethod",
-    "Ego4dDataset",
-    "EgoExo4dDataset",
     "FolderDataset",
-    "GoproDataset",
-    "GroupSplit",
-    "HaptDataset",
     "InfonceMethod",
     "L2Method",
     "NoneMethod",
-    "Objective",
-    "Point",
-    "Range",
     "Resources",
     "SimulatedDataset",
     "StudentConfig",
@@ -64,7 +38,5 @@ __all__ = [
     "Sweep",
     "TeacherConfig",
     "TrialConfig",
-    "UestcMmeaDataset",
-    "UtdMhadDataset",
     "read_sweep_file",
 ]

@@ -17,6 +17,11 @@ class ConfigError(ComodoError, ValueError):
 
     exit_status = 2
 
+    @classmethod
+    def at(cls, key: str, reason: str) -> "ConfigError":
+        """The error of one key, with which its message begins."""
+        return cls(key, f"{key}: {reason}")
+
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
@@ -27,11 +32,8 @@ class Settings(BaseModel):
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:
-    """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder.
-
-    It must exist, except with `read_back` in the validation's context: the settings of a finished
-    sweep are read on any machine.
-    """
+    """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder. It must
+    exist, but not with the context `read_back`: finished sweeps are read on any machine."""
     context = info.context or {}
     expanded = os.path.expandvars(os.path.expanduser(value))
     if unset := re.search(r"\$\{?(\w+)", expanded):
@@ -54,8 +56,7 @@ Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
 
 
 def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
-    """The dotted key as the user wrote it, without pydantic's union tags, and the mapping or list
-    that contains it."""
+    """The dotted key as the user wrote it, without pydantic's union tags, and what contains it."""
     parts: list[str] = []
     around = data
     for i, part in enumerate(location):

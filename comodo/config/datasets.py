@@ -66,8 +66,7 @@ class FolderDataset(_Dataset):
     path: ExistingPath
     """The manifest file."""
     root: ExistingPath | None = Field(None, exclude_if=lambda value: value is None)
-    """Folder that the manifest's paths must stay in, also through `..` and links; by default the
-    manifest's own."""
+    """Folder that the manifest's paths must not leave, also by `..` or link; by default its own."""
 
 
 class GoproDataset(_Dataset):

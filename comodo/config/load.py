@@ -18,11 +18,8 @@ MAX_DEPTH = 50
 
 
 def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data: data) -> Sweep:
-    """Reads and checks a sweep file; `change` is applied to its content before the check.
-
-    Raises:
-        ConfigError: with a line for each problem: file, line, dotted key, reason, fix.
-    """
+    """Reads and checks a sweep file; `change` is applied to its content before the check. Raises
+    ConfigError with a line for each problem: file, line, dotted key, reason, fix."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError("file.not-found", f"{path}: no such file")

@@ -1,31 +1,66 @@
-"""Sets a trial's settings by their dotted keys."""
+"""Settings of a trial that are set by their dotted keys: the search's values, and recipes."""
 
 import copy
-from typing import Any, get_args
+from typing import Any, Literal
 
-from comodo.config.base import ConfigError
-from comodo.config.space import Point, expanded
-from comodo.config.trial import (
-    BASELINE_NAMES,
-    STUDENT_SIZES,
-    ComodoMethod,
-    InfonceMethod,
-    L2Method,
-    NoneMethod,
-    SupervisedMethod,
-)
+from pydantic import Field, field_validator
 
-METHOD_SETTINGS = {
-    get_args(method.model_fields["name"].annotation)[0]: method
-    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
-}
+from comodo.config.base import ConfigError, Settings, as_list, nearest
+from comodo.config.space import Choices, Point, Range, expanded
+from comodo.config.trial import BASELINE_NAMES, METHODS, STUDENT_SIZES
+
+TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
+
+
+class Recipe(Settings):
+    """Training settings that belong to a data set, a method or a student, such as its published
+    schedule. Not an axis of the search: they are applied after the search's values."""
+
+    when: dict[Literal["dataset", "method.name", "student.name"], str | list[str]] = Field(
+        min_length=1
+    )
+    """The values, or lists of values, that a trial must have for the recipe to apply."""
+    set: dict[str, Any] = Field(min_length=1)
+    """Values for keys of `trial`: epochs, batch_size, learning_rate, weight_decay, warmup, and the
+    method's keys except its name."""
+
+    @field_validator("set")
+    @classmethod
+    def _is_training(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in values:
+            if key not in TRAINING and (not key.startswith("method.") or key == "method.name"):
+                raise ValueError(
+                    f"'{key}' cannot be set by a recipe; only {', '.join(TRAINING)} "
+                    "and keys of the method can, such as method.queue_size"
+                )
+        return values
+
+    def fits(self, flat: Point) -> bool:
+        return all(flat.get(key) in as_list(wanted) for key, wanted in self.when.items())
+
+    def check(self, datasets: list[str], space: dict[str, Choices | Range]) -> None:
+        """Raises ValueError, with the key first, for an unknown name or a key of the space."""
+        known = {
+            "dataset": datasets,
+            "method.name": list(METHODS),
+            "student.name": list(STUDENT_SIZES),
+        }
+        for key, wanted in self.when.items():
+            for name in as_list(wanted):
+                if name not in known[key]:
+                    raise ValueError(f"when.{key}: unknown '{name}'{nearest(name, known[key])}")
+        methods = space["method"].ends() if "method" in space else []
+        for changed in self.set:
+            inside = changed.startswith("method.") and any(
+                isinstance(method, dict) and changed.split(".")[1] in method for method in methods
+            )
+            if changed in space or inside:
+                raise ValueError(f"set.{changed}: is also swept; remove it here or from the space")
 
 
 def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
     """Sets values in a trial's settings; settings that a new method or model lacks are removed.
-
-    `where` is the prefix of the keys in the file. Raises ConfigError for a key inside a value.
-    """
+    `where` is the prefix of the keys in the file. Raises ConfigError for a key inside a value."""
     # Whole mappings before the keys in them, and names before what depends on them.
     for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
         *parents, last = key.split(".")
@@ -35,7 +70,7 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
                 at[parent] = copy.copy(expanded(parent, at[parent]))
             at = at.setdefault(parent, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
-            raise ConfigError(f"{where}{key}", f"{where}{key}: trial has no such key")
+            raise ConfigError.at(f"{where}{key}", "trial has no such key")
         if last == "name" and at.get("name") != values[key]:
             _remove_foreign(parents[-1] if parents else "", at, values[key])
         at[last] = copy.deepcopy(values[key])
@@ -43,18 +78,18 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
 
 def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
     """Removes the settings that a method, student or teacher of this name does not have."""
-    if part == "method" and name in METHOD_SETTINGS:
-        for key in settings.keys() - METHOD_SETTINGS[name].model_fields.keys():
-            del settings[key]
-    elif part == "student" and name in STUDENT_SIZES and "size" in settings:
-        size = settings["size"]
-        settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
-    if part == "student" and name in BASELINE_NAMES:
-        for key in settings.keys() & {"weights", "revision", "pooling"}:
-            del settings[key]
-    if part == "teacher":
-        foreign = {"path", "ids", "features"} if name != "precomputed" else {"weights", "revision"}
-        if name == "efficientnet-lite0":
+    foreign: set[str] = set()
+    if part == "method" and name in METHODS:
+        foreign = settings.keys() - METHODS[name].model_fields.keys()
+    elif part == "student":
+        foreign = {"weights", "revision", "pooling"} if name in BASELINE_NAMES else set()
+        if name in STUDENT_SIZES and "size" in settings:
+            size = settings["size"]
+            settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
+    elif part == "teacher":
+        if name in ("efficientnet-lite0", "precomputed"):
             foreign |= {"weights", "revision"}
-        for key in settings.keys() & foreign:
-            del settings[key]
+        if name != "precomputed":
+            foreign |= {"path", "ids", "features"}
+    for key in settings.keys() & foreign:
+        del settings[key]

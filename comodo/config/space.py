@@ -1,7 +1,6 @@
 """The search space: the values of each key, their conditions, the first points, the sampler.
 
 A point maps dotted keys of `trial` to values; a key whose condition is not met is absent from it.
-Knows neither seeds nor scores.
 """
 
 import json
@@ -82,10 +81,6 @@ class Range(_Conditional):
         """All values in order; None if they cannot be counted."""
         return range(int(self.min), int(self.max) + 1) if self.integer else None
 
-    def fraction(self) -> float:
-        """A value between the ends that is not an integer."""
-        return self.min + (self.max - self.min) / math.pi
-
 
 def _listed(value: Any) -> Any:
     if not isinstance(value, list | dict):
@@ -142,14 +137,8 @@ class Search(Settings):
 
 
 class Space:
-    """The points of a search.
-
-    Args:
-        trial: the sweep's `trial`, which decides conditions on keys that are not swept.
-
-    Raises:
-        ValueError: a condition that cannot be decided or met; the message begins with its key.
-    """
+    """The points of a search; `trial` decides conditions on keys that are not swept. Raises
+    ValueError for a condition that cannot be decided or met; the message begins with its key."""
 
     def __init__(self, spans: dict[str, Choices | Range], trial: dict[str, Any]) -> None:
         self.spans, self._trial = spans, flatten(trial)
@@ -182,8 +171,7 @@ class Space:
         return decides
 
     def _decides(self, name: str) -> str:
-        """The key of the space that decides `name`: `method` and `method.name` both decide
-        `method.name`; "" if none does."""
+        """The key of the space that decides `name`, or "": `method` decides `method.name` too."""
         whole = name.removesuffix(".name")
         return name if name in self.spans else whole if whole in self.spans else ""
 
@@ -218,10 +206,8 @@ class Space:
         return True
 
     def points(self, keys: Iterable[str] | None = None) -> Iterator[Point]:
-        """Every combination of the values of some keys, by default all, in the file's order.
-
-        The keys that decide these are combined too. None of them may be a range of floats.
-        """
+        """Every combination of the values of some keys, by default all, and of the keys that decide
+        them, in the file's order. None of them may be a range of floats."""
         wanted = set(self.spans if keys is None else keys)
         for key in reversed(self.order):
             wanted |= self._depends_on[key] if key in wanted else set()
@@ -250,8 +236,7 @@ class Space:
         return {key: filled[key] for key in self.spans if key in filled}
 
     def corners(self) -> Iterator[Point]:
-        """Each value or end of each key once, with the other keys at their first value: enough to
-        check every value."""
+        """Each value or end of each key once, with the first value of all others."""
         starts: list[Point] = [{}]
         for key in self.order:
             if (around := self._where_active(key)) is not None:
@@ -264,7 +249,8 @@ class Space:
         for key, span in self.spans.items():
             around = self._where_active(key)
             if isinstance(span, Range) and not span.integer and around is not None:
-                yield self.filled({**around, key: span.fraction()})
+                between = span.min + (span.max - span.min) / math.pi
+                yield self.filled({**around, key: between})
 
     def _where_active(self, key: str) -> Point | None:
         around = self.points(self._depends_on[key])

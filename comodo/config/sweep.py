@@ -1,7 +1,6 @@
 """The settings of a sweep file: trials, search, resources."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +9,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 
 from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
 from comodo.config.datasets import DatasetConfig
-from comodo.config.metric import Measure, Metric, accuracy
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS, Objective, Objectives
-from comodo.config.overrides import METHOD_SETTINGS, apply_overrides
-from comodo.config.recipe import Recipe
+from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
+from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, flatten
-from comodo.config.trial import Protocol, SupervisedMethod, TeacherConfig, TrialConfig
+from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -30,8 +27,7 @@ class EarlyStopping(Settings):
     grace_epochs: int = Field(3, ge=1)
     """Epochs that every trial runs before it may be stopped."""
     reduction_factor: float = Field(3, gt=1)
-    """At each rung one in this many trials continues; the rungs are at grace_epochs times powers of
-    this."""
+    """At each rung, grace_epochs times a power of this, one in this many trials continues."""
 
 
 class Resources(Settings):
@@ -136,22 +132,11 @@ class Sweep(Settings):
     def metrics(self) -> dict[str, Measure]:
         """The metrics of every student, each with the measure that gives it."""
         own = {name for name, _ in self.trained_on()}
-        others = [name for name in self.evaluate_on if name not in own]
-        return OWN_METRICS | {
-            str(replace(Metric.parse(metric), dataset=name)): measure
-            for name in others
-            for metric, measure in TRANSFER_METRICS.items()
-        }
+        return metrics_of_student(name for name in self.evaluate_on if name not in own)
 
     def with_values(self, values: Point) -> TrialConfig:
-        """The trial with dotted keys replaced, checked again.
-
-        Where the name of the method or of a model is replaced, settings of `trial` that the new
-        one does not have are removed.
-
-        Raises:
-            ConfigError: an unknown key or an invalid value; the code is the dotted key.
-        """
+        """The trial with dotted keys replaced, without settings that a new method or model lacks.
+        Raises ConfigError, its code the dotted key, for an unknown key or an invalid value."""
         data = self.trial.model_dump(mode="json", exclude_unset=True)
         apply_overrides(data, values, "search.space.")
         trial = self._checked(data, values)
@@ -177,20 +162,19 @@ class Sweep(Settings):
             reason = reason_of(problem, around)
             if key in values and "has no such key" in reason:
                 name = key.split(".")[1]
-                methods = [n for n, m in METHOD_SETTINGS.items() if name in m.model_fields]
+                methods = [n for n, m in METHODS.items() if name in m.model_fields]
                 reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
             span = self.search.space.get(key)
             if isinstance(span, Range) and problem["type"] == "int_from_float":
                 reason += "; add integer: true"
             for number, recipe in enumerate(self.recipes):
                 if key in recipe.set:
-                    where = f"recipes.{number}.set.{key}"
-                    raise ConfigError(where, f"{where}: {reason}") from None
+                    raise ConfigError.at(f"recipes.{number}.set.{key}", reason) from None
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
-            where = f"search.space.{swept}"
             given = ", ".join(f"{k}={v}" for k, v in values.items())
             set_key = f"trial.{key}" if key else "trial"
-            raise ConfigError(where, f"{where}: {set_key} with {given}: {reason}") from None
+            reason = f"{set_key} with {given}: {reason}"
+            raise ConfigError.at(f"search.space.{swept}", reason) from None
 
     def grid(self) -> Iterator[Point]:
         """Every point, first those of `start_with`, then in the file's order."""

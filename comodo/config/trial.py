@@ -23,33 +23,28 @@ def _by_protocol(corrected: Any, published: Any) -> Any:
     )
 
 
+def _on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
+    return {"name": name, "weights": weights, **settings}
+
+
 TEACHER_PRESETS: dict[str, dict[str, Any]] = {
-    "timesformer-base-k400": {
-        "name": "timesformer",
-        "weights": "facebook/timesformer-base-finetuned-k400",
-    },
-    "videomae-base-k400": {
-        "name": "videomae",
-        "weights": "MCG-NJU/videomae-base-finetuned-kinetics",
-    },
-    "vjepa2-vitl": {
-        "name": "vjepa2",
-        "weights": "facebook/vjepa2-vitl-fpc64-256",
-        "frames": 16,  # it was trained with 64: a quarter of the cost or less
-    },
-    "dinov2-base": {"name": "image", "weights": "facebook/dinov2-base"},
-    "clip-vit-base": {"name": "image", "weights": "openai/clip-vit-base-patch16"},
-    "siglip-base": {"name": "image", "weights": "google/siglip-base-patch16-224"},
+    "timesformer-base-k400": _on_hub("timesformer", "facebook/timesformer-base-finetuned-k400"),
+    "videomae-base-k400": _on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
+    # Trained with 64 frames: 16 are a quarter of the cost or less.
+    "vjepa2-vitl": _on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
+    "dinov2-base": _on_hub("image", "facebook/dinov2-base"),
+    "clip-vit-base": _on_hub("image", "openai/clip-vit-base-patch16"),
+    "siglip-base": _on_hub("image", "google/siglip-base-patch16-224"),
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 STUDENT_PRESETS: dict[str, dict[str, Any]] = {
-    "mantis-8m": {"name": "mantis", "weights": "paris-noah/Mantis-8M"},
-    "mantis-v2": {"name": "mantis-v2", "weights": "paris-noah/MantisV2"},
-    "moment-small": {"name": "moment", "weights": "AutonLab/MOMENT-1-small"},
-    "moment-base": {"name": "moment", "weights": "AutonLab/MOMENT-1-base"},
-    "moment-large": {"name": "moment", "weights": "AutonLab/MOMENT-1-large"},
+    "mantis-8m": _on_hub("mantis", "paris-noah/Mantis-8M"),
+    "mantis-v2": _on_hub("mantis-v2", "paris-noah/MantisV2"),
+    "moment-small": _on_hub("moment", "AutonLab/MOMENT-1-small"),
+    "moment-base": _on_hub("moment", "AutonLab/MOMENT-1-base"),
+    "moment-large": _on_hub("moment", "AutonLab/MOMENT-1-large"),
     **{
-        f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
+        f"chronos-bolt-{size}": _on_hub("chronos-bolt", f"amazon/chronos-bolt-{size}")
         for size in ("tiny", "mini", "small", "base")
     },
     **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},
@@ -84,8 +79,7 @@ class TeacherConfig(Settings):
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
     allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
-    """The value of `weights` again, if these come with code of their own that you have read and
-    want to run."""
+    """The value of `weights` again, if they come with code that you have read and want to run."""
     frames: int | None = Field(None, ge=1, le=256)
     """Frames of each window; by default as many as the teacher was trained with, and 8 for image
     encoders (efficientnet-lite0: 4)."""
@@ -143,8 +137,7 @@ class StudentConfig(Settings):
     size: dict[str, int | float] = Field({})
     """For students from scratch: arguments of the family's constructor, such as hidden_dim."""
     pooling: Literal["concat", "mean"] = "concat"
-    """How the features of the channels, each encoded by itself, are combined: concatenated, or
-    averaged."""
+    """How the features of the channels, each encoded by itself, are combined."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
     """The IMU channels that the student sees, in this order."""
 
@@ -165,8 +158,7 @@ class StudentConfig(Settings):
 
     @property
     def samples(self) -> int | None:
-        """Samples that it resizes windows to, unless its weights say otherwise; None: it keeps
-        their length."""
+        """Samples that it resizes windows to, unless its weights say otherwise; None: to none."""
         default = RESIZED_TO.get(self.name)
         return None if default is None else int(self.size.get("seq_len", default))
 
@@ -177,17 +169,13 @@ class StudentConfig(Settings):
 
 
 class Head(Settings):
-    """The student's projector, and whether the teacher has one: a random, frozen MLP.
-
-    Either `mlp` on both sides, or one `linear` layer from student to feature size and no projector
-    for the teacher's feature.
-    """
+    """The student's projector, and whether the teacher has one: a random, frozen MLP. Either `mlp`
+    on both sides, or one `linear` layer from student to feature size and none for the teacher."""
 
     kind: Literal["mlp", "linear"] = "mlp"
     """The student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` is one layer."""
     teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
-    """Whether the teacher's feature goes through a random, frozen MLP; by default only with
-    `mlp`."""
+    """Whether a random, frozen MLP projects the teacher's feature; by default only with `mlp`."""
     hidden_dim: int = Field(2048, ge=1)
     """Width of the MLP's hidden layer; published 2048."""
     output_dim: int = Field(128, ge=1)
@@ -253,6 +241,11 @@ DistillingMethod = ComodoMethod | InfonceMethod | L2Method
 MethodConfig = Annotated[
     DistillingMethod | SupervisedMethod | NoneMethod, Field(discriminator="name")
 ]
+METHODS = {
+    get_args(method.model_fields["name"].annotation)[0]: method
+    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
+}
+"""Their settings, by name."""
 MethodName = Literal["comodo", "infonce", "l2", "supervised", "none"]
 
 
@@ -264,8 +257,7 @@ class TrialConfig(Settings):
     """One student, trained by one method on one data set; the sweep adds the seed."""
 
     protocol: Protocol = "corrected"
-    """Whether to follow the paper's text or its code, see docs/method.md; by default the sweep's
-    `protocol`."""
+    """Whether to follow the paper or its code, see docs/method.md; by default the sweep's."""
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
     teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
@@ -282,8 +274,7 @@ class TrialConfig(Settings):
     batch_size: int = Field(128, ge=2)
     """Windows of a step, over all workers; published 128."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Peak of AdamW's learning rate, which rises during `warmup` and then falls linearly to zero;
-    published 3e-4."""
+    """Peak of AdamW's learning rate: after `warmup` it falls linearly to zero; published 3e-4."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay."""
     warmup: float = Field(0.1, ge=0, lt=1)

@@ -34,11 +34,8 @@ _T = TypeVar("_T")
 
 
 class Bucket:
-    """The files under a URL, and the folder that mirrors them.
-
-    Every method raises StoreError when the bucket cannot be used: at once until it has answered for
-    the first time, later only after retries, as the network may come back.
-    """
+    """The files under a URL, and the folder that mirrors them. Every method raises StoreError when
+    the bucket cannot be used: at once if it has never answered, later only after retries."""
 
     def __init__(self, url: str, root: Path) -> None:
         self.url, self.root = url, root
@@ -53,12 +50,9 @@ class Bucket:
 
     def put(self, source: Path, path: Path) -> None:
         """Uploads a file as `path` and sets the modification time that all copies of it have."""
-
-        def upload() -> dict[str, Any]:
-            self._fs.put_file(str(source), self._name(path))
-            return self._fs.info(self._name(path))
-
-        os.utime(source, ns=(_stamp(self._try(upload)),) * 2)
+        self._try(lambda: self._fs.put_file(str(source), self._name(path)))
+        info = self._try(lambda: self._fs.info(self._name(path)))
+        os.utime(source, ns=(_stamp(info),) * 2)
 
     def put_tree(self, source: Path, folder: Path, last: str) -> None:
         """Uploads a folder in place of `folder`. The file named `last` is removed first and

@@ -67,8 +67,7 @@ def show_errors() -> Iterator[None]:
         text = str(error)
         if not isinstance(error, ComodoError | OSError):
             # A Ray worker's error comes wrapped; Ray Data keeps only the text of its traceback.
-            wrapped = re.search(r"^comodo(?:\.\w+)+: (.+)$", text, re.MULTILINE)
-            if wrapped is None:
+            if not (wrapped := re.search(r"^comodo(?:\.\w+)+: (.+)$", text, re.MULTILINE)):
                 raise
             text = wrapped[1]
         console.print(text, style="red", markup=False)

@@ -1,7 +1,5 @@
-"""Who is working on something: a file `lease.json` in its folder, renewed during the work.
-
-It keeps two drivers, or two trials of different sweeps, on any machines that see the store, from
-doing the same work at once. Knows nothing of the work.
+"""Who is working on something: a file `lease.json` in its folder, renewed during the work. It keeps
+two processes, on any machines that see the store, from doing the same work at once.
 
 A holder counts as dead when its process is gone, which only its own machine can see, or when the
 file has not changed for STALE_SECONDS on the observer's clock: the clocks of two machines are never
@@ -22,8 +20,7 @@ from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.json_record import JsonRecord
-from comodo.core.store import Store, create, fetched, remove
+from comodo.core.store import JsonRecord, Store, create, fetched, remove
 
 RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
 
@@ -76,8 +73,7 @@ class Lease:
     def take(self) -> bool:
         """Takes the lease unless its holder is, or may be, alive; call again until that is known.
         Raises StoreError if the store cannot be written."""
-        found = self._read()
-        if found is not None:
+        if (found := self._read()) is not None:
             if not self._is_dead(found):
                 self.holder = str(found)
                 return False
@@ -89,8 +85,7 @@ class Lease:
         return True
 
     def check(self) -> None:
-        """Raises LeaseError if another process has taken the lease, which this one had: then
-        nothing may be written."""
+        """Raises LeaseError if another process has taken it over: then nothing may be written."""
         if self._thread.ident is None:  # it was never taken
             return
         # After a long pause (a machine that slept) another process may have taken it.

@@ -28,8 +28,9 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from uuid import uuid4
 
 import pyarrow as pa
@@ -171,8 +172,7 @@ def is_present(path: Path) -> bool:
 
 
 def publish(source: Path, folder: Path, last: str) -> None:
-    """Uploads the folder `source`, which will be renamed to `folder`; the file `last`, uploaded
-    last, marks it as complete."""
+    """Uploads `source`, which will be renamed to `folder`; `last`, uploaded last, completes it."""
     if (remote := _remote_of(folder)) is not None:
         remote.put_tree(source, folder, last)
 
@@ -252,8 +252,7 @@ class Store:
             remote.fetch(self.root / kind, patterns, frozenset(keys))
 
     def files(self, kind: str, pattern: str) -> dict[Path, int]:
-        """The files of all artifacts of a kind that match a pattern, with their sizes in bytes; of
-        a bucket from its listing."""
+        """The files of all artifacts of a kind that match a pattern, with their sizes in bytes."""
         if (remote := _remotes.get(self.root)) is not None:
             return remote.sizes(self.root / kind, pattern)
         found = sorted((self.root / kind).glob(pattern))
@@ -284,3 +283,48 @@ class Store:
         """The artifact's meta.json; None while the artifact is incomplete."""
         path = fetched(self.folder(kind, key), "meta.json") / "meta.json"
         return read_json(path) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class JsonRecord:
+    """Base of dataclasses that are JSON files of the store: one field for each key of the file, in
+    its order; a key that not every version has written has a default."""
+
+    FILE: ClassVar[str]
+    """The file's name in its folder."""
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Ignores unknown keys. Raises ValueError if a key without a default is missing."""
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in content.items() if name in known})
+        except TypeError as error:
+            raise ValueError(f"{cls.FILE}: written by another version: {error}") from None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The record in a `fetched` folder. Raises FileNotFoundError, or as `from_json` does."""
+        return cls.from_json(read_json(folder / cls.FILE))
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """As `read`; None where there is none."""
+        return cls.read(folder) if (folder / cls.FILE).exists() else None
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / self.FILE, asdict(self))
+
+
+class ArtifactMeta(JsonRecord):
+    """The meta.json of an artifact, which is complete once it has one."""
+
+    FILE = "meta.json"
+    KIND: ClassVar[str]
+    """The store's folder for such artifacts."""
+
+    @classmethod
+    def of(cls, key: str, store: Store) -> Self | None:
+        """None while the artifact is incomplete."""
+        content = store.meta(cls.KIND, key)
+        return None if content is None else cls.from_json(content)

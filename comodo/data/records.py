@@ -4,7 +4,7 @@ they are stored, not how they are made."""
 from dataclasses import dataclass
 from typing import Any
 
-from comodo.core.json_record import ArtifactMeta, JsonRecord
+from comodo.core.store import ArtifactMeta, JsonRecord
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search.history import epoch_history
-from comodo.search.trial_folder import TrialFolder
+from comodo.search.records import MeasuringRecord
 
 
 class SweepFrames:
@@ -67,7 +67,7 @@ class SweepFrames:
         rows = [
             {**_named(row), **epoch}
             for row in self.results.rows
-            for epoch in epoch_history(_folder(row, self._store))
+            for epoch in epoch_history(self._store.folder("trials", row.trial.key))
         ]
         return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
 
@@ -105,7 +105,7 @@ class SweepFrames:
 
 def measuring_seconds(row: TrialRow, store: Store) -> float:
     """Seconds that the latest measuring of a trial took."""
-    measuring = _folder(row, store).measuring
+    measuring = MeasuringRecord.find(store.folder("trials", row.trial.key))
     return 0.0 if measuring is None else measuring.seconds
 
 
@@ -114,10 +114,6 @@ _NAMED = ("trial", "configuration", "seed", "state")
 
 def _named(row: TrialRow) -> dict[str, Any]:
     return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
-
-
-def _folder(row: TrialRow, store: Store) -> TrialFolder:
-    return TrialFolder(store.folder("trials", row.trial.key))
 
 
 def _plain(value: Any) -> Any:

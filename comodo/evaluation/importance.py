@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
-from comodo.config import Point
+from comodo.config.space import Point
 from comodo.evaluation.stats import Interval
 
 ABSENT = "–"

@@ -14,12 +14,11 @@ from comodo.config import Sweep
 from comodo.core.store import Store, fetched, fingerprint, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
+from comodo.search import records
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
-from comodo.search.records import ASKED_FILE, ENDED_FILE, EndedTrial, read_asked, read_ended
 from comodo.search.status import StatusError, read_status
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import TrialFolder, read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.search.warm_start import Arrays
 
 
@@ -93,12 +92,12 @@ class SweepRecord:
         """All trials of a grid, or those proposed so far by another search; references come before
         the trials that are compared with them."""
         sweep = self.sweep
-        folder = fetched(store.folder("sweeps", sweep.name), ASKED_FILE, ENDED_FILE)
-        ended = read_ended(folder)
+        folder = fetched(store.folder("sweeps", sweep.name), records.ASKED_FILE, records.ENDED_FILE)
+        ended = records.read_ended(folder)
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
         else:
-            points = [a.values for a in read_asked(folder) if a.values in sweep.space]
+            points = [a.values for a in records.read_asked(folder) if a.values in sweep.space]
         labels, trials = Labels(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
@@ -147,13 +146,15 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
 
 
-def _row(trial: Trial, label: str, store: Store, end: EndedTrial | None, begun: bool) -> TrialRow:
+def _row(
+    trial: Trial, label: str, store: Store, end: records.EndedTrial | None, begun: bool
+) -> TrialRow:
     result = read_result(trial, store)
     if result is not None:
         return TrialRow(trial, label, "finished", result.metrics, trained=result.trained)
     if end is not None:
         return TrialRow(trial, label, end.state, {}, end.reason)
-    begun = begun or TrialFolder(store.folder("trials", trial.key)).trained is not None
+    begun = begun or records.TrainedRecord.find(store.folder("trials", trial.key)) is not None
     return TrialRow(trial, label, "half done" if begun else "not begun", {})
 
 

@@ -25,8 +25,7 @@ from comodo.core.store import atomic, remove
 from comodo.runtime.progress import Progress
 from comodo.search.budget import BudgetTracker
 from comodo.search.ledger import Ledger
-from comodo.search.trial import Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Trial, read_result
 from comodo.tracking.tracker import Tracker
 
 PREEMPTED = "its machine is being taken away"

@@ -23,7 +23,7 @@ from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import read_result
 from comodo.tracking import views
 from comodo.tracking.runs import tracking_uri
 from comodo.tracking.tracker import Tracker

@@ -20,8 +20,7 @@ from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.models.heads import build_heads
 from comodo.models.students import Student, build_student, load_student, save_student
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import NEED_TEACHER, Trial
-from comodo.search.trial_folder import TrialFolder, TrialResult, read_result
+from comodo.search.trial import NEED_TEACHER, Trial, TrialResult, read_result
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
@@ -140,10 +139,10 @@ def _peak_memory(device: str) -> dict[str, int]:
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
     """Computes the missing measures, each in its own file; returns their places."""
     made = []
-    folder, frozen = TrialFolder(store.folder("trials", trial.key)), dict[str, FrozenStudent]()
+    folder, frozen = store.folder("trials", trial.key), dict[str, FrozenStudent]()
     own = trial.config.dataset
     for dataset, measure, place in trial.measures():
-        if folder.metrics_file(place).exists():
+        if (folder / f"{place}.json").exists():
             continue
         for name in (own, dataset):
             if name not in frozen:
@@ -155,8 +154,8 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
         measured: Measured = MEASURE_FUNCTIONS[measure](frozen[dataset])
         lease.check()
         if measured.predictions is not None:
-            write_table(folder.path / f"{place}.parquet", measured.predictions)
-        write_json(folder.metrics_file(place), measured.metrics)
+            write_table(folder / f"{place}.parquet", measured.predictions)
+        write_json(folder / f"{place}.json", measured.metrics)
         made.append(str(place))
     return made
 

@@ -1,7 +1,5 @@
-"""The limits of a sweep, what it has spent, and what stops it before all trials have run.
-
-Knows neither Ray nor which trials there are.
-"""
+"""The limits of a sweep, what it has spent, and what stops it before all trials have run. Knows
+neither Ray nor which trials there are."""
 
 import re
 import time
@@ -13,10 +11,7 @@ from comodo.search.records import SpentRecord
 
 
 class BudgetTracker:
-    """Budget and failures of one run of a sweep.
-
-    The hours and GPU-hours of all runs are stored in the sweep's folder, in `spent.json`.
-    """
+    """Budget and failures of one run of a sweep; `spent.json` has what all its runs spent."""
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self._budget, self._folder = sweep.budget, folder
@@ -29,8 +24,7 @@ class BudgetTracker:
         spent = SpentRecord.find(fetched(folder, SpentRecord.FILE)) or SpentRecord()
         self._hours_before, self.gpu_hours = spent.hours or 0.0, spent.gpu_hours
         self.reason: str | None = None
-        """Why no further trial starts and running ones stop at their next checkpoint; None: no
-        limit is reached."""
+        """Why no trial starts and running ones stop at a checkpoint; None: no limit is reached."""
         self._check()
 
     def spend(self, running: int) -> None:
@@ -49,10 +43,8 @@ class BudgetTracker:
         SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
 
     def ended(self, failure: str | None) -> None:
-        """Counts consecutive failures of one kind, whose messages differ only in numbers.
-
-        `failure` is the message; None: the trial did not fail.
-        """
+        """Counts consecutive failures of one kind, whose messages differ only in numbers;
+        `failure` is the message, None if the trial did not fail."""
         kind = "" if failure is None else re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", failure)
         self._failures = self._failures + 1 if kind == self._kind else 1
         self._kind = kind

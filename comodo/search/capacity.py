@@ -1,7 +1,4 @@
-"""How many trials fit on the nodes of a cluster, by their CPUs and GPUs.
-
-Pure arithmetic, so that a plan can compute it without Ray.
-"""
+"""How many trials fit on the nodes of a cluster, by their CPUs and GPUs; a plan needs no Ray."""
 
 import os
 from collections.abc import Sequence
@@ -49,6 +46,6 @@ def refuse_odd_gpus(needed: Resources) -> None:
     """Raises ConfigError for numbers of GPUs that Ray cannot allocate."""
     gpus = needed.gpus_per_worker
     if gpus > 1 and not gpus.is_integer():
-        key = "resources.gpus_per_worker"
+        reason = f"{gpus:g} is neither a share nor a whole number"
         fix = f"choose at most 1, or {int(gpus) + 1}"
-        raise ConfigError(key, f"{key}: {gpus:g} is neither a share nor a whole number; {fix}")
+        raise ConfigError.at("resources.gpus_per_worker", f"{reason}; {fix}")

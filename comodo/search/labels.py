@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-from comodo.config import NoneMethod, Range, SupervisedMethod, Sweep
-from comodo.config.space import flatten
+from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
 
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
@@ -13,11 +13,8 @@ OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
 
 
 class Labels:
-    """The names in one sweep.
-
-    `keys`: dotted keys of `trial` that take more than one value, without the method's name and keys
-    that recipes set. For models whose names all differ, only the name is listed.
-    """
+    """The names in one sweep; `keys`: dotted keys of `trial` that take more than one value, without
+    the method's name and keys that recipes set. Of models whose names all differ, only the name."""
 
     def __init__(self, sweep: Sweep) -> None:
         points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]

@@ -1,8 +1,7 @@
 """Which trials a sweep runs, in which order, and how each ended.
 
 Turns each proposed point into one trial for each seed, adds the reference students, and reports
-the outcome of the configuration, its mean over seeds, to the proposals. Knows neither Ray nor
-MLflow.
+the mean over seeds to the proposals. Knows neither Ray nor MLflow.
 """
 
 import math
@@ -10,25 +9,14 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-from comodo.config import ConfigError, Point, Sweep
-from comodo.config.space import canonical
+from comodo.config import ConfigError, Sweep
+from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
+from comodo.search import records
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.search.records import (
-    ASKED_FILE,
-    ENDED_FILE,
-    AskedConfiguration,
-    EndedTrial,
-    TrainedRecord,
-    read_asked,
-    read_ended,
-    write_asked,
-    write_ended,
-)
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
-from comodo.search.warm_start import Arrays, WarmStart, learn, refuse_unknown_sweeps
+from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
 
@@ -57,16 +45,12 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
 
 
 class Ledger:
-    """The trials of one sweep.
-
-    Stored in the sweep's folder: `asked.json` (points and the keys of their trials, in order) and
-    `ended.json` (trials without a result: pruned or failed, with the reason).
+    """The trials of one sweep, stored in its folder: `asked.json` has the points and the keys of
+    their trials, in order, `ended.json` the trials that were pruned or failed, with the reason.
 
     `own` has the keys of the configurations' trials, `references` those of the trials that they are
-    compared with; a trial may be in both.
-
-    Raises:
-        ConfigError: `warm_start` names a sweep that the store does not have.
+    compared with; a trial may be in both. Raises ConfigError for a `warm_start` that the store does
+    not have.
     """
 
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
@@ -83,9 +67,9 @@ class Ledger:
         self._given_up: set[str] = set()
         self._all_asked = False
         self._best: float | None = None  # mean of the first objective, times its sign
-        folder = fetched(self.folder, ASKED_FILE, ENDED_FILE)
-        self._asked = {canonical(asked.values): asked for asked in read_asked(folder)}
-        self._ends = read_ended(folder)
+        folder = fetched(self.folder, records.ASKED_FILE, records.ENDED_FILE)
+        self._asked = {canonical(asked.values): asked for asked in records.read_asked(folder)}
+        self._ends = records.read_ended(folder)
         # A failed trial is run again, and a pruned one too when early stopping is now off.
         prunes = sweep.early_stopping is not None
         self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
@@ -103,16 +87,12 @@ class Ledger:
         self._proposals = self._make_proposals(points)
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run; None if there is none at the moment (see `held_back`). A trial
-        that has a result is not run again.
-
-        Raises:
-            ConfigError: many consecutive draws were no valid trials; it has the last one's reason.
-        """
+        """The next trial to run, of those without a result; None if there is none at the moment
+        (see `held_back`). Raises ConfigError, with the last one's reason, when many consecutive
+        draws were no valid trials."""
         rejected = 0
         while not self._waiting:
-            point = self._proposals.ask()
-            if point is None:
+            if (point := self._proposals.ask()) is None:
                 self._all_asked = True
                 return None
             try:
@@ -136,27 +116,24 @@ class Ledger:
     def end(
         self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
     ) -> None:
-        """Records how a running trial ended: `finished`, `pruned` or `failed`.
-
-        `reached`: the epochs and the latest quick accuracy of a pruned trial.
-        """
+        """Records how a running trial ended: `finished`, `pruned` or `failed`; `reached`: the
+        epochs and the latest quick accuracy of a pruned one."""
         if state != "finished":
-            self.ended[trial.key] = self._ends[trial.key] = EndedTrial(state, reason, reached)
-            write_ended(self.folder, self._ends)
+            self.ended[trial.key] = self._ends[trial.key] = records.EndedTrial(
+                state, reason, reached
+            )
+            records.write_ended(self.folder, self._ends)
         elif self._ends.pop(trial.key, None) is not None:
-            write_ended(self.folder, self._ends)
+            records.write_ended(self.folder, self._ends)
         self.scores(trial)
         for configuration in list(self._open.get(trial.key, ())):
             self._settle(configuration)
 
     def scores(self, trial: Trial) -> tuple[float, ...] | None:
         """The values of a trial's objectives, NaN where one is missing; None without a result.
-
-        Cached, because they do not change; the rest of a result stays on disk.
-        """
+        Cached, because they do not change; the rest of a result stays on disk."""
         if trial.key not in self._scores:
-            result = read_result(trial, self.store)
-            if result is None:
+            if (result := read_result(trial, self.store)) is None:
                 return None
             self._scores[trial.key] = tuple(
                 result.metrics.get(o.metric, math.nan) for o in self.sweep.objectives
@@ -214,30 +191,28 @@ class Ledger:
             for trial in self._with_references(trials):
                 if self.is_over(trial):
                     self.trials[trial.key] = trial
-        learnt = self._learn()
-        points_learnt = [(point, Outcome("finished", scores)) for point, scores in learnt.points]
-        return OptunaProposals(self.sweep, limit, earlier, points_learnt)
+        return OptunaProposals(self.sweep, limit, earlier, self._learn())
 
-    def _learn(self) -> WarmStart:
+    def _learn(self) -> list[tuple[Point, Outcome]]:
         """From earlier sweeps, and from points of this one that are no longer in its space."""
         refuse_unknown_sweeps(self.sweep, self.store)
         of_sweeps = {
-            name: read_asked(fetched(self.store.folder("sweeps", name), ASKED_FILE))
+            name: records.read_asked(fetched(self.store.folder("sweeps", name), records.ASKED_FILE))
             for name in self.sweep.search.warm_start
         }
         if self.sweep.search.sampler == "tpe":
             of_sweeps[self.sweep.name] = [
                 asked for asked in self._asked.values() if asked.values not in self.sweep.space
             ]
-        all_learnt = WarmStart()
+        outcomes = []
         for name, asked in of_sweeps.items():
             learnt = learn(asked, self.sweep, self.store, self._arrays, self._evaluation)
-            all_learnt.points += learnt.points
+            outcomes += [(point, Outcome("finished", scores)) for point, scores in learnt.points]
             if asked:
                 of = f"{len(learnt.points)} of {len(asked)} configurations of {name}"
                 reasons = [f"; {count} {why}" for why, count in learnt.passed_over.items()]
                 console.print(f"learnt from {of}{''.join(reasons)}")
-        return all_learnt
+        return outcomes
 
     def _trials_of(self, point: Point) -> list[Trial]:
         if (name := canonical(point)) not in self._of_point:
@@ -254,10 +229,10 @@ class Ledger:
         """Queues the trials of a configuration that are not done yet. With `hopeless_below`, other
         seeds that were not started are held back until the first has ended."""
         trials = self._trials_of(point)
-        asked = AskedConfiguration(point, [trial.key for trial in trials])
+        asked = records.AskedConfiguration(point, [trial.key for trial in trials])
         if self._asked.get(canonical(point)) != asked:
             self._asked[canonical(point)] = asked
-            write_asked(self.folder, self._asked.values())
+            records.write_asked(self.folder, self._asked.values())
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
@@ -298,7 +273,7 @@ class Ledger:
         """Whether a trial that is not over was started, by this run or an earlier one."""
         if self.is_over(trial):
             return False
-        begun = ("checkpoint.pt", TrainedRecord.FILE)
+        begun = ("checkpoint.pt", records.TrainedRecord.FILE)
         return any(self.store.files("trials", f"{trial.key}/{name}") for name in begun)
 
     def _outcome(self, trials: list[Trial]) -> Outcome | None:

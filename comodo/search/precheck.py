@@ -1,6 +1,5 @@
 """Checks before Ray starts: that data is there, queues are short enough, and a trial fits on this
-machine. Imports nothing heavy; reads at most the length of a recording.
-"""
+machine. Imports nothing heavy; reads at most the length of a recording."""
 
 import os
 import time
@@ -29,24 +28,20 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
         if cluster_address() is None and not trials_that_fit([(cpus, 0)], only_cpus):
             workers, each = sweep.resources.workers, sweep.resources.cpus_per_worker
             driver = f" and {DRIVER_CPUS} for its driver" if workers > 1 else ""
-            raise ConfigError(
+            raise ConfigError.at(
                 "resources.cpus_per_worker",
-                f"resources.cpus_per_worker: a trial of {workers} workers needs "
-                f"{workers * each:g} CPUs{driver}, this machine has {cpus}; lower it, or name a "
-                "cluster in RAY_ADDRESS",
+                f"a trial of {workers} workers needs {workers * each:g} CPUs{driver}, this machine "
+                f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
         most = {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
             recordings = list_recordings(settings, simulated_folder(settings, store))
             if name in watched and not any(recording.video for recording in recordings):
-                raise ConfigError(
-                    f"datasets.{name}",
-                    f"datasets.{name}: no recording has a video for the teacher; use the data set "
-                    "in evaluate_on, or with a precomputed teacher",
-                )
-            train = [recording for recording in recordings if recording.split == "train"]
-            most[name] = most_windows(settings, train)
+                fix = "use the data set in evaluate_on, or with a precomputed teacher"
+                reason = f"no recording has a video for the teacher; {fix}"
+                raise ConfigError.at(f"datasets.{name}", reason)
+            most[name] = most_windows(settings, [r for r in recordings if r.split == "train"])
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(error.code, f"{file}: {error}") from None
@@ -55,12 +50,8 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
 def evaluation_of(
     sweep: Sweep, packed: dict[str, str], classes: dict[str, dict[str, int]]
 ) -> Evaluation:
-    """What every student is measured by.
-
-    Args:
-        packed: keys of the packed windows, by data set.
-        classes: labelled training windows of each class, of the data sets that are prepared.
-    """
+    """What every student is measured by; `packed`: keys of the packed windows by data set,
+    `classes`: labelled training windows of each class, of the data sets that are prepared."""
     unfit = {name for name, counts in classes.items() if unfit_for_probe(counts) is not None}
     return Evaluation(
         tuple(sweep.measures),
@@ -71,8 +62,7 @@ def evaluation_of(
 
 
 def unfit_for_probe(classes: dict[str, int]) -> str | None:
-    """Why no probe can be fitted with these numbers of labelled training windows by class; None if
-    one can."""
+    """Why no probe can be fitted with these labelled training windows by class, or None."""
     if not classes:
         return "no labelled training windows; give some recordings of the train split a label"
     largest = max(classes.values())
@@ -103,10 +93,8 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
 
 
 def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
-    """Raises ConfigError for a queue that needs all of a data set's training windows.
-
-    `train_windows`: how many there are, or at most can be, by data set; others are not checked.
-    """
+    """Raises ConfigError for a queue that needs all of a data set's training windows, of which
+    there are, or can be, at most `train_windows`; data sets not in it are not checked."""
     for values in sweep.points():
         config = sweep.with_values(values)
         windows = train_windows.get(config.dataset)
@@ -116,10 +104,9 @@ def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
         if config.method.queue_size > most:
             keys = ("method.queue_size", "method")
             swept = (f"search.space.{key}" for key in keys if key in values)
-            where = next(swept, "trial.method.queue_size")
-            raise ConfigError(
-                where,
-                f"{where}: a queue of {config.method.queue_size} is too long for the training "
-                f"split of '{config.dataset}', which has {windows} windows; choose at most "
-                f"{most}, better a quarter of that",
+            raise ConfigError.at(
+                next(swept, "trial.method.queue_size"),
+                f"a queue of {config.method.queue_size} is too long for the training split of "
+                f"'{config.dataset}', which has {windows} windows; choose at most {most}, better a "
+                "quarter of that",
             )

@@ -1,7 +1,6 @@
 """Which configurations a sweep tries next: a grid, or Optuna's samplers.
 
-Proposes points of the space and learns how they ended; knows neither seeds nor Ray nor what a
-trial is.
+Proposes points of the space and learns how they ended; knows neither seeds nor trials nor Ray.
 """
 
 import json
@@ -15,8 +14,8 @@ import optuna
 from optuna import distributions
 from optuna.trial import TrialState, create_trial
 
-from comodo.config import Choices, Point, Range, Sweep
-from comodo.config.space import canonical
+from comodo.config import Sweep
+from comodo.config.space import Choices, Point, Range, canonical
 
 MAX_DRAWS = 50  # without a new point, before the next way to find one is tried
 
@@ -56,9 +55,8 @@ class GridProposals:
 
 
 class OptunaProposals:
-    """Random search or TPE, by Optuna's ask and tell.
-
-    The study is in memory, rebuilt from the points and scores of the sweep's earlier runs.
+    """Random search or TPE, by Optuna's ask and tell. The study is in memory, rebuilt from the
+    points and scores of the sweep's earlier runs.
 
     Args:
         sweep: the space, sampler, seed, objectives, and the points to start with.
@@ -142,13 +140,11 @@ class OptunaProposals:
     def tell(self, point: Point, outcome: Outcome) -> None:
         if outcome.state == "rejected":
             self._left += 1
-        trial = self._running.pop(canonical(point), None)
-        if trial is None:
+        if (trial := self._running.pop(canonical(point), None)) is None:
             self._remember(point, outcome)
             return
         state = _state(outcome)
-        if state == TrialState.PRUNED and (reached := self._reached(outcome)):
-            ((epochs, value),) = reached.items()
+        for epochs, value in self._reached(outcome).items():
             trial.report(value, epochs)
         scores = outcome.scores if state == TrialState.COMPLETE else None
         self._study.tell(trial, scores, state)
@@ -161,7 +157,7 @@ class OptunaProposals:
                 params={key: _param(spans[key], value) for key, value in point.items()},
                 distributions={key: _distribution(spans[key]) for key in point},
                 values=outcome.scores if state == TrialState.COMPLETE else None,
-                intermediate_values=self._reached(outcome) if state == TrialState.PRUNED else None,
+                intermediate_values=self._reached(outcome),
             )
         )
 

@@ -1,6 +1,4 @@
-"""The JSON files of trials and sweeps: trained.json, measured.json, asked.json, ended.json,
-spent.json and progress.json; `evaluation.sweep_record` has sweep.json. Only reads and writes.
-"""
+"""The JSON files of trials and sweeps; `evaluation.sweep_record` has sweep.json."""
 
 import statistics
 from collections.abc import Iterable
@@ -8,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from comodo.config import Point
+from pydantic import TypeAdapter
+
 from comodo.config.metric import WINDOWS_PER_SECOND
-from comodo.core.json_record import JsonRecord
-from comodo.core.store import read_json, write_json
+from comodo.config.space import Point
+from comodo.core.store import JsonRecord, read_json, write_json
 
 ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
 
@@ -110,13 +109,9 @@ class EndedTrial:
 def read_ended(folder: Path) -> dict[str, EndedTrial]:
     """Trials of a sweep that ended without a result, by key; its folder has to be `fetched`."""
     path = folder / ENDED_FILE
-    ended = read_json(path) if path.exists() else {}
-    return {
-        key: EndedTrial(
-            end["state"], end["reason"], tuple(end["reached"]) if end.get("reached") else None
-        )
-        for key, end in ended.items()
-    }
+    return TypeAdapter(dict[str, EndedTrial]).validate_python(
+        read_json(path) if path.exists() else {}
+    )
 
 
 def write_ended(folder: Path, ended: dict[str, EndedTrial]) -> None:

@@ -1,6 +1,5 @@
 """How far a sweep is, read from its folder in the store, by any shell or machine, while it runs or
-afterwards. Needs neither the sweep file nor Ray, and writes nothing.
-"""
+afterwards. Needs neither the sweep file nor Ray, and writes nothing."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,8 +41,7 @@ class Status:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `stopped` with the reason, or `silent`: reported as running, but
-        too long ago."""
+        """`running`, `finished`, `stopped` with the reason, or `silent`: was running long ago."""
         if self.progress is None:
             return "no trial has started"
         if self.progress.state == "running" and (self.age or 0) > SILENT_SECONDS:

@@ -1,7 +1,6 @@
-"""The key of a trial, and where in its folder each measure is stored; `trial_folder` reads it.
+"""The key of a trial, where in its folder each measure is stored, and its result.
 
 The key is the hash of everything that the student depends on, so no student is trained twice.
-Imports nothing heavy, so that a plan can say what is done.
 """
 
 from collections.abc import Iterator
@@ -14,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
+from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fingerprint, key_of
+from comodo.core.store import Store, fingerprint, key_of, read_json
+from comodo.search.records import TrainedRecord
 
 TRIAL_VERSION = 6  # of the numbers that training computes; increase it when they change
 MEASURES_VERSION = 1  # of the numbers that `evaluate` computes; increase it when they change
@@ -105,7 +106,8 @@ class Trial:
         }
 
     def measures(self) -> Iterator[tuple[str, str, Path]]:
-        """Data set, measure, and the measure's place in the trial's folder, without a suffix.
+        """Data set, measure, and the measure's place in the trial's folder: with `.json` its
+        metrics, with `.parquet` its predictions.
 
         The place contains a hash of what the measure depends on besides student and data set. A
         baseline has no features to probe: it is always measured by its own classifier.
@@ -143,3 +145,31 @@ class Trial:
             if found == [dataset, measure] and path.exists():
                 return pq.read_table(path)
         return None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial."""
+
+    trained: TrainedRecord
+    metrics: dict[str, float]
+    """By the metric's name."""
+
+
+def read_result(trial: Trial, store: Store) -> TrialResult | None:
+    """All requested measures; None while anything is missing. A baseline's classifier also gives
+    the metrics of the probe, which a baseline does not have."""
+    folder, own = store.folder("trials", trial.key), trial.config.dataset
+    if (trained := TrainedRecord.find(folder)) is None:
+        return None
+    metrics: dict[str, float] = {PARAMETERS: trained.parameters}
+    for dataset, _, place in trial.measures():
+        path = folder / f"{place}.json"
+        if not path.exists():
+            return None
+        found = {Metric.parse(name): value for name, value in read_json(path).items()}
+        if trial.config.student.is_baseline:
+            found |= {replace(metric, measure="probe"): value for metric, value in found.items()}
+        where = "" if dataset == own else dataset
+        metrics |= {str(replace(metric, dataset=where)): value for metric, value in found.items()}
+    return TrialResult(trained, metrics)

@@ -1,8 +1,5 @@
 """What a search can learn from the configurations of an earlier sweep of the same store, or of this
-one before its file was changed.
-
-Scores are read from the trials themselves. Knows neither Ray nor Optuna.
-"""
+one before its file was changed. Scores are read from the trials. Knows neither Ray nor Optuna."""
 
 import math
 import statistics
@@ -11,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from comodo.config import Choices, ConfigError, Point, Sweep, TeacherConfig, TrialConfig
+from comodo.config import ConfigError, Sweep, TeacherConfig, TrialConfig
 from comodo.config.base import nearest
 from comodo.config.metric import Metric
-from comodo.config.space import flatten
+from comodo.config.space import Choices, Point, flatten
 from comodo.core.store import Store
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 
 Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
 
@@ -41,8 +37,7 @@ def refuse_unknown_sweeps(sweep: Sweep, store: Store) -> None:
         known = [path.parent.name for path in store.files("sweeps", f"*/{ASKED_FILE}")]
         if name not in known:
             fix = nearest(name, known) if known else "; it has none yet"
-            text = f"search.warm_start: the store has no sweep '{name}'{fix}"
-            raise ConfigError("search.warm_start", text)
+            raise ConfigError.at("search.warm_start", f"the store has no sweep '{name}'{fix}")
 
 
 def learn(
@@ -82,8 +77,7 @@ def _learn_one(
         config = TrialConfig.model_validate(trained[0].trial)
     except ValueError:
         raise _PassedOver("with settings that are no longer known") from None
-    point = locate(config, sweep)
-    if point is None:
+    if (point := locate(config, sweep)) is None:
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
     windows, features = arrays[here.dataset, here.teacher]
@@ -105,10 +99,8 @@ def _learn_one(
 
 def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
     """The point of the space that comes closest to a trial's settings; None if a number lies
-    outside its range.
-
-    A value in a list may stand for a whole method or model, so each is filled in and compared.
-    """
+    outside its range. A value in a list may stand for a whole method or model, so each is filled in
+    and compared."""
     wanted, point = flatten(config.model_dump(mode="json")), Point()
 
     def distance(key: str, value: Any) -> float:

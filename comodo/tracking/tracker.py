@@ -31,8 +31,7 @@ from comodo.data.window_sets import WindowSet
 from comodo.search.history import epoch_history
 from comodo.search.labels import rounded
 from comodo.search.records import TrainedRecord
-from comodo.search.trial import Trial
-from comodo.search.trial_folder import TrialFolder, TrialResult
+from comodo.search.trial import Trial, TrialResult
 from comodo.tracking.record_queue import RecordQueue
 from comodo.tracking.runs import (
     FAILURES,
@@ -259,7 +258,7 @@ class Tracker:
         known = self._find(self._client, self._condition(trial))
         if known is not None and REASON in known.data.tags:
             return
-        self._log_missing(self._run_of(trial, name), epoch_history(TrialFolder(folder)))
+        self._log_missing(self._run_of(trial, name), epoch_history(folder))
         self._end(trial, "KILLED", reason)
 
     def _attach(self, run: str, result: TrialResult, folder: Path) -> None:

@@ -1,14 +1,23 @@
-"""Names of metrics, taken apart and put together."""
+"""Names of metrics, taken apart and put together, and objectives."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS
+from comodo.config import read_sweep_file
+from comodo.config.metric import (
+    OWN_METRICS,
+    PARAMETERS,
+    TRANSFER_METRICS,
+    Measure,
+    Metric,
+    accuracy,
+)
+from tests.config.test_load import sweep_file
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_]{0,8}", fullmatch=True)
 SPLITS = st.sampled_from(["", "train", "val", "test"])
@@ -55,3 +64,24 @@ def test_parts_of_a_name(text: str, metric: Metric) -> None:
 def test_the_column_is_the_name_within_a_split() -> None:
     assert accuracy("test", 3, "zero-shot", "mmea").column == "zero_shot/acc3"
     assert accuracy("test", 3, "direct", "mmea").column == "acc3"
+
+
+def test_one_objective_or_several(tmp_path: Path) -> None:
+    one = read_sweep_file(sweep_file(tmp_path, objective={"metric": "val/macro_f1"}))
+    assert (one.objective.metric, one.objective.mode) == ("val/macro_f1", "max")
+    assert one.objective.splits == {"val"}
+    several = read_sweep_file(
+        sweep_file(
+            tmp_path,
+            datasets__other={"kind": "simulated"},
+            evaluate_on=["other"],
+            measures=["probe", "direct"],
+            objective=[
+                {"metric": "on/other/direct/test/acc1"},
+                {"metric": "student/parameters"},
+            ],
+        )
+    )
+    assert several.objective.metric == "on/other/direct/test/acc1"
+    assert [objective.mode for objective in several.objectives] == ["max", "min"]
+    assert several.objective.splits == set()

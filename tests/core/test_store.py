@@ -1,10 +1,11 @@
-"""Keys and atomic writes."""
+"""Keys, atomic writes, and JSON files as dataclasses."""
 
 import gc
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from comodo.config import StudentConfig
 from comodo.core.errors import StoreError
 from comodo.core.store import (
+    ArtifactMeta,
     Store,
     atomic,
     create,
@@ -152,3 +154,35 @@ def test_what_is_wrong_beside_the_disk_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "file"):
         (tmp_path / "absent").read_text()
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Note(ArtifactMeta):
+    KIND = "windows"
+    count: int
+    names: list[str]
+    speed: float | None = None
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store, note = Store(tmp_path), Note(3, ["a"])
+    assert Note.of("k", store) is None
+    note.write(store.folder("windows", "k"))
+    assert Note.of("k", store) == note
+    content = read_json(store.folder("windows", "k") / "meta.json")
+    assert list(content.items()) == [("count", 3), ("names", ["a"]), ("speed", None)]
+
+
+def test_other_versions(tmp_path: Path) -> None:
+    """Keys of a later one are ignored, those that an earlier one did not have are filled in."""
+    write_json(tmp_path / "meta.json", {"count": 3, "names": [], "colour": "red"})
+    assert Note.read(tmp_path) == Note(3, [])
+    write_json(tmp_path / "meta.json", {"count": 3})
+    with pytest.raises(ValueError, match=r"meta\.json: .*'names'"):
+        Note.find(tmp_path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert Note.find(tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        Note.read(tmp_path)

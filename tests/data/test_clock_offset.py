@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from comodo.config import GoproDataset
+from comodo.config.datasets import GoproDataset
 from comodo.data.clock_offset import FRAME_RATE, align, estimate, shifts, turning
 from comodo.data.frames import VideoError
 from comodo.data.imu import ImuStream

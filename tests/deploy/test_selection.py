@@ -10,8 +10,7 @@ from comodo.deploy.selection import SelectionError, resolve_run
 from comodo.evaluation.results import TrialRow
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.search.status import StatusError
-from comodo.search.trial import Evaluation
-from comodo.search.trial_folder import TrialResult
+from comodo.search.trial import Evaluation, TrialResult
 from comodo.tracking.runs import find_runs
 from comodo.tracking.tracker import Tracker
 from tests.config.test_load import sweep_file

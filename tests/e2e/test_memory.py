@@ -20,8 +20,7 @@ from comodo.runtime.cluster import connect
 from comodo.runtime.worker import run_trial
 from comodo.search.budget import BudgetTracker
 from comodo.search.ledger import Ledger
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import TrialResult
+from comodo.search.trial import Evaluation, Trial, TrialResult
 from comodo.tracking.tracker import Tracker
 from comodo.training.distill import Report
 from comodo.training.epoch import ShouldStop

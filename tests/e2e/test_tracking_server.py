@@ -15,8 +15,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from comodo.core.store import Store, write_json
-from comodo.search.trial import Trial
-from comodo.search.trial_folder import TrialResult
+from comodo.search.trial import Trial, TrialResult
 from comodo.tracking.tracker import Tracker
 from tests.e2e.test_sweep import COMMAND, LIMIT, comodo, sweep_file
 from tests.helpers import trained_record, trial_config

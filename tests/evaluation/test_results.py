@@ -15,8 +15,7 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow, pareto_front
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
 from tests.helpers import answer, make_arrays, run_whole, trial_config
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comodo.config import STUDENT_SIZES, ConfigError, StudentConfig, read_sweep_file
+from comodo.config import ConfigError, StudentConfig, read_sweep_file
 from comodo.config import trial as settings
-from comodo.config.metric import Measure
-from comodo.config.objective import OWN_METRICS
+from comodo.config.metric import OWN_METRICS, Measure
+from comodo.config.trial import STUDENT_SIZES
 from comodo.core.store import Store
 from comodo.evaluation.results import STAR, Results, TrialRow
 from comodo.models.baselines import (

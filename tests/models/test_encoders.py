@@ -11,7 +11,7 @@ from mantis.architecture import Mantis8M, MantisV1, MantisV2
 from torch import Tensor
 from torch.nn import functional
 
-from comodo.config import STUDENT_SIZES
+from comodo.config.trial import STUDENT_SIZES
 from comodo.models.encoders import ENCODERS
 from tests.tiny_students import DIM, FAMILIES, MANTIS, SIZES, T5, left_padded, make, windows
 

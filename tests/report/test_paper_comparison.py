@@ -10,8 +10,7 @@ from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.paper_comparison import paper_comparison
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
 from tests.helpers import answer
 

@@ -15,8 +15,7 @@ from comodo.evaluation.results import Results, TrialRow
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown
 from comodo.search.labels import Labels
-from comodo.search.trial import Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Trial, read_result
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import METHODS, results_of
 from tests.helpers import answer, write_report

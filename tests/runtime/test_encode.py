@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from comodo.config import FolderDataset, GoproDataset, TeacherConfig
+from comodo.config import TeacherConfig
+from comodo.config.datasets import FolderDataset, GoproDataset
 from comodo.core.console import show_errors
 from comodo.core.store import Store, parts, read_json, read_parts
 from comodo.data.feature_sets import FeatureSet, feature_key

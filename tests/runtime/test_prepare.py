@@ -8,12 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from comodo.config import (
-    FolderDataset,
-    GoproDataset,
-    GroupSplit,
-    SimulatedDataset,
-)
+from comodo.config.datasets import FolderDataset, GoproDataset, GroupSplit, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, parts, read_parts
 from comodo.data.keys import simulated_folder

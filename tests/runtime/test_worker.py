@@ -21,8 +21,7 @@ from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import run_trial
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.training.distill import seed_of
 from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trial_config, weights_equal

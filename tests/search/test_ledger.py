@@ -11,10 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comodo.config import ConfigError, Point, Sweep, TrialConfig, read_sweep_file
-from comodo.config.metric import Measure
-from comodo.config.objective import OWN_METRICS, TRANSFER_METRICS
-from comodo.config.space import flatten
+from comodo.config import ConfigError, Sweep, TrialConfig, read_sweep_file
+from comodo.config.metric import OWN_METRICS, TRANSFER_METRICS, Measure
+from comodo.config.space import Point, flatten
 from comodo.core.store import Store, read_json, write_json
 from comodo.search import trial as trial_module
 from comodo.search.ledger import Ledger

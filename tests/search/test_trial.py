@@ -1,4 +1,4 @@
-"""Keys of trials and places of measures, as stores have them.
+"""Keys of trials and places of measures, as stores have them; histories and results.
 
 What a key depends on is in tests/search/test_ledger.py and tests/runtime/test_worker.py.
 """
@@ -6,12 +6,15 @@ What a key depends on is in tests/search/test_ledger.py and tests/runtime/test_w
 from pathlib import Path
 
 import pytest
+import torch
 
 from comodo.core.errors import ChangedError
-from comodo.core.store import fingerprint
-from comodo.search.trial import Evaluation, Trial
+from comodo.core.store import Store, fingerprint, write_json
+from comodo.search.history import epoch_history
+from comodo.search.records import MeasuringRecord, TrainedRecord
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
-from tests.helpers import TINY_MANTIS, trial_config
+from tests.helpers import TINY_MANTIS, trained_record, trial_config
 
 KEYS = {
     "comodo": "4b59b47ff4c38ecc",
@@ -28,6 +31,7 @@ PLACES = [
     ("other", "knn", "measures/v/knn-080a9ed428559ef6"),
     ("other", "direct", "measures/v/direct-1931cb26607ee824"),
 ]
+EPOCH = {"epoch": 1, "train/loss": 2.5}
 
 
 @pytest.mark.parametrize("method", KEYS)
@@ -102,3 +106,68 @@ def test_recorded_weights_name_a_trial_where_the_weights_are_not(tmp_path: Path)
     assert Trial(config, 0, "w", "f").key != keys[0]
     plain = trial_config(student=TINY_MANTIS)
     assert Trial(plain, 0, "w", "f").key != keys[0]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_a_trial_that_trains_has_the_history_of_its_checkpoint(store: Store) -> None:
+    path = store.folder("trials", "k")
+    assert (epoch_history(path), TrainedRecord.find(path)) == ([], None)
+    path.mkdir(parents=True)
+    torch.save({"history": [EPOCH], "student": torch.zeros(2)}, path / "checkpoint.pt")
+    assert epoch_history(path) == [EPOCH]
+
+
+def test_a_trained_one_has_its_own(store: Store) -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    path = store.folder("trials", trial.key)
+    trained_record(trial, history=[EPOCH]).write(path)
+    assert epoch_history(path) == [EPOCH]
+    assert TrainedRecord.find(path) == trained_record(trial, history=[EPOCH])
+    MeasuringRecord(["measures/w/probe"], 3.0).write(path)
+    assert MeasuringRecord.find(path) == MeasuringRecord(["measures/w/probe"], 3.0)
+
+
+def test_a_result_needs_every_measure_on_every_data_set(store: Store) -> None:
+    evaluation = Evaluation(("probe", "direct"), {"other": "v"})
+    trial = Trial(trial_config(), 0, "w", "f", evaluation)
+    folder = store.folder("trials", trial.key)
+    written = {
+        ("d", "probe"): {"test/acc1": 0.1, "probe/C": 1.0},
+        ("other", "probe"): {"test/acc1": 0.2, "probe/C": 2.0},
+        ("other", "direct"): {"direct/test/acc1": 0.3, "direct/probe/C": 4.0},
+    }
+    assert read_result(trial, store) is None
+    trained_record(trial, parameters=7).write(folder)
+    for dataset, measure, place in trial.measures():
+        assert read_result(trial, store) is None
+        write_json(folder / f"{place}.json", written[dataset, measure])
+    result = read_result(trial, store)
+    assert result is not None and result.trained.parameters == 7
+    assert result.metrics == {
+        "student/parameters": 7,
+        "test/acc1": 0.1,
+        "probe/C": 1.0,
+        "on/other/test/acc1": 0.2,
+        "on/other/probe/C": 2.0,
+        "on/other/direct/test/acc1": 0.3,
+        "on/other/direct/probe/C": 4.0,
+    }
+
+
+def test_a_baseline_is_read_by_its_classifier(store: Store) -> None:
+    config = trial_config(student={"name": "dlinear"}, method={"name": "supervised"})
+    trial = Trial(config, 0, "w", "f")
+    folder = store.folder("trials", trial.key)
+    trained_record(trial).write(folder)
+    ((_, measure, place),) = trial.measures()
+    assert measure == "classifier"
+    write_json(folder / f"{place}.json", {"classifier/test/acc1": 0.5})
+    result = read_result(trial, store)
+    assert result is not None
+    assert result.metrics == {
+        "student/parameters": 9, "classifier/test/acc1": 0.5, "test/acc1": 0.5
+    }  # fmt: skip

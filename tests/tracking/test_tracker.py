@@ -15,8 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from comodo.core.store import Store, write_json
 from comodo.data.window_sets import WindowSet
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import TrialResult
+from comodo.search.trial import Evaluation, Trial, TrialResult
 from comodo.tracking.runs import SweepRuns, attach, find_runs, tracking_uri, without_password
 from comodo.tracking.tracker import Tracker
 from tests.helpers import trained_record, trial_config

@@ -17,8 +17,7 @@ from comodo.report.summary import (
     sweep_question,
 )
 from comodo.search.labels import Labels
-from comodo.search.trial import Evaluation, Trial
-from comodo.search.trial_folder import read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.tracking.runs import SweepRuns
 from comodo.tracking.views import saved_view
 from tests.config.test_load import sweep_file

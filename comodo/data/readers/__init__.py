@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comodo.config import DatasetConfig, GroupSplit, SimulatedDataset
+from comodo.config.datasets import DatasetConfig, GroupSplit, SimulatedDataset
 from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Reader, Recording
 

@@ -6,7 +6,7 @@ distillation, not for probing.
 
 from pathlib import Path
 
-from comodo.config import AriaDataset
+from comodo.config.datasets import AriaDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuStream, checked_stream
 from comodo.data.recordings import Recording, camera_recordings

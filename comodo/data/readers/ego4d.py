@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config import Ego4dDataset
+from comodo.config.datasets import Ego4dDataset
 from comodo.data import imu
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from comodo.config import EgoExo4dDataset
+from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.store import fingerprint
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream, read_table

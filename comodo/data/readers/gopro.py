@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from comodo.config import GoproDataset
+from comodo.config.datasets import GoproDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked_stream
 from comodo.data.recordings import Recording, camera_recordings
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config import UestcMmeaDataset
+from comodo.config.datasets import UestcMmeaDataset
 from comodo.data import imu
 from comodo.data.imu import ImuError
 from comodo.data.readers.split_lists import read_lists, refuse_wrong_folder

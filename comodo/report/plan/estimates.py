@@ -16,7 +16,6 @@ from comodo.core.store import Store, fetched
 from comodo.data.records import FeaturesMeta
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Trial
-from comodo.search.trial_folder import TrialFolder
 from comodo.training.schedule import schedule_of
 from comodo.training.speed_test import SpeedRecord
 
@@ -119,8 +118,8 @@ class Speeds:
 
     def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
         """The time to measure a trial that is already trained."""
-        folder = TrialFolder(self._store.folder("trials", trial.key))
-        missing = [p for *_, p in trial.measures() if not folder.metrics_file(p).exists()]
+        folder = self._store.folder("trials", trial.key)
+        missing = [p for *_, p in trial.measures() if not (folder / f"{p}.json").exists()]
         return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)))
 
     def _alike(self, trial: Trial, samples: int | None) -> list[SpeedRecord]:

@@ -6,7 +6,8 @@ Reads the store's records of trials; does not know how long anything takes.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from comodo.config import Point, Sweep
+from comodo.config import Sweep
+from comodo.config.space import Point
 from comodo.core.store import Store
 from comodo.report.plan.inventory import Inventory
 from comodo.search.ledger import Ledger

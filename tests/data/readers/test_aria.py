@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config import AriaDataset
+from comodo.config.datasets import AriaDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers import open_dataset
 from comodo.data.readers.aria import AriaReader

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import CHANNELS, FolderDataset, GroupSplit
+from comodo.config import CHANNELS
+from comodo.config.datasets import FolderDataset, GroupSplit
 from comodo.data.imu import ImuError, ImuStream, resample
 from comodo.data.readers import list_recordings, split_by_group
 from comodo.data.readers.folder import FolderReader

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comodo.config import GoproDataset
+from comodo.config.datasets import GoproDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, has_gap
 from comodo.data.readers.gopro import GoproReader, stream_of
 from comodo.data.recordings import DatasetError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config import UestcMmeaDataset
+from comodo.config.datasets import UestcMmeaDataset
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.readers.uestc_mmea import UestcMmeaReader
 from comodo.data.recordings import DatasetError
