@@ -39,8 +39,7 @@ from comodo.tracking.tracker import Tracker
 # every step. So the trials run in rounds, each a Tuner of its own. At the end of a round,
 # places stay empty until its last trial has ended: half a trial per place if trials take equally
 # long, which is one percent of a round with 50 trials per place.
-MIN_ROUND_TRIALS = 200
-MIN_ROUND_TRIALS_PER_PLACE = 50
+ROUND_TRIALS_PER_PLACE = 50
 
 TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # whose display cannot be replaced
@@ -217,7 +216,7 @@ def _run_round(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=max(MIN_ROUND_TRIALS, MIN_ROUND_TRIALS_PER_PLACE * concurrent),
+            num_samples=ROUND_TRIALS_PER_PLACE * concurrent,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
         ),

@@ -28,8 +28,7 @@ ROUND = 3  # trials
 def test_tune_keeps_the_trials_of_one_round_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "MIN_ROUND_TRIALS", ROUND)
-    monkeypatch.setattr(tune, "MIN_ROUND_TRIALS_PER_PLACE", 1)
+    monkeypatch.setattr(tune, "ROUND_TRIALS_PER_PLACE", ROUND)
     store = Store(tmp_path)
     make_arrays(store)
     early_stopping = {"name": "asha", "grace_epochs": 1, "reduction_factor": 2}
