@@ -25,7 +25,6 @@ COVERED_BY = {
     "report/quality/figures": "report/quality/test_inspection.py",
     "report/status_view": "search/test_status.py",
     "report/style": "report/test_html.py",
-    "report/summary": "tracking/test_views.py",
     "report/tables": "report/test_report.py",
     "runtime/progress": "runtime/test_callbacks.py",
     "runtime/rendezvous": "runtime/test_cluster.py",
