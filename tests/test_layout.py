@@ -16,7 +16,6 @@ COVERED_BY = {
     "models/heads": "training/test_distill.py",
     "report/figures": "report/test_report.py",
     "report/page": "report/test_report.py",
-    "report/pareto": "report/test_curves.py",
     "report/plan/disk": "report/plan/test_plan.py",
     "report/plan/estimates": "report/plan/test_plan.py",
     "report/plan/inventory": "report/plan/test_plan.py",

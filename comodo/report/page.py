@@ -40,10 +40,9 @@ def report_page(
     runs: SweepRuns | None,
 ) -> list[str]:
     """The complete page. `pictures`: names of files in the same folder, and what they show."""
-    left = dict(pictures)
 
     def shown(*names: str) -> list[str]:
-        found = [f"![{left.pop(name)}]({name})" for name in names if name in left]
+        found = [f"![{pictures[name]}]({name})" for name in names if name in pictures]
         return [line for picture in found for line in (picture, "")]
 
     window_sets = record.window_sets(store)
