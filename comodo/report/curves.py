@@ -130,7 +130,7 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
     for label, queue in queues.items():
         config, sweep = results.by_label[label][0].trial.config, results.sweep
         run = published.find(sweep, config, config.dataset)
-        stand_in = published.is_stand_in(sweep.datasets[config.dataset])
+        stand_in = published.is_stand_in(config.dataset, sweep)
         if run is not None and run.queue_size == queue and not stand_in:
             found.append((queue, 100 * run.accuracy[1]))
     return found

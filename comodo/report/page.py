@@ -19,10 +19,10 @@ from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.paper_comparison import paper_comparison
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
+from comodo.report.published import paper_comparison
 from comodo.report.tables import cell, section
 from comodo.search.labels import swept_keys
 from comodo.search.records import SpentRecord, TrainedRecord

@@ -197,8 +197,8 @@ def cell(found: Interval | None) -> str:
 
 
 def section(title: str, text: str, header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """A heading, a paragraph and a table."""
-    return [f"## {title}", "", text, "", *markdown(header, rows)]
+    """A heading, a paragraph, if there is a text, and a table."""
+    return [f"## {title}", "", *([text, ""] if text else []), *markdown(header, rows)]
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:

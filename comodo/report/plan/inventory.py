@@ -1,13 +1,18 @@
-"""What the store and this machine already have for a sweep, and what is missing.
+"""What the store and this machine already have for a sweep, and what is missing: windows, features,
+and trials by state.
 
-Reads listings and metadata of artifacts; writes nothing, starts nothing.
+Reads listings, metadata of artifacts and records of trials; writes nothing, starts nothing. Does
+not know how long a trial takes.
 """
 
+import json
 import os
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from comodo.config import DatasetConfig, Resources, Sweep, TeacherConfig
+from comodo.config import DatasetConfig, Point, Resources, Sweep, TeacherConfig
 from comodo.core.store import Store, fetched
 from comodo.data.feature_sets import count_encoded, feature_key
 from comodo.data.keys import packed_features_key, packed_windows_key, simulated_folder
@@ -22,9 +27,11 @@ from comodo.data.window_sets import (
     window_key,
 )
 from comodo.report.plan.confounds import TrainSplit
-from comodo.report.plan.estimates import encoding_speed, window_samples
 from comodo.search.capacity import cluster_address, trials_that_fit
-from comodo.search.precheck import most_windows
+from comodo.search.ledger import Ledger
+from comodo.search.precheck import evaluation_of, most_windows
+from comodo.search.records import TrainedRecord, read_asked
+from comodo.search.trial import Trial
 from comodo.search.warm_start import Arrays
 
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers whose weights the user cannot choose
@@ -117,6 +124,27 @@ class Inventory:
         return {name: d.train for name, d in self.datasets.items() if d.train is not None}
 
 
+@dataclass(frozen=True)
+class TrialStates:
+    """How far a sweep has got."""
+
+    planned: list[Trial]
+    """All trials of a grid with its references; of a search, those known so far."""
+    done: int
+    half_done: int
+    """Trials with a checkpoint."""
+    to_measure: list[Trial]
+    """Trained already."""
+    left: int
+    """Trials to run or to measure; a search's references are not counted."""
+    to_estimate: list[Trial]
+    """Trials to train; of a search one trial of each kind that it may propose."""
+
+    @property
+    def to_train(self) -> int:
+        return self.left - len(self.to_measure)
+
+
 def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     """What the store and this machine have for a sweep.
 
@@ -164,6 +192,16 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
 
 
+def window_samples(store: Store, key: str) -> int | None:
+    """Length of the longest packed window, from the header of the first file."""
+    file = next(iter(store.files("arrays", f"{key}/*.safetensors")), None)
+    if file is None:
+        return None
+    with store.open(file) as content:
+        header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
+    return int(header["imu"]["shape"][-1]) if "imu" in header else None
+
+
 def _train_bound(settings: DatasetConfig, train: list[Recording], windows: int) -> TrainSplit:
     labelled = sum(recording.label is not None for recording in train)
     cut = settings.window_seconds != "whole"
@@ -209,3 +247,57 @@ def features_plan(
     if plan.left is None:
         return replace(plan, basis="the number of windows is not known")
     return replace(plan, seconds=plan.left / speed[0], basis=speed[1])
+
+
+def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
+    """Windows per second of the same teacher on the same kind of device, and the basis."""
+    speeds = []
+    pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
+    for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
+        meta = FeaturesMeta.read(path.parent)
+        devices = {name.split(" ")[0] for name in meta.devices}
+        if meta.teacher == wanted and devices == {device} and meta.speed:
+            speeds.append(meta.speed)
+    if not speeds:
+        return None
+    speed = statistics.median(speeds)
+    return speed, f"{speed:.1f} windows/s on {device}, {len(speeds)} earlier encodings here"
+
+
+def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialStates:
+    """Looks up in the store how far each trial has got."""
+    datasets, arrays = inventory.datasets, inventory.arrays
+    packed = {name: dataset.packed for name, dataset in datasets.items()}
+    prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}
+    evaluation = evaluation_of(sweep, packed, prepared)
+    ledger = Ledger(sweep, store, arrays, evaluation)
+
+    def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:
+        trials = [
+            Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
+            for config in map(sweep.with_values, points)
+            for seed in seeds
+        ]
+        return list({trial.key: trial for trial in trials}.values())
+
+    proposed = planned = ledger.planned()
+    if is_search := sweep.search.sampler != "grid":
+        # The ledger knows only trials that are over; asked.json has the others.
+        points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
+        proposed = trials_at(points, sweep.seeds)
+    to_train: list[Trial] = []
+    to_measure: list[Trial] = []
+    for trial in proposed:
+        if not ledger.is_over(trial):
+            trained = (store.folder("trials", trial.key) / TrainedRecord.FILE).exists()
+            (to_measure if trained else to_train).append(trial)
+    begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
+    half_done = sum(trial.key in begun for trial in to_train)
+    if not is_search:
+        left = len(to_train) + len(to_measure)
+        return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
+    kinds = trials_at(sweep.points(), sweep.seeds[:1])
+    methods = {trial.config.method.name for trial in kinds}
+    done = sum(ledger.is_over(t) and t.config.method.name in methods for t in planned)
+    left = max(len(to_measure), (sweep.budget.trials or 0) - done)
+    return TrialStates(planned, done, half_done, to_measure, left, kinds)
