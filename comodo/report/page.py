@@ -133,8 +133,8 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     rows = []
     for name, windows in window_sets.items():
         table = pa.concat_tables(read_quality(windows.folder)).to_pandas()
-        flags = [(check, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
-        flagged = "; ".join(f"{check.title}: {count}" for check, count in flags if count)
+        flags = [(check.title, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
+        flagged = "; ".join(f"{title}: {count}" for title, count in flags if count)
         classes = {label for counts in windows.classes.values() for label in counts}
         counts = [len(table), len(windows.rejected)]
         counts += [windows.counts.get(split, 0) for split in SPLIT_NAMES]

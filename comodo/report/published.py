@@ -11,16 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from comodo.config import (
-    ComodoMethod,
-    DistillingMethod,
-    SimulatedDataset,
-    StudentConfig,
-    SupervisedMethod,
-    Sweep,
-    TeacherConfig,
-    TrialConfig,
-)
+from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.tables import cell, markdown
@@ -34,10 +25,8 @@ TOP_K = (1, 3, 5)
 class Published:
     """One published run."""
 
-    accuracy: dict[int, float]
-    """Acc@k as a share, by k."""
-    queue_size: int | None
-    """None for methods without a queue."""
+    accuracy: dict[int, float]  # Acc@k as a share, by k
+    queue_size: int | None  # None for methods without a queue
 
 
 def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
@@ -68,11 +57,12 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
 
 
 def is_stand_in(dataset: str, sweep: Sweep) -> bool:
-    return isinstance(sweep.datasets[dataset], SimulatedDataset)
+    return sweep.datasets[dataset].kind == "simulated"
 
 
 def _queue_size(config: TrialConfig) -> int | None:
-    return config.method.queue_size if isinstance(config.method, ComodoMethod) else None
+    size: int | None = getattr(config.method, "queue_size", None)
+    return size
 
 
 def _published_name(dataset: str, sweep: Sweep) -> str | None:
@@ -107,8 +97,7 @@ def _has_weights(model: StudentConfig | TeacherConfig, preset: dict[str, Any]) -
 class _Pair:
     """A configuration on one test data set, and its published run."""
 
-    row: TrialRow
-    """The configuration's first finished trial; if none has finished, its first."""
+    row: TrialRow  # the configuration's first finished trial; if none has finished, its first
     tested_on: str
     run: Published
 
@@ -120,7 +109,7 @@ class _Pair:
     def published_by_classifier(self) -> bool:
         """Supervised students were published with their own classifier, except in transfer."""
         config = self.row.trial.config
-        return isinstance(config.method, SupervisedMethod) and self.tested_on == config.dataset
+        return config.method.name == "supervised" and self.tested_on == config.dataset
 
     @property
     def by_classifier(self) -> bool:

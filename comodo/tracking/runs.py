@@ -66,10 +66,8 @@ class SweepRuns:
 
     uri: str
     experiment: str
-    parent: str
-    """Run of the sweep."""
-    trials: dict[str, str]
-    """Key of each trial to its run."""
+    parent: str  # run of the sweep
+    trials: dict[str, str]  # key of each trial to its run
 
     @property
     def is_local(self) -> bool:

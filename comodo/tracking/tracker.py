@@ -47,7 +47,7 @@ def _queued(record: Record[P]) -> Record[P]:
     """A record that is made in the queue's thread, without the caller waiting for it."""
 
     @wraps(record)
-    def queue(tracker: "Tracker", *args: P.args, **kwargs: P.kwargs) -> None:
+    def queue(tracker: "Tracker", /, *args: P.args, **kwargs: P.kwargs) -> None:
         tracker._records.make(partial(record, tracker, *args, **kwargs))
 
     return queue

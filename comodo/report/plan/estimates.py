@@ -24,8 +24,7 @@ from comodo.training.speed_test import SpeedRecord
 class Estimate:
     """What a trial will take; None where nothing like it was measured."""
 
-    training: float | None
-    """Seconds."""
+    training: float | None  # seconds
     measuring: float | None
     basis: str = ""
     peak_memory: dict[str, int] | None = None
@@ -91,8 +90,8 @@ class Speeds:
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
-            kept=_first(record.kept for record in same),
-            student=_first(record.student for record in alike),
+            kept=next((record.kept for record in same if record.kept), None),
+            student=next((record.student for record in alike if record.student), None),
         )
         usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
         if config.method.name == "none" or not usable:
@@ -145,10 +144,6 @@ class Speeds:
             for name, was, now in pairs
             if was not in (None, now)
         ]
-
-
-def _first(amounts: Iterable[int | None]) -> int | None:
-    return next((amount for amount in amounts if amount is not None), None)
 
 
 def largest_peaks(peaks: Iterable[dict[str, int] | None]) -> dict[str, int]:

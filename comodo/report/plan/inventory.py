@@ -12,20 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from comodo.config import DatasetConfig, Point, Resources, Sweep, TeacherConfig
+from comodo.config import CHANNELS, DatasetConfig, Point, Resources, Sweep, TeacherConfig
 from comodo.core.store import Store, fetched
+from comodo.data import window_sets
 from comodo.data.feature_sets import count_encoded, feature_key
-from comodo.data.keys import packed_features_key, packed_windows_key, simulated_folder
+from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
 from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowsMeta
-from comodo.data.window_sets import (
-    WindowSet,
-    missing_parts,
-    read_quality,
-    read_window_set,
-    window_key,
-)
+from comodo.data.window_sets import WindowSet
 from comodo.report.plan.confounds import TrainSplit
 from comodo.search.capacity import cluster_address, trials_that_fit
 from comodo.search.ledger import Ledger
@@ -34,6 +29,7 @@ from comodo.search.records import TrainedRecord, read_asked
 from comodo.search.trial import Trial
 from comodo.search.warm_start import Arrays
 
+FLOAT_BYTES = 4
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers whose weights the user cannot choose
 
 
@@ -44,13 +40,11 @@ class DatasetPlan:
     name: str
     key: str
     recordings: int
-    waiting: int
-    """Recordings to prepare."""
+    waiting: int  # recordings to prepare
     windows: dict[str, int] | None
     """By split; an upper bound until they are prepared; None if counting them takes too long."""
     train: TrainSplit | None
-    samples: int | None
-    """Length of a window; None for whole recordings that are not packed yet."""
+    samples: int | None  # length of a window; None for whole recordings that are not packed yet
     ready: WindowSet | None
 
     @property
@@ -62,6 +56,21 @@ class DatasetPlan:
     def total(self) -> int | None:
         return None if self.windows is None else sum(self.windows.values())
 
+    def bytes_left(self, lengths: set[int | None], store: Store) -> int | None:
+        """Bytes to write: prepared, packed, and resized to the lengths that students take."""
+        copies = (self.ready is None) + (store.meta("arrays", self.packed) is None)
+        resized = [
+            samples
+            for samples in lengths - {self.samples}
+            if samples and store.meta("arrays", resized_key(self.packed, samples)) is None
+        ]
+        if not copies and not resized:
+            return 0
+        if self.total is None or self.samples is None:
+            return None
+        samples = copies * self.samples + sum(resized)
+        return self.total * len(CHANNELS) * samples * FLOAT_BYTES
+
 
 @dataclass(frozen=True)
 class FeaturesPlan:
@@ -69,21 +78,28 @@ class FeaturesPlan:
 
     dataset: str
     teacher: TeacherConfig
-    packed: str
-    """Key of the packed features; a placeholder until the windows are prepared."""
+    packed: str  # key of the packed features; a placeholder until the windows are prepared
     done: int
     total: int | None
     complete: bool
     dim: int | None
-    seconds: float | None = None
-    """To encode the rest; None if no speed is known."""
+    seconds: float | None = None  # to encode the rest; None if no speed is known
     basis: str = ""
 
     @property
     def left(self) -> int | None:
-        return (
-            0 if self.complete else None if self.total is None else max(0, self.total - self.done)
-        )
+        if self.complete:
+            return 0
+        return None if self.total is None else max(0, self.total - self.done)
+
+    def bytes_left(self, store: Store) -> int | None:
+        """Bytes to write: encoded and packed."""
+        packed = store.meta("arrays", self.packed) is not None
+        if self.complete and packed:
+            return 0
+        if self.left is None or self.total is None or self.dim is None:
+            return None
+        return (self.left + self.total * (not packed)) * self.dim * FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -91,8 +107,7 @@ class Machine:
     """This machine, on which trials run unless there is a cluster."""
 
     cpus: int
-    gpus: int | None
-    """None: cannot be counted."""
+    gpus: int | None  # None: cannot be counted
     cluster: str | None = None
     """Address of the cluster; its resources are known only after connecting."""
 
@@ -131,12 +146,9 @@ class TrialStates:
     planned: list[Trial]
     """All trials of a grid with its references; of a search, those known so far."""
     done: int
-    half_done: int
-    """Trials with a checkpoint."""
-    to_measure: list[Trial]
-    """Trained already."""
-    left: int
-    """Trials to run or to measure; a search's references are not counted."""
+    half_done: int  # trials with a checkpoint
+    to_measure: list[Trial]  # trained already
+    left: int  # trials to run or to measure; a search's references are not counted
     to_estimate: list[Trial]
     """Trials to train; of a search one trial of each kind that it may propose."""
 
@@ -170,8 +182,8 @@ def this_machine() -> Machine:
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     settings = sweep.datasets[name]
     recordings = list_recordings(settings, simulated_folder(settings, store))
-    key = window_key(settings, recordings)
-    ready = read_window_set(key, store)
+    key = window_sets.window_key(settings, recordings)
+    ready = window_sets.read_window_set(key, store)
     if settings.window_seconds == "whole":
         rejected = () if ready is None else ready.rejected
         samples = window_samples(store, packed_windows_key(key, rejected))
@@ -180,7 +192,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if ready is not None:
         train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
-    waiting = sum(map(len, missing_parts(recordings, store, key).values()))
+    waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     by_split = {split: [r for r in recordings if r.split == split]
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
     bounds = {split: most_windows(settings, listed) for split, listed in by_split.items()}
@@ -213,7 +225,7 @@ def train_split(windows: WindowSet) -> TrainSplit:
     """How many prepared windows trials can train on."""
     last = labelled_last = 0
     if WindowsMeta.read(windows.folder).window_seconds != "whole":
-        for table in read_quality(windows.folder):
+        for table in window_sets.read_quality(windows.folder):
             for row in table.select(["split", "label", "windows"]).to_pylist():
                 if row["split"] == "train" and row["windows"]:  # a rejected recording has none
                     last += 1

@@ -11,25 +11,16 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from comodo.config import CHANNELS, NoneMethod, Resources, Sweep, TrialConfig
+from comodo.config import NoneMethod, Resources, Sweep, TrialConfig
 from comodo.core.store import Store
-from comodo.data.keys import resized_key
 from comodo.report.plan import estimates
 from comodo.report.plan.confounds import Confound, confounds
-from comodo.report.plan.inventory import (
-    DatasetPlan,
-    FeaturesPlan,
-    Inventory,
-    TrialStates,
-    take_inventory,
-    trial_states,
-)
+from comodo.report.plan.inventory import Inventory, TrialStates, take_inventory, trial_states
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
 SPEED_TEST_SECONDS = 20.0
 MAX_COUNTED = 100_000  # configurations are counted one by one
-FLOAT_BYTES = 4
 CHECKPOINT_COPIES = 3  # weights and both moments of the optimizer
 
 
@@ -41,19 +32,14 @@ class Plan:
     store: Path
     inventory: Inventory
     trials: TrialStates
-    configurations: int | None
-    """In the space, counted up to MAX_COUNTED; None: infinitely many."""
-    training: list[estimates.Estimate]
-    """Of the trials in `trials.to_estimate`."""
-    measuring: list[estimates.Estimate]
-    """Of the trials in `trials.to_measure`."""
+    configurations: int | None  # in the space, counted up to MAX_COUNTED; None: infinitely many
+    training: list[estimates.Estimate]  # of the trials in `trials.to_estimate`
+    measuring: list[estimates.Estimate]  # of the trials in `trials.to_measure`
     confounds: list[Confound]
     schedules: list[Schedule]
     """Those that trials may have, where the number of windows is known or bounded."""
-    disk: dict[str, int | None]
-    """Bytes that will be written, by kind; None: not known."""
-    free: int
-    """Bytes on the store's disk."""
+    disk: dict[str, int | None]  # bytes that will be written, by kind; None: not known
+    free: int  # bytes on the store's disk
     speed_test_failed: str = ""
 
     @property
@@ -114,8 +100,7 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     training = [speeds.of(trial) for trial in trials.to_estimate]
     found = [c for c in trained if c.dataset in train]
     schedules = dict.fromkeys(schedule_of(c, train[c.dataset].of(c)) for c in found)
-    space = sweep.space
-    countable = islice(space.points(), MAX_COUNTED) if space.is_countable() else None
+    counted = islice(sweep.space.points(), MAX_COUNTED) if sweep.space.is_countable() else None
     disk = next(place for place in (store.root, *store.root.parents) if place.exists())
     concurrent = inventory.machine.holds(sweep.resources) or 1
     return Plan(
@@ -123,7 +108,7 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         store=store.root,
         inventory=inventory,
         trials=trials,
-        configurations=None if countable is None else sum(1 for _ in countable),
+        configurations=None if counted is None else sum(1 for _ in counted),
         training=training,
         measuring=[speeds.to_measure(trial) for trial in trials.to_measure],
         confounds=confounds(sweep, train),
@@ -158,8 +143,8 @@ def bytes_to_write(
 ) -> dict[str, int | None]:
     """By kind of file. `training`: the estimates of `trials.to_estimate`."""
     resized = {trial.config.student.samples for trial in trials.to_estimate} - {None}
-    windows = [_window_bytes(d, resized, store) for d in inventory.datasets.values()]
-    features = [_feature_bytes(features, store) for features in inventory.features]
+    windows = [dataset.bytes_left(resized, store) for dataset in inventory.datasets.values()]
+    features = [encoded.bytes_left(store) for encoded in inventory.features]
     kept = _sum([estimate.kept for estimate in training])
     student = _sum([estimate.student for estimate in training])
     count, left = max(1, len(training)), trials.to_train
@@ -174,32 +159,6 @@ def bytes_to_write(
         size = None if student is None else round(left * (student / count)) + trained
         found["MLflow's copies of students"] = size
     return found
-
-
-def _window_bytes(dataset: DatasetPlan, lengths: set[int | None], store: Store) -> int | None:
-    """Prepared, packed, and resized to the lengths that students take."""
-    copies = (dataset.ready is None) + (store.meta("arrays", dataset.packed) is None)
-    resized = [
-        samples
-        for samples in lengths - {dataset.samples}
-        if samples and store.meta("arrays", resized_key(dataset.packed, samples)) is None
-    ]
-    if not copies and not resized:
-        return 0
-    if dataset.total is None or dataset.samples is None:
-        return None
-    samples = copies * dataset.samples + sum(resized)
-    return dataset.total * len(CHANNELS) * samples * FLOAT_BYTES
-
-
-def _feature_bytes(features: FeaturesPlan, store: Store) -> int | None:
-    """Encoded and packed."""
-    packed = store.meta("arrays", features.packed) is not None
-    if features.complete and packed:
-        return 0
-    if features.left is None or features.total is None or features.dim is None:
-        return None
-    return (features.left + features.total * (not packed)) * features.dim * FLOAT_BYTES
 
 
 def _trained_bytes(sweep: str, trials: TrialStates, store: Store) -> int:

@@ -46,8 +46,7 @@ class Inspection:
     """One prepared data set."""
 
     name: str
-    folder: Path
-    """Of its windows."""
+    folder: Path  # of its windows
     noted: QualityNote
     recordings: pd.DataFrame
     """Columns of `quality.SCHEMA`; where an offset was estimated also `offset` (seconds to add to
@@ -222,13 +221,11 @@ def _classes(table: pd.DataFrame) -> Section:
 
 
 def _measures(table: pd.DataFrame) -> Section:
-    columns: list[tuple[str, str, str]] = [(figures.RATE_TITLE, "rate", "")]
-    meanings = []
-    for check in QUALITY_CHECKS:
-        flagged = int(check.flags(table).sum())
-        columns.append((check.title, check.column, f"{flagged:,}"))
-        if flagged:
-            meanings.append(f"{check.title} outside {check.low:g} to {check.high:g}: {check.means}")
+    flagged = {check: int(check.flags(table).sum()) for check in QUALITY_CHECKS}
+    meanings = [f"{check.title} outside {check.low:g} to {check.high:g}: {check.means}"
+                for check, count in flagged.items() if count]  # fmt: skip
+    columns = [(figures.RATE_TITLE, "rate", "")]
+    columns += [(check.title, check.column, f"{count:,}") for check, count in flagged.items()]
     rows = []
     for title, column, count in columns:
         values = table[column].dropna()
