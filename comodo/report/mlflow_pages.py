@@ -90,10 +90,8 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
 
 def saved_view(sweep: Sweep, created: float) -> str:
     """The tag of the experiment in which MLflow's pages keep a view, as their own `Save view` does:
-    a table and charts of the sweep's runs by the swept keys.
-
-    created: when the sweep began, in seconds since 1970.
-    """
+    a table and charts of the sweep's runs by the swept keys. `created`: when the sweep began, in
+    seconds since 1970."""
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]

@@ -70,14 +70,15 @@ class Tracker:
         # Its thread would write a line every half minute while MLflow is away.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         database = store.folder("mlflow", "mlflow.db")
-        if uri == runs.own_database(store) and store.url is not None:
-            console.print(
-                f"MLflow's records stay on this machine ({database}); for a server that others "
-                "see, set MLFLOW_TRACKING_URI",
-                markup=False,
-            )
-        if uri == runs.own_database(store) and not database.exists():
-            _make_database(database)
+        if uri == runs.own_database(store):
+            if store.url is not None:
+                console.print(
+                    f"MLflow's records stay on this machine ({database}); for a server that others "
+                    "see, set MLFLOW_TRACKING_URI",
+                    markup=False,
+                )
+            if not database.exists():
+                _make_database(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
         if experiment is not None:
@@ -110,11 +111,8 @@ class Tracker:
     ) -> None:
         """Describes the sweep, and begins to record the load of this machine.
 
-        Args:
-            question: what the sweep asks, shown in the list of experiments.
-            description: Markdown; `runs.attach` replaces it.
-            view: from `report.mlflow_pages.saved_view`.
-            windows: by data set, the inputs of the trials.
+        The list of experiments shows `question`; `runs.attach` replaces `description`, which is
+        Markdown; `view` is the tag of a saved view; `windows`: by data set, the trials' inputs.
         """
         self._windows = windows
         self._client.set_experiment_tag(self._experiment, runs.NOTE, question[:MAX_QUESTION])
