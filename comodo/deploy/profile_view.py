@@ -19,7 +19,7 @@ from comodo.core.store import Store, atomic, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint
 from comodo.deploy.profiling import Profile
-from comodo.report.style import GREY, grid_of, save_figure, style
+from comodo.report.style import GREY, grid_of, of_curve, save_figure
 from comodo.report.tables import markdown
 from comodo.tracking.runs import attach_to_trial, find_runs
 
@@ -167,7 +167,7 @@ def _draw(axes: Axes, networks: Networks, key: str) -> None:
             axes.annotate("–", (low / 3, row), (6, 0), textcoords="offset points", va="center")
     for row, value in known.items():
         axes.hlines(row, low / 3, value, color=GREY, linewidth=1)
-        axes.plot([value], [row], **style(row))
+        axes.plot([value], [row], **of_curve(row))
         axes.annotate(written(value), (value, row), (6, 0), textcoords="offset points",
                       va="center", fontsize="small")  # fmt: skip
     axes.set_yticks(range(len(networks)), list(networks))

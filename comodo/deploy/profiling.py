@@ -19,7 +19,7 @@ from comodo.core.errors import ComodoError
 from comodo.core.store import Store, fetched, read_json
 from comodo.deploy.footprint import Footprint, Network
 from comodo.deploy.selection import Selection
-from comodo.report.plan.estimates import encoding_speed, window_samples
+from comodo.report.plan.inventory import encoding_speed, window_samples
 from comodo.search.trial import Trial
 
 EXPORTS = {"exported": "model.onnx", "exported (int8)": "model.int8.onnx"}

@@ -1,59 +1,60 @@
-"""Curves of a report: learning, accuracy by each swept number, importance of each key."""
+"""Figures of how results depend on epochs, swept numbers and keys, and on each other: learning
+curves, accuracy by each number, importance of each key, and the Pareto front.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
+from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS
 from comodo.config.space import flatten
-from comodo.evaluation.results import Results
-from comodo.report import published
-from comodo.report.style import (
-    BLUE,
-    axes_of,
-    bounds,
-    grid_of,
-    legend_below,
-    percent_span,
-    short,
-    show_numbers,
-    spread_out,
-    style,
-)
+from comodo.evaluation.results import Results, pareto_front
+from comodo.evaluation.stats import Interval
+from comodo.report import published, style
 
 MAX_LEARNING_CURVES = 8  # configurations in one picture of learning curves
 MIN_AXIS_POINTS = 10  # points of accuracy on an axis
+PARETO_LOOKS: dict[str, dict[str, Any]] = {
+    "on the front": {"marker": "D", "color": style.BLUE, "zorder": 4},
+    "others": {"marker": "o", "color": style.GREY, "markeredgecolor": "0.4", "zorder": 3},
+    "references": {"marker": "x", "color": "black", "zorder": 3},
+}
 
 
 def draw_learning(results: Results) -> Figure | None:
     """Loss and quick accuracy by epoch: mean and range over seeds."""
     histories = {
-        label: [row.trained.history for row in rows if row.trained and row.trained.history]
+        label: found
         for label, rows in results.by_label.items()
+        if (found := [row.trained.history for row in rows if row.trained and row.trained.history])
     }
-    histories = {label: found for label, found in histories.items() if found}
     if not histories:
         return None
     shown = _best_and_worst(results, list(histories))
     titles = {TRAIN_LOSS: "training loss"}
     if any(QUICK_ACCURACY in epoch for label in shown for epoch in histories[label][0]):
         titles[QUICK_ACCURACY] = "quick validation accuracy (%)"
-    figure, plots = grid_of(len(titles), len(titles), (4.5 * len(titles), 4.2))
+    figure, plots = style.grid_of(len(titles), len(titles), (4.5 * len(titles), 4.2))
     for axes, (measure, title) in zip(plots, titles.items(), strict=True):
         scale = 100 if measure == QUICK_ACCURACY else 1
         for number, label in enumerate(shown):
             epochs = pd.DataFrame([epoch for history in histories[label] for epoch in history])
             if measure not in epochs or epochs[measure].isna().all():
                 continue
-            look, values = style(number), epochs.dropna(subset=measure).groupby("epoch")[measure]
-            mean = scale * values.mean()
-            every = max(1, len(mean) // 8)
-            axes.plot(mean, label=short(label), markevery=every, **look)
-            low, high = scale * values.min(), scale * values.max()
-            axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.15, lw=0)
+            values = scale * epochs.dropna(subset=measure).set_index("epoch")[measure]
+            by_epoch = values.groupby("epoch").agg(["mean", "min", "max"])
+            look, every = style.of_curve(number), max(1, len(by_epoch) // 8)
+            axes.plot(by_epoch["mean"], label=style.short(label), markevery=every, **look)
+            band = by_epoch.index, by_epoch["min"], by_epoch["max"]
+            axes.fill_between(*band, color=look["color"], alpha=0.15, lw=0)
         axes.set(xlabel="epoch", ylabel=title)
         axes.locator_params("x", integer=True)
-    legend_below(figure, plots[0])
+    style.legend_below(figure, plots[0])
     cut = f"; the best and worst {MAX_LEARNING_CURVES // 2}" if len(shown) < len(histories) else ""
     figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")
     return figure
@@ -96,28 +97,31 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     if not joined:
         curves = {"configurations": ordered}
     title = f"test accuracy by {key}: mean and 95 % interval"
-    figure, axes = axes_of(7, 4.6, xlabel=key, ylabel="test Acc@1 (%)", title=title)
+    figure, axes = style.axes_of(7, 4.6, xlabel=key, ylabel="test Acc@1 (%)", title=title)
     for number, (name, labels) in enumerate(curves.items()):
-        look = style(number) if joined else {**style(number), "linestyle": "none"}
-        shifted = spread_out([values[label] for label in labels], number, len(curves))
-        axes.errorbar(shifted, *percents(results, labels), capsize=2, label=short(name), **look)
-    published_xy = _published(results, values) if key == "method.queue_size" else []
-    if published_xy:
-        axes.plot(*zip(*published_xy, strict=True), "*", color="black", markersize=9,
+        look = style.of_curve(number) | ({} if joined else {"linestyle": "none"})
+        shifted = style.spread_out([values[label] for label in labels], number, len(curves))
+        found = percents(results.accuracy(label, "test") for label in labels)
+        axes.errorbar(shifted, *found, capsize=2, label=style.short(name), **look)
+    if key == "method.queue_size" and (points := _published(results, values)):
+        axes.plot(*zip(*points, strict=True), "*", color="black", markersize=9,
                   label="published, single runs", linestyle="none")  # fmt: skip
     for name, mean in _untrained(results, list(values)).items():
         axes.axhline(mean, color="0.4", linestyle=(0, (1, 2)), label=name)
-    show_numbers(axes, list(values.values()), log="queue_size" in key)
-    percent_span(axes, MIN_AXIS_POINTS)
-    legend_below(figure, axes)
+    style.show_numbers(axes, list(values.values()), log="queue_size" in key)
+    style.percent_span(axes, MIN_AXIS_POINTS)
+    style.legend_below(figure, axes)
     return figure
 
 
-def percents(results: Results, labels: list[str]) -> tuple[list[float], list[list[float]]]:
-    """Test accuracies in percent, and the lengths of their intervals below and above."""
-    found = [results.accuracy(label, "test") for label in labels]
-    rows = [bounds(x.mean, x.low, x.high) for x in found if x is not None]
-    return [row[0] for row in rows], [[row[1] for row in rows], [row[2] for row in rows]]
+def percents(
+    found: Iterable[Interval | None],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Means [N] in percent, and the lengths of the intervals below and above [2, N], 0 without one;
+    of N intervals without those that are None."""
+    mean_N, low_N, high_N = np.array([(x.mean, x.low, x.high) for x in found if x is not None]).T
+    errors_2N = np.clip([mean_N - low_N, high_N - mean_N], 0, None)
+    return 100 * mean_N, 100 * np.nan_to_num(errors_2N)
 
 
 def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, float]]:
@@ -126,7 +130,7 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
     for label, queue in queues.items():
         config, sweep = results.by_label[label][0].trial.config, results.sweep
         run = published.find(sweep, config, config.dataset)
-        stand_in = published.is_stand_in(sweep.datasets[config.dataset])
+        stand_in = published.is_stand_in(config.dataset, sweep)
         if run is not None and run.queue_size == queue and not stand_in:
             found.append((queue, 100 * run.accuracy[1]))
     return found
@@ -148,18 +152,62 @@ def draw_importance(results: Results) -> Figure | None:
     found = results.importances()
     if not found:
         return None
-    figure, axes = axes_of(
-        7,
-        1.2 + 0.45 * len(found),
-        xlabel=f"share of the variance of {results.sweep.objective.metric} (%)",
-        title="hyperparameter importance: mean and 5 to 95 % of resamplings",
-    )
+    xlabel = f"share of the variance of {results.sweep.objective.metric} (%)"
+    title = "hyperparameter importance: mean and 5 to 95 % of resamplings"
+    figure, axes = style.axes_of(7, 1.2 + 0.45 * len(found), xlabel=xlabel, title=title)
     places = range(len(found))
-    mean_N, *errors_2N = np.array([bounds(x.mean, x.low, x.high) for x in found.values()]).T
-    axes.barh(places, mean_N, color=BLUE)
-    errors = np.clip(errors_2N, 0, None)
-    axes.errorbar(mean_N, places, xerr=errors, fmt="none", color="black", capsize=3)
+    mean_N, errors_2N = percents(found.values())
+    axes.barh(places, mean_N, color=style.BLUE)
+    axes.errorbar(mean_N, places, xerr=errors_2N, fmt="none", color="black", capsize=3)
     axes.set_yticks(places, list(found))
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     return figure
+
+
+def draw_pareto(results: Results) -> Figure | None:
+    """Configurations by the first two objectives, with the front among them. With one objective the
+    second axis is the size of the student; None if sizes do not differ, or no configuration has
+    both metrics."""
+    metrics = [objective.metric for objective in results.sweep.objectives][:2]
+    signs = [objective.sign for objective in results.sweep.objectives][:2]
+    if len(metrics) == 1:
+        sizes = {rows[0].metrics.get(PARAMETERS) for rows in results.by_label.values()}
+        if len(sizes) < 2 or None in sizes:
+            return None
+        metrics, signs = [*metrics, PARAMETERS], [*signs, -1]
+    dots = _means(results, metrics)
+    if not dots:
+        return None
+    own = [x for x in dots if not results.is_reference(results.by_label[x][0].trial)]
+    front = pareto_front({label: dots[label] for label in own}, signs)
+    groups = {
+        "on the front": front,
+        "others": [label for label in own if label not in front],
+        "references": [label for label in dots if label not in own],
+    }
+    ylabel, xlabel = (name if name == PARAMETERS else f"{name} (%)" for name in metrics)
+    title = "Pareto front: no other configuration is better in both"
+    figure, axes = style.axes_of(7, 4.6, ylabel=ylabel, xlabel=xlabel, title=title)
+    for name, labels in groups.items():
+        y, x = np.reshape([dots[label] for label in labels], (-1, 2)).T
+        axes.plot(x, y, linestyle="none", label=name, **PARETO_LOOKS[name])
+    line = zip(*sorted(dots[label][::-1] for label in front), strict=True)
+    axes.plot(*line, "--", color=style.BLUE, lw=1, zorder=2)
+    if metrics[1] == PARAMETERS:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.margins(0.1)
+    style.legend_below(figure, axes)
+    return figure
+
+
+def _means(results: Results, metrics: list[str]) -> dict[str, tuple[float, ...]]:
+    """Means over seeds by configuration, shares in percent."""
+    return {
+        label: tuple(
+            (1 if name == PARAMETERS else 100) * float(np.mean([row.metrics[name] for row in rows]))
+            for name in metrics
+        )
+        for label, rows in results.by_label.items()
+        if all(name in row.metrics for row in rows for name in metrics)
+    }

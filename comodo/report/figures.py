@@ -14,22 +14,7 @@ from comodo.config import NoneMethod, SupervisedMethod
 from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results
 from comodo.evaluation.stats import Interval
-from comodo.report import curves
-from comodo.report.pareto import draw_pareto
-from comodo.report.style import (
-    BLUE,
-    GREY,
-    MAX_TICKS,
-    axes_of,
-    grid_of,
-    legend_below,
-    percent_span,
-    save_figure,
-    short,
-    show_numbers,
-    spread_out,
-    style,
-)
+from comodo.report import curves, style
 
 MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
 CROWDED_LETTERS = 30  # letters of tick labels below one plot
@@ -50,7 +35,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
         "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
         "effects.png": ("mean objective by value of each key", _effects(results)),
         "importance.png": ("share of the variance by key", curves.draw_importance(results)),
-        "pareto.png": ("configurations and their Pareto front", draw_pareto(results)),
+        "pareto.png": ("configurations and their Pareto front", curves.draw_pareto(results)),
         "learning.png": ("learning curves", curves.draw_learning(results)),
         "confusion.png": ("confusion of the selected configuration", _confusion(results)),
     }
@@ -59,7 +44,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
     made = {}
     for name, (shows, figure) in drawn.items():
         if figure is not None:
-            save_figure(figure, folder / name)
+            style.save_figure(figure, folder / name)
             made[name] = shows
     return made
 
@@ -69,14 +54,14 @@ def _accuracy(results: Results) -> Figure | None:
     labels = [x for x in results.by_label if results.accuracy(x, "test") is not None]
     if not labels:
         return None
-    longest = max(len(short(label)) for label in labels)
+    longest = max(len(style.short(label)) for label in labels)
     title = f"{results.sweep.name}: IMU-only accuracy of the probe"
-    figure, axes = axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels), title=title)
+    figure, axes = style.axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels), title=title)
     heights = range(len(labels))
-    means, errors = curves.percents(results, labels)
+    means, errors = curves.percents(results.accuracy(label, "test") for label in labels)
     methods = [results.by_label[label][0].trial.config.method for label in labels]
     references = [isinstance(method, NoneMethod | SupervisedMethod) for method in methods]
-    axes.barh(heights, means, color=[GREY if reference else BLUE for reference in references])
+    axes.barh(heights, means, color=[style.GREY if x else style.BLUE for x in references])
     for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
         axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
@@ -88,12 +73,11 @@ def _accuracy(results: Results) -> Figure | None:
         right = max(means[height] + errors[1][height], *seeds)
         axes.annotate(f"{means[height]:.1f}", (right, height), (6, 0),
                       textcoords="offset points", va="center")  # fmt: skip
-    axes.set_yticks(heights, [short(results.title(label)) for label in labels])
+    axes.set_yticks(heights, [style.short(results.title(label)) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, 100)
-    says = "test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds"
-    says = f"{says}\n{results.star}" if results.star else says
-    axes.set_xlabel(says, loc="right")  # below the names there is room on the left
+    says = ["test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds", results.star]
+    axes.set_xlabel("\n".join(filter(None, says)), loc="right")  # there is room below the names
     return figure
 
 
@@ -101,9 +85,9 @@ def _transfer(results: Results) -> Figure | None:
     grid, datasets = results.transfer(), results.tested_on
     if len(datasets) < 2 or not grid:
         return None
-    cells = [[row.cells.get(name) for name in datasets] for row in grid]
+    cells = [[row.cells[name] for name in datasets] for row in grid]
     values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])
-    figure, axes = axes_of(
+    figure, axes = style.axes_of(
         4.5 + 1.2 * len(datasets),
         1.4 + 0.5 * len(grid),
         xlabel="tested on",
@@ -122,17 +106,17 @@ def _transfer(results: Results) -> Figure | None:
         color = "white" if value < middle else "black"
         axes.text(x, y, text, ha="center", va="center", color=color, fontsize="small")
     axes.set_xticks(range(len(datasets)), datasets)
-    axes.set_yticks(range(len(grid)), [short(f"{row.trained_on}: {row.label}") for row in grid])
+    students = [style.short(f"{row.trained_on}: {row.label}") for row in grid]
+    axes.set_yticks(range(len(grid)), students)
     figure.colorbar(image, ax=axes)
     return figure
 
 
 def _few_shot(results: Results) -> Figure | None:
-    curves_of = {label: _few_shot_curve(results, label) for label in results.by_label}
-    curves_of = {label: curve for label, curve in curves_of.items() if curve}
+    curves_of = {x: curve for x in results.by_label if (curve := _few_shot_curve(results, x))}
     if not curves_of:
         return None
-    figure, axes = axes_of(
+    figure, axes = style.axes_of(
         7,
         4.8,
         xlabel="labelled windows of each class",
@@ -141,14 +125,13 @@ def _few_shot(results: Results) -> Figure | None:
     )
     for number, (label, curve) in enumerate(curves_of.items()):
         shots = list(curve)
-        mean_N, *bounds_2N = 100 * np.array([[x.mean, x.low, x.high] for x in curve.values()]).T
-        shifted = spread_out([float(shot) for shot in shots], number, len(curves_of))
-        errors = abs(np.array(bounds_2N) - mean_N)
-        axes.errorbar(shifted, mean_N, errors, capsize=2, label=short(label), **style(number))
+        shifted = style.spread_out([float(shot) for shot in shots], number, len(curves_of))
+        found, look = curves.percents(curve.values()), style.of_curve(number)
+        axes.errorbar(shifted, *found, capsize=2, label=style.short(label), **look)
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])
     axes.minorticks_off()
-    legend_below(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -169,19 +152,19 @@ def _effects(results: Results) -> Figure | None:
         return None
     columns = min(3, len(effects))
     size = 3.1 * columns + 0.6, 3.1 * math.ceil(len(effects) / columns) + 0.4
-    figure, plots = grid_of(len(effects), columns, size, sharey=True)
+    figure, plots = style.grid_of(len(effects), columns, size, sharey=True)
     legend = "dots: configurations"
     for axes, (key, values) in zip(plots, effects.items(), strict=True):
         axes.set_title(key, fontsize="medium")
         percents = [(value, [100 * score for score in scores]) for value, scores in values]
         numbers = all(isinstance(value, int | float) for value, _ in values)
         once = all(len(scores) == 1 for _, scores in values)
-        if numbers and (once or len(values) > MAX_TICKS):
+        if numbers and (once or len(values) > style.MAX_TICKS):
             _draw_dots(axes, percents)
         else:
             _draw_means(axes, percents, "D-" if numbers else "D")
             legend = "diamonds: mean, dots: configurations"
-    percent_span(plots[0], MIN_EFFECT_POINTS)
+    style.percent_span(plots[0], MIN_EFFECT_POINTS)
     for axes in plots[::columns]:
         axes.set_ylabel(f"{results.sweep.objective.metric} (%)")
     figure.suptitle(legend, fontsize="medium")
@@ -191,27 +174,23 @@ def _effects(results: Results) -> Figure | None:
 def _draw_dots(axes: Axes, values: PercentsByValue) -> None:
     """A dot for each configuration, by the number itself."""
     xs = [value for value, scores in values for _ in scores]
-    axes.plot(xs, [score for _, scores in values for score in scores], ".", color=BLUE)
-    show_numbers(axes, xs)
+    axes.plot(xs, [score for _, scores in values for score in scores], ".", color=style.BLUE)
+    style.show_numbers(axes, xs)
 
 
 def _draw_means(axes: Axes, values: PercentsByValue, line: str) -> None:
     """A tick for each value, with its mean and a dot for each configuration."""
-    places = range(len(values))
-    for place, (_, scores) in zip(places, values, strict=True):
+    for place, (_, scores) in enumerate(values):
         axes.plot([place] * len(scores), scores, ".", color="0.6")
-    axes.plot(places, [statistics.mean(scores) for _, scores in values], line, color=BLUE)
-    crowded = sum(len(_short(value)) + 3 for value, _ in values) > CROWDED_LETTERS
+    axes.plot([statistics.mean(scores) for _, scores in values], line, color=style.BLUE)
+    shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value, _ in values]
+    shown = [style.short(text, MAX_VALUE_LETTERS) for text in shown]
+    crowded = sum(len(text) + 3 for text in shown) > CROWDED_LETTERS
     turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
-    gap = " " if crowded else "\n"
-    names = [f"{_short(value)}{gap}(n={len(scores)})" for value, scores in values]
-    axes.set_xticks(places, names, fontsize="small", **turned)
+    counts = [f"(n={len(scores)})" for _, scores in values]
+    names = map((" " if crowded else "\n").join, zip(shown, counts, strict=True))
+    axes.set_xticks(range(len(values)), list(names), fontsize="small", **turned)
     axes.margins(x=0.15)
-
-
-def _short(value: Any) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= MAX_VALUE_LETTERS else f"{text[: MAX_VALUE_LETTERS - 1]}…"
 
 
 def _confusion(results: Results) -> Figure | None:
@@ -223,9 +202,9 @@ def _confusion(results: Results) -> Figure | None:
     classes = sorted({*counts.index, *counts.columns})
     shares = 100 * counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
     size = 2.5 + 0.42 * len(classes)
-    title = short(results.title(label))
+    title = style.short(results.title(label))
     labels = {"xlabel": "predicted", "ylabel": "true (each row sums to 100 %)", "title": title}
-    figure, axes = axes_of(size + 0.8, size, **labels)
+    figure, axes = style.axes_of(size + 0.8, size, **labels)
     axes.spines[:].set_visible(True)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     if len(classes) <= 15:

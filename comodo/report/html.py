@@ -6,6 +6,7 @@ Does not know what the page says; its layout is in `page.html`.
 import base64
 import re
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from string import Template
 
@@ -25,7 +26,7 @@ def html_page(text: str, folder: Path) -> str:
     tokens, sections, title = [], [], ""
     parsed = markdown.parse(text)
     _replace_foreign(parsed, folder)
-    for token, following in _pairs(parsed):
+    for token, following in pairwise([*parsed, *parsed[-1:]]):  # the last with itself
         if token.type == "heading_open" and token.tag == "h1":
             title = following.content
         elif token.type == "heading_open":
@@ -52,11 +53,6 @@ def html_page(text: str, folder: Path) -> str:
     body = markdown.renderer.render(tokens, markdown.options, {})
     layout = Template(Path(__file__).with_name("page.html").read_text())
     return layout.substitute(title=escape(title), contents=contents, body=body)
-
-
-def _pairs(tokens: list[Token]) -> list[tuple[Token, Token]]:
-    """Each token with the next; the last with itself."""
-    return list(zip(tokens, [*tokens[1:], *tokens[-1:]], strict=True))
 
 
 def _picture(token: Token) -> Token | None:

@@ -19,10 +19,10 @@ from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.paper_comparison import paper_comparison
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
+from comodo.report.published import paper_comparison
 from comodo.report.tables import cell, section
 from comodo.search.labels import swept_keys
 from comodo.search.records import SpentRecord, TrainedRecord
@@ -40,10 +40,9 @@ def report_page(
     runs: SweepRuns | None,
 ) -> list[str]:
     """The complete page. `pictures`: names of files in the same folder, and what they show."""
-    left = dict(pictures)
 
     def shown(*names: str) -> list[str]:
-        found = [f"![{left.pop(name)}]({name})" for name in names if name in left]
+        found = [f"![{pictures[name]}]({name})" for name in names if name in pictures]
         return [line for picture in found for line in (picture, "")]
 
     window_sets = record.window_sets(store)
@@ -134,8 +133,8 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     rows = []
     for name, windows in window_sets.items():
         table = pa.concat_tables(read_quality(windows.folder)).to_pandas()
-        flags = [(check, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
-        flagged = "; ".join(f"{check.title}: {count}" for check, count in flags if count)
+        flags = [(check.title, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
+        flagged = "; ".join(f"{title}: {count}" for title, count in flags if count)
         classes = {label for counts in windows.classes.values() for label in counts}
         counts = [len(table), len(windows.rejected)]
         counts += [windows.counts.get(split, 0) for split in SPLIT_NAMES]

@@ -12,8 +12,8 @@ from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
 from comodo.report.html import html_page
+from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import leaks, report_page
-from comodo.report.summary import finished_description
 from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
 

@@ -28,7 +28,7 @@ MIN_TICK_DISTANCE = 0.07  # share of the axis between two ticks
 MAX_NAME_LETTERS = 70  # letters of a name in a figure
 
 
-def style(number: int) -> dict[str, Any]:
+def of_curve(number: int) -> dict[str, Any]:
     """Colour, marker and line of the i-th curve, `number` from 0."""
     return {
         "color": COLORS[number % len(COLORS)],
@@ -104,9 +104,9 @@ def percent_span(axes: Axes, least: float) -> None:
     axes.set_ylim(max(middle - half, min(low, 0)), min(middle + half, max(high, 100)))
 
 
-def short(name: str) -> str:
+def short(name: str, most: int = MAX_NAME_LETTERS) -> str:
     name = rounded(name)
-    return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -115,10 +115,3 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=DPI)
     with matplotlib.rc_context({"svg.hashsalt": "comodo"}), atomic(path.with_suffix(".svg")) as svg:
         figure.savefig(svg, format="svg", metadata={"Date": None})
-
-
-def bounds(mean: float, low: float, high: float) -> tuple[float, float, float]:
-    """Mean and the distances to both bounds in percent; 0 without an interval."""
-    if math.isnan(low):
-        low = high = mean
-    return 100 * mean, 100 * (mean - low), 100 * (high - mean)

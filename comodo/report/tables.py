@@ -65,19 +65,12 @@ def pareto_section(results: Results) -> list[str]:
     if len(results.sweep.objectives) == 1 or not results.pareto:
         return []
     objectives = results.sweep.objectives
-    rows = []
-    for label, values in results.pareto.items():
-        row = [label]
-        for metric, value in zip((o.metric for o in objectives), values, strict=True):
-            is_size = metric == PARAMETERS
-            row.append(f"{value:,.0f}" if is_size else cell(results.measure(label, metric)))
-        rows.append(row)
     return section(
         "Pareto front",
         "Configurations to which no other is at least as good in all objectives and better in one, "
         "by means over seeds; shares in percent, with 95 % intervals.",
         ["configuration", *(f"{o.metric} ({o.mode})" for o in objectives)],
-        rows,
+        [[x, *(_measured(results, x, o.metric) for o in objectives)] for x in results.pareto],
     )
 
 
@@ -87,11 +80,10 @@ def difference_section(results: Results) -> list[str]:
     rows = []
     for d in results.differences:
         pair = f"{results.title(d.first)} – {results.title(d.second)}"
-        points, low, high = (
-            f"{100 * x:+.1f}"
-            for x in (d.comparison.difference, d.comparison.low, d.comparison.high)
+        found = d.comparison
+        points = (
+            f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
         )
-        points = f"{points} ({low} to {high})"
         rows.append([pair, str(d.seeds), points, f"{d.p:.2g}", _verdict(d), _needed(d)])
     return section(
         "Differences",
@@ -140,11 +132,9 @@ def other_metrics_section(results: Results) -> list[str]:
         if name not in (*ACCURACIES, PARAMETERS) and not name.endswith(("probe/C", "_std"))
     ]
     rows = [
-        [name, *(cell(results.measure(label, name)) for label in results.by_label)]
-        for name in dict.fromkeys(names)
+        [name, *(_measured(results, label, name) for label in results.by_label)]
+        for name in [*dict.fromkeys(names), PARAMETERS]
     ]
-    sizes = [f"{results.by_label[label][0].metrics[PARAMETERS]:,.0f}" for label in results.by_label]
-    rows.append([PARAMETERS, *sizes])
     return section(
         "Other measures",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
@@ -152,6 +142,13 @@ def other_metrics_section(results: Results) -> list[str]:
         ["measure", *map(results.title, results.by_label)],
         rows,
     )
+
+
+def _measured(results: Results, label: str, name: str) -> str:
+    """The cell of any measure of a configuration."""
+    if name == PARAMETERS:
+        return f"{results.by_label[label][0].metrics[name]:,.0f}"
+    return cell(results.measure(label, name))
 
 
 def transfer_section(results: Results, command: str) -> list[str]:
@@ -200,8 +197,8 @@ def cell(found: Interval | None) -> str:
 
 
 def section(title: str, text: str, header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """A heading, a paragraph and a table."""
-    return [f"## {title}", "", text, "", *markdown(header, rows)]
+    """A heading, a paragraph, if there is a text, and a table."""
+    return [f"## {title}", "", *([text, ""] if text else []), *markdown(header, rows)]
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:

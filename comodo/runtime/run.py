@@ -15,7 +15,7 @@ from comodo.core.store import Store
 from comodo.data.arrays import pack_resized, pack_windows
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report import report, summary
+from comodo.report import mlflow_pages, report
 from comodo.runtime.cluster import await_room, connect, end_idle_actors, machines, refuse_sqlite
 from comodo.runtime.stages import encode_all, lengths_taken, prepare_all, refuse_unlabelled
 from comodo.runtime.tune import run_missing
@@ -24,7 +24,6 @@ from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
 from comodo.search.trial import read_result
-from comodo.tracking import views
 from comodo.tracking.runs import tracking_uri
 from comodo.tracking.tracker import Tracker
 
@@ -90,9 +89,9 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     tracker = Tracker(store, sweep.name, sweep.model_dump(mode="json"))
     try:
         tracker.begin(
-            summary.sweep_question(sweep),
-            summary.running_description(sweep, command),
-            views.saved_view(sweep, time.time()),
+            mlflow_pages.sweep_question(sweep),
+            mlflow_pages.running_description(sweep, command),
+            mlflow_pages.saved_view(sweep, time.time()),
             window_sets,
         )
         return _run(record, store, ledger, tracker, concurrent, lease)

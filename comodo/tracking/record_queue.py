@@ -6,8 +6,7 @@ refuses it. If an answer is lost, a record is made twice: the second time must c
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any
+from queue import Queue
 
 from mlflow.tracking import MlflowClient
 
@@ -23,9 +22,7 @@ class RecordQueue:
     def __init__(self, uri: str, opening: Callable[[], None]) -> None:
         self._uri = uri
         self._opened = False
-        self._waiting = SimpleQueue[Callable[[], None]]()
-        self._queued = self._ended = 0
-        self._changed = threading.Condition()
+        self._waiting = Queue[Callable[[], None]]()
         self._over = threading.Event()  # nobody waits any longer for MLflow to come back
         self._away = False
         self._missing = 0  # records that were given up
@@ -34,18 +31,16 @@ class RecordQueue:
         # A daemon, so that a driver that fails ends at once.
         threading.Thread(target=self._work, name="records", daemon=True).start()
 
-    def make(self, call: Callable[..., None], *args: Any) -> None:
+    def make(self, call: Callable[[], None]) -> None:
         """Queues a record; raises the error of an earlier one that is a bug."""
         if self._broken is not None:
             raise self._broken
-        self._queued += 1
-        self._waiting.put(lambda: call(*args))
+        self._waiting.put(call)
 
     def settle(self) -> None:
         """Waits until all records are made or given up; if MLflow is away, after one more try."""
         self._over.set()
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended == self._queued or self._broken is not None)
+        self._waiting.join()
         if self._broken is not None:
             raise self._broken
 
@@ -60,15 +55,14 @@ class RecordQueue:
             )
 
     def _work(self) -> None:
-        while self._broken is None:
+        while True:
             call = self._waiting.get()
             try:
-                self._make(call)
+                if self._broken is None:
+                    self._make(call)
             except BaseException as error:  # a bug, for the driver to raise
                 self._broken = error
-            with self._changed:
-                self._ended += 1
-                self._changed.notify_all()
+            self._waiting.task_done()
 
     def _make(self, call: Callable[[], None]) -> None:
         refused = False

@@ -28,12 +28,8 @@ SERVING_PACKAGES = ("mlflow", "numpy", "onnxruntime")
 
 
 def save_model(folder: Path, program: Path, classes: int, imu_NCR: FloatArray) -> None:
-    """Writes the model that MLflow serves into `folder`; it needs nothing else.
-
-    Args:
-        program: the ONNX file that it runs.
-        imu_NCR: raw windows, the input example.
-    """
+    """Writes the model that MLflow serves into `folder`; it needs nothing else. It runs the ONNX
+    file `program`; `imu_NCR`, raw windows, are its input example."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     inputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *imu_NCR.shape[1:]))])

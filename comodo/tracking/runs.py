@@ -21,7 +21,7 @@ LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
 TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-CHARTS_VIEW = "comodo"  # the key of the sweep's view, see `views`
+CHARTS_VIEW = "comodo"  # the key of the sweep's view
 VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """Errors when a record cannot be made."""
@@ -66,10 +66,8 @@ class SweepRuns:
 
     uri: str
     experiment: str
-    parent: str
-    """Run of the sweep."""
-    trials: dict[str, str]
-    """Key of each trial to its run."""
+    parent: str  # run of the sweep
+    trials: dict[str, str]  # key of each trial to its run
 
     @property
     def is_local(self) -> bool:

@@ -9,14 +9,14 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
@@ -32,23 +32,24 @@ from comodo.search.history import epoch_history
 from comodo.search.labels import rounded
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial, TrialResult
+from comodo.tracking import runs
 from comodo.tracking.record_queue import RecordQueue
-from comodo.tracking.runs import (
-    FAILURES,
-    MAX_RUNS,
-    NOTE,
-    PARENT,
-    SWEEP,
-    TRIAL,
-    VIEW_TAG,
-    artifact_root,
-    own_database,
-    tracking_uri,
-)
 
 REASON = "comodo.reason"
 MAX_QUESTION = 2_000  # characters; the list of experiments shows the first few
 SAMPLING, SAMPLES = 10, 3  # seconds between readings of the load; readings in a recorded mean
+P = ParamSpec("P")
+Record = Callable[Concatenate["Tracker", P], None]
+
+
+def _queued(record: Record[P]) -> Record[P]:
+    """A record that is made in the queue's thread, without the caller waiting for it."""
+
+    @wraps(record)
+    def queue(tracker: "Tracker", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        tracker._records.make(partial(record, tracker, *args, **kwargs))
+
+    return queue
 
 
 class Tracker:
@@ -59,7 +60,7 @@ class Tracker:
         self._client: MlflowClient  # set by `_open`, before any other record
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
-        uri = tracking_uri(store)
+        uri = runs.tracking_uri(store)
         self._records = RecordQueue(uri, partial(self._open, uri, store, sweep, config))
 
     def _open(self, uri: str, store: Store, sweep: str, config: dict[str, Any]) -> None:
@@ -68,14 +69,15 @@ class Tracker:
         # Its thread would write a line every half minute while MLflow is away.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
         database = store.folder("mlflow", "mlflow.db")
-        if uri == own_database(store) and store.url is not None:
-            console.print(
-                f"MLflow's records stay on this machine ({database}); for a server that others "
-                "see, set MLFLOW_TRACKING_URI",
-                markup=False,
-            )
-        if uri == own_database(store) and not database.exists():
-            _make_database(database)
+        if uri == runs.own_database(store):
+            if store.url is not None:
+                console.print(
+                    f"MLflow's records stay on this machine ({database}); for a server that others "
+                    "see, set MLFLOW_TRACKING_URI",
+                    markup=False,
+                )
+            if not database.exists():
+                _make_database(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
         if experiment is not None:
@@ -83,59 +85,87 @@ class Tracker:
             if experiment.lifecycle_stage == "deleted":  # in MLflow's pages, since the last run
                 client.restore_experiment(self._experiment)
         else:
-            root = f"{artifact_root(store)}/{sweep}" if uri.startswith("sqlite") else None
+            root = f"{runs.artifact_root(store)}/{sweep}" if uri.startswith("sqlite") else None
             # The page then opens on training runs, not on traces.
             tags = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = client.create_experiment(sweep, root, tags)
-        parent = self._find(client, f"tags.`{SWEEP}` = '{sweep}'")
+        parent = self._find(client, f"tags.`{runs.SWEEP}` = '{sweep}'")
         if parent is None:
-            tags = {SWEEP: sweep}
+            tags = {runs.SWEEP: sweep}
             parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
-        client.update_run(self._parent, RunStatus.to_string(RunStatus.RUNNING))
-        running = f"tags.`{PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'"
-        for run in client.search_runs([self._experiment], running, max_results=MAX_RUNS):
+        client.update_run(self._parent, "RUNNING")
+        running = f"tags.`{runs.PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([self._experiment], running, max_results=runs.MAX_RUNS):
             client.set_terminated(run.info.run_id, "KILLED")  # left by a driver that was killed
         self._client = client
 
     def _find(self, client: MlflowClient, condition: str) -> Run | None:
-        runs = client.search_runs([self._experiment], condition, max_results=1)
-        return runs[0] if runs else None
+        return next(iter(client.search_runs([self._experiment], condition, max_results=1)), None)
 
+    @_queued
     def begin(
         self, question: str, description: str, view: str, windows: Mapping[str, WindowSet]
     ) -> None:
         """Describes the sweep, and begins to record the load of this machine.
 
-        Args:
-            question: what the sweep asks, shown in the list of experiments.
-            description: Markdown; `runs.attach` replaces it.
-            view: from `views.saved_view`.
-            windows: by data set, the inputs of the trials.
+        The list of experiments shows `question`; `runs.attach` replaces `description`, which is
+        Markdown; `view` is the tag of a saved view; `windows`: by data set, the trials' inputs.
         """
         self._windows = windows
-        self._records.make(self._begin, question, description, view)
+        self._client.set_experiment_tag(self._experiment, runs.NOTE, question[:MAX_QUESTION])
+        self._client.set_experiment_tag(self._experiment, runs.VIEW_TAG, view)
+        self._client.set_tag(self._parent, runs.NOTE, description)
+        self._watch_machine()
 
+    @_queued
     def start(self, trial: Trial, name: str) -> None:
         """Opens the trial's run, or continues the one that it has."""
-        self._records.make(self._start, trial, name)
+        self._run_of(trial, name)
+        if self._machine is not None:
+            self._watch_machine()
 
     def epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
         """Records one epoch of a running trial."""
-        self._records.make(self._epoch, trial, metrics, get_current_time_millis())
+        self._epoch(trial, metrics, get_current_time_millis())
 
+    @_queued
+    def _epoch(self, trial: Trial, metrics: dict[str, Any], now: int) -> None:
+        if run := self._runs.get(trial.key):
+            self._log_epochs(run, [metrics], now)
+
+    @_queued
     def finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
         """Records a finished trial: missing epochs, measures, files."""
-        self._records.make(self._finish, trial, name, result, folder)
+        known = self._find(self._client, self._condition(trial))
+        logged = {} if known is None else known.data.metrics
+        found = result.metrics | _costs(result.trained)
+        measures = {k: value for k, value in found.items() if logged.get(k) != value}
+        if known is not None and known.info.status == "FINISHED" and not measures:
+            return
+        run = self._run_of(trial, name)
+        self._log_missing(run, result.trained.history)
+        now = get_current_time_millis()
+        self._log_epochs(run, [{"epoch": len(result.trained.history), **measures}], now)
+        self._attach(run, result, folder)
+        self._client.set_terminated(run, "FINISHED")
 
+    @_queued
     def end(self, trial: Trial, status: str, reason: str) -> None:
         """Closes the run of a trial without a result: KILLED when pruned, FAILED when it failed."""
-        self._records.make(self._end, trial, status, reason)
+        if run := self._runs.get(trial.key):
+            self._end(run, status, reason)
 
+    @_queued
     def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
         """Records a trial that was pruned earlier, unless that is done."""
-        self._records.make(self._recall, trial, name, reason, folder)
+        known = self._find(self._client, self._condition(trial))
+        if known is not None and REASON in known.data.tags:
+            return
+        run = self._run_of(trial, name)
+        self._log_missing(run, epoch_history(folder))
+        self._end(run, "KILLED", reason)
 
     def settle(self) -> None:
         """As `RecordQueue.settle`."""
@@ -143,14 +173,14 @@ class Tracker:
 
     def close(self, status: str = "FINISHED") -> None:
         """Closes the sweep's run, after all other records; `KILLED`: the sweep has failed."""
-        self._records.make(self._close, status)
+        self._close(status)
         self._records.close()
 
-    def _begin(self, question: str, description: str, view: str) -> None:
-        self._client.set_experiment_tag(self._experiment, NOTE, question[:MAX_QUESTION])
-        self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
-        self._client.set_tag(self._parent, NOTE, description)
-        self._watch_machine()
+    @_queued
+    def _close(self, status: str) -> None:
+        if self._machine is not None:
+            self._machine.finish()
+        self._client.set_terminated(self._parent, status)
 
     def _watch_machine(self) -> None:
         """Begins to record this machine's load; again if MLflow's thread ended in an outage."""
@@ -161,29 +191,20 @@ class Tracker:
             self._machine = SystemMetricsMonitor(
                 self._parent, SAMPLING, SAMPLES, True, tracking_uri=self._client.tracking_uri
             )
-        except FAILURES:
+        except runs.FAILURES:
             raise
         except Exception as error:  # whatever psutil misses on this system
             console.print(f"the load of this machine is not recorded: {error}", style="yellow")
         else:
             self._machine.start()
 
-    def _start(self, trial: Trial, name: str) -> None:
-        self._run_of(trial, name)
-        if self._machine is not None:
-            self._watch_machine()
-
-    def _epoch(self, trial: Trial, metrics: dict[str, Any], now: int) -> None:
-        if run := self._runs.get(trial.key):
-            self._log_epochs(run, [metrics], now)
-
     def _run_of(self, trial: Trial, name: str) -> str:
         if trial.key not in self._runs:
             run = self._find(self._client, self._condition(trial))
             if run is None:
                 tags = {
-                    PARENT: self._parent,
-                    TRIAL: trial.key,
+                    runs.PARENT: self._parent,
+                    runs.TRIAL: trial.key,
                     "dataset": trial.config.dataset,
                     "teacher": trial.config.teacher.name,
                     "student": trial.config.student.name,
@@ -199,9 +220,9 @@ class Tracker:
                 params = [Param(key, str(value)) for key, value in config.items()]
                 self._client.log_batch(run.info.run_id, params=params)
             self._runs[trial.key] = str(run.info.run_id)
-            self._client.update_run(run.info.run_id, RunStatus.to_string(RunStatus.RUNNING))
+            self._client.update_run(run.info.run_id, "RUNNING")
             if REASON in run.data.tags:  # from an earlier end
-                for tag in {REASON, NOTE} & run.data.tags.keys():
+                for tag in {REASON, runs.NOTE} & run.data.tags.keys():
                     self._client.delete_tag(run.info.run_id, tag)
         return self._runs[trial.key]
 
@@ -221,7 +242,7 @@ class Tracker:
 
     def _condition(self, trial: Trial) -> str:
         """MLflow's filter for the trial's run in this sweep."""
-        return f"tags.`{PARENT}` = '{self._parent}' and tags.`{TRIAL}` = '{trial.key}'"
+        return f"tags.`{runs.PARENT}` = '{self._parent}' and tags.`{runs.TRIAL}` = '{trial.key}'"
 
     def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
         """`now`, in ms, stays the same in a retry, so that MLflow stores equal values only once."""
@@ -234,32 +255,11 @@ class Tracker:
         for i in range(0, len(metrics), 1000):  # at most this many in one call
             self._client.log_batch(run, metrics=metrics[i : i + 1000])
 
-    def _finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
-        known = self._find(self._client, self._condition(trial))
-        logged = {} if known is None else known.data.metrics
-        found = result.metrics | _costs(result.trained)
-        measures = {k: value for k, value in found.items() if logged.get(k) != value}
-        if known is not None and known.info.status == "FINISHED" and not measures:
-            return
-        run = self._run_of(trial, name)
-        self._log_missing(run, result.trained.history)
-        now = get_current_time_millis()
-        self._log_epochs(run, [{"epoch": len(result.trained.history), **measures}], now)
-        self._attach(run, result, folder)
-        self._client.set_terminated(run, "FINISHED")
-
     def _log_missing(self, run: str, history: list[dict[str, Any]]) -> None:
         """Records those of the epochs that are not recorded yet."""
         steps = {m.step for m in self._client.get_metric_history(run, TRAIN_LOSS)}
         missing = [epoch for epoch in history if epoch["epoch"] not in steps]
         self._log_epochs(run, missing, get_current_time_millis())
-
-    def _recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        known = self._find(self._client, self._condition(trial))
-        if known is not None and REASON in known.data.tags:
-            return
-        self._log_missing(self._run_of(trial, name), epoch_history(folder))
-        self._end(trial, "KILLED", reason)
 
     def _attach(self, run: str, result: TrialResult, folder: Path) -> None:
         """Adds a trial's files to its run. MLflow's client would keep an object for each run."""
@@ -271,16 +271,10 @@ class Tracker:
             artifacts.log_artifacts(temporary)
         artifacts.log_artifacts(str(fetched(folder / "student")), "student")
 
-    def _end(self, trial: Trial, status: str, reason: str) -> None:
-        if run := self._runs.get(trial.key):
-            for tag in (REASON, NOTE):
-                self._client.set_tag(run, tag, redacted(reason)[:500])
-            self._client.set_terminated(run, status)
-
-    def _close(self, status: str) -> None:
-        if self._machine is not None:
-            self._machine.finish()
-        self._client.set_terminated(self._parent, status)
+    def _end(self, run: str, status: str, reason: str) -> None:
+        for tag in (REASON, runs.NOTE):
+            self._client.set_tag(run, tag, redacted(reason)[:500])
+        self._client.set_terminated(run, status)
 
 
 def _costs(trained: TrainedRecord) -> dict[str, float]:

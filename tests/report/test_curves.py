@@ -12,7 +12,6 @@ from comodo.config.metric import PARAMETERS
 from comodo.core.store import Store
 from comodo.evaluation.results import Results
 from comodo.report import curves
-from comodo.report.pareto import draw_pareto
 from comodo.report.style import spread_out
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import results_of
@@ -77,12 +76,12 @@ def test_accuracy_by_queue_is_on_a_log_axis(tmp_path: Path, store: Store) -> Non
 
 def test_the_front_of_accuracy_and_size(tmp_path: Path, store: Store) -> None:
     results = queues(tmp_path, store, [8, 16])
-    assert draw_pareto(results) is None  # all of one size
+    assert curves.draw_pareto(results) is None  # all of one size
     rows = [
         replace(row, metrics={**row.metrics, PARAMETERS: 5.0 if "=8" in row.label else 9.0})
         for row in results.rows
     ]
-    figure = draw_pareto(Results(results.sweep, rows, store))
+    figure = curves.draw_pareto(Results(results.sweep, rows, store))
     assert figure is not None
     assert figure.axes[0].get_xlabel() == PARAMETERS
     assert names_of(figure) == ["on the front", "others", "references"]

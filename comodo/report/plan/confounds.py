@@ -6,14 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from comodo.config import (
-    ComodoMethod,
-    DistillingMethod,
-    NoneMethod,
-    SupervisedMethod,
-    Sweep,
-    TrialConfig,
-)
+from comodo.config import ComodoMethod, DistillingMethod, NoneMethod, Sweep, TrialConfig
 from comodo.config.space import flatten
 from comodo.training.schedule import schedule_of
 
@@ -37,16 +30,14 @@ class TrainSplit:
     """How many windows trials on a data set can train on."""
 
     windows: int
-    labelled: int | None = None
-    """None: all of them."""
-    last: int = 0
-    """Windows that are the last one of their recording, which some trials drop."""
+    labelled: int | None = None  # None: all of them
+    last: int = 0  # windows that are the last one of their recording, which some trials drop
     labelled_last: int = 0
 
     def of(self, trial: TrialConfig) -> int:
         """How many windows a trial trains on."""
         windows, last = self.windows, self.last
-        if isinstance(trial.method, SupervisedMethod) and self.labelled is not None:
+        if trial.method.name == "supervised" and self.labelled is not None:
             windows, last = self.labelled, self.labelled_last
         return windows - (last if trial.last_window == "drop" else 0)
 

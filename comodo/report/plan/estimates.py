@@ -1,9 +1,8 @@
-"""Estimates of time, memory and disk, from the recorded speeds of this store's trials and teachers.
+"""Estimates of time, memory and disk, from the recorded speeds of this store's trials.
 
 Nothing is guessed: where nothing similar was measured there is no number.
 """
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -11,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from comodo.config import Sweep, TeacherConfig, TrialConfig
+from comodo.config import Sweep, TrialConfig
 from comodo.core.store import Store, fetched
-from comodo.data.records import FeaturesMeta
+from comodo.report.plan.inventory import Inventory, window_samples
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Trial
 from comodo.training.schedule import schedule_of
@@ -24,23 +23,12 @@ from comodo.training.speed_test import SpeedRecord
 class Estimate:
     """What a trial will take; None where nothing like it was measured."""
 
-    training: float | None
-    """Seconds."""
+    training: float | None  # seconds
     measuring: float | None
     basis: str = ""
     peak_memory: dict[str, int] | None = None
     kept: int | None = None
     student: int | None = None
-
-
-def window_samples(store: Store, key: str) -> int | None:
-    """Length of the longest packed window, from the header of the first file."""
-    file = next(iter(store.files("arrays", f"{key}/*.safetensors")), None)
-    if file is None:
-        return None
-    with store.open(file) as content:
-        header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
-    return int(header["imu"]["shape"][-1]) if "imu" in header else None
 
 
 def read_records(store: Store) -> list[SpeedRecord]:
@@ -86,22 +74,23 @@ def folder_sizes(store: Store) -> Counter[Path]:
 class Speeds:
     """Estimates for the trials of one sweep from the records of one store."""
 
-    def __init__(self, sweep: Sweep, store: Store, records: list[SpeedRecord]) -> None:
-        self._store, self._records = store, records
+    def __init__(
+        self, sweep: Sweep, store: Store, inventory: Inventory, records: list[SpeedRecord]
+    ) -> None:
+        self._store, self._inventory, self._records = store, inventory, records
         needed = sweep.resources
         self._device = "cuda" if needed.gpus_per_worker else "cpu"
         self._workers, self._threads = needed.workers, max(1, int(needed.cpus_per_worker))
 
-    def of(self, trial: Trial, windows: int | None, samples: int | None) -> Estimate:
-        """What the trial will take on `windows` training windows of `samples` samples, from the
-        records of the most similar trials, if there are any."""
-        config, alike = trial.config, self._alike(trial, samples)
+    def of(self, trial: Trial) -> Estimate:
+        """What the trial will take, from the records of the most similar trials, if any."""
+        config, alike = trial.config, self._alike(trial)
         same = [r for r in alike if r.trial.method.name == config.method.name]
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
-            kept=_first(record.kept for record in same),
-            student=_first(record.student for record in alike),
+            kept=next((record.kept for record in same if record.kept), None),
+            student=next((record.student for record in alike if record.student), None),
         )
         usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
         if config.method.name == "none" or not usable:
@@ -109,21 +98,25 @@ class Speeds:
         other = min((self._other(record, config) for record in usable), key=len)
         best = [record for record in usable if self._other(record, config) == other]
         speed = statistics.median(speed for record in best for speed in record.speeds)
+        training = None
+        if (train := self._inventory.train.get(config.dataset)) is not None:
+            training = schedule_of(config, train.of(config)).windows / speed
         return replace(
             estimate,
-            training=None if windows is None else schedule_of(config, windows).windows / speed,
+            training=training,
             basis=_basis(best, speed, other),
-            peak_memory=_largest(record.peak_memory for record in best),
+            peak_memory=largest_peaks(record.peak_memory for record in best),
         )
 
-    def to_measure(self, trial: Trial, samples: int | None) -> Estimate:
+    def to_measure(self, trial: Trial) -> Estimate:
         """The time to measure a trial that is already trained."""
         folder = self._store.folder("trials", trial.key)
         missing = [p for *_, p in trial.measures() if not (folder / f"{p}.json").exists()]
-        return Estimate(0.0, self._measuring(missing, self._alike(trial, samples)))
+        return Estimate(0.0, self._measuring(missing, self._alike(trial)))
 
-    def _alike(self, trial: Trial, samples: int | None) -> list[SpeedRecord]:
+    def _alike(self, trial: Trial) -> list[SpeedRecord]:
         """Records of the same student on windows of the same length."""
+        samples = self._inventory.datasets[trial.config.dataset].samples
         return [
             record
             for record in self._records
@@ -152,14 +145,10 @@ class Speeds:
         ]
 
 
-def _first(amounts: Iterable[int | None]) -> int | None:
-    return next((amount for amount in amounts if amount is not None), None)
-
-
-def _largest(peaks: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
-    """The largest peak on each device; None if none was recorded."""
+def largest_peaks(peaks: Iterable[dict[str, int] | None]) -> dict[str, int]:
+    """The largest peak of memory on each device; empty if none was recorded."""
     known = [peak for peak in peaks if peak]
-    return {key: max(peak[key] for peak in known) for key in known[0]} if known else None
+    return {key: max(peak.get(key, 0) for peak in known) for peak in known for key in peak}
 
 
 def _basis(records: list[SpeedRecord], speed: float, other: list[str]) -> str:
@@ -179,18 +168,3 @@ def describe_student(trial: TrialConfig) -> str:
     size = ", ".join(f"{key} {value}" for key, value in student.size.items())
     given = student.weights or f"from scratch{f' ({size})' if size else ''}"
     return f"{student.name} {given}, {len(student.channels)} channels, {student.pooling}"
-
-
-def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
-    """Windows per second of the same teacher on the same kind of device, and the basis."""
-    speeds = []
-    pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
-    for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
-        meta = FeaturesMeta.read(path.parent)
-        devices = {name.split(" ")[0] for name in meta.devices}
-        if meta.teacher == wanted and devices == {device} and meta.speed:
-            speeds.append(meta.speed)
-    if not speeds:
-        return None
-    speed = statistics.median(speeds)
-    return speed, f"{speed:.1f} windows/s on {device}, {len(speeds)} earlier encodings here"

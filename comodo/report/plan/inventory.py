@@ -1,32 +1,36 @@
-"""What the store and this machine already have for a sweep, and what is missing.
+"""What the store and this machine already have for a sweep, and what is missing: windows, features,
+and trials by state.
 
-Reads listings and metadata of artifacts; writes nothing, starts nothing.
+Reads listings, metadata of artifacts and records of trials; writes nothing, starts nothing. Does
+not know how long a trial takes.
 """
 
+import json
 import os
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from comodo.config import DatasetConfig, Resources, Sweep, TeacherConfig
+from comodo.config import CHANNELS, DatasetConfig, Resources, Sweep, TeacherConfig
+from comodo.config.space import Point
 from comodo.core.store import Store, fetched
+from comodo.data import window_sets
 from comodo.data.feature_sets import count_encoded, feature_key
-from comodo.data.keys import packed_features_key, packed_windows_key, simulated_folder
+from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
 from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowsMeta
-from comodo.data.window_sets import (
-    WindowSet,
-    missing_parts,
-    read_quality,
-    read_window_set,
-    window_key,
-)
+from comodo.data.window_sets import WindowSet
 from comodo.report.plan.confounds import TrainSplit
-from comodo.report.plan.estimates import encoding_speed, window_samples
 from comodo.search.capacity import cluster_address, trials_that_fit
-from comodo.search.precheck import most_windows
+from comodo.search.ledger import Ledger
+from comodo.search.precheck import evaluation_of, most_windows
+from comodo.search.records import TrainedRecord, read_asked
+from comodo.search.trial import Trial
 from comodo.search.warm_start import Arrays
 
+FLOAT_BYTES = 4
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers whose weights the user cannot choose
 
 
@@ -37,13 +41,11 @@ class DatasetPlan:
     name: str
     key: str
     recordings: int
-    waiting: int
-    """Recordings to prepare."""
+    waiting: int  # recordings to prepare
     windows: dict[str, int] | None
     """By split; an upper bound until they are prepared; None if counting them takes too long."""
     train: TrainSplit | None
-    samples: int | None
-    """Length of a window; None for whole recordings that are not packed yet."""
+    samples: int | None  # length of a window; None for whole recordings that are not packed yet
     ready: WindowSet | None
 
     @property
@@ -55,6 +57,21 @@ class DatasetPlan:
     def total(self) -> int | None:
         return None if self.windows is None else sum(self.windows.values())
 
+    def bytes_left(self, lengths: set[int | None], store: Store) -> int | None:
+        """Bytes to write: prepared, packed, and resized to the lengths that students take."""
+        copies = (self.ready is None) + (store.meta("arrays", self.packed) is None)
+        resized = [
+            samples
+            for samples in lengths - {self.samples}
+            if samples and store.meta("arrays", resized_key(self.packed, samples)) is None
+        ]
+        if not copies and not resized:
+            return 0
+        if self.total is None or self.samples is None:
+            return None
+        samples = copies * self.samples + sum(resized)
+        return self.total * len(CHANNELS) * samples * FLOAT_BYTES
+
 
 @dataclass(frozen=True)
 class FeaturesPlan:
@@ -62,21 +79,28 @@ class FeaturesPlan:
 
     dataset: str
     teacher: TeacherConfig
-    packed: str
-    """Key of the packed features; a placeholder until the windows are prepared."""
+    packed: str  # key of the packed features; a placeholder until the windows are prepared
     done: int
     total: int | None
     complete: bool
     dim: int | None
-    seconds: float | None = None
-    """To encode the rest; None if no speed is known."""
+    seconds: float | None = None  # to encode the rest; None if no speed is known
     basis: str = ""
 
     @property
     def left(self) -> int | None:
-        return (
-            0 if self.complete else None if self.total is None else max(0, self.total - self.done)
-        )
+        if self.complete:
+            return 0
+        return None if self.total is None else max(0, self.total - self.done)
+
+    def bytes_left(self, store: Store) -> int | None:
+        """Bytes to write: encoded and packed."""
+        packed = store.meta("arrays", self.packed) is not None
+        if self.complete and packed:
+            return 0
+        if self.left is None or self.total is None or self.dim is None:
+            return None
+        return (self.left + self.total * (not packed)) * self.dim * FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -84,8 +108,7 @@ class Machine:
     """This machine, on which trials run unless there is a cluster."""
 
     cpus: int
-    gpus: int | None
-    """None: cannot be counted."""
+    gpus: int | None  # None: cannot be counted
     cluster: str | None = None
     """Address of the cluster; its resources are known only after connecting."""
 
@@ -117,6 +140,24 @@ class Inventory:
         return {name: d.train for name, d in self.datasets.items() if d.train is not None}
 
 
+@dataclass(frozen=True)
+class TrialStates:
+    """How far a sweep has got."""
+
+    planned: list[Trial]
+    """All trials of a grid with its references; of a search, those known so far."""
+    done: int
+    half_done: int  # trials with a checkpoint
+    to_measure: list[Trial]  # trained already
+    left: int  # trials to run or to measure; a search's references are not counted
+    to_estimate: list[Trial]
+    """Trials to train; of a search one trial of each kind that it may propose."""
+
+    @property
+    def to_train(self) -> int:
+        return self.left - len(self.to_measure)
+
+
 def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     """What the store and this machine have for a sweep.
 
@@ -142,8 +183,8 @@ def this_machine() -> Machine:
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     settings = sweep.datasets[name]
     recordings = list_recordings(settings, simulated_folder(settings, store))
-    key = window_key(settings, recordings)
-    ready = read_window_set(key, store)
+    key = window_sets.window_key(settings, recordings)
+    ready = window_sets.read_window_set(key, store)
     if settings.window_seconds == "whole":
         rejected = () if ready is None else ready.rejected
         samples = window_samples(store, packed_windows_key(key, rejected))
@@ -152,7 +193,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if ready is not None:
         train = train_split(ready)
         return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
-    waiting = sum(map(len, missing_parts(recordings, store, key).values()))
+    waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     by_split = {split: [r for r in recordings if r.split == split]
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
     bounds = {split: most_windows(settings, listed) for split, listed in by_split.items()}
@@ -162,6 +203,16 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         at_most = _train_bound(settings, by_split["train"], windows["train"])
     known = windows if len(windows) == len(bounds) else None
     return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
+
+
+def window_samples(store: Store, key: str) -> int | None:
+    """Length of the longest packed window, from the header of the first file."""
+    file = next(iter(store.files("arrays", f"{key}/*.safetensors")), None)
+    if file is None:
+        return None
+    with store.open(file) as content:
+        header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
+    return int(header["imu"]["shape"][-1]) if "imu" in header else None
 
 
 def _train_bound(settings: DatasetConfig, train: list[Recording], windows: int) -> TrainSplit:
@@ -175,7 +226,7 @@ def train_split(windows: WindowSet) -> TrainSplit:
     """How many prepared windows trials can train on."""
     last = labelled_last = 0
     if WindowsMeta.read(windows.folder).window_seconds != "whole":
-        for table in read_quality(windows.folder):
+        for table in window_sets.read_quality(windows.folder):
             for row in table.select(["split", "label", "windows"]).to_pylist():
                 if row["split"] == "train" and row["windows"]:  # a rejected recording has none
                     last += 1
@@ -209,3 +260,57 @@ def features_plan(
     if plan.left is None:
         return replace(plan, basis="the number of windows is not known")
     return replace(plan, seconds=plan.left / speed[0], basis=speed[1])
+
+
+def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
+    """Windows per second of the same teacher on the same kind of device, and the basis."""
+    speeds = []
+    pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
+    for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
+        meta = FeaturesMeta.read(path.parent)
+        devices = {name.split(" ")[0] for name in meta.devices}
+        if meta.teacher == wanted and devices == {device} and meta.speed:
+            speeds.append(meta.speed)
+    if not speeds:
+        return None
+    speed = statistics.median(speeds)
+    return speed, f"{speed:.1f} windows/s on {device}, {len(speeds)} earlier encodings here"
+
+
+def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialStates:
+    """Looks up in the store how far each trial has got."""
+    datasets, arrays = inventory.datasets, inventory.arrays
+    packed = {name: dataset.packed for name, dataset in datasets.items()}
+    prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}
+    evaluation = evaluation_of(sweep, packed, prepared)
+    ledger = Ledger(sweep, store, arrays, evaluation)
+
+    def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:
+        trials = [
+            Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
+            for config in map(sweep.with_values, points)
+            for seed in seeds
+        ]
+        return list({trial.key: trial for trial in trials}.values())
+
+    proposed = planned = ledger.planned()
+    if is_search := sweep.search.sampler != "grid":
+        # The ledger knows only trials that are over; asked.json has the others.
+        points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
+        proposed = trials_at(points, sweep.seeds)
+    to_train: list[Trial] = []
+    to_measure: list[Trial] = []
+    for trial in proposed:
+        if not ledger.is_over(trial):
+            trained = (store.folder("trials", trial.key) / TrainedRecord.FILE).exists()
+            (to_measure if trained else to_train).append(trial)
+    begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
+    half_done = sum(trial.key in begun for trial in to_train)
+    if not is_search:
+        left = len(to_train) + len(to_measure)
+        return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
+    kinds = trials_at(sweep.points(), sweep.seeds[:1])
+    methods = {trial.config.method.name for trial in kinds}
+    done = sum(ledger.is_over(t) and t.config.method.name in methods for t in planned)
+    left = max(len(to_measure), (sweep.budget.trials or 0) - done)
+    return TrialStates(planned, done, half_done, to_measure, left, kinds)

@@ -5,6 +5,7 @@ Starts no Ray, downloads nothing, and writes nothing except the listing of a sim
 Every number is based on a measurement; without one it is None.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from itertools import islice
@@ -12,16 +13,15 @@ from pathlib import Path
 
 from comodo.config import NoneMethod, Resources, Sweep, TrialConfig
 from comodo.core.store import Store
+from comodo.report.plan import estimates
 from comodo.report.plan.confounds import Confound, confounds
-from comodo.report.plan.disk import bytes_to_write
-from comodo.report.plan.estimates import Estimate, Speeds, read_records
-from comodo.report.plan.inventory import Inventory, take_inventory
-from comodo.report.plan.trial_states import TrialStates, trial_states
+from comodo.report.plan.inventory import Inventory, TrialStates, take_inventory, trial_states
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
 SPEED_TEST_SECONDS = 20.0
 MAX_COUNTED = 100_000  # configurations are counted one by one
+CHECKPOINT_COPIES = 3  # weights and both moments of the optimizer
 
 
 @dataclass
@@ -32,19 +32,14 @@ class Plan:
     store: Path
     inventory: Inventory
     trials: TrialStates
-    configurations: int | None
-    """In the space, counted up to MAX_COUNTED; None: infinitely many."""
-    training: list[Estimate]
-    """Of the trials in `trials.to_estimate`."""
-    measuring: list[Estimate]
-    """Of the trials in `trials.to_measure`."""
+    configurations: int | None  # in the space, counted up to MAX_COUNTED; None: infinitely many
+    training: list[estimates.Estimate]  # of the trials in `trials.to_estimate`
+    measuring: list[estimates.Estimate]  # of the trials in `trials.to_measure`
     confounds: list[Confound]
     schedules: list[Schedule]
     """Those that trials may have, where the number of windows is known or bounded."""
-    disk: dict[str, int | None]
-    """Bytes that will be written, by kind; None: not known."""
-    free: int
-    """Bytes on the store's disk."""
+    disk: dict[str, int | None]  # bytes that will be written, by kind; None: not known
+    free: int  # bytes on the store's disk
     speed_test_failed: str = ""
 
     @property
@@ -83,8 +78,7 @@ class Plan:
     @property
     def peak_memory(self) -> dict[str, int]:
         """Bytes, by `cpu` or `cuda`; empty if no earlier run recorded it."""
-        peaks = [estimate.peak_memory for estimate in self.training if estimate.peak_memory]
-        return {key: max(peak.get(key, 0) for peak in peaks) for peak in peaks for key in peak}
+        return estimates.largest_peaks(estimate.peak_memory for estimate in self.training)
 
 
 def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
@@ -96,24 +90,17 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     trials, train = trial_states(sweep, store, inventory), inventory.train
     configs = map(sweep.with_values, sweep.points())
     trained = [config for config in configs if not isinstance(config.method, NoneMethod)]
-    records, failed = read_records(store), ""
+    records, failed = estimates.read_records(store), ""
     if measure:
         try:
             records.append(_speed_test(trained, sweep.resources, inventory))
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             failed = str(error) or type(error).__name__
-    speeds = Speeds(sweep, store, records)
-    samples = {name: dataset.samples for name, dataset in inventory.datasets.items()}
-    training = []
-    for trial in trials.to_estimate:
-        name = trial.config.dataset
-        windows = train[name].of(trial.config) if name in train else None
-        training.append(speeds.of(trial, windows, samples[name]))
-    measuring = [speeds.to_measure(t, samples[t.config.dataset]) for t in trials.to_measure]
+    speeds = estimates.Speeds(sweep, store, inventory, records)
+    training = [speeds.of(trial) for trial in trials.to_estimate]
     found = [c for c in trained if c.dataset in train]
     schedules = dict.fromkeys(schedule_of(c, train[c.dataset].of(c)) for c in found)
-    space = sweep.space
-    countable = islice(space.points(), MAX_COUNTED) if space.is_countable() else None
+    counted = islice(sweep.space.points(), MAX_COUNTED) if sweep.space.is_countable() else None
     disk = next(place for place in (store.root, *store.root.parents) if place.exists())
     concurrent = inventory.machine.holds(sweep.resources) or 1
     return Plan(
@@ -121,9 +108,9 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         store=store.root,
         inventory=inventory,
         trials=trials,
-        configurations=None if countable is None else sum(1 for _ in countable),
+        configurations=None if counted is None else sum(1 for _ in counted),
         training=training,
-        measuring=measuring,
+        measuring=[speeds.to_measure(trial) for trial in trials.to_measure],
         confounds=confounds(sweep, train),
         schedules=list(schedules),
         disk=bytes_to_write(sweep.name, inventory, trials, training, concurrent, store),
@@ -144,3 +131,43 @@ def _speed_test(
         raise ValueError("the length of the recordings is not known; first run comodo prepare")
     dims = (f.dim for f in inventory.features if f.teacher == trial.teacher and f.dim)
     return measure_speed(trial, resources, samples, next(dims, 768), SPEED_TEST_SECONDS)
+
+
+def bytes_to_write(
+    sweep: str,
+    inventory: Inventory,
+    trials: TrialStates,
+    training: list[estimates.Estimate],
+    concurrent: int,
+    store: Store,
+) -> dict[str, int | None]:
+    """By kind of file. `training`: the estimates of `trials.to_estimate`."""
+    resized = {trial.config.student.samples for trial in trials.to_estimate} - {None}
+    windows = [dataset.bytes_left(resized, store) for dataset in inventory.datasets.values()]
+    features = [encoded.bytes_left(store) for encoded in inventory.features]
+    kept = _sum([estimate.kept for estimate in training])
+    student = _sum([estimate.student for estimate in training])
+    count, left = max(1, len(training)), trials.to_train
+    copies = left + CHECKPOINT_COPIES * concurrent * (left > 0)
+    found: dict[str, int | None] = {
+        "windows": _sum(windows),
+        "features": _sum(features),
+        "students and checkpoints": None if kept is None else round(copies * (kept / count)),
+    }
+    if (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite").startswith("sqlite"):
+        trained = _trained_bytes(sweep, trials, store)
+        size = None if student is None else round(left * (student / count)) + trained
+        found["MLflow's copies of students"] = size
+    return found
+
+
+def _trained_bytes(sweep: str, trials: TrialStates, store: Store) -> int:
+    """Students that are trained already, perhaps by another sweep, but have no copy in MLflow."""
+    recorded = (store.folder("mlflow", "artifacts") / sweep).exists()
+    copied = trials.to_measure if recorded else [*trials.planned, *trials.to_measure]
+    sizes = estimates.folder_sizes(store)
+    return sum(sizes[store.folder("trials", key) / "student"] for key in {t.key for t in copied})
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    return None if None in sizes else sum(size or 0 for size in sizes)

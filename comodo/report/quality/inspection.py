@@ -6,7 +6,6 @@ and IMU, which takes seconds for each. Does not measure quality itself.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from comodo.config import DatasetConfig
 from comodo.config.base import nearest
@@ -31,7 +30,7 @@ from comodo.data.recordings import DatasetError, Recording
 from comodo.data.records import QualityNote
 from comodo.data.window_sets import leakage_notes, read_quality
 from comodo.report.quality import figures
-from comodo.report.tables import markdown
+from comodo.report.tables import section
 
 MAX_SHOWN_ROWS = 12  # rows of a table on the terminal
 MAX_LISTED_ROWS = 200  # and on the page; quality.parquet has all
@@ -47,8 +46,7 @@ class Inspection:
     """One prepared data set."""
 
     name: str
-    folder: Path
-    """Of its windows."""
+    folder: Path  # of its windows
     noted: QualityNote
     recordings: pd.DataFrame
     """Columns of `quality.SCHEMA`; where an offset was estimated also `offset` (seconds to add to
@@ -112,14 +110,9 @@ def _offsets(
     ids = table.recording[table.rejected.isna() & table.video_seconds.notna()]
     chosen = ids.iloc[np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)]
     reader = open_dataset(settings, folder)
-
-    def estimated() -> Iterator[tuple[dict[str, Any], int]]:
-        for id in chosen:
-            yield {"recording": id, **_offset(reader, listed.get(id))}, 1
-
+    estimated = (({"recording": id} | _offset(reader, listed.get(id)), 1) for id in chosen)
     columns = ["recording", "offset", "offset_correlation", "offset_reliable", "offset_failed"]
-    rows = list(track(estimated(), len(chosen), "time offsets"))
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(track(estimated, len(chosen), "time offsets"), columns=columns)
 
 
 def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
@@ -151,8 +144,7 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
     for sentence in leakage_notes(inspection.noted.leaks):
         lines += [f"**{sentence.capitalize()}.**", ""]
     for part in sections(inspection):
-        lines += [f"## {part.title}", "", *([part.note, ""] if part.note else [])]
-        lines += markdown(part.header, _cut(part.rows, MAX_LISTED_ROWS))
+        lines += section(part.title, part.note, part.header, _cut(part.rows, MAX_LISTED_ROWS))
     for name, shows in pictures:
         lines += [f"![{shows}]({name})", ""]
     with atomic(folder / "quality.md") as path:
@@ -163,15 +155,13 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
 def show_inspection(inspection: Inspection) -> Group:
     """For the terminal."""
     shown: list[Any] = []
-    for section in sections(inspection):
-        columns = [
-            Column(name, justify="right" if all(map(NUMBER.fullmatch, cells)) else "left",
-                   overflow="fold")
-            for name, cells in zip(section.header, zip(*section.rows, strict=True), strict=True)
-        ]  # fmt: skip
+    for part in sections(inspection):
         look: Any = {"title_justify": "left", "caption_justify": "left"}
-        table = Table(*columns, title=section.title, caption=section.note or None, **look)
-        for row in _cut(section.rows, MAX_SHOWN_ROWS):
+        table = Table(title=part.title, caption=part.note or None, **look)
+        for name, cells in zip(part.header, zip(*part.rows, strict=True), strict=True):
+            numbers = all(map(NUMBER.fullmatch, cells))
+            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        for row in _cut(part.rows, MAX_SHOWN_ROWS):
             table.add_row(*map(escape, row))
         shown += [table, ""]
     shown += [f"[yellow]{sentence}[/]" for sentence in leakage_notes(inspection.noted.leaks)]
@@ -190,7 +180,7 @@ def sections(inspection: Inspection) -> list[Section]:
     rejected = table.loc[table.rejected.notna(), ["recording", "rejected"]].astype(str)
     notes = Counter(note for notes in table.notes.dropna() for note in notes)
     noted = [[f"{count:,}", note] for note, count in notes.most_common()]
-    all_sections = [
+    found = [
         _splits(table),
         _classes(table),
         _measures(table),
@@ -199,22 +189,22 @@ def sections(inspection: Inspection) -> list[Section]:
         Section("Rejected recordings", "", ["recording", "reason"], rejected.to_numpy().tolist()),
         Section("Notes", "What readers found or fixed.", ["recordings", "note"], noted),
     ]
-    return [section for section in all_sections if section.rows]
+    return [part for part in found if part.rows]
 
 
 def _splits(table: pd.DataFrame) -> Section:
     rows = []
     by_split = [*table.groupby("split"), ("all", table)]
     for name, part in by_split:
-        seconds = part.video_seconds.fillna(part.imu_seconds).sum()
+        seconds = part.video_seconds.fillna(part.imu_seconds)
         good = part[part.rejected.isna()]
         unlabelled = int(good.label.isna().sum())
         counts = [len(part), len(part) - len(good), unlabelled, good.group.nunique()]
-        hours = [seconds / 3600, good.window_seconds.sum() / 3600]
-        cells = [*(f"{count:,}" for count in counts), *(f"{amount:.2f}" for amount in hours)]
-        rows.append([str(name), *cells, f"{int(good.windows.sum()):,}"])
-    header = ["split", "recordings", "rejected", "no label", "groups", "hours",
-              "hours used", "windows"]  # fmt: skip
+        hours = [f"{times.sum() / 3600:.2f}" for times in (seconds, good.window_seconds)]
+        windows = int(good.windows.sum())
+        rows.append([str(name), *(f"{n:,}" for n in counts), *hours, f"{windows:,}"])
+    header = ["split", "recordings", "rejected", "no label", "groups"]
+    header += ["hours", "hours used", "windows"]
     note = "Hours used: in windows. The rest was rejected, has gaps, or is shorter than a window."
     return Section("Recordings", note, header, rows)
 
@@ -231,13 +221,11 @@ def _classes(table: pd.DataFrame) -> Section:
 
 
 def _measures(table: pd.DataFrame) -> Section:
-    columns: list[tuple[str, str, str]] = [(figures.RATE_TITLE, "rate", "")]
-    meanings = []
-    for check in QUALITY_CHECKS:
-        flagged = int(check.flags(table).sum())
-        columns.append((check.title, check.column, f"{flagged:,}"))
-        if flagged:
-            meanings.append(f"{check.title} outside {check.low:g} to {check.high:g}: {check.means}")
+    flagged = {check: int(check.flags(table).sum()) for check in QUALITY_CHECKS}
+    meanings = [f"{check.title} outside {check.low:g} to {check.high:g}: {check.means}"
+                for check, count in flagged.items() if count]  # fmt: skip
+    columns = [(figures.RATE_TITLE, "rate", "")]
+    columns += [(check.title, check.column, f"{count:,}") for check, count in flagged.items()]
     rows = []
     for title, column, count in columns:
         values = table[column].dropna()

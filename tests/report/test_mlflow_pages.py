@@ -10,16 +10,16 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report.summary import (
+from comodo.report.mlflow_pages import (
     MAX_COMPARED_RUNS,
     MAX_NOTE_LETTERS,
     finished_description,
+    saved_view,
     sweep_question,
 )
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
 from comodo.tracking.runs import SweepRuns
-from comodo.tracking.views import saved_view
 from tests.config.test_load import sweep_file
 from tests.helpers import answer
 
