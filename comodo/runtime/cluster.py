@@ -9,10 +9,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Self
 
 import ray
 import ray.data
@@ -256,34 +255,28 @@ def trial_resources(requested: Resources) -> dict[str, float]:
 
 def this_node() -> str:
     """Ray's name of the node that this process is on."""
-    name: str = ray.get_runtime_context().get_node_id()
-    return name
+    return ray.get_runtime_context().get_node_id()
 
 
-class Notice:
-    """Whether Ray knows that one of these nodes will be taken away, as spot machines are.
+@contextmanager
+def notice_of(nodes: set[str]) -> Iterator[Callable[[], bool]]:
+    """Yields whether Ray knows that one of these nodes will be taken away, as spot machines are.
 
     A thread asks Ray while the block runs. Ray does not ask a cloud: it is notified by
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
     `ray start --block` gets a signal to end, as from Kubernetes.
     """
+    given, over = threading.Event(), threading.Event()
 
-    def __init__(self, nodes: set[str]) -> None:
-        self._nodes, self._given, self._over = nodes, False, threading.Event()
-        self._thread = threading.Thread(target=self._ask, name="notice", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-
-    def given(self) -> bool:
-        return self._given
-
-    def _ask(self) -> None:
-        while not self._given and not self._over.wait(HEAD_POLL_SECONDS):
+    def ask() -> None:
+        while not given.is_set() and not over.wait(HEAD_POLL_SECONDS):
             # Errors mean that the head does not answer now; the next poll asks again.
             with suppress(RuntimeError, OSError, ray.exceptions.RayError):
-                self._given = bool(self._nodes & draining_nodes())
+                if nodes & draining_nodes():
+                    given.set()
+
+    threading.Thread(target=ask, name="notice", daemon=True).start()
+    try:
+        yield given.is_set
+    finally:
+        over.set()

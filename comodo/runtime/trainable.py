@@ -21,7 +21,7 @@ from comodo.core.lease import LeaseError
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic
 from comodo.runtime.callbacks import PREEMPTED, TrialLeft
-from comodo.runtime.cluster import Notice, this_node
+from comodo.runtime.cluster import notice_of, this_node
 from comodo.runtime.rendezvous import FileRendezvous
 from comodo.runtime.worker import run_trial
 from comodo.training.checkpoint import Paused
@@ -80,8 +80,8 @@ def train_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
     report = tune.report if resources.workers == 1 else ray.train.report
     # Several workers cannot do without the trial's own process, which may be on another node.
-    with Notice({this_node(), config["driver_node"]}) as notice:
-        run_trial(config["trial"], config["store"], report, notice.given)
+    with notice_of({this_node(), config["driver_node"]}) as is_given:
+        run_trial(config["trial"], config["store"], report, is_given)
 
 
 def _workers(config: dict[str, Any]) -> dict[str, Any]:

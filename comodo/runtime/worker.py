@@ -201,5 +201,4 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
 def _saved_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
     """States of the student's and the teacher's head after training."""
     folder = fetched(store.folder("trials", trial.key), "heads.pt")
-    states: list[dict[str, Tensor]] = load_tensors(folder / "heads.pt")
-    return states
+    return load_tensors(folder / "heads.pt")
