@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Group
@@ -35,13 +35,10 @@ HEARTBEAT_SECONDS = 10.0  # seconds between two writes of progress.json
 
 @dataclass
 class Running:
-    """A trial that has a process, with what it last reported."""
+    """A trial that has a process."""
 
-    trial: Trial
-    name: str
-    epochs: int
-    epoch: int = 0
-    metric: float | None = None
+    last: RunningTrial
+    """What it last reported."""
     times: list[tuple[int, float]] = field(default_factory=list)
     """Epochs, and when the first and the latest of this run were reported (monotonic seconds)."""
 
@@ -50,7 +47,7 @@ class Running:
         if len(self.times) < 2:
             return None
         (first, began), (latest, now) = self.times
-        return (now - began) / (latest - first) * (self.epochs - latest)
+        return (now - began) / (latest - first) * (self.last.epochs - latest)
 
 
 class Progress:
@@ -78,13 +75,14 @@ class Progress:
             if over.key not in self._seen:  # another sweep's trial that now belongs to this one too
                 self._count(over)
                 self._before += work(over)
-        self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
+        first = RunningTrial(trial.key, self.name(trial), 0, work(trial) - 1, None)
+        self.running[trial.key] = Running(first)
 
     def epoch(self, trial: Trial, epoch: int, metric: float | None) -> None:
         if (running := self.running.get(trial.key)) is not None:
             if not running.times:  # an earlier run did the epochs before
                 self._before += epoch - 1
-            running.epoch, running.metric = epoch, metric
+            running.last = replace(running.last, epoch=epoch, metric=metric)
             running.times = [*running.times[:1], (epoch, time.monotonic())]
 
     def end(self, trial: Trial, over: bool) -> None:
@@ -107,10 +105,7 @@ class Progress:
             state=state,
             pid=os.getpid(),
             host=socket.gethostname(),
-            running=[
-                RunningTrial(r.trial.key, r.name, r.epoch, r.epochs, r.metric)
-                for r in self.running.values()
-            ],
+            running=[running.last for running in self.running.values()],
             done=self._ledger.done(),
             planned=self._trials(),
             best=self.best(),
@@ -161,7 +156,7 @@ class Progress:
 
     def _work_done(self) -> int:
         over = sum(map(work, self._ledger.over()))
-        return over + sum(running.epoch for running in list(self.running.values()))
+        return over + sum(running.last.epoch for running in list(self.running.values()))
 
     def _table(self) -> Group:
         trials = Table(box=None, pad_edge=False)
@@ -169,9 +164,10 @@ class Progress:
         for column in ("epoch", QUICK_ACCURACY, "left"):
             trials.add_column(column, justify="right", no_wrap=True)
         for running in list(self.running.values()):  # Ray's loop may change it meanwhile
-            metric = "" if running.metric is None else f"{running.metric:.3f}"
-            epoch = f"{running.epoch}/{running.epochs}" if running.epochs else ""
-            trials.add_row(Text(running.name), epoch, metric, _time(running.left()))
+            last = running.last
+            metric = "" if last.metric is None else f"{last.metric:.3f}"
+            epoch = f"{last.epoch}/{last.epochs}" if last.epochs else ""
+            trials.add_row(Text(last.name), epoch, metric, _time(running.left()))
         planned, passed = self._ledger.planned(), time.monotonic() - self._began
         done, total = self._work_done(), sum(map(work, planned))
         total = round(total * self._trials() / max(1, len(planned)))

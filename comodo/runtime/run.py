@@ -95,36 +95,29 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
             views.saved_view(sweep, time.time()),
             window_sets,
         )
-        return _run(record, store, ledger, tracker, concurrent, lease)
+        limits = BudgetTracker(sweep, ledger.folder)
+        stopped = run_missing(ledger, tracker, limits, concurrent, lease)
+        _record_ends(ledger, tracker)
+        results = record.results(store)
+        folder = report.write_report(results, record, store)
+        tracker.close()
     except LeaseError:  # the MLflow runs belong to another driver now
         raise
     except BaseException:
         tracker.close("KILLED")
         raise
+    if stopped is not None:
+        console.print(f"stopped: {stopped}", style="yellow", markup=False)
+    return results, folder
 
 
-def _run(
-    record: SweepRecord,
-    store: Store,
-    ledger: Ledger,
-    tracker: Tracker,
-    concurrent: int,
-    lease: Lease,
-) -> tuple[Results, Path]:
-    """The missing trials, then the MLflow runs of all trials, and the report."""
-    limits = BudgetTracker(record.sweep, ledger.folder)
-    stopped = run_missing(ledger, tracker, limits, concurrent, lease)
-    labels = Labels(record.sweep)
-    for trial in ledger.trials.values():  # some were finished by other sweeps or earlier runs
-        folder = store.folder("trials", trial.key)
-        if (result := read_result(trial, store)) is not None:
+def _record_ends(ledger: Ledger, tracker: Tracker) -> None:
+    """Completes the MLflow runs of all trials; other sweeps or earlier runs have finished some."""
+    labels = Labels(ledger.sweep)
+    for trial in ledger.trials.values():
+        folder = ledger.store.folder("trials", trial.key)
+        if (result := read_result(trial, ledger.store)) is not None:
             tracker.finish(trial, labels.trial(trial), result, folder)
         elif (end := ledger.ended.get(trial.key)) is not None and end.state == "pruned":
             tracker.recall(trial, labels.trial(trial), end.reason, folder)
     tracker.settle()
-    results = record.results(store)
-    folder = report.write_report(results, record, store)
-    tracker.close()
-    if stopped is not None:
-        console.print(f"stopped: {stopped}", style="yellow", markup=False)
-    return results, folder

@@ -50,7 +50,7 @@ STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order."""
 FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
-MAX_SMOKE_SEEDS, MAX_CONFIGURATIONS = 2, 8
+MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
 def load_smoke(path: Path, store: Store) -> Sweep:
@@ -67,8 +67,7 @@ class _Shrunk:
         self._data, self._store = data, store
         self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
         self._collect(data)
-        recipes = data.get("recipes")
-        self._queues_follow = "method.queue_size" in str(recipes)
+        self._queues_follow = "method.queue_size" in str(data.get("recipes"))
 
     def sweep(self) -> dict[str, Any]:
         data = {k: self._part(k, v) for k, v in self._data.items() if k != "label_map"}
@@ -85,9 +84,7 @@ class _Shrunk:
         data["seeds"] = data.get("seeds", [0])[:MAX_SMOKE_SEEDS]
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
-        data["budget"] = (
-            {} if trials is None else {"trials": min(trials, MAX_CONFIGURATIONS * MAX_SMOKE_SEEDS)}
-        )
+        data["budget"] = {} if trials is None else {"trials": min(trials, MAX_SMOKE_TRIALS)}
         if data.get("early_stopping"):
             data["early_stopping"] |= {"grace_epochs": 1}
         if isinstance(data.get("search"), dict):

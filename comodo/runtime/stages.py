@@ -3,7 +3,6 @@ could not be trained or measured. Does not know how a trial runs.
 """
 
 import itertools
-import json
 from collections import Counter
 
 from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
@@ -49,24 +48,20 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
     trained_on = {name for name, _ in sweep.trained_on()}
     for name, windows in window_sets.items():
-        reason = unfit_for_probe(windows.classes.get("train", {}))
+        where, reason = f"datasets.{name}", unfit_for_probe(windows.classes.get("train", {}))
         if reason is not None and (name in trained_on or "direct" not in sweep.measures):
-            raise ConfigError(f"datasets.{name}", f"datasets.{name}: {reason}")
+            raise ConfigError(where, f"{where}: {reason}")
         needed = set(sweep.objective.splits) if guided else set()
         if sweep.early_stopping is not None:
             needed.add("val")
         for split in sorted(needed) if name in trained_on else []:
             if not windows.classes.get(split):
-                raise ConfigError(
-                    f"datasets.{name}",
-                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
-                    "search; make one (split_by_group), or use a grid without early_stopping",
-                )
+                reason = f"no labelled windows in its {split} split to guide the search"
+                fix = "make one (split_by_group), or use a grid without early_stopping"
+                raise ConfigError(where, f"{where}: {reason}; {fix}")
         if name in sweep.evaluate_on and not windows.classes.get("test"):
-            raise ConfigError(
-                f"datasets.{name}",
-                f"datasets.{name}: no labelled windows in its test split to measure on",
-            )
+            reason = "no labelled windows in its test split to measure on"
+            raise ConfigError(where, f"{where}: {reason}")
     _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
@@ -113,10 +108,8 @@ def lengths_taken(sweep: Sweep) -> set[int]:
     Raises ConfigError for a student that cannot be built, before anything is encoded.
     """
     lengths = set()
-    for student in dict.fromkeys(
-        json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
-        for point in sweep.points()
-    ):
+    configs = map(sweep.with_values, sweep.points())
+    for student in dict.fromkeys(config.student.model_dump_json() for config in configs):
         try:
             built = build_student(StudentConfig.model_validate_json(student))
         except (ValueError, AssertionError) as error:

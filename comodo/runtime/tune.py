@@ -87,9 +87,6 @@ class LedgerSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is on disk."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is read from disk."""
-
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 

@@ -167,15 +167,9 @@ def frozen_student_of(
     """The trial's frozen student on one of its data sets."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     windows = WindowArrays.load(folder, student.encoder.samples)
-    return FrozenStudent(
-        student,
-        windows,
-        trial.seed,
-        trial.config.probe_mask,
-        trial.config.probe_ties,
-        source=own,
-        common_name=trial.evaluation.label_map.get(dataset, {}),
-    )
+    mask, ties = trial.config.probe_mask, trial.config.probe_ties
+    names = trial.evaluation.label_map.get(dataset, {})
+    return FrozenStudent(student, windows, trial.seed, mask, ties, source=own, common_name=names)
 
 
 def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
