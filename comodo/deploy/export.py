@@ -22,17 +22,8 @@ from comodo.config import CHANNELS, SupervisedMethod
 from comodo.config.metric import accuracy
 from comodo.core.store import Store, fetched, publish, write_json
 from comodo.core.units import format_bytes
-from comodo.deploy import DeployError, card
-from comodo.deploy.programs import (
-    INT8,
-    ONNX,
-    TORCH,
-    Float32Array,
-    Program,
-    largest_difference,
-    load_onnx,
-    write_programs,
-)
+from comodo.deploy import DeployError, card, programs
+from comodo.deploy.programs import INT8, ONNX, TORCH, Float32Array, load_onnx
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
 from comodo.deploy.selection import Selection
 from comodo.evaluation.evaluate import fit_probe
@@ -58,19 +49,6 @@ class Exported:
     registered: str | None
     """The model's name and alias in MLflow's registry."""
 
-    @property
-    def serve(self) -> str:
-        """The command that serves it on this machine only."""
-        where = "--host 127.0.0.1 -p 5001 --env-manager local"
-        return f"mlflow models serve -m {shlex.quote(str(self.folder / registry.MODEL))} {where}"
-
-    @property
-    def ask(self) -> str:
-        """The command that sends the server a window of the data set."""
-        example = shlex.quote(f"@{self.folder / registry.MODEL / 'serving_input_example.json'}")
-        to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
-        return f"curl -s {to} -d {example}"
-
     def table(self) -> Table:
         """The programs, for the terminal."""
         measured = self.about["accuracy"]
@@ -82,20 +60,25 @@ class Exported:
         return shown
 
     def facts(self) -> dict[str, str]:
-        """Further facts for the terminal, by name."""
+        """Further facts for the terminal, by name; among them the commands that serve the model, on
+        this machine only, and that send the server a window of the data set."""
         measured, taken = self.about["accuracy"], self.about["input"]
         shape = " x ".join(map(str, taken["shape"]))
         windows = f"percent of {measured['windows']} labelled windows of {measured['split']}"
         recorded = measured["trial"]
         known = "" if recorded is None else f"; the trial recorded {100 * recorded:.1f}"
+        model = self.folder / registry.MODEL
+        where = "--host 127.0.0.1 -p 5001 --env-manager local"
+        example = shlex.quote(f"@{model / 'serving_input_example.json'}")
+        to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
         return {
             "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
             "Acc@1": windows + known,
             "ONNX": f"differs from PyTorch by at most {self.about['largest_difference']:.1e}",
             "card": str(self.folder / CARD),
             "registered": self.registered or "no",
-            "serve": self.serve,
-            "ask": self.ask,
+            "serve": f"mlflow models serve -m {shlex.quote(str(model))} {where}",
+            "ask": f"curl -s {to} -d {example}",
         }
 
 
@@ -152,7 +135,7 @@ def export_run(
     }
     with _replaced(folder) as temporary:
         notes = {name: json.dumps(part) for name, part in program.items()}
-        write_programs(recogniser, samples, notes, temporary)
+        programs.write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(frozen)
         windows = _Raw(frozen, split, preprocessing, sensor)
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
@@ -161,7 +144,7 @@ def export_run(
             "sweep": sweep.name,
             **program,
             "feature": student.dim,
-            "largest_difference": largest_difference(temporary, some_NCR),
+            "largest_difference": programs.largest_difference(temporary, some_NCR),
             "accuracy": {
                 "split": split,
                 "windows": len(index_N),
@@ -244,7 +227,7 @@ class _Raw:
         imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
         return (imu_NCR / self._factor_C1).float().numpy()
 
-    def accuracy(self, program: Program, index_N: Tensor, classes: list[str]) -> float:
+    def accuracy(self, program: programs.Program, index_N: Tensor, classes: list[str]) -> float:
         """Share of these windows whose most probable class is their label."""
         right = 0
         for index_B in index_N.split(EXTRACT_BATCH):

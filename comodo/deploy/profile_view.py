@@ -3,7 +3,7 @@
 Does not know how networks are measured.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,10 @@ from rich.text import Text
 
 from comodo.core.store import Store, atomic, write_json
 from comodo.core.units import format_bytes
-from comodo.deploy.footprint import Footprint
 from comodo.deploy.profiling import Profile
 from comodo.report.style import GREY, grid_of, save_figure, style
 from comodo.report.tables import markdown
 from comodo.tracking.runs import attach_to_trial, find_runs
-
-Networks = Mapping[str, Footprint]
 
 
 def _digits(value: float) -> str:
@@ -141,28 +138,28 @@ def _title(profile: Profile) -> str:
 
 def draw_profile(profile: Profile) -> Figure:
     """A plot for each measure, a dot for each network, on logarithmic axes."""
-    networks, found = profile.networks, profile.ratios
+    networks, found = list(profile.networks.values()), profile.ratios
     # 0 has no logarithm.
-    drawn = [key for key in DRAWN if any(getattr(network, key) for network in networks.values())]
+    drawn = [key for key in DRAWN if any(getattr(network, key) for network in networks)]
     height = 0.7 + (0.7 + 0.25 * len(networks)) * -(-len(drawn) // 2)
     figure, plots = grid_of(len(drawn), 2, (9, height), sharey=True)
     for axes, key in zip(plots, drawn, strict=True):
-        _draw(axes, networks, key)
-        title, _ = PROFILE_ROWS[key]
+        title, written = PROFILE_ROWS[key]
+        axes.set_yticks(range(len(networks)), list(profile.networks))
+        _draw(axes, [getattr(network, key) for network in networks], written)
         if key in found:
             title += f" (teacher / student: {_digits(found[key])})"
         axes.set_title(title, fontsize="medium", loc="left")
     return figure
 
 
-def _draw(axes: Axes, networks: Networks, key: str) -> None:
-    written = PROFILE_ROWS[key][1]
-    values = [getattr(network, key) for network in networks.values()]
+def _draw(axes: Axes, values: list[float | None], written: Callable[[float], str]) -> None:
+    """One measure of all networks, as dots."""
     known = {row: value for row, value in enumerate(values) if value}
     low, high = min(known.values()), max(known.values())
     axes.set_xscale("log")
     axes.set_xlim(low / 3, high * (high / low) ** 0.35 * 3)  # space for the number next to a dot
-    for row in range(len(networks)):
+    for row in range(len(values)):
         if row not in known:
             axes.annotate("–", (low / 3, row), (6, 0), textcoords="offset points", va="center")
     for row, value in known.items():
@@ -170,8 +167,7 @@ def _draw(axes: Axes, networks: Networks, key: str) -> None:
         axes.plot([value], [row], **style(row))
         axes.annotate(written(value), (value, row), (6, 0), textcoords="offset points",
                       va="center", fontsize="small")  # fmt: skip
-    axes.set_yticks(range(len(networks)), list(networks))
-    axes.set_ylim(len(networks) - 0.5, -0.5)
+    axes.set_ylim(len(values) - 0.5, -0.5)
     axes.xaxis.set_major_locator(LogLocator(numticks=5))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
