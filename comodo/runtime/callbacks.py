@@ -23,8 +23,6 @@ from comodo.core.lease import Lease
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
 from comodo.runtime.progress import Progress
-from comodo.search.budget import BudgetTracker
-from comodo.search.ledger import Ledger
 from comodo.search.trial import Trial
 from comodo.search.trial_folder import read_result
 from comodo.tracking.tracker import Tracker
@@ -45,18 +43,10 @@ class SweepCallback(TrialProgressCallback):
     It derives from Tune's own display because Tune adds that one if it finds none.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        tracker: Tracker,
-        limits: BudgetTracker,
-        progress: Progress,
-        lease: Lease,
-    ) -> None:
-        self._ledger, self._tracker = ledger, tracker
-        self._limits, self._progress = limits, progress
-        self._lease = lease
-        self._retries = ledger.sweep.resources.retries
+    def __init__(self, progress: Progress, tracker: Tracker, lease: Lease) -> None:
+        self._progress, self._tracker, self._lease = progress, tracker, lease
+        self._ledger, self._limits = progress.ledger, progress.limits
+        self._retries = self._ledger.sweep.resources.retries
         self._waiting: set[str] = set()  # keys of trials reported as trained by another process
         self._losses = Counter[str]()  # processes lost, by key of their trial
         self._restarted: dict[str, int] = {}  # Tune's step in which a trial's process was lost
@@ -89,7 +79,7 @@ class SweepCallback(TrialProgressCallback):
             self._limits.reason = self._limits.reason or result["failed"]
         if "waiting" in result and mine.key not in self._waiting:
             self._waiting.add(mine.key)
-            self._say(mine, "waits", f"it is trained by {result['waiting']}")
+            self._say(mine, f"waits, it is trained by {result['waiting']}")
         if TRAIN_LOSS in result:
             self._progress.epoch(mine, result["epoch"], result.get(QUICK_ACCURACY))
             kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
@@ -123,7 +113,7 @@ class SweepCallback(TrialProgressCallback):
         elif (limit := self._limits.reason) is not None:
             self._tracker.end(mine, "KILLED", limit)
             self._progress.end(mine, over=False)
-            self._say(mine, "half done", f"stopped after epoch {last.get('epoch')}")
+            self._say(mine, f"half done, stopped after epoch {last.get('epoch')}")
         else:
             epoch, quick = last.get("epoch"), last.get(QUICK_ACCURACY)
             reason = f"stopped after epoch {epoch}"
@@ -175,11 +165,7 @@ class SweepCallback(TrialProgressCallback):
 
     def _restart(self, trial: Trial, why: str) -> None:
         self._progress.end(trial, over=False)
-        console.print(
-            f"{self._progress.name(trial)}: {why}; restarted from its checkpoint",
-            style="yellow",
-            markup=False,
-        )
+        self._say(trial, f"{why}; restarted from its checkpoint", "yellow")
 
     def _fail_lost(self, trial: Trial, error: BaseException | None) -> None:
         """The trial has lost its process too often, the last time by this error."""
@@ -202,7 +188,8 @@ class SweepCallback(TrialProgressCallback):
             self._ledger.end(trial, state, note, reached)
         self._limits.ended(note if state == "failed" else None)
         self._progress.end(trial, over=True)
-        self._say(trial, state, note)
+        style = "red" if state == "failed" else None
+        self._say(trial, f"{state}, {note}" if note else state, style)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -213,9 +200,8 @@ class SweepCallback(TrialProgressCallback):
         except StoreError as error:
             self._limits.reason = self._limits.reason or str(error)
 
-    def _say(self, trial: Trial, state: str, note: str) -> None:
-        line = f"{self._progress.name(trial)}: {state}{', ' if note else ''}{note}"
-        console.print(line, style="red" if state == "failed" else None, markup=False)
+    def _say(self, trial: Trial, text: str, style: str | None = None) -> None:
+        console.print(f"{self._progress.name(trial)}: {text}", style=style, markup=False)
 
 
 def _error(trial: Any) -> BaseException | None:

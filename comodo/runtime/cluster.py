@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 
 import ray
 import ray.data
@@ -136,19 +135,14 @@ def _native_silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-@dataclass(frozen=True)
 class Capacity:
-    """CPUs and GPUs of each of the cluster's nodes."""
+    """CPUs and GPUs of the cluster's nodes that are alive now, used or not."""
 
-    nodes: tuple[tuple[float, float], ...]
-
-    @property
-    def cpus(self) -> float:
-        return sum(cpus for cpus, _ in self.nodes)
-
-    @property
-    def gpus(self) -> float:
-        return sum(gpus for _, gpus in self.nodes)
+    def __init__(self) -> None:
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in alive]
+        self.cpus = sum(cpus for cpus, _ in self.nodes)
+        self.gpus = sum(gpus for _, gpus in self.nodes)
 
     def __str__(self) -> str:
         kinds = dict.fromkeys(sorted(self.nodes, reverse=True))
@@ -160,7 +154,7 @@ def machines(requested: Resources) -> set[str]:
     """The names of the cluster's machines, with one to come if these are too small for a trial."""
     names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     grows = cluster_address() is not None
-    if grows and not trials_that_fit(capacity().nodes, requested):
+    if grows and not trials_that_fit(Capacity().nodes, requested):
         names.add("one to come")
     return names
 
@@ -178,12 +172,6 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
         )
 
 
-def capacity() -> Capacity:
-    """The CPUs and GPUs of the nodes that are alive now, used or not."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
-
-
 def concurrent_trials(requested: Resources) -> int:
     """How many trials run at once.
 
@@ -192,7 +180,7 @@ def concurrent_trials(requested: Resources) -> int:
         ConfigError: no cluster could have room.
     """
     refuse_odd_gpus(requested)
-    has = capacity()
+    has = Capacity()
     fits = trials_that_fit(has.nodes, requested)
     if not fits:
         workers, cpus = requested.workers, requested.cpus_per_worker
@@ -239,7 +227,7 @@ def await_room(requested: Resources) -> int:
             count = "a node" if requested.workers == 1 else f"{requested.workers} places"
             console.print(
                 f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
-                f"the cluster has {capacity()}; {waited / 60:.0f} of up to "
+                f"the cluster has {Capacity()}; {waited / 60:.0f} of up to "
                 f"{requested.wait_minutes:g} min"
             )
             request_resources(bundles=[node] * requested.workers)

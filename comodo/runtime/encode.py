@@ -38,7 +38,7 @@ from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_fea
 from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
-from comodo.runtime.cluster import capacity
+from comodo.runtime.cluster import Capacity
 
 TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 ROWS_PER_PART = 64
@@ -135,7 +135,7 @@ def _encode(
     teacher: TeacherConfig, known: FileFingerprints, missing: pa.Table, store: Store, key: str
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """Yields what was written (window ids and devices) with its number of windows."""
-    has = capacity()
+    has = Capacity()
     if has.gpus:
         # However many GPUs there are for each core, one core is left for decoding.
         actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
