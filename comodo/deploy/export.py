@@ -98,8 +98,7 @@ def export_run(
         acc_unit: one of `imu.ACC_UNITS`; `gyro_unit` is one of `imu.GYRO_UNITS`.
         out: by default `exports/<trial>` of the store; replaces an earlier export there.
 
-    Raises:
-        DeployError: it cannot be exported.
+    Raises DeployError if it cannot be exported.
     """
     trial, sweep = found.row.trial, found.record.sweep
     folder = (out or store.folder("exports", trial.key)).resolve()

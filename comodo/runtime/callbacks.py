@@ -38,10 +38,8 @@ class TrialLeft(ray.exceptions.RayActorError):
 
 
 class SweepCallback(TrialProgressCallback):
-    """Follows the trials of one sweep.
-
-    It derives from Tune's own display because Tune adds that one if it finds none.
-    """
+    """Follows the trials of one sweep. It derives from Tune's own display because Tune adds that
+    one if it finds none."""
 
     def __init__(self, progress: Progress, tracker: Tracker, lease: Lease) -> None:
         self._progress, self._tracker, self._lease = progress, tracker, lease
@@ -136,17 +134,12 @@ class SweepCallback(TrialProgressCallback):
     def on_memory_kill(
         self, error: ray.exceptions.OutOfMemoryError, not_ended: list[Trial]
     ) -> None:
-        """Puts back the trials that were running when Ray killed the process of one for its memory.
-
-        Tune does not call this: it ends with the error. Only the trial whose process was
-        killed counts a lost process; the others just resume from their checkpoints.
-        """
+        """Puts back the trials that were running when Ray killed the process of one for its memory:
+        Tune does not call this, it ends with the error. Only the trial whose process was killed
+        counts a lost process; the others just resume from their checkpoints."""
         killed = _KILLED.findall(str(error))
-        of_killed = {
-            key
-            for process, key in self._processes.items()
-            if any(name in process for name in killed)
-        }
+        processes = self._processes.items()
+        of_killed = {key for process, key in processes if any(name in process for name in killed)}
         for trial in reversed(not_ended):  # so that the first is the next one again
             # If the text names no known process, all count a loss, or this could repeat forever.
             lost = trial.key in of_killed or not of_killed

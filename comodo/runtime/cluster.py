@@ -39,10 +39,7 @@ def connect(dashboard: bool = False) -> None:
 
     Trials of several workers need the dashboard: a stopped trial frees its workers through it.
     Ray's native code would write log lines into the progress bar; RAY_BACKEND_LOG_LEVEL=info shows
-    them.
-
-    Raises:
-        ClusterError: Ray does not start, or the cluster cannot be reached.
+    them. Raises ClusterError if Ray does not start or the cluster cannot be reached.
     """
     if ray.is_initialized():
         return
@@ -87,11 +84,8 @@ def end_idle_actors() -> None:
 
 @contextmanager
 def _listening_here_only() -> Iterator[None]:
-    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1.
-
-    Otherwise its processes listen on all addresses of the machine, and anyone who reaches their
-    ports can run code.
-    """
+    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1: on all
+    addresses of the machine, anyone who reaches their ports could run code."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
     addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
     loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
@@ -173,12 +167,8 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
 
 
 def concurrent_trials(requested: Resources) -> int:
-    """How many trials run at once.
-
-    Raises:
-        ClusterError: the cluster has no room for a trial, which would wait forever.
-        ConfigError: no cluster could have room.
-    """
+    """How many trials run at once. Raises ClusterError if the cluster has no room for one, which
+    would wait forever, and ConfigError if no cluster could have."""
     refuse_odd_gpus(requested)
     has = Capacity()
     fits = trials_that_fit(has.nodes, requested)
@@ -198,14 +188,11 @@ def await_room(requested: Resources) -> int:
     """Like `concurrent_trials`, but waits for a cluster that may still be growing.
 
     A cluster that this command attached to may grow, a Ray that it started does not. The autoscaler
-    is asked for what is missing.
-
-    Raises:
-        ClusterError: it has not grown enough within `wait_minutes`, or never will.
+    is asked for what is missing. Raises ClusterError if the cluster has not grown enough within
+    `wait_minutes`, or never will.
     """
     grows = cluster_address() is not None
-    node = {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
-    node = {name: amount for name, amount in node.items() if amount}
+    node = {name: amount for name, amount in worker_resources(requested).items() if amount}
     began, reported = time.monotonic(), -math.inf
     while True:
         waited = time.monotonic() - began
@@ -238,6 +225,11 @@ def trial_resources(requested: Resources) -> dict[str, float]:
     """What Ray Tune reserves for a trial's own process."""
     if requested.workers > 1:  # its workers request their own
         return {"CPU": DRIVER_CPUS}
+    return worker_resources(requested)
+
+
+def worker_resources(requested: Resources) -> dict[str, float]:
+    """What Ray reserves for each worker of a trial."""
     return {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
 
 

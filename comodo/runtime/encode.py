@@ -179,10 +179,8 @@ def _encode(
 
 
 def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
-    """The teacher's number of frames and their height.
-
-    Raises EncodeError for a teacher that cannot be built, before any actor starts.
-    """
+    """The teacher's number of frames and their height. Raises EncodeError for a teacher that cannot
+    be built, before any actor starts."""
     from comodo.models.teachers import build_teacher
 
     try:

@@ -30,9 +30,8 @@ from comodo.tracking.tracker import Tracker
 
 
 def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
-    """Runs what is missing of a sweep; returns its results and the folder of its report.
-
-    `command` runs the sweep again; the report shows it.
+    """Runs what is missing of a sweep; returns its results and the folder of its report, which
+    shows `command`: it runs the sweep again.
 
     Raises:
         ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: the text

@@ -54,11 +54,8 @@ MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
 def load_smoke(path: Path, store: Store) -> Sweep:
-    """The sweep of a file, made small; its name ends in `-smoke`.
-
-    Raises:
-        ConfigError: as `read_sweep_file`.
-    """
+    """The sweep of a file, made small; its name ends in `-smoke`. Raises ConfigError as
+    `read_sweep_file` does."""
     return read_sweep_file(path, lambda data: _Shrunk(data, store).sweep())
 
 

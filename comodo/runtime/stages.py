@@ -28,18 +28,14 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
 def encode_all(
     sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
 ) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
-    """Encodes and packs what is missing for all trials.
-
-    Returns the keys of the packed windows and features for each pair of dataset and teacher.
-    """
+    """Encodes and packs what is missing for all trials; returns the keys of the packed windows and
+    features for each pair of dataset and teacher."""
     arrays = {}
     for name, teacher in sweep.trained_on():
         windows = window_sets[name]
         features = encode_windows(name, teacher, windows, store, sweep.datasets[name].max_rejected)
-        arrays[name, teacher] = (
-            pack_windows(store, windows.key),
-            pack_features(store, windows.key, features.key),
-        )
+        packed = pack_windows(store, windows.key)
+        arrays[name, teacher] = packed, pack_features(store, windows.key, features.key)
     return arrays
 
 
@@ -103,10 +99,8 @@ def _refuse_unfit_transfer(
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:
-    """Lengths, in samples, that the sweep's students resize windows to.
-
-    Raises ConfigError for a student that cannot be built, before anything is encoded.
-    """
+    """Lengths, in samples, that the sweep's students resize windows to. Raises ConfigError for a
+    student that cannot be built, before anything is encoded."""
     lengths = set()
     configs = map(sweep.with_values, sweep.points())
     for student in dict.fromkeys(config.student.model_dump_json() for config in configs):
