@@ -4,13 +4,12 @@ Knows the store and trials; does not know file formats, the model card's text or
 """
 
 import json
-import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -240,10 +239,11 @@ class _Raw:
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """A temporary folder that replaces an earlier export, completely, if the block succeeds."""
-    hidden = f".{folder.name}.{os.getpid()}"
-    temporary, old = (folder.with_name(f"{hidden}.{end}") for end in ("tmp", "old"))
-    temporary.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}."
+    with TemporaryDirectory(None, prefix, folder.parent, ignore_cleanup_errors=True) as hidden:
+        temporary, old = Path(hidden, "new"), Path(hidden, "old")
+        temporary.mkdir()
         yield temporary
         publish(temporary, folder, DESCRIPTION)
         if folder.exists():
@@ -253,17 +253,13 @@ def _replaced(folder: Path) -> Iterator[Path]:
         except OSError:
             old.rename(folder)
             raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _refuse_another_folder(folder: Path) -> None:
     """Raises DeployError if a file in it was not written by an export, as it would be lost."""
-    if folder.is_dir():
-        found = {path.name for path in folder.iterdir()}
-    else:
-        found = {folder.name} if folder.exists() else set()
+    if not folder.exists():
+        return
+    found = {path.name for path in (folder.iterdir() if folder.is_dir() else [folder])}
     unknown = found - EXPORTED_FILES
     if unknown or (found and DESCRIPTION not in found):
         what = ", ".join(sorted(unknown or found)[:3])

@@ -218,8 +218,8 @@ def write_profile(profile: Profile, store: Store) -> Path:
     """Writes profile.json, profile.md and the figure (PNG and SVG), attaches them to the trial's
     MLflow run, and returns their folder."""
     folder = store.folder("profiles", profile.trial)
-    content = {**asdict(profile), "teacher_over_student": profile.ratios}
-    write_json(folder / "profile.json", content)
+    ratios = {"teacher_over_student": profile.ratios}
+    write_json(folder / "profile.json", asdict(profile) | ratios)
     save_figure(draw_profile(profile), folder / "profile.png")
     with atomic(folder / "profile.md") as path:
         path.write_text("\n".join(profile_page(profile)))

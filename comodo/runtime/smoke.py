@@ -6,8 +6,8 @@ order. The results show that the file runs, and nothing else.
 """
 
 import json
-import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ TINY_STUDENTS: dict[str, dict[str, int]] = {
 STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order."""
+SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
 MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
@@ -97,13 +98,7 @@ class _Shrunk:
         if last in ("teacher", "student", "method") and _is_named(value):
             return getattr(self, f"_{last}")(value)
         if isinstance(value, dict):
-            # A span of this key: {values: [...]} or {min: ..., max: ...}.
-            inherited = (key,) if value.keys() & {"values", "min", "max"} else ()
-            return {
-                k: self._part(*inherited, v) if inherited and k in ("values", "min", "max")
-                else self._part(k, v)
-                for k, v in value.items()
-            }  # fmt: skip
+            return {k: self._part(key if k in SPAN_KEYS else k, v) for k, v in value.items()}
         if isinstance(value, list):
             return [self._part(key, item) for item in value]
         if value in self._numbers.get(last, ()):
@@ -114,7 +109,7 @@ class _Shrunk:
     def _collect(self, tree: Any, key: str = "") -> None:
         if isinstance(tree, dict):
             for name, value in tree.items():
-                self._collect(value, key if name in ("values", "min", "max") else name)
+                self._collect(value, key if name in SPAN_KEYS else name)
         elif isinstance(tree, list):
             for value in tree:
                 self._collect(value, key)
@@ -165,14 +160,14 @@ def tiny_teacher(family: str, store: Store) -> Path:
         config = getattr(transformers, f"{classes}Config")(**size)
         transformers.utils.logging.disable_progress_bar()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent))
         torch.manual_seed(0)
-        getattr(transformers, f"{classes}Model")(config).save_pretrained(made)
-        colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
-        (made / "preprocessor_config.json").write_text(json.dumps(colours))
-        publish(made, folder, "preprocessor_config.json")
-        try:
-            made.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(made)
+        model = getattr(transformers, f"{classes}Model")(config)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary, family)
+            model.save_pretrained(made)
+            colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+            (made / "preprocessor_config.json").write_text(json.dumps(colours))
+            publish(made, folder, "preprocessor_config.json")
+            with suppress(OSError):  # another process was faster
+                made.rename(folder)
     return folder
