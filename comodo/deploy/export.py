@@ -135,7 +135,7 @@ def export_run(
         notes = {name: json.dumps(part) for name, part in program.items()}
         programs.write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(frozen)
-        windows = _Raw(frozen, split, preprocessing, sensor)
+        windows = _Raw(frozen, split, preprocessing)
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
         about = {
             "trial": trial.key,
@@ -213,12 +213,10 @@ def _measured_on(frozen: FrozenStudent) -> tuple[str, Tensor]:
 class _Raw:
     """Windows of a split as the device would deliver them."""
 
-    def __init__(
-        self, frozen: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
-    ) -> None:
+    def __init__(self, frozen: FrozenStudent, split: str, to: Preprocessing) -> None:
         self._split, self._names = frozen.windows.splits[split], frozen.windows.classes
-        self._back_TR = resampling(preprocessing.seconds, preprocessing.to_rate, sensor.rate)
-        self._factor_C1 = preprocessing.factor_C1
+        self._back_TR = resampling(to.seconds, to.to_rate, to.rate)
+        self._factor_C1 = to.factor_C1
 
     def imu(self, index_N: Tensor) -> Float32Array:
         imu_NCT, _ = self._split.packed(index_N)

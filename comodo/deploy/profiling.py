@@ -120,10 +120,10 @@ def measure_apart(network: Network) -> Footprint:
     loaded or the process died."""
     with tempfile.TemporaryDirectory() as temporary:
         answer = Path(temporary, "footprint.json")
-        command = [sys.executable, "-m", "comodo.deploy.footprint"]
-        command += [json.dumps(asdict(network)), str(answer)]
-        environment = {**os.environ, **ONE_THREAD}
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+        module = "comodo.deploy.footprint"
+        command = [sys.executable, "-m", module, json.dumps(asdict(network)), str(answer)]
+        alone = os.environ | ONE_THREAD
+        ran = subprocess.run(command, env=alone, capture_output=True, text=True)
         if not answer.exists():
             last = ran.stderr.strip().splitlines()[-1:] or [f"it ended with {ran.returncode}"]
             raise ProfileError("profile.died", f"the measuring process died: {last[0]}")

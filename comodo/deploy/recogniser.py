@@ -57,7 +57,7 @@ class Preprocessing(nn.Module):
 
     def __init__(self, sensor: Sensor, seconds: float, to_rate: float) -> None:
         super().__init__()
-        self.seconds, self.to_rate = seconds, to_rate
+        self.rate, self.seconds, self.to_rate = sensor.rate, seconds, to_rate
         self.register_buffer("factor_C1", sensor.factors())
         self.register_buffer("matrix_RT", resampling(seconds, sensor.rate, to_rate))
 

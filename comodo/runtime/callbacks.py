@@ -100,6 +100,7 @@ class SweepCallback(TrialProgressCallback):
         self._ledger.store.fetch("trials", [mine.key], "**/*.json")
         result = read_result(mine, self._ledger.store)
         last = trial.last_result or {}
+        reason = f"stopped after epoch {last.get('epoch')}"
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
             with suppress(OSError, StoreError):  # in a read-only store it stays
@@ -111,10 +112,9 @@ class SweepCallback(TrialProgressCallback):
         elif (limit := self._limits.reason) is not None:
             self._tracker.end(mine, "KILLED", limit)
             self._progress.end(mine, over=False)
-            self._say(mine, f"half done, stopped after epoch {last.get('epoch')}")
+            self._say(mine, f"half done, {reason}")
         else:
             epoch, quick = last.get("epoch"), last.get(QUICK_ACCURACY)
-            reason = f"stopped after epoch {epoch}"
             self._tracker.end(mine, "KILLED", reason)
             reached = None if epoch is None or quick is None else (int(epoch), float(quick))
             self._end(mine, "pruned", reason, reached)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.config import NoneMethod, SupervisedMethod
@@ -155,10 +155,9 @@ class Progress:
         return over + sum(running.last.epoch for running in list(self.running.values()))
 
     def _table(self) -> Group:
-        trials = Table(box=None, pad_edge=False)
-        trials.add_column("running", overflow="fold")
-        for column in ("epoch", QUICK_ACCURACY, "left"):
-            trials.add_column(column, justify="right", no_wrap=True)
+        columns = ("epoch", QUICK_ACCURACY, "left")
+        numbers = [Column(name, justify="right", no_wrap=True) for name in columns]
+        trials = Table(Column("running", overflow="fold"), *numbers, box=None, pad_edge=False)
         for running in list(self.running.values()):  # Ray's loop may change it meanwhile
             last = running.last
             metric = "" if last.metric is None else f"{last.metric:.3f}"

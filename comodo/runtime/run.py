@@ -33,10 +33,8 @@ def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
     """Runs what is missing of a sweep; returns its results and the folder of its report, which
     shows `command`: it runs the sweep again.
 
-    Raises:
-        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: the text
-            says how to fix it.
-        LeaseError: another driver runs the sweep; nothing was changed.
+    Raises ConfigError, DatasetError, PrepareError, EncodeError, ClusterError or StoreError, whose
+    text says how to fix it, and LeaseError if another driver runs the sweep: nothing was changed.
     """
     lease = Lease(store, "sweeps", sweep.name)
     _take(lease, sweep.name)
