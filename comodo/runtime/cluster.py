@@ -68,8 +68,7 @@ def connect(dashboard: bool = False) -> None:
     if address is not None and not address.startswith("ray://"):
         head = ray.get_runtime_context().gcs_address
         threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # the package shows its own
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
 

@@ -61,7 +61,8 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
-            _refuse_unfit_transfer(sweep, window_sets, own, other)
+            if own != other:
+                _refuse_unfit_transfer(sweep, window_sets, own, other)
 
 
 def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
@@ -80,8 +81,6 @@ def _refuse_unfit_transfer(
     sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
 ) -> None:
     """`direct` fits a probe on the train windows of one data set, with the classes of the other."""
-    if own == other:
-        return
     fitted, scored = Counter[str](), set[str]()
     for label, count in window_sets[own].classes.get("train", {}).items():
         fitted[sweep.label_map.get(own, {}).get(label, label)] += count
