@@ -272,8 +272,7 @@ def profile(run: Run, store: StoreOption = None) -> None:
     from comodo.deploy.selection import resolve_run
 
     found = resolve_run(run, place)
-    from comodo.deploy.profile_view import show_profile, write_profile
-    from comodo.deploy.profiling import profile_trial
+    from comodo.deploy.profiling import profile_trial, show_profile, write_profile
 
     measured = profile_trial(found, place)
     folder = write_profile(measured, place)

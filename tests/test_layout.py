@@ -9,7 +9,6 @@ COVERED_BY = {
     "data/records": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
     "deploy/card": "deploy/test_export.py",
-    "deploy/profile_view": "deploy/test_profiling.py",
     "deploy/programs": "deploy/test_export.py",
     "deploy/recogniser": "deploy/test_export.py",
     "evaluation/labelled_features": "evaluation/test_feature_metrics.py",

@@ -117,8 +117,7 @@ def _measured(found: Selection) -> list[str]:
     results, row = found.results, found.row
     rows = []
     for split in ("val", "test"):
-        of_trial = results.of_trial(row, split)
-        if of_trial is not None:
+        if (of_trial := results.of_trial(row, split)) is not None:
             seeds = len(results.by_label[row.label])
             rows.append([f"{split}, this student", cell(of_trial)])
             rows.append([f"{split}, {seeds} seeds", cell(results.accuracy(row.label, split))])

@@ -4,13 +4,12 @@ Knows the store and trials; does not know file formats, the model card's text or
 """
 
 import json
-import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,8 @@ from comodo.config import CHANNELS, SupervisedMethod
 from comodo.config.metric import accuracy
 from comodo.core.store import Store, fetched, publish, write_json
 from comodo.core.units import format_bytes
-from comodo.deploy import DeployError, card
-from comodo.deploy.programs import (
-    INT8,
-    ONNX,
-    TORCH,
-    Float32Array,
-    Program,
-    largest_difference,
-    load_onnx,
-    write_programs,
-)
+from comodo.deploy import DeployError, card, programs
+from comodo.deploy.programs import INT8, ONNX, TORCH, Float32Array, load_onnx
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
 from comodo.deploy.selection import Selection
 from comodo.evaluation.evaluate import fit_probe
@@ -57,19 +47,6 @@ class Exported:
     registered: str | None
     """The model's name and alias in MLflow's registry."""
 
-    @property
-    def serve(self) -> str:
-        """The command that serves it on this machine only."""
-        where = "--host 127.0.0.1 -p 5001 --env-manager local"
-        return f"mlflow models serve -m {shlex.quote(str(self.folder / registry.MODEL))} {where}"
-
-    @property
-    def ask(self) -> str:
-        """The command that sends the server a window of the data set."""
-        example = shlex.quote(f"@{self.folder / registry.MODEL / 'serving_input_example.json'}")
-        to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
-        return f"curl -s {to} -d {example}"
-
     def table(self) -> Table:
         """The programs, for the terminal."""
         measured = self.about["accuracy"]
@@ -81,20 +58,25 @@ class Exported:
         return shown
 
     def facts(self) -> dict[str, str]:
-        """Further facts for the terminal, by name."""
+        """Further facts for the terminal, by name; among them the commands that serve the model, on
+        this machine only, and that send the server a window of the data set."""
         measured, taken = self.about["accuracy"], self.about["input"]
         shape = " x ".join(map(str, taken["shape"]))
         windows = f"percent of {measured['windows']} labelled windows of {measured['split']}"
         recorded = measured["trial"]
         known = "" if recorded is None else f"; the trial recorded {100 * recorded:.1f}"
+        model = self.folder / registry.MODEL
+        where = "--host 127.0.0.1 -p 5001 --env-manager local"
+        example = shlex.quote(f"@{model / 'serving_input_example.json'}")
+        to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
         return {
             "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
             "Acc@1": windows + known,
             "ONNX": f"differs from PyTorch by at most {self.about['largest_difference']:.1e}",
             "card": str(self.folder / CARD),
             "registered": self.registered or "no",
-            "serve": self.serve,
-            "ask": self.ask,
+            "serve": f"mlflow models serve -m {shlex.quote(str(model))} {where}",
+            "ask": f"curl -s {to} -d {example}",
         }
 
 
@@ -114,8 +96,7 @@ def export_run(
         acc_unit: one of `imu.ACC_UNITS`; `gyro_unit` is one of `imu.GYRO_UNITS`.
         out: by default `exports/<trial>` of the store; replaces an earlier export there.
 
-    Raises:
-        DeployError: it cannot be exported.
+    Raises DeployError if it cannot be exported.
     """
     trial, sweep = found.row.trial, found.record.sweep
     folder = (out or store.folder("exports", trial.key)).resolve()
@@ -151,16 +132,16 @@ def export_run(
     }
     with _replaced(folder) as temporary:
         notes = {name: json.dumps(part) for name, part in program.items()}
-        write_programs(recogniser, samples, notes, temporary)
+        programs.write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(frozen)
-        windows = _Raw(frozen, split, preprocessing, sensor)
+        windows = _Raw(frozen, split, preprocessing)
         some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
         about = {
             "trial": trial.key,
             "sweep": sweep.name,
             **program,
             "feature": student.dim,
-            "largest_difference": largest_difference(temporary, some_NCR),
+            "largest_difference": programs.largest_difference(temporary, some_NCR),
             "accuracy": {
                 "split": split,
                 "windows": len(index_N),
@@ -231,19 +212,17 @@ def _measured_on(frozen: FrozenStudent) -> tuple[str, Tensor]:
 class _Raw:
     """Windows of a split as the device would deliver them."""
 
-    def __init__(
-        self, frozen: FrozenStudent, split: str, preprocessing: Preprocessing, sensor: Sensor
-    ) -> None:
+    def __init__(self, frozen: FrozenStudent, split: str, to: Preprocessing) -> None:
         self._split, self._names = frozen.windows.splits[split], frozen.windows.classes
-        self._back_TR = resampling(preprocessing.seconds, preprocessing.to_rate, sensor.rate)
-        self._factor_C1 = preprocessing.factor_C1
+        self._back_TR = resampling(to.seconds, to.to_rate, to.rate)
+        self._factor_C1 = to.factor_C1
 
     def imu(self, index_N: Tensor) -> Float32Array:
         imu_NCT, _ = self._split.packed(index_N)
         imu_NCR = imu_NCT if self._back_TR is None else imu_NCT.float() @ self._back_TR
         return (imu_NCR / self._factor_C1).float().numpy()
 
-    def accuracy(self, program: Program, index_N: Tensor, classes: list[str]) -> float:
+    def accuracy(self, program: programs.Program, index_N: Tensor, classes: list[str]) -> float:
         """Share of these windows whose most probable class is their label."""
         right = 0
         for index_B in index_N.split(EXTRACT_BATCH):
@@ -257,30 +236,28 @@ class _Raw:
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """A temporary folder that replaces an earlier export, completely, if the block succeeds."""
-    hidden = f".{folder.name}.{os.getpid()}"
-    temporary, old = (folder.with_name(f"{hidden}.{end}") for end in ("tmp", "old"))
-    temporary.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}."
+    with TemporaryDirectory(None, prefix, folder.parent, ignore_cleanup_errors=True) as hidden:
+        temporary, old = Path(hidden, "new"), Path(hidden, "old")
+        temporary.mkdir()
         yield temporary
         publish(temporary, folder, DESCRIPTION)
-        if folder.exists():
-            folder.rename(old)
         try:
+            if folder.exists():
+                folder.rename(old)
             temporary.rename(folder)
-        except OSError:
-            old.rename(folder)
+        except BaseException:  # Ctrl-C too must not lose the earlier export
+            if old.exists():
+                old.rename(folder)
             raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _refuse_another_folder(folder: Path) -> None:
     """Raises DeployError if a file in it was not written by an export, as it would be lost."""
-    if folder.is_dir():
-        found = {path.name for path in folder.iterdir()}
-    else:
-        found = {folder.name} if folder.exists() else set()
+    if not folder.exists():
+        return
+    found = {path.name for path in (folder.iterdir() if folder.is_dir() else [folder])}
     unknown = found - EXPORTED_FILES
     if unknown or (found and DESCRIPTION not in found):
         what = ", ".join(sorted(unknown or found)[:3])

@@ -38,10 +38,7 @@ def write_programs(
     recogniser: Recogniser, samples: int, notes: dict[str, str], folder: Path
 ) -> None:
     """Writes the three files, with `notes` as metadata; each takes windows `[N, 6, samples]`.
-
-    Raises:
-        DeployError: the exporters cannot trace this student.
-    """
+    Raises DeployError if the exporters cannot trace this student."""
     name = recogniser.student.description["name"]
     example = torch.zeros(2, 6, samples)  # with one window, its number would become a constant
     any_number = {"imu": {0: torch.export.Dim("batch", min=1)}}
@@ -137,13 +134,9 @@ def _in_batches(run: Callable[[Float32Array], list[Float32Array]]) -> Program:
 
 
 def largest_difference(folder: Path, imu_NCR: Float32Array) -> float:
-    """The largest difference between ONNX and the torch.export program.
-
-    On these windows, for several batch sizes.
-
-    Absolute; where the largest value exceeds 1, as in features, relative to it. Raises DeployError
-    if it is larger than `MAX_DIFFERENCE`.
-    """
+    """The largest difference between ONNX and the torch.export program on these windows, for
+    several batch sizes. Absolute; where the largest value exceeds 1, as in features, relative to
+    it. Raises DeployError if it is larger than `MAX_DIFFERENCE`."""
     by_torch, by_onnx = load_torch(folder / TORCH), load_onnx(folder / ONNX)
     largest = 0.0
     for count in (len(imu_NCR), *BATCH_SIZES):

@@ -8,7 +8,6 @@ feature, K classes, P pairs of classes, S support vectors.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ class Preprocessing(nn.Module):
 
     def __init__(self, sensor: Sensor, seconds: float, to_rate: float) -> None:
         super().__init__()
-        self.seconds, self.to_rate = seconds, to_rate
+        self.rate, self.seconds, self.to_rate = sensor.rate, seconds, to_rate
         self.register_buffer("factor_C1", sensor.factors())
         self.register_buffer("matrix_RT", resampling(seconds, sensor.rate, to_rate))
 
@@ -123,10 +122,10 @@ class Coupling(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        pairs = list(combinations(range(classes), 2))
+        first_P, second_P = torch.triu_indices(classes, classes, 1)
         place_KK = torch.zeros(classes, classes, dtype=torch.long)
-        for p, (first, second) in enumerate(pairs):
-            place_KK[first, second], place_KK[second, first] = 1 + p, 1 + p + len(pairs)
+        place_KK[first_P, second_P] = 1 + torch.arange(len(first_P))
+        place_KK[second_P, first_P] = place_KK[first_P, second_P] + len(first_P)
         self.register_buffer("place_KK", place_KK)  # index into zero, first wins, second wins
 
     def forward(self, odds_BP: Tensor) -> Tensor:

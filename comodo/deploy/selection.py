@@ -35,14 +35,12 @@ def resolve_run(run: str, store: Store) -> Selection:
     """The finished trial that `run` names.
 
     `run` is a sweep's name, a trial's key (column `trial` of results.parquet) or at least its
-    first six letters, or the id of a trial's or a sweep's run in MLflow.
+    first six letters, or the id of a trial's or a sweep's run in MLflow. For a sweep, it is the
+    first seed of the trained configuration with the best mean of the first objective over all
+    seeds. The best seed would be a matter of luck.
 
-    For a sweep, it is the first seed of the trained configuration with the best mean of the first
-    objective over all seeds. The best seed would be a matter of luck.
-
-    Raises:
-        SelectionError: no trial has this name, several have, or it has not finished.
-        StatusError: the sweep of this name cannot be read.
+    Raises SelectionError if no trial has this name, several have, or it has not finished, and
+    StatusError if the sweep of this name cannot be read.
     """
     names = [status.name for status in read_all(store)]
     if run in names:

@@ -23,8 +23,6 @@ from comodo.core.lease import Lease
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
 from comodo.runtime.progress import Progress
-from comodo.search.budget import BudgetTracker
-from comodo.search.ledger import Ledger
 from comodo.search.trial import Trial, read_result
 from comodo.tracking.tracker import Tracker
 
@@ -39,23 +37,13 @@ class TrialLeft(ray.exceptions.RayActorError):
 
 
 class SweepCallback(TrialProgressCallback):
-    """Follows the trials of one sweep.
+    """Follows the trials of one sweep. It derives from Tune's own display because Tune adds that
+    one if it finds none."""
 
-    It derives from Tune's own display because Tune adds that one if it finds none.
-    """
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        tracker: Tracker,
-        limits: BudgetTracker,
-        progress: Progress,
-        lease: Lease,
-    ) -> None:
-        self._ledger, self._tracker = ledger, tracker
-        self._limits, self._progress = limits, progress
-        self._lease = lease
-        self._retries = ledger.sweep.resources.retries
+    def __init__(self, progress: Progress, tracker: Tracker, lease: Lease) -> None:
+        self._progress, self._tracker, self._lease = progress, tracker, lease
+        self._ledger, self._limits = progress.ledger, progress.limits
+        self._retries = self._ledger.sweep.resources.retries
         self._waiting: set[str] = set()  # keys of trials reported as trained by another process
         self._losses = Counter[str]()  # processes lost, by key of their trial
         self._restarted: dict[str, int] = {}  # Tune's step in which a trial's process was lost
@@ -88,7 +76,7 @@ class SweepCallback(TrialProgressCallback):
             self._limits.reason = self._limits.reason or result["failed"]
         if "waiting" in result and mine.key not in self._waiting:
             self._waiting.add(mine.key)
-            self._say(mine, "waits", f"it is trained by {result['waiting']}")
+            self._say(mine, f"waits, it is trained by {result['waiting']}")
         if TRAIN_LOSS in result:
             self._progress.epoch(mine, result["epoch"], result.get(QUICK_ACCURACY))
             kept = ("epoch", "train/", "val/")  # Tune adds figures of its own
@@ -111,6 +99,7 @@ class SweepCallback(TrialProgressCallback):
         self._ledger.store.fetch("trials", [mine.key], "**/*.json")
         result = read_result(mine, self._ledger.store)
         last = trial.last_result or {}
+        reason = f"stopped after epoch {last.get('epoch')}"
         if result is not None:
             folder = self._ledger.store.folder("trials", mine.key)
             with suppress(OSError, StoreError):  # in a read-only store it stays
@@ -122,10 +111,9 @@ class SweepCallback(TrialProgressCallback):
         elif (limit := self._limits.reason) is not None:
             self._tracker.end(mine, "KILLED", limit)
             self._progress.end(mine, over=False)
-            self._say(mine, "half done", f"stopped after epoch {last.get('epoch')}")
+            self._say(mine, f"half done, {reason}")
         else:
             epoch, quick = last.get("epoch"), last.get(QUICK_ACCURACY)
-            reason = f"stopped after epoch {epoch}"
             self._tracker.end(mine, "KILLED", reason)
             reached = None if epoch is None or quick is None else (int(epoch), float(quick))
             self._end(mine, "pruned", reason, reached)
@@ -145,17 +133,12 @@ class SweepCallback(TrialProgressCallback):
     def on_memory_kill(
         self, error: ray.exceptions.OutOfMemoryError, not_ended: list[Trial]
     ) -> None:
-        """Puts back the trials that were running when Ray killed the process of one for its memory.
-
-        Tune does not call this: it ends with the error. Only the trial whose process was
-        killed counts a lost process; the others just resume from their checkpoints.
-        """
+        """Puts back the trials that were running when Ray killed the process of one for its memory:
+        Tune does not call this, it ends with the error. Only the trial whose process was killed
+        counts a lost process; the others just resume from their checkpoints."""
         killed = _KILLED.findall(str(error))
-        of_killed = {
-            key
-            for process, key in self._processes.items()
-            if any(name in process for name in killed)
-        }
+        processes = self._processes.items()
+        of_killed = {key for process, key in processes if any(name in process for name in killed)}
         for trial in reversed(not_ended):  # so that the first is the next one again
             # If the text names no known process, all count a loss, or this could repeat forever.
             lost = trial.key in of_killed or not of_killed
@@ -174,11 +157,7 @@ class SweepCallback(TrialProgressCallback):
 
     def _restart(self, trial: Trial, why: str) -> None:
         self._progress.end(trial, over=False)
-        console.print(
-            f"{self._progress.name(trial)}: {why}; restarted from its checkpoint",
-            style="yellow",
-            markup=False,
-        )
+        self._say(trial, f"{why}; restarted from its checkpoint", "yellow")
 
     def _fail_lost(self, trial: Trial, error: BaseException | None) -> None:
         """The trial has lost its process too often, the last time by this error."""
@@ -201,7 +180,8 @@ class SweepCallback(TrialProgressCallback):
             self._ledger.end(trial, state, note, reached)
         self._limits.ended(note if state == "failed" else None)
         self._progress.end(trial, over=True)
-        self._say(trial, state, note)
+        style = "red" if state == "failed" else None
+        self._say(trial, f"{state}, {note}" if note else state, style)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -212,9 +192,8 @@ class SweepCallback(TrialProgressCallback):
         except StoreError as error:
             self._limits.reason = self._limits.reason or str(error)
 
-    def _say(self, trial: Trial, state: str, note: str) -> None:
-        line = f"{self._progress.name(trial)}: {state}{', ' if note else ''}{note}"
-        console.print(line, style="red" if state == "failed" else None, markup=False)
+    def _say(self, trial: Trial, text: str, style: str | None = None) -> None:
+        console.print(f"{self._progress.name(trial)}: {text}", style=style, markup=False)
 
 
 def _error(trial: Any) -> BaseException | None:

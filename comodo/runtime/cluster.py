@@ -9,10 +9,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from typing import Self
 
 import ray
 import ray.data
@@ -41,10 +39,7 @@ def connect(dashboard: bool = False) -> None:
 
     Trials of several workers need the dashboard: a stopped trial frees its workers through it.
     Ray's native code would write log lines into the progress bar; RAY_BACKEND_LOG_LEVEL=info shows
-    them.
-
-    Raises:
-        ClusterError: Ray does not start, or the cluster cannot be reached.
+    them. Raises ClusterError if Ray does not start or the cluster cannot be reached.
     """
     if ray.is_initialized():
         return
@@ -73,8 +68,7 @@ def connect(dashboard: bool = False) -> None:
     if address is not None and not address.startswith("ray://"):
         head = ray.get_runtime_context().gcs_address
         threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # the package shows its own
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
 
@@ -89,11 +83,8 @@ def end_idle_actors() -> None:
 
 @contextmanager
 def _listening_here_only() -> Iterator[None]:
-    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1.
-
-    Otherwise its processes listen on all addresses of the machine, and anyone who reaches their
-    ports can run code.
-    """
+    """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1: on all
+    addresses of the machine, anyone who reaches their ports could run code."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
     addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
     loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
@@ -137,19 +128,14 @@ def _native_silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-@dataclass(frozen=True)
 class Capacity:
-    """CPUs and GPUs of each of the cluster's nodes."""
+    """CPUs and GPUs of the cluster's nodes that are alive now, used or not."""
 
-    nodes: tuple[tuple[float, float], ...]
-
-    @property
-    def cpus(self) -> float:
-        return sum(cpus for cpus, _ in self.nodes)
-
-    @property
-    def gpus(self) -> float:
-        return sum(gpus for _, gpus in self.nodes)
+    def __init__(self) -> None:
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in alive]
+        self.cpus = sum(cpus for cpus, _ in self.nodes)
+        self.gpus = sum(gpus for _, gpus in self.nodes)
 
     def __str__(self) -> str:
         kinds = dict.fromkeys(sorted(self.nodes, reverse=True))
@@ -161,7 +147,7 @@ def machines(requested: Resources) -> set[str]:
     """The names of the cluster's machines, with one to come if these are too small for a trial."""
     names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     grows = cluster_address() is not None
-    if grows and not trials_that_fit(capacity().nodes, requested):
+    if grows and not trials_that_fit(Capacity().nodes, requested):
         names.add("one to come")
     return names
 
@@ -179,21 +165,11 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
         )
 
 
-def capacity() -> Capacity:
-    """The CPUs and GPUs of the nodes that are alive now, used or not."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Capacity(tuple((float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in nodes))
-
-
 def concurrent_trials(requested: Resources) -> int:
-    """How many trials run at once.
-
-    Raises:
-        ClusterError: the cluster has no room for a trial, which would wait forever.
-        ConfigError: no cluster could have room.
-    """
+    """How many trials run at once. Raises ClusterError if the cluster has no room for one, which
+    would wait forever, and ConfigError if no cluster could have."""
     refuse_odd_gpus(requested)
-    has = capacity()
+    has = Capacity()
     fits = trials_that_fit(has.nodes, requested)
     if not fits:
         workers, cpus = requested.workers, requested.cpus_per_worker
@@ -211,14 +187,11 @@ def await_room(requested: Resources) -> int:
     """Like `concurrent_trials`, but waits for a cluster that may still be growing.
 
     A cluster that this command attached to may grow, a Ray that it started does not. The autoscaler
-    is asked for what is missing.
-
-    Raises:
-        ClusterError: it has not grown enough within `wait_minutes`, or never will.
+    is asked for what is missing. Raises ClusterError if the cluster has not grown enough within
+    `wait_minutes`, or never will.
     """
     grows = cluster_address() is not None
-    node = {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
-    node = {name: amount for name, amount in node.items() if amount}
+    node = {name: amount for name, amount in worker_resources(requested).items() if amount}
     began, reported = time.monotonic(), -math.inf
     while True:
         waited = time.monotonic() - began
@@ -240,7 +213,7 @@ def await_room(requested: Resources) -> int:
             count = "a node" if requested.workers == 1 else f"{requested.workers} places"
             console.print(
                 f"waiting for {count} with {' and '.join(f'{n:g} {k}s' for k, n in node.items())}; "
-                f"the cluster has {capacity()}; {waited / 60:.0f} of up to "
+                f"the cluster has {Capacity()}; {waited / 60:.0f} of up to "
                 f"{requested.wait_minutes:g} min"
             )
             request_resources(bundles=[node] * requested.workers)
@@ -251,39 +224,38 @@ def trial_resources(requested: Resources) -> dict[str, float]:
     """What Ray Tune reserves for a trial's own process."""
     if requested.workers > 1:  # its workers request their own
         return {"CPU": DRIVER_CPUS}
+    return worker_resources(requested)
+
+
+def worker_resources(requested: Resources) -> dict[str, float]:
+    """What Ray reserves for each worker of a trial."""
     return {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
 
 
 def this_node() -> str:
     """Ray's name of the node that this process is on."""
-    name: str = ray.get_runtime_context().get_node_id()
-    return name
+    return ray.get_runtime_context().get_node_id()
 
 
-class Notice:
-    """Whether Ray knows that one of these nodes will be taken away, as spot machines are.
+@contextmanager
+def notice_of(nodes: set[str]) -> Iterator[Callable[[], bool]]:
+    """Yields whether Ray knows that one of these nodes will be taken away, as spot machines are.
 
     A thread asks Ray while the block runs. Ray does not ask a cloud: it is notified by
     `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
     `ray start --block` gets a signal to end, as from Kubernetes.
     """
+    given, over = threading.Event(), threading.Event()
 
-    def __init__(self, nodes: set[str]) -> None:
-        self._nodes, self._given, self._over = nodes, False, threading.Event()
-        self._thread = threading.Thread(target=self._ask, name="notice", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-
-    def given(self) -> bool:
-        return self._given
-
-    def _ask(self) -> None:
-        while not self._given and not self._over.wait(HEAD_POLL_SECONDS):
+    def ask() -> None:
+        while not given.is_set() and not over.wait(HEAD_POLL_SECONDS):
             # Errors mean that the head does not answer now; the next poll asks again.
             with suppress(RuntimeError, OSError, ray.exceptions.RayError):
-                self._given = bool(self._nodes & draining_nodes())
+                if nodes & draining_nodes():
+                    given.set()
+
+    threading.Thread(target=ask, name="notice", daemon=True).start()
+    try:
+        yield given.is_set
+    finally:
+        over.set()

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
+import ray.data
 
 from comodo.config import TeacherConfig
 from comodo.core.console import console, track
@@ -36,6 +38,7 @@ from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_fea
 from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
+from comodo.runtime.cluster import Capacity
 
 TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 ROWS_PER_PART = 64
@@ -52,11 +55,11 @@ def encode_windows(
     """
     known, key = teacher_files(teacher), feature_key(teacher, windows)
     refuse_changed(known)  # so that key and fingerprints are of the same files
-    folder = store.folder("features", key)
+    folder, what = store.folder("features", key), f"encode {name} with {teacher.name}"
     if _unfinished(windows, store, key):
-        with leased(store, "features", key, f"encode {name} with {teacher.name}"):
+        with leased(store, "features", key, what):
             if _unfinished(windows, store, key):  # no other driver has encoded them
-                _make(name, teacher, known, windows, store, key)
+                _make(what, teacher, known, windows, store, key)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
     lost = len(meta.rejected)
@@ -80,7 +83,7 @@ def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
 
 
 def _make(
-    name: str,
+    what: str,
     teacher: TeacherConfig,
     known: FileFingerprints,
     windows: WindowSet,
@@ -90,14 +93,14 @@ def _make(
     """Encodes the missing features, and writes their meta.json."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
-    done = count_encoded(folder)
+    done, devices = count_encoded(folder), set[str]()
     if teacher.name == "precomputed":
         features = precomputed_features(teacher, wanted)
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
-        devices: set[str] = set()
-    else:
-        devices = _encode_missing(name, teacher, known, wanted, store, key)
+    elif len(missing := _in_no_part(wanted, folder)):
+        written = track(_encode(teacher, known, missing, store, key), len(missing), what)
+        devices = {device for batch in written for device in batch["device"]}
     table = read_parts(fetched(folder), ["window", "rejected"])
     reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
     FeaturesMeta(
@@ -120,37 +123,19 @@ def _wanted(windows: WindowSet) -> pa.Table:
     return table.append_column("file", pa.array(known, pa.string()))
 
 
-def _encode_missing(
-    name: str,
-    teacher: TeacherConfig,
-    known: FileFingerprints,
-    wanted: pa.Table,
-    store: Store,
-    key: str,
-) -> set[str]:
-    """Encodes the windows that are in no part yet; returns the devices used."""
-    folder = store.folder("features", key)
-    if parts(folder):
-        done = read_parts(folder, ["window"])["window"]
-        wanted = wanted.filter(
-            pc.invert(pc.is_in(wanted["window"], value_set=done.combine_chunks()))
-        )
-    batches = _run(teacher, known, wanted, store, key)
-    shown = track(batches, len(wanted), f"encode {name} with {teacher.name}")
-    return {device for batch in shown for device in batch["device"]}
+def _in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
+    """Those of the windows that no part in the folder has."""
+    if not parts(folder):
+        return wanted
+    done = read_parts(folder, ["window"])["window"].combine_chunks()
+    return wanted.filter(pc.invert(pc.is_in(wanted["window"], value_set=done)))
 
 
-def _run(
-    teacher: TeacherConfig, known: FileFingerprints, wanted: pa.Table, store: Store, key: str
+def _encode(
+    teacher: TeacherConfig, known: FileFingerprints, missing: pa.Table, store: Store, key: str
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """Yields what was written (window ids and devices) with its number of windows."""
-    if not len(wanted):
-        return
-    import ray.data  # takes seconds, and is not needed if nothing is missing
-
-    from comodo.runtime.cluster import capacity
-
-    has = capacity()
+    has = Capacity()
     if has.gpus:
         # However many GPUs there are for each core, one core is left for decoding.
         actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
@@ -160,15 +145,15 @@ def _run(
         actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
     # Batches divide evenly among the actors; otherwise, with few windows, some would get none and
     # others would work a minute longer.
-    rounds = math.ceil(len(wanted) / (TEACHER_BATCH * actors))
-    batch = math.ceil(len(wanted) / (rounds * actors))
+    rounds = math.ceil(len(missing) / (TEACHER_BATCH * actors))
+    batch = math.ceil(len(missing) / (rounds * actors))
     # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
-    rows = batch * max(1, len(wanted) // (1000 * batch))
-    blocks = [wanted.slice(start, rows) for start in range(0, len(wanted), rows)]
+    rows = batch * max(1, len(missing) // (1000 * batch))
+    blocks = [missing.slice(start, rows) for start in range(0, len(missing), rows)]
     frames, size = _input_of(teacher)
-    missing: Any = ray.data.from_arrow(blocks)
+    windows: Any = ray.data.from_arrow(blocks)
     written = (
-        missing.map_batches(
+        windows.map_batches(
             decode_batch,
             fn_kwargs={"count": frames, "size": size, "store": store},
             batch_size=batch,
@@ -194,10 +179,8 @@ def _run(
 
 
 def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
-    """The teacher's number of frames and their height.
-
-    Raises EncodeError for a teacher that cannot be built, before any actor starts.
-    """
+    """The teacher's number of frames and their height. Raises EncodeError for a teacher that cannot
+    be built, before any actor starts."""
     from comodo.models.teachers import build_teacher
 
     try:
@@ -240,7 +223,6 @@ class TeacherActor:
     """Holds the frozen teacher on the device that Ray gave to the actor."""
 
     def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
-        import ray
         import torch
 
         from comodo.models.teachers import build_teacher
@@ -272,16 +254,11 @@ class TeacherActor:
 def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict[str, np.ndarray]:
     """Writes one part, named by the windows in it."""
     windows = [str(window) for window in batch["window"]]
+    columns = zip(windows, batch["feature"], batch["rejected"], strict=True)
     rows = [
-        {"window": window, "rejected": str(reason)}
-        if reason
-        else {"window": window, "feature": feature}
-        for window, feature, reason in zip(
-            windows, batch["feature"], batch["rejected"], strict=True
-        )
+        {"window": window, "feature": None if reason else feature, "rejected": str(reason) or None}
+        for window, feature, reason in columns
     ]
-    write_table(
-        store.folder("features", key) / f"part-{key_of(windows)}.parquet",
-        pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA),
-    )
+    path = store.folder("features", key) / f"part-{key_of(windows)}.parquet"
+    write_table(path, pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA))
     return {"window": batch["window"], "device": batch["device"]}

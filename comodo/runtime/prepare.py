@@ -12,32 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ray.data
+
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import leased
 from comodo.core.store import Store, fetched, remove, remove_rejected
+from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import Recording
 from comodo.data.records import QualityNote, WindowsMeta
-from comodo.data.slicing import (
-    PrepareError,
-    Sliced,
-    slice_chunk,
-    write_part,
-)
-from comodo.data.window_sets import (
-    FileFingerprints,
-    WindowSet,
-    fingerprints_of,
-    leakage_notes,
-    missing_parts,
-    part_chunks,
-    read_quality,
-    read_window_set,
-    refuse_changed,
-    window_key,
-)
+from comodo.data.slicing import PrepareError, Sliced, slice_chunk, write_part
+from comodo.data.window_sets import FileFingerprints, WindowSet, fingerprints_of, missing_parts
 from comodo.runtime.crash_guard import CrashGuard
 
 
@@ -53,16 +40,16 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     """
     recordings = list_recordings(settings, simulated_folder(settings, store))
     files = fingerprints_of(settings, recordings)
-    key = window_key(settings, recordings, files)
+    key = window_sets.window_key(settings, recordings, files)
     if store.meta("windows", key) is None or missing_parts(recordings, store, key):
         with leased(store, "windows", key, f"prepare {name}"):
             _make(name, settings, store, recordings, files, key)
-    window_set = read_window_set(key, store)
-    assert window_set is not None
-    window_set = replace(window_set, files=files)
-    _remember(name, settings, window_set)
-    _report(name, window_set, len(recordings), settings.max_rejected)
-    return window_set
+    windows = window_sets.read_window_set(key, store)
+    assert windows is not None
+    windows = replace(windows, files=files)
+    _remember(name, settings, windows)
+    _report(name, windows, len(recordings), settings.max_rejected)
+    return windows
 
 
 def _make(
@@ -77,7 +64,7 @@ def _make(
     missing = missing_parts(recordings, store, key)
     if not missing and store.meta("windows", key) is not None:  # another driver wrote it
         return
-    wanted = part_chunks(recordings)
+    wanted = window_sets.part_chunks(recordings)
     for stale in store.files("windows", f"{key}/part-*.parquet"):
         if stale.name not in wanted:  # an earlier version grouped the recordings differently
             remove(stale)
@@ -98,8 +85,6 @@ def _run(
     """Writes the parts on the cluster; yields each with its number of recordings."""
     if not chunks:
         return
-    import ray.data  # takes seconds, and is not needed if nothing is missing
-
     rows = [
         {
             "part": part,
@@ -108,7 +93,6 @@ def _run(
         }
         for part, chunk in chunks.items()
     ]
-
     run = uuid.uuid4().hex
 
     def write(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +101,8 @@ def _run(
         found = [Recording(**fields) for fields in json.loads(row["recordings"])]
         chunk = [_moved(recording, store.local) for recording in found]
         sliced = slice_chunk(reader, chunk, settings, store.videos)
-        moved = (([_of_row(r, store) for r in rows], about) for rows, about in sliced)
-        kept = _of_same_files(moved, json.loads(row["files"]))
-        write_part(store.folder("windows", key), row["part"], kept)
+        checked = _checked(sliced, store, json.loads(row["files"]))
+        write_part(store.folder("windows", key), row["part"], checked)
         reader.done()
         return {"part": row["part"], "recordings": len(chunk)}
 
@@ -128,21 +111,21 @@ def _run(
         yield row["part"], row["recordings"]
 
 
-def _of_same_files(sliced: Iterator[Sliced], files: FileFingerprints) -> Iterator[Sliced]:
-    """Passes the slices on, then checks that the files are still those in the key."""
-    yield from sliced
-    refuse_changed(files)
+def _checked(sliced: Iterator[Sliced], store: Store, files: FileFingerprints) -> Iterator[Sliced]:
+    """The slices, with video paths that all machines can resolve. After the last one, checks that
+    the files are still those in the key."""
+    for rows, about in sliced:
+        for row in rows:
+            if row.get("video"):
+                row["video"] = store.portable(row["video"])
+        yield rows, about
+    window_sets.refuse_changed(files)
 
 
 def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
     """The recording with the paths of its files on another machine."""
     video, imu, *beside = map(to, (recording.video, recording.imu, *recording.beside))
     return replace(recording, video=video, imu=imu, beside=tuple(beside))
-
-
-def _of_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
-    """The row of a window, with a video path that all machines can resolve."""
-    return {**row, "video": store.portable(row["video"])} if row.get("video") else row
 
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
@@ -159,7 +142,7 @@ def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     groups: defaultdict[str, set[str]] = defaultdict(set)
     rejected: dict[str, str] = {}
-    for table in read_quality(folder):
+    for table in window_sets.read_quality(folder):
         for row in table.to_pylist():
             if row["rejected"] is not None:
                 rejected[row["recording"]] = row["rejected"]
@@ -190,7 +173,7 @@ def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> N
         f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "
         f"windows: {counts or 'none'}  ({windows.folder})"
     )
-    for sentence in leakage_notes(windows.leaks):
+    for sentence in window_sets.leakage_notes(windows.leaks):
         console.print(f"  {sentence}", style="yellow")
     for id, reason in list(windows.rejected.items())[:10]:
         console.print(f"  rejected {id}: {reason}", style="yellow", markup=False)

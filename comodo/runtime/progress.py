@@ -9,15 +9,14 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.config import NoneMethod, SupervisedMethod
@@ -35,13 +34,10 @@ HEARTBEAT_SECONDS = 10.0  # seconds between two writes of progress.json
 
 @dataclass
 class Running:
-    """A trial that has a process, with what it last reported."""
+    """A trial that has a process."""
 
-    trial: Trial
-    name: str
-    epochs: int
-    epoch: int = 0
-    metric: float | None = None
+    last: RunningTrial
+    """What it last reported."""
     times: list[tuple[int, float]] = field(default_factory=list)
     """Epochs, and when the first and the latest of this run were reported (monotonic seconds)."""
 
@@ -50,14 +46,14 @@ class Running:
         if len(self.times) < 2:
             return None
         (first, began), (latest, now) = self.times
-        return (now - began) / (latest - first) * (self.epochs - latest)
+        return (now - began) / (latest - first) * (self.last.epochs - latest)
 
 
 class Progress:
     """The trials of one sweep as they run and end."""
 
     def __init__(self, ledger: Ledger, limits: BudgetTracker) -> None:
-        self._ledger, self._limits = ledger, limits
+        self.ledger, self.limits = ledger, limits
         self._names = Labels(ledger.sweep)
         self._scores: dict[str, dict[int, float]] = {}
         """Of finished trials: by configuration, then by seed."""
@@ -74,17 +70,18 @@ class Progress:
         return self._names.trial(trial)
 
     def start(self, trial: Trial) -> None:
-        for over in self._ledger.over():
+        for over in self.ledger.over():
             if over.key not in self._seen:  # another sweep's trial that now belongs to this one too
                 self._count(over)
                 self._before += work(over)
-        self.running[trial.key] = Running(trial, self.name(trial), work(trial) - 1)
+        first = RunningTrial(trial.key, self.name(trial), 0, work(trial) - 1, None)
+        self.running[trial.key] = Running(first)
 
     def epoch(self, trial: Trial, epoch: int, metric: float | None) -> None:
         if (running := self.running.get(trial.key)) is not None:
             if not running.times:  # an earlier run did the epochs before
                 self._before += epoch - 1
-            running.epoch, running.metric = epoch, metric
+            running.last = replace(running.last, epoch=epoch, metric=metric)
             running.times = [*running.times[:1], (epoch, time.monotonic())]
 
     def end(self, trial: Trial, over: bool) -> None:
@@ -97,7 +94,7 @@ class Progress:
         """Writes progress.json and the budget used, every HEARTBEAT_SECONDS."""
         if time.monotonic() - self._saved >= HEARTBEAT_SECONDS:
             self.save("running")
-            self._limits.save()
+            self.limits.save()
 
     def save(self, state: str) -> None:
         """Writes progress.json; `state`: running, finished, or stopped with the reason."""
@@ -107,19 +104,16 @@ class Progress:
             state=state,
             pid=os.getpid(),
             host=socket.gethostname(),
-            running=[
-                RunningTrial(r.trial.key, r.name, r.epoch, r.epochs, r.metric)
-                for r in self.running.values()
-            ],
-            done=self._ledger.done(),
+            running=[running.last for running in self.running.values()],
+            done=self.ledger.done(),
             planned=self._trials(),
             best=self.best(),
             budget=self._budget(),
-        ).write(self._ledger.folder)
+        ).write(self.ledger.folder)
 
     def best(self) -> BestConfiguration | None:
         """The best configuration of those with all seeds, with its mean."""
-        objective, seeds = self._ledger.sweep.objective, len(self._ledger.sweep.seeds)
+        objective, seeds = self.ledger.sweep.objective, len(self.ledger.sweep.seeds)
         scores = list(self._scores.items())  # Ray's loop may change it meanwhile
         means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
         if not means:
@@ -127,20 +121,17 @@ class Progress:
         label = (max if objective.mode == "max" else min)(means, key=lambda label: means[label])
         return BestConfiguration(label, objective.metric, means[label])
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
+    def shown(self) -> AbstractContextManager[object]:
         """Shows the live table while the block runs, if the output is a terminal."""
         if not console.is_terminal:
-            yield
-            return
-        with Live(
+            return nullcontext()
+        return Live(
             get_renderable=self._table, console=console, refresh_per_second=2, transient=True
-        ):
-            yield
+        )
 
     def _count(self, trial: Trial) -> None:
         self._seen.add(trial.key)
-        scores, sweep = self._ledger.scores(trial), self._ledger.sweep
+        scores, sweep = self.ledger.scores(trial), self.ledger.sweep
         reference = isinstance(trial.config.method, SupervisedMethod) and (
             "supervised" in sweep.references
         )
@@ -149,35 +140,35 @@ class Progress:
 
     def _trials(self) -> int:
         """The number of trials that there will be, as far as known."""
-        return len(self._ledger.planned()) + self._ledger.to_come()
+        return len(self.ledger.planned()) + self.ledger.to_come()
 
     def _budget(self) -> dict[str, list[float | None]]:
-        limit = self._ledger.sweep.budget
+        limit = self.ledger.sweep.budget
         return {
-            "trials": [sum(t.key in self._ledger.own for t in self._ledger.over()), limit.trials],
-            "hours": [round(self._limits.hours, 4), limit.hours],
-            "gpu_hours": [round(self._limits.gpu_hours, 4), limit.gpu_hours],
+            "trials": [sum(t.key in self.ledger.own for t in self.ledger.over()), limit.trials],
+            "hours": [round(self.limits.hours, 4), limit.hours],
+            "gpu_hours": [round(self.limits.gpu_hours, 4), limit.gpu_hours],
         }
 
     def _work_done(self) -> int:
-        over = sum(map(work, self._ledger.over()))
-        return over + sum(running.epoch for running in list(self.running.values()))
+        over = sum(map(work, self.ledger.over()))
+        return over + sum(running.last.epoch for running in list(self.running.values()))
 
     def _table(self) -> Group:
-        trials = Table(box=None, pad_edge=False)
-        trials.add_column("running", overflow="fold")
-        for column in ("epoch", QUICK_ACCURACY, "left"):
-            trials.add_column(column, justify="right", no_wrap=True)
+        columns = ("epoch", QUICK_ACCURACY, "left")
+        numbers = [Column(name, justify="right", no_wrap=True) for name in columns]
+        trials = Table(Column("running", overflow="fold"), *numbers, box=None, pad_edge=False)
         for running in list(self.running.values()):  # Ray's loop may change it meanwhile
-            metric = "" if running.metric is None else f"{running.metric:.3f}"
-            epoch = f"{running.epoch}/{running.epochs}" if running.epochs else ""
-            trials.add_row(Text(running.name), epoch, metric, _time(running.left()))
-        planned, passed = self._ledger.planned(), time.monotonic() - self._began
+            last = running.last
+            metric = "" if last.metric is None else f"{last.metric:.3f}"
+            epoch = f"{last.epoch}/{last.epochs}" if last.epochs else ""
+            trials.add_row(Text(last.name), epoch, metric, _time(running.left()))
+        planned, passed = self.ledger.planned(), time.monotonic() - self._began
         done, total = self._work_done(), sum(map(work, planned))
         total = round(total * self._trials() / max(1, len(planned)))
         new = done - self._before
         left = passed / new * (total - done) if new > 0 else None
-        lines = [f"{self._ledger.done()} of {self._trials()} trials done"]
+        lines = [f"{self.ledger.done()} of {self._trials()} trials done"]
         if (best := self.best()) is not None:
             lines.append(f"best so far: {best.name}, {best.metric} {best.value:.3f}")
         lines.append(budget_used(self._budget()))

@@ -29,14 +29,11 @@ from comodo.tracking.tracker import Tracker
 
 
 def run_sweep(sweep: Sweep, store: Store, command: str) -> tuple[Results, Path]:
-    """Runs what is missing of a sweep; returns its results and the folder of its report.
+    """Runs what is missing of a sweep; returns its results and the folder of its report, which
+    shows `command`: it runs the sweep again.
 
-    `command` runs the sweep again; the report shows it.
-
-    Raises:
-        ConfigError, DatasetError, PrepareError, EncodeError, ClusterError, StoreError: the text
-            says how to fix it.
-        LeaseError: another driver runs the sweep; nothing was changed.
+    Raises ConfigError, DatasetError, PrepareError, EncodeError, ClusterError or StoreError, whose
+    text says how to fix it, and LeaseError if another driver runs the sweep: nothing was changed.
     """
     lease = Lease(store, "sweeps", sweep.name)
     _take(lease, sweep.name)
@@ -94,36 +91,29 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
             mlflow_pages.saved_view(sweep, time.time()),
             window_sets,
         )
-        return _run(record, store, ledger, tracker, concurrent, lease)
+        limits = BudgetTracker(sweep, ledger.folder)
+        stopped = run_missing(ledger, tracker, limits, concurrent, lease)
+        _record_ends(ledger, tracker)
+        results = record.results(store)
+        folder = report.write_report(results, record, store)
+        tracker.close()
     except LeaseError:  # the MLflow runs belong to another driver now
         raise
     except BaseException:
         tracker.close("KILLED")
         raise
+    if stopped is not None:
+        console.print(f"stopped: {stopped}", style="yellow", markup=False)
+    return results, folder
 
 
-def _run(
-    record: SweepRecord,
-    store: Store,
-    ledger: Ledger,
-    tracker: Tracker,
-    concurrent: int,
-    lease: Lease,
-) -> tuple[Results, Path]:
-    """The missing trials, then the MLflow runs of all trials, and the report."""
-    limits = BudgetTracker(record.sweep, ledger.folder)
-    stopped = run_missing(ledger, tracker, limits, concurrent, lease)
-    labels = Labels(record.sweep)
-    for trial in ledger.trials.values():  # some were finished by other sweeps or earlier runs
-        folder = store.folder("trials", trial.key)
-        if (result := read_result(trial, store)) is not None:
+def _record_ends(ledger: Ledger, tracker: Tracker) -> None:
+    """Completes the MLflow runs of all trials; other sweeps or earlier runs have finished some."""
+    labels = Labels(ledger.sweep)
+    for trial in ledger.trials.values():
+        folder = ledger.store.folder("trials", trial.key)
+        if (result := read_result(trial, ledger.store)) is not None:
             tracker.finish(trial, labels.trial(trial), result, folder)
         elif (end := ledger.ended.get(trial.key)) is not None and end.state == "pruned":
             tracker.recall(trial, labels.trial(trial), end.reason, folder)
     tracker.settle()
-    results = record.results(store)
-    folder = report.write_report(results, record, store)
-    tracker.close()
-    if stopped is not None:
-        console.print(f"stopped: {stopped}", style="yellow", markup=False)
-    return results, folder

@@ -6,8 +6,8 @@ order. The results show that the file runs, and nothing else.
 """
 
 import json
-import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,14 @@ TINY_STUDENTS: dict[str, dict[str, int]] = {
 STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order."""
+SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
-MAX_SMOKE_SEEDS, MAX_CONFIGURATIONS = 2, 8
+MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
 def load_smoke(path: Path, store: Store) -> Sweep:
-    """The sweep of a file, made small; its name ends in `-smoke`.
-
-    Raises:
-        ConfigError: as `read_sweep_file`.
-    """
+    """The sweep of a file, made small; its name ends in `-smoke`. Raises ConfigError as
+    `read_sweep_file` does."""
     return read_sweep_file(path, lambda data: _Shrunk(data, store).sweep())
 
 
@@ -67,8 +65,7 @@ class _Shrunk:
         self._data, self._store = data, store
         self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
         self._collect(data)
-        recipes = data.get("recipes")
-        self._queues_follow = "method.queue_size" in str(recipes)
+        self._queues_follow = "method.queue_size" in str(data.get("recipes"))
 
     def sweep(self) -> dict[str, Any]:
         data = {k: self._part(k, v) for k, v in self._data.items() if k != "label_map"}
@@ -85,9 +82,7 @@ class _Shrunk:
         data["seeds"] = data.get("seeds", [0])[:MAX_SMOKE_SEEDS]
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
-        data["budget"] = (
-            {} if trials is None else {"trials": min(trials, MAX_CONFIGURATIONS * MAX_SMOKE_SEEDS)}
-        )
+        data["budget"] = {} if trials is None else {"trials": min(trials, MAX_SMOKE_TRIALS)}
         if data.get("early_stopping"):
             data["early_stopping"] |= {"grace_epochs": 1}
         if isinstance(data.get("search"), dict):
@@ -103,13 +98,7 @@ class _Shrunk:
         if last in ("teacher", "student", "method") and _is_named(value):
             return getattr(self, f"_{last}")(value)
         if isinstance(value, dict):
-            # A span of this key: {values: [...]} or {min: ..., max: ...}.
-            inherited = (key,) if value.keys() & {"values", "min", "max"} else ()
-            return {
-                k: self._part(*inherited, v) if inherited and k in ("values", "min", "max")
-                else self._part(k, v)
-                for k, v in value.items()
-            }  # fmt: skip
+            return {k: self._part(key if k in SPAN_KEYS else k, v) for k, v in value.items()}
         if isinstance(value, list):
             return [self._part(key, item) for item in value]
         if value in self._numbers.get(last, ()):
@@ -120,7 +109,7 @@ class _Shrunk:
     def _collect(self, tree: Any, key: str = "") -> None:
         if isinstance(tree, dict):
             for name, value in tree.items():
-                self._collect(value, key if name in ("values", "min", "max") else name)
+                self._collect(value, key if name in SPAN_KEYS else name)
         elif isinstance(tree, list):
             for value in tree:
                 self._collect(value, key)
@@ -171,14 +160,14 @@ def tiny_teacher(family: str, store: Store) -> Path:
         config = getattr(transformers, f"{classes}Config")(**size)
         transformers.utils.logging.disable_progress_bar()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent))
         torch.manual_seed(0)
-        getattr(transformers, f"{classes}Model")(config).save_pretrained(made)
-        colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
-        (made / "preprocessor_config.json").write_text(json.dumps(colours))
-        publish(made, folder, "preprocessor_config.json")
-        try:
-            made.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(made)
+        model = getattr(transformers, f"{classes}Model")(config)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary, family)
+            model.save_pretrained(made)
+            colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+            (made / "preprocessor_config.json").write_text(json.dumps(colours))
+            publish(made, folder, "preprocessor_config.json")
+            with suppress(OSError):  # another process was faster
+                made.rename(folder)
     return folder

@@ -3,7 +3,6 @@ could not be trained or measured. Does not know how a trial runs.
 """
 
 import itertools
-import json
 from collections import Counter
 
 from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
@@ -29,18 +28,14 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
 def encode_all(
     sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
 ) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
-    """Encodes and packs what is missing for all trials.
-
-    Returns the keys of the packed windows and features for each pair of dataset and teacher.
-    """
+    """Encodes and packs what is missing for all trials; returns the keys of the packed windows and
+    features for each pair of dataset and teacher."""
     arrays = {}
     for name, teacher in sweep.trained_on():
         windows = window_sets[name]
         features = encode_windows(name, teacher, windows, store, sweep.datasets[name].max_rejected)
-        arrays[name, teacher] = (
-            pack_windows(store, windows.key),
-            pack_features(store, windows.key, features.key),
-        )
+        packed = pack_windows(store, windows.key)
+        arrays[name, teacher] = packed, pack_features(store, windows.key, features.key)
     return arrays
 
 
@@ -49,28 +44,25 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
     trained_on = {name for name, _ in sweep.trained_on()}
     for name, windows in window_sets.items():
-        reason = unfit_for_probe(windows.classes.get("train", {}))
+        where, reason = f"datasets.{name}", unfit_for_probe(windows.classes.get("train", {}))
         if reason is not None and (name in trained_on or "direct" not in sweep.measures):
-            raise ConfigError(f"datasets.{name}", f"datasets.{name}: {reason}")
+            raise ConfigError(where, f"{where}: {reason}")
         needed = set(sweep.objective.splits) if guided else set()
         if sweep.early_stopping is not None:
             needed.add("val")
         for split in sorted(needed) if name in trained_on else []:
             if not windows.classes.get(split):
-                raise ConfigError(
-                    f"datasets.{name}",
-                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
-                    "search; make one (split_by_group), or use a grid without early_stopping",
-                )
+                reason = f"no labelled windows in its {split} split to guide the search"
+                fix = "make one (split_by_group), or use a grid without early_stopping"
+                raise ConfigError(where, f"{where}: {reason}; {fix}")
         if name in sweep.evaluate_on and not windows.classes.get("test"):
-            raise ConfigError(
-                f"datasets.{name}",
-                f"datasets.{name}: no labelled windows in its test split to measure on",
-            )
+            reason = "no labelled windows in its test split to measure on"
+            raise ConfigError(where, f"{where}: {reason}")
     _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
-            _refuse_unfit_transfer(sweep, window_sets, own, other)
+            if own != other:
+                _refuse_unfit_transfer(sweep, window_sets, own, other)
 
 
 def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
@@ -89,8 +81,6 @@ def _refuse_unfit_transfer(
     sweep: Sweep, window_sets: dict[str, WindowSet], own: str, other: str
 ) -> None:
     """`direct` fits a probe on the train windows of one data set, with the classes of the other."""
-    if own == other:
-        return
     fitted, scored = Counter[str](), set[str]()
     for label, count in window_sets[own].classes.get("train", {}).items():
         fitted[sweep.label_map.get(own, {}).get(label, label)] += count
@@ -108,15 +98,11 @@ def _refuse_unfit_transfer(
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:
-    """Lengths, in samples, that the sweep's students resize windows to.
-
-    Raises ConfigError for a student that cannot be built, before anything is encoded.
-    """
+    """Lengths, in samples, that the sweep's students resize windows to. Raises ConfigError for a
+    student that cannot be built, before anything is encoded."""
     lengths = set()
-    for student in dict.fromkeys(
-        json.dumps(sweep.with_values(point).student.model_dump(mode="json"))
-        for point in sweep.points()
-    ):
+    configs = map(sweep.with_values, sweep.points())
+    for student in dict.fromkeys(config.student.model_dump_json() for config in configs):
         try:
             built = build_student(StudentConfig.model_validate_json(student))
         except (ValueError, AssertionError) as error:

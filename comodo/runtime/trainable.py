@@ -21,7 +21,7 @@ from comodo.core.lease import LeaseError
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic
 from comodo.runtime.callbacks import PREEMPTED, TrialLeft
-from comodo.runtime.cluster import Notice, this_node
+from comodo.runtime.cluster import notice_of, this_node, worker_resources
 from comodo.runtime.rendezvous import FileRendezvous
 from comodo.runtime.worker import run_trial
 from comodo.training.epoch import Paused
@@ -31,11 +31,8 @@ _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 
 
 def train(config: dict[str, Any]) -> None:
-    """Runs one trial; what Ray Tune calls.
-
-    A trial's own exceptions end it with a reason; it is tried again only if its process was lost or
-    had to leave its machine.
-    """
+    """Runs one trial; what Ray Tune calls. The trial's own exceptions end it with a reason; it is
+    tried again only if its process was lost or had to leave its machine."""
     config = {**config, "driver_node": this_node()}
     try:
         TorchTrainer(train_loop, train_loop_config=config, **_workers(config)).fit()
@@ -80,16 +77,13 @@ def train_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
     report = tune.report if resources.workers == 1 else ray.train.report
     # Several workers cannot do without the trial's own process, which may be on another node.
-    with Notice({this_node(), config["driver_node"]}) as notice:
-        run_trial(config["trial"], config["store"], report, notice.given)
+    with notice_of({this_node(), config["driver_node"]}) as is_given:
+        run_trial(config["trial"], config["store"], report, is_given)
 
 
 def _workers(config: dict[str, Any]) -> dict[str, Any]:
-    """How Ray Train spreads a trial.
-
-    With one worker, its local mode runs the loop in the trial's own process: a worker group would
-    cost half a minute for each trial.
-    """
+    """How Ray Train spreads a trial. With one worker, its local mode runs the loop in the trial's
+    own process: a worker group would cost half a minute for each trial."""
     resources: Resources = config["resources"]
     if resources.workers == 1:
         return {"scaling_config": ScalingConfig(num_workers=0)}
@@ -97,10 +91,7 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
         "scaling_config": ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker={
-                "CPU": resources.cpus_per_worker,
-                "GPU": resources.gpus_per_worker,
-            },
+            resources_per_worker=worker_resources(resources),
         ),
         "torch_config": FileRendezvous(folder=config["scratch"]) if config["here"] else None,
         "run_config": _train_api.RunConfig(

@@ -86,9 +86,6 @@ class LedgerSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is on disk."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is read from disk."""
-
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
 
@@ -138,17 +135,15 @@ class AtLimits(Stopper):
     written, and with the last of them the trials that Tune has queued. An interrupt stops all at
     once."""
 
-    def __init__(
-        self, limits: BudgetTracker, progress: Progress, interrupted: threading.Event
-    ) -> None:
-        self._limits, self._progress, self._interrupted = limits, progress, interrupted
+    def __init__(self, progress: Progress, interrupted: threading.Event) -> None:
+        self._progress, self._interrupted = progress, interrupted
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         idle = TRAIN_LOSS in result or "waiting" in result
-        return self._limits.reason is not None and idle
+        return self._progress.limits.reason is not None and idle
 
     def stop_all(self) -> bool:
-        at_limit = self._limits.reason is not None and not self._progress.running
+        at_limit = self._progress.limits.reason is not None and not self._progress.running
         return at_limit or self._interrupted.is_set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,10 +173,10 @@ def run_missing(
         progress.save(f"stopped: {limits.reason}")
         return limits.reason
     console.print(f"up to {concurrent} trials at once")
-    callback = SweepCallback(ledger, tracker, limits, progress, lease)
+    callback = SweepCallback(progress, tracker, lease)
     scheduler = _scheduler(ledger.sweep)  # one for all rounds, so that ASHA knows all trials
     with progress.shown(), _environment(TUNE_SETTINGS), _on_interrupt() as interrupted:
-        stopper = AtLimits(limits, progress, interrupted)
+        stopper = AtLimits(progress, interrupted)
         try:
             while not interrupted.is_set() and (trial := next_trial(ledger, limits)) is not None:
                 ledger.put_back(trial)
@@ -256,15 +251,14 @@ def _scheduler(sweep: Sweep) -> StudentsASHA | None:
 @contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[None]:
     """Sets environment variables while the block runs."""
-    before = {name: os.environ.pop(name, None) for name in settings}
+    before = {name: os.environ[name] for name in settings if name in os.environ}
     os.environ.update(settings)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        for name in settings:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -166,15 +166,9 @@ def frozen_student_of(
     """The trial's frozen student on one of its data sets."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     windows = WindowArrays.load(folder, student.encoder.samples)
-    return FrozenStudent(
-        student,
-        windows,
-        trial.seed,
-        trial.config.probe_mask,
-        trial.config.probe_ties,
-        source=own,
-        common_name=trial.evaluation.label_map.get(dataset, {}),
-    )
+    mask, ties = trial.config.probe_mask, trial.config.probe_ties
+    names = trial.evaluation.label_map.get(dataset, {})
+    return FrozenStudent(student, windows, trial.seed, mask, ties, source=own, common_name=names)
 
 
 def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
@@ -200,5 +194,4 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
 def _saved_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
     """States of the student's and the teacher's head after training."""
     folder = fetched(store.folder("trials", trial.key), "heads.pt")
-    states: list[dict[str, Tensor]] = load_tensors(folder / "heads.pt")
-    return states
+    return load_tensors(folder / "heads.pt")

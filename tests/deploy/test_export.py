@@ -293,7 +293,7 @@ def test_it_answers_over_http(found: tuple[Selection, Store], exported: Exported
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", *shlex.split(exported.serve.replace("5001", port))]
+    command = [sys.executable, "-m", *shlex.split(exported.facts()["serve"].replace("5001", port))]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn
     with subprocess.Popen(
         command, env=os.environ | {"PATH": path}, start_new_session=True

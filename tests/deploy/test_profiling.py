@@ -16,13 +16,14 @@ from comodo.config import read_sweep_file
 from comodo.core.console import console
 from comodo.core.store import Store, read_json, write_json
 from comodo.deploy.footprint import Footprint, Network
-from comodo.deploy.profile_view import show_profile, write_profile
 from comodo.deploy.profiling import (
     Profile,
     ProfileError,
     describe_machine,
     measure_apart,
     profile_trial,
+    show_profile,
+    write_profile,
 )
 from comodo.deploy.selection import Selection, resolve_run
 from comodo.models.students import build_student, save_student

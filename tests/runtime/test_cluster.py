@@ -15,9 +15,9 @@ import pytest
 from comodo.config import ConfigError, Resources, read_sweep_file
 from comodo.core.store import Store
 from comodo.runtime.cluster import (
+    Capacity,
     ClusterError,
     await_room,
-    capacity,
     concurrent_trials,
     end_idle_actors,
     refuse_sqlite,
@@ -67,7 +67,7 @@ def test_a_worker_never_spans_nodes(
     ],
 )
 def test_concurrency_follows_the_cluster(asked: dict[str, Any], trials: int) -> None:
-    assert (capacity().cpus, capacity().gpus) == (2, 1)  # as conftest starts it
+    assert (Capacity().cpus, Capacity().gpus) == (2, 1)  # as conftest starts it
     assert concurrent_trials(Resources(**asked)) == trials
 
 

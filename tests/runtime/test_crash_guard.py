@@ -51,8 +51,7 @@ def test_what_crashes_its_process_is_left_out_alone(
     tmp_path: Path, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "open_dataset", deadly)
-    for module in (prepare, window_sets):
-        monkeypatch.setattr(module, "part_chunks", lambda all: {"part-000000.parquet": all})
+    monkeypatch.setattr(window_sets, "part_chunks", lambda all: {"part-000000.parquet": all})
     manifest = make_folder(tmp_path / "data", recordings=12, seconds=2.0)
     settings = FolderDataset(kind="folder", path=str(manifest), window_seconds=2.0, imu_rate=25)
     found = prepare.prepare_windows("mine", settings, Store(tmp_path / "store"))

@@ -16,7 +16,7 @@ from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
 from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
-from comodo.runtime.prepare import _of_same_files, prepare_windows
+from comodo.runtime.prepare import _checked, prepare_windows
 from tests.conftest import write_imu, write_video
 from tests.errors import raises
 
@@ -191,15 +191,15 @@ def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: P
     file = tmp_path / "imu.csv"
     file.write_text("1")
     files = {str(file): fingerprint(file), str(tmp_path / "gone.mp4"): fingerprint("gone.mp4")}
-    folder = tmp_path / "windows"
+    folder, store = tmp_path / "windows", Store(tmp_path / "store")
 
     def sliced() -> Iterator[Sliced]:
         yield [], {}
         file.write_text("another")
 
     with raises(ChangedError, "dataset.file-changed", str(file)):
-        write_part(folder, "part-000000.parquet", _of_same_files(sliced(), files))
+        write_part(folder, "part-000000.parquet", _checked(sliced(), store, files))
     assert not list(folder.iterdir())
     files[str(file)] = fingerprint(file)
-    write_part(folder, "part-000000.parquet", _of_same_files(iter([([], {})]), files))
+    write_part(folder, "part-000000.parquet", _checked(iter([([], {})]), store, files))
     assert (folder / "part-000000.parquet").exists()

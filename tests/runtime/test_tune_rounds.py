@@ -71,7 +71,7 @@ class Round:
         limits = BudgetTracker(ledger.sweep, ledger.folder)
         self.ledger, self.progress = ledger, Progress(ledger, limits)
         tracker, lease = Tracker(ledger.store, "toy", {}), Lease(ledger.store, "sweeps", "toy")
-        self.callback = SweepCallback(ledger, tracker, limits, self.progress, lease)
+        self.callback = SweepCallback(self.progress, tracker, lease)
         self.retries: dict[int, int] = {}
 
     def begin(self, number: int) -> list[Trial]:
