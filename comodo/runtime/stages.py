@@ -46,7 +46,7 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     for name, windows in window_sets.items():
         where, reason = f"datasets.{name}", unfit_for_probe(windows.classes.get("train", {}))
         if reason is not None and (name in trained_on or "direct" not in sweep.measures):
-            raise ConfigError(where, f"{where}: {reason}")
+            raise ConfigError.at(where, reason)
         needed = set(sweep.objective.splits) if guided else set()
         if sweep.early_stopping is not None:
             needed.add("val")
@@ -54,10 +54,9 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
             if not windows.classes.get(split):
                 reason = f"no labelled windows in its {split} split to guide the search"
                 fix = "make one (split_by_group), or use a grid without early_stopping"
-                raise ConfigError(where, f"{where}: {reason}; {fix}")
+                raise ConfigError.at(where, f"{reason}; {fix}")
         if name in sweep.evaluate_on and not windows.classes.get("test"):
-            reason = "no labelled windows in its test split to measure on"
-            raise ConfigError(where, f"{where}: {reason}")
+            raise ConfigError.at(where, "no labelled windows in its test split to measure on")
     _refuse_unknown_names(sweep, window_sets)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
@@ -68,13 +67,12 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
 def _refuse_unknown_names(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     for name, mapped in sweep.label_map.items():
         if name not in window_sets:
-            where = f"label_map.{name}"
-            raise ConfigError(where, f"{where}: neither trained on nor in evaluate_on")
+            raise ConfigError.at(f"label_map.{name}", "neither trained on nor in evaluate_on")
         known = {label for labels in window_sets[name].classes.values() for label in labels}
         for label in mapped:
             if label not in known:
-                where = f"label_map.{name}.{label}"
-                raise ConfigError(where, f"{where}: no class of '{name}'{nearest(label, known)}")
+                reason = f"no class of '{name}'{nearest(label, known)}"
+                raise ConfigError.at(f"label_map.{name}.{label}", reason)
 
 
 def _refuse_unfit_transfer(
@@ -89,9 +87,9 @@ def _refuse_unfit_transfer(
             scored.add(sweep.label_map.get(other, {}).get(label, label))
     shared = {label: count for label, count in fitted.items() if label in scored}
     if (reason := unfit_for_probe(shared)) is not None:
-        raise ConfigError(
+        raise ConfigError.at(
             "label_map",
-            f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
+            f"trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
             f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
             f"windows in common ({reason}); map equivalent classes to one name, or remove direct",
         )
@@ -106,7 +104,7 @@ def lengths_taken(sweep: Sweep) -> set[int]:
         try:
             built = build_student(StudentConfig.model_validate_json(student))
         except (ValueError, AssertionError) as error:
-            raise ConfigError("trial.student", f"trial.student: {error}") from None
+            raise ConfigError.at("trial.student", str(error)) from None
         if built.encoder.samples is not None:
             lengths.add(built.encoder.samples)
     return lengths
