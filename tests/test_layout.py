@@ -27,6 +27,7 @@ COVERED_BY = {
     "runtime/run": "e2e/test_sweep.py",
     "runtime/stages": "e2e/test_sweep.py",
     "runtime/trainable": "runtime/test_tune.py",
+    "search/history": "search/test_trial.py",
     "tracking/comodo_served": "deploy/test_export.py",
     "tracking/record_queue": "tracking/test_tracker.py",
     "tracking/registry": "deploy/test_export.py",

@@ -28,7 +28,8 @@ from comodo.data.recordings import DatasetError
 from comodo.models.students import build_student, load_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
-from comodo.search.trial import Trial, epoch_history
+from comodo.search.history import epoch_history
+from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config

@@ -13,8 +13,8 @@ import pandas as pd
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
+from comodo.search.history import epoch_history
 from comodo.search.records import MeasuringRecord
-from comodo.search.trial import epoch_history
 
 
 class SweepFrames:

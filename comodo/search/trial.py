@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fetched, fingerprint, key_of, read_json
+from comodo.core.store import Store, fingerprint, key_of, read_json
 from comodo.search.records import TrainedRecord
 
 TRIAL_VERSION = 6  # of the numbers that training computes; increase it when they change
@@ -173,17 +173,3 @@ def read_result(trial: Trial, store: Store) -> TrialResult | None:
         where = "" if dataset == own else dataset
         metrics |= {str(replace(metric, dataset=where)): value for metric, value in found.items()}
     return TrialResult(trained, metrics)
-
-
-def epoch_history(folder: Path) -> list[dict[str, Any]]:
-    """The metrics of each epoch, from a trial's trained.json or else from its checkpoint."""
-    from comodo.core.tensors import load_tensors  # torch, which planning does not need
-
-    if (trained := TrainedRecord.find(folder)) is not None:
-        return trained.history
-    checkpoint = fetched(folder, "checkpoint.pt") / "checkpoint.pt"
-    try:
-        history: list[dict[str, Any]] = load_tensors(checkpoint, mmap=True)["history"]
-    except FileNotFoundError:  # no epoch yet
-        return []
-    return history

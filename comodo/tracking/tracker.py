@@ -28,9 +28,10 @@ from comodo.core.console import console
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
+from comodo.search.history import epoch_history
 from comodo.search.labels import rounded
 from comodo.search.records import TrainedRecord
-from comodo.search.trial import Trial, TrialResult, epoch_history
+from comodo.search.trial import Trial, TrialResult
 from comodo.tracking import runs
 from comodo.tracking.record_queue import RecordQueue
 

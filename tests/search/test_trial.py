@@ -10,8 +10,9 @@ import torch
 
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
+from comodo.search.history import epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import Evaluation, Trial, epoch_history, read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
 from tests.helpers import TINY_MANTIS, trained_record, trial_config
 

@@ -1,0 +1,20 @@
+"""The epochs of a trial so far, also while it trains; reading a checkpoint needs torch."""
+
+from pathlib import Path
+from typing import Any
+
+from comodo.core.store import fetched
+from comodo.core.tensors import load_tensors
+from comodo.search.records import TrainedRecord
+
+
+def epoch_history(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of each epoch, from a trial's trained.json or else from its checkpoint."""
+    if (trained := TrainedRecord.find(folder)) is not None:
+        return trained.history
+    checkpoint = fetched(folder, "checkpoint.pt") / "checkpoint.pt"
+    try:
+        history: list[dict[str, Any]] = load_tensors(checkpoint, mmap=True)["history"]
+    except FileNotFoundError:  # no epoch yet
+        return []
+    return history
