@@ -85,7 +85,7 @@ def _learn_one(
         raise _PassedOver("of another data set or teacher")
     config = config.model_copy(update={"dataset": here.dataset})
     if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:
-        raise _PassedOver("with other settings, or outside the space")
+        raise _PassedOver(_difference(config, here, sweep))
     rows = []
     for record in trained:
         result = read_result(Trial(config, record.seed, windows, features, evaluation), store)
@@ -122,3 +122,17 @@ def locate(config: TrialConfig, sweep: Sweep) -> Point | None:
             else:
                 return None
     return {key: point[key] for key in sweep.space.spans if key in point}
+
+
+def _difference(config: TrialConfig, other: TrialConfig, sweep: Sweep) -> str:
+    """Why two trials on the same arrays are not the same: the keys that differ, and of a method or
+    student of another name only the name."""
+    without = {"protocol", "dataset", "teacher"}
+    mine, theirs = (flatten(c.model_dump(mode="json", exclude=without)) for c in (config, other))
+    keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+    renamed = tuple(key.removesuffix("name") for key in keys if key.endswith(".name"))
+    keys = [key for key in keys if key.endswith(".name") or not key.startswith(renamed)]
+    swept = tuple(f"{key}." for key in sweep.space.spans)
+    if any(f"{key}.".startswith(swept) for key in keys):
+        return "outside the space"
+    return f"with other {', '.join(keys)}"
