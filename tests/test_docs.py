@@ -214,8 +214,8 @@ def texts_of(source: str) -> Iterator[str]:
 
 
 def test_quoted_errors_are_those_of_the_code() -> None:
-    """The words of each line, except the parts that vary, are in a string of the package; the key at
-    its beginning may be a string of its own."""
+    """The words of each line, except the parts that vary, are in a string of the package; the key
+    at its beginning may be a string of its own."""
     texts = "\n".join(
         text for file in (ROOT / "comodo").rglob("*.py") for text in texts_of(file.read_text())
     )
