@@ -1,5 +1,6 @@
 """What tests share: small real recordings, a Ray that is started once, the shared data folder."""
 
+import os
 import shutil
 import sys
 import threading
@@ -16,7 +17,8 @@ from comodo.data.readers import open_dataset
 from comodo.data.slicing import slice_chunk
 from tests.paths import SHARED
 
-settings.register_profile("any machine", deadline=None)  # speed is for benchmarks
+EXAMPLES = 100 * int(os.environ.get("COMODO_FUZZ", "1"))  # of a property; `make fuzz` tries more
+settings.register_profile("any machine", deadline=None, max_examples=EXAMPLES)  # not a benchmark
 settings.load_profile("any machine")
 
 SHARED_DATA = SHARED / "data"

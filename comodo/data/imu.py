@@ -5,8 +5,9 @@ nothing of videos, windows or models.
 """
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g
 ACC_UNITS = {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY, "m/s2": 1 / STANDARD_GRAVITY}
 GYRO_UNITS = {"deg/s": 1.0, "dps": 1.0, "rad/s": 180 / np.pi}
+MAX_GAP_SECONDS = 0.5  # between two samples; a longer time without samples is a gap
+ACC, GYRO = slice(0, 3), slice(3, 6)  # of the channels
+RATES_HZ = (5, 20_000)  # of an IMU
+# Above what any sensor of a wearable measures: accelerometers up to 64 g, gyroscopes up to 4,000
+# deg/s. (Bosch BMI and ST LSM6 data sheets.) Marks of missing values, as -9999, are beyond.
+LIMIT_C = np.array([100.0] * 3 + [5000.0] * 3, np.float32)
+LIMITS = "100 g or 5,000 deg/s"
+MAX_IMPOSSIBLE = 0.5  # of the rows; more are a wrong unit
 TIME_COLUMNS = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
 
 
@@ -38,38 +47,147 @@ class ImuStream:
     imu_NC: np.ndarray
     notes: tuple[str, ...] = ()
     """What the reader detected or corrected and a user should know."""
+    impossible: int = 0
+    """Rows that were left out because no sensor measures such values."""
 
     @cached_property
     def rate(self) -> float:
-        """Sampling rate in Hz, from the median time step."""
-        return float(1 / np.median(np.diff(self.time_N)))
+        """Sampling rate in Hz, without gaps. A mean: where times are rounded to milliseconds, the
+        median step would be wrong by up to 10 %."""
+        step_M = np.diff(self.time_N)
+        if (step_M <= MAX_GAP_SECONDS).any():
+            step_M = step_M[step_M <= MAX_GAP_SECONDS]
+        usual_M = step_M[step_M <= 3 * np.median(step_M)]  # without holes, if there are no bursts
+        return float(1 / (usual_M if usual_M.sum() > step_M.sum() / 2 else step_M).mean())
 
 
-def checked_stream(time_N: np.ndarray, imu_NC: np.ndarray, source: str) -> ImuStream:
-    """A stream from raw arrays in g and deg/s, without rows that have a missing value; keeps the
-    first of several samples with the same time.
+def checked_stream(
+    time_N: np.ndarray, imu_NC: np.ndarray, source: str, notes: Iterable[str] = ()
+) -> ImuStream:
+    """A stream from raw arrays in g and deg/s, without the rows that lack a value, have values that
+    no sensor measures, or repeat the row before. Samples that share a time are spread evenly up to
+    the next time. Notes say how many there were of each.
 
-    Raises ImuError for fewer than two samples, a clock that runs backwards or does not advance, or
-    a sensor that is zero throughout.
+    Raises ImuError for fewer than two samples, a clock that runs backwards or stops, a rate that
+    no IMU has, or a sensor that is zero throughout.
     """
-    with np.errstate(over="ignore"):  # a value too large for float32 counts as missing
+    with np.errstate(over="ignore"):  # a value too large for float32 is infinite
         imu_NC = imu_NC.astype(np.float32)
-    complete_N = np.isfinite(time_N) & np.isfinite(imu_NC).all(axis=1)
+    rows = len(time_N)
+    complete_N = np.isfinite(time_N) & ~np.isnan(imu_NC).any(axis=1)
+    lacking = int((~complete_N).sum())
     time_N, imu_NC = time_N[complete_N].astype(np.float64), imu_NC[complete_N]
     if len(time_N) < 2:
         raise ImuError("imu.too-few-samples", f"{source}: fewer than two complete IMU samples")
-    steps = np.diff(time_N)
-    if (steps < 0).any():
-        row = int(np.argmax(steps < 0)) + 1
-        message = f"{source}: the clock runs backwards at sample {row}; correct it, or split there"
-        raise ImuError("imu.clock-backwards", message)
-    if np.median(steps) <= 0:
-        raise ImuError("imu.clock-stopped", f"{source}: most samples have the same time")
-    if not imu_NC[:, :3].any() or not imu_NC[:, 3:].any():
+    new_M = (np.diff(time_N) != 0) | (imu_NC[1:] != imu_NC[:-1]).any(axis=1)
+    copies = int((~new_M).sum())
+    time_N, imu_NC = (array[np.append([True], new_M)] for array in (time_N, imu_NC))
+    _refuse_backwards(time_N, source)
+    if not imu_NC[:, ACC].any() or not imu_NC[:, GYRO].any():
         message = f"{source}: accelerometer or gyroscope is zero throughout; students need both"
         raise ImuError("imu.zero-sensor", message)
-    new_time_N = np.concatenate([[True], steps > 0])
-    return ImuStream(time_N[new_time_N], imu_NC[new_time_N])
+    possible_N = (np.abs(imu_NC) <= LIMIT_C).all(axis=1) & imu_NC.any(axis=1)
+    impossible = int((~possible_N).sum())
+    if impossible > MAX_IMPOSSIBLE * len(possible_N):
+        found = f"{impossible} of {rows} rows are all zero or over {LIMITS}"
+        message = f"{source}: {found}; check the units of the columns"
+        raise ImuError("imu.impossible", message)
+    time_N, repeats = spread_ticks(time_N, source)
+    stream = ImuStream(time_N[possible_N], imu_NC[possible_N])
+    if not RATES_HZ[0] <= stream.rate <= RATES_HZ[1]:
+        found = f"{stream.rate:.3g} samples/s, where an IMU has {RATES_HZ[0]:g} to {RATES_HZ[1]:,}"
+        fix = "check the unit of the times"
+        raise ImuError("imu.implausible-rate", f"{source}: {found}; {fix}")
+    counts = {
+        "lack a time or a value and are left out": lacking,
+        f"are all zero or over {LIMITS} and are left out": impossible,
+        "repeat the row before and are left out": copies,
+        "repeat a time and are spread evenly up to the next time": repeats,
+    }
+    counted = [f"{count:,} of {rows:,} rows {what}" for what, count in counts.items() if count]
+    return replace(stream, notes=(*notes, *counted), impossible=impossible)
+
+
+def _refuse_backwards(time_N: np.ndarray, source: str) -> None:
+    backwards_M = np.diff(time_N) < 0
+    if backwards_M.any():
+        row = int(np.argmax(backwards_M)) + 1
+        message = f"{source}: the clock runs backwards at sample {row}; correct it, or split there"
+        raise ImuError("imu.clock-backwards", message)
+
+
+def spread_ticks(time_N: np.ndarray, source: str) -> tuple[np.ndarray, int]:
+    """Times where samples that share one are spread evenly up to the next time, as of a clock with
+    coarse ticks or samples that arrive in packets; and how many repeat a time. `time_N` ascends.
+
+    Raises ImuError for a clock that stops: so many samples at one time that they take
+    `MAX_GAP_SECONDS` longer than the time to the next.
+    """
+    first_T = np.flatnonzero(np.diff(time_N, prepend=-np.inf) > 0)
+    repeats = len(time_N) - len(first_T)
+    if not repeats:
+        return time_N, 0
+    count_T = np.diff(first_T, append=len(time_N))
+    if len(first_T) < 2:
+        raise ImuError("imu.clock-stopped", f"{source}: all samples have the same time")
+    until_T = np.diff(time_N[first_T])
+    usual_T = until_T <= 3 * np.median(until_T)  # without holes
+    step = until_T[usual_T].sum() / count_T[:-1][usual_T].sum()  # between samples
+    # The last samples may take as long as any others; where samples are missing, no longer.
+    until_T = np.append(until_T, (count_T[:-1] * step).max())
+    if (stopped_T := count_T * step - until_T > MAX_GAP_SECONDS).any():
+        row = int(first_T[np.argmax(stopped_T)])
+        message = f"{source}: the clock stops at sample {row}; correct it, or split there"
+        raise ImuError("imu.clock-stopped", message)
+    step_T = np.minimum(until_T / count_T, 1.5 * step)
+    place_N = np.arange(len(time_N)) - np.repeat(first_T, count_T)
+    return time_N + place_N * np.repeat(step_T, count_T), repeats
+
+
+def join_sensors(
+    acc_time_N: np.ndarray,
+    acc_N3: np.ndarray,
+    gyro_time_M: np.ndarray,
+    gyro_M3: np.ndarray,
+    source: str,
+) -> ImuStream:
+    """A stream of two sensors that have samples at different times, in seconds, g and deg/s.
+
+    The sensor with fewer samples is interpolated at the times of the other, where both have
+    samples; a note says so. Raises ImuError as `checked_stream` does.
+    """
+    acc, gyro = (acc_time_N, acc_N3, LIMIT_C[ACC]), (gyro_time_M, gyro_M3, LIMIT_C[GYRO])
+    is_acc_slow = len(acc_time_N) <= len(gyro_time_M)
+    slow, fast = (acc, gyro) if is_acc_slow else (gyro, acc)
+    slow_N3 = _interpolated(fast[0], *slow, source)
+    both_N = ~np.isnan(slow_N3).any(axis=1)
+    values = (slow_N3, fast[1]) if is_acc_slow else (fast[1], slow_N3)
+    stream = checked_stream(fast[0][both_N], np.concatenate(values, axis=1)[both_N], source)
+    names = ("accelerometer", "gyroscope") if is_acc_slow else ("gyroscope", "accelerometer")
+    note = f"{names[0]} interpolated at the {names[1]}'s {stream.rate:.0f} Hz"
+    return replace(stream, notes=(*stream.notes, note))
+
+
+def _interpolated(
+    at_N: np.ndarray, time_M: np.ndarray, value_M3: np.ndarray, limit_3: np.ndarray, source: str
+) -> np.ndarray:
+    """A sensor's values at `at_N`; NaN outside its times and in its gaps."""
+    from comodo.data.resampling import values_at
+
+    known_M = np.isfinite(time_M) & (np.abs(value_M3) <= limit_3).all(axis=1)
+    time_M, value_M3 = time_M[known_M], value_M3[known_M]
+    value_N3 = np.full((len(at_N), 3), np.nan)
+    if len(time_M) < 2:
+        return value_N3
+    _refuse_backwards(time_M, source)
+    time_M, _ = spread_ticks(time_M, source)
+    next_N = np.searchsorted(time_M, at_N).clip(1, len(time_M) - 1)
+    in_gap_N = (time_M[next_N] - time_M[next_N - 1] > MAX_GAP_SECONDS) & ~np.isin(at_N, time_M)
+    inside_N = (at_N >= time_M[0]) & (at_N <= time_M[-1]) & ~in_gap_N
+    if inside_N.any():
+        rate = ImuStream(time_M, value_M3).rate
+        value_N3[inside_N] = values_at(time_M, value_M3, rate, at_N[inside_N], np.inf)
+    return value_N3
 
 
 def unit_factor(unit: str, units: dict[str, float], source: str) -> float:
@@ -106,13 +224,19 @@ def refuse_missing(path: str | Path) -> None:
 
 def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
     """A CSV file, read by pandas with `options`; `kind` says in errors what it should be. Raises
-    ImuError if the file is missing or cannot be parsed."""
+    ImuError if the file is missing, cannot be parsed, or has rows with more cells than columns."""
     import pandas as pd  # takes half a second, which a mere check of the sweep file does not need
 
     refuse_missing(path)
     try:
-        # pandas' faster number parser crashes the process at an exponent with many digits.
-        return pd.read_csv(path, float_precision="round_trip", **options)
+        with warnings.catch_warnings():
+            # Without index_col=False, a row that ends with a comma would shift all columns by one.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # pandas' faster number parser crashes the process at an exponent with many digits.
+            return pd.read_csv(path, float_precision="round_trip", index_col=False, **options)
+    except pd.errors.ParserWarning:
+        message = f"{path}: its rows have more cells than the header has columns; name every column"
+        raise ImuError("imu.unreadable", message) from None
     except ValueError as error:  # empty, ragged, not text, or a missing column
         raise ImuError("imu.unreadable", f"{path}: cannot be read as {kind}: {error}") from None
 
@@ -120,11 +244,15 @@ def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
 def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
     """A CSV with a time column (see `TIME_COLUMNS`) and the six channels. A header gives the unit
     after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit` are for channels without
-    one. Raises ImuError."""
+    one. Accelerometer and gyroscope may have rows of their own. Raises ImuError."""
     table = read_table(path, "CSV")
     columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
     for column in table.columns:
-        if match := re.fullmatch(r"\s*(\w+?)\s*(?:[\[(](.*?)[\])])?\s*", str(column)):
+        # pandas adds .1 to the name of a second column of the same name.
+        if match := re.fullmatch(r"\s*(\w+?)\s*(?:[\[(](.*?)[\])])?\s*(?:\.\d+)?", str(column)):
+            if match[1].lower() in columns:
+                message = f"{path}: two columns are named {match[1].lower()}; rename one"
+                raise ImuError("imu.two-columns", message)
             columns[match[1].lower()] = (column, match[2] or "")
 
     time_name = next((name for name in TIME_COLUMNS if name in columns), "time_s")
@@ -149,8 +277,13 @@ def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
             raise ImuError("imu.missing-unit", f"{path}: no unit for {name}; write {fix}")
         return numbers(name) * unit_factor(unit, units, str(path))
 
+    time_N = numbers(time_name) * TIME_COLUMNS[time_name]
     imu_NC = np.stack([channel(name) for name in CHANNELS], axis=1)
-    return checked_stream(numbers(time_name) * TIME_COLUMNS[time_name], imu_NC, str(path))
+    acc_N, gyro_N = (np.isfinite(imu_NC[:, part]).all(axis=1) for part in (ACC, GYRO))
+    if (acc_N & gyro_N).sum() < min(acc_N.sum(), gyro_N.sum()) / 2:  # rows of their own
+        acc, gyro = (time_N[acc_N], imu_NC[acc_N, ACC]), (time_N[gyro_N], imu_NC[gyro_N, GYRO])
+        return join_sensors(*acc, *gyro, str(path))
+    return checked_stream(time_N, imu_NC, str(path))
 
 
 def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStream:
@@ -171,30 +304,11 @@ def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStrea
 
 def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np.ndarray:
     """The stream from `start` for `seconds`, at `rate` Hz: float32 `[round(seconds * rate), 6]`.
+    Band-limited, as `resampling.values_at`."""
+    from comodo.data.resampling import values_at  # SciPy takes long to import
 
-    Linear interpolation at about the stream's own rate removes jitter; a polyphase filter then
-    converts to the common rate without aliasing.
-    """
-    from scipy.signal import resample_poly
-
-    wanted = round(seconds * rate)
-    if rate > stream.rate:
-        ratio = Fraction(rate / stream.rate).limit_denominator(20)
-    else:
-        ratio = 1 / Fraction(stream.rate / rate).limit_denominator(20)
-    native_rate = rate / float(ratio)
-    margin = 10 / min(rate, native_rate)  # seconds on either side for the filter to settle
-    margin_out = round(margin * rate)
-    count = int(np.ceil((wanted + 2 * margin_out) / float(ratio))) + 1
-    time_M = start - margin_out / rate + np.arange(count) / native_rate
-    # Only the samples around the span: otherwise each window would copy the whole recording.
-    first = max(0, int(np.searchsorted(stream.time_N, time_M[0], "right")) - 1)
-    near = slice(first, int(np.searchsorted(stream.time_N, time_M[-1])) + 1)
-    time_K, imu_CK = stream.time_N[near], stream.imu_NC[near].T
-    even_MC = np.stack([np.interp(time_M, time_K, channel_K) for channel_K in imu_CK], axis=1)
-    if ratio != 1:
-        even_MC = resample_poly(even_MC, ratio.numerator, ratio.denominator, axis=0, padtype="line")
-    return even_MC[margin_out : margin_out + wanted].astype(np.float32)
+    time_M = start + np.arange(round(seconds * rate)) / rate
+    return values_at(stream.time_N, stream.imu_NC, stream.rate, time_M, rate).astype(np.float32)
 
 
 def has_gap(stream: ImuStream, start: float, end: float, max_gap: float) -> bool:

@@ -39,7 +39,7 @@ def resampling(seconds: float, rate: float, to_rate: float) -> Tensor | None:
     """`imu.resample` of a window of `seconds` as a matrix `[R, T]`; None if the rates are equal.
 
     Resampling is linear, so its results for unit impulses are the matrix. Beyond the window, where
-    training used the rest of the recording, the signal is taken as constant.
+    training used the rest of the recording, the signal is taken as its reflection.
     """
     if rate == to_rate:
         return None

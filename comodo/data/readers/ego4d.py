@@ -12,7 +12,6 @@ telemetry is. Splits and activities come from lists of uids. The wearers are not
 video is its own group.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,23 +38,23 @@ class Ego4dReader:
         return rows
 
     def read_imu(self, recording: Recording) -> imu.ImuStream:
-        """Complete samples in the order of their times; notes count what was dropped or moved."""
+        """Samples in the order of their times; a note says where that was not the file's order."""
         kind = f"an IMU file of Ego4D with the columns {', '.join(CSV_COLUMNS)}"
         table = imu.read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
         row_N7 = table[CSV_COLUMNS].to_numpy()
-        row_M7 = row_N7[np.isfinite(row_N7).all(axis=1)]
-        backwards = int((np.diff(row_M7[:, 0]) < 0).sum())
-        row_M7 = row_M7[np.argsort(row_M7[:, 0], kind="stable")]
-        repeats = int((np.diff(row_M7[:, 0]) == 0).sum())
+        complete_N = np.isfinite(row_N7).all(axis=1)
+        backwards = int((np.diff(row_N7[complete_N, 0]) < 0).sum())
+        order_N = np.argsort(row_N7[:, 0], kind="stable")
+        row_N7 = row_N7[order_N]
+        # Rows with the time of other rows, elsewhere in the file, are no ticks of a coarse clock.
+        again_M = (np.diff(row_N7[:, 0]) == 0) & (np.diff(order_N) != 1)
+        row_N7 = row_N7[np.append([True], ~again_M)[: len(row_N7)]]
         units = {unit: imu.ACC_UNITS[unit] for unit in ("g", "m/s^2")}
-        factor, unit_note = imu.unit_by_gravity(row_M7[:, 1:4], units, recording.imu)
-        imu_M6 = row_M7[:, 1:] * np.repeat([factor, imu.GYRO_UNITS["rad/s"]], 3)
-        stream = imu.checked_stream(row_M7[:, 0] / 1000, imu_M6, recording.imu)
+        factor, unit_note = imu.unit_by_gravity(row_N7[:, 1:4], units, recording.imu)
+        imu_N6 = row_N7[:, 1:] * np.repeat([factor, imu.GYRO_UNITS["rad/s"]], 3)
         notes = [unit_note]
-        if missing := len(row_N7) - len(row_M7):
-            notes.append(f"{missing} of {len(row_N7)} rows lack a time or a value and are dropped")
         if backwards:
             notes.append(f"the clock runs backwards at {backwards} rows; sorted")
-        if repeats:
-            notes.append(f"{repeats} rows repeat a time; the first of each is kept")
-        return replace(stream, notes=tuple(notes))
+        if again_M.any():
+            notes.append(f"{again_M.sum()} rows repeat a time of earlier rows and are left out")
+        return imu.checked_stream(row_N7[:, 0] / 1000, imu_N6, recording.imu, notes)

@@ -13,7 +13,6 @@ of a list is `yourdataset_path/data/<class>/<clip> <frames> <IMU samples> <class
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +57,8 @@ class UestcMmeaReader:
             raise ImuError("imu.incomplete", f"{recording.imu}: {found}, {fix}")
         factor, note = imu.unit_by_gravity(raw_N6[:, :3], MMEA_ACC_UNITS, recording.imu)
         imu_N6 = raw_N6 * np.repeat([factor, MMEA_GYRO_UNIT], 3)
-        stream = imu.checked_stream(np.linspace(0, seconds, len(raw_N6)), imu_N6, recording.imu)
-        return replace(stream, notes=(note,))
+        time_N = np.linspace(0, seconds, len(raw_N6))
+        return imu.checked_stream(time_N, imu_N6, recording.imu, [note])
 
 
 def clip_and_activity(line: str) -> tuple[str, str]:

@@ -106,9 +106,9 @@ def test_disordered_rows_come_out_as_if_in_order(settings: Ego4dDataset) -> None
     np.testing.assert_array_equal(stream.time_N, expected.time_N)
     np.testing.assert_array_equal(stream.imu_NC, expected.imu_NC)
     assert stream.notes[1:] == (
-        "3 of 211 rows lack a time or a value and are dropped",
         "the clock runs backwards at 2 rows; sorted",
-        "10 rows repeat a time; the first of each is kept",
+        "10 rows repeat a time of earlier rows and are left out",
+        "3 of 201 rows lack a time or a value and are left out",
     )
 
 
