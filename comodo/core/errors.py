@@ -1,4 +1,17 @@
-"""The base of all errors of the package, and the errors of the store."""
+"""The base of all errors of the package, the errors of the store, and which errors may pass."""
+
+import errno
+
+PASSING = {
+    errno.EACCES,  # no permission
+    errno.ENOMEM,
+    *(errno.EMFILE, errno.ENFILE),  # too many open files
+    *(errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBUSY, errno.EINTR),  # a disk that is away
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED),
+    *(errno.ECONNRESET, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+}
+PASSING_FROM_SYSTEM = PASSING | {errno.EAGAIN, errno.EIO, errno.EPERM}
+"""FFmpeg returns the last three for damaged files too."""
 
 
 class ComodoError(Exception):
@@ -26,3 +39,23 @@ class StoreError(ComodoError, RuntimeError):
 
 class ChangedError(ComodoError, RuntimeError):
     """A file was replaced while the sweep that it belongs to runs."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error may be gone at the next try although the files stay the same: a disk that is
+    away, no permission, no memory. A file's own damage is not; nor is what follows from it.
+
+    Looks through the causes of `error`. A missing file counts as one that is away.
+    """
+    cause: BaseException | None = error
+    seen = set[int]()  # causes may lead in a circle
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, MemoryError):
+            return True
+        if isinstance(cause, OSError):
+            from_system = type(cause).__module__ == "builtins"
+            if cause.errno in (PASSING_FROM_SYSTEM if from_system else PASSING):
+                return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -1,7 +1,8 @@
 """Project Aria's VRS files: RGB frames and the samples of both IMUs, all on one device clock.
 
-Project Aria's stream ids: 214-1 is camera-rgb, 1202-1 imu-right (1,000 Hz), 1202-2 imu-left
-(800 Hz). Decoded by projectaria-tools (`pip install comodo[cameras]`). Knows no data set.
+Streams are found by their labels, as the ids of the IMUs depend on the glasses' generation: 1202-1
+is imu-right (1,000 Hz) in the first, imu-left (800 Hz, as imu-right) in the second. Decoded by
+projectaria-tools (`pip install comodo[cameras]`). Knows no data set.
 """
 
 import os
@@ -16,11 +17,16 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from comodo.core.errors import ComodoError
-from comodo.data.frames import VideoError, refuse_too_short, square_frame
+from comodo.data.frames import (
+    VideoError,
+    VideoTrack,
+    refuse_too_short,
+    square_frame,
+    still_spans,
+)
 from comodo.data.imu import STANDARD_GRAVITY, ImuError
 
-RGB = "214-1"
-IMUS = {"right": "1202-1", "left": "1202-2"}
+RGB = "camera-rgb"
 NS_PER_SECOND = 1_000_000_000
 
 
@@ -30,7 +36,7 @@ def read_imu(path: str | Path, stream: Literal["right", "left"]) -> tuple[np.nda
     Axes are those of that IMU. The file has m/s^2 and rad/s (projectaria-tools, type MotionData).
     Values that the device marks as invalid are NaN. Raises ImuError.
     """
-    with _open(path, IMUS[stream], f"imu-{stream}", ImuError) as (provider, stream_id, count):
+    with _open(path, f"imu-{stream}", ImuError) as (provider, stream_id, count):
         time_ns_N = np.empty(count, np.int64)
         imu_NC = np.full((count, 6), np.nan)
         for number in range(count):
@@ -56,6 +62,13 @@ def video_seconds(path: str | Path) -> float:
     """Seconds from the first RGB frame to the end of the last. Raises VideoError."""
     times_ns = rgb_times_ns(path)
     return float(times_ns[-1] - times_ns[0]) / NS_PER_SECOND + _frame_seconds(times_ns)
+
+
+def read_track(path: str | Path) -> VideoTrack:
+    """As `video.read_track`, for the RGB camera. Raises VideoError."""
+    times_ns, seconds = rgb_times_ns(path), video_seconds(path)
+    decode_frames(path, np.array([0.0, seconds]), size=16)
+    return VideoTrack(seconds, still_spans((times_ns - times_ns[0]) / NS_PER_SECOND, seconds))
 
 
 def decode_frames(path: str | Path, times: np.ndarray, size: int) -> np.ndarray:
@@ -110,7 +123,7 @@ def _images(
 @contextmanager
 def _open_rgb(path: str | Path) -> Iterator[tuple[Any, Any, np.ndarray]]:
     """A file's provider, the id of its RGB stream and the stream's `rgb_times_ns`."""
-    with _open(path, RGB, "camera-rgb", VideoError) as (provider, stream_id, _):
+    with _open(path, RGB, VideoError) as (provider, stream_id, _):
         from projectaria_tools.core.sensor_data import TimeDomain
 
         times_ns = np.array(provider.get_timestamps_ns(stream_id, TimeDomain.DEVICE_TIME), np.int64)
@@ -126,9 +139,9 @@ def _frame_seconds(times_ns: np.ndarray) -> float:
 
 @contextmanager
 def _open(
-    path: str | Path, stream: str, name: str, error: type[ImuError] | type[VideoError]
+    path: str | Path, label: str, error: type[ImuError] | type[VideoError]
 ) -> Iterator[tuple[Any, Any, int]]:
-    """A file's provider, the id of one of its streams and how many records that has."""
+    """A file's provider, the id of its stream with that label and how many records that has."""
 
     def failure(reason: str, message: str) -> ComodoError:
         return error(f"{'imu' if error is ImuError else 'video'}.{reason}", f"{path}: {message}")
@@ -139,7 +152,6 @@ def _open(
         raise failure("empty-file", "is empty (0 bytes)")
     try:
         from projectaria_tools.core.data_provider import create_vrs_data_provider
-        from projectaria_tools.core.stream_id import StreamId
     except ImportError:
         message = "VRS files need projectaria-tools: pip install comodo[cameras]"
         raise failure("missing-library", message) from None
@@ -148,11 +160,11 @@ def _open(
             provider = create_vrs_data_provider(str(path))
             if provider is None:
                 raise failure("unreadable", "is not a VRS file, or is damaged")
-            stream_id = StreamId(stream)
-            known = stream in {str(found) for found in provider.get_all_streams()}
-            count = provider.get_num_data(stream_id) if known else 0
+            stream_id = provider.get_stream_id_from_label(label)
+            known = {str(found) for found in provider.get_all_streams()}
+            count = provider.get_num_data(stream_id) if str(stream_id) in known else 0
             if count == 0:
-                raise failure("no-stream", f"has no data in its stream {stream} ({name})")
+                raise failure("no-stream", f"has no data in its stream {label} ({stream_id})")
             yield provider, stream_id, count
     except (RuntimeError, IndexError, UnicodeDecodeError) as reason:  # raised for damaged files
         raise failure("unreadable", f"cannot be read as an Aria recording: {reason}") from reason

@@ -9,7 +9,7 @@ from comodo.config import TeacherConfig
 from comodo.core.store import fingerprint, key_of, parts
 from comodo.data.window_sets import FileFingerprints, WindowSet
 
-FEATURE_VERSION = 2  # of the features' values; increase it when they change
+FEATURE_VERSION = 3  # of the features' values; increase it when they change
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""The times at which a span is sampled, and a decoded frame as a square picture."""
+"""The times at which a span is sampled, where the picture stands still, and a decoded frame as a
+square picture."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -13,8 +16,26 @@ from comodo.core.errors import ComodoError
 FRAME_SCALING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
+STILL_SECONDS = 1.0
+"""One frame may be shown for so long, as in poor light; teachers take one each 0.3 to 0.6 s. In a
+video of few frames a second, one of which goes missing, for as long as two of them."""
+SLIDESHOW_SECONDS = 3.0  # but never for longer: that is no video
+MIN_CONTRAST = 2.0  # standard deviation of a frame's values, of 255; noise of a covered lens
+BLACK = 16.0  # mean value; with a covered lens
+MIN_CHANGE = 0.5  # mean difference of two frames; what coding alone changes in a repeated frame
+MAX_SLANT = 0.0175  # tangent of the angle, 1 degree, up to which players ignore it
+
+
 class VideoError(ComodoError, ValueError):
     """A video cannot be decoded as requested."""
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """What pairing a video with an IMU needs to know."""
+
+    seconds: float  # from the first frame to the end of the last
+    still: tuple[tuple[float, float], ...]  # spans, as `still_spans`
 
 
 def frame_times(start: float, end: float, count: int) -> np.ndarray:
@@ -32,14 +53,57 @@ def refuse_too_short(path: str | Path, end: float, frame_seconds: float, times: 
         raise VideoError("video.too-short", message)
 
 
-def square_frame(frame: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
-    """A frame as uint8 RGB [size, size, 3]: short side scaled, centre cropped, upright."""
-    scale = size / min(frame.width, frame.height)
-    width, height = round(frame.width * scale), round(frame.height * scale)
+def still_spans(time_N: np.ndarray, end: float) -> tuple[tuple[float, float], ...]:
+    """The spans of a video, in seconds, in which one frame is shown for too long, from when the
+    next one is due until it comes; half a frame less at both ends, so that a window which begins or
+    ends there does not meet it. `time_N`: when frames are shown, ascending; `end`: until when the
+    last is."""
+    shown_N = np.diff(time_N, append=end)
+    usual = float(np.median(shown_N))
+    limit = min(max(STILL_SECONDS, 2 * usual), SLIDESHOW_SECONDS)
+    long, usual = shown_N > limit, min(usual, limit / 2)
+    begins, ends = time_N + 1.5 * usual, time_N + shown_N - 0.5 * usual
+    return tuple(zip(begins[long].tolist(), ends[long].tolist(), strict=True))
+
+
+def square_frame(
+    frame: VideoFrame, size: int, reformatter: VideoReformatter, pixel_aspect: float = 1.0
+) -> np.ndarray:
+    """A frame as uint8 RGB [size, size, 3], as a player shows it: short side scaled, centre
+    cropped, upright. `pixel_aspect`: width of a pixel by its height. Raises ValueError for an
+    angle that is no multiple of 90 degrees."""
+    scale = size / min(frame.width * pixel_aspect, frame.height)
+    width, height = round(frame.width * pixel_aspect * scale), round(frame.height * scale)
     small = reformatter.reformat(
         frame, width, height, format="rgb24", interpolation=FRAME_SCALING, threads=1
     )
     left, top = (width - size) // 2, (height - size) // 2
     pixels = small.to_ndarray()[top : top + size, left : left + size]
-    # A camera held sideways or upside down stores by how much to rotate, counter-clockwise.
-    return np.rot90(pixels, frame.rotation // 90)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    return pixels if matrix is None else _oriented(pixels, np.frombuffer(bytes(matrix), np.int32))
+
+
+def _oriented(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Pixels [H, W, 3] turned and mirrored by a display matrix, int32 [9].
+
+    A camera that is held sideways or mirrors its picture writes it. The pixel at column x and row y
+    is shown at column a x + c y and row b x + d y (FFmpeg, libavutil/display.h).
+    """
+    a, b, _, c, d = matrix[:5].astype(float)
+    if abs(b) + abs(c) > abs(a) + abs(d):  # columns become rows
+        pixels, across, down, slant = pixels.swapaxes(0, 1), c, b, max(abs(a), abs(d))
+    else:
+        across, down, slant = a, d, max(abs(b), abs(c))
+    if slant > MAX_SLANT * min(abs(across), abs(down)):
+        raise ValueError("is to be shown at an angle that is no multiple of 90 degrees")
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+
+
+def lifeless(frames_FHW3: np.ndarray) -> str | None:
+    """What is wrong with a window's picture: `black`, `of one colour` or `frozen`; None where it
+    lives."""
+    frames_FHW3 = frames_FHW3.astype(np.float32)
+    if frames_FHW3.std(axis=(1, 2)).max() < MIN_CONTRAST:
+        return "black" if frames_FHW3.mean() < BLACK else "of one colour"
+    moved_F = np.abs(np.diff(frames_FHW3, axis=0)).mean(axis=(1, 2, 3))
+    return "frozen" if len(moved_F) and moved_F.max() < MIN_CHANGE else None

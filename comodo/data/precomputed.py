@@ -13,9 +13,13 @@ from comodo.config import TeacherConfig
 from comodo.core.errors import ComodoError
 
 FEATURE_SCHEMA = pa.schema(
-    {"window": pa.string(), "feature": pa.list_(pa.float32()), "rejected": pa.string()}
+    {
+        "window": pa.string(),
+        "feature": pa.list_(pa.float32()),
+        "rejected": pa.string(),  # the reason, for a window without a feature
+        "picture": pa.string(),  # what is wrong with its picture, as `frames.lifeless`
+    }
 )
-"""`rejected` is the reason, for a window without a feature."""
 
 
 class EncodeError(ComodoError, RuntimeError):

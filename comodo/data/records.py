@@ -1,7 +1,7 @@
 """The JSON files that describe data artifacts: windows, teacher features, packed arrays. Knows how
 they are stored, not how they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from comodo.core.store import ArtifactMeta, JsonRecord
@@ -15,9 +15,10 @@ class WindowsMeta(ArtifactMeta):
     channels: list[str]
     windows: dict[str, int]  # in each split
     classes: dict[str, dict[str, int]]  # labelled windows of each class, by split
-    leaks: dict[str, str]  # of val and test: groups that are also in train, as `3 of 10`
+    leaks: dict[str, str]  # of `window_sets.leaks_of`
     rejected: dict[str, str]  # recording id to reason
     window_seconds: float | str  # `whole`: one window for each recording
+    passing: int = 0  # recordings rejected for a reason that may be gone at the next try
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class QualityNote(JsonRecord):
     names: list[str]  # that sweep files give the data set
     settings: dict[str, Any]  # the data set's entry in the sweep file
     leaks: dict[str, str]  # as in `WindowsMeta`
+    notes: list[str] = field(default_factory=list)  # of `readers.listing_notes`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +39,14 @@ class FeaturesMeta(ArtifactMeta):
     KIND = "features"
     teacher: dict[str, Any]
     windows: str  # key of the windows
-    count: int  # windows that were tried
+    count: int  # windows that were encoded, with or without a feature
     devices: list[str]
     speed: float | None = None  # windows per second, of the latest run alone
     rejected: dict[str, str]  # window id to reason
+    passing: list[str] = field(default_factory=list)
+    """Of the rejected: windows that the next run tries again, and that are not counted."""
+    pictures: dict[str, str] = field(default_factory=dict)
+    """Window id to what is wrong with its picture: black, of one colour, or frozen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,7 @@ class WindowArraysMeta(ArtifactMeta):
     groups: list[str]
     files: dict[str, list[str]]  # names of the shards of each split
     uniform: bool  # all windows have the same length
+    longest: int = 0  # samples of the longest window
 
 
 @dataclass(frozen=True)

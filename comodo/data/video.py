@@ -6,22 +6,38 @@ windows, data sets or encoders.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
-from av import Packet, VideoFrame, VideoStream
+from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from comodo.data import aria_vrs
-from comodo.data.frames import VideoError, frame_times, refuse_too_short, square_frame
+from comodo.data.container import (
+    first_tick,
+    is_filled,
+    length_in_ticks,
+    open_video,
+    read_times,
+    tick_of,
+    time_of,
+)
+from comodo.data.frames import (
+    STILL_SECONDS,
+    VideoError,
+    VideoTrack,
+    frame_times,
+    refuse_too_short,
+    square_frame,
+    still_spans,
+)
 
 TICK_TOLERANCE = 1e-4  # ticks of the stream's clock; a float time this close to a tick equals it
-END_OF_FILE = 2**62  # in ticks of any clock; seeking there finds the last key frame
+MOST_PIXEL_ASPECT = 8.0  # width by height of a pixel, or the reverse
+CONVERT = "ffmpeg -i OLD -c:v libx264 -crf 18 NEW.mp4"
 
 
 def video_seconds(path: str | Path) -> float:
@@ -29,9 +45,42 @@ def video_seconds(path: str | Path) -> float:
     the file is missing, empty, damaged or without video."""
     if _is_vrs(path):
         return aria_vrs.video_seconds(path)
-    with _open(path) as (container, stream):
-        ticks = stream.duration or _ticks_of_packets(container, stream)  # header lacks it
-        return float(ticks * _tick(stream))
+    with open_video(path) as (container, stream):
+        return float(length_in_ticks(container, stream) * tick_of(stream))
+
+
+def read_track(path: str | Path) -> VideoTrack:
+    """Length of a video, as `video_seconds`, and where its picture stands still.
+
+    Reads the container's index where that shows that no frame is missing, else the whole file.
+    Raises VideoError as `video_seconds`, and if the first or last frame cannot be decoded, the file
+    is a photo, or its clock restarts.
+    """
+    if _is_vrs(path):
+        return aria_vrs.read_track(path)
+    with open_video(path) as (container, stream):
+        tick = float(tick_of(stream))
+        seconds = length_in_ticks(container, stream) * tick
+        filled = is_filled(container, stream, STILL_SECONDS / tick)
+    still: tuple[tuple[float, float], ...] = ()
+    if not filled:
+        with open_video(path) as (container, stream):
+            time_N = read_times(container, stream) * tick
+        if len(time_N) < 2:
+            raise VideoError("video.one-frame", f"{path}: has a single frame, so it is no video")
+        still = still_spans(time_N, seconds)
+    # So that encode can decode what prepare accepts. In containers that may not know in which order
+    # frames are shown (H.264 in AVI), a single frame would not tell.
+    moment = min(seconds, 1e-3)
+    decode_frames(path, 0, moment if filled else min(seconds, 1.0), 2, size=16)
+    decode_frames(path, seconds - moment, seconds, 1, size=16)
+    return VideoTrack(seconds, still)
+
+
+def first_frame_seconds(path: str | Path) -> float:
+    """When a file's first frame is shown, in seconds of the file's own clock. Raises VideoError."""
+    with open_video(path) as (container, stream):
+        return float(first_tick(container, stream) * tick_of(stream))
 
 
 def decode_frames(
@@ -49,9 +98,9 @@ def decode_frames(
         raise VideoError("video.bad-span", f"{path}: {error}") from error
     if _is_vrs(path):
         return aria_vrs.decode_frames(path, times, size)
-    with _open(path) as (container, stream):
-        tick = float(_tick(stream))
-        first = _first_tick(container, stream)
+    with open_video(path) as (container, stream):
+        tick = float(tick_of(stream))
+        first = first_tick(container, stream)
         wanted = first + np.floor(times / tick + TICK_TOLERANCE).astype(np.int64)
         images = np.empty((count, size, size, 3), np.uint8)
         reformatter = VideoReformatter()
@@ -62,7 +111,7 @@ def decode_frames(
         for frame_at, frame in _frames_from(container, stream, int(wanted[0]), first):
             until = int(np.searchsorted(wanted, frame_at))
             if shown is not None and until > done:
-                images[done:until] = square_frame(shown, size, reformatter)
+                images[done:until] = _square(container, stream, shown, size, reformatter)
                 done = until
                 if done == count:
                     return images
@@ -74,7 +123,7 @@ def decode_frames(
             raise VideoError("video.no-frame", message)
         seconds = shown.duration * tick or float(1 / (stream.guessed_rate or 25))
         refuse_too_short(path, (shown_at - first) * tick + seconds, seconds, times)
-        images[done:] = square_frame(shown, size, reformatter)
+        images[done:] = _square(container, stream, shown, size, reformatter)
         return images
 
 
@@ -90,9 +139,9 @@ def frames_at_rate(
         return aria_vrs.frames_at_rate(path, rate, max_seconds, size)
     times: list[float] = []
     images: list[np.ndarray] = []
-    with _open(path) as (container, stream):
-        tick = float(_tick(stream))
-        first = _first_tick(container, stream)
+    with open_video(path) as (container, stream):
+        tick = float(tick_of(stream))
+        first = first_tick(container, stream)
         reformatter = VideoReformatter()
         due = 0.0
         for frame_at, frame in _frames_from(container, stream, first, first):
@@ -101,7 +150,7 @@ def frames_at_rate(
                 break
             if time + TICK_TOLERANCE * tick >= due:
                 times.append(time)
-                images.append(square_frame(frame, size, reformatter))
+                images.append(_square(container, stream, frame, size, reformatter))
                 due = (np.floor(time * rate + 1e-6) + 1) / rate
     return np.array(times), np.array(images, np.uint8).reshape(-1, size, size, 3)
 
@@ -111,96 +160,101 @@ def _is_vrs(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ".vrs"
 
 
-@contextmanager
-def _open(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Opens a file for decoding; what FFmpeg raises within the block becomes a VideoError."""
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoError("video.no-stream", f"{path}: has no video stream")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                message = f"{path}: FFmpeg does not know its codec; convert it to H.264"
-                raise VideoError("video.unknown-codec", message)
-            # Callers decode many spans at once, one on each core.
-            stream.codec_context.thread_count = 1
-            # By default FFmpeg conceals damage with parts of other frames and reports no error.
-            stream.codec_context.options = {"err_detect": "explode"}
-            yield container, stream
-    except (av.FFmpegError, UnicodeDecodeError) as error:  # the latter for the file's metadata
-        if Path(path).is_file() and Path(path).stat().st_size == 0:
-            raise VideoError("video.empty-file", f"{path}: is empty (0 bytes)") from error
-        reason = error.strerror if isinstance(error, av.FFmpegError) else error
-        message = f"{path}: cannot be read as video ({reason})"
-        raise VideoError("video.unreadable", message) from error
+class _DecodingError(Exception):
+    """A packet could not be decoded. Attributes: `start`, when the key frame is shown that decoding
+    began with; `cause`."""
 
-
-def _tick(stream: VideoStream) -> Fraction:
-    """Seconds of one tick of the stream's clock."""
-    if stream.time_base is None:
-        message = f"{stream.container.name}: its video stream has no time base"
-        raise VideoError("video.no-clock", message)
-    return stream.time_base
-
-
-def _first_tick(container: InputContainer, stream: VideoStream) -> int:
-    """When the stream's first frame is shown, on the stream's clock."""
-    key = next((packet for packet in container.demux(stream) if packet.is_keyframe), None)
-    if key is None:
-        raise VideoError("video.no-key-frame", f"{container.name}: has no key frame to decode from")
-    # Frames before the key frame cannot be decoded; an edit list hides those before the start.
-    return max(_time(key), stream.start_time or 0)
-
-
-def _ticks_of_packets(container: InputContainer, stream: VideoStream) -> int:
-    """The stream's length in ticks, measured from the packets after its last key frame."""
-    # The container's duration will not do: it may count from zero, or be that of the audio.
-    first = _first_tick(container, stream)
-    for target in (END_OF_FILE, first):  # formats that cannot seek to the end: read every packet
-        container.seek(target, stream=stream)
-        ends = [p.pts + (p.duration or 0) for p in container.demux(stream) if p.pts is not None]
-        if ends:
-            return max(ends) - first
-    raise VideoError("video.no-length", f"{container.name}: its length cannot be determined")
+    def __init__(self, start: int, cause: Exception) -> None:
+        super().__init__(start, cause)
+        self.start, self.cause = start, cause
 
 
 def _frames_from(
     container: InputContainer, stream: VideoStream, wanted: int, first: int
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Ticks and frames in presentation order, from at or before tick `wanted` to the file's end."""
-    target, step = wanted, round(1 / _tick(stream))
-    lowest = min(first, max(0, first - step))  # decoding may have to start before the first frame
-    while True:
+    target, step = wanted, round(1 / tick_of(stream))
+    found, latest, sound = False, -math.inf, -math.inf
+    while target > first:
         container.seek(target, stream=stream)
-        frames = _decoded(container, stream)
-        found = next(frames, None)
-        if target <= lowest or (found is not None and found[0] <= wanted):
-            return chain([found] if found is not None else [], frames)
-        # Too late: some formats seek by decoding time or by byte, and some streams show nothing for
-        # a while after a key frame. Go further back.
-        target, step = max(target - step, lowest), step * 2
+        try:
+            for frame_at, frame in _decoded(container, stream, sound):
+                if not found and frame_at > wanted:
+                    break
+                if frame_at > latest:
+                    yield frame_at, frame
+                    found, latest = True, frame_at
+            if found:
+                return
+            # Too late: some formats seek by decoding time or by byte, and some streams show nothing
+            # for a while after a key frame. Go further back.
+            latest = sound = -math.inf
+        except _DecodingError as error:
+            if error.start < sound:
+                raise error.cause from None
+            # Either the file is damaged, or (in an open GOP) what comes after this key frame refers
+            # to frames before it. Then it is sound when decoding begins earlier; what fails there
+            # is not needed.
+            if error.start <= wanted:
+                sound = error.start
+                latest = max(latest, sound - 1)
+        target, step = target - step, step * 2
+    with open_video(container.name) as again:  # not all formats can seek to their start
+        try:
+            yield from (found for found in _decoded(*again, sound) if found[0] > latest)
+        except _DecodingError as error:
+            raise error.cause from None
 
 
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
-    """Ticks and frames in presentation order, from the next key frame to the file's end."""
+def _decoded(
+    container: InputContainer, stream: VideoStream, sound: float
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Ticks and frames in presentation order, from the next key frame to the file's end. Raises
+    _DecodingError for a packet that is shown at tick `sound` or later; earlier ones are left
+    out."""
     packets = container.demux(stream)
     key = next((packet for packet in packets if packet.is_keyframe), None)
     if key is None:
         return
-    start, latest = _time(key), -math.inf
+    start, latest = time_of(key), -math.inf
     for packet in chain([key], packets):
-        # Frames shown before the key frame refer to earlier frames, which were not decoded.
-        # (The empty packet at the end flushes the decoder.)
-        if packet.size and _time(packet) < start:
+        # Empty packets repeat a frame; but the last one, without a time, flushes the decoder.
+        if not packet.size and packet.dts is not None:
             continue
-        for frame in packet.decode():
+        at = time_of(packet) if packet.size else math.inf
+        # Frames shown before the key frame refer to earlier frames, which were not decoded.
+        if at < start:
+            continue
+        try:
+            if packet.is_corrupt:
+                message = f"{container.name}: cannot be read as video (data is missing)"
+                raise VideoError("video.unreadable", message)
+            frames = packet.decode()
+        except (av.FFmpegError, VideoError) as error:
+            if at < sound:
+                continue
+            raise _DecodingError(start, error) from error
+        for frame in frames:
             if frame.pts is None or frame.pts < latest:
-                message = f"{container.name}: times of frames are missing or not rising"
-                raise VideoError("video.bad-times", message)
+                message = "times of its frames are missing or not rising; convert it"
+                raise VideoError("video.bad-times", f"{container.name}: {message}: {CONVERT}")
             latest = frame.pts
             yield frame.pts, frame
 
 
-def _time(packet: "Packet[VideoStream]") -> int:
-    """When a packet's frame is presented, in ticks; if that is unknown, when it is decoded."""
-    return packet.pts if packet.pts is not None else packet.dts or 0
+def _square(
+    container: InputContainer,
+    stream: VideoStream,
+    frame: VideoFrame,
+    size: int,
+    reformatter: VideoReformatter,
+) -> np.ndarray:
+    """The frame by `square_frame`. Raises VideoError for a shape that no camera has."""
+    pixel_aspect = float(stream.sample_aspect_ratio or 1)
+    try:
+        if not 1 / MOST_PIXEL_ASPECT <= pixel_aspect <= MOST_PIXEL_ASPECT:
+            raise ValueError(f"has pixels of {pixel_aspect:g} times their height")
+        return square_frame(frame, size, reformatter, pixel_aspect)
+    except ValueError as error:
+        message = f"{container.name}: its picture {error}; write it upright: {CONVERT}"
+        raise VideoError("video.bad-shape", message) from None

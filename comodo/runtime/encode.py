@@ -9,6 +9,7 @@ trial.
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import ray.data
 
 from comodo.config import TeacherConfig
 from comodo.core.console import console, track
+from comodo.core.errors import is_passing
 from comodo.core.lease import leased
 from comodo.core.redaction import redacted
 from comodo.core.store import (
@@ -34,6 +36,7 @@ from comodo.core.store import (
     write_table,
 )
 from comodo.data.feature_sets import FeatureSet, count_encoded, feature_key, teacher_files
+from comodo.data.frames import lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
 from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
@@ -62,15 +65,22 @@ def encode_windows(
                 _make(what, teacher, known, windows, store, key)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
-    lost = len(meta.rejected)
+    lost, count = len(meta.rejected), sum(windows.counts.values())
     for window, reason in list(meta.rejected.items())[:5]:
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
-    console.print(f"{name}: {meta.count - lost} features by {teacher.name}  ({folder})")
-    if lost > max_rejected * meta.count:
+    if meta.passing:
+        again = f"{len(meta.passing)} of them may be readable later; the next run tries them again"
+        console.print(f"  {again}", style="yellow")
+    for picture, number in Counter(meta.pictures.values()).most_common():
+        example = next(window for window, found in meta.pictures.items() if found == picture)
+        told = f"{number} of {count} windows have a picture that is {picture}, such as {example}"
+        console.print(f"  {told}", style="yellow", markup=False)
+    console.print(f"{name}: {count - lost} features by {teacher.name}  ({folder})")
+    if lost > max_rejected * count or meta.count == 0:
         remove_rejected(folder)  # so that they are tried again
         raise EncodeError(
             "features.too-many-missing",
-            f"{name}: {lost} of {meta.count} windows have no feature, over the allowed share "
+            f"{name}: {lost} of {count} windows have no feature, over the allowed share "
             f"of {max_rejected:g}; fix the files, or increase datasets.{name}.max_rejected",
         )
     return FeatureSet(key, folder, lost)
@@ -93,24 +103,36 @@ def _make(
     """Encodes the missing features, and writes their meta.json."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
-    done, devices = count_encoded(folder), set[str]()
+    done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
     if teacher.name == "precomputed":
         features = precomputed_features(teacher, wanted)
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
     elif len(missing := _in_no_part(wanted, folder)):
         written = track(_encode(teacher, known, missing, store, key), len(missing), what)
-        devices = {device for batch in written for device in batch["device"]}
-    table = read_parts(fetched(folder), ["window", "rejected"])
-    reasons = table.filter(pc.is_valid(table["rejected"])).to_pylist()
+        for batch in written:
+            devices.update(batch["device"])
+            windows_of = zip(batch["window"], batch["passing"], strict=True)
+            passing |= {window: reason for window, reason in windows_of if reason}
+    columns = ["window", "rejected", "picture"]
+    none = FEATURE_SCHEMA.empty_table()
+    table = read_parts(folder, columns) if parts(fetched(folder)) else none
     FeaturesMeta(
         teacher=teacher.model_dump(mode="json"),
         windows=windows.key,
         count=len(table),
         devices=sorted(devices),
         speed=(len(table) - done) / (time.perf_counter() - began),
-        rejected={row["window"]: row["rejected"] for row in reasons},
+        rejected=_texts(table, "rejected") | passing,
+        passing=sorted(passing),
+        pictures=_texts(table, "picture"),
     ).write(folder)
+
+
+def _texts(table: pa.Table, column: str) -> dict[str, str]:
+    """The values of a column by window, where it has one."""
+    table = table.filter(pc.is_valid(table[column]))
+    return dict(zip(table["window"].to_pylist(), table[column].to_pylist(), strict=True))
 
 
 def _wanted(windows: WindowSet) -> pa.Table:
@@ -134,7 +156,7 @@ def _in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
 def _encode(
     teacher: TeacherConfig, known: FileFingerprints, missing: pa.Table, store: Store, key: str
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-    """Yields what was written (window ids and devices) with its number of windows."""
+    """Yields what `write_features` returns, with its number of windows."""
     has = Capacity()
     if has.gpus:
         # However many GPUs there are for each core, one core is left for decoding.
@@ -198,25 +220,31 @@ def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
 def decode_batch(
     batch: dict[str, np.ndarray], count: int, size: int, store: Store
 ) -> dict[str, np.ndarray]:
-    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans; black with a reason if a file
-    cannot be decoded. `store` has the small copies and simulated videos.
+    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans, and what is wrong with the
+    picture; black with a reason if a file cannot be decoded: `rejected` if the file is at fault,
+    `passing` if a later try may succeed. `store` has the small copies and simulated videos.
 
     Raises ChangedError for a file that was replaced.
     """
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
-    reasons = []
+    told: dict[str, list[str]] = {"rejected": [], "passing": [], "picture": []}
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
     for row, (name, start, end, file) in enumerate(spans):
         video = store.local(name)
         is_present(Path(video))
+        found = dict.fromkeys(told, "")
         try:
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
-            reasons.append("")
+            found["picture"] = lifeless(frames_BFHW3[row]) or ""
         except Exception as error:  # whatever is wrong with one file, the others continue
-            reasons.append(redacted(f"{type(error).__name__}: {error}"))
+            kind = "passing" if is_passing(error) else "rejected"
+            found[kind] = redacted(f"{type(error).__name__}: {error}")
         else:
             refuse_changed(json.loads(file))
-    return {"window": batch["window"], "frames": frames_BFHW3, "rejected": np.array(reasons)}
+        for column, text in found.items():
+            told[column].append(text)
+    texts = {column: np.array(values) for column, values in told.items()}
+    return {"window": batch["window"], "frames": frames_BFHW3, **texts}
 
 
 class TeacherActor:
@@ -241,24 +269,26 @@ class TeacherActor:
         import torch
 
         refuse_changed(self.known)
-        frames_BFHW3 = torch.from_numpy(np.array(batch["frames"]))
+        frames_BFHW3 = torch.from_numpy(np.array(batch.pop("frames")))
         feature_BD = self.teacher(frames_BFHW3.to(self.device)).cpu().numpy()
-        return {
-            "window": batch["window"],
-            "feature": feature_BD,
-            "rejected": batch["rejected"],
-            "device": np.array([self.label] * len(feature_BD)),
-        }
+        device = np.array([self.label] * len(feature_BD))
+        return {**batch, "feature": feature_BD, "device": device}
 
 
 def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict[str, np.ndarray]:
-    """Writes one part, named by the windows in it."""
-    windows = [str(window) for window in batch["window"]]
-    columns = zip(windows, batch["feature"], batch["rejected"], strict=True)
-    rows = [
-        {"window": window, "feature": None if reason else feature, "rejected": str(reason) or None}
-        for window, feature, reason in columns
-    ]
-    path = store.folder("features", key) / f"part-{key_of(windows)}.parquet"
-    write_table(path, pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA))
-    return {"window": batch["window"], "device": batch["device"]}
+    """Writes one part, named by the windows in it, of those that need not be tried again. Returns
+    all windows, with device and `passing`."""
+    columns = ("window", "feature", "rejected", "passing", "picture")
+    rows: list[dict[str, Any]] = []
+    for window, feature, reason, passing, picture in zip(*(batch[c] for c in columns), strict=True):
+        if reason:
+            rows.append({"window": str(window), "rejected": str(reason)})
+        elif not passing:
+            rows.append(
+                {"window": str(window), "feature": feature, "picture": str(picture) or None}
+            )
+    if rows:
+        part = f"part-{key_of([row['window'] for row in rows])}.parquet"
+        table = pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
+        write_table(store.folder("features", key) / part, table)
+    return {name: batch[name] for name in ("window", "device", "passing")}

@@ -1,5 +1,6 @@
 """VRS files against projectaria-tools' own frames; files that are cut off or are none."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,12 @@ from comodo.core.errors import ComodoError
 from comodo.data import aria_vrs
 from comodo.data.frames import VideoError
 from comodo.data.imu import ImuError
-from comodo.data.video import decode_frames, frames_at_rate, video_seconds
+from comodo.data.video import decode_frames, frames_at_rate, read_track, video_seconds
 from tests.errors import raises
 
 ASKS: list[tuple[Callable[[str], Any], type[ComodoError]]] = [
     (video_seconds, VideoError),
+    (read_track, VideoError),
     (lambda path: decode_frames(path, 0, 0.2, 2), VideoError),
     (lambda path: frames_at_rate(path, 10, 1, 64), VideoError),
     (lambda path: aria_vrs.read_imu(path, "right"), ImuError),
@@ -49,6 +51,8 @@ def test_frames_are_those_shown_at_their_times_and_upright(
     images = decode_frames(recording, times[3], times[5], 2, size=88)
     at_frame_4 = decode_frames(recording, times[4] - 2e-6, times[4] + 4e-6, 3, size=88)
     assert images.shape == (2, 88, 88, 3) and images.dtype == np.uint8
+    track = read_track(recording)
+    assert (track.seconds, track.still) == (video_seconds(recording), ())
     assert capfd.readouterr() == ("", "")
     for image, index in [(images[0], 3), (images[1], 4), *zip(at_frame_4, (3, 4, 4), strict=True)]:
         sideways = av.VideoFrame.from_ndarray(frame(recording, index), "rgb24")
@@ -122,6 +126,7 @@ def test_errors_leave_the_terminal_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.vrs").write_text("not a recording " * 100)
+    gc.collect()  # files that earlier tests left open
     before = len(os.listdir("/proc/self/fd"))
     for ask, error in ASKS:
         with pytest.raises(error):

@@ -30,9 +30,9 @@ def test_a_window_s_own_feature_is_preferred_to_its_recording_s(tmp_path: Path, 
     table = precomputed_features(teacher, WANTED)
     assert table.schema == FEATURE_SCHEMA
     assert table.to_pylist() == [
-        {"window": "r0:0", "feature": [1, 2], "rejected": None},
-        {"window": "r0:1", "feature": [3, 4], "rejected": None},
-        {"window": "r1:0", "feature": None, "rejected": f"{name} has no such id"},
+        {"window": "r0:0", "feature": [1, 2], "rejected": None, "picture": None},
+        {"window": "r0:1", "feature": [3, 4], "rejected": None, "picture": None},
+        {"window": "r1:0", "feature": None, "rejected": f"{name} has no such id", "picture": None},
     ]
 
 

@@ -1,5 +1,6 @@
 """Small copies, against their sources: frames carry their number as a grey level."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from comodo.data.slicing import slice_chunk
 from comodo.data.transcode import FRAMES_PER_SECOND, SHORT_SIDE_PX, transcode
 from comodo.data.video import decode_frames, video_seconds
 from tests.conftest import write_imu
+from tests.data.test_frames import ORIENTATIONS, corners, make_oriented
 from tests.data.test_video import GOPRO, make_video, numbers
 from tests.errors import raises
 
@@ -44,6 +46,15 @@ def test_a_copy_shows_the_same_at_the_same_time(
         ]
         first, last = (numbers(decode_frames(source, t, t + 1e-4, 1, 32))[0] for t in around)
         assert first <= number <= last
+
+
+def test_a_copy_has_the_shape_and_orientation_that_players_show(tmp_path: Path) -> None:
+    for number, matrix in enumerate(ORIENTATIONS):
+        source = make_oriented(tmp_path / f"{number}.mp4", matrix, Fraction(4, 3))
+        copy = transcode(str(source), tmp_path / "copies")
+        pair = [decode_frames(path, 0, 0.01, 1, 224)[0] for path in (source, copy)]
+        assert corners(pair[0]) == corners(pair[1])
+        assert np.abs(np.subtract(*pair, dtype=int)).mean() < 3
 
 
 def test_a_copy_is_small_even_and_easy_to_seek(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from comodo.data.frames import VideoError, frame_times
-from comodo.data.video import decode_frames, frames_at_rate, video_seconds
+from comodo.data.video import decode_frames, frames_at_rate, read_track, video_seconds
 from tests.errors import raises
 from tests.paths import ROOT, SHARED
 
+FAULTS = SHARED / "faults" / "video" / "videos"
 GOPRO = SHARED / "data/gopro/max-heromode.mp4"
 SIZE = 64
 LONG_GOP = {"g": "250", "bf": "5", "qp": "0"}
@@ -170,6 +171,98 @@ def test_damage_in_the_middle_is_noticed_and_elsewhere_does_not_matter(tmp_path:
         decode_frames(path, 0, 2, 8)
     assert decode(path, 0, 0.3, 3) == [1, 4, 7]
     assert decode(path, 1.7, 2.0, 3) == [52, 55, 58]
+
+
+def without(numbers: range) -> list[int]:
+    """Times in ms of 300 frames, ten a second, without those of these numbers."""
+    return [number * 100 for number in range(300) if number not in numbers]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "ts", "flv"])
+@pytest.mark.parametrize("options", [LONG_GOP, {"g": "10", "bf": "0"}], ids=["b-frames", "simple"])
+def test_where_no_frame_is_for_more_than_a_second_the_picture_stands_still(
+    tmp_path: Path, suffix: str, options: dict[str, str]
+) -> None:
+    path = tmp_path / f"video.{suffix}"
+    for missing, still in [
+        (range(0), ()),
+        (range(60, 140), ((6.05, 13.95),)),
+        (range(100, 109), ()),  # 1 s
+        (range(100, 112), ((10.05, 11.15),)),
+        (range(295, 299), ()),
+    ]:
+        make_video(path, without(missing), options=options)
+        track = read_track(path)
+        assert track.seconds == pytest.approx(30.0, abs=0.15)
+        assert np.allclose(track.still, still, atol=2e-3) and len(track.still) == len(still)
+        assert track.seconds == pytest.approx(video_seconds(path))
+
+
+def test_a_fragmented_file_is_read_to_its_end(tmp_path: Path) -> None:
+    flags = {"movflags": "frag_keyframe+empty_moov"}
+    path = make_video(tmp_path / "video.mp4", without(range(60, 140)), container=flags)
+    track = read_track(path)
+    assert track.seconds == pytest.approx(30.0, abs=0.11)
+    assert np.allclose(track.still, [(6.05, 13.95)], atol=2e-3)
+
+
+def test_a_last_frame_that_stays_is_no_moving_picture(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4", options={"bf": "0"})
+    path = tmp_path / "stays.mp4"
+    with av.open(str(source)) as whole, av.open(str(path), "w") as output:
+        stream: Any = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                if packet.pts == 59 * 512:
+                    packet.duration = 512 * 30 * 5
+                packet.stream = stream
+                output.mux(packet)
+    track = read_track(path)
+    assert track.seconds == pytest.approx(59 / 30 + 5, abs=0.01)
+    assert np.allclose(track.still, [(59.0 / 30 + 0.05, track.seconds - 1 / 60)], atol=2e-3)
+
+
+@pytest.mark.parametrize("header_first", [True, False])
+def test_a_file_whose_end_is_missing_is_refused_before_it_is_needed(
+    tmp_path: Path, header_first: bool
+) -> None:
+    flags = {"movflags": "faststart"} if header_first else {}
+    whole = make_video(tmp_path / "whole.mp4", container=flags).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(VideoError, match=r"cut\.mp4"):  # the code depends on the place
+        read_track(tmp_path / "cut.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("pyramid", ["none", "strict", "normal"])
+def test_open_gops_can_be_entered_anywhere_and_damage_is_still_noticed(
+    tmp_path: Path, suffix: str, pyramid: str
+) -> None:
+    x264 = f"open-gop=1:keyint=15:ref=5:b-pyramid={pyramid}:scenecut=0:b-adapt=0"
+    options = {"qp": "2", "bf": "4", "x264-params": x264}
+    path = make_video(tmp_path / f"video.{suffix}", count=70, options=options)
+    for number in range(70):
+        assert decode(path, (number + 0.2) / 30, (number + 0.8) / 30, 1) == [number]
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1500] = np.random.default_rng(0).bytes(1500)
+    path.write_bytes(content)
+    with raises(VideoError, "video.unreadable", path.name):
+        decode_frames(path, 0, 2.3, 8)
+    assert decode(path, 0, 0.3, 3) == [1, 4, 7]
+    assert decode(path, 2.1, 2.3, 2) == [64, 67]
+
+
+def test_a_real_encoder_s_open_gops() -> None:
+    if not FAULTS.exists():
+        pytest.skip(f"needs {FAULTS}")
+    bits = 2 ** np.arange(16)
+    for start in range(0, 20, 5):  # the number of a frame is in 16 squares, white for 1
+        images = decode_frames(FAULTS / "open_gop.mp4", start, start + 5, 150, 64)
+        squares = images.mean(axis=3).reshape(-1, 4, 16, 4, 16).mean(axis=(2, 4)) > 128
+        assert (squares.reshape(-1, 16) @ bits).tolist() == list(
+            range(start * 30, start * 30 + 150)
+        )
 
 
 def test_a_camera_s_file() -> None:

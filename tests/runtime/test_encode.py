@@ -17,8 +17,9 @@ from comodo.data.precomputed import EncodeError
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import WindowSet
 from comodo.models.teachers import build_teacher
-from comodo.runtime.encode import encode_windows
+from comodo.runtime.encode import decode_batch, encode_windows, write_features
 from comodo.runtime.prepare import prepare_windows
+from tests.data.test_video import make_video
 from tests.errors import raises
 
 TEACHER = TeacherConfig(name="efficientnet-lite0", frames=2)
@@ -90,6 +91,31 @@ class TestEncode:
         with raises(EncodeError, "features.too-many-missing", "4 of 40", "datasets.mine.max"):
             encode_windows("mine", TEACHER, windows, store, 0.05)
 
+    def test_a_disk_that_is_away_for_a_while(
+        self,
+        tmp_path: Path,
+        store: Store,
+        windows: WindowSet,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        videos, away = tmp_path / "data/videos", tmp_path / "away"
+        (videos / "r001.mp4").rename(away)
+        features = encode_windows("mine", TEACHER, windows, store, 0.2)
+        assert features.rejected == 4 and "tries them again" in capsys.readouterr().out
+        away.rename(videos / "r001.mp4")
+        features = encode_windows("mine", TEACHER, windows, store, 0)
+        assert features.rejected == 0 and len(vectors(features)) == 40
+        meta = read_json(features.folder / "meta.json")
+        assert (meta["count"], meta["rejected"], meta["passing"]) == (40, {}, [])
+
+    def test_all_disks_away(self, tmp_path: Path, store: Store, windows: WindowSet) -> None:
+        videos, away = tmp_path / "data/videos", tmp_path / "away"
+        videos.rename(away)
+        with raises(EncodeError, "features.too-many-missing", "40 of 40"):
+            encode_windows("mine", TEACHER, windows, store, 1)
+        away.rename(videos)
+        assert encode_windows("mine", TEACHER, windows, store, 0).rejected == 0
+
     @pytest.mark.chaos
     def test_a_file_that_was_replaced_after_prepare_is_refused(
         self,
@@ -136,6 +162,55 @@ class TestEncode:
         found = np.stack(list(vectors(features).values()))
         assert found.shape == (10, 1280)
         assert np.isfinite(found).all()
+
+
+def test_what_is_kept_of_windows_that_cannot_be_decoded_and_of_dead_pictures(
+    tmp_path: Path,
+) -> None:
+    make_video(tmp_path / "film.mp4")
+    make_video(tmp_path / "dark.mp4", [0, 900])  # one frame for 0.9 s
+    (tmp_path / "damaged.mp4").write_bytes((tmp_path / "film.mp4").read_bytes()[:200])
+    names = np.array(["film", "dark", "damaged", "away"])
+    decoded = decode_batch(
+        {
+            "window": names,
+            "video": np.array([str(tmp_path / f"{name}.mp4") for name in names]),
+            "start": np.zeros(4),
+            "end": np.full(4, 0.8),
+            "file": np.array(["{}"] * 4),
+        },
+        count=2, size=32, store=Store(tmp_path / "store"),
+    )  # fmt: skip
+    assert [bool(text) for text in decoded["rejected"]] == [False, False, True, False]
+    assert [bool(text) for text in decoded["passing"]] == [False, False, False, True]
+    assert list(decoded["picture"]) == ["of one colour", "black", "", ""]
+    batch = {**decoded, "feature": np.ones((4, 3)), "device": np.array(["cpu"] * 4)}
+    written = write_features(batch, Store(tmp_path / "store"), "key")
+    assert list(written["window"]) == list(names)
+    rows = read_parts(tmp_path / "store/features/key", ["window", "rejected", "picture"])
+    found = {row["window"]: row for row in rows.to_pylist()}
+    assert found.keys() == {"film", "dark", "damaged"}  # `away` is tried again
+    assert "damaged.mp4" in found["damaged"]["rejected"]
+    assert found["dark"]["picture"] == "black"
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "no"), OSError(5, "disk"), MemoryError(), OSError(116, "stale")]
+)
+def test_an_error_that_may_pass_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("comodo.runtime.encode.decode_frames", fail)
+    one = {"window": ["w"], "video": ["a.mp4"], "start": [0.0], "end": [1.0], "file": ["{}"]}
+    batch = {name: np.array(values) for name, values in one.items()}
+    decoded = decode_batch(batch, count=1, size=8, store=Store(tmp_path))
+    assert decoded["passing"][0] and not decoded["rejected"][0]
+    batch = {**decoded, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
+    assert write_features(batch, Store(tmp_path), "key")["passing"][0]
+    assert not parts(tmp_path / "features" / "key")
 
 
 def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
