@@ -73,7 +73,7 @@ class GoproDataset(_Dataset):
     """A folder of MP4 files that carry their telemetry."""
 
     kind: Literal["gopro"]
-    """Needs `pip install comodo[cameras]`."""
+    """Recordings of GoPro cameras."""
     path: ExistingPath
     """Folder that is searched for .mp4 files at any depth."""
 
@@ -86,7 +86,8 @@ class AriaDataset(_Dataset):
     path: ExistingPath
     """Folder that is searched for .vrs files at any depth."""
     imu: Literal["right", "left"] = "right"
-    """`right` samples at 1,000 Hz, `left` at 800 Hz."""
+    """Which of the glasses' two IMUs. First generation: `right` at 1,000 Hz, `left` at 800 Hz;
+    second: both at 800 Hz."""
 
 
 class UtdMhadDataset(_Dataset):

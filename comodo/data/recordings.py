@@ -1,9 +1,11 @@
 """A recording as every reader lists it, and the interface of a reader. Knows no data set."""
 
+import codecs
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from comodo.core.errors import ComodoError
 from comodo.data.imu import ImuStream
@@ -53,6 +55,39 @@ class Reader(Protocol):
         """The whole stream, on the video's clock. Raises ImuError."""
 
 
+@runtime_checkable
+class NotingReader(Reader, Protocol):
+    """A reader whose listing has something that the user should check."""
+
+    def notes(self) -> list[str]:
+        """Sentences about what was ignored or is in doubt. Raises DatasetError."""
+
+
+def utf8_text(file: Path) -> str:
+    """The text of a file in UTF-8 or, with its byte order mark, UTF-16. Raises OSError, or
+    ValueError with the line that is not text."""
+    content = file.read_bytes()
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not {error.encoding}; save the file as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"line {line} has a zero byte; save the file as UTF-8 text")
+    return text
+
+
+def file_identity(path: str) -> tuple[int, int] | str:
+    """The same for all names of one file, also through links; the path if there is no such file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
+
+
 def require_library(module: str, folder: str) -> None:
     """Raises DatasetError if the library that reads a folder's files is not installed."""
     if find_spec(module) is None:
@@ -61,11 +96,18 @@ def require_library(module: str, folder: str) -> None:
         raise DatasetError("dataset.missing-library", message)
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What matches a pattern in a folder, without what is hidden, as macOS' `._a.mp4` are: parts of
+    its path below the folder start with a dot."""
+    found = folder.glob(pattern)
+    return [p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts)]
+
+
 def camera_recordings(folder: Path, suffix: str, library: str) -> list[Recording]:
     """Recordings of a camera that writes video and IMU to one file, which `library` reads; each
     file is its own group. Raises DatasetError if no file at any depth has that suffix."""
     require_library(library, str(folder))
-    files = [path for path in folder.rglob("*") if path.suffix.lower() == suffix]
+    files = [path for path in visible(folder, "**/*") if path.suffix.lower() == suffix]
     if not files:
         message = f"{folder}: no {suffix} files; path is the folder that has them"
         raise DatasetError("dataset.no-files", message)

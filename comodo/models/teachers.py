@@ -166,7 +166,13 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
     # The library has only the eager implementation of its attention.
     encoder = load_pretrained(TimesformerModel, settings, attention="eager")
     config, colours = encoder.config, mean_std(settings) or TIMESFORMER_MEAN_STD
+    if config.attention_type == "space_only":
+        # The library returns a sequence of tokens for each frame, not for each window.
+        raise ValueError(f"{settings.weights} have attention_type space_only, which has no time")
     frames, size = settings.frames or config.num_frames, config.image_size
+    # Its layers separate space from time by this number, whatever comes in. The time embeddings are
+    # resized to the frames that come in.
+    config.num_frames = frames
     return TokenTeacher(encoder, settings, frames, size, config.hidden_size, colours)
 
 

@@ -18,6 +18,8 @@ from transformers import (
     IJepaModel,
     SiglipVisionConfig,
     SiglipVisionModel,
+    TimesformerConfig,
+    TimesformerModel,
     VideoMAEConfig,
     VideoMAEForVideoClassification,
     VideoMAEModel,
@@ -168,12 +170,43 @@ def test_image_weights_that_cannot_see_frames_are_refused(tmp_path: Path) -> Non
     refused(masking, "mask at random", size=32)
 
 
-def test_timesformer_takes_another_number_of_frames_and_videomae_does_not(tmp_path: Path) -> None:
-    folder = save(timesformer(), tmp_path / "t")
-    teacher = build_teacher(settings("timesformer", folder, frames=6))
-    assert teacher(frames(1, teacher)).shape == (1, 32)
+@pytest.mark.parametrize("attention", ["divided_space_time", "joint_space_time"])
+@pytest.mark.parametrize("count", [1, 3, 4, 16])
+def test_timesformer_with_any_number_of_frames_is_the_library_s(
+    tmp_path: Path, count: int, attention: Any
+) -> None:
+    model = timesformer(attention_type=attention)
+    teacher = build_teacher(settings("timesformer", save(model, tmp_path), frames=count))
+    seen = frames(2, teacher)
+    direct = TimesformerModel(
+        TimesformerConfig(**TINY | {"num_frames": count}, attention_type=attention)
+    )
+    state = model.state_dict()
+    time = state["embeddings.time_embeddings"].transpose(1, 2)
+    resized = torch.nn.functional.interpolate(time, size=count, mode="nearest")
+    direct.load_state_dict(state | {"embeddings.time_embeddings": resized.transpose(1, 2)})
+    with torch.no_grad():
+        tokens = direct.eval()(normalised(seen, MEAN, STD)).last_hidden_state
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def test_vjepa2_with_another_number_of_frames_is_the_library_s(tmp_path: Path) -> None:
+    model = VJEPA2Model(VJEPA2Config(**VJEPA2)).eval()
+    teacher = build_teacher(settings("vjepa2", save(model, tmp_path), frames=8))
+    direct = VJEPA2Model(VJEPA2Config(**VJEPA2 | {"frames_per_clip": 8})).eval()
+    direct.encoder.load_state_dict(model.encoder.state_dict())
+    seen = frames(2, teacher)
+    with torch.no_grad():
+        tokens = direct.get_vision_features(normalised(seen, MEAN, STD))
+    torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def test_frames_that_a_teacher_does_not_take_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="takes 4 frames, not 6"):
         build_teacher(settings("videomae", save(videomae(), tmp_path / "v"), frames=6))
+    model = timesformer(attention_type="space_only")
+    with pytest.raises(ValueError, match="space_only"):
+        build_teacher(settings("timesformer", save(model, tmp_path / "t")))
 
 
 @pytest.mark.parametrize("name", ["videomae", "vjepa2", "image"])

@@ -1,22 +1,26 @@
 """A folder of GoPro MP4 files, each with its telemetry inside; each file is its own group.
 
-Telemetry is decoded by telemetry-parser (`pip install comodo[cameras]`), whose rows are in m/s^2
-and deg/s, with axes rotated to one orientation if the camera stores its own (GoPro's MTRX, or ORIN
-and ORIO). No labels: for encoding and distillation, not for probing.
+The samples of a packet of telemetry are spread evenly from its time in the MP4's track to the
+next packet's, as GPMF has no times of its own (GoPro, "GPMF Introduction"; the clock of the entries
+STMP and TICK is not the MP4's). No labels: for encoding and distillation, not for probing.
 """
 
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import av
 import numpy as np
+from av.stream import Discard
 
 from comodo.config.datasets import GoproDataset
-from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, checked_stream
+from comodo.data.gpmf import imu_samples
+from comodo.data.imu import ImuError, ImuStream, checked_stream, join_sensors, refuse_missing
 from comodo.data.recordings import Recording, camera_recordings
+from comodo.data.video import first_frame_seconds
 
-MAX_PACKET_SECONDS = 1.05  # GoPro writes about 1 s of telemetry at once
-MAX_INTERPOLATED_SECONDS = 0.5  # between two samples of the slower sensor
+MAX_DEVIATION = 0.2  # of the samples a second in a packet from those of most packets
+SENSORS = {"ACCL": "accelerometer", "GYRO": "gyroscope"}
 
 
 class GoproReader:
@@ -24,83 +28,123 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        return camera_recordings(Path(self.settings.path), ".mp4", "telemetry_parser")
+        return camera_recordings(Path(self.settings.path), ".mp4", "av")
 
     def read_imu(self, recording: Recording) -> ImuStream:
-        try:
-            import telemetry_parser
-        except ImportError:
-            message = f"{recording.imu}: needs telemetry-parser: pip install comodo[cameras]"
-            raise ImuError("imu.missing-library", message) from None
-        try:
-            rows = telemetry_parser.Parser(recording.imu).normalized_imu()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic of the parser, in Rust, is not an Exception
-            message = f"{recording.imu}: telemetry cannot be read: {error}"
-            raise ImuError("imu.unreadable", message) from None
-        return stream_of(rows, recording.imu)
+        """Raises ImuError, and VideoError if there is no video whose first frame is time 0."""
+        packets = read_packets(recording.imu)
+        return stream_of(packets, first_frame_seconds(recording.video), recording.imu)
 
 
-def stream_of(rows: list[dict[str, Any]], source: str) -> ImuStream:
-    """A stream from the parser's rows: `timestamp_ms`, `accl` and `gyro`; the last two may be None.
+@dataclass(frozen=True)
+class Packet:
+    """A packet of a telemetry track."""
 
-    Times are the parser's, where 0 is the video's first frame; telemetry may start before or after
-    it. A slower sensor is interpolated at the times of the faster one, where both have samples, and
-    a note says so. Raises ImuError.
+    start: float  # seconds of the file's clock
+    seconds: float  # as its track says
+    content: bytes
+
+
+def stream_of(packets: list[Packet], first_frame: float, source: str) -> ImuStream:
+    """The stream of packets in ascending order; its time 0 is at `first_frame`, in seconds.
+
+    A slower sensor is interpolated at the times of the faster one, where both have samples, and a
+    note says so, as it does of packets that are left out. Raises ImuError.
     """
-    time_N = np.array([row["timestamp_ms"] for row in rows], float) / 1000
-    empty = (np.nan,) * 3
-    acc_N3 = np.array([row["accl"] or empty for row in rows], float).reshape(-1, 3)
-    gyro_N3 = np.array([row["gyro"] or empty for row in rows], float).reshape(-1, 3)
-    acc_N3 /= STANDARD_GRAVITY
-    has_acc_N = np.array([row["accl"] is not None for row in rows], bool)
-    has_gyro_N = np.array([row["gyro"] is not None for row in rows], bool)
-    if not has_acc_N.any() or not has_gyro_N.any():
-        message = f"{source}: no accelerometer and gyroscope in the telemetry; students need both"
-        raise ImuError("imu.missing-sensor", message)
-    # A clock that runs backwards is refused by `checked_stream`.
-    if (has_acc_N & has_gyro_N).all() or (np.diff(time_N) < 0).any():
-        return checked_stream(time_N, np.concatenate([acc_N3, gyro_N3], axis=1), source)
-    if has_acc_N.sum() > has_gyro_N.sum():
-        # The parser's time step is the gyroscope's mean, although there are more rows than that.
-        time_N = time_N[0] + (time_N - time_N[0]) * has_gyro_N.sum() / len(time_N)
-    acc_M, gyro_M = _own_times(time_N, has_acc_N), _own_times(time_N, has_gyro_N)
-    acc_M3, gyro_M3 = acc_N3[has_acc_N], gyro_N3[has_gyro_N]
-    if len(acc_M) > len(gyro_M):
-        time_N, gyro_N3 = acc_M, _interpolated(acc_M, gyro_M, gyro_M3)
-        acc_N3, names = acc_M3, ("gyroscope", "accelerometer")
+    samples_K = [imu_samples(packet.content, source) for packet in packets]
+    start_K = np.array([packet.start for packet in packets]) - first_frame
+    seconds_K = np.append(np.diff(start_K), [packet.seconds for packet in packets[-1:]])
+    if (seconds_K < 0).any():
+        number = int(np.argmax(seconds_K < 0)) + 1
+        message = f"{source}: the clock runs backwards at packet {number} of its telemetry"
+        raise ImuError("imu.clock-backwards", f"{message}; correct it, or split there")
+    parts, notes = [], []
+    for key, name in SENSORS.items():
+        kept = np.flatnonzero([key in samples for samples in samples_K])
+        if not len(kept):
+            message = f"{source}: no {name} in the telemetry; students need both sensors"
+            raise ImuError("imu.missing-sensor", message)
+        values = [samples_K[k][key] for k in kept]
+        spans = sample_spans(seconds_K[kept], np.array([len(value) for value in values]))
+        placed = np.flatnonzero(np.isfinite(spans))
+        if not len(placed):
+            message = f"{source}: its packets with {name} samples have no duration"
+            raise ImuError("imu.missing-clock", f"{message}; their times are unknown")
+        if left_out := len(spans) - len(placed):
+            fault = f"{left_out} of {len(spans)} packets left out, which have too few or too many"
+            notes.append(f"{name}: {fault} samples for their time")
+        starts = start_K[kept]
+        times = [starts[k] + spans[k] * np.arange(len(values[k])) / len(values[k]) for k in placed]
+        parts += [np.concatenate(times), np.concatenate([values[k] for k in placed])]
+    acc_time_N, acc_N3, gyro_time_M, gyro_M3 = parts
+    if np.array_equal(acc_time_N, gyro_time_M):
+        stream = checked_stream(acc_time_N, np.concatenate([acc_N3, gyro_M3], axis=1), source)
     else:
-        time_N, acc_N3 = gyro_M, _interpolated(gyro_M, acc_M, acc_M3)
-        gyro_N3, names = gyro_M3, ("accelerometer", "gyroscope")
-    stream = checked_stream(time_N, np.concatenate([acc_N3, gyro_N3], axis=1), source)
-    note = f"{names[0]} interpolated at the {names[1]}'s {stream.rate:.0f} Hz"
-    return replace(stream, notes=(note,))
+        stream = join_sensors(acc_time_N, acc_N3, gyro_time_M, gyro_M3, source)
+    return replace(stream, notes=(*stream.notes, *notes))
 
 
-def _own_times(time_N: np.ndarray, has_N: np.ndarray) -> np.ndarray:
-    """Times of a sensor's own samples; `has_N`: which rows have one.
+def sample_spans(seconds_K: np.ndarray, count_K: np.ndarray) -> np.ndarray:
+    """Seconds from the first sample of each packet to where a next one would be, float64 [K].
 
-    The parser puts each sensor's samples of a packet on successive rows from the packet's first on,
-    so the slower sensor is missing in the last rows. But the samples are spread evenly over the
-    packet's time: GPMF's clock is the MP4's index of packets (GoPro, GPMF introduction).
+    That is the time to the next packet, `seconds_K`, if it fits the packet's number of samples,
+    `count_K`. Where the time is longer, the samples end early in a packet with the usual number,
+    after which packets are lost, and in the last one of a sensor with no other fault. Others are
+    NaN: where in their time the samples are is unknown.
     """
-    place_N = np.arange(len(time_N), dtype=float)
-    edges = np.flatnonzero(np.diff(has_N, prepend=True, append=True))
-    previous = 0
-    for without, end in edges.reshape(-1, 2):  # rows [without, end) lack the sensor
-        start = max(previous, int(np.searchsorted(time_N, time_N[end - 1] - MAX_PACKET_SECONDS)))
-        if start < without:
-            place_N[start:without] = np.linspace(start, end, without - start, endpoint=False)
-        previous = end
-    return np.interp(place_N[has_N], np.arange(len(time_N)), time_N)
+    usual_K = count_K * np.quantile(seconds_K / count_K, 0.5, method="lower")
+    fits_K = np.abs(seconds_K - usual_K) < MAX_DEVIATION * usual_K
+    usual_count_K = np.abs(count_K / np.median(count_K) - 1) <= MAX_DEVIATION
+    ends_early_K = usual_count_K & (seconds_K > usual_K) & (usual_K > 0)
+    if (fits_K | ends_early_K)[:-1].all():
+        ends_early_K[-1] = seconds_K[-1] > usual_K[-1]
+    return np.where(fits_K, seconds_K, np.where(ends_early_K, usual_K, np.nan))
 
 
-def _interpolated(time_N: np.ndarray, slow_M: np.ndarray, values_M3: np.ndarray) -> np.ndarray:
-    """Values of the slower sensor at `time_N`; NaN outside its times and in its gaps."""
-    outside = {"left": np.nan, "right": np.nan}
-    values_N3 = np.stack([np.interp(time_N, slow_M, v, **outside) for v in values_M3.T], axis=1)
-    after_N = np.searchsorted(slow_M, time_N).clip(max=len(slow_M) - 1)
-    gap_M = np.diff(slow_M, prepend=-np.inf)
-    values_N3[(gap_M[after_N] > MAX_INTERPOLATED_SECONDS) & ~np.isin(time_N, slow_M)] = np.nan
-    return values_N3
+def read_packets(path: str) -> list[Packet]:
+    """The packets of the one track that has telemetry; none without. Raises ImuError."""
+    refuse_missing(path)
+    # FFmpeg's own handling of edit lists moves a packet to where an edit begins, up to a second
+    # away. Without it all packets keep their distance, which is wrong if there are several edits.
+    tracks, edited = _tracks(path, advanced_editlist="0"), _tracks(path, advanced_editlist="1")
+    if len(tracks) > 1:
+        message = f"{path}: {len(tracks)} tracks of telemetry; remove all but one"
+        raise ImuError("imu.two-sensors", message)
+    for track, packets in tracks.items():
+        shift_K = np.array([
+            packet.start - packets[position].start
+            for position, packet in edited.get(track, {}).items()
+        ])  # fmt: skip
+        if len(shift_K) and np.ptp(shift_K) > 1e-6:
+            message = f"{path}: its telemetry is cut by an edit list; export the file without one"
+            raise ImuError("imu.edited", message)
+        return list(packets.values())
+    return []
+
+
+def _tracks(path: str, **options: str) -> dict[int, dict[int, Packet]]:
+    """Packets by their position in the file, for each track that has telemetry; `options` are
+    FFmpeg's. Raises ImuError."""
+    tracks: dict[int, dict[int, Packet]] = defaultdict(dict)
+    try:
+        with av.open(path, options=options) as container:
+            for stream in container.streams:
+                if stream.type != "data":
+                    stream.discard = Discard.all  # gigabytes of video are not read
+            data = container.streams.data
+            for packet in container.demux(*data) if data else ():
+                if packet.size and packet.pos is not None and packet.pts is not None:
+                    start, seconds = (
+                        float(ticks * packet.time_base)
+                        for ticks in (packet.pts, packet.duration or 0)
+                    )
+                    content = Packet(start, seconds, bytes(packet))
+                    tracks[packet.stream_index][packet.pos] = content
+    except (av.FFmpegError, UnicodeDecodeError) as error:  # the latter for the file's metadata
+        message = f"{path}: telemetry cannot be read: {error}"
+        raise ImuError("imu.unreadable", message) from None
+    return {
+        index: packets
+        for index, packets in tracks.items()
+        if any(packet.content.startswith(b"DEVC") for packet in packets.values())
+    }

@@ -11,7 +11,7 @@ import numpy as np
 
 from comodo.config.datasets import UtdMhadDataset
 from comodo.data.imu import ImuError, ImuStream, checked_stream
-from comodo.data.recordings import DatasetError, Recording
+from comodo.data.recordings import DatasetError, Recording, visible
 from comodo.data.video import video_seconds
 
 
@@ -21,7 +21,7 @@ class UtdMhadReader:
 
     def recordings(self) -> list[Recording]:
         rows = []
-        for path in (self.folder / "Inertial").glob("*_inertial.mat"):
+        for path in visible(self.folder / "Inertial", "*_inertial.mat"):
             id = path.stem.removesuffix("_inertial")
             match = re.fullmatch(r"a(\d+)_s(\d+)_t\d+", id)
             if match is None:

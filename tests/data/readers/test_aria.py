@@ -13,6 +13,7 @@ from comodo.data.readers.aria import AriaReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises
+from tests.paths import SHARED
 
 
 @pytest.mark.parametrize(("imu", "rate"), [("right", 1000), ("left", 800)])
@@ -27,6 +28,19 @@ def test_real_recording_on_the_video_s_clock(shared_data: Path, imu: str, rate: 
     assert -0.05 < stream.time_N[0] < 0 and 0.35 < stream.time_N[-1] < 0.4  # around 8 frames
     assert np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() == pytest.approx(1, abs=0.1)
     assert 10 < np.abs(stream.imu_NC[:, 3:]).max() < 200  # a turning head, in deg/s
+
+
+@pytest.mark.parametrize(
+    ("imu", "mean_g"), [("right", [0.99, 0.29, -0.10]), ("left", [0.98, -0.24, -0.01])]
+)
+def test_imus_of_the_second_generation_by_their_labels(imu: str, mean_g: list[float]) -> None:
+    folder = SHARED / "faults" / "aria"
+    if not folder.is_dir():
+        pytest.skip(f"no recording of the second generation at {folder}")
+    reader = AriaReader(AriaDataset(kind="aria", path=str(folder), imu=imu))
+    stream = reader.read_imu(reader.recordings()[0])
+    np.testing.assert_allclose(stream.imu_NC[:, :3].mean(axis=0), mean_g, atol=0.006)
+    assert stream.rate == pytest.approx(800, rel=0.01)
 
 
 def test_windows_of_a_real_recording(shared_data: Path) -> None:

@@ -43,3 +43,11 @@ def test_its_splits_can_be_made_anew(shared_data: Path) -> None:
 def test_a_folder_that_is_not_it(tmp_path: Path) -> None:
     with raises(DatasetError, "dataset.no-files", str(tmp_path), "Inertial"):
         UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(tmp_path))).recordings()
+
+
+def test_hidden_files_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "Inertial").mkdir()
+    for name in ("a1_s2_t3", "._a1_s2_t3"):
+        (tmp_path / "Inertial" / f"{name}_inertial.mat").touch()
+    reader = UtdMhadReader(UtdMhadDataset(kind="utd-mhad", path=str(tmp_path)))
+    assert [recording.id for recording in reader.recordings()] == ["a1_s2_t3"]
