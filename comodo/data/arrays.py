@@ -5,36 +5,35 @@ rows. Each split is a sequence of safetensors shards. A trial maps them and copi
 that it gathers, so a data set may be larger than memory. Knows neither Ray nor how windows and
 features are computed.
 
+A shard has the windows as `imu` `[N, C, T]` if all of the set have the same length. Otherwise `imu`
+has their values one after the other, and `end` `[N]` the place where those of each window end.
+
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
 from comodo.core.errors import ComodoError
-from comodo.core.store import Store, atomic, fetched, parts, read_parts
+from comodo.core.store import Store, fetched, read_parts
 from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.resize import resized
+from comodo.data.streaming import described_windows, streamed, window_values
 
 SHARD_WINDOWS = 16_384  # in each file
-RESIZE_WINDOWS = 256  # in memory at a time
+RESIZE_WINDOWS = 256  # of one length, in memory at a time
 NO_LABEL = -1
-
-PackedRow = dict[str, Any]
-Stack = Callable[[list[PackedRow]], dict[str, np.ndarray]]
 
 
 class ArraysError(ComodoError, ValueError):
@@ -69,6 +68,19 @@ class Shards:
             rows = (index_B[here_B] - number * SHARD_WINDOWS).numpy()
             out.numpy()[here_B.numpy()] = self._files[number][name].numpy()[rows]
         return out
+
+    def gather_ragged(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows of unequal lengths, left-padded with zeros to the longest of these, `imu_BCT`,
+        and their lengths."""
+        length_B, end_B = self.gather("length", index_B), self.gather("end", index_B)
+        longest = int(length_B.max()) if len(index_B) else 0
+        imu_BCT = torch.zeros(len(index_B), len(CHANNELS), longest)
+        rows = zip(index_B.tolist(), length_B.tolist(), end_B.tolist(), strict=True)
+        for imu_CT, (index, length, end) in zip(imu_BCT.numpy(), rows, strict=True):
+            flat = self._files[index // SHARD_WINDOWS]["imu"].numpy()
+            window = flat[end - len(CHANNELS) * length : end]
+            imu_CT[:, longest - length :] = window.reshape(len(CHANNELS), length)
+        return imu_BCT, length_B
 
     def read_ahead(self, number: int) -> None:
         """Asks the system to read a whole file into its page cache, sequentially."""
@@ -107,12 +119,10 @@ class Split:
         (self._shards if self._resized is None else self._resized).read_ahead(shard)
 
     def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `imu`, not resized: in g and deg/s, left-padded with zeros to the longest."""
-        imu_BCT, length_B = self._shards.gather("imu", index_B), None
+        """As `imu`, not resized: in g and deg/s, left-padded with zeros to the longest of these."""
         if not self._uniform:
-            length_B = self._shards.gather("length", index_B)
-            imu_BCT = imu_BCT[..., imu_BCT.shape[-1] - int(length_B.max()) :]
-        return imu_BCT, length_B
+            return self._shards.gather_ragged(index_B)
+        return self._shards.gather("imu", index_B), None
 
 
 @dataclass(frozen=True)
@@ -172,33 +182,28 @@ def pack_windows(store: Store, windows: str) -> str:
     key = packed_windows_key(windows, window_meta.rejected)
     folder = store.folder("arrays", key)
     if store.meta("arrays", key) is None:
-        columns = ["window", "recording", "label", "group", "rejected"]
-        frame = read_parts(fetched(source), columns).to_pandas()
-        frame = frame[frame.rejected.isna()]
-        cut = window_meta.window_seconds != "whole"
-        last = set(frame.drop_duplicates("recording", keep="last").window) if cut else set()
+        frame = described_windows(fetched(source))
         classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
-        class_of = {name: index for index, name in enumerate(classes)}
-        lengths = {len(row["imu"]) for row in _windows(source, ["imu"])}
-        longest = max(lengths, default=0) // len(CHANNELS)
-
-        def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
-            length_N = np.array([len(row["imu"]) // len(CHANNELS) for row in rows])
-            imu_NCT = np.zeros((len(rows), len(CHANNELS), longest), np.float32)
-            for imu_CT, row, length in zip(imu_NCT, rows, length_N, strict=True):
-                imu_CT[:, longest - length :] = row["imu"].reshape(len(CHANNELS), length)
-            return {
-                "imu": imu_NCT,
-                "length": length_N,
-                "label": np.array([class_of.get(row["label"], NO_LABEL) for row in rows]),
-                "group": np.array([groups.index(row["group"]) for row in rows]),
-                "last": np.array([row["window"] in last for row in rows]),
-            }
-
-        rows = _windows(source, ["split", "window", "label", "group", "imu"])
-        files = _write_shards(folder, rows, stack)
+        class_of, group_of = ({name: i for i, name in enumerate(n)} for n in (classes, groups))
+        is_last = ~frame.recording.duplicated(keep="last")
+        columns = {
+            "length": frame.length.to_numpy(np.int64),
+            "label": frame.label.map(class_of).fillna(NO_LABEL).to_numpy(np.int64),
+            "group": frame.group.map(group_of).to_numpy(np.int64),
+            "last": is_last.to_numpy(bool) & (window_meta.window_seconds != "whole"),
+        }
+        uniform = frame.length.nunique() == 1
+        longest = int(frame.length.max()) if len(frame) else 0
+        shape = (len(CHANNELS), longest) if uniform else None
+        splits = frame.split.to_list()
+        files = _write_shards(folder, splits, columns, "imu", shape, window_values(source))
         records.WindowArraysMeta(
-            windows=windows, classes=classes, groups=groups, files=files, uniform=len(lengths) == 1
+            windows=windows,
+            classes=classes,
+            groups=groups,
+            files=files,
+            uniform=uniform,
+            longest=longest,
         ).write(folder)
     return key
 
@@ -214,16 +219,16 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
     lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
     if meta.uniform and lengths == {samples}:
         return
+    at_once = RESIZE_WINDOWS if meta.uniform else 1  # so that none is padded to another's length
     for split, files in meta.files.items():
         shards = torch.arange(len(splits[split])).split(SHARD_WINDOWS)
         for file, index_N in zip(files, shards, strict=True):
-            chunks = []
-            for index_B in index_N.split(RESIZE_WINDOWS):
-                imu_BCT, length_B = splits[split].packed(index_B)
-                lengths_B = None if length_B is None else length_B.tolist()
-                chunks.append(resized(imu_BCT, lengths_B, samples))
-            with atomic(small / file) as temporary:
-                save_file({"imu": torch.cat(chunks).numpy()}, temporary)
+            shape = (len(index_N), len(CHANNELS), samples)
+            with streamed(small / file, {}, "imu", shape) as write:
+                for index_B in index_N.split(at_once):
+                    imu_BCT, length_B = splits[split].packed(index_B)
+                    lengths_B = None if length_B is None else length_B.tolist()
+                    write(resized(imu_BCT, lengths_B, samples).contiguous().numpy())
     records.ResizedMeta(samples).write(small)
 
 
@@ -241,43 +246,62 @@ def pack_features(store: Store, windows: str, features: str) -> str:
         vectors = table["feature"].to_numpy(zero_copy_only=False)
         feature_of = dict(zip(table["window"].to_pylist(), vectors, strict=True))
         dim = next((len(vector) for vector in vectors if vector is not None), 0)
+        names = ["split", "window", "rejected"]
+        listed = read_parts(fetched(store.folder("windows", windows)), names)
+        listed = listed.filter(listed["rejected"].is_null())
+        found = [feature_of.get(window) for window in listed["window"].to_pylist()]
+        columns = {"encoded": np.array([vector is not None for vector in found])}
         missing = np.zeros(dim, np.float32)
-
-        def stack(rows: list[PackedRow]) -> dict[str, np.ndarray]:
-            found = [feature_of.get(row["window"]) for row in rows]
-            features_NF = np.stack([missing if vector is None else vector for vector in found])
-            return {"feature": features_NF, "encoded": np.array([v is not None for v in found])}
-
-        rows = _windows(fetched(store.folder("windows", windows)), ["split", "window"])
-        files = _write_shards(folder, rows, stack)
+        rows = (missing if vector is None else vector for vector in found)
+        splits = listed["split"].to_pylist()
+        files = _write_shards(folder, splits, columns, "feature", (dim,), rows)
         records.FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
     return key
 
 
-def _write_shards(folder: Path, rows: Iterable[PackedRow], stack: Stack) -> dict[str, list[str]]:
-    """Writes the rows of each split to shards; returns the names of the files by split."""
+def _write_shards(
+    folder: Path,
+    splits: list[str],
+    columns: dict[str, np.ndarray],
+    name: str,
+    shape: tuple[int, ...] | None,
+    rows: Iterable[np.ndarray],
+) -> dict[str, list[str]]:
+    """Writes the rows of each split to shards; returns the names of the files by split.
+
+    `splits`, `columns` and `rows` have one entry for each row. `rows` are the float32 values of the
+    array `name`, written as they arrive; None as their shape: windows of unequal lengths.
+    """
     files: dict[str, list[str]] = {}
-    pending: dict[str, list[PackedRow]] = {}
-
-    def flush(split: str) -> None:
-        names = files.setdefault(split, [])
-        names.append(f"{split}-{len(names):05d}.safetensors")
-        with atomic(folder / names[-1]) as temporary:
-            save_file(stack(pending.pop(split)), temporary)
-
-    for row in rows:
-        shard = pending.setdefault(row["split"], [])
-        shard.append(row)
-        if len(shard) == SHARD_WINDOWS:
-            flush(row["split"])
-    for split in sorted(pending):
-        flush(split)
+    split_N = np.array(splits)
+    with ExitStack() as stack:
+        writers = {}
+        for split in sorted(set(splits)):
+            index_N = np.flatnonzero(split_N == split)
+            starts = range(0, len(index_N), SHARD_WINDOWS)
+            files[split] = [f"{split}-{i:05d}.safetensors" for i in range(len(starts))]
+            shards = {}
+            for file, start in zip(files[split], starts, strict=True):
+                index_n = index_N[start : start + SHARD_WINDOWS]
+                shards[folder / file] = {key: column[index_n] for key, column in columns.items()}
+            writers[split] = stack.enter_context(closing(_write_split(shards, name, shape)))
+            next(writers[split])
+        for split, row in zip(splits, rows, strict=True):
+            writers[split].send(row)
     return files
 
 
-def _windows(folder: Path, columns: list[str]) -> Iterator[PackedRow]:
-    """The windows of all parts, always in the same order; `imu` as an array `[6 * T]`."""
-    for part in parts(folder):
-        for batch in pq.ParquetFile(part).iter_batches(columns=[*columns, "rejected"]):
-            frame = batch.filter(batch["rejected"].is_null()).select(columns).to_pandas()
-            yield from frame.to_dict("records")
+def _write_split(
+    shards: dict[Path, dict[str, np.ndarray]], name: str, shape: tuple[int, ...] | None
+) -> Generator[None, np.ndarray]:
+    """Writes the shards of a split, one after the other, from the rows that it is sent."""
+    for path, columns in shards.items():
+        count = len(next(iter(columns.values())))
+        whole = (count, *(shape or ()))
+        if shape is None:
+            end_N = np.cumsum(len(CHANNELS) * columns["length"])
+            columns, whole = columns | {"end": end_N}, (int(end_N[-1]),)
+        with streamed(path, columns, name, whole) as write:
+            for _ in range(count):
+                write((yield))
+    yield

@@ -1,11 +1,15 @@
 """Packed arrays: their content, lengths, shards, order."""
 
+import tempfile
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comodo.core.store import Store, write_table
 from comodo.data import arrays as arrays_module
@@ -104,6 +108,55 @@ def test_a_recording_that_was_not_cut_has_no_last_window(store: Store) -> None:
     assert not any(split.last_N.any() for split in data.splits.values())
 
 
+def write_windows(store: Store, imu: list[np.ndarray]) -> None:
+    """A set `w` of whole recordings, all in train, each `[6 * T]`."""
+    rows = [
+        {"window": f"w{i}", "recording": f"w{i}", "split": "train", "group": f"g{i}", "imu": values}
+        for i, values in enumerate(imu)
+    ]
+    table = pa.Table.from_pylist(rows, schema=slicing.WINDOW_SCHEMA)
+    write_table(store.folder("windows", "w") / "part-0.parquet", table)
+    meta = WindowsMeta([], {}, {}, {}, {}, window_seconds="whole")
+    meta.write(store.folder("windows", "w"))
+
+
+def test_one_long_recording_does_not_lengthen_the_others(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    imu = [np.ones(6 * samples, np.float32) for samples in [*[200] * 40, 50_000]]
+    write_windows(store, imu)
+    key = pack_windows(store, "w")
+    files = store.files("arrays", f"{key}/*.safetensors")
+    assert sum(files.values()) < 1.1 * sum(values.nbytes for values in imu)
+    split = WindowArrays.load(store.folder("arrays", key)).splits["train"]
+    assert split.imu(torch.tensor([3, 0]))[0].shape == (2, 6, 200)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    order=st.randoms(use_true_random=False),
+    shard=st.sampled_from([1, 3, 16_384]),
+)
+def test_any_lengths_are_gathered_as_they_were(
+    lengths: list[int], order: Random, shard: int
+) -> None:
+    rng = np.random.default_rng(sum(lengths))
+    imu = [rng.normal(size=6 * length).astype(np.float32) for length in lengths]
+    index = order.choices(range(len(imu)), k=5)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+        store = Store(folder)
+        write_windows(store, imu)
+        split = WindowArrays.load(store.folder("arrays", pack_windows(store, "w"))).splits["train"]
+        imu_BCT, length_B = split.imu(torch.tensor(index))
+        assert length_B is None or length_B.tolist() == [lengths[i] for i in index]
+        assert (length_B is None) == (len(set(lengths)) == 1)
+        assert imu_BCT.shape[-1] == max(lengths[i] for i in index)
+        for imu_CT, i in zip(imu_BCT.numpy(), index, strict=True):
+            padding = imu_CT.shape[-1] - lengths[i]
+            np.testing.assert_array_equal(imu_CT[:, padding:], imu[i].reshape(6, -1))
+            assert not imu_CT[:, :padding].any()
+
+
 def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
     keys = pack_windows(store, "w"), pack_features(store, "w", "f")
     write_windows_meta(store, {})
@@ -154,3 +207,9 @@ def test_windows_of_the_length_taken_are_not_written_again(store: Store) -> None
     assert times
     pack_resized(store, "w", 32)
     assert times == {path: path.stat().st_mtime_ns for path in small.iterdir()}
+
+
+def test_features_of_an_earlier_version_are_read() -> None:
+    old = {"teacher": {}, "windows": "w", "count": 7, "devices": [], "rejected": {"a:0": "why"}}
+    meta = FeaturesMeta.from_json(old)
+    assert (meta.passing, meta.pictures, meta.rejected) == ([], {}, {"a:0": "why"})
