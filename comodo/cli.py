@@ -93,7 +93,7 @@ def sweep(
     Work that is done, in this sweep or another, is not repeated: after an interruption run the same
     command again.
     """
-    checked, place = _checked(file, store, smoke, address), Store(store)
+    checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.report import accuracy_on_terminal
     from comodo.runtime.run import run_sweep
 
@@ -123,7 +123,7 @@ def plan(
     """Show what a sweep will do, and start nothing: trials, what is stored already, time, memory
     and disk, and what else changes with each swept key.
     """
-    checked, place = _checked(file, store, smoke, address), Store(store)
+    checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.plan.plan import make_plan
     from comodo.report.plan.view import show_plan
 
@@ -310,7 +310,11 @@ def ui(
 
 
 def _checked(
-    file: Path, store: str | None, smoke: bool = False, address: str | None = None
+    file: Path,
+    store: str | None,
+    smoke: bool = False,
+    address: str | None = None,
+    trials: bool = False,
 ) -> Sweep:
     """Reads the sweep file and checks all that can be checked before anything heavy starts."""
     if address:
@@ -323,5 +327,5 @@ def _checked(
         checked = read_sweep_file(file)
     from comodo.search.precheck import precheck
 
-    precheck(file, checked, Store(store))
+    precheck(file, checked, Store(store), trials)
     return checked

@@ -1,5 +1,5 @@
-"""Quality of a recording, measured on its IMU stream and the length of its video. Knows no files,
-windows or Ray."""
+"""Quality of a recording, measured on its IMU stream and its video's track. Knows no files, windows
+or Ray."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from comodo.data.imu import ImuStream
+from comodo.data.frames import VideoTrack
+from comodo.data.imu import ACC, GYRO, MAX_GAP_SECONDS, ImuStream
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second, which planning does not need
@@ -19,6 +20,7 @@ QUALITY_SCHEMA = pa.schema(
         ("group", pa.string()),
         ("label", pa.string()),
         ("rejected", pa.string()),  # the reason, for a recording without windows
+        ("passing", pa.bool_()),  # whether the reason may be gone at the next try
         ("windows", pa.int64()),
         ("window_seconds", pa.float64()),  # total of its windows
         ("video_seconds", pa.float64()),  # null without a video
@@ -30,6 +32,14 @@ QUALITY_SCHEMA = pa.schema(
         ("longest_gap", pa.float64()),  # s; 0 without one
         ("gravity", pa.float64()),  # g
         ("saturated", pa.float64()),  # share of samples
+        ("impossible", pa.int64()),  # rows left out, as no sensor measures such values
+        ("peak_acc", pa.float64()),  # largest value of a channel, g
+        ("peak_gyro", pa.float64()),  # deg/s
+        ("turning", pa.float64()),  # deg/s in each g of motion
+        ("held", pa.float64()),  # share of samples in which a sensor repeats the one before
+        ("twins", pa.float64()),  # share of samples in which two axes of a sensor are equal
+        ("constant_windows", pa.int64()),  # windows in which a channel never changes
+        ("still_seconds", pa.float64()),  # of the video, in which the picture stands still
         ("notes", pa.list_(pa.string())),
     ]
 )
@@ -37,6 +47,8 @@ QUALITY_SCHEMA = pa.schema(
 # The smallest measuring ranges of MEMS sensors (Bosch BMI160 data sheet: 2 g, 125 deg/s), less 5 %
 # for calibration. An extreme below them is not a sensor's limit.
 MIN_RANGE_C = 0.95 * np.array([2.0] * 3 + [125.0] * 3)
+MIN_MOTION_G = 0.05  # standard deviation of |acc|; with less, rotation over motion says nothing
+AXIS_PAIRS = ((0, 1), (0, 2), (1, 2))
 MIN_SATURATED_RUN = 3  # consecutive samples at a channel's extreme; fewer are a movement's peak
 
 
@@ -61,6 +73,22 @@ QUALITY_CHECKS = (
         "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout"),
     QualityCheck("saturated", "saturated (share)", 0, 0.01,
         "the sensor's range is too narrow for the movement"),
+    QualityCheck("impossible", "impossible samples", 0, 0,
+        "values that no sensor measures, such as marks of missing ones; they are left out"),
+    QualityCheck("peak_acc", "largest acceleration (g)", 0, 33,
+        "over what a wearable's sensor measures: the unit is wrong, or values are damaged"),
+    QualityCheck("peak_gyro", "largest rotation (deg/s)", 0, 2100,
+        "over what a wearable's sensor measures: deg/s declared as rad/s, or values are damaged"),
+    QualityCheck("turning", "rotation of each g of motion (deg/s)", 20, 5000,
+        "rad/s declared as deg/s, or deg/s as rad/s, or a sensor that does not work"),
+    QualityCheck("held", "samples that repeat the one before (share)", 0, 0.1,
+        "a sensor is stuck, at zero, or slower than its rows"),
+    QualityCheck("twins", "samples with two equal axes (share)", 0, 0.5,
+        "two channels of a sensor are the same signal"),
+    QualityCheck("constant_windows", "windows with a constant channel", 0, 0,
+        "a channel is stuck or at zero throughout these windows, which are kept"),
+    QualityCheck("still_seconds", "still picture (s)", 0, 0,
+        "the video has no new frame for that long; these windows are left out"),
     QualityCheck("rate_spread", "jitter (of a step)", 0, 0.5,
         "uneven sampling: the times are of arrival, or samples were lost"),
     QualityCheck("longest_gap", "longest gap (s)", 0, 0,
@@ -70,31 +98,76 @@ QUALITY_CHECKS = (
 )  # fmt: skip
 
 
-def measure_quality(
-    stream: ImuStream, video_seconds: float | None, max_gap: float
-) -> dict[str, Any]:
-    """The measured columns of `QUALITY_SCHEMA` for one stream.
+def measure_quality(stream: ImuStream, track: VideoTrack | None) -> dict[str, Any]:
+    """The columns of `QUALITY_SCHEMA` that are measured on a stream and its video, if it has one.
 
     `rate_spread` is the distance from the 5th to the 95th percentile of the time steps, without
-    gaps (over `max_gap` seconds), over their median. `gravity` is the median length of the
-    acceleration: 1 g unless the body falls or jumps most of the time.
+    gaps (over `MAX_GAP_SECONDS`), over their mean. `gravity` is the median length of the
+    acceleration: 1 g unless the body falls or jumps most of the time. `turning` is the standard
+    deviation of the rotation over that of the acceleration's length, where that moves.
     """
     step_M = np.diff(stream.time_N)
-    gap_M = step_M > max_gap
+    gap_M = step_M > MAX_GAP_SECONDS
     low, high = np.percentile(step_M[~gap_M], [5, 95])
     seconds = float(stream.time_N[-1] - stream.time_N[0]) + 1 / stream.rate
+    acc_N3, gyro_N3 = stream.imu_NC[:, ACC], stream.imu_NC[:, GYRO]
+    length_N = np.linalg.norm(acc_N3, axis=1)
+    motion, rotation = float(length_N.std()), float(np.linalg.norm(gyro_N3.std(axis=0)))
     return {
-        "video_seconds": video_seconds,
+        "video_seconds": None if track is None else track.seconds,
         "imu_seconds": seconds,
-        "drift": None if video_seconds is None else seconds - video_seconds,
+        "drift": None if track is None else seconds - track.seconds,
         "rate": stream.rate,
         "rate_spread": float(high - low) * stream.rate,
         "gaps": int(gap_M.sum()),
         "longest_gap": float(step_M[gap_M].max(initial=0)),
-        "gravity": float(np.median(np.linalg.norm(stream.imu_NC[:, :3], axis=1))),
+        "gravity": float(np.median(length_N)),
         "saturated": saturated_share(stream.imu_NC),
+        "impossible": stream.impossible,
+        "peak_acc": float(np.abs(acc_N3).max()),
+        "peak_gyro": float(np.abs(gyro_N3).max()),
+        "turning": rotation / motion if motion > MIN_MOTION_G else None,
+        "held": max(_held_share(acc_N3), _held_share(gyro_N3)),
+        "twins": max(_twin_share(acc_N3), _twin_share(gyro_N3)),
+        "still_seconds": None if track is None else sum(end - start for start, end in track.still),
         "notes": list(stream.notes),
     }
+
+
+def has_constant_channel(stream: ImuStream, start: float, end: float) -> bool:
+    """Whether a channel has the same value in all samples of a span (s)."""
+    inside_NC = stream.imu_NC[slice(*np.searchsorted(stream.time_N, [start, end]))]
+    return len(inside_NC) > 1 and bool((np.ptp(inside_NC, axis=0) == 0).any())
+
+
+def _held_share(sensor_N3: np.ndarray) -> float:
+    """Share of samples in which no axis differs from the sample before."""
+    return float((np.diff(sensor_N3, axis=0) == 0).all(axis=1).mean())
+
+
+def _twin_share(sensor_N3: np.ndarray) -> float:
+    """Share of the samples that change in which two axes have the same value, of the two axes that
+    agree most."""
+    changed_N3 = sensor_N3[1:][(np.diff(sensor_N3, axis=0) != 0).any(axis=1)]
+    if not len(changed_N3):
+        return 0.0
+    return max(float((changed_N3[:, a] == changed_N3[:, b]).mean()) for a, b in AXIS_PAIRS)
+
+
+def flag_lines(table: "pd.DataFrame") -> list[str]:
+    """For each check that flags recordings: how many, the worst of them, and what it means.
+    `table` has the columns of `QUALITY_SCHEMA`."""
+    lines = []
+    for check in QUALITY_CHECKS:
+        flagged = table[check.flags(table)]
+        if len(flagged):
+            value = flagged[check.column]
+            outside = (value - check.high).where(value > check.high, check.low - value)
+            worst = flagged.iloc[int(outside.argmax())]
+            many = f"{len(flagged):,} of {len(table):,} recordings flagged"
+            found = f"{check.title} {worst[check.column]:.4g} in {worst.recording}"
+            lines.append(f"{many}: {found}: {check.means}")
+    return lines
 
 
 def saturated_share(imu_NC: np.ndarray) -> float:

@@ -11,17 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig
-from comodo.core.errors import ComodoError, StoreError
+from comodo.core.errors import ComodoError, StoreError, is_passing
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, write_table
-from comodo.data.imu import ImuStream, has_gap, resample
-from comodo.data.quality import QUALITY_SCHEMA, measure_quality
+from comodo.data.frames import VideoTrack
+from comodo.data.imu import MAX_GAP_SECONDS, ImuStream, has_gap, resample
+from comodo.data.quality import QUALITY_SCHEMA, has_constant_channel, measure_quality
 from comodo.data.recordings import Reader, Recording
 from comodo.data.transcode import transcode
-from comodo.data.video import video_seconds
+from comodo.data.video import read_track
 
-WINDOW_VERSION = 6  # of the windows' values; increase it when they change
-MAX_GAP_SECONDS = 0.5  # between two IMU samples in a window
+WINDOW_VERSION = 7  # of the windows' values; increase it when they change
+TOLERANCE = 1e-6  # of a window, for rounding
 MAX_BUFFERED_ROWS = 256  # windows in memory before they are written
 WINDOW_SCHEMA = pa.schema(
     [
@@ -51,7 +52,7 @@ def window_numbers(
     Window `i` starts at `start + i * seconds`. Goes through stretches without a gap of over
     `max_gap` seconds, so that a clock that jumps far does not make the loop long.
     """
-    count = max(0, math.floor((end - start) / seconds + 1e-6))
+    count = max(0, math.floor((end - start) / seconds + TOLERANCE))
     jumps = np.flatnonzero(np.diff(time_N) > max_gap)
     numbers = set[int]()
     for first, last in zip(time_N[[0, *(jumps + 1)]], time_N[[*jumps, -1]], strict=True):
@@ -61,32 +62,38 @@ def window_numbers(
 
 
 def slice_recording(
-    recording: Recording, stream: ImuStream, video_seconds: float | None, settings: DatasetConfig
+    recording: Recording, stream: ImuStream, track: VideoTrack | None, settings: DatasetConfig
 ) -> list[dict[str, Any]]:
-    """The windows of one recording, as rows of `WINDOW_SCHEMA`; `video_seconds` is None without a
-    video. Raises PrepareError if no window has both video and IMU."""
+    """The windows of one recording, as rows of `WINDOW_SCHEMA`; `track` is None without a video.
+    Windows with a gap, of samples or of the picture, are left out. Raises PrepareError if no window
+    has both video and IMU."""
     sample = 1 / stream.rate
     start, end = stream.time_N[0], stream.time_N[-1] + sample
-    if video_seconds is not None:
-        start, end = max(0.0, start), min(video_seconds, end)
+    if track is not None:
+        start, end = max(0.0, start), min(track.seconds, end)
     if end <= start:
         span = f"{stream.time_N[0]:.1f} s to {stream.time_N[-1]:.1f} s of the video's clock"
         message = f"video and IMU do not overlap: the IMU runs from {span}; correct its times"
         raise PrepareError("windows.no-overlap", message)
-    max_gap = _max_gap(stream)
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}
     else:
-        # A stream that starts less than a sample after the video counts as starting with it.
-        start, length = start if start > sample else 0.0, settings.window_seconds
-        if end + sample - start < length * (1 - 1e-6):
+        length = settings.window_seconds
+        if track is not None and start <= sample:
+            start = 0.0  # a stream that starts less than a sample after the video starts with it
+        # Uneven steps and rounded times may make a stream end up to a sample early.
+        latest = min(end + sample, math.inf if track is None else track.seconds)
+        if latest - start < length * (1 - TOLERANCE):
             message = f"{end - start:.1f} s are shorter than one window; reduce window_seconds"
             raise PrepareError("windows.too-short", message)
-        numbers = window_numbers(stream.time_N, start, end + sample, length, max_gap)
+        numbers = window_numbers(stream.time_N, start, latest, length, MAX_GAP_SECONDS)
         spans = {i: (start + i * length, start + (i + 1) * length) for i in numbers}
     rows = []
+    still = track.still if track is not None else ()
     for number, (begin, stop) in spans.items():
-        if has_gap(stream, begin, stop, max_gap):
+        if has_gap(stream, begin, stop, MAX_GAP_SECONDS):
+            continue
+        if any(begin < last and first < stop for first, last in still):
             continue
         # Rounding in `stop - begin` would make some windows a sample longer.
         seconds = stop - begin if settings.window_seconds == "whole" else settings.window_seconds
@@ -95,13 +102,12 @@ def slice_recording(
         imu = np.ascontiguousarray(imu_TC.T).ravel()
         rows.append(row | {"video": recording.video, "start": begin, "end": stop, "imu": imu})
     if not rows:
-        message = f"every window has a gap of over {max_gap:g} s in its IMU samples"
-        raise PrepareError("windows.gaps", message)
+        raise PrepareError(
+            "windows.gaps",
+            f"every window has a gap of over {MAX_GAP_SECONDS:g} s in its IMU samples, or a still "
+            "picture",
+        )
     return rows
-
-
-def _max_gap(stream: ImuStream) -> float:
-    return max(MAX_GAP_SECONDS, 2 / stream.rate)
 
 
 def _columns_of(recording: Recording) -> dict[str, Any]:
@@ -122,18 +128,21 @@ def slice_chunk(
         about = _columns_of(recording)
         try:
             stream = reader.read_imu(recording)
-            seconds = video_seconds(recording.video) if recording.video else None
-            about |= measure_quality(stream, seconds, _max_gap(stream))
-            rows = slice_recording(recording, stream, seconds, settings)
+            track = read_track(recording.video) if recording.video else None
+            about |= measure_quality(stream, track)
+            rows = slice_recording(recording, stream, track, settings)
             if recording.video and settings.videos == "shrink":
                 copy = transcode(recording.video, videos)
                 rows = [{**row, "video": copy} for row in rows]
             about["windows"] = len(rows)
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
+            spans = [(row["start"], row["end"]) for row in rows]
+            about["constant_windows"] = sum(has_constant_channel(stream, *span) for span in spans)
         except StoreError:  # not the recording's fault
             raise
         except Exception as error:  # one bad recording must not stop the others
             about["rejected"] = redacted(f"{type(error).__name__}: {error}")
+            about["passing"] = is_passing(error)
             rows = [{**_columns_of(recording), "rejected": about["rejected"]}]
         yield rows, about
 

@@ -1,6 +1,6 @@
 """The prepared windows of a data set: their key, their part files, and a summary. Knows no Ray."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fetched, fingerprint, key_of
 from comodo.data import transcode
-from comodo.data.recordings import Recording
+from comodo.data.names import common_form
+from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.recordings import SPLIT_NAMES, Recording, file_identity
 from comodo.data.records import WindowsMeta
 from comodo.data.slicing import WINDOW_VERSION, quality_file
 
@@ -96,13 +98,46 @@ def missing_parts(
 
 
 def read_quality(folder: Path) -> Iterator[pa.Table]:
-    """Tables of `QUALITY_SCHEMA`, together with a row for each recording of a window set."""
+    """Tables of `QUALITY_SCHEMA`, together with a row for each recording of a window set. What an
+    earlier version did not measure is null."""
     for path in sorted(fetched(folder, "quality-*.parquet").glob("quality-*.parquet")):
-        yield pq.read_table(path)
+        tables = [QUALITY_SCHEMA.empty_table(), pq.read_table(path)]
+        yield pa.concat_tables(tables, promote_options="permissive")
+
+
+FILES = "files of "
+"""Begins the keys of `WindowSet.leaks` that count files; other keys count groups."""
+
+
+def leaks_of(recordings: Iterable[Recording]) -> dict[str, str]:
+    """How many groups, and how many files, of val and test are also in train, as `3 of 10`, by
+    `test` and `files of test`. Groups whose names differ by case or spacing only are one group,
+    links to one file are one file."""
+    members: dict[str, set[Any]] = {}
+    identity: dict[str, Any] = {}
+    for recording in recordings:
+        members.setdefault(recording.split, set()).add(common_form(recording.group))
+        for file in filter(None, (recording.video, recording.imu)):
+            if file not in identity:
+                identity[file] = file_identity(file)
+            members.setdefault(FILES + recording.split, set()).add(identity[file])
+    leaks = {}
+    for kind in ("", FILES):
+        train = members.get(f"{kind}train", set())
+        for split in SPLIT_NAMES[1:]:
+            of_split = members.get(kind + split, set())
+            if shared := of_split & train:
+                leaks[kind + split] = f"{len(shared)} of {len(of_split)}"
+    return leaks
 
 
 def leakage_notes(leaks: dict[str, str]) -> list[str]:
     """`WindowSet.leaks` as sentences."""
-    fault = "are also in train, which makes its accuracy optimistic"
-    fix = "split_by_group makes disjoint splits"
-    return [f"leakage: {leaks[split]} groups of {split} {fault}; {fix}" for split in leaks]
+    notes = []
+    for split, count in leaks.items():
+        what, fix = f"groups of {split}", "split_by_group makes disjoint splits"
+        if split.startswith(FILES):
+            what, fix = split, "list each file in one split"
+        fault = f"{count} {what} are also in train, which makes its accuracy optimistic"
+        notes.append(f"leakage: {fault}; {fix}")
+    return notes

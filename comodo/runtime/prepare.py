@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray.data
 
 from comodo.config import CHANNELS, DatasetConfig
@@ -20,7 +21,8 @@ from comodo.core.lease import leased
 from comodo.core.store import Store, fetched, remove, remove_rejected
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
-from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.quality import flag_lines
+from comodo.data.readers import list_recordings, listing_notes, open_dataset
 from comodo.data.recordings import Recording
 from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, slice_chunk, write_part
@@ -38,17 +40,22 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
         PrepareError: more than the allowed share of recordings was rejected.
         ChangedError: a recording's file was replaced meanwhile.
     """
-    recordings = list_recordings(settings, simulated_folder(settings, store))
+    folder = simulated_folder(settings, store)
+    recordings = list_recordings(settings, folder)
+    notes = listing_notes(settings, folder, recordings)
     files = fingerprints_of(settings, recordings)
     key = window_sets.window_key(settings, recordings, files)
+    known = WindowsMeta.of(key, store)
+    if known is not None and known.passing:
+        remove_rejected(store.folder("windows", key))  # so that they are tried again
     if store.meta("windows", key) is None or missing_parts(recordings, store, key):
         with leased(store, "windows", key, f"prepare {name}"):
             _make(name, settings, store, recordings, files, key)
     windows = window_sets.read_window_set(key, store)
     assert windows is not None
     windows = replace(windows, files=files)
-    _remember(name, settings, windows)
-    _report(name, windows, len(recordings), settings.max_rejected)
+    _remember(name, settings, windows, notes)
+    _report(name, windows, notes, len(recordings), settings.max_rejected)
     return windows
 
 
@@ -72,7 +79,7 @@ def _make(
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    _summary(folder, settings.window_seconds).write(folder)
+    _summary(folder, settings.window_seconds, recordings).write(folder)
 
 
 def _run(
@@ -128,53 +135,53 @@ def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
     return replace(recording, video=video, imu=imu, beside=tuple(beside))
 
 
-def _remember(name: str, settings: DatasetConfig, windows: WindowSet) -> None:
+def _remember(name: str, settings: DatasetConfig, windows: WindowSet, notes: list[str]) -> None:
     """Writes what `inspect` needs, also for a data set that is then refused."""
     known = QualityNote.find(fetched(windows.folder, QualityNote.FILE))
     names = {name} if known is None else {name, *known.names}
     made_by = settings.model_dump(mode="json")
-    QualityNote(sorted(names), made_by, windows.leaks).write(windows.folder)
+    QualityNote(sorted(names), made_by, windows.leaks, notes).write(windows.folder)
 
 
-def _summary(folder: Path, window_seconds: float | str) -> WindowsMeta:
+def _summary(folder: Path, window_seconds: float | str, recordings: list[Recording]) -> WindowsMeta:
     """The set's meta.json, whose size depends on groups and rejections, not on windows."""
     windows: Counter[str] = Counter()
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    groups: defaultdict[str, set[str]] = defaultdict(set)
     rejected: dict[str, str] = {}
+    passing = 0
     for table in window_sets.read_quality(folder):
         for row in table.to_pylist():
             if row["rejected"] is not None:
                 rejected[row["recording"]] = row["rejected"]
+                passing += bool(row["passing"])
                 continue
             windows[row["split"]] += row["windows"]
-            groups[row["split"]].add(row["group"])
             if row["label"] is not None:
                 classes[row["split"]][row["label"]] += row["windows"]
-    known = groups.get("train", set())
     return WindowsMeta(
         channels=list(CHANNELS),
         windows=dict(windows),
         classes={split: dict(counts) for split, counts in classes.items()},
-        leaks={
-            split: f"{len(members & known)} of {len(members)}"
-            for split, members in groups.items()
-            if split != "train" and members & known
-        },
+        leaks=window_sets.leaks_of(r for r in recordings if r.id not in rejected),
         rejected=rejected,
         window_seconds=window_seconds,
+        passing=passing,
     )
 
 
-def _report(name: str, windows: WindowSet, recordings: int, allowed: float) -> None:
+def _report(
+    name: str, windows: WindowSet, notes: list[str], recordings: int, allowed: float
+) -> None:
     """Prints a summary, and refuses a data set with too many rejected recordings."""
     counts = ", ".join(f"{n} {split}" for split, n in sorted(windows.counts.items()))
     console.print(
         f"{name}: {recordings - len(windows.rejected)} of {recordings} recordings, "
         f"windows: {counts or 'none'}  ({windows.folder})"
     )
-    for sentence in window_sets.leakage_notes(windows.leaks):
-        console.print(f"  {sentence}", style="yellow")
+    measured = pa.concat_tables(window_sets.read_quality(windows.folder)).to_pandas()
+    leaks = window_sets.leakage_notes(windows.leaks)
+    for sentence in [*notes, *leaks, *flag_lines(measured)]:
+        console.print(f"  {sentence}", style="yellow", markup=False)
     for id, reason in list(windows.rejected.items())[:10]:
         console.print(f"  rejected {id}: {reason}", style="yellow", markup=False)
     if len(windows.rejected) > 10:

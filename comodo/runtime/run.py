@@ -68,9 +68,9 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     connect(dashboard=sweep.resources.workers > 1)
     refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
     concurrent = await_room(sweep.resources)
+    lengths = lengths_taken(sweep)  # before hours of preparing
     window_sets = prepare_all(sweep, store)
     refuse_unlabelled(sweep, window_sets)
-    lengths = lengths_taken(sweep)
     packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
     classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
     evaluation = evaluation_of(sweep, packed, classes)

@@ -1,11 +1,22 @@
-"""Checks before Ray starts: that data is there, queues are short enough, and a trial fits on this
-machine. Imports nothing heavy; reads at most the length of a recording."""
+"""Checks before Ray starts: that data and labels are there, queues are short enough, and a trial
+fits on this machine. Imports nothing heavy; reads at most the length of a recording."""
 
+import itertools
 import os
 import time
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from comodo.config import ComodoMethod, ConfigError, DatasetConfig, SimulatedDataset, Sweep
+from comodo.config import (
+    ComodoMethod,
+    ConfigError,
+    DatasetConfig,
+    SimulatedDataset,
+    Sweep,
+)
+from comodo.config.base import nearest
+from comodo.config.trial import RESIZED_TO
 from comodo.core.store import Store
 from comodo.data.frames import VideoError
 from comodo.data.keys import simulated_folder
@@ -17,10 +28,22 @@ from comodo.search.trial import Evaluation
 
 MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
 MIN_CLASS_WINDOWS = 5  # of the probe
+MIN_SAMPLES = 2  # of a window
+MOMENT_PATCH = 8  # samples, also of the published weights
+MULTIPLES = {
+    "mantis": ("seq_len", "num_patches", RESIZED_TO["mantis"], 32),
+    "mantis-v2": ("seq_len", "num_patches", RESIZED_TO["mantis-v2"], 32),
+    "chronos-bolt": ("input_patch_size", "input_patch_stride", 16, 16),
+    "informer": ("d_model", "heads", 128, 8),
+}
+"""Sizes of students, the first a multiple of the second, and their defaults in `models`."""
+Classes = dict[str, dict[str, int]]
+"""Labelled windows of each class, by split."""
 
 
-def precheck(file: Path, sweep: Sweep, store: Store) -> None:
-    """Raises ConfigError, with file, key and fix, for a sweep that cannot run."""
+def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> None:
+    """Raises ConfigError, with file, key and fix, for a sweep that cannot run. `trials`: also for
+    one whose students cannot be built, trained or measured; preparing does not need that."""
     cpus = os.cpu_count() or 1
     try:
         refuse_odd_gpus(sweep.resources)
@@ -33,16 +56,22 @@ def precheck(file: Path, sweep: Sweep, store: Store) -> None:
                 f"a trial of {workers} workers needs {workers * each:g} CPUs{driver}, this machine "
                 f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
-        most = {}
+        most, classes = {}, {}
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
+            refuse_short_windows(name, settings)
             recordings = list_recordings(settings, simulated_folder(settings, store))
             if name in watched and not any(recording.video for recording in recordings):
                 fix = "use the data set in evaluate_on, or with a precomputed teacher"
                 reason = f"no recording has a video for the teacher; {fix}"
                 raise ConfigError.at(f"datasets.{name}", reason)
-            most[name] = most_windows(settings, [r for r in recordings if r.split == "train"])
+            train = [recording for recording in recordings if recording.split == "train"]
+            most[name] = most_windows(settings, train)
+            classes[name] = most_labelled(settings, recordings)
         refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
+        if trials:
+            refuse_odd_students(sweep)
+            refuse_unmeasurable(sweep, {name: classes[name] for name in sweep.used()})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(error.code, f"{file}: {error}") from None
 
@@ -68,11 +97,127 @@ def unfit_for_probe(classes: dict[str, int]) -> str | None:
     largest = max(classes.values())
     # Each fold leaves out a window of the smaller classes, and another has to remain.
     if largest < MIN_CLASS_WINDOWS or sum(classes.values()) - largest < 2:
+        found = str(classes) if len(classes) > 1 else f"only the class '{next(iter(classes))}'"
         return (
             f"the probe needs a class of {MIN_CLASS_WINDOWS} training windows and two windows of "
-            f"other classes; it has {classes}; give more recordings a label"
+            f"other classes; it has {found}; give more recordings a label"
         )
     return None
+
+
+def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Classes:
+    """An upper bound of the windows of each class. Only whether there are enough is exact for
+    windows of recordings that have to be opened to know their length."""
+    each = MIN_CLASS_WINDOWS
+    if settings.window_seconds == "whole":
+        each = 1
+    elif isinstance(settings, SimulatedDataset):
+        each = int(settings.seconds / settings.window_seconds)
+    classes: dict[str, Counter[str]] = {}
+    for recording in recordings:
+        if recording.label is not None and each:
+            classes.setdefault(recording.split, Counter())[recording.label] += each
+    return {split: dict(counts) for split, counts in classes.items()}
+
+
+def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
+    """Raises ConfigError when trials could not be probed, or a search could not be guided.
+
+    `classes`: of each data set that is trained or measured on; of recordings that are not prepared
+    an upper bound.
+    """
+    guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
+    trained_on = {name for name, _ in sweep.trained_on()}
+    for name, by_split in classes.items():
+        reason = unfit_for_probe(by_split.get("train", {}))
+        if reason is not None and (name in trained_on or "direct" not in sweep.measures):
+            raise ConfigError(f"datasets.{name}", f"datasets.{name}: {reason}")
+        needed = set(sweep.objective.splits) if guided else set()
+        if sweep.early_stopping is not None:
+            needed.add("val")
+        for split in sorted(needed) if name in trained_on else []:
+            if not by_split.get(split):
+                raise ConfigError(
+                    f"datasets.{name}",
+                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
+                    "search; make one (split_by_group), or use a grid without early_stopping",
+                )
+        if name in sweep.evaluate_on and not by_split.get("test"):
+            raise ConfigError(
+                f"datasets.{name}",
+                f"datasets.{name}: no labelled windows in its test split to measure on",
+            )
+    _refuse_unknown_names(sweep, classes)
+    if "direct" in sweep.measures:
+        for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
+            _refuse_unfit_transfer(sweep, classes, own, other)
+
+
+def _refuse_unknown_names(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
+    for name, mapped in sweep.label_map.items():
+        if name not in classes:
+            where = f"label_map.{name}"
+            raise ConfigError(where, f"{where}: neither trained on nor in evaluate_on")
+        known = {label for labels in classes[name].values() for label in labels}
+        for label in mapped:
+            if label not in known:
+                where = f"label_map.{name}.{label}"
+                raise ConfigError(where, f"{where}: no class of '{name}'{nearest(label, known)}")
+
+
+def _refuse_unfit_transfer(
+    sweep: Sweep, classes: Mapping[str, Classes], own: str, other: str
+) -> None:
+    """`direct` fits a probe on the train windows of one data set, with the classes of the other."""
+    if own == other:
+        return
+    fitted, scored = Counter[str](), set[str]()
+    for label, count in classes[own].get("train", {}).items():
+        fitted[sweep.label_map.get(own, {}).get(label, label)] += count
+    for split in ("val", "test"):
+        for label in classes[other].get(split, {}):
+            scored.add(sweep.label_map.get(other, {}).get(label, label))
+    shared = {label: count for label, count in fitted.items() if label in scored}
+    if (reason := unfit_for_probe(shared)) is not None:
+        raise ConfigError(
+            "label_map",
+            f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
+            f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
+            f"windows in common ({reason}); map equivalent classes to one name, or remove direct",
+        )
+
+
+def refuse_short_windows(name: str, settings: DatasetConfig) -> None:
+    """Raises ConfigError for windows of fewer than two samples."""
+    if settings.window_seconds == "whole":
+        return
+    samples = round(settings.window_seconds * settings.imu_rate)
+    if samples < MIN_SAMPLES:
+        key = f"datasets.{name}.window_seconds"
+        found = f"{settings.window_seconds:g} s at {settings.imu_rate:g} Hz are {samples} samples"
+        raise ConfigError(key, f"{key}: {found}; raise it, or imu_rate")
+
+
+def refuse_odd_students(sweep: Sweep) -> None:
+    """Raises ConfigError for students from scratch whose sizes do not fit each other, with the
+    message that building them has, and for windows that are shorter than a patch of MOMENT."""
+    for config in map(sweep.with_values, sweep.points()):
+        student, settings = config.student, sweep.datasets[config.dataset]
+        if student.weights is None and student.name in MULTIPLES:
+            whole, part, *defaults = MULTIPLES[student.name]
+            size = dict(zip((whole, part), defaults, strict=True)) | student.size
+            if part == "input_patch_stride" and part not in student.size:
+                continue  # follows the patch
+            if size[part] <= 0 or size[whole] % size[part]:
+                fault = f"{whole} {size[whole]} is not a multiple of {part} {size[part]}"
+                raise ConfigError("trial.student", f"trial.student: {fault}")
+        if student.name == "moment" and settings.window_seconds != "whole":
+            samples = round(settings.window_seconds * settings.imu_rate)
+            patch = student.size.get("patch_len", MOMENT_PATCH)
+            if samples < patch:
+                key = f"datasets.{config.dataset}.window_seconds"
+                fault = f"moment needs at least {patch} samples, a window has {samples}"
+                raise ConfigError(key, f"{key}: {fault}; raise it, or imu_rate")
 
 
 def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | None:

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
-from comodo.data.quality import QUALITY_CHECKS, measure_quality, saturated_share
+from comodo.data.quality import (
+    QUALITY_CHECKS,
+    flag_lines,
+    has_constant_channel,
+    measure_quality,
+    saturated_share,
+)
 
 
 def stream(time_N: np.ndarray, scale: float = 1.0) -> ImuStream:
@@ -18,12 +25,12 @@ def stream(time_N: np.ndarray, scale: float = 1.0) -> ImuStream:
 
 
 def flags(measured: dict[str, object]) -> set[str]:
-    table = pd.DataFrame([measured])
+    table = pd.DataFrame([{"constant_windows": 0} | measured])
     return {check.column for check in QUALITY_CHECKS if check.flags(table).any()}
 
 
 def test_a_good_stream_has_no_flags() -> None:
-    found = measure_quality(stream(np.arange(500) / 50), 10.02, 0.5)
+    found = measure_quality(stream(np.arange(500) / 50), VideoTrack(10.02, ()))
     assert found["imu_seconds"] == pytest.approx(10)
     assert found["drift"] == pytest.approx(-0.02)
     assert found["rate"] == pytest.approx(50)
@@ -35,14 +42,76 @@ def test_a_good_stream_has_no_flags() -> None:
 def test_what_is_wrong_is_flagged() -> None:
     even = np.arange(500) / 50
     jumped = np.where(even < 5, even, even + 7200)
-    found = measure_quality(stream(jumped), 7210, 0.5)
+    found = measure_quality(stream(jumped), VideoTrack(7210, ()))
     assert (found["gaps"], found["longest_gap"]) == (1, pytest.approx(7200.02))
     assert flags(found) == {"longest_gap"}
-    assert flags(measure_quality(stream(even), 12.0, 0.5)) == {"drift"}
-    assert flags(measure_quality(stream(even, scale=9.8), 10.0, 0.5)) == {"gravity"}
+    assert flags(measure_quality(stream(even), VideoTrack(12.0, ()))) == {"drift"}
+    assert flags(measure_quality(stream(even, scale=9.8), VideoTrack(10.0, ()))) == {"gravity"}
     bursts = np.sort(np.concatenate([even, even + 0.002]))  # as samples come by radio
-    assert flags(measure_quality(stream(bursts), 10.0, 0.5)) == {"rate_spread"}
-    assert measure_quality(stream(even), None, 0.5)["drift"] is None  # no video to differ from
+    assert flags(measure_quality(stream(bursts), VideoTrack(10.0, ()))) == {"rate_spread"}
+    assert measure_quality(stream(even), None)["drift"] is None  # no video to differ from
+
+
+def moving(seconds: float = 20) -> np.ndarray:
+    """A sensor that moves as a person's does, `[N, 6]` at 100 Hz."""
+    time_N1 = np.arange(round(100 * seconds))[:, None] / 100
+    rng = np.random.default_rng(0)
+    acc_N3 = np.sin(2 * np.pi * np.array([1.3, 0.7, 2.1]) * time_N1) * [0.3, 0.2, 0.25] + [0, 0, 1]
+    gyro_N3 = np.sin(2 * np.pi * np.array([0.9, 1.7, 0.5]) * time_N1) * [40, 30, 20]
+    imu_NC = np.concatenate([acc_N3, gyro_N3], axis=1) + rng.normal(0, 0.001, (len(time_N1), 6))
+    return imu_NC.astype(np.float32)
+
+
+def stuck(imu_NC: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    imu_NC = imu_NC.copy()
+    imu_NC[rows, columns] = imu_NC[rows.start, columns]
+    return imu_NC
+
+
+IMU_NC = moving()
+
+
+@pytest.mark.parametrize(
+    ("imu_NC", "flagged"),
+    [
+        (IMU_NC, set()),
+        (IMU_NC * np.repeat([1, 180 / np.pi], 3), {"peak_gyro", "turning"}),
+        (IMU_NC * np.repeat([1, np.pi / 180], 3), {"turning"}),
+        (stuck(IMU_NC, slice(500, 2000), slice(0, 6)), {"held", "constant_windows"}),
+        (stuck(IMU_NC, slice(500, 2000), slice(3, 6)), {"held", "constant_windows"}),
+        (stuck(IMU_NC, slice(1000, 1500), slice(4, 5)), {"constant_windows"}),
+        (IMU_NC[:, [0, 0, 0, 3, 4, 5]] + [0, 0, 0, 0, 0, 0], {"twins"}),
+        (IMU_NC[:, [0, 1, 2, 3, 3, 5]], {"twins"}),
+        (np.repeat(IMU_NC[::2], 2, axis=0), {"held"}),  # slower than its rows
+        (IMU_NC + np.array([40, 0, 0, 0, 0, 0]), {"gravity", "peak_acc"}),
+    ],
+)
+def test_sensors_that_are_dead_or_impossible_are_flagged(
+    imu_NC: np.ndarray, flagged: set[str]
+) -> None:
+    found = ImuStream(np.arange(len(imu_NC)) / 100, imu_NC.astype(np.float32))
+    measured = measure_quality(found, VideoTrack(20.0, ()))
+    spans = [(start, start + 5.0) for start in (0, 5, 10, 15)]
+    measured["constant_windows"] = sum(has_constant_channel(found, *span) for span in spans)
+    assert flags(measured) - {"gravity"} == flagged - {"gravity"}
+
+
+def test_the_worst_recording_is_named() -> None:
+    rows = [
+        {"recording": name, **measure_quality(ImuStream(np.arange(2000) / 100, imu_NC), None)}
+        for name, imu_NC in (("good", IMU_NC), ("bad", 60 * IMU_NC), ("worse", 90 * IMU_NC))
+    ]
+    lines = flag_lines(pd.DataFrame(rows).assign(constant_windows=0))
+    (line,) = [line for line in lines if "rotation (deg/s)" in line]
+    assert line.startswith("2 of 3 recordings flagged: largest rotation (deg/s) 36")
+    assert " in worse: " in line
+
+
+def test_a_picture_that_stands_still_is_flagged() -> None:
+    track = VideoTrack(20.0, ((6.0, 14.0),))
+    found = measure_quality(ImuStream(np.arange(2000) / 100, IMU_NC), track)
+    assert found["still_seconds"] == 8
+    assert flags(found | {"constant_windows": 0}) == {"still_seconds"}
 
 
 @given(limit=st.floats(2, 16), height=st.floats(1.05, 4), cycles=st.integers(1, 6))

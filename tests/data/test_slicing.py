@@ -11,11 +11,12 @@ import av
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from comodo.config import FolderDataset, SimulatedDataset
 from comodo.core.store import Store
+from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import Recording
@@ -69,7 +70,8 @@ class TestClocks:
         imu_NC = np.random.default_rng(0).normal(size=(len(time_N), 6)).astype(np.float32)
         recording = Recording("r", "v.mp4" if video else "", "i.csv", "train", "g")
         config = folder(Path(__file__), window_seconds=2.0).model_copy(update=settings)
-        rows = slice_recording(recording, ImuStream(time_N, imu_NC), video, config)
+        track = None if video is None else VideoTrack(video, ())
+        rows = slice_recording(recording, ImuStream(time_N, imu_NC), track, config)
         assert all(np.isfinite(row["imu"]).all() and len(row["imu"]) == 300 for row in rows)
         return [row["window"] for row in rows]
 
@@ -89,6 +91,68 @@ class TestClocks:
         time_N = np.arange(500) / 50
         time_N[125:] += 0.7  # 2.5 s become 3.2 s
         assert self.windows(time_N, video=None) == ["r:0", "r:2", "r:3", "r:4"]
+
+
+@given(
+    rate=st.floats(5, 400),
+    begin=st.floats(-20, 20),
+    length=st.floats(3, 30),
+    video=st.one_of(st.none(), st.floats(1, 30)),
+    still=st.tuples(st.floats(0, 30), st.floats(1, 10)),
+    hole=st.tuples(st.floats(0, 30), st.floats(0, 3)),
+    seconds=st.floats(0.5, 5),
+)
+def test_every_window_is_inside_what_was_recorded(
+    rate: float,
+    begin: float,
+    length: float,
+    video: float | None,
+    still: tuple[float, float],
+    hole: tuple[float, float],
+    seconds: float,
+) -> None:
+    """Against a direct formulation: which windows of the tiling have both picture and samples."""
+    time_N = begin + np.arange(round(length * rate)) / rate
+    time_N = time_N[(time_N < begin + hole[0]) | (time_N >= begin + sum(hole))]
+    assume(len(time_N) > 10)
+    track = None if video is None else VideoTrack(video, ((still[0], sum(still)),))
+    recording = Recording("r", "v.mp4" if video else "", "i.csv", "train", "g")
+    config = folder(Path(__file__), window_seconds=seconds)
+    stream = ImuStream(time_N, np.ones((len(time_N), 6), np.float32))
+    try:
+        rows = slice_recording(recording, stream, track, config)
+    except PrepareError:
+        rows = []
+    spans = [(row["start"], row["end"]) for row in rows]
+    sample = 1 / stream.rate
+    start = time_N[0] if track is None else max(0, time_N[0])
+    start = 0.0 if track is not None and start <= sample else start
+    for first, last in spans:
+        assert first >= start - 1e-9 and (first - start) / seconds == pytest.approx(
+            round((first - start) / seconds), abs=1e-6
+        )
+        assert last <= time_N[-1] + 2 * sample + 1e-5
+        if track is not None:
+            assert last <= track.seconds + 1e-5
+            assert not (first < sum(still) and still[0] < last)
+    found = {round((first - start) / seconds) for first, _ in spans}
+    for number in set(range(round(40 / seconds))) - found:  # clearly good windows are all there
+        first, last = start + number * seconds, start + (number + 1) * seconds
+        inside_N = time_N[(time_N > first) & (time_N < last)]
+        missing = np.diff(np.concatenate([[first], inside_N, [last]])).max()
+        good = last <= time_N[-1] and missing <= 0.5 and len(inside_N) > 0
+        if track is not None:
+            good &= last <= track.seconds and not (first < sum(still) and still[0] < last)
+        assert not good
+
+
+def test_an_imu_without_video_is_used_from_its_first_sample() -> None:
+    """Its clock starts anywhere: twelve of these 24 windows are before 0 s."""
+    time_N = -24 + np.arange(48 * 50) / 50
+    recording = Recording("r", "", "i.csv", "train", "g")
+    stream = ImuStream(time_N, np.ones((len(time_N), 6), np.float32))
+    rows = slice_recording(recording, stream, None, folder(Path(__file__), window_seconds=2.0))
+    assert [row["start"] for row in rows] == pytest.approx(list(range(-24, 24, 2)))
 
 
 def truncate(path: Path) -> None:
@@ -213,13 +277,14 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
         key: np.array([row[key] for row in rows]) for key in ("window", "video", "start", "end")
     } | {"file": np.array(["{}"] * len(rows))}
     decoded = decode_batch(batch, count=2, size=16, store=Store(manifest.parent))
-    rejected = {w: r for w, r in zip(batch["window"], decoded["rejected"], strict=True) if r}
+    reasons = np.char.add(decoded["rejected"], decoded["passing"])  # a missing file may come back
+    rejected = {w: r for w, r in zip(batch["window"], reasons, strict=True) if r}
     # Of the file that ends halfway the first second is still good.
     wanted = {f"{Path(n).stem}:{i}" for n in AFTER for i in (0, 1)} - {"r199:0"}
     assert rejected.keys() == wanted
     for name, (_, reason) in AFTER.items():
         assert re.search(reason, rejected[f"{Path(name).stem}:1"])
-    good_N = decoded["rejected"] == ""
+    good_N = reasons == ""
     assert len({frames.tobytes() for frames in decoded["frames"][good_N]}) == 2  # as all were
 
 

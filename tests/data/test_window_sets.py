@@ -16,6 +16,7 @@ from comodo.data.slicing import quality_file
 from comodo.data.window_sets import (
     fingerprints_of,
     leakage_notes,
+    leaks_of,
     missing_parts,
     part_chunks,
     read_window_set,
@@ -70,6 +71,36 @@ def test_a_set_is_there_once_it_is_whole(tmp_path: Path) -> None:
     assert "1 of 3 groups of test" in note and "split_by_group" in note
 
 
+def test_groups_in_two_splits_are_counted_however_they_are_written() -> None:
+    def leaks(**groups: list[str]) -> dict[str, str]:
+        return leaks_of(
+            Recording(f"{split}{i}", "", f"{split}{i}.csv", split, group)
+            for split, names in groups.items()
+            for i, group in enumerate(names)
+        )
+
+    assert leaks(train=["anna", "ben"], test=["carla"]) == {}
+    assert leaks(train=["anna"], val=["ben"], test=["Anna", "ANNA ", "carla"]) == {"test": "1 of 2"}
+    assert leaks(train=["user 01"], val=["user_01"]) == {"val": "1 of 1"}
+    assert leaks(test=["anna"], val=["anna"]) == {}
+
+
+def test_files_in_two_splits_are_counted_through_links(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "b.csv").hardlink_to(tmp_path / "a.csv")
+    (tmp_path / "c.csv").symlink_to(tmp_path / "a.csv")
+    (tmp_path / "d.csv").write_text("a")
+    imu = {"x": "a.csv", "y": "b.csv", "z": "c.csv", "u": "d.csv"}
+    splits = {"x": "train", "y": "val", "z": "test", "u": "test"}
+    leaks = leaks_of(Recording(i, "", str(tmp_path / imu[i]), splits[i], i) for i in imu)
+    assert leaks == {"files of val": "1 of 1", "files of test": "1 of 2"}
+    val, test = leakage_notes(leaks)
+    assert "1 of 1 files of val are also in train" in val
+    assert "1 of 2 files of test are also in train" in test
+    missing = [Recording(s, "gone.mp4", f"{s}.csv", s, s) for s in ("train", "test")]
+    assert leaks_of(missing) == {"files of test": "1 of 2"}
+
+
 def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:
     imu = tmp_path / "r.csv"
     imu.write_text("1")
@@ -86,7 +117,7 @@ def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:
 
 def test_simulated_windows_are_named_by_their_settings_alone() -> None:
     key = window_key(SIMULATED, recordings(2))
-    assert key == window_key(SIMULATED, recordings(3)) == "2dd85ea3d34952cc"
+    assert key == window_key(SIMULATED, recordings(3)) == "59ab7478dd3cb718"
     assert key == window_key(SIMULATED.model_copy(update={"max_rejected": 0.9}), [])
     changes: list[dict[str, Any]] = [{"seed": 1}, {"window_seconds": 3.0}, {"videos": "shrink"}]
     others = {window_key(SIMULATED.model_copy(update=change), []) for change in changes}

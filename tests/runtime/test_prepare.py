@@ -14,6 +14,7 @@ from comodo.core.store import Store, fingerprint, parts, read_parts
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
+from comodo.data.records import QualityNote
 from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
 from comodo.runtime.prepare import _checked, prepare_windows
@@ -93,6 +94,19 @@ class TestPrepare:
         windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
         assert windows.leaks == {"test": "1 of 1"}
         assert "leakage: 1 of 1 groups of test are also in train" in capsys.readouterr().out
+
+    def test_what_is_in_doubt_is_told_and_noted(
+        self, tmp_path: Path, make_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+        text = manifest.read_text().replace("r001.csv,running", "r001.csv, Running ")
+        manifest.write_text(text.replace("imu/r009.csv", "imu/r001.csv").replace("s4", "S0"))
+        windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
+        assert windows.leaks == {"test": "1 of 1", "files of test": "1 of 4"}
+        (note,) = QualityNote.read(windows.folder).notes[:1]
+        told = " ".join(capsys.readouterr().out.split())
+        assert note in told and "'Running' and 'running'" in told
+        assert "1 of 4 files of test are also in train" in told
 
     def test_no_overlap(self, tmp_path: Path) -> None:
         write_video(tmp_path / "v/a.mp4", 3)
@@ -203,3 +217,52 @@ def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: P
     files[str(file)] = fingerprint(file)
     write_part(folder, "part-000000.parquet", _checked(iter([([], {})]), store, files))
     assert (folder / "part-000000.parquet").exists()
+
+
+def test_flagged_recordings_are_in_the_last_lines(
+    tmp_path: Path,
+    make_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    ray_cluster: None,
+) -> None:
+    """How many, by which check, and the worst; also where nothing is left to prepare."""
+    data = tmp_path / "data"
+    manifest = make_folder(data, recordings=10, seconds=4.0)
+    for name, factor in (("r002", 1500), ("r003", 2000)):
+        lines = (data / f"imu/{name}.csv").read_text().splitlines()
+        rows = [line.split(",") for line in lines[1:]]
+        turned = [
+            [*row[:4], *(str(factor * (float(cell) + 1)) for cell in row[4:])] for row in rows
+        ]
+        (data / f"imu/{name}.csv").write_text("\n".join([lines[0], *map(",".join, turned)]))
+    store = Store(tmp_path / "store")
+    for _ in range(2):
+        prepare_windows("mine", folder(manifest), store)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "2 of 10 recordings flagged: largest rotation (deg/s)" in shown
+        assert "in r003: over what a wearable's sensor measures" in shown
+
+
+def test_a_reason_that_passes_is_tried_again(
+    tmp_path: Path, make_folder: Callable[..., Path], ray_cluster: None
+) -> None:
+    """Too little memory for one file, which may be more at the next try; what is wrong with a file
+    itself stays rejected."""
+    manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
+    (tmp_path / "data/videos/r001.mp4").write_bytes(b"no video")
+    large = tmp_path / "data/imu/r002.npy"
+    with large.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"shape": (10**13, 6), "fortran_order": False, "descr": "<f8"}
+        )
+    lines = manifest.read_text().replace("imu/r002.csv", "imu/r002.npy").splitlines()
+    about = ["acc_unit,gyro_unit,imu_rate", *["g,dps,50"] * 10]
+    manifest.write_text("\n".join(map(",".join, zip(lines, about, strict=True))))
+    settings, store = folder(manifest, max_rejected=0.5), Store(tmp_path / "store")
+    windows = prepare_windows("mine", settings, store)
+    assert windows.rejected.keys() == {"r001", "r002"}
+    before = {part.name: part.stat().st_mtime_ns for part in parts(windows.folder)}
+    prepare_windows("mine", settings, store)
+    after = {part.name: part.stat().st_mtime_ns for part in parts(windows.folder)}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"part-000001.parquet", "part-000002.parquet"}

@@ -16,15 +16,22 @@ from comodo.core.store import Store
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.platt import PLATT_FOLDS as PROBE_FOLDS
 from comodo.evaluation.probe import _validation_folds
-from comodo.search.precheck import MIN_CLASS_WINDOWS, precheck, unfit_for_probe
+from comodo.models.students import build_student
+from comodo.search.precheck import (
+    MIN_CLASS_WINDOWS,
+    MULTIPLES,
+    precheck,
+    refuse_odd_students,
+    unfit_for_probe,
+)
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 
 QUEUE = {"name": "comodo", "queue_size": 100_000}
 
 
-def check(path: Path, tmp_path: Path) -> None:
-    precheck(path, read_sweep_file(path), Store(tmp_path / "store"))
+def check(path: Path, tmp_path: Path, trials: bool = False) -> None:
+    precheck(path, read_sweep_file(path), Store(tmp_path / "store"), trials)
 
 
 def test_queue_longer_than_a_simulated_training_split(tmp_path: Path) -> None:
@@ -83,6 +90,90 @@ def test_missing_video_folder(tmp_path: Path) -> None:
     path = sweep_file(tmp_path, datasets={"mine": mine}, trial__dataset="mine")
     with pytest.raises(ConfigError, match=r"sweep\.yaml: .*the folder .* does not exist"):
         check(path, tmp_path)
+
+
+LISTED = "imu,video,split,label\n" + "".join(
+    f"{i}.csv,{i}.mp4,{split},{label}\n"
+    for i, (split, label) in enumerate(itertools.product(("train", "val", "test"), "ab" * 6))
+)
+
+
+@pytest.mark.parametrize(
+    ("listed", "changes", "code", "names"),
+    [
+        (LISTED.replace(",a\n", ",\n").replace(",b\n", ",\n"), {}, "datasets.mine", ["label"]),
+        (LISTED.replace(",b\n", ",a\n"), {}, "datasets.mine", ["only the class 'a'"]),
+        (LISTED.replace(",b\n", ", a \n"), {}, "datasets.mine", ["only the class 'a'"]),
+        (
+            LISTED.replace("val", "train"),
+            {"search": {"sampler": "tpe", "space": {"epochs": [1, 2]}}, "budget": {"trials": 2}},
+            "datasets.mine",
+            ["val split"],
+        ),
+        (LISTED.replace("test", "train"), {"evaluate_on": ["mine"]}, "datasets.mine", ["test"]),
+        (
+            LISTED,
+            {"evaluate_on": ["mine"], "measures": ["probe", "direct"],
+             "label_map": {"mine": {"aa": "b"}}},
+            "label_map.mine.aa",
+            ["'a'"],
+        ),
+        (
+            LISTED,
+            {"trial__student": {"name": "mantis", "size": {"seq_len": 500}}},
+            "trial.student",
+            ["seq_len 500", "num_patches 32"],
+        ),
+        (
+            LISTED,
+            {"search": {"space": {"student.size.num_patches": [32, 30]}}},
+            "trial.student",
+            ["seq_len 512", "num_patches 30"],
+        ),
+        (
+            LISTED,
+            {"trial__student": {"name": "moment"}, "datasets__mine__imu_rate": 1},
+            "datasets.mine.window_seconds",
+            ["8 samples"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_trial_could_use_is_refused_before_anything_is_prepared(
+    tmp_path: Path, listed: str, changes: dict[str, Any], code: str, names: list[str]
+) -> None:
+    (tmp_path / "m.csv").write_text(listed)
+    mine = {"kind": "folder", "path": "m.csv"}
+    usual = {"datasets__mine": mine, "trial__dataset": "mine", "trial__method": {"name": "l2"}}
+    path = sweep_file(tmp_path, **usual, **changes)
+    check(path, tmp_path)  # it can be prepared
+    with raises(ConfigError, code, "sweep.yaml", *names):
+        check(path, tmp_path, trials=True)
+    (tmp_path / "m.csv").write_text(LISTED)
+    check(sweep_file(tmp_path, **usual), tmp_path, trials=True)
+
+
+def test_windows_of_less_than_two_samples(tmp_path: Path) -> None:
+    short = {"kind": "simulated", "window_seconds": 0.02, "imu_rate": 50}
+    with raises(ConfigError, "datasets.demo.window_seconds", "1 samples"):
+        check(sweep_file(tmp_path, datasets={"demo": short}), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mantis", "mantis-v2", "chronos-bolt", "informer"])
+def test_sizes_are_refused_as_building_the_student_does(tmp_path: Path, name: str) -> None:
+    whole, part, size, parts = MULTIPLES[name]
+    defaults = {whole: size, part: parts}
+    for wrong in ({**defaults, whole: size + 1}, {**defaults, part: parts - 1 or 3}):
+        student = {"name": name, "size": wrong}
+        path = sweep_file(tmp_path, trial__student=student, trial__method="supervised")
+        sweep = read_sweep_file(path)
+        with raises(ConfigError, "trial.student") as caught:
+            refuse_odd_students(sweep)
+        with pytest.raises(ValueError, match="is not a multiple of") as building:
+            build_student(sweep.trial.student)
+        assert str(building.value) in str(caught.value)
+    student = {"name": name, "size": {whole: 2 * size}}
+    path = sweep_file(tmp_path, trial__student=student, trial__method="supervised")
+    refuse_odd_students(read_sweep_file(path))
 
 
 def test_a_probe_needs_two_classes_and_a_window_for_each_fold() -> None:

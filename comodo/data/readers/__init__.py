@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config.datasets import DatasetConfig, GroupSplit, SimulatedDataset
+from comodo.data.names import common_form, name_notes
 from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
-from comodo.data.recordings import SPLIT_NAMES, DatasetError, Reader, Recording
+from comodo.data.recordings import SPLIT_NAMES, DatasetError, NotingReader, Reader, Recording
 
 READERS: dict[str, Callable[[Any], Reader]] = {
     "folder": folder.FolderReader,
@@ -32,6 +33,16 @@ def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recordin
     return recordings if shares is None else split_by_group(recordings, shares)
 
 
+def listing_notes(
+    settings: DatasetConfig, data_folder: Path, recordings: Sequence[Recording]
+) -> list[str]:
+    """Sentences about what `list_recordings` ignored, or found and cannot decide, for the user to
+    check before anything is trained. Raises DatasetError."""
+    reader = open_dataset(settings, data_folder)
+    own = reader.notes() if isinstance(reader, NotingReader) else []
+    return [*own, *name_notes(recordings)]
+
+
 def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
     """The reader for a data set's settings; `data_folder` is where simulated files are written."""
     if isinstance(settings, SimulatedDataset):
@@ -44,9 +55,13 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
 
 def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[Recording]:
     """Assigns whole groups to splits so that each has about its share of the recordings: in random
-    order (seeded), at least one to each split. Raises DatasetError for fewer groups than splits."""
+    order (seeded), at least one to each split. Groups whose names differ by case or spacing only
+    stay together. Raises DatasetError for fewer groups than splits."""
     wanted = {name: share for name in SPLIT_NAMES if (share := getattr(shares, name)) > 0}
-    sizes = Counter(recording.group for recording in recordings)
+    names = sorted({recording.group for recording in recordings}, reverse=True)
+    first = {common_form(name): name for name in names}
+    group_of = {name: first[common_form(name)] for name in names}
+    sizes = Counter(group_of[recording.group] for recording in recordings)
     groups = sorted(sizes)
     if len(groups) < len(wanted):
         found = f"split_by_group: {len(groups)} groups cannot make {len(wanted)} splits"
@@ -62,4 +77,4 @@ def split_by_group(recordings: Sequence[Recording], shares: GroupSplit) -> list[
         split = max(choices, key=lambda name: wanted[name] * len(recordings) - filled[name])
         split_of[group] = split
         filled[split] += sizes[group]
-    return [replace(recording, split=split_of[recording.group]) for recording in recordings]
+    return [replace(r, split=split_of[group_of[r.group]]) for r in recordings]

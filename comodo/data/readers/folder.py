@@ -1,5 +1,8 @@
 """The user's own recordings: a CSV or Parquet manifest with a row for each.
 
+CSV is UTF-8 with commas, semicolons or tabs. Blanks around cells do not count, and columns that are
+not listed here are ignored, with a note.
+
 imu         path of a .csv or .npy file, relative to the manifest's folder, and within `root`
 video       path, likewise; optional where students are only measured (`evaluate_on`)
 recording   optional id; by default the file name of the video, or of the IMU without one
@@ -13,16 +16,32 @@ with the video, and the remaining offset, up to 10 s, is estimated from the came
 """
 
 import csv
-from collections import Counter
+import io
+import math
+import re
+from collections import Counter, defaultdict
 from dataclasses import replace
+from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
 from comodo.data.imu import ImuError, ImuStream, read_csv, read_npy
-from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording
+from comodo.data.names import tidy
+from comodo.data.recordings import (
+    SPLIT_NAMES,
+    DatasetError,
+    Recording,
+    file_identity,
+    utf8_text,
+)
 
+SEPARATORS = ",;\t"
+NEAR_MISS = 0.75  # similarity of an unknown column to a known one; `lable` has 0.8
+WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 MANIFEST_COLUMNS = {
     "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "imu_rate",
     "imu_offset",
@@ -38,7 +57,7 @@ class FolderReader:
 
     def recordings(self) -> list[Recording]:
         rows = []
-        for number, row in enumerate(self._rows(), start=2):
+        for number, row in self._rows:
             try:
                 rows.append(self._recording(row))
             except ValueError as error:
@@ -68,31 +87,87 @@ class FolderReader:
             return _aligned(stream, recording)
         return replace(stream, time_N=stream.time_N + recording.imu_offset)
 
-    def _rows(self) -> list[dict[str, str]]:
-        """The manifest's rows as text; an empty cell is an empty string."""
-        try:
-            if self.manifest.suffix == ".parquet":
-                table = pq.read_table(self.manifest)
-                columns = table.column_names
-                rows = [
-                    {key: "" if value is None or value != value else str(value)
-                     for key, value in row.items()}
-                    for row in table.to_pylist()
-                ]  # fmt: skip
-            else:
-                with self.manifest.open(newline="") as file:
-                    reader = csv.DictReader(file, restval="")
-                    rows, columns = list(reader), list(reader.fieldnames or ())
-        except (OSError, ValueError, csv.Error) as error:
-            message = f": cannot be read as a manifest: {error}"
-            raise self._failure("unreadable", message) from None
-        if set(columns) - MANIFEST_COLUMNS or "imu" not in columns:
+    def notes(self) -> list[str]:
+        rows, listed = self._rows, self.recordings()
+        columns, found = self._columns, []
+        if ignored := [f"'{name}'" for name in columns if name not in MANIFEST_COLUMNS]:
+            known = ", ".join(sorted(MANIFEST_COLUMNS))
+            found.append(f"columns that are not used: {', '.join(ignored)} (known: {known})")
+        without = sum(not row.get("group") for _, row in rows)
+        if "group" in columns and 0 < without < len(rows):
+            fault = f"{without} of {len(rows)} rows have no group, and each counts as its own"
+            found.append(f"{fault}; write one, or leakage between splits is not seen")
+        by_files: defaultdict[Any, list[str]] = defaultdict(list)
+        for r in listed:
+            by_files[file_identity(r.video), file_identity(r.imu)].append(f"'{r.id}'")
+        if again := [" and ".join(ids) for ids in by_files.values() if len(ids) > 1]:
+            named = ", ".join(again[:5]) + (" and others" if len(again) > 5 else "")
+            found.append(f"the same files are listed more than once: {named}; keep one row of each")
+        return found
+
+    @property
+    def _columns(self) -> list[str]:
+        return self._table[0]
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, dict[str, str]]]:
+        """The manifest's rows and their numbers; an empty cell is an empty string."""
+        columns, lines = self._table
+        known = [column for column in columns if column in MANIFEST_COLUMNS]
+        for column in columns:
+            absent = MANIFEST_COLUMNS - set(known)
+            near = get_close_matches(column, absent, 1, NEAR_MISS) if column not in known else []
+            if near:
+                fix = f"did you mean '{near[0]}'? Rename the column"
+                raise self._failure("bad-columns", f": unknown column '{column}'; {fix}")
+            if known.count(column) > 1:
+                message = f": the column '{column}' occurs twice; remove one"
+                raise self._failure("bad-columns", message)
+        if "imu" not in known:
             allowed = ", ".join(sorted(MANIFEST_COLUMNS))
-            message = f": columns {', '.join(columns)}; required: imu; allowed: {allowed}"
+            message = f": columns {', '.join(columns)}; required: imu; known: {allowed}"
             raise self._failure("bad-columns", message)
+        rows = []
+        for number, cells in lines:
+            if len(cells) != len(columns):
+                fix = "give each row all cells, and put a cell with a separator in quotes"
+                found = f"{len(cells)} cells, the header has {len(columns)}"
+                raise self._failure("bad-row", f", row {number}: {found}; {fix}")
+            row = dict(zip(columns, cells, strict=True))
+            for column in known:
+                if len(row[column].splitlines()) > 1:
+                    fix = "close the quotes, or remove it"
+                    message = f", row {number}: {column} has a line break; {fix}"
+                    raise self._failure("bad-row", message)
+            rows.append((number, row))
         if not rows:
             raise self._failure("no-recordings", ": no rows; list each recording in one")
         return rows
+
+    @cached_property
+    def _table(self) -> tuple[list[str], list[tuple[int, list[str]]]]:
+        """Names of the columns, and the cells of the rows that are not empty with their numbers."""
+        try:
+            if self.manifest.suffix == ".parquet":
+                table = pq.read_table(self.manifest, partitioning=None)
+                columns = zip(*(map(_as_text, c.to_pylist()) for c in table.columns), strict=True)
+                lines = [table.column_names, *map(list, columns)]
+            else:
+                text = utf8_text(self.manifest)
+                lines = list(
+                    csv.reader(
+                        io.StringIO(text, newline=""), delimiter=_separator(text), strict=True
+                    )
+                )
+        except (OSError, ValueError, csv.Error) as error:
+            message = f": cannot be read as a manifest: {error}"
+            raise self._failure("unreadable", message) from None
+        stripped = ([cell.strip() for cell in line] for line in lines)
+        filled = [(n, line) for n, line in enumerate(stripped, start=1) if any(line)]
+        header = [name.casefold() for name in filled[0][1]] if filled else []
+        width = max((i for i, name in enumerate(header, start=1) if name), default=0)
+        # A separator at the end of each line, as some programs write it, makes empty cells.
+        return header[:width], [(n, _without_blank_end(line, width)) for n, line in filled[1:]]
 
     def _recording(self, row: dict[str, str]) -> Recording:
         """The recording of a row. Raises ValueError with what is wrong."""
@@ -106,23 +181,33 @@ class FolderReader:
         offset = filled.get("imu_offset", "0")
         if offset == "estimate" and not video:
             raise ValueError("an imu_offset of estimate needs a video")
-        id = filled.get("recording", Path(video or filled["imu"]).stem)
+        rate = _number("imu_rate", filled["imu_rate"]) if "imu_rate" in filled else None
+        if rate is not None and rate <= 0:
+            raise ValueError(f"imu_rate is {rate:g}; expected samples per second, over 0")
+        video, imu = self._inside(video) if video else "", self._inside(filled["imu"])
+        id = filled.get("recording", Path(video or imu).stem)
         return Recording(
             id=id,
-            video=self._inside(video) if video else "",
-            imu=self._inside(filled["imu"]),
+            video=video,
+            imu=imu,
             split=split,
-            group=filled.get("group", id),
-            label=filled.get("label"),
+            group=tidy(filled.get("group", id)),
+            label=tidy(filled["label"]) if "label" in filled else None,
             acc_unit=filled.get("acc_unit", ""),
             gyro_unit=filled.get("gyro_unit", ""),
-            imu_rate=float(filled["imu_rate"]) if "imu_rate" in filled else None,
-            imu_offset="estimate" if offset == "estimate" else float(offset),
+            imu_rate=rate,
+            imu_offset="estimate" if offset == "estimate" else _number("imu_offset", offset),
         )
 
     def _inside(self, written: str) -> str:
-        """The path of a manifest's cell. Raises ValueError if it leads out of the root."""
+        """The path of a manifest's cell, which may have the backslashes of Windows. Raises
+        ValueError if it leads out of the root, or is an absolute path of Windows."""
         path = self.manifest.parent / written
+        if not path.drive and WINDOWS_PATH.match(written):
+            fix = f"write paths relative to {self.manifest.parent}"
+            raise ValueError(f"'{written}' is an absolute path of Windows; {fix}")
+        if "\\" in written and not path.exists():
+            path = self.manifest.parent / written.replace("\\", "/")
         if path.parent not in self._inside_root:  # resolved once, as the disk may be remote
             self._inside_root[path.parent] = path.parent.resolve().is_relative_to(self.root)
         inside = self._inside_root[path.parent] and path.name != ".."
@@ -135,6 +220,40 @@ class FolderReader:
 
     def _failure(self, reason: str, message: str) -> DatasetError:
         return DatasetError(f"dataset.{reason}", f"{self.manifest}{message}")
+
+
+def _separator(text: str) -> str:
+    """The separator that gives the first line of a CSV file the most known columns."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+
+    def known(separator: str) -> int:
+        names = next(csv.reader([line], delimiter=separator), [])
+        return len({name.strip().casefold() for name in names} & MANIFEST_COLUMNS)
+
+    return max(SEPARATORS, key=known)
+
+
+def _without_blank_end(cells: list[str], width: int) -> list[str]:
+    return cells if any(cells[width:]) else cells[:width]
+
+
+def _as_text(value: Any) -> str:
+    """A cell of Parquet. Raises ValueError for bytes that are not text."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return "" if value is None or value != value else str(value)
+
+
+def _number(column: str, text: str) -> float:
+    """A cell's number. Raises ValueError unless it is finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        fix = "expected a finite number, with a point for decimals"
+        raise ValueError(f"could not convert {column} '{text}'; {fix}")
+    return number
 
 
 def _aligned(stream: ImuStream, recording: Recording) -> ImuStream:

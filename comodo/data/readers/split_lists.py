@@ -6,7 +6,8 @@ Knows the three files and their errors, but not the format of a line, which the 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording, plain_name
+from comodo.data.names import tidy
+from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording, plain_name, utf8_text
 
 
 def read_lists(folder: Path, parse: Callable[[str], tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -41,19 +42,19 @@ def numbered_lines(file: Path, fix: str) -> list[tuple[int, str]]:
     """The lines that are not empty, without surrounding space, and their numbers from 1 on. Raises
     DatasetError, whose message ends with `fix`, if the file is missing or not text."""
     try:
-        lines = enumerate(file.read_text().splitlines(), start=1)
+        lines = enumerate(utf8_text(file).splitlines(), start=1)
         return [(number, line.strip()) for number, line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{file}: cannot be read as text: {error}; {fix}"
         raise DatasetError("dataset.unreadable", message) from None
 
 
 def id_and_activity(line: str) -> tuple[str, str]:
     """A line of the lists of Ego4D and EgoExo4D: an id, a tab, an activity."""
-    id, _, label = (part.strip() for part in line.partition("\t"))
-    if not (id and label):
+    id, label, *more = map(str.strip, [*line.split("\t"), ""])
+    if not (id and label) or any(more):
         raise ValueError(f"'{line}'; expected an id, a tab and an activity")
-    return plain_name(id), label
+    return plain_name(id), tidy(label)
 
 
 def refuse_wrong_folder(recordings: Sequence[Recording]) -> None:

@@ -12,15 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from comodo.config import CHANNELS, DatasetConfig, Resources, Sweep, TeacherConfig
 from comodo.config.space import Point
 from comodo.core.store import Store, fetched
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_encoded, feature_key
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
-from comodo.data.readers import list_recordings
+from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.recordings import Recording
-from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowsMeta
+from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta, WindowsMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.confounds import TrainSplit
 from comodo.search.capacity import cluster_address, trials_that_fit
@@ -45,8 +47,12 @@ class DatasetPlan:
     windows: dict[str, int] | None
     """By split; an upper bound until they are prepared; None if counting them takes too long."""
     train: TrainSplit | None
-    samples: int | None  # length of a window; None for whole recordings that are not packed yet
+    samples: int | None  # of a window, or the longest whole recording; None: not packed yet
     ready: WindowSet | None
+    notes: list[str]
+    """What prepare prints of the listing, and what the objective needs but is not there."""
+    whole_samples: int | None = None
+    """Of all whole recordings together, once they are prepared."""
 
     @property
     def packed(self) -> str:
@@ -57,20 +63,25 @@ class DatasetPlan:
     def total(self) -> int | None:
         return None if self.windows is None else sum(self.windows.values())
 
+    @property
+    def all_samples(self) -> int | None:
+        """Of all windows together; an upper bound until they are prepared; None: not known."""
+        if self.whole_samples is not None or self.total is None or self.samples is None:
+            return self.whole_samples
+        return self.total * self.samples
+
     def bytes_left(self, lengths: set[int | None], store: Store) -> int | None:
         """Bytes to write: prepared, packed, and resized to the lengths that students take."""
         copies = (self.ready is None) + (store.meta("arrays", self.packed) is None)
-        resized = [
-            samples
-            for samples in lengths - {self.samples}
-            if samples and store.meta("arrays", resized_key(self.packed, samples)) is None
-        ]
+        others = (samples for samples in lengths - {self.samples} if samples)
+        keys = {samples: resized_key(self.packed, samples) for samples in others}
+        resized = [samples for samples, key in keys.items() if store.meta("arrays", key) is None]
         if not copies and not resized:
             return 0
-        if self.total is None or self.samples is None:
+        if self.total is None or self.all_samples is None:
             return None
-        samples = copies * self.samples + sum(resized)
-        return self.total * len(CHANNELS) * samples * FLOAT_BYTES
+        samples = copies * self.all_samples + self.total * sum(resized)
+        return len(CHANNELS) * samples * FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -182,17 +193,26 @@ def this_machine() -> Machine:
 
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     settings = sweep.datasets[name]
-    recordings = list_recordings(settings, simulated_folder(settings, store))
+    folder = simulated_folder(settings, store)
+    recordings = list_recordings(settings, folder)
     key = window_sets.window_key(settings, recordings)
     ready = window_sets.read_window_set(key, store)
+    leaks = window_sets.leaks_of(recordings) if ready is None else ready.leaks
+    notes = listing_notes(settings, folder, recordings) + window_sets.leakage_notes(leaks)
+    notes += _not_selectable(name, sweep, recordings)
     if settings.window_seconds == "whole":
         rejected = () if ready is None else ready.rejected
         samples = window_samples(store, packed_windows_key(key, rejected))
     else:
         samples = round(settings.window_seconds * settings.imu_rate)
     if ready is not None:
-        train = train_split(ready)
-        return DatasetPlan(name, key, len(recordings), 0, ready.counts, train, samples, ready)
+        train, total = train_split(ready), None
+        if settings.window_seconds == "whole":
+            tables = window_sets.read_quality(ready.folder)
+            seconds = sum(pc.sum(table["window_seconds"]).as_py() or 0 for table in tables)
+            total = round(seconds * settings.imu_rate)
+        done = len(recordings), 0, ready.counts, train, samples, ready, notes, total
+        return DatasetPlan(name, key, *done)
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     by_split = {split: [r for r in recordings if r.split == split]
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
@@ -202,14 +222,27 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if windows.get("train"):  # otherwise no recording could be read, and nothing is known
         at_most = _train_bound(settings, by_split["train"], windows["train"])
     known = windows if len(windows) == len(bounds) else None
-    return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None)
+    return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
+
+
+def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> list[str]:
+    """Which objectives are never known for a data set that is trained on; a search that needs them
+    is refused before."""
+    if name not in {trained for trained, _ in sweep.trained_on()}:
+        return []
+    labelled = {recording.split for recording in recordings if recording.label is not None}
+    fault = "no labelled recordings in its {} split, so the objective there is not known"
+    return [fault.format(split) for split in sorted(sweep.objective.splits - labelled)]
 
 
 def window_samples(store: Store, key: str) -> int | None:
-    """Length of the longest packed window, from the header of the first file."""
+    """Length of the longest packed window; of an earlier version's arrays from a file's header."""
+    meta = WindowArraysMeta.of(key, store)
     file = next(iter(store.files("arrays", f"{key}/*.safetensors")), None)
-    if file is None:
+    if meta is None or file is None:
         return None
+    if meta.longest:
+        return meta.longest
     with store.open(file) as content:
         header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
     return int(header["imu"]["shape"][-1]) if "imu" in header else None

@@ -194,6 +194,8 @@ def _disk(plan: Plan) -> Iterator[Fact]:
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
+    for dataset in plan.inventory.datasets.values():
+        yield from (f"{dataset.name}: {note}" for note in dataset.notes)
     known = sum(amount or 0 for amount in plan.disk.values())
     if known > plan.free:
         yield (

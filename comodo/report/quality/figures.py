@@ -70,9 +70,12 @@ def _measures(name: str, table: pd.DataFrame) -> Figure | None:
     measured = table[table.rate.notna()]
     if not len(measured):
         return None
-    checks = [check for check in QUALITY_CHECKS if measured[check.column].notna().any()]
-    height = 2.3 * ((len(checks) + 2) // 2) + 0.5
-    figure, plots = grid_of(len(checks) + 1, 2, (8, height))
+    checks = [
+        check
+        for check in QUALITY_CHECKS
+        if measured[check.column].notna().any() and (check.high > 0 or check.flags(measured).any())
+    ]
+    figure, plots = grid_of(len(checks) + 1, 3, (11, 2.3 * (len(checks) // 3 + 1) + 0.5))
     _histogram(plots[0], RATE_TITLE, measured.rate)
     for axes, check in zip(plots[1:], checks, strict=True):
         values = measured[check.column].dropna()

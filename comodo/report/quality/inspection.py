@@ -141,8 +141,8 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
     lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
-    for sentence in leakage_notes(inspection.noted.leaks):
-        lines += [f"**{sentence.capitalize()}.**", ""]
+    for sentence in _warnings(inspection):
+        lines += [f"**{sentence[0].upper()}{sentence[1:]}.**", ""]
     for part in sections(inspection):
         lines += section(part.title, part.note, part.header, _cut(part.rows, MAX_LISTED_ROWS))
     for name, shows in pictures:
@@ -164,8 +164,13 @@ def show_inspection(inspection: Inspection) -> Group:
         for row in _cut(part.rows, MAX_SHOWN_ROWS):
             table.add_row(*map(escape, row))
         shown += [table, ""]
-    shown += [f"[yellow]{sentence}[/]" for sentence in leakage_notes(inspection.noted.leaks)]
+    shown += [f"[yellow]{escape(sentence)}[/]" for sentence in _warnings(inspection)]
     return Group(*shown)
+
+
+def _warnings(inspection: Inspection) -> list[str]:
+    """What prepare printed in yellow, except the rejected recordings."""
+    return [*inspection.noted.notes, *leakage_notes(inspection.noted.leaks)]
 
 
 def _cut(rows: list[list[str]], most: int) -> list[list[str]]:

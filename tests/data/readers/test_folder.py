@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from comodo.config import CHANNELS
 from comodo.config.datasets import FolderDataset, GroupSplit
 from comodo.data.imu import ImuError, ImuStream, resample
-from comodo.data.readers import list_recordings, split_by_group
+from comodo.data.readers import list_recordings, listing_notes, split_by_group
 from comodo.data.readers.folder import FolderReader
 from comodo.data.recordings import DatasetError, Recording
 from tests.data.test_clock_offset import film, head
@@ -90,14 +90,145 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
             "dataset.bad-row",
             "row 2: an imu_offset of estimate",
         ),
+        *(
+            (f"imu,split,{column}\nimu/a.csv,train,\nimu/b.csv,train,{value}\n",
+             "dataset.bad-row", f"row 3: could not convert {column} '{value}'")
+            for column in ("imu_rate", "imu_offset")
+            for value in ("nan", "NaN", "inf", "-Infinity", "1e999", "5 Hz")
+        ),
+        ("imu,split,imu_rate\nimu/a.csv,train,0\n", "dataset.bad-row", "row 2: imu_rate is 0"),
+        ("imu,split,imu_rate\nimu/a.csv,train,-5\n", "dataset.bad-row", "row 2: imu_rate is -5"),
+        ("imu,split,lable\nimu/a.csv,train,run\n", "dataset.bad-columns", "'lable'"),
+        ("imu,split,lable\nimu/a.csv,train,run\n", "dataset.bad-columns", "'label'"),
+        ("imu,split,label,Label\nimu/a.csv,train,a,b\n", "dataset.bad-columns", "'label'"),
+        (
+            "imu,label,split\n\nimu/a.csv,walk,train\nimu/b.csv,run, fast,test\n",
+            "dataset.bad-row",
+            "row 4: 4 cells, the header has 3",
+        ),
+        (
+            "imu,label,split,group\nimu/a.csv,walk,train\n",
+            "dataset.bad-row",
+            "row 2: 3 cells, the header has 4",
+        ),
+        (
+            'imu,label,split\nimu/a.csv,"walk,train\nimu/b.csv,run",train\nimu/c.csv,run,train\n',
+            "dataset.bad-row",
+            "row 2: label has a line break",
+        ),
+        ('imu,label,split\nimu/a.csv,"walk,train\n', "dataset.unreadable", ""),
     ],
-)
+)  # fmt: skip
 def test_wrong_manifests_are_refused_with_their_place(
     files: Path, text: str, code: str, place: str
 ) -> None:
     (files / "m.csv").write_text(text)
     with raises(DatasetError, code, "m.csv", place):
         reader(files / "m.csv").recordings()
+
+
+ROWS = (
+    "recording,video,imu,label,split,group\n"
+    "one,videos/a.mp4,imu/a.csv,walking,train,anna\n"
+    "two,,imu/b.csv,,test,bèn\n"
+)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("trailing", [False, True])
+def test_a_manifest_as_programs_write_it(
+    files: Path, separator: str, encoding: str, end: str, trailing: bool
+) -> None:
+    (files / "m.csv").write_text(ROWS)
+    plain = reader(files / "m.csv").recordings()
+    text = ROWS.replace("\n", f",{end}" if trailing else end).replace(",", separator)
+    (files / "m.csv").write_bytes((text + 2 * (5 * separator + end)).encode(encoding))
+    assert reader(files / "m.csv").recordings() == plain
+
+
+def test_a_line_that_is_not_utf8_is_named(files: Path) -> None:
+    (files / "m.csv").write_bytes(ROWS.encode("cp1252"))
+    with raises(DatasetError, "dataset.unreadable", "m.csv", "line 3", "UTF-8"):
+        reader(files / "m.csv").recordings()
+
+
+def test_blanks_around_cells_and_the_case_of_columns_do_not_matter(files: Path) -> None:
+    (files / "m.csv").write_text(ROWS)
+    plain = reader(files / "m.csv").recordings()
+    (files / "m.csv").write_text(
+        "Recording, Video ,IMU,Label,split,group\n"
+        "one , videos/a.mp4,imu/a.csv ,walking , train, anna \n"
+        "two,  ,imu/b.csv, ,test\u00a0,bèn\n"
+    )
+    assert reader(files / "m.csv").recordings() == plain
+    (files / "m.csv").write_text("imu,split,label\nimu/a.csv,train,stand  to\tsit\n")
+    assert reader(files / "m.csv").recordings()[0].label == "stand to sit"
+
+
+def notes(manifest: Path) -> list[str]:
+    settings = FolderDataset(kind="folder", path=str(manifest))
+    return listing_notes(settings, manifest, list_recordings(settings, manifest))
+
+
+def test_columns_that_are_not_used_are_told(files: Path) -> None:
+    (files / "m.csv").write_text("imu,split,weather,person\nimu/a.csv,train,rain,anna\n")
+    (note,) = notes(files / "m.csv")
+    assert "'weather', 'person'" in note and "group" in note
+
+
+def test_rows_without_a_group_among_others_are_told(files: Path) -> None:
+    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,anna\nimu/b.csv,test,\n")
+    (note,) = notes(files / "m.csv")
+    assert "1 of 2 rows have no group" in note
+    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,\nimu/b.csv,test,\n")
+    assert notes(files / "m.csv") == []
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to", None])
+def test_one_file_under_two_ids_is_told(files: Path, link: str | None) -> None:
+    (files / "imu/a.csv").write_text("a")
+    (files / "imu/other.csv").write_text("b")
+    if link:
+        getattr(files / "imu/b.csv", link)(files / "imu/a.csv")
+    again = "imu/b.csv" if link else "imu/../imu/a.csv"
+    (files / "m.csv").write_text(
+        f"imu,split,recording\nimu/a.csv,train,x\n{again},train,y\nimu/other.csv,train,z\n"
+    )
+    (note,) = notes(files / "m.csv")
+    assert "'x' and 'y'" in note and "'z'" not in note
+
+
+def test_paths_of_windows(files: Path) -> None:
+    (files / "m.csv").write_text("video,imu,split\nvideos\\a.mp4,.\\imu\\a.csv,train\n")
+    (found,) = reader(files / "m.csv").recordings()
+    assert (found.id, found.video) == ("a", str(files / "videos/a.mp4"))
+    assert Path(found.imu) == files / "imu/a.csv"
+    for path in ("C:\\data\\a.csv", "C:/data/a.csv", "\\\\server\\data\\a.csv"):
+        (files / "m.csv").write_text(f"imu,split\n{path},train\n")
+        with raises(DatasetError, "dataset.bad-row", "row 2", path, "Windows"):
+            reader(files / "m.csv").recordings()
+    (files / "m.csv").write_text("imu,split\n..\\a.csv,train\n")
+    with raises(DatasetError, "dataset.bad-row", "row 2", "leads out"):
+        reader(files / "m.csv").recordings()
+    (files / "imu/odd\\name.csv").touch()
+    (files / "m.csv").write_text("imu,split\nimu/odd\\name.csv,train\n")
+    assert Path(reader(files / "m.csv").recordings()[0].imu).is_file()
+
+
+def test_parquet_cells_follow_the_same_rules(files: Path) -> None:
+    rows = {"imu": [b"imu/a.csv"], "split": ["train "], "label": [" Walk  fast"], "weather": [1]}
+    pd.DataFrame(rows).to_parquet(files / "m.parquet")
+    (found,) = reader(files / "m.parquet").recordings()
+    assert (found.id, found.split, found.label) == ("a", "train", "Walk fast")
+    assert "'weather'" in notes(files / "m.parquet")[0]
+    pd.DataFrame({**rows, "imu_rate": [np.inf]}).to_parquet(files / "m.parquet")
+    with raises(DatasetError, "dataset.bad-row", "row 2", "imu_rate"):
+        reader(files / "m.parquet").recordings()
+    pd.DataFrame({**rows, "imu": [b"\xff"]}).to_parquet(files / "m.parquet")
+    with raises(DatasetError, "dataset.unreadable", "m.parquet"):
+        reader(files / "m.parquet").recordings()
 
 
 def test_npy_needs_rate_and_units_and_offset_shifts_the_clock(files: Path) -> None:
@@ -189,6 +320,16 @@ def test_groups_are_never_torn_and_every_split_gets_one(sizes: list[int], seed: 
     assert first == split_by_group(recordings, shares)
     assert {r.split for r in first} == {"train", "val", "test"}
     assert len({(r.group, r.split) for r in first}) == len(sizes)
+
+
+def test_groups_of_one_name_stay_together() -> None:
+    """A person written in two ways is not in train and test."""
+    names = ["anna", "Anna", "ANNA", *"bcdefg"]
+    recordings = [Recording(f"r{i}", "v", "i", "", name) for i, name in enumerate(names)]
+    for seed in range(10):
+        found = split_by_group(recordings, GroupSplit(seed=seed))
+        assert [r.group for r in found] == names
+        assert len({r.split for r in found[:3]}) == 1
 
 
 def test_too_few_groups() -> None:

@@ -51,6 +51,20 @@ def test_a_list_that_is_not_text(tmp_path: Path) -> None:
         read_lists(tmp_path, id_and_activity)
 
 
+def test_lists_as_programs_write_them(tmp_path: Path) -> None:
+    content = "a\tcleaning  / laundry\r\nb \t eating\t\r\n"
+    (tmp_path / "train.txt").write_bytes(content.encode("utf-8-sig"))
+    (tmp_path / "test.txt").write_bytes("c\teating\r\n".encode("utf-16"))
+    assert read_lists(tmp_path, id_and_activity) == [
+        ("a", "cleaning / laundry", "train"),
+        ("b", "eating", "train"),
+        ("c", "eating", "test"),
+    ]
+    write_lists(tmp_path, val=["d\teating\t17"])
+    with raises(DatasetError, "dataset.bad-line", "val.txt, line 1"):
+        read_lists(tmp_path, id_and_activity)
+
+
 def test_one_missing_file_is_not_a_wrong_folder(tmp_path: Path) -> None:
     names = ("a.csv", "b.csv")
     video = tmp_path / "v.mp4"

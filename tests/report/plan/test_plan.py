@@ -8,12 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
 from comodo.config.metric import WINDOWS_PER_SECOND
-from comodo.core.store import Store, write_json
+from comodo.core.store import Store, write_json, write_table
+from comodo.data import slicing
+from comodo.data.arrays import pack_windows
+from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.records import WindowsMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.inventory import Machine, this_machine
 from comodo.report.plan.plan import Plan, make_plan
@@ -246,6 +252,60 @@ def test_a_disk_that_is_too_small_is_named(tmp_path: Path) -> None:
     assert "the disk is too small" not in text(plan)
     plan.free = 1
     assert "the disk is too small" in text(plan)
+
+
+def write_parts(store: Store, key: str, lengths: list[int], rate: float) -> None:
+    """Prepared windows `key` of whole recordings of these lengths, in samples."""
+    rows = [
+        {"window": f"r{i}:0", "recording": f"r{i}", "split": "train", "group": f"r{i}",
+         "imu": np.zeros(6 * n, np.float32)}
+        for i, n in enumerate(lengths)
+    ]  # fmt: skip
+    folder = store.folder("windows", key)
+    table = pa.Table.from_pylist(rows, schema=slicing.WINDOW_SCHEMA)
+    write_table(folder / "part-000000.parquet", table)
+    about = [
+        {"recording": f"r{i}", "split": "train", "group": f"r{i}", "windows": 1,
+         "window_seconds": n / rate}
+        for i, n in enumerate(lengths)
+    ]  # fmt: skip
+    quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
+    write_table(folder / "quality-000000.parquet", quality)
+    WindowsMeta([], {"train": len(lengths)}, {}, {}, {}, "whole").write(folder)
+
+
+def test_whole_recordings_take_their_own_length_on_the_disk(tmp_path: Path) -> None:
+    lengths = [100] * 9 + [5000]
+    lines = [f"{i}.csv,{i}.mp4,train" for i in range(len(lengths))]
+    (tmp_path / "m.csv").write_text("\n".join(["imu,video,split", *lines]))
+    mine = {"kind": "folder", "path": "m.csv", "window_seconds": "whole", "imu_rate": 50}
+    student = {"name": "chronos-bolt"}
+    sweep = sweep_of(
+        tmp_path, datasets={"mine": mine}, trial__dataset="mine", trial__student=student
+    )
+    store = Store(tmp_path / "store")
+    plan = make_plan(sweep, store)
+    assert plan.disk["windows"] is None
+    write_parts(store, plan.inventory.datasets["mine"].key, lengths, 50)
+    plan = make_plan(sweep, store)
+    assert plan.disk["windows"] == sum(lengths) * 6 * 4
+    pack_windows(store, plan.inventory.datasets["mine"].key)
+    plan = make_plan(sweep, store)
+    assert (plan.disk["windows"], plan.inventory.datasets["mine"].samples) == (0, 5000)
+
+
+def test_a_plan_tells_what_the_listing_leaves_in_doubt(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "recording,imu,video,split,label,group,sun\n"
+        "a,a.csv,a.mp4,train,walk,anna,1\nb,b.csv,b.mp4,train,Walk,ben,1\n"
+        "c,c.csv,a.mp4,test,run,Anna,1\n"
+    )
+    mine = {"kind": "folder", "path": "m.csv"}
+    sweep = sweep_of(tmp_path, datasets={"mine": mine}, trial__dataset="mine")
+    shown = text(make_plan(sweep, Store(tmp_path / "store")))
+    for part in ("'sun'", "'Walk' and 'walk'", "1 of 1 groups of test", "1 of 2 files of test",
+                 "not in train: run", "no labelled recordings in its val split"):  # fmt: skip
+        assert part in shown
 
 
 def test_a_plan_imports_neither_torch_nor_ray(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from comodo.config import FolderDataset
 from comodo.core.console import console
-from comodo.core.store import Store
+from comodo.core.store import Store, write_json, write_table
+from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.records import QualityNote
 from comodo.data.slicing import PrepareError
 from comodo.report.quality.inspection import (
     InspectError,
@@ -55,6 +58,25 @@ def store(
     return store
 
 
+def test_what_prepare_told_of_the_listing_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.folder("windows", "w")
+    rows = [{"recording": "a", "split": "train", "group": "g", "windows": 1, "notes": []}]
+    table = pa.Table.from_pylist(rows, schema=QUALITY_SCHEMA)
+    write_table(folder / "quality-000000.parquet", table)
+    told = "labels that differ by case or spacing only: 'Walk' and '[walk]'"
+    leaks = {"files of test": "1 of 2"}
+    QualityNote(["mine"], {}, leaks, [told]).write(folder)
+    found = inspect_dataset("mine", store, offsets=0)
+    page = (write_inspection(found, store) / "quality.md").read_text()
+    assert f"**L{told[1:]}.**" in page and "**Leakage: 1 of 2 files of test" in page
+    with console.capture() as capture:
+        console.print(show_inspection(found))
+    assert told in capture.get() and "leakage: 1 of 2 files of test" in capture.get()
+    write_json(folder / "quality.json", {"names": ["mine"], "settings": {}, "leaks": {}})
+    assert inspect_dataset("mine", store, offsets=0).noted.notes == []  # of an earlier version
+
+
 def test_page_tables_and_pictures(store: Store) -> None:
     found = inspect_dataset("mine", store, offsets=0)
     folder = write_inspection(found, store)
@@ -64,7 +86,7 @@ def test_page_tables_and_pictures(store: Store) -> None:
     assert "**Leakage: 1 of 1 groups of test are also in train" in page
     assert re.search(r"\| walking \| 4 \| 2 \| 2 \|", page)
     assert re.search(r"\| r001 \| median \\\|acc\\\| \(g\) 0\.[0-4]", page)
-    assert re.search(r"\| r004 \| IMU less video \(s\) 5 \|", page)
+    assert re.search(r"\| r004 \| .*IMU less video \(s\) 5 \|", page)
     assert re.search(r"\| r002 \| ImuError: .*r002.csv: no such file \|", page)
     for picture in ("classes.png", "measures.png"):
         assert f"]({picture})" in page
