@@ -28,9 +28,11 @@ test: .venv/installed
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m ''
 
-# Thousands of damaged recordings of every kind.
+# Thousands of damaged recordings of every kind, and of clocks, rates, holes and pictures that are
+# compared with a direct formulation.
 fuzz: .venv/installed
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
+	COMODO_FUZZ=20 $(BIN)/python -m pytest tests/data
 
 # Breaks clusters, stores and processes; sweeps must end as if nothing had happened. 80 minutes.
 chaos: .venv/installed

@@ -25,11 +25,12 @@ from comodo.config import ConfigError, read_sweep_file
 from comodo.config.datasets import FolderDataset, HaptDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.folder import MANIFEST_COLUMNS, FolderReader
-from comodo.data.readers.gopro import stream_of
+from comodo.data.readers.gopro import Packet, stream_of
 from comodo.data.readers.hapt import HaptReader
 from comodo.data.readers.split_lists import id_and_activity, read_lists
 from comodo.data.readers.uestc_mmea import clip_and_activity
 from comodo.data.recordings import DatasetError
+from tests import gopro_files
 from tests.config.test_load import sweep_file
 from tests.conftest import write_imu, write_video
 from tests.fuzzing import damaged
@@ -96,8 +97,8 @@ def test_damaged_files_are_read_or_refused(sources: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "pattern"), [("gopro", "gopro/*.mp4"), ("vrs", "aria/*.vrs")])
 def test_damaged_recordings_of_cameras(shared_data: Path, kind: str, pattern: str) -> None:
-    module = "telemetry_parser" if kind == "gopro" else "projectaria_tools"
-    pytest.importorskip(module, reason="needs pip install comodo[cameras]")
+    if kind == "vrs":
+        pytest.importorskip("projectaria_tools", reason="needs pip install comodo[cameras]")
     damage(kind, sorted(shared_data.glob(pattern))[0], 0, 20)
 
 
@@ -123,9 +124,8 @@ def test_damaged_files_at_length(sources: Path, name: str) -> None:
 def test_damaged_recordings_at_length(
     shared_data: Path, tmp_path: Path, kind: str, pattern: str, count: int
 ) -> None:
-    if kind in ("gopro", "vrs"):
-        module = "telemetry_parser" if kind == "gopro" else "projectaria_tools"
-        pytest.importorskip(module, reason="needs pip install comodo[cameras]")
+    if kind == "vrs":
+        pytest.importorskip("projectaria_tools", reason="needs pip install comodo[cameras]")
     source = sorted(shared_data.glob(pattern))[0]
     if kind == "mat":
         clip = f"utd_mhad/depth_h264/{source.stem.removesuffix('_inertial')}.mp4"
@@ -215,23 +215,30 @@ def with_error(use: Callable[[], object], folder: Path) -> None:
         assert str(folder) in str(error)
 
 
-@quick
-@given(
-    st.lists(
-        st.fixed_dictionaries(
-            {
-                "timestamp_ms": st.floats() | st.integers(-(10**6), 10**6),
-                "accl": st.none() | st.tuples(st.floats(), st.floats(), st.floats()),
-                "gyro": st.none() | st.tuples(st.floats(), st.floats(), st.floats()),
-            }
-        ),
-        max_size=12,
-    )
+SAMPLES = st.lists(st.tuples(*[st.floats(width=32)] * 3), max_size=12).map(
+    lambda rows: np.array(rows, np.float32).reshape(-1, 3)
 )
+SENSORS = st.tuples(st.sampled_from(["ACCL", "GYRO"]), SAMPLES).map(
+    lambda found: gopro_files.sensor(*found, type="f")
+)
+PACKETS = st.builds(
+    Packet,
+    start=st.floats(-1e6, 1e6),
+    seconds=st.floats(-1, 1e6),
+    content=st.lists(SENSORS | st.binary(max_size=40), max_size=3).map(
+        lambda streams: gopro_files.packet(*streams)
+    ),
+)
+
+
+@quick
+@given(st.lists(PACKETS, max_size=6), st.booleans())
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_any_telemetry_is_a_stream_or_refused(rows: list[dict[str, Any]]) -> None:
+def test_any_telemetry_is_a_stream_or_refused(packets: list[Packet], in_order: bool) -> None:
+    if in_order:
+        packets = sorted(packets, key=lambda packet: packet.start)
     try:
-        stream = stream_of(rows, "a.mp4")
+        stream = stream_of(packets, 0.0, "a.mp4")
     except ImuError as error:
         assert str(error).startswith("a.mp4")
     else:
