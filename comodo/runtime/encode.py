@@ -73,8 +73,8 @@ def encode_windows(
         console.print(f"  {again}", style="yellow")
     for picture, number in Counter(meta.pictures.values()).most_common():
         example = next(window for window, found in meta.pictures.items() if found == picture)
-        told = f"{number} of {count} windows have a picture that is {picture}, such as {example}"
-        console.print(f"  {told}", style="yellow", markup=False)
+        fault = f"{number} of {count} windows have a picture that is {picture}, such as {example}"
+        console.print(f"  {fault}", style="yellow", markup=False)
     console.print(f"{name}: {count - lost} features by {teacher.name}  ({folder})")
     if lost > max_rejected * count or meta.count == 0:
         remove_rejected(folder)  # so that they are tried again
@@ -227,12 +227,12 @@ def decode_batch(
     Raises ChangedError for a file that was replaced.
     """
     frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
-    told: dict[str, list[str]] = {"rejected": [], "passing": [], "picture": []}
+    texts: dict[str, list[str]] = {"rejected": [], "passing": [], "picture": []}
     spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
     for row, (name, start, end, file) in enumerate(spans):
         video = store.local(name)
         is_present(Path(video))
-        found = dict.fromkeys(told, "")
+        found = dict.fromkeys(texts, "")
         try:
             frames_BFHW3[row] = decode_frames(video, start, end, count, size)
             found["picture"] = lifeless(frames_BFHW3[row]) or ""
@@ -242,9 +242,9 @@ def decode_batch(
         else:
             refuse_changed(json.loads(file))
         for column, text in found.items():
-            told[column].append(text)
-    texts = {column: np.array(values) for column, values in told.items()}
-    return {"window": batch["window"], "frames": frames_BFHW3, **texts}
+            texts[column].append(text)
+    columns = {column: np.array(values) for column, values in texts.items()}
+    return {"window": batch["window"], "frames": frames_BFHW3, **columns}
 
 
 class TeacherActor:
