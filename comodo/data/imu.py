@@ -58,7 +58,7 @@ class ImuStream:
         if (step_M <= MAX_GAP_SECONDS).any():
             step_M = step_M[step_M <= MAX_GAP_SECONDS]
         usual_M = step_M[step_M <= 3 * np.median(step_M)]  # without holes, if there are no bursts
-        return float(1 / (usual_M if usual_M.sum() > step_M.sum() / 2 else step_M).mean())
+        return float(1 / (usual_M if usual_M.sum() > step_M.sum() / 10 else step_M).mean())
 
 
 def checked_stream(

