@@ -1,12 +1,14 @@
 """The teacher features of a window set: their key and their count. Knows no Ray."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
-from comodo.core.store import fingerprint, key_of, parts
+from comodo.core.store import Store, fetched, fingerprint, key_of, parts
+from comodo.data.records import FeaturesMeta
 from comodo.data.window_sets import FileFingerprints, WindowSet
 
 FEATURE_VERSION = 3  # of the features' values; increase it when they change
@@ -37,3 +39,22 @@ def teacher_files(teacher: TeacherConfig) -> FileFingerprints:
 def count_encoded(folder: Path) -> int:
     """How many windows the teacher has processed, with or without a feature."""
     return sum(pq.read_metadata(part).num_rows for part in parts(folder))
+
+
+def pictures_of(windows: str, store: Store) -> dict[str, str]:
+    """What any teacher's frames showed to be wrong with pictures of a window set: window id to
+    `black`, `of one colour` or `frozen`. `windows`: key of the set."""
+    pattern = f"*/{FeaturesMeta.FILE}"
+    folders = [path.parent for path in fetched(store.root / "features", pattern).glob(pattern)]
+    found = [meta for meta in map(FeaturesMeta.read, folders) if meta.windows == windows]
+    return {window: fault for meta in found for window, fault in meta.pictures.items()}
+
+
+def picture_lines(pictures: dict[str, str], count: int) -> list[str]:
+    """`pictures_of` a set of `count` windows as sentences."""
+    lines = []
+    for picture, number in Counter(pictures.values()).most_common():
+        example = next(window for window, found in pictures.items() if found == picture)
+        fault = f"{number} of {count} windows have a picture that is {picture}"
+        lines.append(f"{fault}, such as {example}")
+    return lines

@@ -12,6 +12,7 @@ from comodo.config import SimulatedDataset, Sweep
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
+from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.quality import QUALITY_CHECKS, flag_lines
 from comodo.data.recordings import SPLIT_NAMES
 from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
@@ -64,7 +65,7 @@ def report_page(
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
         *_protocol(results.sweep),
         *data_section(results.sweep, window_sets, store),
-        *_faults(window_sets),
+        *_faults(window_sets, store),
         *_confounds(results.sweep, window_sets),
         *_cost(results, store),
         *_trials(results, runs, store),
@@ -154,7 +155,7 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     )
 
 
-def _faults(window_sets: Mapping[str, WindowSet]) -> list[str]:
+def _faults(window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     """Not in `data_section`, which model cards contain too: they contain names of files."""
     lines = []
     for name, windows in window_sets.items():
@@ -163,6 +164,8 @@ def _faults(window_sets: Mapping[str, WindowSet]) -> list[str]:
             listed = "; ".join(f"{reason} ({count} recordings)" for reason, count in reasons)
             lines += [f"Most frequent reasons for rejecting recordings of {name}: {listed}.", ""]
         flagged = flag_lines(pa.concat_tables(read_quality(windows.folder)).to_pandas())
+        pictures = pictures_of(windows.key, store)
+        flagged += picture_lines(pictures, sum(windows.counts.values()))
         lines += [*(f"- {name}: {line}" for line in flagged), *([""] if flagged else [])]
     return lines
 

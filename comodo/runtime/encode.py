@@ -9,7 +9,6 @@ trial.
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,13 @@ from comodo.core.store import (
     remove_rejected,
     write_table,
 )
-from comodo.data.feature_sets import FeatureSet, count_encoded, feature_key, teacher_files
+from comodo.data.feature_sets import (
+    FeatureSet,
+    count_encoded,
+    feature_key,
+    picture_lines,
+    teacher_files,
+)
 from comodo.data.frames import lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
 from comodo.data.records import FeaturesMeta
@@ -71,10 +76,8 @@ def encode_windows(
     if meta.passing:
         again = f"{len(meta.passing)} of them may be readable later; the next run tries them again"
         console.print(f"  {again}", style="yellow")
-    for picture, number in Counter(meta.pictures.values()).most_common():
-        example = next(window for window, found in meta.pictures.items() if found == picture)
-        fault = f"{number} of {count} windows have a picture that is {picture}, such as {example}"
-        console.print(f"  {fault}", style="yellow", markup=False)
+    for line in picture_lines(meta.pictures, count):
+        console.print(f"  {line}", style="yellow", markup=False)
     console.print(f"{name}: {count - lost} features by {teacher.name}  ({folder})")
     if lost > max_rejected * count or meta.count == 0:
         remove_rejected(folder)  # so that they are tried again

@@ -6,9 +6,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
-from comodo.core.store import fingerprint
-from comodo.data.feature_sets import count_encoded, feature_key, teacher_files
+from comodo.core.store import Store, fingerprint
+from comodo.data.feature_sets import (
+    count_encoded,
+    feature_key,
+    picture_lines,
+    pictures_of,
+    teacher_files,
+)
 from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.records import FeaturesMeta
 from comodo.data.window_sets import WindowSet
 
 
@@ -33,3 +40,20 @@ def test_the_key_of_features_that_exist_does_not_change(tmp_path: Path) -> None:
     teacher = TeacherConfig(name="videomae", weights="hub/model", frames=8)
     windows = WindowSet("w", tmp_path, {}, {}, {}, {})
     assert feature_key(teacher, windows) == "80279d58ab7f582e"
+
+
+def test_pictures_that_are_dead_are_known_by_window_set(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, windows, pictures in (
+        ("a", "w", {"r1:0": "black", "r1:1": "black", "r2:0": "frozen"}),
+        ("b", "other", {"r9:0": "black"}),
+    ):
+        meta = FeaturesMeta(
+            teacher={}, windows=windows, count=9, devices=[], rejected={}, pictures=pictures
+        )
+        meta.write(store.folder("features", key))
+    assert picture_lines(pictures_of("w", store), 9) == [
+        "2 of 9 windows have a picture that is black, such as r1:0",
+        "1 of 9 windows have a picture that is frozen, such as r2:0",
+    ]
+    assert picture_lines(pictures_of("none", store), 9) == []

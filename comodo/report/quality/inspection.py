@@ -23,6 +23,7 @@ from comodo.config.base import nearest
 from comodo.core.console import track
 from comodo.core.errors import ComodoError, StoreError
 from comodo.core.store import Store, atomic, fetched, remove, write_table
+from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.readers import list_recordings, open_dataset
@@ -51,6 +52,7 @@ class Inspection:
     recordings: pd.DataFrame
     """Columns of `quality.SCHEMA`; where an offset was estimated also `offset` (seconds to add to
     the IMU's clock), `offset_correlation`, `offset_reliable`, and `offset_failed` with a reason."""
+    pictures: list[str]  # sentences about windows whose picture is black or frozen, once encoded
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
     table = pa.concat_tables(read_quality(folder)).to_pandas()
     if offsets:
         table = table.merge(_offsets(name, noted, store, table, offsets), "left", "recording")
-    return Inspection(name, folder, noted, table)
+    count = int(table.windows.sum())
+    return Inspection(
+        name, folder, noted, table, picture_lines(pictures_of(folder.name, store), count)
+    )
 
 
 def _newest(name: str, store: Store) -> tuple[Path, QualityNote]:
@@ -170,7 +175,8 @@ def show_inspection(inspection: Inspection) -> Group:
 
 def _warnings(inspection: Inspection) -> list[str]:
     """What prepare printed in yellow, except the rejected recordings."""
-    return [*inspection.noted.notes, *leakage_notes(inspection.noted.leaks)]
+    leaks = leakage_notes(inspection.noted.leaks)
+    return [*inspection.noted.notes, *leaks, *inspection.pictures]
 
 
 def _cut(rows: list[list[str]], most: int) -> list[list[str]]:

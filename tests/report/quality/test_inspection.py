@@ -15,7 +15,7 @@ from comodo.config import FolderDataset
 from comodo.core.console import console
 from comodo.core.store import Store, write_json, write_table
 from comodo.data.quality import QUALITY_SCHEMA
-from comodo.data.records import QualityNote
+from comodo.data.records import FeaturesMeta, QualityNote
 from comodo.data.slicing import PrepareError
 from comodo.report.quality.inspection import (
     InspectError,
@@ -78,12 +78,18 @@ def test_what_prepare_told_of_the_listing_is_shown(tmp_path: Path) -> None:
 
 
 def test_page_tables_and_pictures(store: Store) -> None:
+    windows = inspect_dataset("mine", store, offsets=0).folder.name
+    meta = FeaturesMeta(
+        teacher={}, windows=windows, count=18, devices=[], rejected={}, pictures={"r005:1": "black"}
+    )
+    meta.write(store.folder("features", "of-a-teacher"))
     found = inspect_dataset("mine", store, offsets=0)
     folder = write_inspection(found, store)
     page = (folder / "quality.md").read_text()
     assert "| train | 6 | 1 | 1 | 3 | 0.01 | 0.01 | 10 |" in page
     assert "| all | 10 | 1 | 1 | 4 | 0.01 | 0.01 | 18 |" in page
     assert "**Leakage: 1 of 1 groups of test are also in train" in page
+    assert "**1 of 18 windows have a picture that is black, such as r005:1.**" in page
     assert re.search(r"\| walking \| 4 \| 2 \| 2 \|", page)
     assert re.search(r"\| r001 \| median \\\|acc\\\| \(g\) 0\.[0-4]", page)
     assert re.search(r"\| r004 \| .*IMU less video \(s\) 5 \|", page)
