@@ -1,6 +1,7 @@
 """Reads a sweep file, which may come from anybody: limits its size and refuses all but data."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,38 @@ MAX_VALUES = 100_000  # with every *alias replaced by its value
 MAX_DEPTH = 50
 
 
+class _Loader(yaml.SafeLoader):
+    """Scalars as in YAML 1.2's core schema (section 10.3.2). In PyYAML's 1.1, `1:30` is 90, `010`
+    is 8, `1e-3` is text and `no` is false."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = node.value
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", "~nN\0"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    "merge": ("<<", "<"),
+}
+for _name, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}",
+        re.compile(f"^(?:{_pattern})$"),
+        ["" if character == "\0" else character for character in _first],
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
 def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data: data) -> Sweep:
     """Reads and checks a sweep file; `change` is applied to its content before the check. Raises
     ConfigError with a line for each problem: file, line, dotted key, reason, fix."""
@@ -28,9 +61,10 @@ def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data
     try:
         text = path.read_text()
         _refuse_deep(path, text)
-        tree = yaml.compose(text, yaml.SafeLoader)
+        tree = yaml.compose(text, _Loader)
         _refuse_many(path, tree)
-        data = yaml.safe_load(text)
+        _refuse_repeated(path, tree)
+        data = None if tree is None else _Loader("").construct_document(tree)
     except ConfigError:
         raise
     except (yaml.YAMLError, ValueError) as error:
@@ -87,6 +121,23 @@ def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
     if tree is not None and count(tree) > MAX_VALUES:
         reason = f"over {MAX_VALUES} values with its *aliases replaced; use fewer aliases"
         raise ConfigError("file.too-many-values", f"{path}: {reason}")
+
+
+def _refuse_repeated(path: Path, node: yaml.Node | None, key: str = "") -> None:
+    """Of a key that is listed twice, YAML keeps the last value and says nothing."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated(path, item, key)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for name, value in node.value:
+            where = f"{key}.{name.value}" if key else str(name.value)
+            line = name.start_mark.line + 1
+            if where in lines:
+                reason = f"is listed twice, first in line {lines[where]}; keep one of them"
+                raise ConfigError(where, f"{path}:{line}: {where}: {reason}")
+            lines[where] = line
+            _refuse_repeated(path, value, where)
 
 
 def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = "") -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from comodo.config import ConfigError, read_sweep_file
+from comodo.config.load import _Loader
 from tests.errors import raises
 
 CONDITIONAL: dict[str, Any] = {
@@ -225,3 +226,36 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         path.write_bytes(text)
         with raises(ConfigError, code, "broken.yaml"):
             read_sweep_file(path)
+
+
+def test_a_key_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    path = sweep_file(tmp_path)
+    text = path.read_text()
+    for key, again in (
+        ("name", "name: other"),
+        ("search.space.epochs", "search: {space: {epochs: [1], epochs: [2]}}"),
+    ):
+        path.write_text(f"{text}\n{again}\n")
+        with raises(ConfigError, key, "sweep.yaml:", "listed twice, first in line"):
+            read_sweep_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001), ("1e3", 1000.0), ("+1.5E+2", 150.0), ("010", 10), ("0o17", 15),
+        ("0x1f", 31), ("1:30", "1:30"), ("1_000", "1_000"), ("no", "no"), ("true", True),
+        ("2026-11-30", "2026-11-30"), ("~", None), ("", None), (".5", 0.5), ("-7", -7), ("1.", 1.0),
+    ],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    """Compared with the examples of the specification's core schema; PyYAML's are of 1.1."""
+    found = _Loader(f"key: {text}").get_single_data()["key"]
+    assert found == value and type(found) is type(value)
+
+
+def test_hours_of_a_clock_are_no_number(tmp_path: Path) -> None:
+    path = sweep_file(tmp_path)
+    path.write_text(f"{path.read_text()}\nbudget: {{hours: 1:30}}\n")
+    with raises(ConfigError, "budget.hours", "1:30"):
+        read_sweep_file(path)
