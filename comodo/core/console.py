@@ -2,9 +2,11 @@
 estimate on a terminal, plain lines elsewhere."""
 
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -54,15 +56,40 @@ def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
                 next_line = done / total + 0.1
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as from `docker stop` or at a batch system's time limit."""
+
+
 @contextmanager
-def show_errors() -> Iterator[None]:
-    """Prints errors of the package and of the file system without a traceback; ends the command.
-    Any other error is a bug and keeps its traceback."""
+def handling(handler: Callable[[int, Any], None], *signals: int) -> Iterator[None]:
+    """Handles these signals while the block runs in the main thread; others may not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
-    except KeyboardInterrupt:
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # some send it twice, to a process and to its group
+    raise Terminated
+
+
+@contextmanager
+def show_errors() -> Iterator[None]:
+    """Prints errors of the package and of the file system without a traceback; ends the command,
+    also at Ctrl-C and at SIGTERM. Any other error is a bug and keeps its traceback."""
+    try:
+        with handling(_terminate, signal.SIGTERM):
+            yield
+    except KeyboardInterrupt as interrupt:
         console.print("interrupted; the same command continues from here", style="yellow")
-        raise typer.Exit(130) from None
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        raise typer.Exit(128 + number) from None
     except Exception as error:
         text = str(error)
         if not isinstance(error, ComodoError | OSError):

@@ -6,6 +6,7 @@ Does not know sweeps or trials, only the resources that a trial requests.
 import logging
 import math
 import os
+import signal
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.util import list_named_actors
 
 from comodo.config import Resources
-from comodo.core.console import console
+from comodo.core.console import Terminated, console
 from comodo.core.errors import ComodoError
 from comodo.runtime.ray_private import draining_nodes, listening_on_loopback
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
@@ -47,7 +48,8 @@ def connect(dashboard: bool = False) -> None:
     address = cluster_address()
     try:
         loopback = nullcontext() if address is not None else _listening_here_only()
-        with loopback, _native_silence():  # or it would log that its log level was set
+        # Without the silence it would log that its log level was set.
+        with _same_sigterm(), loopback, _native_silence():
             ray.init(
                 # Without an address Ray would attach to any cluster that was ever started here.
                 address=address or "local",
@@ -160,6 +162,22 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
             "cluster.sqlite",
             f"{len(machines)} machines take part, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """SIGTERM keeps its handler. Ray replaces it twice, in Python and in native code, which ends
+    the process with a dump of its stack."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code != signal.SIGTERM:
+            raise
+        raise Terminated from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
             "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
             "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address",
         )

@@ -92,10 +92,13 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
             window_sets,
         )
         limits = BudgetTracker(sweep, ledger.folder)
-        stopped = run_missing(ledger, tracker, limits, concurrent, lease)
-        _record_ends(ledger, tracker)
-        results = record.results(store)
-        folder = report.write_report(results, record, store)
+        try:
+            stopped = run_missing(ledger, tracker, limits, concurrent, lease)
+        except KeyboardInterrupt:
+            _, folder = _write_report(ledger, tracker, record)
+            console.print(f"report so far: {folder}/report.html", markup=False)
+            raise
+        results, folder = _write_report(ledger, tracker, record)
         tracker.close()
     except LeaseError:  # the MLflow runs belong to another driver now
         raise
@@ -105,6 +108,13 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     if stopped is not None:
         console.print(f"stopped: {stopped}", style="yellow", markup=False)
     return results, folder
+
+
+def _write_report(ledger: Ledger, tracker: Tracker, record: SweepRecord) -> tuple[Results, Path]:
+    """The results and the folder of the report."""
+    _record_ends(ledger, tracker)
+    results = record.results(ledger.store)
+    return results, report.write_report(results, record, ledger.store)
 
 
 def _record_ends(ledger: Ledger, tracker: Tracker) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ from ray.tune.stopper import Stopper
 
 from comodo.config import ConfigError, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
-from comodo.core.console import console
+from comodo.core.console import Terminated, console, handling
 from comodo.core.errors import StoreError
 from comodo.core.lease import Lease
 from comodo.runtime.callbacks import SweepCallback
@@ -130,12 +130,18 @@ def _named_by_key(trial: Any) -> Any:
     return SimpleNamespace(trial_id=trial.config["key"])
 
 
+class Interrupt(threading.Event):
+    """Set by the first Ctrl-C or SIGTERM."""
+
+    error: type[KeyboardInterrupt] = KeyboardInterrupt
+
+
 class AtLimits(Stopper):
     """Once a limit is reached, stops each trial after its next epoch, when its checkpoint is
     written, and with the last of them the trials that Tune has queued. An interrupt stops all at
     once."""
 
-    def __init__(self, progress: Progress, interrupted: threading.Event) -> None:
+    def __init__(self, progress: Progress, interrupted: Interrupt) -> None:
         self._progress, self._interrupted = progress, interrupted
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -158,7 +164,8 @@ def run_missing(
     Returns why trials are left; None if none are.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; running trials are half done.
+        KeyboardInterrupt: it was interrupted, by SIGTERM if it is `Terminated`; running trials are
+            half done.
         LeaseError: another driver has taken the sweep.
         StoreError: the store can no longer be written.
     """
@@ -187,7 +194,7 @@ def run_missing(
         for trial in ledger.unfinished():
             tracker.end(trial, "KILLED", "interrupted")
         progress.save("stopped: interrupted")
-        raise KeyboardInterrupt
+        raise interrupted.error
     # Only a grid is known to be complete; a search might have asked for more.
     complete = ledger.sweep.search.sampler == "grid" and ledger.done() == len(ledger.planned())
     stopped = None if complete else limits.reason
@@ -262,20 +269,17 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _on_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets while the block runs; a second one raises as usual."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # only the main thread may set handlers
-        return
-    before: Callable[..., Any] | int | None = signal.getsignal(signal.SIGINT)
+def _on_interrupt() -> Iterator[Interrupt]:
+    """An event that the first Ctrl-C or SIGTERM sets while the block runs; a second Ctrl-C raises
+    as usual."""
+    interrupted = Interrupt()
 
-    def stop(*_: object) -> None:
+    def stop(number: int, frame: object) -> None:
+        if number == signal.SIGTERM:
+            interrupted.error = Terminated
+        elif interrupted.is_set():
+            raise KeyboardInterrupt
         interrupted.set()
-        signal.signal(signal.SIGINT, before)
 
-    signal.signal(signal.SIGINT, stop)
-    try:
+    with handling(stop, signal.SIGINT, signal.SIGTERM):
         yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)

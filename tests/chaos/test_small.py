@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from comodo.core.store import Store, read_json
 from comodo.models.students import load_student
 from comodo.runtime.worker import run_trial
+from comodo.search.status import read_status
 from comodo.search.trial import Trial
 from tests.chaos.machines import Driver, Machines, machines
 from tests.chaos.toy import WINDOWS, ledger_of, sweep_of
@@ -114,3 +116,25 @@ def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Pat
     first.process.send_signal(signal.SIGCONT)
     first.until(lambda: lease.stat().st_mtime_ns > before[lease])  # it goes on
     first.kill()
+
+
+def test_sigterm_stops_a_sweep_in_order(tmp_path: Path, cluster: Machines) -> None:
+    driver = toy(tmp_path, cluster, seeds=[0], trial={"epochs": 60})
+    driver.until(lambda: list((tmp_path / "store").glob("trials/*/checkpoint.pt")))
+    driver.process.terminate()
+    assert "the same command continues" in driver.end(143)
+    assert read_status("toy", Store(tmp_path / "store")).state == "stopped: interrupted"
+
+
+@pytest.mark.slow
+def test_so_it_does_when_ray_s_processes_are_sent_it_too(tmp_path: Path) -> None:
+    """As by `timeout`, and by SLURM at a time limit."""
+    store, changes = tmp_path / "store", {"seeds": [0], "trial": {"epochs": 60}}
+    driver = Driver(tmp_path / "log", None, "tests.chaos.toy", str(store), json.dumps(changes))
+    driver.until(lambda: list(store.glob("trials/*/checkpoint.pt")))
+    began, process = time.monotonic(), psutil.Process(driver.process.pid)
+    for one in [process, *process.children(recursive=True)]:
+        one.terminate()
+    assert "the same command continues" in driver.end(143)
+    assert time.monotonic() - began < 30
+    assert read_status("toy", Store(store)).state == "stopped: interrupted"

@@ -16,11 +16,12 @@ from typing import Any
 
 import psutil
 import ray
+import typer
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import FIFOScheduler
 
 from comodo.config import Sweep
-from comodo.core.console import console
+from comodo.core.console import console, show_errors
 from comodo.core.lease import Lease
 from comodo.core.store import Store, write_json
 from comodo.runtime import tune
@@ -103,4 +104,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        with show_errors():
+            main()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)

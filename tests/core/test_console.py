@@ -1,10 +1,13 @@
 """What the command line prints: errors as their text, and how far long work is."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 
 from comodo.config import ConfigError
-from comodo.core.console import show_errors, track
+from comodo.core.console import Terminated, show_errors, track
 from comodo.core.errors import StoreError
 
 WRAPPED = """ray::map() (pid=7)
@@ -22,6 +25,7 @@ The above exception was the direct cause of ...
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "a.csv"),
         (RuntimeError(WRAPPED), 1, "a.csv: the clock has stopped"),
         (KeyboardInterrupt(), 130, "the same command continues from here"),
+        (Terminated(), 143, "the same command continues from here"),
     ],
 )
 def test_errors_end_the_command_with_their_text(
@@ -33,6 +37,30 @@ def test_errors_end_the_command_with_their_text(
     printed = capsys.readouterr().out
     assert shown in printed
     assert "Traceback" not in printed and "ray::" not in printed
+
+
+TERMINATED = """
+import os, signal, time, typer
+from comodo.core.console import show_errors
+try:
+    with show_errors():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # again, as `timeout` sends it
+            print("cleaned up")
+except typer.Exit as end:
+    raise SystemExit(end.exit_code)
+"""
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does() -> None:
+    done = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True)
+    assert done.returncode == 143, done.stderr
+    cleaned, continues = done.stdout.splitlines()
+    assert cleaned == "cleaned up"
+    assert "the same command continues" in continues
 
 
 def test_an_error_of_no_known_kind_keeps_its_traceback() -> None:

@@ -1,7 +1,6 @@
 """The main job as a user runs it: one file, one command, on recordings made for the test."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -244,9 +243,11 @@ def test_interrupted_and_run_again(tmp_path: Path, data: Path, store: Path) -> N
         began = time.monotonic()
         while log.read_text().count(": finished") < 2 and time.monotonic() - began < LIMIT:
             time.sleep(0.1)
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=LIMIT) == 130, log.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=LIMIT) == 143, log.read_text()
     assert "the same command continues" in log.read_text()
+    assert "stopped: interrupted" in comodo("status", "interrupted", "--store", store).stdout
+    assert (store / "sweeps/interrupted/report/report.html").exists()
     finished = set(re.findall(r"(.+): finished", log.read_text()))
     assert 2 <= len(finished) < 8
     again = comodo("sweep", file, "--store", store)
