@@ -7,8 +7,6 @@ at once.
 import json
 import os
 import shlex
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +72,8 @@ def _print_version(requested: bool) -> None:
     if requested:
         print(version("comodo"))
         raise Exit
+
+        from importlib.metadata import version
 
 
 @app.callback()
@@ -289,24 +289,29 @@ def schema() -> None:
 @app.command(epilog="Example: comodo ui --port 5001")
 def ui(
     store: StoreOption = None,
-    port: Annotated[int, Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     host: Annotated[
         str, Option(help="Address to listen on; any but this machine's own needs a password.")
     ] = "127.0.0.1",
 ) -> None:
     """Open the MLflow comparison of all sweeps, by default on this machine only."""
     place = Store(store)
+    from comodo.tracking.serve import refuse_used, serve, server
+
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):  # else no server starts
+        refuse_used(host, port)
     from comodo.tracking.runs import tracking_uri, without_password
-    from comodo.tracking.serve import server
 
     uri = tracking_uri(place)
     if uri.startswith("http"):
         console.print(f"a server has the records: open {without_password(uri)}")
         return
     command, environment = server(place, host, port)
-    console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it")
-    sys.stdout.flush()
-    os.execve(sys.executable, command, environment)
+
+    def announce() -> None:
+        console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it", markup=False)
+
+    serve(command, environment, port, announce)
 
 
 def _checked(

@@ -5,13 +5,19 @@ Knows nothing of sweeps.
 
 import ipaddress
 import os
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from comodo.core.errors import ComodoError
 from comodo.core.store import Store, atomic
-from comodo.tracking.runs import artifact_root, tracking_uri
 
 REQUIRED = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
 # MLflow's own defaults, except for the database, which by default is in the current folder.
@@ -24,7 +30,7 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 
 class ServeError(ComodoError, RuntimeError):
-    """A server that would be open to everybody."""
+    """A server that would be open to everybody, or that cannot run."""
 
 
 def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -36,6 +42,8 @@ def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str
     Raises:
         ServeError: other machines could reach it without a password.
     """
+    from comodo.tracking.runs import artifact_root, tracking_uri  # slow to import
+
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
     # With several workers, MLflow ends slow ones while a sweep keeps the cores busy.
     command += ["--workers", "1", "--artifacts-destination", str(artifact_root(store))]
@@ -45,6 +53,53 @@ def server(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str
         command += ["--app-name", "basic-auth"]
         environment.setdefault("MLFLOW_AUTH_CONFIG_PATH", str(_settings_of_users(store)))
     return command, environment
+
+
+def serve(
+    command: list[str], environment: dict[str, str], port: int, on_ready: Callable[[], None]
+) -> None:
+    """Runs a server until this process is interrupted; calls `on_ready` once the server answers.
+    Raises ServeError if the server ends by itself."""
+    process = subprocess.Popen(command, env=environment)
+    try:
+        while process.poll() is None and not _listens(process.pid, port):
+            time.sleep(0.2)
+        if process.returncode is None:
+            on_ready()
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+    ended = f"the MLflow server ended with exit status {process.returncode}"
+    raise ServeError("ui.ended", f"{ended}; the reason is above")
+
+
+def refuse_used(host: str, port: int) -> None:
+    """Raises ServeError for an address that no server can listen on."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As servers do, so that connections of an ended one do not block the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ServeError(
+            "ui.no-port",
+            f"port {port} of {host} cannot be used ({error.strerror}); choose another: "
+            "comodo ui --port",
+        ) from None
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether this process, or one that it started, listens on the port: another server might."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for one in (process, *process.children(recursive=True))
+            for connection in one.net_connections("inet")
+        )
+    return False
 
 
 def refuse_without_passwords(host: str) -> None:

@@ -1,6 +1,7 @@
 """`comodo ui`: for this machine alone, or with passwords."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from comodo.cli import app
 from comodo.core.store import Store
-from comodo.tracking.serve import ServeError, server
+from comodo.tracking.serve import ServeError, serve, server
 from tests.errors import raises
 from tests.ports import listening
 from tests.tracking_server import LIMIT, free_port
@@ -38,7 +39,8 @@ def test_other_machines_are_asked_for_passwords_or_refused(
         assert "--app-name" not in command
         assert CANARY not in " ".join(command)  # which all users of the machine see
         assert environment["MLFLOW_BACKEND_STORE_URI"] == address
-    done = CliRunner().invoke(app, ["ui", "--host", "0.0.0.0", "--store", str(tmp_path)])
+    ui = ["ui", "--host", "0.0.0.0", "--port", str(free_port()), "--store", str(tmp_path)]
+    done = CliRunner().invoke(app, ui)
     assert done.exit_code == 1
     assert "export MLFLOW_AUTH_ADMIN_PASSWORD='12 letters or more'" in done.output
     assert "export MLFLOW_FLASK_SERVER_SECRET_KEY=$(python3 -c" in done.output
@@ -53,6 +55,30 @@ def test_other_machines_are_asked_for_passwords_or_refused(
     assert command[-2:] == ["--app-name", "basic-auth"]
     settings = Path(environment["MLFLOW_AUTH_CONFIG_PATH"]).read_text()
     assert f"sqlite:///{tmp_path}/mlflow/basic_auth.db" in settings
+
+
+@pytest.mark.parametrize("mine", ["127.0.0.1", "0.0.0.0"])
+def test_a_used_port_is_refused_before_a_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # which takes seconds to import
+    with socket.socket() as other:
+        other.bind((mine, 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = CliRunner().invoke(app, ["ui", "--port", port, "--store", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"port {port} of 127.0.0.1" in done.output and "--port" in done.output
+    assert "http://" not in done.output
+
+
+def test_a_server_that_ends_by_itself_is_an_error(tmp_path: Path) -> None:
+    ready: list[bool] = []
+    command = [sys.executable, "-c", "pass"]
+    with raises(ServeError, "ui.ended", "status 0"):
+        serve(command, dict(os.environ), free_port(), lambda: ready.append(True))
+    assert not ready
 
 
 @contextmanager
@@ -93,6 +119,7 @@ def status(url: str, password: str = "") -> int:
 @pytest.mark.slow
 def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
     with served(tmp_path) as (address, process):
+        assert f"MLflow on {address}" in (tmp_path / "log").read_text()
         found = listening(process)
         assert status(f"{address}/api/2.0/mlflow/experiments/search?max_results=1") == 200
     assert {where for where, _ in found} == {"127.0.0.1"}, found
