@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +24,15 @@ from ray.util import list_named_actors
 from comodo.config import Resources
 from comodo.core.console import Terminated, console
 from comodo.core.errors import ComodoError
-from comodo.runtime.ray_private import draining_nodes, listening_on_loopback
+from comodo.runtime.ray_private import draining_nodes, listening_on_loopback, newest_cluster
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 
 REPORT_WAIT_SECONDS = 60.0  # seconds between two progress lines while waiting
 HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether a node or the head is gone
+ANSWER_SECONDS = 10.0  # seconds in which a cluster has to answer when a command starts
+# What Ray adds to the folder of its files for the longest path of a socket, and how long it may be.
+SOCKET = f"/ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
+SOCKET_BYTES = 107 if sys.platform == "linux" else 103
 MAX_MISSED_POLLS = 2  # checks without an answer after which the head is reported as gone
 
 
@@ -40,12 +45,17 @@ def connect(dashboard: bool = False) -> None:
 
     Trials of several workers need the dashboard: a stopped trial frees its workers through it.
     Ray's native code would write log lines into the progress bar; RAY_BACKEND_LOG_LEVEL=info shows
-    them. Raises ClusterError if Ray does not start or the cluster cannot be reached.
+    them. Raises ClusterError if Ray does not start or the cluster cannot be reached, the latter
+    within half a minute.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = cluster_address()
+    if address is None:
+        refuse_long_sockets()
+    else:
+        refuse_silent_cluster(address)
     try:
         loopback = nullcontext() if address is not None else _listening_here_only()
         # Without the silence it would log that its log level was set.
@@ -73,6 +83,41 @@ def connect(dashboard: bool = False) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
+
+
+def refuse_long_sockets() -> None:
+    """Raises ClusterError if a Ray on this machine could not name its sockets."""
+    temporary = os.environ.get("TMPDIR") if sys.platform == "linux" else None
+    folder = os.environ.get("RAY_TMPDIR") or temporary or "/tmp"
+    over = len(os.fsencode(folder + SOCKET)) - SOCKET_BYTES
+    if over > 0:
+        raise ClusterError(
+            "cluster.long-folder",
+            f"Ray's sockets would be in {folder}, whose path is too long by {over} bytes; export "
+            "RAY_TMPDIR=/tmp, or another short folder",
+        )
+
+
+def refuse_silent_cluster(address: str) -> None:
+    """Raises ClusterError if nobody listens at a cluster's address: Ray would wait ten minutes
+    without a message. Addresses that Ray refuses at once are left to it."""
+    with suppress(ConnectionError):  # there is no cluster on this machine
+        address = newest_cluster() if address == "auto" else address
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    began = time.monotonic()
+    while host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() - began >= ANSWER_SECONDS:
+                raise ClusterError(
+                    "cluster.no-answer",
+                    f"nobody answers at {address}, the Ray cluster in RAY_ADDRESS or --address "
+                    f"({error}); start it, give --address another, or unset RAY_ADDRESS to run on "
+                    "this machine alone",
+                ) from None
+        time.sleep(min(1.0, ANSWER_SECONDS))
 
 
 def end_idle_actors() -> None:
@@ -115,6 +160,22 @@ def _watch_head(address: str) -> None:
                     style="red",
                     markup=False,
                 )
+
+
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """SIGTERM keeps its handler. Ray replaces it twice, in Python and in native code, which ends
+    the process with a dump of its stack."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code != signal.SIGTERM:
+            raise
+        raise Terminated from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -162,22 +223,6 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
             "cluster.sqlite",
             f"{len(machines)} machines take part, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
-@contextmanager
-def _same_sigterm() -> Iterator[None]:
-    """SIGTERM keeps its handler. Ray replaces it twice, in Python and in native code, which ends
-    the process with a dump of its stack."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit as ended:
-        if ended.code != signal.SIGTERM:
-            raise
-        raise Terminated from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
             "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
             "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address",
         )

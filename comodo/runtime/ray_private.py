@@ -7,7 +7,7 @@ module imports, reads or assigns what Ray does not publish. Knows nothing of tri
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray._private import ray_constants, state
+from ray._private import ray_constants, services, state
 
 
 @contextmanager
@@ -24,6 +24,14 @@ def listening_on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def newest_cluster() -> str:
+    """The address that `auto` means here. Raises ConnectionError without one.
+
+    Replacement: a limit for how long ray.init waits for a cluster to answer.
+    """
+    return str(services.get_ray_address_from_environment("auto", None))
 
 
 def draining_nodes() -> set[str]:

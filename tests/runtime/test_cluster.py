@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,10 @@ from comodo.runtime.cluster import (
     ClusterError,
     await_room,
     concurrent_trials,
+    connect,
     end_idle_actors,
+    refuse_long_sockets,
+    refuse_silent_cluster,
     refuse_sqlite,
 )
 from comodo.runtime.run import run_sweep
@@ -27,6 +31,7 @@ from comodo.search.capacity import trials_that_fit
 from tests.chaos.machines import Driver
 from tests.errors import raises
 from tests.ports import listening
+from tests.tracking_server import free_port
 
 
 @pytest.mark.parametrize(
@@ -180,6 +185,61 @@ def test_a_cluster_of_this_machine_alone_is_not_waited_for(
     with raises(ClusterError, "cluster.too-small", "workers"):
         await_room(Resources(gpus_per_worker=2))
     assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process, whatever other tests have started in this one."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("comodo.runtime.cluster.ANSWER_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("unconnected")
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "localhost:{}", "ray://127.0.0.1:{}"])
+def test_a_cluster_that_does_not_answer_is_refused(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    address = address.format(free_port())
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with raises(ClusterError, "cluster.no-answer", address, "RAY_ADDRESS"):
+        connect()
+
+
+@pytest.mark.usefixtures("unconnected")
+def test_a_cluster_of_this_machine_that_is_gone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address is still in Ray's folder."""
+    address = f"127.0.0.1:{free_port()}"
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text(address)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)  # of other tests
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with raises(ClusterError, "cluster.no-answer", address):
+        connect()
+
+
+def test_a_cluster_that_answers_is_not_refused() -> None:
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        refuse_silent_cluster(f"127.0.0.1:{head.getsockname()[1]}")
+    refuse_silent_cluster("head")  # which Ray refuses at once
+
+
+@pytest.mark.usefixtures("unconnected")
+def test_a_folder_too_long_for_ray_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    folder = "/scratch/" + "x" * 60
+    monkeypatch.setenv("TMPDIR", folder)
+    with raises(ClusterError, "cluster.long-folder", folder, "RAY_TMPDIR"):
+        connect()
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    refuse_long_sockets()
 
 
 def test_several_machines_need_a_server_for_the_records() -> None:

@@ -12,6 +12,7 @@ from tests.paths import ROOT
 
 PRIVATE_NAMES = (
     "ray._private.ray_constants.ENABLE_RAY_CLUSTER",
+    "ray._private.services.get_ray_address_from_environment",
     "ray._private.state.state.get_draining_nodes",
 )
 """Those that ray_private.py uses, and says how to replace."""
