@@ -1,22 +1,25 @@
 """The commands: parses their arguments, calls the packages and prints the results.
 
-A sweep file is read and checked before anything heavy is imported, so that a wrong one is refused
-at once.
+A sweep file is read and checked, and a name looked up, before anything heavy is imported, so that a
+wrong one is refused at once.
 """
 
 import json
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Exit, Option, Typer
 from typer.core import TyperGroup
 
-from comodo.config import Sweep, read_sweep_file
 from comodo.core.console import console, show_errors
+from comodo.core.errors import MissingFileError
 from comodo.core.redaction import redacted
 from comodo.core.store import Store
+
+if TYPE_CHECKING:
+    from comodo.config import Sweep
 
 File = Annotated[Path, Argument(help="A sweep file (YAML).")]
 StoreOption = Annotated[
@@ -70,10 +73,10 @@ app = Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
+        from importlib.metadata import version
+
         print(version("comodo"))
         raise Exit
-
-        from importlib.metadata import version
 
 
 @app.callback()
@@ -138,10 +141,13 @@ def status(
     store: StoreOption = None,
 ) -> None:
     """Show how far a sweep is, from any shell or machine that sees its store."""
-    from comodo.report.status_view import show_status, show_statuses
-    from comodo.search.status import read_all, read_status
+    from comodo.search.status import read_all, read_status, sweep_folder
 
     place = Store(store)
+    if name is not None:
+        sweep_folder(name, place)
+    from comodo.report.status_view import show_status, show_statuses
+
     if name is None:
         console.print(show_statuses(read_all(place)))
     else:
@@ -157,7 +163,10 @@ def report(
 
     Needs only the store, so it works from any machine that sees it, while the sweep runs or after.
     """
+    from comodo.search.status import sweep_folder
+
     place = Store(store)
+    sweep_folder(name, place)
     from comodo.evaluation.sweep_record import read_sweep_record
 
     saved = read_sweep_record(name, place)
@@ -215,9 +224,12 @@ def inspect(
     """Show the quality of a prepared data set: what was rejected and why, classes and splits,
     leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
     """
-    from comodo.report.quality import inspection
+    from comodo.data.records import newest_windows
 
     place = Store(store)
+    newest_windows(dataset, place)
+    from comodo.report.quality import inspection
+
     found = inspection.inspect_dataset(dataset, place, offsets)
     console.print(inspection.show_inspection(found))
     folder = inspection.write_inspection(found, place)
@@ -283,6 +295,8 @@ def profile(run: Run, store: StoreOption = None) -> None:
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
 def schema() -> None:
     """Print the JSON schema of sweep files, with which editors complete and check keys."""
+    from comodo.config import Sweep
+
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
@@ -320,8 +334,10 @@ def _checked(
     smoke: bool = False,
     address: str | None = None,
     trials: bool = False,
-) -> Sweep:
+) -> "Sweep":
     """Reads the sweep file and checks all that can be checked before anything heavy starts."""
+    if not file.exists():
+        raise MissingFileError("file.not-found", f"{file}: no such file")
     if address:
         os.environ["RAY_ADDRESS"] = address
     if smoke:
@@ -329,6 +345,8 @@ def _checked(
 
         checked = load_smoke(file, Store(store))
     else:
+        from comodo.config import read_sweep_file
+
         checked = read_sweep_file(file)
     from comodo.search.precheck import precheck
 

@@ -4,11 +4,23 @@ import json
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.paths import ROOT
 
+HEAVY = ("matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "scipy", "sklearn", "torch")
+REFUSED = """
+import json, sys
+from comodo.cli import app
+heavy, commands = json.loads(sys.argv[1])
+for command in commands:
+    try:
+        app([*command.split(), "--store", sys.argv[2]])
+    except SystemExit as end:
+        print(json.dumps([command, end.code, [name for name in heavy if name in sys.modules]]))
+"""
 NUMERIC = ("core", "config", "data", "models", "search", "training", "evaluation")
 PROGRAM = """
 import importlib, json, sys
@@ -52,3 +64,17 @@ def test_numeric_code_loads_neither_ray_nor_mlflow(
     package: str, brought: dict[str, list[str]]
 ) -> None:
     assert brought[package] == []
+
+
+def test_a_wrong_name_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "sweeps/demo").mkdir(parents=True)
+    (tmp_path / "sweeps/demo/asked.json").write_text("[]")
+    names = [f"{verb} demmo" for verb in ("report", "export", "profile", "status", "inspect")]
+    files = [f"{verb} demmo.yaml" for verb in ("plan", "sweep --smoke", "prepare", "encode")]
+    arguments = [json.dumps([[*HEAVY, "comodo.config"], [*names, *files]]), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert refused == [[name, 1, []] for name in names] + [[file, 2, []] for file in files]

@@ -1,6 +1,5 @@
 """The base of all settings: strict, frozen, with errors that name key, reason and fix."""
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from comodo.core.errors import ComodoError
+from comodo.core.errors import ComodoError, nearest
 
 
 class ConfigError(ComodoError, ValueError):
@@ -112,9 +111,3 @@ def sibling_keys(mapping: dict[str, Any]) -> set[str]:
 def as_list(value: Any) -> Any:
     """A list or tuple as it is, a single value as a list of one."""
     return value if isinstance(value, list | tuple) else [value]
-
-
-def nearest(name: str, valid: Any) -> str:
-    """The end of a message about an unknown name: the closest valid one, or all of them."""
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"

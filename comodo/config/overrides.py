@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from comodo.config.base import ConfigError, Settings, as_list, nearest
+from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.space import Choices, Point, Range, expanded
 from comodo.config.trial import BASELINE_NAMES, METHODS, STUDENT_SIZES
+from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
 

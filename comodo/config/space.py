@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from comodo.config.base import Settings, as_list, nearest
+from comodo.config.base import Settings, as_list
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+from comodo.core.errors import nearest
 
 Point = dict[str, Any]
 

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Settings, dotted_key, nearest, reason_of
+from comodo.config.base import ConfigError, Settings, dotted_key, reason_of
 from comodo.config.datasets import DatasetConfig
 from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, flatten
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
+from comodo.core.errors import nearest
 
 Reference = Literal["none", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from comodo.config.base import ExistingPath, Settings, Weights, nearest
+from comodo.config.base import ExistingPath, Settings, Weights
+from comodo.core.errors import nearest
 
 Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)

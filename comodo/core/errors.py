@@ -1,6 +1,8 @@
 """The base of all errors of the package, the errors of the store, and which errors may pass."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 PASSING = {
     errno.EACCES,  # no permission
@@ -33,12 +35,24 @@ class ComodoError(Exception):
         return str(self.args[1])
 
 
+class MissingFileError(ComodoError, ValueError):
+    """A file of the command line that does not exist."""
+
+    exit_status = 2
+
+
 class StoreError(ComodoError, RuntimeError):
     """The store cannot be read or written."""
 
 
 class ChangedError(ComodoError, RuntimeError):
     """A file was replaced while the sweep that it belongs to runs."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the closest valid one, or all of them."""
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"
 
 
 def is_passing(error: BaseException) -> bool:

@@ -33,12 +33,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from comodo.core.errors import StoreError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyarrow is slow to import
+    import pyarrow as pa
+
     from comodo.core.bucket import Bucket
 
 DEFAULT_ROOT = ".comodo"
@@ -186,7 +185,9 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: "pa.Table") -> None:
+    import pyarrow.parquet as pq
+
     with atomic(path) as temporary:
         pq.write_table(table, temporary)
 
@@ -196,13 +197,18 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def read_parts(folder: Path, columns: list[str]) -> pa.Table:
+def read_parts(folder: Path, columns: list[str]) -> "pa.Table":
     """The named columns of all parts of an artifact, in the order of the parts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in parts(folder)])
 
 
 def remove_rejected(folder: Path) -> None:
     """Removes the parts of an artifact that have rejected rows, so that they are computed again."""
+    import pyarrow.parquet as pq
+
     remove(folder / "meta.json")
     for path in parts(fetched(folder, "part-*")):
         if pq.read_table(path, columns=["rejected"])["rejected"].drop_null():

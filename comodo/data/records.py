@@ -2,9 +2,11 @@
 they are stored, not how they are made."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from comodo.core.store import ArtifactMeta, JsonRecord
+from comodo.core.errors import ComodoError, nearest
+from comodo.core.store import ArtifactMeta, JsonRecord, Store, fetched
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,28 @@ class FeatureArraysMeta(ArtifactMeta):
     features: str = ""  # key of the features
     dim: int
     files: dict[str, list[str]]
+
+
+class InspectError(ComodoError, ValueError):
+    """No data set of this name is prepared."""
+
+
+def newest_windows(name: str, store: Store) -> tuple[Path, QualityNote]:
+    """The folder and the note of the newest window set that was prepared under a name. Raises
+    InspectError, with the known names, if there is none."""
+    known = set()
+    pattern = f"*/{QualityNote.FILE}"
+    listed = fetched(store.root / "windows", pattern).glob(pattern)
+    for path in sorted(listed, key=lambda path: -path.stat().st_mtime):
+        note = QualityNote.read(path.parent)
+        if name in note.names:
+            return path.parent, note
+        known.update(note.names)
+    if not known:
+        text = f"nothing is prepared in {store}; first run: comodo prepare FILE"
+        raise InspectError("inspect.nothing-prepared", text)
+    raise InspectError(
+        "inspect.unknown",
+        f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
+        f"{store}{nearest(name, known)}",
+    )

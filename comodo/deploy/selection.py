@@ -4,17 +4,20 @@ Reads the store; asks MLflow only about names that look like one of its run ids.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from comodo.config.base import nearest
-from comodo.core.errors import ComodoError
+from comodo.core.errors import ComodoError, nearest
 from comodo.core.store import Store
-from comodo.evaluation.results import Results, TrialRow
-from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
-from comodo.search.status import StatusError, read_all
+from comodo.search.status import StatusError, read_all, sweep_names
+
+if TYPE_CHECKING:  # slow to import, and a wrong name is refused without them
+    from comodo.evaluation.results import Results, TrialRow
+    from comodo.evaluation.sweep_record import SweepRecord
 
 MIN_KEY_LENGTH = 6  # letters of the beginning of a key
+HEX = re.compile("[0-9a-f]*")
 MLFLOW_RUN = re.compile("[0-9a-f]{32}")
 
 
@@ -26,9 +29,9 @@ class SelectionError(ComodoError, ValueError):
 class Selection:
     """A finished trial, with the sweep that it was found in."""
 
-    record: SweepRecord
-    results: Results
-    row: TrialRow
+    record: "SweepRecord"
+    results: "Results"
+    row: "TrialRow"
 
 
 def resolve_run(run: str, store: Store) -> Selection:
@@ -42,15 +45,16 @@ def resolve_run(run: str, store: Store) -> Selection:
     Raises SelectionError if no trial has this name, several have, or it has not finished, and
     StatusError if the sweep of this name cannot be read.
     """
-    names = [status.name for status in read_all(store)]
+    names = sweep_names(store)
     if run in names:
         return _best_of(run, store)
-    readable = dict(_readable(names, store))
+    if len(run) < MIN_KEY_LENGTH or not HEX.fullmatch(run):
+        raise SelectionError("selection.unknown", _unknown(run, names, store))
+    readable = dict(_readable(store))
     sweep, keys = _from_mlflow(run, readable, store) if MLFLOW_RUN.fullmatch(run) else ("", set())
     if sweep:
         return _best_of(sweep, store)
-    if len(run) >= MIN_KEY_LENGTH:
-        keys = keys | {run}
+    keys = keys | {run}
     matches = [
         Selection(record, results, row)
         for record, results in readable.values()
@@ -59,7 +63,9 @@ def resolve_run(run: str, store: Store) -> Selection:
     ]
     found = sorted({match.row.trial.key for match in matches})
     if not found:
-        raise SelectionError("selection.unknown", _unknown(run, names, readable, store))
+        unread = [name for name in names if name not in readable]
+        more = f" (could not be read: {', '.join(unread)})" if unread else ""
+        raise SelectionError("selection.unknown", _unknown(run, names, store) + more)
     if len(found) > 1:
         text = f"{len(found)} trials begin with '{run}': {', '.join(found)}; give more letters"
         raise SelectionError("selection.ambiguous", text)
@@ -77,6 +83,8 @@ def resolve_run(run: str, store: Store) -> Selection:
 
 
 def _best_of(name: str, store: Store) -> Selection:
+    from comodo.evaluation.sweep_record import read_sweep_record
+
     record = read_sweep_record(name, store)
     results = record.results(store)
     label = results.best_trained
@@ -90,9 +98,11 @@ def _best_of(name: str, store: Store) -> Selection:
     return Selection(record, results, by_seed[record.sweep.seeds[0]])
 
 
-def _readable(names: list[str], store: Store) -> Iterator[tuple[str, tuple[SweepRecord, Results]]]:
+def _readable(store: Store) -> Iterator[tuple[str, tuple["SweepRecord", "Results"]]]:
     """The sweeps that can be read, the latest first."""
-    for name in names:
+    from comodo.evaluation.sweep_record import read_sweep_record
+
+    for name in (status.name for status in read_all(store)):
         try:
             record = read_sweep_record(name, store)
         except StatusError:  # it has no trials yet, or another version of comodo ran it
@@ -113,8 +123,6 @@ def _from_mlflow(run: str, sweeps: Iterable[str], store: Store) -> tuple[str, se
     return "", keys
 
 
-def _unknown(run: str, names: list[str], readable: Container[str], store: Store) -> str:
+def _unknown(run: str, names: list[str], store: Store) -> str:
     known = nearest(run, names) if names else "; it has no sweeps yet"
-    unread = [name for name in names if name not in readable]
-    more = f" (could not be read: {', '.join(unread)})" if unread else ""
-    return f"no sweep, trial or MLflow run '{run}' in {store}{known}{more}"
+    return f"no sweep, trial or MLflow run '{run}' in {store}{known}"

@@ -15,8 +15,8 @@ from comodo.config import (
     SimulatedDataset,
     Sweep,
 )
-from comodo.config.base import nearest
 from comodo.config.trial import RESIZED_TO
+from comodo.core.errors import nearest
 from comodo.core.store import Store
 from comodo.data.frames import VideoError
 from comodo.data.keys import simulated_folder

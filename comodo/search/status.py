@@ -4,11 +4,13 @@ afterwards. Needs neither the sweep file nor Ray, and writes nothing."""
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from comodo.config.base import nearest
-from comodo.core.errors import ComodoError
+from comodo.core.errors import ComodoError, nearest
 from comodo.core.store import Store, fetched
-from comodo.search.records import ProgressRecord, read_asked, read_ended
+
+if TYPE_CHECKING:  # slow to import, and a wrong name is refused without it
+    from comodo.search.records import ProgressRecord
 
 SILENT_SECONDS = 600.0  # seconds without a sign of life after which a running sweep seems dead
 
@@ -23,7 +25,7 @@ class Status:
 
     name: str
     folder: Path
-    progress: ProgressRecord | None
+    progress: "ProgressRecord | None"
     """None until the trials begin."""
     asked: int
     """Number of configurations proposed so far."""
@@ -49,13 +51,26 @@ class Status:
         return self.progress.state
 
 
-def read_status(name: str, store: Store) -> Status:
-    """The status of a sweep. Raises StatusError, with the known names, for an unknown one."""
+def sweep_names(store: Store) -> list[str]:
+    sweeps = fetched(store.root / "sweeps", "*/*.json")
+    return sorted(path.name for path in sweeps.glob("*") if path.is_dir())
+
+
+def sweep_folder(name: str, store: Store) -> Path:
+    """The folder of a sweep. Raises StatusError, with the known names, for an unknown one."""
     folder = fetched(store.folder("sweeps", name), "*.json", "report/report.html")
     if not folder.is_dir():
-        names = [path.name for path in _folders(store)]
+        names = sweep_names(store)
         known = nearest(name, names) if names else "; it has none yet"
         raise StatusError("sweep.unknown", f"no sweep '{name}' in {store}{known}")
+    return folder
+
+
+def read_status(name: str, store: Store) -> Status:
+    """The status of a sweep. Raises StatusError for an unknown name."""
+    folder = sweep_folder(name, store)
+    from comodo.search.records import ProgressRecord, read_asked, read_ended
+
     ended = read_ended(folder).values()
     return Status(
         name,
@@ -69,7 +84,7 @@ def read_status(name: str, store: Store) -> Status:
 
 def read_all(store: Store) -> list[Status]:
     """All sweeps of the store, the latest first."""
-    found = [read_status(path.name, store) for path in _folders(store)]
+    found = [read_status(name, store) for name in sweep_names(store)]
     return sorted(found, key=lambda status: status.age if status.age is not None else float("inf"))
 
 
@@ -81,8 +96,3 @@ def budget_used(budget: dict[str, list[float | None]]) -> str:
         if spent is not None and (limit is not None or spent > 0)
     ]
     return f"used: {', '.join(parts)}" if parts else ""
-
-
-def _folders(store: Store) -> list[Path]:
-    sweeps = fetched(store.root / "sweeps", "*/*.json")
-    return sorted(path for path in sweeps.glob("*") if path.is_dir())

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from comodo.config import ConfigError, Sweep, TeacherConfig, TrialConfig
-from comodo.config.base import nearest
 from comodo.config.metric import Metric
 from comodo.config.space import Choices, Point, flatten
+from comodo.core.errors import nearest
 from comodo.core.store import Store
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result

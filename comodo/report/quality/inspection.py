@@ -19,16 +19,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from comodo.config import DatasetConfig
-from comodo.config.base import nearest
 from comodo.core.console import track
-from comodo.core.errors import ComodoError, StoreError
+from comodo.core.errors import StoreError
 from comodo.core.store import Store, atomic, fetched, remove, write_table
 from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import QUALITY_CHECKS
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import DatasetError, Recording
-from comodo.data.records import QualityNote
+from comodo.data.records import QualityNote, newest_windows
 from comodo.data.window_sets import leakage_notes, read_quality
 from comodo.report.quality import figures
 from comodo.report.tables import section
@@ -36,10 +35,6 @@ from comodo.report.tables import section
 MAX_SHOWN_ROWS = 12  # rows of a table on the terminal
 MAX_LISTED_ROWS = 200  # and on the page; quality.parquet has all
 NUMBER = re.compile(r"(-?[\d,]+(\.\d+)?( %)?|–)?")
-
-
-class InspectError(ComodoError, ValueError):
-    """No data set of this name is prepared."""
 
 
 @dataclass(frozen=True)
@@ -69,32 +64,13 @@ def inspect_dataset(name: str, store: Store, offsets: int) -> Inspection:
     Raises InspectError if the store has no such data set, DatasetError if offsets are requested
     but the recordings no longer exist.
     """
-    folder, noted = _newest(name, store)
+    folder, noted = newest_windows(name, store)
     table = pa.concat_tables(read_quality(folder)).to_pandas()
     if offsets:
         table = table.merge(_offsets(name, noted, store, table, offsets), "left", "recording")
     count = int(table.windows.sum())
     return Inspection(
         name, folder, noted, table, picture_lines(pictures_of(folder.name, store), count)
-    )
-
-
-def _newest(name: str, store: Store) -> tuple[Path, QualityNote]:
-    known = set()
-    pattern = f"*/{QualityNote.FILE}"
-    listed = fetched(store.root / "windows", pattern).glob(pattern)
-    for path in sorted(listed, key=lambda path: -path.stat().st_mtime):
-        note = QualityNote.read(path.parent)
-        if name in note.names:
-            return path.parent, note
-        known.update(note.names)
-    if not known:
-        text = f"nothing is prepared in {store}; first run: comodo prepare FILE"
-        raise InspectError("inspect.nothing-prepared", text)
-    raise InspectError(
-        "inspect.unknown",
-        f"no data set '{name}' (a name under datasets: of a sweep file) is prepared in "
-        f"{store}{nearest(name, known)}",
     )
 
 

@@ -15,14 +15,9 @@ from comodo.config import FolderDataset
 from comodo.core.console import console
 from comodo.core.store import Store, write_json, write_table
 from comodo.data.quality import QUALITY_SCHEMA
-from comodo.data.records import FeaturesMeta, QualityNote
+from comodo.data.records import FeaturesMeta, InspectError, QualityNote
 from comodo.data.slicing import PrepareError
-from comodo.report.quality.inspection import (
-    InspectError,
-    inspect_dataset,
-    show_inspection,
-    write_inspection,
-)
+from comodo.report.quality.inspection import inspect_dataset, show_inspection, write_inspection
 from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_imu
 from tests.errors import raises
