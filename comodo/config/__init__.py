@@ -7,7 +7,7 @@ recording; that the named files exist is all that is checked.
 from comodo.config.base import ConfigError
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
-from comodo.config.sweep import Resources, Sweep
+from comodo.config.sweep import EarlyStopping, Resources, Sweep
 from comodo.config.trial import (
     CHANNELS,
     ComodoMethod,
@@ -27,6 +27,7 @@ __all__ = [
     "ConfigError",
     "DatasetConfig",
     "DistillingMethod",
+    "EarlyStopping",
     "FolderDataset",
     "InfonceMethod",
     "L2Method",

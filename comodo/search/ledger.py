@@ -9,7 +9,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-from comodo.config import ConfigError, Sweep
+from comodo.config import ConfigError, EarlyStopping, Sweep
 from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
@@ -44,6 +44,20 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
     return found
 
 
+def _is_pruned_by(rule: EarlyStopping | None, end: records.EndedTrial) -> bool:
+    """Whether a trial was pruned, and stays so under a rule: the same one or a stricter one, which
+    stops trials as early and lets no more of them continue. Of trials without a recorded rule only
+    those that ended before this one stops any run again."""
+    if rule is None or end.state != "pruned":
+        return False
+    epochs = end.reached[0] if end.reached else rule.grace_epochs
+    earlier = EarlyStopping.model_validate(end.rule or rule.model_dump())
+    return (
+        rule.grace_epochs <= min(epochs, earlier.grace_epochs)
+        and rule.reduction_factor >= earlier.reduction_factor
+    )
+
+
 class Ledger:
     """The trials of one sweep, stored in its folder: `asked.json` has the points and the keys of
     their trials, in order, `ended.json` the trials that were pruned or failed, with the reason.
@@ -70,9 +84,9 @@ class Ledger:
         folder = fetched(self.folder, records.ASKED_FILE, records.ENDED_FILE)
         self._asked = {canonical(asked.values): asked for asked in records.read_asked(folder)}
         self._ends = records.read_ended(folder)
-        # A failed trial is run again, and a pruned one too when early stopping is now off.
-        prunes = sweep.early_stopping is not None
-        self.ended = {k: end for k, end in self._ends.items() if prunes and end.state == "pruned"}
+        # A failed trial is run again, and a pruned one too when early stopping is now looser.
+        rule = sweep.early_stopping
+        self.ended = {k: end for k, end in self._ends.items() if _is_pruned_by(rule, end)}
         is_grid = sweep.search.sampler == "grid"
         points = list(sweep.grid()) if is_grid else [asked.values for asked in self._asked.values()]
         if not is_grid:  # the space may have been changed since they were proposed
@@ -119,8 +133,9 @@ class Ledger:
         """Records how a running trial ended: `finished`, `pruned` or `failed`; `reached`: the
         epochs and the latest quick accuracy of a pruned one."""
         if state != "finished":
+            by = self.sweep.early_stopping if state == "pruned" else None
             self.ended[trial.key] = self._ends[trial.key] = records.EndedTrial(
-                state, reason, reached
+                state, reason, reached, None if by is None else by.model_dump(mode="json")
             )
             records.write_ended(self.folder, self._ends)
         elif self._ends.pop(trial.key, None) is not None:

@@ -104,6 +104,9 @@ class EndedTrial:
     reason: str
     reached: tuple[int, float] | None = None
     """Of a pruned one, its epochs and the quick accuracy by then."""
+    rule: dict[str, Any] | None = None
+    """Of a pruned one, the `EarlyStopping` that pruned it; None: an earlier version did not record
+    it."""
 
 
 def read_ended(folder: Path) -> dict[str, EndedTrial]:

@@ -104,6 +104,47 @@ class Notes:
         self.outcomes.append((point, outcome))
 
 
+@pytest.mark.parametrize(
+    ("changed", "runs"),
+    [
+        ({}, False),
+        ({"grace_epochs": 2}, False),
+        ({"reduction_factor": 4}, False),
+        ({"grace_epochs": 5}, True),
+        ({"reduction_factor": 2}, True),
+        ({"grace_epochs": 2, "reduction_factor": 2}, True),
+        (None, True),
+    ],
+)
+def test_a_looser_rule_runs_what_a_stricter_one_pruned(
+    tmp_path: Path, store: Store, changed: dict[str, Any] | None, runs: bool
+) -> None:
+    first: dict[str, Any] = {"name": "asha", "grace_epochs": 3, "reduction_factor": 3}
+    ledger = ledger_of(grid(tmp_path, early_stopping=first), store)
+    pruned = drain(ledger)[2]
+    ledger.end(pruned, "pruned", "slow", reached=(9, 0.25))
+    then = None if changed is None else first | changed
+    again = drain(ledger_of(grid(tmp_path, early_stopping=then), store))
+    assert (pruned in again) is runs
+
+
+@pytest.mark.parametrize(("grace_epochs", "runs"), [(3, False), (4, True)])
+def test_without_a_recorded_rule_only_its_epochs_tell(
+    tmp_path: Path, store: Store, grace_epochs: int, runs: bool
+) -> None:
+    rule = {"name": "asha", "grace_epochs": grace_epochs}
+    sweep = grid(tmp_path, early_stopping=rule)
+    pruned, unknown = drain(ledger_of(sweep, store))[2:4]
+    ended = {
+        pruned.key: {"state": "pruned", "reason": "slow", "reached": [3, 0.25]},
+        unknown.key: {"state": "pruned", "reason": "slow"},
+    }
+    write_json(store.folder("sweeps", "small") / "ended.json", ended)
+    again = drain(ledger_of(sweep, store))
+    assert (pruned in again) is runs
+    assert unknown not in again
+
+
 def search(tmp_path: Path, space: dict[str, Any] | None = None, **changes: Any) -> Sweep:
     changes = {
         "search__sampler": "tpe",
