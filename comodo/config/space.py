@@ -31,7 +31,8 @@ class Choices(_Conditional):
     """A list of values."""
 
     values: list[Any] = Field(min_length=1)
-    """The values of the key; a value that is listed twice counts once."""
+    """The values of the key; a value that is listed twice counts once, also in two spellings: 5 and
+    5.0, or a preset's name and its settings."""
 
     @field_validator("values")
     @classmethod
@@ -168,8 +169,23 @@ class Space:
         known = [value if decides == name else named(decides, value) for value in span.values]
         for value in wanted:
             if value not in known:
-                raise ValueError(f"{here}: {value!r} is not one of its values: {known}")
+                reason = f"{value!r} is not one of its values"
+                raise ValueError(f"{here}: {reason}{nearest(str(value), list(map(str, known)))}")
         return decides
+
+    def refuse_unmet(self) -> None:
+        """Raises ValueError for a condition that never holds: no point would have its key."""
+        for key, span in self.spans.items():
+            here = f"search.space.{key}.when"
+            for name, wanted in span.conditions().items():
+                if not self._decides(name) and (mine := self._trial[name]) not in wanted:
+                    values = " or ".join(map(repr, wanted))
+                    raise ValueError(
+                        f"{here}.{name}: never holds, {name} is not swept and not {values}"
+                        f"{nearest(str(wanted[0]) if wanted else '', [str(mine)])}"
+                    )
+            if self.where_active(key) is None:
+                raise ValueError(f"{here}: never holds, no point has {span.when}")
 
     def _decides(self, name: str) -> str:
         """The key of the space that decides `name`, or "": `method` decides `method.name` too."""
@@ -240,7 +256,7 @@ class Space:
         """Each value or end of each key once, with the first value of all others."""
         starts: list[Point] = [{}]
         for key in self.order:
-            if (around := self._where_active(key)) is not None:
+            if (around := self.where_active(key)) is not None:
                 starts += [{**around, key: value} for value in self.spans[key].ends()]
         points = map(self.filled, starts)
         yield from {canonical(point): point for point in points}.values()
@@ -248,12 +264,14 @@ class Space:
     def fractions(self) -> Iterator[Point]:
         """A point with a non-integer value for each range that is not of integers."""
         for key, span in self.spans.items():
-            around = self._where_active(key)
+            around = self.where_active(key)
             if isinstance(span, Range) and not span.integer and around is not None:
                 between = span.min + (span.max - span.min) / math.pi
                 yield self.filled({**around, key: between})
 
-    def _where_active(self, key: str) -> Point | None:
+    def where_active(self, key: str) -> Point | None:
+        """Values of the keys that decide whether this key is active, with which it is; None: it
+        never is."""
         around = self.points(self._depends_on[key])
         return next((point for point in around if self.is_active(key, point)), None)
 
@@ -305,5 +323,17 @@ def named(part: str, value: Any) -> Any:
 
 
 def canonical(point: Point) -> str:
-    """The same text for the same values, in any order of keys."""
-    return json.dumps(point, sort_keys=True)
+    """The same text for the same values, in any order of keys: 5 and 5.0, and a preset's name and
+    its settings, are the same."""
+    models = ("teacher", "student", "method")
+    whole = {key: expanded(key, v) if key in models else v for key, v in point.items()}
+    return json.dumps(_plain(whole), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """The value with whole numbers as integers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,9 +1,10 @@
 """The settings of a sweep file: trials, search, resources."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
@@ -11,7 +12,7 @@ from comodo.config.base import ConfigError, Settings, dotted_key, reason_of
 from comodo.config.datasets import DatasetConfig
 from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
-from comodo.config.space import Point, Range, Search, Space, flatten
+from comodo.config.space import Point, Range, Search, Space, canonical, flatten
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 from comodo.core.errors import nearest
 
@@ -206,6 +207,9 @@ class Sweep(Settings):
         for key, span in self.search.space.items():
             if isinstance(span, Range) and key.split(".")[0] in ("dataset", "teacher"):
                 raise ValueError(f"search.space.{key}: needs a list of values, not a range")
+        self._merge_spellings()
+        if not self._context.get("read_back"):  # earlier versions left such a key out
+            self.space.refuse_unmet()
         self._check_search()
         self._check_recipes()
         self._check_evaluation()
@@ -218,6 +222,30 @@ class Sweep(Settings):
             raise ValueError("measures: classifier needs the method or the reference supervised")
         self._check_objectives()
         return self
+
+    def _merge_spellings(self) -> None:
+        """Keeps the first of a key's values with which a trial is the same under each protocol,
+        whose defaults differ."""
+        space = Space(self.search.space, self.trial.model_dump(mode="json"))
+        for key, span in self.search.space.items():
+            around = space.where_active(key)
+            if isinstance(span, Range) or around is None:
+                continue
+            kept: dict[str, Any] = {}
+            for value in span.values:
+                values, meant = {**around, key: value}, canonical({key: value})
+                with suppress(ConfigError):  # raised again where all keys have values
+                    meant = "".join(
+                        self._meaning(values, protocol) for protocol in get_args(Protocol)
+                    )
+                kept.setdefault(meant, value)
+            span.values[:] = kept.values()
+
+    def _meaning(self, values: Point, protocol: str) -> str:
+        """The trial with these values and a default protocol, without recipes, as JSON."""
+        data = {**self.trial.model_dump(mode="json", exclude_unset=True), "protocol": protocol}
+        apply_overrides(data, values, "search.space.")
+        return self._checked(data, values).model_dump_json()
 
     def _check_search(self) -> None:
         for start in self.search.start_with:

@@ -90,6 +90,9 @@ class _Shrunk:
             if isinstance(space := data["search"].get("space"), dict):
                 for key in [key for key in space if key.endswith(FULL_SIZE_KEYS)]:
                     del space[key]
+                for span in space.values():  # conditions on what is small now
+                    for key in [key for key in _when(span) if key.endswith(FULL_SIZE_KEYS)]:
+                        del span["when"][key]
         return data
 
     def _part(self, key: str, value: Any) -> Any:
@@ -136,6 +139,11 @@ class _Shrunk:
         if family not in TINY_TEACHERS:
             return {"name": "efficientnet-lite0", "frames": 1}
         return {"name": given["name"], "weights": str(tiny_teacher(family, self._store))}
+
+
+def _when(span: Any) -> dict[str, Any]:
+    when = span.get("when") if isinstance(span, dict) else None
+    return when if isinstance(when, dict) else {}
 
 
 def _is_named(value: Any) -> bool:

@@ -117,7 +117,41 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
                 }
             },
             "search.space.epochs.when.method.name",
-            ["'infonce'", "['comodo', 'l2']"],
+            ["'infonce'", "comodo, l2"],
+        ),
+        (
+            {
+                "search__space": {
+                    "method.name": ["comodo", "l2"],
+                    "epochs": {"values": [1], "when": {"method.name": ["l2", "comdo"]}},
+                }
+            },
+            "search.space.epochs.when.method.name",
+            ["'comdo'", "'comodo'"],
+        ),
+        (
+            {"search__space": {"epochs": {"values": [1], "when": {"method.name": "comdo"}}}},
+            "search.space.epochs.when.method.name",
+            ["'comdo'", "'comodo'"],
+        ),
+        (
+            {"search__space": {"epochs": {"values": [1], "when": {"batch_size": 7}}}},
+            "search.space.epochs.when.batch_size",
+            ["7"],
+        ),
+        (
+            {
+                "search__space": {
+                    "method.name": ["comodo", "l2"],
+                    "method.queue_size": {"values": [8], "when": {"method.name": "comodo"}},
+                    "epochs": {
+                        "values": [1, 2],
+                        "when": {"method.name": "l2", "method.queue_size": 8},
+                    },
+                }
+            },
+            "search.space.epochs.when",
+            ["'l2'", "8"],
         ),
         (
             {

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from comodo.config import ConfigError, read_sweep_file
+from comodo.config.space import canonical
 from tests.config.test_load import CONDITIONAL, sweep_file
 from tests.errors import raises
 
@@ -29,16 +32,45 @@ def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> N
     space = {
         "method": [{"name": "comodo", "queue_size": 8}, "infonce"],
         "method.queue_size": {"values": [16, 32], "when": {"method.name": "comodo"}},
-        "epochs": {"values": [1, 2], "when": {"dataset": "other"}},
+        "epochs": {"values": [1], "when": {"dataset": ["demo", "other"]}},
         "warmup": {"values": [0.0], "when": {"protocol": "corrected"}},
     }
     sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     points = list(sweep.grid())
     assert [point.get("method.queue_size") for point in points] == [16, 32, None]
-    assert all(point.keys() & {"epochs", "warmup"} == {"warmup"} for point in points)
+    assert all((point["epochs"], point["warmup"]) == (1, 0.0) for point in points)
     trials = [sweep.with_values(point) for point in points]
     assert [getattr(trial.method, "queue_size", None) for trial in trials] == [16, 32, None]
     assert list(sweep.grid()) == points  # nothing was written into the space
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "kept"),
+    [
+        ("epochs", [5, 5.0, "5", 6], [5, 6]),
+        ("learning_rate", [0.1, 1e-1, "0.1", 1, 1.0], [0.1, 1]),
+        ("method.queue_size", [16, 16.0], [16]),
+        ("method", ["comodo", {"name": "comodo"}, "infonce"], ["comodo", "infonce"]),
+        ("student", ["mantis-8m", {"name": "mantis", "weights": "paris-noah/Mantis-8M"}], None),
+        ("teacher", ["efficientnet-lite0", {"name": "efficientnet-lite0"}], None),
+        ("protocol", ["corrected", "published"], ["corrected", "published"]),
+        # As published, infonce has a linear head by default: equal under one protocol only.
+        ("method", ["infonce", {"name": "infonce", "head": {"kind": "linear"}}], "both"),
+    ],
+)
+def test_two_spellings_of_a_value_are_one_configuration(
+    tmp_path: Path, key: str, values: list[Any], kept: Any
+) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space={key: values}))
+    expected = values if kept == "both" else kept or values[:1]
+    assert [point[key] for point in sweep.grid()] == expected
+
+
+def test_a_configuration_keeps_its_name_in_another_spelling() -> None:
+    assert canonical({"epochs": 5, "b": [1]}) == canonical({"b": [1.0], "epochs": 5.0})
+    assert canonical({"method": "l2"}) == canonical({"method": {"name": "l2"}})
+    assert canonical({"x": True}) != canonical({"x": 1})
+    assert canonical({"dataset": "l2"}) != canonical({"dataset": {"name": "l2"}})
 
 
 def test_a_range_of_fractions_is_no_range_of_a_whole_number(tmp_path: Path) -> None:
