@@ -17,39 +17,10 @@ from comodo.core.console import console, show_errors
 from comodo.core.errors import MissingFileError
 from comodo.core.redaction import redacted
 from comodo.core.store import Store
+from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption
 
 if TYPE_CHECKING:
     from comodo.config import Sweep
-
-File = Annotated[Path, Argument(help="A sweep file (YAML).")]
-StoreOption = Annotated[
-    str | None,
-    Option(
-        help="Folder of all artifacts, or a bucket as s3://BUCKET/PREFIX, mirrored in "
-        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo."
-    ),
-]
-Run = Annotated[
-    str,
-    Argument(
-        help="A trial's key or its first letters, an MLflow run, or a sweep's name for its best."
-    ),
-]
-SmokeOption = Annotated[
-    bool,
-    Option(
-        "--smoke",
-        help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
-        "models with random weights, few epochs. The results mean nothing.",
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    Option(
-        help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
-        "$RAY_ADDRESS, else Ray is started on this machine."
-    ),
-]
 
 
 class _Commands(TyperGroup):
@@ -96,6 +67,7 @@ def sweep(
     Work that is done, in this sweep or another, is not repeated: after an interruption run the same
     command again.
     """
+    console.print(f"checking {file}, then: prepare, encode, pack, train, report", markup=False)
     checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.report import accuracy_on_terminal
     from comodo.runtime.run import run_sweep
@@ -126,6 +98,7 @@ def plan(
     """Show what a sweep will do, and start nothing: trials, what is stored already, time, memory
     and disk, and what else changes with each swept key.
     """
+    console.print(f"checking {file}, and what is stored of it", markup=False)
     checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.plan.plan import make_plan
     from comodo.report.plan.view import show_plan
@@ -167,6 +140,7 @@ def report(
 
     place = Store(store)
     sweep_folder(name, place)
+    console.print(f"reading the results of {name}", markup=False)
     from comodo.evaluation.sweep_record import read_sweep_record
 
     saved = read_sweep_record(name, place)
@@ -189,28 +163,34 @@ def prepare(
     address: AddressOption = None,
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
+    console.print(f"checking {file}, then: prepare", markup=False)
     checked, place = _checked(file, store, address=address), Store(store)
     from comodo.runtime.cluster import connect
     from comodo.runtime.prepare import prepare_windows
+    from comodo.runtime.progress import stages_recorded
 
-    connect()
-    for name, settings in checked.datasets.items():
-        chosen = settings if videos is None else settings.model_copy(update={"videos": videos})
-        prepare_windows(name, chosen, place)
-        if chosen.videos != settings.videos:
-            key = f"datasets.{name}.videos: {videos}"
-            console.print(f"  to use these in encode and sweep, write {key} in {file}")
+    with stages_recorded(checked.name, place, alone=True):
+        connect()
+        for name, settings in checked.datasets.items():
+            chosen = settings if videos is None else settings.model_copy(update={"videos": videos})
+            prepare_windows(name, chosen, place)
+            if chosen.videos != settings.videos:
+                key = f"datasets.{name}.videos: {videos}"
+                console.print(f"  to use these in encode and sweep, write {key} in {file}")
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
 def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
     """Only prepare, and run the frozen teacher over the windows."""
+    console.print(f"checking {file}, then: prepare, encode", markup=False)
     checked, place = _checked(file, store, address=address), Store(store)
     from comodo.runtime.cluster import connect
+    from comodo.runtime.progress import stages_recorded
     from comodo.runtime.stages import encode_all, prepare_all
 
-    connect()
-    encode_all(checked, prepare_all(checked, place), place)
+    with stages_recorded(checked.name, place, alone=True):
+        connect()
+        encode_all(checked, prepare_all(checked, place), place)
 
 
 @app.command(epilog="Example: comodo inspect utd --offsets 0")
@@ -228,6 +208,7 @@ def inspect(
 
     place = Store(store)
     newest_windows(dataset, place)
+    console.print(f"reading the windows of {dataset}", markup=False)
     from comodo.report.quality import inspection
 
     found = inspection.inspect_dataset(dataset, place, offsets)

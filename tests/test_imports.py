@@ -11,6 +11,20 @@ import pytest
 from tests.paths import ROOT
 
 HEAVY = ("matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "scipy", "sklearn", "torch")
+FIRST_LINE = """
+import json, os, sys
+from comodo.cli import app
+heavy, command = json.loads(sys.argv[1])
+
+class First:
+    def write(self, text):
+        loaded = [name for name in heavy if name in sys.modules]
+        print(json.dumps([text, loaded]), file=sys.__stdout__, flush=True)
+        os._exit(0)
+
+sys.stdout = First()
+app(command)
+"""
 REFUSED = """
 import json, sys
 from comodo.cli import app
@@ -78,3 +92,18 @@ def test_a_wrong_name_is_refused_before_anything_heavy_is_loaded(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     refused = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert refused == [[name, 1, []] for name in names] + [[file, 2, []] for file in files]
+
+
+@pytest.mark.parametrize("verb", ["sweep", "encode"])
+def test_a_long_command_says_what_it_does_before_anything_heavy_is_loaded(verb: str) -> None:
+    command = [verb, "sweeps/demo.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_LINE, json.dumps([HEAVY, command])],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    text, loaded = json.loads(done.stdout)
+    assert "sweeps/demo.yaml" in text
+    assert loaded == []

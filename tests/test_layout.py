@@ -17,6 +17,7 @@ COVERED_BY = {
     "report/page": "report/test_report.py",
     "report/plan/estimates": "report/plan/test_plan.py",
     "report/plan/inventory": "report/plan/test_plan.py",
+    "options": "test_cli.py",
     "report/plan/view": "report/plan/test_plan.py",
     "report/quality/figures": "report/quality/test_inspection.py",
     "report/status_view": "search/test_status.py",

@@ -28,6 +28,24 @@ class _RedactingConsole(Console):
 console = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 T = TypeVar("T")
+Watcher = Callable[[str, int, int, float | None], None]
+"""Takes the name of some work, how much of how much is done, and the seconds left, if known."""
+
+UPDATE_SECONDS = 0.1  # at least, between two updates of a progress bar
+# At least and at most, between two lines where there is no terminal. The latter is exceeded by an
+# item that takes longer.
+MIN_LINE_SECONDS, MAX_LINE_SECONDS = 5.0, 60.0
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Calls the watcher with what `track` shows, while the block runs."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
@@ -42,18 +60,29 @@ def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
         progress.TimeRemainingColumn(),
     )
     is_hidden = not console.is_terminal
-    start, done, next_line = time.monotonic(), 0, 0.1
+    start = updated = last_line = time.monotonic()
+    done, next_line = 0, 0.1
+    for watcher in _watchers:
+        watcher(what, done, total, None)
+    if is_hidden:
+        console.print(f"{what}: 0/{total}")
     with progress.Progress(*columns, console=console, disable=is_hidden) as bar:
         task = bar.add_task(what, total=total)
         for item, size in items:
             yield item
             done += size
-            bar.advance(task, size)
-            if is_hidden and done >= next_line * total:
-                spent = time.monotonic() - start
-                left = spent * (total - done) / max(done, 1)
+            now = time.monotonic()
+            if now - updated < UPDATE_SECONDS and done < total:
+                continue
+            updated, spent = now, now - start
+            left = spent * (total - done) / max(done, 1)
+            bar.update(task, completed=done)
+            for watcher in _watchers:
+                watcher(what, done, total, left)
+            wait = MIN_LINE_SECONDS if done >= next_line * total else MAX_LINE_SECONDS
+            if is_hidden and now - last_line >= wait:
                 console.print(f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left")
-                next_line = done / total + 0.1
+                last_line, next_line = now, done / total + 0.1
 
 
 class Terminated(KeyboardInterrupt):

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comodo.config import CHANNELS
+from comodo.core.console import track
 from comodo.core.errors import ComodoError
 from comodo.core.store import Store, fetched, read_parts
 from comodo.data import records
@@ -196,7 +197,8 @@ def pack_windows(store: Store, windows: str) -> str:
         longest = int(frame.length.max()) if len(frame) else 0
         shape = (len(CHANNELS), longest) if uniform else None
         splits = frame.split.to_list()
-        files = _write_shards(folder, splits, columns, "imu", shape, window_values(source))
+        rows = track(((row, 1) for row in window_values(source)), len(frame), "pack windows")
+        files = _write_shards(folder, splits, columns, "imu", shape, rows)
         records.WindowArraysMeta(
             windows=windows,
             classes=classes,
@@ -225,7 +227,8 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
         for file, index_N in zip(files, shards, strict=True):
             shape = (len(index_N), len(CHANNELS), samples)
             with streamed(small / file, {}, "imu", shape) as write:
-                for index_B in index_N.split(at_once):
+                parts = ((index_B, len(index_B)) for index_B in index_N.split(at_once))
+                for index_B in track(parts, len(index_N), f"resize {file} to {samples}"):
                     imu_BCT, length_B = splits[split].packed(index_B)
                     lengths_B = None if length_B is None else length_B.tolist()
                     write(resized(imu_BCT, lengths_B, samples).contiguous().numpy())
@@ -252,7 +255,8 @@ def pack_features(store: Store, windows: str, features: str) -> str:
         found = [feature_of.get(window) for window in listed["window"].to_pylist()]
         columns = {"encoded": np.array([vector is not None for vector in found])}
         missing = np.zeros(dim, np.float32)
-        rows = (missing if vector is None else vector for vector in found)
+        values = ((missing if vector is None else vector, 1) for vector in found)
+        rows = track(values, len(found), "pack features")
         splits = listed["split"].to_pylist()
         files = _write_shards(folder, splits, columns, "feature", (dim,), rows)
         records.FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)

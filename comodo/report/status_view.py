@@ -5,7 +5,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from comodo.core.units import format_duration
-from comodo.search.records import RunningTrial
+from comodo.search.records import ProgressRecord, RunningTrial
 from comodo.search.status import Status, budget_used
 
 
@@ -17,8 +17,8 @@ def show_status(status: Status) -> RenderableType:
         return Text(f"{status.name}: {status.state}\n({why})")
     age = format_duration(status.age or 0)
     where = f"process {progress.pid} on {progress.host}, {age} ago"
-    count = f"{progress.done} of {progress.planned} trials done"
-    parts: list[RenderableType] = [Text(f"{status.name}: {count}, {status.state} ({where})")]
+    done = f"{_done(progress)}, {status.state} ({where})"
+    parts: list[RenderableType] = [Text(f"{status.name}: {done}")]
     if status.state == "silent":
         again = "if it was killed, run the same command again to continue"
         parts.append(Text(f"no sign of life for {age}; {again}", style="yellow"))
@@ -34,6 +34,14 @@ def show_status(status: Status) -> RenderableType:
     report = status.folder / "report" / "report.html"
     lines += [f"report: {report}"] if report.exists() else []
     return Group(*parts, *(Text(line) for line in lines if line))
+
+
+def _done(progress: ProgressRecord) -> str:
+    """How much of the trials, or of the stage before them."""
+    if (stage := progress.stage) is None:
+        return f"{progress.done} of {progress.planned} trials done"
+    left = "" if stage.left is None else f", about {format_duration(stage.left)} left"
+    return f"{stage.name}: {stage.done} of {stage.total} done{left}" if stage.total else stage.name
 
 
 def _running(trials: list[RunningTrial], title: str) -> Table:
@@ -54,7 +62,7 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     table = Table(*columns, box=None, pad_edge=False)
     for status in statuses:
         progress = status.progress
-        trials = f"{progress.done} of {progress.planned}" if progress else ""
+        trials = _done(progress).removesuffix(" trials done") if progress else ""
         age = "" if status.age is None else f"{format_duration(status.age)} ago"
         table.add_row(Text(status.name), trials, Text(status.state), age)
     return table

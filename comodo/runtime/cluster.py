@@ -54,7 +54,9 @@ def connect(dashboard: bool = False) -> None:
     address = cluster_address()
     if address is None:
         refuse_long_sockets()
+        console.print("starting Ray on this machine")
     else:
+        console.print(f"connecting to the Ray cluster at {address}", markup=False)
         refuse_silent_cluster(address)
     try:
         loopback = nullcontext() if address is not None else _listening_here_only()

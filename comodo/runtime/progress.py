@@ -1,5 +1,5 @@
-"""How far a sweep has got: a live table on a terminal, and `progress.json` in the sweep's folder,
-which `comodo status` reads from elsewhere.
+"""How far a sweep has got: a live table on a terminal, lines elsewhere, and `progress.json` in the
+sweep's folder, which `comodo status` reads from elsewhere.
 
 Knows the ledger and the budget, nothing of Ray or MLflow.
 """
@@ -8,8 +8,10 @@ import math
 import os
 import socket
 import statistics
+import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,15 +23,72 @@ from rich.text import Text
 
 from comodo.config import NoneMethod, SupervisedMethod
 from comodo.config.metric import QUICK_ACCURACY
-from comodo.core.console import console
+from comodo.core.console import console, watching
+from comodo.core.errors import StoreError
+from comodo.core.lease import Holder
+from comodo.core.redaction import redacted
+from comodo.core.store import Store, fetched
 from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
-from comodo.search.records import BestConfiguration, ProgressRecord, RunningTrial
+from comodo.search.records import (
+    BestConfiguration,
+    ProgressRecord,
+    RunningTrial,
+    StageRecord,
+)
 from comodo.search.status import budget_used
 from comodo.search.trial import Trial
 
 HEARTBEAT_SECONDS = 10.0  # seconds between two writes of progress.json
+LINE_SECONDS = 300.0  # seconds between two lines about the trials, where there is no terminal
+
+
+@contextmanager
+def stages_recorded(sweep: str, store: Store, alone: bool = False) -> Iterator[None]:
+    """Records the stages before the trials in progress.json while the block runs, next to what it
+    has of earlier trials. `alone`: no trials follow; so nothing is recorded if another process runs
+    the sweep, and a record of trials is restored."""
+    folder = store.folder("sweeps", sweep)
+    if alone and fetched(folder / Holder.FILE).exists():
+        yield
+        return
+    before = ProgressRecord.find(fetched(folder, ProgressRecord.FILE))
+    record = before or ProgressRecord(updated="", pid=0, host="", done=0, planned=0)
+    record = replace(record, pid=os.getpid(), host=socket.gethostname(), running=[])
+    stage, over = StageRecord("starting", 0, 0, None), threading.Event()
+
+    def note(what: str, done: int, total: int, left: float | None) -> None:
+        nonlocal stage
+        stage = StageRecord(what, done, total, left)
+
+    def save(state: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with suppress(OSError, StoreError):  # what cannot do without the store says so
+            replace(record, updated=now, state=state, stage=stage).write(folder)
+
+    def beat() -> None:
+        save("running")
+        while not over.wait(HEARTBEAT_SECONDS):
+            save("running")
+
+    thread = threading.Thread(target=beat, name="stages", daemon=True)
+    thread.start()
+    state = "stopped: interrupted"
+    try:
+        with watching(note):
+            yield
+        state = "finished" if alone else "running"
+    except Exception as error:
+        state = f"stopped: {redacted(str(error))}"
+        raise
+    finally:
+        over.set()
+        thread.join()
+        save(state)
+        if alone and before is not None:
+            with suppress(OSError, StoreError):
+                before.write(folder)
 
 
 @dataclass
@@ -59,7 +118,7 @@ class Progress:
         """Of finished trials: by configuration, then by seed."""
         self._seen: set[str] = set()  # keys of trials that are over
         self._saved = -HEARTBEAT_SECONDS
-        self._began = time.monotonic()
+        self._began = self._line = time.monotonic()
         self.running: dict[str, Running] = {}
         for trial in ledger.planned():
             if ledger.is_over(trial):
@@ -95,6 +154,9 @@ class Progress:
         if time.monotonic() - self._saved >= HEARTBEAT_SECONDS:
             self.save("running")
             self.limits.save()
+        if not console.is_terminal and time.monotonic() - self._line >= LINE_SECONDS:
+            self._line = time.monotonic()
+            console.print(f"{self._count_done()}, left: {_time(self._left()) or 'not known yet'}")
 
     def save(self, state: str) -> None:
         """Writes progress.json; `state`: running, finished, or stopped with the reason."""
@@ -154,6 +216,20 @@ class Progress:
         over = sum(map(work, self.ledger.over()))
         return over + sum(running.last.epoch for running in list(self.running.values()))
 
+    def _count_done(self) -> str:
+        return f"{self.ledger.done()} of {self._trials()} trials done"
+
+    def _total(self) -> int:
+        """Epochs of all trials, as far as known."""
+        planned = self.ledger.planned()
+        return round(sum(map(work, planned)) * self._trials() / max(1, len(planned)))
+
+    def _left(self) -> float | None:
+        """Seconds until the last trial ends; None before an epoch has been seen."""
+        done = self._work_done()
+        new, passed = done - self._before, time.monotonic() - self._began
+        return passed / new * (self._total() - done) if new > 0 else None
+
     def _table(self) -> Group:
         columns = ("epoch", QUICK_ACCURACY, "left")
         numbers = [Column(name, justify="right", no_wrap=True) for name in columns]
@@ -163,12 +239,8 @@ class Progress:
             metric = "" if last.metric is None else f"{last.metric:.3f}"
             epoch = f"{last.epoch}/{last.epochs}" if last.epochs else ""
             trials.add_row(Text(last.name), epoch, metric, _time(running.left()))
-        planned, passed = self.ledger.planned(), time.monotonic() - self._began
-        done, total = self._work_done(), sum(map(work, planned))
-        total = round(total * self._trials() / max(1, len(planned)))
-        new = done - self._before
-        left = passed / new * (total - done) if new > 0 else None
-        lines = [f"{self.ledger.done()} of {self._trials()} trials done"]
+        done, total = self._work_done(), self._total()
+        lines = [self._count_done()]
         if (best := self.best()) is not None:
             lines.append(f"best so far: {best.name}, {best.metric} {best.value:.3f}")
         lines.append(budget_used(self._budget()))
@@ -176,8 +248,8 @@ class Progress:
         bar.add_row(
             ProgressBar(total=max(1, total), completed=done, width=40),
             f"{done}/{total} epochs",
-            f"{_time(passed)} elapsed",
-            f"left: {_time(left) or 'not known yet'}",
+            f"{_time(time.monotonic() - self._began)} elapsed",
+            f"left: {_time(self._left()) or 'not known yet'}",
         )
         return Group(trials, *(Text(line) for line in lines if line), bar)
 

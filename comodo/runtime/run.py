@@ -17,6 +17,7 @@ from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import mlflow_pages, report
 from comodo.runtime.cluster import await_room, connect, end_idle_actors, machines, refuse_sqlite
+from comodo.runtime.progress import stages_recorded
 from comodo.runtime.stages import encode_all, lengths_taken, prepare_all, refuse_unlabelled
 from comodo.runtime.tune import run_missing
 from comodo.search.budget import BudgetTracker
@@ -65,20 +66,21 @@ def _take(lease: Lease, name: str) -> None:
 
 def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Results, Path]:
     """All stages from recordings to the report; each does only what is missing."""
-    connect(dashboard=sweep.resources.workers > 1)
-    refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
-    concurrent = await_room(sweep.resources)
-    lengths = lengths_taken(sweep)  # before hours of preparing
-    window_sets = prepare_all(sweep, store)
-    refuse_unlabelled(sweep, window_sets)
-    packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
-    classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
-    evaluation = evaluation_of(sweep, packed, classes)
-    arrays = encode_all(sweep, window_sets, store)
-    for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
-        for samples in lengths:
-            pack_resized(store, windows, samples)
-    end_idle_actors()
+    with stages_recorded(sweep.name, store):
+        connect(dashboard=sweep.resources.workers > 1)
+        refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
+        concurrent = await_room(sweep.resources)
+        lengths = lengths_taken(sweep)  # before hours of preparing
+        window_sets = prepare_all(sweep, store)
+        refuse_unlabelled(sweep, window_sets)
+        packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
+        classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
+        evaluation = evaluation_of(sweep, packed, classes)
+        arrays = encode_all(sweep, window_sets, store)
+        for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
+            for samples in lengths:
+                pack_resized(store, windows, samples)
+        end_idle_actors()
     ledger = Ledger(sweep, store, arrays, evaluation)
     keys = {name: windows.key for name, windows in window_sets.items()}
     record = SweepRecord.of(sweep, command, arrays, evaluation, keys)

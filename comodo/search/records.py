@@ -143,6 +143,19 @@ class BestConfiguration:
     value: float
 
 
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage before the trials."""
+
+    name: str
+    """Such as `encode demo with timesformer`."""
+    done: int
+    """Of its `total` recordings or windows."""
+    total: int
+    left: float | None
+    """Seconds, if known."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgressRecord(JsonRecord):
     """How far a sweep is, and its latest sign of life."""
@@ -161,12 +174,15 @@ class ProgressRecord(JsonRecord):
     best: BestConfiguration | None = None
     budget: dict[str, list[float | None]] = field(default_factory=dict)
     """For each limit, what was spent and the limit."""
+    stage: StageRecord | None = None
+    """None: the trials have begun."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        best = content.get("best")
+        best, stage = content.get("best"), content.get("stage")
         nested = {
             "running": [RunningTrial(**trial) for trial in content.get("running") or ()],
             "best": BestConfiguration(**best) if best else None,
+            "stage": StageRecord(**stage) if stage else None,
         }
         return super().from_json({**content, **nested})

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from comodo.config import ConfigError
-from comodo.core.console import Terminated, show_errors, track
+from comodo.core.console import Terminated, show_errors, track, watching
 from comodo.core.errors import StoreError
 
 WRAPPED = """ray::map() (pid=7)
@@ -76,11 +76,24 @@ def test_an_error_s_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(("count", "lines"), [(8, range(1, 9)), (64, range(7, 64, 7))])
 def test_without_a_terminal_a_line_is_printed_after_each_tenth(
-    count: int, lines: range, capsys: pytest.CaptureFixture[str]
+    count: int,
+    lines: range,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("UPDATE_SECONDS", "MIN_LINE_SECONDS"):
+        monkeypatch.setattr(f"comodo.core.console.{name}", 0)
     items = [(number, 2) for number in range(count)]
-    assert list(track(items, 2 * count, "prepare demo")) == list(range(count))
+    seen: list[tuple[str, int, int]] = []
+    with watching(lambda what, done, total, left: seen.append((what, done, total))):
+        assert list(track(items, 2 * count, "prepare demo")) == list(range(count))
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in printed] == [
-        f"prepare demo: {2 * done}/{2 * count}" for done in lines
+        f"prepare demo: {2 * done}/{2 * count}" for done in (0, *lines)
     ]
+    assert seen == [("prepare demo", 2 * done, 2 * count) for done in range(count + 1)]
+
+
+def test_quick_work_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(list(track(((i, 1) for i in range(99)), 99, "pack windows"))) == 99
+    assert capsys.readouterr().out == "pack windows: 0/99\n"

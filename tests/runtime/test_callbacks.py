@@ -2,6 +2,8 @@
 
 import io
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 from rich.console import Console
 
 from comodo.config import Sweep
+from comodo.core.console import track
+from comodo.core.errors import StoreError
 from comodo.core.store import Store
 from comodo.runtime import progress
-from comodo.runtime.progress import Progress
+from comodo.runtime.progress import Progress, stages_recorded
 from comodo.search.budget import BudgetTracker
 from comodo.search.ledger import Ledger
+from comodo.search.records import ProgressRecord, StageRecord
 from comodo.search.trial import Evaluation
 from tests.helpers import answer, trial_config
 
@@ -62,6 +67,71 @@ def test_the_heartbeat_says_what_runs_and_what_is_best(ledger: Ledger) -> None:
     found.save("stopped: budget.hours")
     told = json.loads((ledger.folder / "progress.json").read_text())
     assert (told["running"], told["done"]) == ([], 1)
+
+
+def recorded(store: Store) -> tuple[str, StageRecord | None]:
+    """State and stage, as `comodo status` reads them."""
+    found = ProgressRecord.find(store.folder("sweeps", "s"))
+    return ("", None) if found is None else (found.state, found.stage)
+
+
+def test_a_stage_is_recorded_while_it_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comodo.core.console.UPDATE_SECONDS", 0)
+    monkeypatch.setattr("comodo.runtime.progress.HEARTBEAT_SECONDS", 0.01)
+    store = Store(tmp_path)
+
+    def seen(done: int) -> Iterator[tuple[int, int]]:
+        """Items, the second only after the record shows how many are done."""
+        yield 0, done
+        began = time.monotonic()
+        while (stage := recorded(store)[1]) is None or stage.done != done:
+            assert time.monotonic() - began < 30, stage
+            time.sleep(0.01)
+        assert recorded(store)[0] == "running"
+        yield 1, 12 - done
+
+    with stages_recorded("s", store):
+        list(track(seen(5), 12, "prepare demo"))
+    state, stage = recorded(store)
+    assert stage is not None
+    assert (state, stage.name, stage.done, stage.total) == ("running", "prepare demo", 12, 12)
+    with pytest.raises(KeyboardInterrupt), stages_recorded("s", store):
+        raise KeyboardInterrupt
+    assert recorded(store)[0] == "stopped: interrupted"
+    with pytest.raises(StoreError), stages_recorded("s", store):
+        raise StoreError("store.full", "the store is full")
+    assert recorded(store)[0] == "stopped: the store is full"
+
+
+def test_a_stage_alone_leaves_what_a_sweep_recorded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.folder("sweeps", "s")
+    with stages_recorded("s", store, alone=True):
+        pass
+    assert recorded(store)[0] == "finished"
+    of_trials = ProgressRecord(updated="", state="stopped: x", pid=1, host="h", done=3, planned=4)
+    of_trials.write(folder)
+    with stages_recorded("s", store, alone=True):
+        pass
+    assert ProgressRecord.find(folder) == of_trials
+    (folder / "lease.json").touch()  # another process runs the sweep
+    before = (folder / "progress.json").stat().st_mtime_ns
+    with stages_recorded("s", store, alone=True):
+        pass
+    assert (folder / "progress.json").stat().st_mtime_ns == before
+
+
+def test_without_a_terminal_a_line_tells_how_far_the_trials_are(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Progress(ledger, BudgetTracker(ledger.sweep, ledger.folder))
+    found.beat()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    found.beat()
+    assert "0 of 3 trials done" in capsys.readouterr().out
 
 
 def test_trials_are_counted_as_the_budget_counts_them(tmp_path: Path) -> None:

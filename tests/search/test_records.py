@@ -12,6 +12,7 @@ from comodo.search.records import (
     EndedTrial,
     ProgressRecord,
     RunningTrial,
+    StageRecord,
     TrainedRecord,
     read_asked,
     read_ended,
@@ -72,6 +73,7 @@ def test_progress_comes_back_as_it_was(tmp_path: Path, best: BestConfiguration |
         planned=4,
         best=best,
         budget={"trials": [2, None]},
+        stage=None if best else StageRecord("prepare demo", 1, 3, None),
     )
     progress.write(tmp_path)
     assert ProgressRecord.find(tmp_path) == progress

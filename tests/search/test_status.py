@@ -82,6 +82,14 @@ def test_a_sweep_without_a_heartbeat(store: Store) -> None:
     assert "mine: no trial has started" in text(show_status(read_status("mine", store)))
 
 
+def test_a_stage_before_the_trials(store: Store) -> None:
+    stage = {"name": "encode demo with clip", "done": 40, "total": 120, "left": 90.0}
+    beat(store, stage=stage, done=0, planned=0, running=[], best=None)
+    shown = text(show_status(read_status("mine", store)))
+    assert "mine: encode demo with clip: 40 of 120 done, about 90 s left, running" in shown
+    assert "encode demo with clip: 40 of 120" in text(show_statuses(read_all(store)))
+
+
 def test_all_sweeps_the_latest_first(store: Store) -> None:
     assert "no sweeps" in text(show_statuses(read_all(store)))
     beat(store, "old", ago=7200)
