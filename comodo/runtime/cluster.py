@@ -171,9 +171,7 @@ def _same_sigterm() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except SystemExit as ended:
-        if ended.code != signal.SIGTERM:
-            raise
+    except SystemExit:  # by Ray's first handler, while Ray starts
         raise Terminated from None
     finally:
         if threading.current_thread() is threading.main_thread():

@@ -97,8 +97,9 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
         try:
             stopped = run_missing(ledger, tracker, limits, concurrent, lease)
         except KeyboardInterrupt:
+            console.print("interrupted; the report is written as far as it is", style="yellow")
             _, folder = _write_report(ledger, tracker, record)
-            console.print(f"report so far: {folder}/report.html", markup=False)
+            console.print(f"report:  {folder}/report.html", markup=False)
             raise
         results, folder = _write_report(ledger, tracker, record)
         tracker.close()
