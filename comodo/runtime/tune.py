@@ -9,8 +9,9 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from os import _exit
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,8 @@ from comodo.config import ConfigError, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.core.console import Terminated, console, handling
 from comodo.core.errors import StoreError
-from comodo.core.lease import Lease
+from comodo.core.lease import Lease, LeaseError
+from comodo.core.redaction import redacted
 from comodo.runtime.callbacks import SweepCallback
 from comodo.runtime.cluster import trial_resources
 from comodo.runtime.progress import Progress
@@ -40,6 +42,9 @@ from comodo.tracking.tracker import Tracker
 # places stay empty until its last trial has ended: half a trial per place if trials take equally
 # long, which is one percent of a round with 50 trials per place.
 ROUND_TRIALS_PER_PLACE = 50
+STOP_SECONDS = (
+    20.0  # after SIGTERM, in which Ray has to stop the trials: SIGKILL mostly follows at 30
+)
 
 TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # whose display cannot be replaced
@@ -182,12 +187,21 @@ def run_missing(
     console.print(f"up to {concurrent} trials at once")
     callback = SweepCallback(progress, tracker, lease)
     scheduler = _scheduler(ledger.sweep)  # one for all rounds, so that ASHA knows all trials
-    with progress.shown(), _environment(TUNE_SETTINGS), _on_interrupt() as interrupted:
+    in_order = _on_interrupt(lambda: progress.save("stopped: interrupted"))
+    with progress.shown(), _environment(TUNE_SETTINGS), in_order as interrupted:
         stopper = AtLimits(progress, interrupted)
         try:
             while not interrupted.is_set() and (trial := next_trial(ledger, limits)) is not None:
                 ledger.put_back(trial)
                 _run_round(ledger, limits, concurrent, scheduler, stopper, callback)
+        except LeaseError:  # the record belongs to another driver now
+            raise
+        except BaseException as error:
+            # What sends SIGTERM to this process may have sent it to Ray's too, which then fails.
+            if not interrupted.is_set():
+                with suppress(StoreError):  # which may be the error
+                    progress.save(f"stopped: {redacted(str(error)) or 'interrupted'}")
+                raise
         finally:
             limits.save()
     if interrupted.is_set() or progress.running or (limits.reason is None and ledger.unfinished()):
@@ -269,17 +283,29 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _on_interrupt() -> Iterator[Interrupt]:
+def _on_interrupt(record: Callable[[], None]) -> Iterator[Interrupt]:
     """An event that the first Ctrl-C or SIGTERM sets while the block runs; a second Ctrl-C raises
-    as usual."""
+    as usual. If the block does not end soon after SIGTERM, the process does, after `record`."""
     interrupted = Interrupt()
 
+    def give_up() -> None:
+        record()
+        console.print("interrupted; the same command continues from here", style="yellow")
+        _exit(128 + signal.SIGTERM)
+
+    timer = threading.Timer(STOP_SECONDS, give_up)
+    timer.daemon = True
+
     def stop(number: int, frame: object) -> None:
-        if number == signal.SIGTERM:
-            interrupted.error = Terminated
-        elif interrupted.is_set():
+        if number == signal.SIGINT and interrupted.is_set():
             raise KeyboardInterrupt
+        if number == signal.SIGTERM and interrupted.error is not Terminated:
+            interrupted.error = Terminated
+            timer.start()
         interrupted.set()
 
     with handling(stop, signal.SIGINT, signal.SIGTERM):
-        yield interrupted
+        try:
+            yield interrupted
+        finally:
+            timer.cancel()
