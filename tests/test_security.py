@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import comodo
 from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
 from comodo.config.datasets import EgoExo4dDataset
-from comodo.core.store import Store, write_json
+from comodo.core.errors import StoreError
+from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
-from comodo.data.arrays import WindowArrays
+from comodo.data.arrays import ArraysError, WindowArrays
 from comodo.data.imu import ImuError, read_npy
 from comodo.data.precomputed import EncodeError, precomputed_features
 from comodo.data.readers.egoexo4d import EgoExo4dReader
@@ -29,10 +31,12 @@ from comodo.models.students import build_student, load_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
 from comodo.search.history import epoch_history
+from comodo.search.status import read_status
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config
+from tests.tiny_teachers import save, settings, videomae
 
 PACKAGE = Path(comodo.__file__).parent
 
@@ -246,6 +250,44 @@ def test_names_in_lists_are_no_paths(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError) as error:
         EgoExo4dReader(settings).recordings()
     assert error.value.code == "dataset.bad-name"
+
+
+@pytest.mark.parametrize("name", ["../../up", "/etc", "..", "", "a\0b"])
+def test_names_in_a_store_stay_in_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys in its files, which others may have written, and names on the command line."""
+    monkeypatch.setenv("COMODO_CACHE", str(tmp_path))
+    store = Store("memory://names")
+    for read in (
+        lambda: store.folder("trials", name),
+        lambda: read_status(name, store),
+        lambda: store.local(f"store:{name}"),
+    ):
+        with raises(StoreError, "store.bad-name", str(store)):
+            read()
+
+
+def test_arrays_are_read_from_their_own_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    folder = store.folder("arrays", make_arrays(store)[0])
+    meta = read_json(folder / "meta.json")
+    (name, *_) = meta["files"]["train"]
+    (folder / name).rename(tmp_path / name)
+    meta["files"]["train"][0] = f"../../../{name}"
+    write_json(folder / "meta.json", meta)
+    with raises(ArraysError, "arrays.damaged", str(folder), f"../../../{name}"):
+        WindowArrays.load(folder)
+
+
+def test_weights_are_read_from_their_own_folder(tmp_path: Path) -> None:
+    folder = save(videomae(), tmp_path / "hub")
+    names = list(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "../elsewhere.safetensors")}
+    write_json(folder / "model.safetensors.index.json", index)
+    with pytest.raises(ValueError, match="elsewhere.safetensors' leads out of"):
+        build_teacher(settings("videomae", folder))
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "a\n"])

@@ -22,6 +22,7 @@ from fsspec.core import url_to_fs
 from fsspec.utils import glob_translate
 
 from comodo.core.errors import StoreError
+from comodo.core.paths import inside
 
 RETRY_WAITS = (2.0, 10.0, 30.0)  # seconds; each try of the libraries takes about 10 s
 LARGE_FILE_BYTES = 32 * 2**20  # a larger file is downloaded alone, its parts in parallel
@@ -161,17 +162,22 @@ class Bucket:
     def _list(
         self, folder: Path, patterns: Collection[str], names: Collection[str] = ()
     ) -> dict[Path, dict[str, Any]]:
-        """The bucket's files with their details as the service gives them."""
+        """The bucket's files with their details as the service gives them. Raises StoreError for a
+        name that leads out of the folder: others may write to the bucket."""
         base = self._name(folder)
         prefix = "".join(patterns).split("*", 1)[0] if len(patterns) == 1 and not names else ""
         found = self._try(lambda: self._fs.find(base, detail=True, prefix=prefix))
         matching = re.compile("|".join(map(glob_translate, patterns)))  # none: matches every name
         listed = {}
         for name, info in found.items():
-            below = name[len(base) :].lstrip("/")
+            below = name[len(base) :].removeprefix("/")
             first, _, rest = below.partition("/") if names else ("", "", below)
             if (not names or first in names) and (not below or matching.match(rest)):
-                listed[folder / below if below else folder] = info
+                try:
+                    listed[inside(folder, below) if below else folder] = info
+                except ValueError as error:
+                    message = f"{self.url}: {error}; remove the object {name}"
+                    raise StoreError("store.bad-name", message) from None
         return listed
 
     def _name(self, path: Path) -> str:

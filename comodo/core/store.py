@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from uuid import uuid4
 
 from comodo.core.errors import StoreError
+from comodo.core.paths import inside
 
 if TYPE_CHECKING:  # pyarrow is slow to import
     import pyarrow as pa
@@ -245,8 +246,15 @@ class Store:
         return Store, (str(self),)
 
     def folder(self, kind: str, key: str) -> Path:
-        """The folder of one artifact; it may not exist yet, or not be `fetched`."""
-        return self.root / kind / key
+        """The folder of one artifact; it may not exist yet, or not be `fetched`. Raises StoreError
+        for a key that leads elsewhere."""
+        return self._inside(self.root / kind, key)
+
+    def _inside(self, folder: Path, name: str) -> Path:
+        try:
+            return inside(folder, name)
+        except ValueError as error:
+            raise StoreError("store.bad-name", f"{self}: {error}") from None
 
     def fetch(self, kind: str, keys: Collection[str], *patterns: str) -> None:
         """Downloads several artifacts at once, as `fetched`; patterns are relative to each."""
@@ -276,9 +284,10 @@ class Store:
         return f"{PORTABLE}{Path(path).relative_to(self.root).as_posix()}"
 
     def local(self, name: str) -> str:
-        """The path on this machine for a name that `portable` gave; it may not exist."""
+        """The path on this machine for a name that `portable` gave; it may not exist. Raises
+        StoreError for a name that leads out of the store."""
         below = name.removeprefix(PORTABLE)
-        return name if below == name else str(self.root / below)
+        return name if below == name else str(self._inside(self.root, below))
 
     @property
     def videos(self) -> Path:

@@ -26,6 +26,7 @@ from torch import Tensor
 from comodo.config import CHANNELS
 from comodo.core.console import track
 from comodo.core.errors import ComodoError
+from comodo.core.paths import inside
 from comodo.core.store import Store, fetched, read_parts
 from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
@@ -44,12 +45,12 @@ class ArraysError(ComodoError, ValueError):
 class Shards:
     """Named arrays whose rows are spread over several mapped files."""
 
-    def __init__(self, files: list[Path]) -> None:
-        self._paths = files
+    def __init__(self, folder: Path, names: list[str]) -> None:
         try:
-            self._files = [load_file(file) for file in files]
-        except SafetensorError as error:
-            message = f"{files[0].parent}: damaged arrays ({error}); remove it to make it again"
+            self._paths = [inside(folder, name) for name in names]
+            self._files = [load_file(path) for path in self._paths]
+        except (SafetensorError, ValueError) as error:
+            message = f"{folder}: damaged arrays ({error}); remove it to make it again"
             raise ArraysError("arrays.damaged", message) from None
 
     def column(self, name: str) -> Tensor:
@@ -143,8 +144,8 @@ class WindowArrays:
         is_resized = records.ResizedMeta.find(resized_folder) is not None
         splits = {}
         for split, files in meta.files.items():
-            packed = Shards([folder / f for f in files])
-            small = Shards([resized_folder / f for f in files]) if is_resized else None
+            packed = Shards(folder, files)
+            small = Shards(resized_folder, files) if is_resized else None
             splits[split] = Split(packed, meta.uniform, small)
         return cls(splits, meta.classes, meta.groups)
 
@@ -162,7 +163,7 @@ class FeatureArrays:
     def load(cls, folder: Path) -> "FeatureArrays":
         """Maps the arrays; reads nothing but which windows have a feature."""
         meta = records.FeatureArraysMeta.read(folder)
-        shards = {split: Shards([folder / f for f in files]) for split, files in meta.files.items()}
+        shards = {split: Shards(folder, files) for split, files in meta.files.items()}
         encoded = {s: rows.column("encoded").nonzero().squeeze(1) for s, rows in shards.items()}
         return cls(meta.dim, encoded, shards)
 

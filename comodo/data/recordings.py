@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from comodo.core import paths
 from comodo.core.errors import ComodoError
 from comodo.data.imu import ImuStream
 
@@ -39,10 +40,10 @@ class Recording:
 
 def plain_name(name: str) -> str:
     """A name that becomes part of a path. Raises DatasetError if it would lead elsewhere."""
-    if Path(name).name != name or name == ".." or "\0" in name:
-        message = f"'{name}' cannot be part of a path; use a name without / that is not .."
-        raise DatasetError("dataset.bad-name", message)
-    return name
+    try:
+        return paths.plain_name(name)
+    except ValueError as error:
+        raise DatasetError("dataset.bad-name", str(error)) from None
 
 
 class Reader(Protocol):

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from comodo.config import TeacherConfig
+from comodo.core.paths import inside
 
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # of red, green and blue
 
@@ -56,7 +57,8 @@ def load_pretrained(architecture: Any, settings: TeacherConfig, attention: str |
 
 
 def _check_config(settings: TeacherConfig) -> None:
-    """Raises ValueError if there is no config.json, or one that runs code without permission."""
+    """Raises ValueError if there is no config.json, or one that runs code without permission, or an
+    index of files elsewhere."""
     weights, config = settings.weights, _json(settings, "config.json")
     if not config:
         raise ValueError(_unavailable(str(weights), "config.json"))
@@ -66,6 +68,10 @@ def _check_config(settings: TeacherConfig) -> None:
             "allowed by default; use weights of one of transformers' own classes, or read that "
             f"code and then set allow_remote_code: {weights}"
         )
+    # transformers follows the names in a local folder's index wherever they lead.
+    for index in Path(str(weights)).rglob("*.index.json"):
+        for name in json.loads(index.read_text()).get("weight_map", {}).values():
+            inside(index.parent, name)
 
 
 def mean_std(settings: TeacherConfig) -> MeanStd | None:

@@ -74,7 +74,7 @@ def measure_speed(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "train.safetensors"
             save_file(arrays, path)
-            shards = Shards([path])
+            shards = Shards(path.parent, [path.name])
             windows = WindowArrays({"train": Split(shards, True)}, ["a", "b"], ["g"])
             features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
             student = build_student(trial.student)

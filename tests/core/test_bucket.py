@@ -128,6 +128,40 @@ def test_only_what_matches_is_fetched(here: Store, elsewhere: Store) -> None:
     assert here.files("trials", "c/nothing.json") == {}
 
 
+@pytest.mark.parametrize("below", ["../../../.bashrc", "a/../../b", "a//b", "./b"])
+def test_names_of_objects_lead_nowhere_else(
+    url: str, here: Store, tmp_path: Path, below: str
+) -> None:
+    write_json(here.folder("trials", "k") / "trained.json", {})
+    bucket, prefix = url.removeprefix("s3://").split("/", 1)
+    # As anybody who may write to the bucket can; s3fs would tidy the name.
+    service = fsspec.filesystem("s3")
+    fsspec.asyn.sync(
+        service.loop,
+        lambda: service._call_s3(
+            "put_object", Bucket=bucket, Key=f"{prefix}/trials/k/{below}", Body=b"planted"
+        ),
+    )
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    for read in (
+        lambda: fetched(here.folder("trials", "k")),
+        lambda: here.fetch("trials", ["k", "l"]),
+        lambda: here.files("trials", "**/*"),
+    ):
+        with raises(StoreError, "store.bad-name", url, f"k/{below}"):
+            read()
+    assert {p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"} == before
+
+
+def test_a_folder_s_own_object_is_no_file(url: str, here: Store) -> None:
+    """As consoles of S3 make it when somebody creates a folder."""
+    write_json(here.folder("trials", "k") / "trained.json", {})
+    service = fsspec.filesystem("s3")
+    for name in ("trials/k/", "trials/k/student/"):
+        service.pipe_file(f"{url}/{name}", b"")
+    assert [path.name for path in fetched(here.folder("trials", "k")).iterdir()] == ["trained.json"]
+
+
 def test_what_is_removed_is_gone_everywhere(url: str, here: Store, elsewhere: Store) -> None:
     ours, theirs = (store.folder("trials", "k") for store in (here, elsewhere))
     for name in ("checkpoint.pt", "trained.json", "student/a"):

@@ -1,0 +1,21 @@
+"""Paths of names that others wrote: a bucket's objects, lists, files next to weights. Knows neither
+stores nor data sets.
+"""
+
+from pathlib import Path
+
+
+def plain_name(name: str) -> str:
+    """The name of one file or folder. Raises ValueError if it would lead elsewhere."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"'{name}' cannot be part of a path; use a name without / that is not ..")
+    return name
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, where parts of the name are separated by `/`. Raises ValueError if one of
+    them is no plain name, so that the path could lead out of the folder. Links are not followed."""
+    try:
+        return folder.joinpath(*map(plain_name, name.split("/")))
+    except ValueError:
+        raise ValueError(f"'{name}' leads out of {folder} or is no name of a file in it") from None
