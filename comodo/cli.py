@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from comodo.core.console import console, show_errors
 from comodo.core.errors import MissingFileError
-from comodo.core.redaction import redacted
+from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
 from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption
 
@@ -295,7 +295,7 @@ def ui(
 
     if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):  # else no server starts
         refuse_used(host, port)
-    from comodo.tracking.runs import tracking_uri, without_password
+    from comodo.tracking.runs import tracking_uri
 
     uri = tracking_uri(place)
     if uri.startswith("http"):
