@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from comodo.config import DistillingMethod
 from comodo.config.space import flatten
+from comodo.core.markdown import as_text
 from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
 from comodo.deploy.selection import Selection
@@ -29,9 +30,9 @@ def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
     on_test = any("test/" in objective.metric for objective in sweep.objectives)
     parts = {
         "metadata": _metadata(found, about).to_yaml(),
-        "title": f"{about['sweep']}: {found.row.title}",
+        "title": as_text(f"{about['sweep']}: {found.row.title}"),
         "summary": _summary(found, about),
-        "classes": ", ".join(about["classes"]),
+        "classes": as_text(", ".join(about["classes"])),
         "input": "\n".join(markdown(["input", ""], _input(about["input"]))),
         "training": "\n".join(markdown(["setting", "value"], _settings(found))),
         "measured": "\n".join(_measured(found)),
@@ -135,5 +136,5 @@ def _data(found: Selection, store: Store) -> list[str]:
     lines = data_section(found.record.sweep, {dataset: windows}, store)
     none = ["leakage: no group of val or test is also in train"]
     for sentence in leakage_notes(windows.leaks) or none:
-        lines += [f"**{sentence[0].upper()}{sentence[1:]}.**", ""]
+        lines += [f"**{as_text(sentence[0].upper() + sentence[1:])}.**", ""]
     return lines

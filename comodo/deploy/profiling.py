@@ -26,6 +26,7 @@ from rich.text import Text
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError
+from comodo.core.markdown import as_text
 from comodo.core.store import Store, atomic, fetched, read_json, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint, Network
@@ -242,14 +243,14 @@ def show_profile(profile: Profile) -> RenderableType:
 def profile_page(profile: Profile) -> list[str]:
     """As lines of Markdown; profile.png is in the same folder."""
     return [
-        f"# {_title(profile)}",
+        f"# {as_text(_title(profile))}",
         "",
         f"Trial `{profile.trial}` of the sweep {profile.sweep}.",
         "",
         *markdown(*_cells(profile)),
         "![resources of teacher and student](profile.png)",
         "",
-        *(f"- {note}" for note in all_notes(profile)),
+        *(f"- {as_text(note)}" for note in all_notes(profile)),
         "",
         "## Machine",
         "",

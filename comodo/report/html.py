@@ -5,14 +5,17 @@ Does not know what the page says; its layout is in `page.html`.
 
 import base64
 import re
+from hashlib import sha256
 from html import escape
 from itertools import pairwise
 from pathlib import Path
 from string import Template
 
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+KINDS = ("html", "js")
 MEASURED_VALUE = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with its interval
 
 
@@ -20,7 +23,8 @@ def html_page(text: str, folder: Path) -> str:
     """HTML of Markdown whose pictures are PNG files in `folder`, where each is also an SVG.
 
     The first heading is the title; headings of the second level are linked at the top. HTML in the
-    Markdown is shown as text.
+    Markdown is shown as text, and so are other pictures. The page's policy lets it load nothing and
+    run nothing but its own script.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens, sections, title = [], [], ""
@@ -28,9 +32,9 @@ def html_page(text: str, folder: Path) -> str:
     _replace_foreign(parsed, folder)
     for token, following in pairwise([*parsed, *parsed[-1:]]):  # the last with itself
         if token.type == "heading_open" and token.tag == "h1":
-            title = following.content
+            title = _plain(following)
         elif token.type == "heading_open":
-            sections.append(following.content)
+            sections.append(_plain(following))
             token.attrSet("id", f"section-{len(sections)}")
         elif token.type == "table_open":
             name = escape(sections[-1] if sections else title)
@@ -41,7 +45,7 @@ def html_page(text: str, folder: Path) -> str:
         elif picture := _picture(following):
             token.tag = "figure"  # instead of the paragraph around the picture
             _embed(picture, following, folder)
-        elif token.type == "paragraph_close" and tokens[-1].children and _picture(tokens[-1]):
+        elif token.type == "paragraph_close" and tokens[-2].tag == "figure":
             token.tag = "figure"
         tokens.append(token)
         if token.type == "table_close":
@@ -51,22 +55,31 @@ def html_page(text: str, folder: Path) -> str:
         for number, name in enumerate(sections, 1)
     )
     body = markdown.renderer.render(tokens, markdown.options, {})
-    layout = Template(Path(__file__).with_name("page.html").read_text())
-    return layout.substitute(title=escape(title), contents=contents, body=body)
+    template, script = (Path(__file__).with_name(f"page.{kind}").read_text() for kind in KINDS)
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
+    parts = {"title": escape(title), "contents": contents, "body": body}
+    return Template(template).substitute(parts, script=script, digest=digest)
+
+
+def _plain(line: Token) -> str:
+    """The text of a line, without markup."""
+    return RendererHTML().renderInlineAsText(line.children or [], {}, {})
 
 
 def _picture(token: Token) -> Token | None:
-    """The picture that a line starts with."""
-    first = token.children[0] if token.type == "inline" and token.children else None
-    return first if first is not None and first.type == "image" else None
+    """The picture that is all of a line."""
+    first, *more = token.children or [None] if token.type == "inline" else [None]
+    return first if first is not None and first.type == "image" and not more else None
 
 
 def _replace_foreign(tokens: list[Token], folder: Path) -> None:
     """Replaces pictures that are not the report's by text: opening the page must not fetch
-    anything, and a label could contain a link to a picture."""
-    for token in tokens:
+    anything. The report's are lines of their own, and named without a folder."""
+    drawn = {path.with_suffix(".png").name for path in folder.glob("*.svg")}
+    for before, token in pairwise(tokens):
+        own = _picture(token) if before.type == "paragraph_open" else None
         for child in token.children or ():
-            if child.type == "image" and not _drawn(child, folder).is_file():
+            if child.type == "image" and not (child is own and child.attrs["src"] in drawn):
                 child.type, child.content = "text", f"![{child.content}]({child.attrs['src']})"
                 child.children = None
 
@@ -79,6 +92,6 @@ def _embed(picture: Token, line: Token, folder: Path) -> None:
     """Puts the picture's SVG into the page, with a caption below."""
     content = base64.b64encode(_drawn(picture, folder).read_bytes()).decode()
     picture.attrSet("src", f"data:image/svg+xml;base64,{content}")
-    caption = f"<figcaption>{escape(picture.content)}</figcaption>"
+    caption = f"<figcaption>{escape(_plain(picture))}</figcaption>"
     assert line.children is not None
     line.children.append(Token("html_inline", "", 0, content=caption))

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
 from comodo.config.metric import QUICK_ACCURACY, Metric
+from comodo.core.markdown import as_text
+from comodo.core.redaction import without_password
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
 from comodo.data.feature_sets import picture_lines, pictures_of
@@ -24,11 +26,11 @@ from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
-from comodo.report.tables import cell, section
+from comodo.report.tables import Markup, cell, section
 from comodo.search.labels import swept_keys
 from comodo.search.records import SpentRecord, TrainedRecord
 from comodo.search.status import read_status
-from comodo.tracking.runs import SweepRuns, without_password
+from comodo.tracking.runs import SweepRuns
 
 SELECTED_ON_TEST = "**Selected on the test split**: test accuracies are optimistic."
 
@@ -43,7 +45,7 @@ def report_page(
     """The complete page. `pictures`: names of files in the same folder, and what they show."""
 
     def shown(*names: str) -> list[str]:
-        found = [f"![{pictures[name]}]({name})" for name in names if name in pictures]
+        found = [f"![{as_text(pictures[name])}]({name})" for name in names if name in pictures]
         return [line for picture in found for line in (picture, "")]
 
     window_sets = record.window_sets(store)
@@ -77,7 +79,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     sweep = results.sweep
     count = f"{sum(row.state == 'finished' for row in results.rows)} of {len(results.rows)}"
     state = read_status(sweep.name, store).state
-    selected = f"Selected by {sweep.objective.metric}: **{results.selected}**."
+    selected = f"Selected by {sweep.objective.metric}: **{as_text(results.selected or '')}**."
     if results.selected is None:
         selected = f"No trial has {sweep.objective.metric}, so none is selected."
     paragraphs = [
@@ -89,7 +91,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         paragraphs.append(SELECTED_ON_TEST)
-    paragraphs += [f"**{sentence}.**" for sentence in leaks(results)]
+    paragraphs += [f"**{as_text(sentence)}.**" for sentence in leaks(results)]
     return [line for paragraph in paragraphs for line in (paragraph, "")]
 
 
@@ -161,12 +163,12 @@ def _faults(window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     for name, windows in window_sets.items():
         if windows.rejected:
             reasons = Counter(windows.rejected.values()).most_common(3)
-            listed = "; ".join(f"{reason} ({count} recordings)" for reason, count in reasons)
+            listed = as_text("; ".join(f"{why} ({count} recordings)" for why, count in reasons))
             lines += [f"Most frequent reasons for rejecting recordings of {name}: {listed}.", ""]
         flagged = flag_lines(pa.concat_tables(read_quality(windows.folder)).to_pandas())
         pictures = pictures_of(windows.key, store)
         flagged += picture_lines(pictures, sum(windows.counts.values()))
-        lines += [*(f"- {name}: {line}" for line in flagged), *([""] if flagged else [])]
+        lines += [*(f"- {name}: {as_text(line)}" for line in flagged), *([""] if flagged else [])]
     return lines
 
 
@@ -174,7 +176,7 @@ def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
     if not sweep.search.space:
         return []
     train = {name: train_split(windows) for name, windows in window_sets.items()}
-    found = [f"- {line}" for line in confound_lines(confounds(sweep, train))]
+    found = [f"- {as_text(line)}" for line in confound_lines(confounds(sweep, train))]
     return ["## Confounds", "", *(found or ["Nothing else changes with a swept key."]), ""]
 
 
@@ -228,7 +230,8 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         if row.state == "finished":
             cells = [cell(results.of_trial(row, split)) for split in ("val", "test")]
         run = None if runs is None else runs.trials.get(row.trial.key)
-        link = "–" if runs is None or run is None else f"[run]({runs.link(runs.run_page(run))})"
+        page = None if runs is None or run is None else runs.link(runs.run_page(run))
+        link = "–" if page is None else Markup(f"[run]({page})")
         rows.append([row.title, str(row.trial.seed), row.state, *cells, link])
     text = (
         "Acc@1 in percent; in brackets the 95 % interval of that student for new groups. Settings "
@@ -241,7 +244,7 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
             "parallel coordinates": runs.runs_page(charts=True),
         }
         named = ", ".join(f"[{name}]({runs.link(address)})" for name, address in pages.items())
-        where = f"MLflow at {without_password(runs.uri)}: {named}"
+        where = f"MLflow at {as_text(without_password(runs.uri))}: {named}"
         if runs.is_local:
             where = f"MLflow in the store: {named}; the links work while `comodo ui` is running"
         text += f"\n\nRecords: {where}."

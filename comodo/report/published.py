@@ -13,8 +13,9 @@ from typing import Any
 
 from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+from comodo.core.markdown import as_text
 from comodo.evaluation.results import Results, TrialRow
-from comodo.report.tables import cell, markdown
+from comodo.report.tables import Markup, cell, markdown
 
 DATASETS = {"ego4d": "ego4d", "egoexo4d": "egoexo4d", "uestc-mmea-cl": "mmea", "mmea": "mmea"}
 """From the kind of a data set, or the name of a simulated stand-in, to the paper's short name."""
@@ -164,7 +165,7 @@ def _cells(results: Results, pair: _Pair, k: int) -> list[str]:
     if not math.isnan(ours.low):
         inside = ours.low <= theirs <= ours.high
         difference += ", not distinguishable" if inside else ", **outside**"
-    return [cell(ours), shown, difference]
+    return [cell(ours), shown, Markup(difference)]
 
 
 def _cautions(results: Results, pairs: list[_Pair]) -> list[str]:
@@ -194,7 +195,7 @@ def _cautions(results: Results, pairs: list[_Pair]) -> list[str]:
     )
     if by_probe:
         how = "Measured with the probe here, published with the student's own classifier"
-        lines.append(f"- {how}: {by_probe} (add `classifier` to `measures`).")
+        lines.append(f"- {how}: {as_text(by_probe)} (add `classifier` to `measures`).")
     if resplit := [name for name in used if sweep.datasets[name].split_by_group is not None]:
         lines.append(f"- Not the published splits, but split by group: {', '.join(resplit)}.")
     return [*lines, ""]

@@ -9,11 +9,16 @@ from collections.abc import Iterable
 
 from comodo.config import NoneMethod
 from comodo.config.metric import PARAMETERS, Measure, accuracy
+from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Difference, Results, TrialRow
 from comodo.evaluation.stats import Interval
 
 ACCURACIES = {str(accuracy(split, k)): (split, k) for split in ("val", "test") for k in (1, 3, 5)}
 MAX_NAMED_TRIALS = 12  # missing trials of one state that are listed
+
+
+class Markup(str):
+    """A cell of a table that is Markdown."""
 
 
 def accuracy_section(results: Results) -> list[str]:
@@ -55,9 +60,10 @@ def missing(rows: list[TrialRow], command: str) -> list[str]:
     parts = []
     for state, names in states.items():
         more = f" and {len(names) - MAX_NAMED_TRIALS} more" if len(names) > MAX_NAMED_TRIALS else ""
-        parts.append(f"{len(names)} {state} ({'; '.join(names[:MAX_NAMED_TRIALS])}{more})")
+        listed = as_text("; ".join(names[:MAX_NAMED_TRIALS]))
+        parts.append(f"{len(names)} {state} ({listed}{more})")
     missed = f"**Missing: {sum(map(len, states.values()))} of {len(rows)} trials**"
-    return [f"{missed}: {', '.join(parts)}. To run them: `{command}`", ""]
+    return [f"{missed}: {', '.join(parts)}. To run them: {as_code(command)}", ""]
 
 
 def pareto_section(results: Results) -> list[str]:
@@ -202,9 +208,10 @@ def section(title: str, text: str, header: list[str], rows: Iterable[list[str]])
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    """The lines of a table, then an empty line."""
+    """The lines of a table, then an empty line. Cells are shown as they are, but for `Markup`."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+        shown = (cell if isinstance(cell, Markup) else as_text(cell) for cell in cells)
+        return "| " + " | ".join(text.replace("|", "\\|") for text in shown) + " |"
 
     return [line(header), "|" + " --- |" * len(header), *map(line, rows), ""]

@@ -148,8 +148,33 @@ def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
         _check_clean(seen, file)
 
 
-def test_pictures_that_are_not_the_reports_are_text(tmp_path: Path) -> None:
-    text = "# t\n\n![p](http://evil/x.png)\n\n| a |\n| --- |\n| ![q](../secret.png) |\n"
-    page = html_page(text, tmp_path)
+REMOTE = "http://127.0.0.1:9/drawn.png"  # named as the report's own
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"![p]({REMOTE})",
+        "![p](../drawn.png)",
+        f"see ![p]({REMOTE})",
+        f"| a |\n| --- |\n| ![p]({REMOTE}) |",
+        f"| a |\n| --- |\n| see ![p]({REMOTE}) |",
+        f"[![p]({REMOTE})](http://127.0.0.1:9)",
+        f"## ![p]({REMOTE})",
+        "![p][q]\n\n[q]: " + REMOTE,
+    ],
+)
+def test_pictures_that_are_not_the_reports_are_text(file: Path, text: str) -> None:
+    page = html_page(f"# t\n\n{text}\n", file.parent)
     assert "<img" not in page.partition("<main>")[2]
-    assert "![p](http://evil/x.png)" in page
+
+
+def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
+    planted = f"<img src='{REMOTE}'><link rel=stylesheet href='{REMOTE}'><iframe src='{REMOTE}'>"
+    planted += "</iframe><script>document.title = 'ran'</script><img src=x onerror=planted()>"
+    file.write_text(file.read_text().replace("</main>", f"{planted}</main>"))
+    with browser() as seen:
+        seen.page.goto(file.as_uri())
+        assert seen.page.title() == "A sweep & more"
+        assert [url for url in seen.requests if REMOTE in url] == []
+        assert len(seen.page.locator("th button").all()) == 7  # its own script ran

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from comodo.config import read_sweep_file
@@ -149,6 +150,23 @@ def test_leakage_is_shown_with_every_result(results: Results, store: Store) -> N
         console.print(accuracy_on_terminal(leaking))
     assert "1 of 4 groups of test" in " ".join(capture.get().split())
     assert "leakage" not in page_of(results, store)
+
+
+PLANTED = "no ![p](http://evil/accuracy.png) <img src=http://evil/p.png> [go](http://evil) ` **b**"
+
+
+def test_what_data_say_is_text(results: Results, store: Store) -> None:
+    lost = results.rows[-1]
+    rows = [*results.rows[:-1], TrialRow(lost.trial, lost.label, "failed", {}, PLANTED)]
+    planted = Results(results.sweep, rows, store, {"demo": {PLANTED: "1 of 4"}})
+    folder = write_report(planted, store)
+    tokens = MarkdownIt("commonmark").enable("table").parse((folder / "report.md").read_text())
+    parts = [part for token in tokens for part in token.children or ()]
+    assert sum(PLANTED in part.content for part in parts) == 2  # of the trial, and of the leak
+    assert {part.type for part in parts if "evil" in f"{part.content}{part.attrs}"} == {"text"}
+    assert not [token for token in [*tokens, *parts] if token.type.startswith("html")]
+    page = (folder / "report.html").read_text()
+    assert re.findall("<[^>]*evil[^>]*>", page) == []
 
 
 def test_cells_cannot_break_a_table() -> None:

@@ -21,6 +21,7 @@ from rich.table import Table
 from comodo.config import DatasetConfig
 from comodo.core.console import track
 from comodo.core.errors import StoreError
+from comodo.core.markdown import as_code, as_text
 from comodo.core.store import Store, atomic, fetched, remove, write_table
 from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
@@ -121,11 +122,14 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
         remove(old)  # of an earlier inspection, which may have had more figures
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
-    lines = [f"# Quality of {inspection.name}", "", f"Windows: `{inspection.folder}`", ""]
+    lines = [f"# Quality of {inspection.name}", ""]
+    lines += [f"Windows: {as_code(str(inspection.folder))}", ""]
     for sentence in _warnings(inspection):
-        lines += [f"**{sentence[0].upper()}{sentence[1:]}.**", ""]
+        lines += [f"**{as_text(sentence[0].upper() + sentence[1:])}.**", ""]
     for part in sections(inspection):
-        lines += section(part.title, part.note, part.header, _cut(part.rows, MAX_LISTED_ROWS))
+        lines += section(
+            part.title, as_text(part.note), part.header, _cut(part.rows, MAX_LISTED_ROWS)
+        )
     for name, shows in pictures:
         lines += [f"![{shows}]({name})", ""]
     with atomic(folder / "quality.md") as path:
