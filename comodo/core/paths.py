@@ -1,7 +1,9 @@
-"""Paths of names that others wrote: a bucket's objects, lists, files next to weights. Knows neither
-stores nor data sets.
+"""Paths that need care: of names that others wrote (a bucket's objects, lists, files next to
+weights), and of files with secrets. Knows neither stores nor data sets.
 """
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -19,3 +21,17 @@ def inside(folder: Path, name: str) -> Path:
         return folder.joinpath(*map(plain_name, name.split("/")))
     except ValueError:
         raise ValueError(f"'{name}' leads out of {folder} or is no name of a file in it") from None
+
+
+def create_private(path: Path, text: str = "") -> None:
+    """Creates a file that nobody but its owner can ever read; if it exists, its text is kept and
+    others may no longer read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        with suppress(OSError):  # somebody else's, or on a disk that is read only
+            path.chmod(0o600)
+    else:
+        with open(descriptor, "w") as file:
+            file.write(text)

@@ -6,6 +6,7 @@ Does not know sweeps or trials, only the resources that a trial requests.
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import ray
 import ray.data
@@ -24,6 +26,7 @@ from ray.util import list_named_actors
 from comodo.config import Resources
 from comodo.core.console import Terminated, console
 from comodo.core.errors import ComodoError
+from comodo.core.paths import create_private
 from comodo.runtime.ray_private import draining_nodes, listening_on_loopback, newest_cluster
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 
@@ -59,6 +62,8 @@ def connect(dashboard: bool = False) -> None:
         console.print(f"connecting to the Ray cluster at {address}", markup=False)
         refuse_silent_cluster(address)
     try:
+        if address is None:
+            _keep_token_private()
         loopback = nullcontext() if address is not None else _listening_here_only()
         # Without the silence it would log that its log level was set.
         with _same_sigterm(), loopback, _native_silence():
@@ -128,6 +133,14 @@ def end_idle_actors() -> None:
     if cluster_address() is None:
         for actor in list_named_actors(all_namespaces=True):
             ray.kill(ray.get_actor(**actor))
+
+
+def _keep_token_private() -> None:
+    """Creates the token that a Ray on this machine asks for, unless the user has one: Ray would
+    create it where all users of the machine can read it."""
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() == "token" and not given:
+        create_private(Path.home() / ".ray" / "auth_token", secrets.token_hex(32))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from comodo.core.errors import ComodoError
+from comodo.core.paths import create_private
 from comodo.core.store import Store, atomic
 
 REQUIRED = ("MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
@@ -130,6 +131,8 @@ def _is_this_machine(host: str) -> bool:
 def _settings_of_users(store: Store) -> Path:
     """MLflow's settings of its authentication, with the users' database in the store."""
     path = store.folder("mlflow", "basic_auth.ini")
+    database = path.with_suffix(".db")
+    create_private(database)  # as MLflow makes it, all users of the machine may read the hashes
     with atomic(path) as temporary:
-        temporary.write_text(AUTHENTICATION.format(database=path.with_suffix(".db")))
+        temporary.write_text(AUTHENTICATION.format(database=database))
     return path

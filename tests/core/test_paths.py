@@ -1,4 +1,4 @@
-"""Names that others wrote stay in their folder."""
+"""Names that others wrote, and files that others may not read."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.core.paths import inside, plain_name
+from comodo.core.paths import create_private, inside, plain_name
 
 names = st.lists(st.sampled_from(["..", ".", "", "a", "b.c", "\0", " ", "..."])).map("/".join)
 
@@ -28,3 +28,12 @@ def test_a_plain_name_is_one_part(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be part of a path"):
         plain_name(name)
     assert plain_name("..a b") == "..a b"
+
+
+def test_a_private_file_is_the_owners_from_the_start(tmp_path: Path) -> None:
+    new, old = tmp_path / "new/token", tmp_path / "old"
+    old.write_text("kept")
+    old.chmod(0o644)
+    for path, text in ((new, "made"), (old, "kept")):
+        create_private(path, "made")
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (text, 0o600)

@@ -273,6 +273,7 @@ def test_records_in_a_file_are_refused_before_a_machine_is_paid_for(
 
 
 LISTENERS = """
+from pathlib import Path
 import psutil
 from comodo.runtime.cluster import connect
 from tests.ports import listening
@@ -281,14 +282,17 @@ import ray
 ray.get(ray.remote(lambda: 1).remote())
 for address, who in listening(psutil.Process()):
     print("listens", address, who.split()[0])
+token = Path.home() / ".ray/auth_token"
+print("token", oct(token.stat().st_mode), len(token.read_text()))
 ray.shutdown()
 """
 
 
 @pytest.mark.slow
-def test_ray_listens_on_this_machine_only() -> None:
-    """All of its processes, the dashboard's too."""
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+def test_ray_listens_on_this_machine_only(tmp_path: Path) -> None:
+    """All of its processes, the dashboard's too; and nobody else can read its token."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_A")}
+    environment["HOME"] = str(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", LISTENERS], capture_output=True, text=True, env=environment
     )
@@ -296,6 +300,7 @@ def test_ray_listens_on_this_machine_only() -> None:
     addresses = [line.split()[1] for line in done.stdout.splitlines() if "listens" in line]
     assert len(addresses) >= 5  # GCS, raylet, dashboard and agents
     assert set(addresses) == {"127.0.0.1"}, done.stdout
+    assert "token 0o100600 64\n" in done.stdout
 
 
 @pytest.mark.slow

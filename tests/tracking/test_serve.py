@@ -54,7 +54,8 @@ def test_other_machines_are_asked_for_passwords_or_refused(
     command, environment = server(store, "192.168.1.7", 5000)
     assert command[-2:] == ["--app-name", "basic-auth"]
     settings = Path(environment["MLFLOW_AUTH_CONFIG_PATH"]).read_text()
-    assert f"sqlite:///{tmp_path}/mlflow/basic_auth.db" in settings
+    database = tmp_path / "mlflow/basic_auth.db"
+    assert f"sqlite:///{database}" in settings and database.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("mine", ["127.0.0.1", "0.0.0.0"])
@@ -136,4 +137,5 @@ def test_on_other_addresses_it_lets_nobody_in_without_the_password(tmp_path: Pat
         for page in ("/", "/api/2.0/mlflow/experiments/search?max_results=1"):
             statuses = [status(address + page, word) for word in ("", "another-password", password)]
             assert statuses == [401, 401, 200], page
-    assert (tmp_path / "store/mlflow/basic_auth.db").exists()
+    database = tmp_path / "store/mlflow/basic_auth.db"
+    assert database.stat().st_size and database.stat().st_mode & 0o777 == 0o600
