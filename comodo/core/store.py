@@ -11,6 +11,7 @@
     exports/<trial>/   programs, model card           what `export` writes of a trial
     sweeps/<name>/     settings, trials, report       one sweep
     mlflow/            database and artifacts         MLflow's records
+    store.json         a random name                  tells stores on one MLflow server apart
 
 A key is a hash of everything that the artifact depends on, so nothing is ever stale; `meta.json` is
 written last, so an artifact that has one is complete. Knows nothing of what the artifacts mean.
@@ -29,6 +30,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from uuid import uuid4
@@ -288,6 +290,14 @@ class Store:
         StoreError for a name that leads out of the store."""
         below = name.removeprefix(PORTABLE)
         return name if below == name else str(self._inside(self.root, below))
+
+    @cached_property
+    def id(self) -> str:
+        """A random name of the store, the same on all machines, made when it is first needed."""
+        path = self.root / "store.json"
+        if not is_present(path):
+            create(path, json.dumps({"id": uuid4().hex}))
+        return str(read_json(fetched(path))["id"])
 
     @property
     def videos(self) -> Path:

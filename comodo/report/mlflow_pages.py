@@ -8,23 +8,23 @@ from typing import Any
 
 from comodo.config import Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
+from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report.tables import accuracy_table, markdown, missing
 from comodo.search.labels import Labels, rounded, swept_keys
-from comodo.tracking.runs import SweepRuns
+from comodo.tracking.runs import PARENT, SweepRuns
 
 MAX_NOTE_LETTERS = 8000  # MLflow cuts a longer tag
 MAX_COMPARED_RUNS = 40  # more make the address of the page too long
 MAX_AXES = 8  # of a parallel-coordinates plot that can still be read
 VIEW_NAME = "comodo: the swept keys"
-TRIALS_ONLY = "tags.`comodo.trial` LIKE '%'"
 SECTIONS = (("swept", "What was swept", 1), ("measured", "Measured", 3), ("learned", "Learning", 3))
 """Of the charts: key, title, and number of columns."""
 
 
 def sweep_question(sweep: Sweep) -> str:
-    """The sweep's question, in one sentence."""
+    """The sweep's question, in one sentence of Markdown."""
     keys = [f"{key} ({values})" for key, values in swept_keys(sweep).items()]
     objectives = [f"{o.metric} ({o.mode})" for o in sweep.objectives]
     trained = dict.fromkeys(name for name, _ in sweep.trained_on())
@@ -36,12 +36,12 @@ def sweep_question(sweep: Sweep) -> str:
         f"seeds {', '.join(map(str, sweep.seeds))}",
         f"protocol {sweep.protocol}",
     ]
-    return "; ".join(parts) + "."
+    return as_text("; ".join(parts)) + "."
 
 
 def running_description(sweep: Sweep, command: str) -> str:
     """The description while the sweep is running."""
-    return f"{sweep_question(sweep)}\n\nTo run or continue it: `{command}`"
+    return f"{sweep_question(sweep)}\n\nTo run or continue it: {as_code(command)}"
 
 
 def finished_description(results: Results, record: SweepRecord, runs: SweepRuns) -> str:
@@ -70,7 +70,9 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
         pages.append(f"[compare {of}]({runs.compare_page(compared)})")
     datasets = results.sweep.datasets.items()
     simulated = ", ".join(name for name, settings in datasets if settings.kind == "simulated")
-    selected = f"Selected: **{results.selected}**." if results.selected else "None is selected."
+    selected = (
+        f"Selected: **{as_text(results.selected)}**." if results.selected else "None is selected."
+    )
     paragraphs = [
         running_description(results.sweep, record.command),
         *([f"**A demonstration** on simulated data ({simulated})."] if simulated else []),
@@ -88,10 +90,10 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
     return text
 
 
-def saved_view(sweep: Sweep, created: float) -> str:
+def saved_view(sweep: Sweep, created: float, parent: str) -> str:
     """The tag of the experiment in which MLflow's pages keep a view, as their own `Save view` does:
     a table and charts of the sweep's runs by the swept keys. `created`: when the sweep began, in
-    seconds since 1970."""
+    seconds since 1970; `parent`: the sweep's run."""
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
@@ -136,7 +138,7 @@ def saved_view(sweep: Sweep, created: float) -> str:
         "columnWidths": {"attributes.`Run Name`": 360, "params.`seed`": 60},
         "orderByKey": f"metrics.`{objectives[0]}`",
         "orderByAsc": sweep.objective.mode == "min",
-        "searchFilter": TRIALS_ONLY,
+        "searchFilter": f"tags.`{PARENT}` = '{parent}'",
         "isAccordionReordered": True,  # or the sections would be put in alphabetical order
         "compareRunSections": [
             {"uuid": id, "name": name, "columns": columns, "display": True, "isReordered": True}

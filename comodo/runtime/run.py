@@ -6,6 +6,7 @@ discarded. Does not know how a stage works.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 from comodo.config import Sweep
@@ -90,7 +91,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
         tracker.begin(
             mlflow_pages.sweep_question(sweep),
             mlflow_pages.running_description(sweep, command),
-            mlflow_pages.saved_view(sweep, time.time()),
+            partial(mlflow_pages.saved_view, sweep, time.time()),
             window_sets,
         )
         limits = BudgetTracker(sweep, ledger.folder)

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from comodo.core.console import console
+from comodo.core.redaction import without_password
 from comodo.core.store import Store
 
 LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
-TRIAL, SWEEP, PARENT = "comodo.trial", "comodo.sweep", "mlflow.parentRunId"
+TRIAL, SWEEP, STORE, PARENT = "comodo.trial", "comodo.sweep", "comodo.store", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-CHARTS_VIEW = "comodo"  # the key of the sweep's view
-VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
+VIEW_TAG = "mlflow.sharedViewState."  # of an experiment; with the key of a saved view
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """Errors when a record cannot be made."""
 NO_ANSWER = re.compile(r"API request to (\w+://[^/]+)\S* failed with (?:timeout )?exception")
@@ -42,11 +43,6 @@ def print_failure(error: Exception, what_now: str) -> None:
     console.print(f"MLflow: {reason}; {what_now}", style="yellow", markup=False)
 
 
-def without_password(uri: str) -> str:
-    """An address without the user's name and password."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
-
-
 def tracking_uri(store: Store) -> str:
     """MLFLOW_TRACKING_URI, or SQLite in the store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or own_database(store)
@@ -58,6 +54,20 @@ def own_database(store: Store) -> str:
 
 def artifact_root(store: Store) -> Path:
     return store.folder("mlflow", "artifacts")
+
+
+def view_of(parent: str) -> str:
+    """The key of the saved view of a sweep's trials: an experiment may have those of two stores."""
+    return f"comodo-{parent}"
+
+
+def sweep_run(client: MlflowClient, experiment: str, sweep: str, store: Store) -> Run | None:
+    """The run of this store's sweep: on a server other stores have sweeps of the same name. In the
+    store's own database a run without a store is its own, made by an earlier version."""
+    own = store.id
+    unknown = own if client.tracking_uri == own_database(store) else None
+    found = client.search_runs([experiment], f"tags.`{SWEEP}` = '{sweep}'", max_results=MAX_RUNS)
+    return next((run for run in found if run.data.tags.get(STORE, unknown) == own), None)
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ class SweepRuns:
     def runs_page(self, charts: bool = False) -> str:
         """All trials, in the sweep's saved view."""
         mode = "&compareRunsMode=CHART" if charts else ""
-        return f"#/experiments/{self.experiment}/runs?viewStateShareKey={CHARTS_VIEW}{mode}"
+        view = view_of(self.parent)
+        return f"#/experiments/{self.experiment}/runs?viewStateShareKey={view}{mode}"
 
     def compare_page(self, runs: list[str]) -> str:
         """A comparison of runs, few enough to fit into an address."""
@@ -103,13 +114,16 @@ def find_runs(sweep: str, store: Store) -> SweepRuns | None:
         experiment = client.get_experiment_by_name(sweep)
         if experiment is None:
             return None
-        runs = client.search_runs([experiment.experiment_id], max_results=MAX_RUNS)
+        id = experiment.experiment_id
+        if (found := sweep_run(client, id, sweep, store)) is None:
+            return None
+        parent = str(found.info.run_id)
+        runs = client.search_runs([id], f"tags.`{PARENT}` = '{parent}'", max_results=MAX_RUNS)
     except FAILURES as error:
         print_failure(error, "no links to it")
         return None
     trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
-    parents = [str(run.info.run_id) for run in runs if SWEEP in run.data.tags]
-    return SweepRuns(uri, experiment.experiment_id, parents[0], trials) if parents else None
+    return SweepRuns(uri, id, parent, trials)
 
 
 def attach(report: Path, runs: SweepRuns, description: str) -> None:

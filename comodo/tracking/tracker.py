@@ -1,6 +1,7 @@
 """The one place that records in MLflow.
 
-Experiment = sweep's name; a parent run for the sweep, a child for each trial. Records are made by
+Experiment = sweep's name; a parent run for each store's sweep of this name (on a server there may
+be several), a child for each trial. Records are made by
 the driver alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow.
 What could not be recorded before the command ended is recorded from the store when it runs again.
 """
@@ -25,6 +26,7 @@ from mlflow.utils.time import get_current_time_millis
 from comodo.config.metric import TRAIN_LOSS
 from comodo.config.space import flatten
 from comodo.core.console import console
+from comodo.core.markdown import as_text
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
@@ -89,9 +91,9 @@ class Tracker:
             # The page then opens on training runs, not on traces.
             tags = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = client.create_experiment(sweep, root, tags)
-        parent = self._find(client, f"tags.`{runs.SWEEP}` = '{sweep}'")
+        parent = runs.sweep_run(client, self._experiment, sweep, store)
         if parent is None:
-            tags = {runs.SWEEP: sweep}
+            tags = {runs.SWEEP: sweep, runs.STORE: store.id}
             parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
@@ -106,16 +108,22 @@ class Tracker:
 
     @_queued
     def begin(
-        self, question: str, description: str, view: str, windows: Mapping[str, WindowSet]
+        self,
+        question: str,
+        description: str,
+        view: Callable[[str], str],
+        windows: Mapping[str, WindowSet],
     ) -> None:
         """Describes the sweep, and begins to record the load of this machine.
 
         The list of experiments shows `question`; `runs.attach` replaces `description`, which is
-        Markdown; `view` is the tag of a saved view; `windows`: by data set, the trials' inputs.
+        Markdown; `view` makes the tag of a saved view of the trials below the sweep's run;
+        `windows`: by data set, the trials' inputs.
         """
         self._windows = windows
         self._client.set_experiment_tag(self._experiment, runs.NOTE, question[:MAX_QUESTION])
-        self._client.set_experiment_tag(self._experiment, runs.VIEW_TAG, view)
+        key = runs.VIEW_TAG + runs.view_of(self._parent)
+        self._client.set_experiment_tag(self._experiment, key, view(self._parent))
         self._client.set_tag(self._parent, runs.NOTE, description)
         self._watch_machine()
 
@@ -272,8 +280,9 @@ class Tracker:
         artifacts.log_artifacts(str(fetched(folder / "student")), "student")
 
     def _end(self, run: str, status: str, reason: str) -> None:
-        for tag in (REASON, runs.NOTE):
-            self._client.set_tag(run, tag, redacted(reason)[:500])
+        reason = redacted(reason)[:500]
+        self._client.set_tag(run, REASON, reason)
+        self._client.set_tag(run, runs.NOTE, as_text(reason))  # shown as Markdown
         self._client.set_terminated(run, status)
 
 

@@ -83,7 +83,7 @@ def drive(number: int, root: Path, began: Any) -> None:
     write_json(root / str(number) / "t/student/student.json", {})
     began.wait()
     tracker = Tracker(store, f"sweep-{number}", {"name": f"sweep-{number}"})
-    tracker.begin("asked", "described", "{}", {})
+    tracker.begin("asked", "described", str, {})
     history = [{"epoch": e, "train/loss": 1 / e, "val/quick": 0.1} for e in range(1, EPOCHS + 1)]
     trials = [Trial(trial_config(), seed, "w", "f") for seed in (0, 1)]
     for trial in trials:

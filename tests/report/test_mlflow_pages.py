@@ -74,7 +74,9 @@ def test_the_best_come_first_and_pages_are_linked(tmp_path: Path) -> None:
     assert f"`{COMMAND}`" in text and "**A demonstration**" in text
     lines = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| comodo")]
     assert lines == ["| comodo queue_size=16", "| comodo queue_size=8"]
-    assert "(#/experiments/7/runs?viewStateShareKey=comodo&compareRunsMode=CHART)" in text
+    assert (
+        f"(#/experiments/7/runs?viewStateShareKey=comodo-{'p' * 32}&compareRunsMode=CHART)" in text
+    )
     compared = f"%5B%22{1:032x}%22%2C%22{0:032x}%22%5D"
     assert f"[compare all](#/compare-runs?runs={compared}&experiments=%5B%227%22%5D)" in text
 
@@ -99,7 +101,7 @@ def test_the_view_shows_what_was_swept(tmp_path: Path, methods: int) -> None:
     if methods == 2:
         space = {"method": [{"name": "infonce"}, "comodo"], "learning_rate": [1e-3, 1e-2]}
     sweep = sweep_of(tmp_path, search__space=space)
-    tag = saved_view(sweep, created=1.5)
+    tag = saved_view(sweep, created=1.5, parent="p")
     assert len(tag) < 20_000  # MLflow's limit for a tag of an experiment
     envelope = json.loads(tag)
     assert envelope["createdAt"] == 1500

@@ -16,7 +16,13 @@ from mlflow.tracking import MlflowClient
 from comodo.core.store import Store, write_json
 from comodo.data.window_sets import WindowSet
 from comodo.search.trial import Evaluation, Trial, TrialResult
-from comodo.tracking.runs import SweepRuns, attach, find_runs, tracking_uri, without_password
+from comodo.tracking.runs import (
+    STORE,
+    SweepRuns,
+    attach,
+    find_runs,
+    tracking_uri,
+)
 from comodo.tracking.tracker import Tracker
 from tests.helpers import trained_record, trial_config
 
@@ -88,11 +94,12 @@ def test_what_a_killed_driver_left_is_closed_and_gone_on_with(store: Store, fold
     again.start(trial, "t")
     again.settle()
     assert runs(store)[1][0].info.status == "RUNNING"
-    again.end(trial, "FAILED", "because")
+    again.end(trial, "FAILED", "because ![p](http://evil/p.png)")
     again.settle()
     (run,) = runs(store)[1]
-    assert (run.info.status, run.data.tags["comodo.reason"]) == ("FAILED", "because")
-    assert run.data.tags["mlflow.note.content"] == "because"
+    reason = run.data.tags["comodo.reason"]
+    assert (run.info.status, reason) == ("FAILED", "because ![p](http://evil/p.png)")
+    assert run.data.tags["mlflow.note.content"] == r"because !\[p\](http://evil/p.png)"
     third = Tracker(store, "s", {})
     third.start(trial, "t")  # tried again
     third.settle()
@@ -220,7 +227,7 @@ def test_trials_say_what_they_are_and_what_they_read(
     evaluation = Evaluation(targets={"other": "p"})
     trial = Trial(trial_config(), 3, "w", "f", evaluation)
     tracker = Tracker(store, "s", {"name": "s"})
-    tracker.begin("asked", "a **sweep**", "{}", windows)
+    tracker.begin("asked", "a **sweep**", str, windows)
     name = "comodo temperature=0.12345678901 seed 3"
     cost: dict[str, Any] = {
         "seconds": 2.5,
@@ -236,7 +243,8 @@ def test_trials_say_what_they_are_and_what_they_read(
     assert parent.data.tags["mlflow.note.content"] == "a **sweep**"
     experiment = MlflowClient(tracking_uri(store)).get_experiment_by_name("s")
     assert experiment is not None and experiment.tags["mlflow.note.content"] == "asked"
-    assert experiment.tags["mlflow.sharedViewState.comodo"] == "{}"
+    id = parent.info.run_id
+    assert experiment.tags[f"mlflow.sharedViewState.comodo-{id}"] == id
     assert run.info.run_name == "comodo temperature=0.1235 seed 3"
     told = {key: value for key, value in run.data.tags.items() if "." not in key}
     assert told == {
@@ -282,7 +290,7 @@ def test_the_machine_is_watched_until_the_sweep_ends(
     known = set[int]()
     for status in ("FINISHED", "KILLED"):
         tracker = Tracker(store, "s", {})
-        tracker.begin("", "", "{}", {})
+        tracker.begin("", "", str, {})
         tracker.settle()
         assert len(watchers()) == 1
         for _ in range(300):
@@ -296,10 +304,35 @@ def test_the_machine_is_watched_until_the_sweep_ends(
         known = steps()
 
 
+def test_two_stores_with_a_sweep_of_one_name_share_a_server(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, theirs = Trial(trial_config(), 0, "w", "f"), Store(tmp_path / "theirs")
+    first = Tracker(store, "s", {})
+    first.start(trial, "t")
+    first.settle()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(store))  # a server for the other one
+    second = Tracker(theirs, "s", {})
+    second.finish(trial, "t", RESULT, folder)
+    second.close()
+    ours, other = find_runs("s", store), find_runs("s", theirs)
+    assert ours is not None and other is not None
+    assert ours.experiment == other.experiment and ours.parent != other.parent
+    client = MlflowClient(tracking_uri(store))
+    for found, status in ((ours, "RUNNING"), (other, "FINISHED")):
+        assert found.trials.keys() == {trial.key}
+        assert client.get_run(found.trials[trial.key]).info.status == status
+        assert client.get_run(found.parent).info.status == status
+    assert ours.runs_page() != other.runs_page()
+    first.close()
+    # As an earlier version made it. Whose it is, is known in the store's own database only.
+    client.delete_tag(ours.parent, STORE)
+    Tracker(store, "s", {}).close()
+    assert find_runs("s", store) == ours
+    assert find_runs("s", Store(tmp_path / "third")) is None
+
+
 def test_a_password_is_not_for_reports() -> None:
-    assert without_password("http://anna:secret@host:5000/x") == "http://host:5000/x"
-    assert without_password("postgresql://mlflow:secret@db/mlflow") == "postgresql://db/mlflow"
-    assert without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
     runs = SweepRuns("http://anna:secret@host:5000", "1", "p", {})
     assert runs.link("#/x") == "http://host:5000/#/x"
 
