@@ -18,7 +18,7 @@ written last, so an artifact that has one is complete. Knows nothing of what the
 
 A store is a folder, or a bucket (`s3://...`) that a folder of each machine mirrors: every file is
 written by `atomic`, removed by `remove`, and `fetched` before it is read. In a store that is a
-folder, `fetched` does nothing. MLflow's files stay on the machine.
+folder, `fetched` does nothing. MLflow's files stay on the machine, but not in that folder: `kept`.
 """
 
 import errno
@@ -30,7 +30,6 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from uuid import uuid4
@@ -45,6 +44,7 @@ if TYPE_CHECKING:  # pyarrow is slow to import
 
 DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
+DEFAULT_DATA = "~/.local/share"
 PORTABLE = "store:"  # prefix of paths in a bucket's mirror, which is elsewhere on each machine
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _remotes: dict[Path, "Bucket"] = {}
@@ -224,17 +224,21 @@ class Store:
     `root` is a folder, or the fsspec URL of a bucket or of a prefix in one; by default
     $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by default
     ~/.cache/comodo, which can be deleted at any time. Raises StoreError if no installed library
-    knows the URL's protocol. Attributes: `root`, the folder; `url`, of the bucket, or None.
+    knows the URL's protocol. Attributes: `root`, the folder; `url`, of the bucket, or None; `kept`,
+    the folder of what is on this machine only: not in the cache, but in $XDG_DATA_HOME/comodo, by
+    default ~/.local/share/comodo.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
         given = str(root or os.environ.get("COMODO_STORE") or DEFAULT_ROOT)
         self.url = given.rstrip("/") if "://" in given else None
         if self.url is None:
-            self.root = Path(given).resolve()
+            self.root = self.kept = Path(given).resolve()
             return
         cache = Path(os.environ.get("COMODO_CACHE") or DEFAULT_CACHE).expanduser().resolve()
         self.root = cache / f"{re.sub('[^0-9A-Za-z]+', '-', self.url)}-{key_of(self.url)[:6]}"
+        data = Path(os.environ.get("XDG_DATA_HOME") or DEFAULT_DATA).expanduser().resolve()
+        self.kept = data / "comodo" / self.root.name
         if self.root not in _remotes:
             # A store that is a folder needs none of its libraries.
             from comodo.core.bucket import Bucket
@@ -290,14 +294,6 @@ class Store:
         StoreError for a name that leads out of the store."""
         below = name.removeprefix(PORTABLE)
         return name if below == name else str(self._inside(self.root, below))
-
-    @cached_property
-    def id(self) -> str:
-        """A random name of the store, the same on all machines, made when it is first needed."""
-        path = self.root / "store.json"
-        if not is_present(path):
-            create(path, json.dumps({"id": uuid4().hex}))
-        return str(read_json(fetched(path))["id"])
 
     @property
     def videos(self) -> Path:

@@ -3,12 +3,18 @@
 `tracker` makes the records; a report is attached to them here.
 """
 
+import errno
 import json
 import os
 import re
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -17,13 +23,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from comodo.core.console import console
 from comodo.core.redaction import without_password
-from comodo.core.store import Store
+from comodo.core.store import Store, create, fetched, is_present, read_json
 
 LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
 TRIAL, SWEEP, STORE, PARENT = "comodo.trial", "comodo.sweep", "comodo.store", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment; with the key of a saved view
+ARTIFACT_COLUMNS = {"artifact_location", "artifact_uri", "source", "storage_location"}
+"""Of MLflow's tables: paths of artifacts."""
 FAILURES = (MlflowException, SQLAlchemyError, OSError)
 """Errors when a record cannot be made."""
 NO_ANSWER = re.compile(r"API request to (\w+://[^/]+)\S* failed with (?:timeout )?exception")
@@ -49,11 +57,53 @@ def tracking_uri(store: Store) -> str:
 
 
 def own_database(store: Store) -> str:
-    return f"sqlite:///{store.folder('mlflow', 'mlflow.db')}"
+    return f"sqlite:///{records_folder(store) / 'mlflow.db'}"
 
 
 def artifact_root(store: Store) -> Path:
-    return store.folder("mlflow", "artifacts")
+    return records_folder(store) / "artifacts"
+
+
+def records_folder(store: Store) -> Path:
+    """The folder of MLflow's files on this machine. Earlier versions kept those of a bucket's store
+    in its cache, which can be deleted: they are moved, once."""
+    folder, cached = store.kept / "mlflow", store.root / "mlflow"
+    if folder.exists() or not cached.exists():
+        return folder
+    try:
+        _move(cached, folder)
+    except (OSError, sqlite3.Error) as error:
+        print_failure(error, f"its records stay in the cache, {cached}")
+        return cached
+    return folder
+
+
+def _move(cached: Path, folder: Path) -> None:
+    """Moves MLflow's files. The database names the folders of its artifacts."""
+    if (database := cached / "mlflow.db").exists():
+        with closing(sqlite3.connect(database)) as connection, connection:
+            listed = "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c"
+            for table, column in connection.execute(listed).fetchall():
+                if column in ARTIFACT_COLUMNS:
+                    change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+                    connection.execute(change, (str(cached), str(folder)))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(cached, folder)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:  # on another disk
+            os.rename(shutil.copytree(cached, Path(temporary, folder.name)), folder)
+        shutil.rmtree(cached)
+
+
+def store_id(store: Store) -> str:
+    """A random name, the same on all machines of the store, made when it is first needed."""
+    path = store.root / "store.json"
+    if not is_present(path):
+        create(path, json.dumps({"id": uuid4().hex}))
+    return str(read_json(fetched(path))["id"])
 
 
 def view_of(parent: str) -> str:
@@ -64,7 +114,7 @@ def view_of(parent: str) -> str:
 def sweep_run(client: MlflowClient, experiment: str, sweep: str, store: Store) -> Run | None:
     """The run of this store's sweep: on a server other stores have sweeps of the same name. In the
     store's own database a run without a store is its own, made by an earlier version."""
-    own = store.id
+    own = store_id(store)
     unknown = own if client.tracking_uri == own_database(store) else None
     found = client.search_runs([experiment], f"tags.`{SWEEP}` = '{sweep}'", max_results=MAX_RUNS)
     return next((run for run in found if run.data.tags.get(STORE, unknown) == own), None)
@@ -107,7 +157,7 @@ class SweepRuns:
 def find_runs(sweep: str, store: Store) -> SweepRuns | None:
     """The records of a sweep; None if there are none, or MLflow is away, which is printed."""
     uri = tracking_uri(store)
-    if uri == own_database(store) and not store.folder("mlflow", "mlflow.db").exists():
+    if uri == own_database(store) and not (records_folder(store) / "mlflow.db").exists():
         return None
     try:
         client = MlflowClient(uri)

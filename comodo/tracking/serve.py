@@ -130,7 +130,9 @@ def _is_this_machine(host: str) -> bool:
 
 def _settings_of_users(store: Store) -> Path:
     """MLflow's settings of its authentication, with the users' database in the store."""
-    path = store.folder("mlflow", "basic_auth.ini")
+    from comodo.tracking.runs import records_folder  # slow to import
+
+    path = records_folder(store) / "basic_auth.ini"
     database = path.with_suffix(".db")
     create_private(database)  # as MLflow makes it, all users of the machine may read the hashes
     with atomic(path) as temporary:

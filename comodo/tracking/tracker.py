@@ -70,7 +70,7 @@ class Tracker:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         # Its thread would write a line every half minute while MLflow is away.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-        database = store.folder("mlflow", "mlflow.db")
+        database = runs.records_folder(store) / "mlflow.db"
         if uri == runs.own_database(store):
             if store.url is not None:
                 console.print(
@@ -93,7 +93,7 @@ class Tracker:
             self._experiment = client.create_experiment(sweep, root, tags)
         parent = runs.sweep_run(client, self._experiment, sweep, store)
         if parent is None:
-            tags = {runs.SWEEP: sweep, runs.STORE: store.id}
+            tags = {runs.SWEEP: sweep, runs.STORE: runs.store_id(store)}
             parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")

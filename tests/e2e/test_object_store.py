@@ -48,7 +48,8 @@ def server() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def env(server: dict[str, str], tmp_path: Path) -> dict[str, str]:
     """Of a machine that has never seen the bucket."""
-    return {**os.environ, **server, "COMODO_CACHE": str(tmp_path / "cache")}
+    own = {"COMODO_CACHE": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path / "data")}
+    return {**os.environ, **server, **own}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Records in a real MLflow on SQLite."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -302,6 +303,29 @@ def test_the_machine_is_watched_until_the_sweep_ends(
         assert runs(store)[0].info.status == status
         assert steps() > known
         known = steps()
+
+
+def test_records_outlive_the_cache_of_a_bucket(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that an earlier version kept there, with the artifacts that they name."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("COMODO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    store = Store("memory://lab")
+    earlier = Tracker(Store(store.root), "s", {})  # its files are where the cache is
+    earlier.finish(TRIAL, "t", RESULT, folder)
+    earlier.close()
+    assert (store.root / "mlflow/mlflow.db").exists()
+    again = Tracker(store, "s", {})
+    again.finish(TRIAL, "t", RESULT, folder)
+    again.close()
+    shutil.rmtree(tmp_path / "cache")
+    found = find_runs("s", store)
+    assert found is not None and found.trials.keys() == {TRIAL.key}
+    client = MlflowClient(tracking_uri(store))
+    files = {file.path for file in client.list_artifacts(found.trials[TRIAL.key])}
+    assert files == {"result.json", "student"}
 
 
 def test_two_stores_with_a_sweep_of_one_name_share_a_server(

@@ -163,7 +163,7 @@ def bytes_to_write(
 
 def _trained_bytes(sweep: str, trials: TrialStates, store: Store) -> int:
     """Students that are trained already, perhaps by another sweep, but have no copy in MLflow."""
-    recorded = (store.folder("mlflow", "artifacts") / sweep).exists()
+    recorded = (store.kept / "mlflow" / "artifacts" / sweep).exists()
     copied = trials.to_measure if recorded else [*trials.planned, *trials.to_measure]
     sizes = estimates.folder_sizes(store)
     return sum(sizes[store.folder("trials", key) / "student"] for key in {t.key for t in copied})
