@@ -12,7 +12,6 @@ from pathlib import Path
 from string import Template
 
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 KINDS = ("html", "js")
@@ -63,13 +62,13 @@ def html_page(text: str, folder: Path) -> str:
 
 def _plain(line: Token) -> str:
     """The text of a line, without markup."""
-    return RendererHTML().renderInlineAsText(line.children or [], {}, {})
+    return "".join(part.content for part in line.children or ())
 
 
 def _picture(token: Token) -> Token | None:
     """The picture that is all of a line."""
-    first, *more = token.children or [None] if token.type == "inline" else [None]
-    return first if first is not None and first.type == "image" and not more else None
+    parts = token.children or []
+    return parts[0] if len(parts) == 1 and parts[0].type == "image" else None
 
 
 def _replace_foreign(tokens: list[Token], folder: Path) -> None:
