@@ -122,7 +122,7 @@ def write_inspection(inspection: Inspection, store: Store) -> Path:
         remove(old)  # of an earlier inspection, which may have had more figures
     write_table(folder / "quality.parquet", pa.Table.from_pandas(inspection.recordings))
     pictures = figures.draw_quality(inspection.name, inspection.recordings, folder)
-    lines = [f"# Quality of {inspection.name}", ""]
+    lines = [f"# Quality of {as_text(inspection.name)}", ""]
     lines += [f"Windows: {as_code(str(inspection.folder))}", ""]
     for sentence in _warnings(inspection):
         lines += [f"**{as_text(sentence[0].upper() + sentence[1:])}.**", ""]
