@@ -1,6 +1,8 @@
 """The report's page in a real browser: nothing from the network, at any width, by keyboard."""
 
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +172,25 @@ def test_pictures_that_are_not_the_reports_are_text(file: Path, text: str) -> No
 
 
 def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
-    planted = f"<img src='{REMOTE}'><link rel=stylesheet href='{REMOTE}'><iframe src='{REMOTE}'>"
-    planted += "</iframe><script>document.title = 'ran'</script><img src=x onerror=planted()>"
-    file.write_text(file.read_text().replace("</main>", f"{planted}</main>"))
-    with browser() as seen:
-        seen.page.goto(file.as_uri())
-        assert seen.page.title() == "A sweep & more"
-        assert [url for url in seen.requests if REMOTE in url] == []
-        assert len(seen.page.locator("th button").all()) == 7  # its own script ran
+    asked: list[str] = []
+
+    class Recorder(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        remote = f"http://127.0.0.1:{server.server_port}"
+        planted = f"<img src={remote}/img><link rel=stylesheet href={remote}/css>"
+        planted += f"<iframe src={remote}/frame></iframe><script src={remote}/js></script>"
+        planted += "<script>document.title = 'ran'</script><img src=x onerror=document.title='ran'>"
+        file.write_text(file.read_text().replace("</main>", f"{planted}</main>"))
+        with browser() as seen:
+            seen.page.goto(file.as_uri())
+            assert seen.page.title() == "A sweep & more"
+            assert len(seen.page.locator("th button").all()) == 7  # its own script ran
+        server.shutdown()
+    assert asked == []
