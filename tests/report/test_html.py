@@ -2,6 +2,8 @@
 
 import re
 import threading
+from base64 import b64encode
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,12 @@ def test_it_is_one_file(file: Path) -> None:
     assert "drawn.png" not in page
     elsewhere = re.findall(r"""<(\w+)[^>]*\b(?:src|href)=["'](?!data:|#)""", page)
     assert elsewhere == ["a"]  # one can be followed, none is loaded
+    (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    allowed = dict(part.split(maxsplit=1) for part in policy.split(";"))
+    assert (allowed["default-src"], allowed["script-src"]) == ("'none'", f"'sha256-{digest}'")
+    assert allowed["img-src"] == "data:"
 
 
 def _column(page: Page, number: int) -> list[str]:
