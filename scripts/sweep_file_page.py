@@ -120,7 +120,7 @@ def _type(value: dict[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     words = {"integer": "whole number", "boolean": "`true`, `false`", "string": "text"}
     kind = value.get("type", "anything")
-    limits = ", ".join(f"{sign} {value[key]:g}" for key, sign in signs.items() if key in value)
+    limits = ", ".join(f"{sign} {value[key]:.10g}" for key, sign in signs.items() if key in value)
     return f"{words.get(kind, kind)} {limits}".strip()
 
 

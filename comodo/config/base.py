@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from comodo.core.errors import ComodoError, nearest
 
@@ -52,6 +52,8 @@ def _hub_id_or_folder(value: str, info: ValidationInfo) -> str:
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
 Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
 """A hub id, or a folder written as a path: ./here, ~/there, /there, $THERE."""
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What NumPy, libsvm and Optuna take: others are refused only when they are used."""
 
 
 def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:

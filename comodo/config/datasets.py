@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from comodo.config.base import ExistingPath, Settings
+from comodo.config.base import ExistingPath, Seed, Settings
 
 
 class GroupSplit(Settings):
-    """Splits made by group (subject, capture), so that no group is in two of them."""
+    """Splits made by group (subject, capture), so that no group is in two of them: as close to the
+    shares as the groups allow."""
 
     train: float = Field(0.7, gt=0, lt=1)
     """Share of the recordings."""
@@ -16,7 +17,7 @@ class GroupSplit(Settings):
     """Share of the recordings; 0 makes no val split."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the recordings."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the order in which groups are assigned to the splits."""
 
     @model_validator(mode="after")
@@ -54,7 +55,7 @@ class SimulatedDataset(_Dataset):
     """Length of each recording in seconds."""
     labelled: float = Field(0.2, gt=0, le=1)
     """Share of the training recordings that carry their label."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the people, their motions and their splits: another seed is another data set."""
 
 

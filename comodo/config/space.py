@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from comodo.config.base import Settings, as_list
+from comodo.config.base import Seed, Settings, as_list
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 from comodo.core.errors import nearest
 
@@ -115,7 +115,7 @@ class Search(Settings):
     space: dict[str, Span] = Field({})
     """Dotted keys of `trial` with lists of values, or with ranges (random and tpe); either with a
     condition as {values: [...], when: {key: value}} and {min: ..., max: ..., when: ...}."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the sampler; the trials' are in `seeds`."""
     start_with: list[Point] = Field([])
     """Points that are tried first. The sampler chooses the keys that a point leaves out; a grid

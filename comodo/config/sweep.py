@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Settings, dotted_key, reason_of
+from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_of
 from comodo.config.datasets import DatasetConfig
 from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
@@ -83,9 +83,9 @@ class Sweep(Settings):
     supervised}, set: {epochs: 40}}`. Later recipes override earlier ones."""
     search: Search = Search()
     """Which configurations are tried."""
-    seeds: list[int] = Field([0], min_length=1)
-    """Each configuration is trained once with each seed; its score is the mean. One seed says
-    nothing about chance."""
+    seeds: list[Seed] = Field([0], min_length=1)
+    """Each configuration is trained once with each seed; its score is the mean. From one seed
+    nothing follows for configurations: with `[0, 1, 2]` differences can be told from chance."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives.model_validate(
             {"metric": str(accuracy("test" if data.get("protocol") == "published" else "val"))}

@@ -73,7 +73,8 @@ class OptunaProposals:
         learnt: Sequence[tuple[Point, Outcome]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        seed = sweep.search.seed + len(earlier)  # otherwise the first suggestions would repeat
+        # With the same seed the first suggestions would repeat.
+        seed = (sweep.search.seed + len(earlier)) % 2**32
         samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self._study = optuna.create_study(
             sampler=samplers[sweep.search.sampler](seed=seed),

@@ -70,6 +70,15 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
         ({"search__space": {"learning_rate": {"min": 1, "max": 2}}}, "search", ["learning_rate"]),
         ({"search__sampler": "tpe"}, "budget.trials", ["tpe"]),
         ({"seeds": [1, 1]}, "seeds", []),
+        ({"seeds": [0, -1]}, "seeds.1", ["-1"]),
+        ({"seeds": [2**32]}, "seeds.0", [str(2**32)]),
+        ({"search__seed": -1}, "search.seed", ["-1"]),
+        ({"datasets__demo__seed": 2**32}, "datasets.demo.seed", [str(2**32)]),
+        (
+            {"datasets__demo__split_by_group": {"seed": -1}},
+            "datasets.demo.split_by_group.seed",
+            ["-1"],
+        ),
         (
             {"trial__student": {"name": "mantis", "weights": "./absent"}},
             "trial.student.weights",

@@ -65,6 +65,14 @@ def test_suggestions_lie_in_the_space_and_are_valid_trials(sweep: Sweep) -> None
     assert proposals.ask() is None
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_largest_seed_continues_an_earlier_run(tmp_path: Path, sampler: str) -> None:
+    sweep = tpe(tmp_path, search__sampler=sampler, search__seed=2**32 - 1)
+    first = OptunaProposals(sweep, 20, []).ask()
+    assert first is not None
+    assert OptunaProposals(sweep, 20, [(first, score(0.5))]).ask() not in (None, first)
+
+
 def test_same_seed_same_suggestions(sweep: Sweep) -> None:
     def first() -> Any:
         return OptunaProposals(sweep, limit=5, earlier=[]).ask()
