@@ -55,7 +55,11 @@ class Recipe(Settings):
             inside = changed.startswith("method.") and any(
                 isinstance(method, dict) and changed.split(".")[1] in method for method in methods
             )
-            if changed in space or inside:
+            around = (
+                key.startswith(f"{changed}.") or (key != "method" and changed.startswith(f"{key}."))
+                for key in space
+            )
+            if changed in space or inside or any(around):
                 raise ValueError(f"set.{changed}: is also swept; remove it here or from the space")
 
 

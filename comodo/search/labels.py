@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter, defaultdict
+from itertools import groupby
 from typing import Any
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
@@ -13,8 +15,9 @@ OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
 
 
 class Labels:
-    """The names in one sweep; `keys`: dotted keys of `trial` that take more than one value, without
-    the method's name and keys that recipes set. Of models whose names all differ, only the name."""
+    """The names in one sweep, a different one for each configuration; `keys`: dotted keys of
+    `trial` that take more than one value, without the method's name and keys that recipes set,
+    whose values follow from the others. Of models whose names all differ, only the name."""
 
     def __init__(self, sweep: Sweep) -> None:
         points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
@@ -23,16 +26,24 @@ class Labels:
             names = {point[part]["name"] for point in points}
             if 1 < len(names) == len(models):
                 points = [{**point, part: {"name": point[part]["name"]}} for point in points]
-        seen: dict[str, list[Any]] = {}
+        seen: dict[str, set[str]] = {}
+        alike = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
         for point in points:
-            for key, value in flatten(point).items():
-                values = seen.setdefault(key, [])
-                if value not in values:
-                    values.append(value)
+            flat = flatten(point)
+            for key, value in flat.items():
+                seen.setdefault(key, set()).add(json.dumps(value))
+                part, _, _ = key.partition(".")
+                if key == f"{part}.name":
+                    alike[part, value].append(flat)
+        for (part, _), flats in alike.items():  # a key that some of them lack varies too
+            keys = [{key for key in flat if key.startswith(f"{part}.")} for flat in flats]
+            for key in set[str]().union(*keys).difference(keys[0].intersection(*keys)):
+                seen[key].add("absent")
         named_elsewhere = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
         self.keys = [
             key for key, values in seen.items() if len(values) > 1 and key not in named_elsewhere
         ]
+        self._ends = Counter(key.split(".")[-1] for key in self.keys)
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
         """The label of a configuration, the same for all seeds; `leave_out`: a key to omit."""
@@ -44,10 +55,23 @@ class Labels:
             keys = [key for key in keys if key.startswith(OF_UNTRAINED)]
         if isinstance(trial.config.method, SupervisedMethod):
             keys = [key for key in keys if not key.startswith("teacher.")]
-        return " ".join([name, *(_shown(key, mine[key]) for key in keys if key in mine)])
+        return " ".join([name, *(self._shown(key, mine[key]) for key in keys if key in mine)])
 
     def trial(self, trial: Trial) -> str:
         return f"{self.configuration(trial)} seed {trial.seed}"
+
+    def _shown(self, key: str, value: Any) -> str:
+        """`queue_size=256`; of data sets and models only the name."""
+        if key in ("dataset", "teacher.name", "student.name"):
+            return str(value)
+        if key == "student.channels":  # acc_x, acc_y, acc_z, gyro_x: acc_xyz+gyro_x
+            axes = (channel.split("_") for channel in value)
+            sensors = groupby(axes, key=lambda axis: axis[0])
+            return "+".join(f"{name}_{''.join(axis for _, axis in same)}" for name, same in sensors)
+        if isinstance(value, str) and re.search(r"[\s\"]", value):
+            value = json.dumps(value)
+        end = key.split(".")[-1]
+        return f"{end if self._ends[end] == 1 else key}={value}"
 
 
 def rounded(text: str) -> str:
@@ -70,16 +94,3 @@ def _choice(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
-
-
-def _shown(key: str, value: Any) -> str:
-    """`queue_size=256`; of data sets and models only the name."""
-    if key in ("dataset", "teacher.name", "student.name"):
-        return str(value)
-    if key == "student.channels":  # acc_x, acc_y, acc_z: acc_xyz
-        axes: dict[str, str] = {}
-        for channel in value:
-            sensor, axis = channel.split("_")
-            axes[sensor] = axes.get(sensor, "") + axis
-        return "+".join(f"{sensor}_{letters}" for sensor, letters in axes.items())
-    return f"{key.split('.')[-1]}={value}"

@@ -115,3 +115,18 @@ def test_recipes_that_cannot_be(
     space = {"learning_rate": [1e-3, 1e-2], "method": [{"name": "comodo", "queue_size": 8}]}
     with raises(ConfigError, f"recipes.0.{code}", name):
         read_sweep_file(sweep_file(tmp_path, recipes=[recipe], search__space=space))
+
+
+@pytest.mark.parametrize(
+    ("swept", "value", "key", "fixed"),
+    [
+        ("method.head", {"hidden_dim": 8}, "method.head.hidden_dim", 16),
+        ("method.head.hidden_dim", 8, "method.head", {"hidden_dim": 16}),
+    ],
+)
+def test_recipes_that_overrule_part_of_a_swept_key(
+    tmp_path: Path, swept: str, value: Any, key: str, fixed: Any
+) -> None:
+    recipe = {"when": {"dataset": "demo"}, "set": {key: fixed}}
+    with raises(ConfigError, f"recipes.0.set.{key}"):
+        read_sweep_file(sweep_file(tmp_path, recipes=[recipe], search__space={swept: [value]}))

@@ -1,9 +1,13 @@
 """What trials are called."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from comodo.config import read_sweep_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comodo.config import Sweep, read_sweep_file
 from comodo.config.space import flatten
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial
@@ -45,6 +49,86 @@ def test_untrained_students_measured_in_two_ways_have_two_names(tmp_path: Path) 
         assert twins[0].key != twins[1].key
         names = Labels(sweep)
         assert names.configuration(twins[0]) != names.configuration(twins[1])
+
+
+def test_two_orders_of_channels_have_two_names(tmp_path: Path) -> None:
+    channels = [["acc_x", "acc_y", "gyro_x"], ["acc_x", "gyro_x", "acc_y"]]
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space={"student.channels": channels}))
+    names = Labels(sweep)
+    labels = [names.configuration(Trial(sweep.with_values(v), 0, "w", "f")) for v in sweep.grid()]
+    assert labels == ["comodo acc_xy+gyro_x", "comodo acc_x+gyro_x+acc_y"]
+
+
+def of_names(*names: str, **values: list[Any]) -> Any:
+    """Settings of a method or model: a name, and one value of each key or its default."""
+    keys = {key: st.sampled_from(choices) for key, choices in values.items()}
+    return st.lists(
+        st.fixed_dictionaries({"name": st.sampled_from(names)}, optional=keys),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda value: json.dumps(value, sort_keys=True),
+    )
+
+
+WEIGHTS = ["a/b", "a/b c", "a/b pooling=mean"]
+HEADS = [{"hidden_dim": 8}, {"hidden_dim": 16}, {"output_dim": 8}, {"kind": "linear"}]
+SIZES = [{}, {"hidden_dim": 8}, {"hidden_dim": 8.0}, {"hidden_dim": 16}, {"num_patches": 8}]
+VALUES: dict[str, Any] = {
+    "dataset": st.just(["demo", "other"]),
+    "method": st.one_of(
+        of_names("comodo", queue_size=[8, 16], head=HEADS),
+        of_names("infonce", "l2", "none", head=HEADS[:3]).map(
+            lambda found: [v if v["name"] != "none" else "none" for v in found]
+        ),
+        st.just(["supervised", "none", "comodo"]),
+    ),
+    "teacher": of_names("image", "videomae", weights=WEIGHTS, frames=[2, 4]).map(
+        lambda found: [{"weights": "x", **value} for value in found]
+    ),
+    "student": st.one_of(
+        of_names("mantis", size=SIZES, pooling=["concat", "mean"]),
+        of_names("mantis", "mantis-v2", weights=WEIGHTS, revision=["main", "v 1"]),
+    ),
+    "student.channels": st.lists(
+        st.permutations(["acc_x", "acc_y", "gyro_x", "gyro_y"]).map(list),
+        min_size=1,
+        max_size=3,
+        unique_by=str,
+    ),
+    "student.pooling": st.just(["mean", "concat"]),
+    "protocol": st.just(["corrected", "published"]),
+    "precision": st.just(["float32", "bf16"]),
+    "teacher.precision": st.just(["float32", "bf16"]),
+    "learning_rate": st.just([1e-3, 0.001000001]),
+    "probe_ties": st.just(["middle", "smallest"]),
+}
+"""Values of every kind of key that a space can vary."""
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_no_two_configurations_share_a_name(data: st.DataObject) -> None:
+    keys = data.draw(st.lists(st.sampled_from(list(VALUES)), max_size=3, unique=True))
+    sweep = Sweep.model_validate(
+        {
+            "name": "all",
+            "datasets": {name: {"kind": "simulated"} for name in ("demo", "other")},
+            "trial": {
+                "dataset": "demo",
+                "teacher": "efficientnet-lite0",
+                "student": {"name": "mantis"},
+                "method": "comodo",
+            },
+            "search": {"space": {key: data.draw(VALUES[key], key) for key in keys}},
+            "recipes": [{"when": {"dataset": "demo"}, "set": {"epochs": 7}}],
+        }
+    )
+    names, key_of_label = Labels(sweep), dict[str, str]()
+    for config in map(sweep.with_values, sweep.grid()):
+        trial = Trial(config, 0, config.dataset, config.teacher.model_dump_json())
+        for one in (trial, trial.untrained, trial.supervised(sweep.supervised_like(config))):
+            label = names.configuration(one)
+            assert key_of_label.setdefault(label, one.key) == one.key, label
 
 
 def test_flatten() -> None:
