@@ -12,12 +12,14 @@ from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fetched, fingerprint, key_of
 from comodo.data import transcode
+from comodo.data.group_split import keeps_first_deal
 from comodo.data.names import common_form
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.recordings import SPLIT_NAMES, Recording, file_identity
 from comodo.data.records import WindowsMeta
 from comodo.data.slicing import WINDOW_VERSION, quality_file
 
+SPLIT_VERSION = 2  # of `split_by_group`, where it no longer deals as the first version did
 FileFingerprints = dict[str, dict[str, int]]  # by path
 
 
@@ -68,6 +70,8 @@ def window_key(
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
+    elif settings.split_by_group and not keeps_first_deal(recordings, settings.split_by_group):
+        content["split_by_group"] = SPLIT_VERSION
     return key_of(content)
 
 

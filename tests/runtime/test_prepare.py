@@ -166,6 +166,7 @@ def test_key_follows_other_files_and_splits(tmp_path: Path) -> None:
     assert simulated_folder(split, Store("/x")) == simulated_folder(
         demo, Store("/x")
     )  # the same files
+    recordings = [Recording(name, "", "", "train", name) for name in "abcdefghij"]
     assert window_key(split, recordings) != window_key(demo, recordings)
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from comodo.config import CHANNELS
 from comodo.config.datasets import FolderDataset, GroupSplit
 from comodo.data.imu import ImuError, ImuStream, resample
-from comodo.data.readers import list_recordings, listing_notes, split_by_group
+from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.readers.folder import FolderReader
-from comodo.data.recordings import DatasetError, Recording
+from comodo.data.recordings import DatasetError
 from tests.data.test_clock_offset import film, head
 from tests.errors import raises
 
@@ -179,10 +177,10 @@ def test_columns_that_are_not_used_are_told(files: Path) -> None:
 
 
 def test_rows_without_a_group_among_others_are_told(files: Path) -> None:
-    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,anna\nimu/b.csv,test,\n")
+    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,anna\nimu/b.csv,val,\n")
     (note,) = notes(files / "m.csv")
     assert "1 of 2 rows have no group" in note
-    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,\nimu/b.csv,test,\n")
+    (files / "m.csv").write_text("imu,split,group\nimu/a.csv,train,\nimu/b.csv,val,\n")
     assert notes(files / "m.csv") == []
 
 
@@ -305,35 +303,3 @@ def test_split_by_group_in_the_sweep_file(tmp_path: Path, make_folder: Callable[
         splits_of.setdefault(recording.group, set()).add(recording.split)
     assert all(len(splits) == 1 for splits in splits_of.values())
     assert {recording.split for recording in recordings} == {"train", "val", "test"}
-
-
-@given(
-    sizes=st.lists(st.integers(1, 9), min_size=3, max_size=20),
-    seed=st.integers(0, 1000),
-)
-def test_groups_are_never_torn_and_every_split_gets_one(sizes: list[int], seed: int) -> None:
-    recordings = [
-        Recording(f"{g}-{i}", "v", "i", "", f"g{g}") for g, n in enumerate(sizes) for i in range(n)
-    ]
-    shares = GroupSplit(train=0.6, val=0.2, test=0.2, seed=seed)
-    first = split_by_group(recordings, shares)
-    assert first == split_by_group(recordings, shares)
-    assert {r.split for r in first} == {"train", "val", "test"}
-    assert len({(r.group, r.split) for r in first}) == len(sizes)
-
-
-def test_groups_of_one_name_stay_together() -> None:
-    """A person written in two ways is not in train and test."""
-    names = ["anna", "Anna", "ANNA", *"bcdefg"]
-    recordings = [Recording(f"r{i}", "v", "i", "", name) for i, name in enumerate(names)]
-    for seed in range(10):
-        found = split_by_group(recordings, GroupSplit(seed=seed))
-        assert [r.group for r in found] == names
-        assert len({r.split for r in found[:3]}) == 1
-
-
-def test_too_few_groups() -> None:
-    with raises(DatasetError, "dataset.too-few-groups", "split_by_group"):
-        split_by_group(
-            [Recording("a", "", "", "", "g1"), Recording("b", "", "", "", "g2")], GroupSplit()
-        )
