@@ -239,6 +239,7 @@ class Results:
         return [Difference(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
 
     def _pairs(self) -> list[tuple[str, str]]:
+        """Each two configurations once: a pair that is tested twice counts twice in `holm`."""
         pairs = []
         for label, trial in self._first_trials.items():
             if not isinstance(trial.config.method, NoneMethod):
@@ -248,7 +249,10 @@ class Results:
         if (best := self.selected) is not None:
             dataset, others = self.trained_on(best), [x for x in self.by_label if x != best]
             pairs += [(best, label) for label in others if self.trained_on(label) == dataset]
-        return list(dict.fromkeys(pairs))
+        found: dict[frozenset[str], tuple[str, str]] = {}
+        for pair in pairs:
+            found.setdefault(frozenset(pair), pair)
+        return list(found.values())
 
     @cached_property
     def tested_on(self) -> list[str]:

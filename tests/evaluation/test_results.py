@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow, pareto_front
+from comodo.evaluation.stats import holm
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
@@ -94,6 +95,18 @@ def test_large_differences_are_told_apart_and_small_ones_are_not(results: Result
         assert difference.p >= difference.comparison.p
         assert difference.distinguishable == (second == "untrained"), (first, second, difference)
     assert (best, "untrained") in found
+
+
+def test_no_two_configurations_are_compared_twice(results: Results, store: Store) -> None:
+    """Also where the untrained student is selected, with which each is compared anyway."""
+    rows = [
+        replace(row, metrics={"val/acc1": float(row.label == "untrained")}) for row in results.rows
+    ]
+    honest = Results(results.sweep, rows, store)
+    assert honest.selected == "untrained"
+    pairs = [(d.first, d.second) for d in honest.differences]
+    assert pairs == [(label, "untrained") for label in honest.by_label if label != "untrained"]
+    assert [d.p for d in honest.differences] == holm([d.comparison.p for d in honest.differences])
 
 
 def test_only_seeds_of_both_are_paired(results: Results, store: Store) -> None:
