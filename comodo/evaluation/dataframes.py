@@ -51,7 +51,7 @@ class SweepFrames:
                 "workers": trained and trained.workers,
                 "windows_per_second": trained and trained.windows_per_second,
             }
-            rows.append(values | row.metrics)
+            rows.append(values | self.results.metrics_of(row))
         frame = pd.DataFrame(rows)
         for name in frame.columns:
             kinds = {type(value) for value in frame[name].dropna()}

@@ -38,7 +38,8 @@ def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 
     Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, only of
-    splits that have labels), and `probe/C`. Raises the errors of `fit_probe`.
+    splits that have labels; Acc@3 and Acc@5 only with more classes than that), and `probe/C`.
+    Raises the errors of `fit_probe`.
     """
     return _evaluate_probe("probe", frozen, frozen)
 
@@ -123,7 +124,8 @@ def _classification_metrics(
         predicted_N = classes_K[probability_NK.argmax(1)]
         rank_N = label_ranks(probability_NK, classes_K, label_N)
         for k in (1, 3, 5):
-            metrics[str(accuracy(split, k, measure))] = float((rank_N < k).mean())
+            if k == 1 or k < len(classes_K):  # all of K classes are among the K most probable
+                metrics[str(accuracy(split, k, measure))] = float((rank_N < k).mean())
         summary = feature_metrics.classification(label_N, predicted_N)
         metrics |= {str(Metric(split, key, measure)): value for key, value in summary.items()}
         columns = {"group": group_N, "label": label_N, "predicted": predicted_N, "rank": rank_N}

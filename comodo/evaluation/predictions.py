@@ -13,6 +13,7 @@ import pandas as pd
 from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import feature_metrics
+from comodo.evaluation.labelled_features import UNSEEN_CLASS
 from comodo.evaluation.stats import FloatArray, Interval, accuracy_interval, jackknife_interval
 from comodo.search.trial import Trial
 
@@ -62,8 +63,11 @@ class Predictions:
         """`hits_SG` and `count_G` of trials on a split of a data set; None without predictions.
 
         `k` is that of top-k accuracy or, for a measure that stores hits, the name of their column.
+        None too if there were no more than k classes.
         """
         tables = []
+        if isinstance(k, int) and all(self._is_certain(t, k, dataset, measure) for t in trials):
+            return None
         for predictions in self._of_split(trials, split, dataset, measure):
             if isinstance(k, str) and k not in predictions:
                 return None
@@ -73,6 +77,21 @@ class Predictions:
             return None
         hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
         return hits_SG, tables[0]["count"].to_numpy(np.float64)
+
+    def is_certain(self, trial: Trial, metric: Metric) -> bool:
+        """Whether a metric is Acc@k of no more than k classes, which earlier versions measured."""
+        match = re.fullmatch(r"acc(\d)", metric.name)
+        dataset = metric.dataset or trial.config.dataset
+        if match is None or metric.measure not in CLASS_MEASURES:
+            return False
+        return self._is_certain(trial, int(match[1]), dataset, metric.measure)
+
+    def _is_certain(self, trial: Trial, k: int, dataset: str, measure: str) -> bool:
+        if k == 1 or (predictions := self.of(trial, dataset, measure)) is None:
+            return False
+        known = predictions[predictions["rank"] != UNSEEN_CLASS]
+        named = {*known["label"], *predictions["predicted"]}
+        return max(len(named), known["rank"].max() + 1) <= k
 
     def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
         """Test Acc@1 of the probe for each class (`label`) or `group`, with its interval.

@@ -148,13 +148,22 @@ class Results:
         metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
         if (found := self._predictions.interval(self._trials(label), metric)) is not None:
             return found
-        values = [row.metrics[name] for row in self.by_label[label] if name in row.metrics]
+        of_rows = map(self.metrics_of, self.by_label[label])
+        values = [metrics[name] for metrics in of_rows if name in metrics]
         if not values:
             return None
         found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
         if metric.name == "cka":  # the only metric that can be negative
             return found
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
+
+    def metrics_of(self, row: TrialRow) -> dict[str, float]:
+        """A trial's metrics, without those that are certain (see `Predictions.is_certain`)."""
+        return {
+            name: value
+            for name, value in row.metrics.items()
+            if value < 1 or not self._predictions.is_certain(row.trial, Metric.parse(name))
+        }
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
         """`Predictions.by` of a configuration on its own data set."""

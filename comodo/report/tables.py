@@ -26,7 +26,8 @@ def accuracy_section(results: Results) -> list[str]:
     lines = section(
         "Accuracy",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
-        "(subjects, captures or days); with one seed, of that student for new groups.",
+        "(subjects, captures or days); with one seed, of that student for new groups. Acc@k only "
+        "of more than k classes.",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
     )
     return [*lines, f"\\{results.star}.", ""] if results.star else lines
@@ -37,16 +38,21 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], 
     rows = []
     titles = {row.label: row.title for row in results.rows}
     seeds_of = Counter(row.label for row in results.rows)
+    shown = {
+        name: (split, k)
+        for name, (split, k) in ACCURACIES.items()
+        if k == 1 or any(results.accuracy(label, split, k) for label in results.by_label)
+    }
     for label in labels:
         trials = results.by_label.get(label, [])
-        cells = ["–"] * len(ACCURACIES)
+        cells = ["–"] * len(shown)
         if trials:
-            cells = [cell(results.accuracy(label, split, k)) for split, k in ACCURACIES.values()]
+            cells = [cell(results.accuracy(label, split, k)) for split, k in shown.values()]
         seeds = str(seeds_of[label])
         if len(trials) < seeds_of[label]:
             seeds = f"{len(trials)} of {seeds}"
         rows.append([titles[label], seeds, *cells])
-    return ["configuration", "seeds", *ACCURACIES], rows
+    return ["configuration", "seeds", *shown], rows
 
 
 def missing(rows: list[TrialRow], command: str) -> list[str]:
@@ -134,7 +140,7 @@ def other_metrics_section(results: Results) -> list[str]:
     names = [
         name
         for rows in results.by_label.values()
-        for name in rows[0].metrics
+        for name in results.metrics_of(rows[0])
         if name not in (*ACCURACIES, PARAMETERS) and not name.endswith(("probe/C", "_std"))
     ]
     rows = [

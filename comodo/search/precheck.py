@@ -15,6 +15,7 @@ from comodo.config import (
     SimulatedDataset,
     Sweep,
 )
+from comodo.config.metric import Metric
 from comodo.config.trial import RESIZED_TO
 from comodo.core.errors import nearest
 from comodo.core.store import Store
@@ -147,10 +148,21 @@ def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
                 f"datasets.{name}",
                 f"datasets.{name}: no labelled windows in its test split to measure on",
             )
+    _refuse_certain_objectives(sweep, classes)
     _refuse_unknown_names(sweep, classes)
     if "direct" in sweep.measures:
         for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
             _refuse_unfit_transfer(sweep, classes, own, other)
+
+
+def _refuse_certain_objectives(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
+    """Acc@k is not measured where there are no more than k classes."""
+    for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
+        for name in [metric.dataset] if metric.dataset else [n for n, _ in sweep.trained_on()]:
+            count = len(classes.get(name, {}).get("train", {}))
+            if metric.name in ("acc3", "acc5") and 0 < count <= int(metric.name[3]):
+                fault = f"{metric} is certain with the {count} classes of '{name}'; use acc1"
+                raise ConfigError.at("objective.metric", fault)
 
 
 def _refuse_unknown_names(sweep: Sweep, classes: Mapping[str, Classes]) -> None:

@@ -13,23 +13,28 @@ from comodo.models.students import build_student
 from tests.helpers import make_arrays, trial_config
 
 
-def subject_of(folder: Path, windows: int) -> FrozenStudent:
+def subject_of(folder: Path, windows: int, classes: int = 3) -> FrozenStudent:
     """A student with random weights, and so many training windows."""
     store = Store(folder)
-    keys = make_arrays(store, windows=windows)
+    keys = make_arrays(store, windows, classes)
     arrays, features = (store.folder("arrays", key) for key in keys)
     student = build_student(trial_config().student)
     teacher = TeacherContext(FeatureArrays.load(features), None)
     return FrozenStudent(student, WindowArrays.load(arrays), 0, teacher=teacher)
 
 
-def test_metrics_of_the_probe_are_those_of_its_rows(tmp_path: Path) -> None:
-    measured = measure_probe(subject_of(tmp_path, 40))
+@pytest.mark.parametrize(("classes", "measured_k"), [(3, [1]), (4, [1, 3]), (6, [1, 3, 5])])
+def test_metrics_of_the_probe_are_those_of_its_rows(
+    tmp_path: Path, classes: int, measured_k: list[int]
+) -> None:
+    measured = measure_probe(subject_of(tmp_path, 40, classes))
     assert measured.predictions is not None
     rows = measured.predictions.to_pandas()
     assert rows.groupby("split").size().to_dict() == {"test": 20, "val": 20}
     for split, part in rows.groupby("split"):
-        for k in (1, 3, 5):
+        names = [f"{split}/acc{k}" for k in measured_k]  # of three classes all are the best three
+        assert [name for name in measured.metrics if name.startswith(f"{split}/acc")] == names
+        for k in measured_k:
             assert measured.metrics[f"{split}/acc{k}"] == (part["rank"] < k).mean()
         # The most probable class is what is predicted.
         assert ((part["rank"] == 0) == (part.label == part.predicted)).all()

@@ -136,6 +136,7 @@ LISTED = "imu,video,split,label\n" + "".join(
             "datasets.mine.window_seconds",
             ["8 samples"],
         ),
+        (LISTED, {"objective__metric": "val/acc3"}, "objective.metric", ["'mine'", "2 classes"]),
     ],
 )  # fmt: skip
 def test_what_no_trial_could_use_is_refused_before_anything_is_prepared(
