@@ -14,7 +14,13 @@ from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.labelled_features import UNSEEN_CLASS
-from comodo.evaluation.stats import FloatArray, Interval, accuracy_interval, jackknife_interval
+from comodo.evaluation.stats import (
+    FloatArray,
+    Interval,
+    accuracy_interval,
+    accuracy_on_group,
+    jackknife_interval,
+)
 from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
@@ -40,8 +46,8 @@ class Predictions:
     def interval(self, trials: list[Trial], metric: Metric) -> Interval | None:
         """A metric with its confidence interval; here `metric.dataset` must name the data set.
 
-        None if it has no predictions, like alignment, or was not measured. With one seed on one
-        group both bounds are NaN.
+        None if it has no predictions, like alignment, or was not measured. With one group both
+        bounds are NaN.
         """
         column: int | str
         if metric.measure in HITS_MEASURES and not metric.name.endswith("_std"):
@@ -93,8 +99,32 @@ class Predictions:
         named = {*known["label"], *predictions["predicted"]}
         return max(len(named), known["rank"].max() + 1) <= k
 
+    def only_one_hits(
+        self, firsts: list[Trial], seconds: list[Trial], split: str, dataset: str
+    ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+        """Of each pair of trials, the number of windows in each group that only the first [S, G],
+        and that only the second [S, G], classified correctly, and of all windows [G]; None without
+        predictions. Raises ValueError for trials that were not measured on the same windows."""
+        of_firsts, of_seconds = (
+            self._of_split(trials, split, dataset, "probe") for trials in (firsts, seconds)
+        )
+        if not of_firsts or not of_seconds:
+            return None
+        tables = []
+        for one, other in zip(of_firsts, of_seconds, strict=True):
+            for column in ("group", "label"):
+                if one[column].tolist() != other[column].tolist():
+                    raise ValueError(f"trials cannot be paired: {column}s of their windows differ")
+            hit_N, other_N = ((x["rank"] == 0).to_numpy() for x in (one, other))
+            only = pd.DataFrame({"first": hit_N & ~other_N, "second": other_N & ~hit_N})
+            tables.append(only.groupby(one["group"].to_numpy()).agg(["sum", "count"]))
+        counts = np.stack([table.to_numpy(np.float64) for table in tables])
+        first_SG, count_SG, second_SG, _ = np.moveaxis(counts, -1, 0)
+        return first_SG, second_SG, count_SG[0]
+
     def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
-        """Test Acc@1 of the probe for each class (`label`) or `group`, with its interval.
+        """Test Acc@1 of the probe for each class (`label`), with its interval for new seeds and new
+        groups, or for each `group`, with that for new seeds.
 
         Columns: the class or group, acc1, low, high (NaN without an interval), windows.
         """
@@ -104,8 +134,10 @@ class Predictions:
         rows = []
         for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
-            count_G = counts["count"].to_numpy()[0]
-            accuracy = _interval(counts["sum"].to_numpy(), count_G)
+            hits_SG, count_G = counts["sum"].to_numpy(), counts["count"].to_numpy()[0]
+            accuracy = _interval(hits_SG, count_G)
+            if column == "group":
+                accuracy = accuracy_on_group(hits_SG, count_G[0], CONFIDENCE) or accuracy
             rows.append((name, accuracy.mean, accuracy.low, accuracy.high, int(count_G.sum())))
         return pd.DataFrame(rows, columns=[column, "acc1", "low", "high", "windows"])
 

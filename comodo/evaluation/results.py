@@ -52,12 +52,20 @@ class Difference:
     first: str
     second: str
     seeds: int
+    groups: int
     comparison: Comparison
-    p: float  # adjusted by Holm's method
+    p: float | None  # adjusted by Holm's method; None where the comparison has none
 
     @property
     def distinguishable(self) -> bool:
-        return self.p <= 1 - CONFIDENCE
+        return self.p is not None and self.p <= 1 - CONFIDENCE
+
+    @property
+    def lacks(self) -> str:
+        """Why nothing follows for the two configurations, `one seed and one group in test`; empty
+        if something may."""
+        reasons = [*["one seed"] * (self.seeds == 1), *["one group in test"] * (self.groups == 1)]
+        return " and ".join(reasons)
 
 
 @dataclass(frozen=True)
@@ -241,11 +249,12 @@ class Results:
             first_of = {trial.seed: trial for trial in self._trials(first)}
             seconds = [trial for trial in self._trials(second) if trial.seed in first_of]
             firsts, dataset = [first_of[trial.seed] for trial in seconds], self.trained_on(first)
-            a, b = (self._predictions.hits(x, "test", 1, dataset) for x in (firsts, seconds))
-            if a is not None and b is not None and (comparison := compare(a, b, CONFIDENCE)):
-                found.append((first, second, len(seconds), comparison))
-        adjusted = holm([comparison.p for *_, comparison in found])
-        return [Difference(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
+            only = self._predictions.only_one_hits(firsts, seconds, "test", dataset)
+            if only is not None:
+                comparison, (seeds, groups) = compare(*only, CONFIDENCE), only[0].shape
+                found.append(Difference(first, second, seeds, groups, comparison, comparison.p))
+        adjusted = iter(holm([d.p for d in found if d.p is not None]))
+        return [d if d.p is None else replace(d, p=next(adjusted)) for d in found]
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Each two configurations once: a pair that is tested twice counts twice in `holm`."""
@@ -262,6 +271,17 @@ class Results:
         for pair in pairs:
             found.setdefault(frozenset(pair), pair)
         return list(found.values())
+
+    @cached_property
+    def test_groups(self) -> dict[str, int]:
+        """Groups in the test split of each data set that a probe was measured on."""
+        found: dict[str, int] = {}
+        for trial in (row.trial for rows in self.by_label.values() for row in rows):
+            for dataset in trial.measured_on():
+                table = None if dataset in found else self._predictions.of(trial, dataset)
+                if table is not None:
+                    found[dataset] = table.group[table.split == "test"].nunique()
+        return found
 
     @cached_property
     def tested_on(self) -> list[str]:

@@ -5,12 +5,16 @@ crossed random effects: seed, group, and their interaction, which includes the w
 Windows of one group are correlated, so they never count as independent observations. It knows
 nothing of sweeps, files or how windows were classified.
 
+From one seed or one group no variance of the other can be estimated, so nothing is claimed about
+a configuration then.
+
 The result of a configuration is a table: `hits_SG`, the number of windows of group g that were
 classified correctly with seed s, and `count_G`, the number of windows of the group. Accuracies and
 their bounds are fractions, not percent. Shape letters: S seeds, G groups, M candidate numbers of
 seeds; `...` are any leading batch dimensions.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +22,6 @@ import numpy.typing as npt
 from scipy.special import betaincinv, ndtri, stdtrit
 
 FloatArray = npt.NDArray[np.float64]
-Table = tuple[npt.ArrayLike, npt.ArrayLike]  # hits_SG, count_G
 Jackknife = tuple[FloatArray, FloatArray]
 """Estimates from all groups [..., S, 1], and the delete-one-group replicates [..., S, G]."""
 Bounds = tuple[FloatArray, FloatArray, FloatArray]  # mean, low, high
@@ -43,11 +46,14 @@ class Comparison:
     difference: float  # accuracy of the first minus that of the second, -1..1
     low: float
     high: float
-    p: float  # two-sided
+    """Bounds for new seeds and new groups; with one seed, of these two students for new groups;
+    with one group NaN."""
+    p: float | None
+    """Two-sided. None with one seed or one group: then the difference is one between these students
+    on these groups, and nothing follows for their configurations."""
     more_seeds: int | None
     """Seeds to add for significance with about 50 % power, if the true difference is the observed
-    one. 0: already significant. None: more than `MAX_SEEDS` (add groups instead), or there is only
-    one seed, from which no variance can be estimated."""
+    one. 0: already significant. None: more than `MAX_SEEDS` (add groups instead), or without p."""
 
 
 def accuracy_interval(
@@ -55,8 +61,7 @@ def accuracy_interval(
 ) -> Interval | None:
     """Accuracy with its confidence interval for new seeds and new groups.
 
-    With one seed the interval is for that seed on new groups; with one group, for new seeds on that
-    group. None with one of each, from which no variance can be estimated.
+    With one seed the interval is for that seed on new groups. None with one group.
 
     Raises ValueError for wrong shapes, a group without windows, or more hits than windows.
     """
@@ -64,12 +69,24 @@ def accuracy_interval(
     return _interval(delete_one_group(hits_SG, count_G), count_G, level)
 
 
+def accuracy_on_group(hits_S: npt.ArrayLike, count: float, level: float = 0.95) -> Interval | None:
+    """Accuracy on one group with its interval for new seeds; None with one seed.
+
+    Raises ValueError like `accuracy_interval`.
+    """
+    hits_S1, count_1 = _checked(np.reshape(hits_S, (-1, 1)), [count])
+    if len(hits_S1) == 1:
+        return None
+    bounds = jackknife_bounds(delete_one_group(hits_S1, count_1), count_1, level)
+    return Interval(*map(float, bounds))
+
+
 def jackknife_interval(
     estimate: npt.ArrayLike, replicates: npt.ArrayLike, count: npt.ArrayLike, level: float = 0.95
 ) -> Interval | None:
     """Like `accuracy_interval`, for a metric in 0..1 that is not a proportion of windows, such as
     F1: from each seed's `estimate` [S] on all groups, its `replicates` [S, G] on all groups but one
-    (ignored when there is a single group), and the `count` [G] of windows.
+    (of any value when there is a single group), and the `count` [G] of windows.
     """
     arrays = (np.asarray(x, np.float64) for x in (estimate, replicates, count))
     estimate_S, replicate_SG, count_G = arrays
@@ -82,30 +99,31 @@ def jackknife_interval(
 
 
 def _interval(jackknife: Jackknife, count_G: FloatArray, level: float) -> Interval | None:
-    """None for one seed and one group."""
-    if jackknife[1].size == 1:
+    """None for one group."""
+    if len(count_G) == 1:
         return None
     return Interval(*map(float, jackknife_bounds(jackknife, count_G, level)))
 
 
-def compare(a: Table, b: Table, level: float = 0.95) -> Comparison | None:
-    """Test of the difference in accuracy, paired by seed and by group (row and column).
+def compare(
+    a_only_SG: npt.ArrayLike, b_only_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
+) -> Comparison:
+    """Test of the difference in accuracy, paired by seed, group and window: from the number of
+    windows that only a, and that only b, classified correctly, of all windows of each group.
 
-    Interval and p-value are as in `accuracy_interval`; None where that is None. Raises ValueError
-    for the same reasons, and for different shapes or group sizes.
+    Raises ValueError like `accuracy_interval`, and for different shapes.
     """
-    (a_SG, count_G), (b_SG, b_count_G) = _checked(*a), _checked(*b)
-    if a_SG.shape != b_SG.shape or not np.array_equal(count_G, b_count_G):
-        raise ValueError(
-            f"tables cannot be paired: shapes {a_SG.shape} and {b_SG.shape} of [seeds, groups], "
-            f"windows {count_G.tolist()} and {b_count_G.tolist()}"
-        )
-    if a_SG.size == 1:
-        return None
-    difference_SG = a_SG - b_SG
-    difference, half_width, p = map(float, paired_test(difference_SG, count_G, level))
-    more_seeds = 0 if p <= 1 - level else _more_seeds(difference_SG, count_G, level)
+    (a_SG, count_G), (b_SG, _) = _checked(a_only_SG, count_G), _checked(b_only_SG, count_G)
+    if a_SG.shape != b_SG.shape:
+        raise ValueError(f"tables cannot be paired: shapes {a_SG.shape} and {b_SG.shape}")
+    _checked(a_SG + b_SG, count_G)
+    difference, half_width, p = map(float, paired_test(a_SG, b_SG, count_G, level))
+    if len(count_G) == 1:
+        return Comparison(difference, math.nan, math.nan, None, None)
     low, high = max(-1.0, difference - half_width), min(1.0, difference + half_width)
+    if len(a_SG) == 1:
+        return Comparison(difference, low, high, None, None)
+    more_seeds = 0 if p <= 1 - level else _more_seeds(a_SG, b_SG, count_G, level)
     return Comparison(difference, low, high, p, more_seeds)
 
 
@@ -148,17 +166,17 @@ def jackknife_bounds(jackknife: Jackknife, count_G: FloatArray, level: float) ->
 
 
 def paired_test(
-    difference_SG: FloatArray, count_G: FloatArray, level: float
+    a_only_SG: FloatArray, b_only_SG: FloatArray, count_G: FloatArray, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean difference, half-width of its interval and p-value, each [...].
 
-    `difference_SG` [..., S, G] are the hits of one configuration minus those of the other.
+    `a_only_SG` and `b_only_SG` [..., S, G] are as in `compare`.
     """
-    n_seeds = difference_SG.shape[-2]
+    difference_SG, n_seeds = a_only_SG - b_only_SG, a_only_SG.shape[-2]
     difference = difference_SG.sum((-2, -1)) / (n_seeds * count_G.sum(-1))
     squares = _mean_squares(delete_one_group(difference_SG, count_G))
     variance, t_squared = _variance_of_mean(1 - level, squares, n_seeds, count_G)
-    variance = np.maximum(variance, _min_variance(difference_SG, count_G, n_seeds))
+    variance = np.maximum(variance, _min_variance(a_only_SG + b_only_SG, count_G, n_seeds))
     low, p = np.zeros(difference.shape), np.ones(difference.shape)
     for _ in range(40):  # p is the alpha whose interval just reaches zero: found by bisection
         alpha = (low + p) / 2
@@ -168,30 +186,32 @@ def paired_test(
     return difference, np.sqrt(t_squared * variance), p
 
 
-def _more_seeds(difference_SG: FloatArray, count_G: FloatArray, level: float) -> int | None:
+def _more_seeds(
+    a_only_SG: FloatArray, b_only_SG: FloatArray, count_G: FloatArray, level: float
+) -> int | None:
     """See `Comparison.more_seeds`. Mean difference and variance components stay as estimated."""
-    n_seeds = len(difference_SG)
-    if n_seeds == 1:
-        return None
+    difference_SG, n_seeds = a_only_SG - b_only_SG, len(a_only_SG)
     group, seed, residual = _mean_squares(delete_one_group(difference_SG, count_G))
     seeds_M = np.arange(n_seeds + 1, MAX_SEEDS + 1)
     group_M = residual + np.maximum(group - residual, 0) * seeds_M / n_seeds
     squares_M = group_M, seed, residual
     variance_M, t_squared_M = _variance_of_mean(1 - level, squares_M, seeds_M, count_G)
-    variance_M = np.maximum(variance_M, _min_variance(difference_SG, count_G, seeds_M))
+    variance_M = np.maximum(variance_M, _min_variance(a_only_SG + b_only_SG, count_G, seeds_M))
     difference = difference_SG.sum() / (n_seeds * count_G.sum())
     significant = np.flatnonzero(t_squared_M * variance_M < difference**2)
     return int(significant[0]) + 1 if len(significant) else None
 
 
 def _min_variance(
-    difference_SG: FloatArray, count_G: FloatArray, n_seeds: npt.ArrayLike
+    discordant_SG: FloatArray, count_G: FloatArray, n_seeds: npt.ArrayLike
 ) -> FloatArray:
-    """Lower limit [...] of the variance of a mean difference: a difference of k hits needs at least
-    k windows that only one configuration classified correctly, and the variance of their number is
-    k (McNemar 1947). Without it, a few windows that differ in the same way in every cell would be
-    significant."""
-    return abs(difference_SG).mean(-2).sum(-1) / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
+    """Lower limit [...] of the variance of a mean difference: that of the number of hits if each of
+    the k windows that only one configuration classified correctly could as well have been the
+    other's, which is k (McNemar 1947). At least one window, as another could differ where none does
+    here. Without it, windows that differ in the same way in every cell would be significant, and
+    differences that cancel out in every cell exactly zero."""
+    windows = np.maximum(discordant_SG.mean(-2).sum(-1), 1)
+    return windows / count_G.sum(-1) ** 2 / np.asarray(n_seeds)
 
 
 def delete_one_group(hits_SG: FloatArray, count_G: FloatArray) -> Jackknife:

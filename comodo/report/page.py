@@ -15,6 +15,7 @@ from comodo.core.redaction import without_password
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
 from comodo.data.feature_sets import picture_lines, pictures_of
+from comodo.data.group_split import few_groups_note
 from comodo.data.quality import QUALITY_CHECKS, flag_lines
 from comodo.data.recordings import SPLIT_NAMES
 from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
@@ -91,7 +92,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         paragraphs.append(SELECTED_ON_TEST)
-    paragraphs += [f"**{as_text(sentence)}.**" for sentence in leaks(results)]
+    paragraphs += [f"**{as_text(sentence)}.**" for sentence in limits(results)]
     return [line for paragraph in paragraphs for line in (paragraph, "")]
 
 
@@ -105,12 +106,19 @@ def demonstration(sweep: Sweep, datasets: Iterable[str]) -> list[str]:
     return [note] if simulated else []
 
 
-def leaks(results: Results) -> list[str]:
-    return [
+def limits(results: Results) -> list[str]:
+    """What limits all that the results say: leakage, few groups in test, one seed."""
+    sentences = [
         f"{name}: {sentence}"
         for name, found in results.leaks.items()
         for sentence in leakage_notes(found)
     ]
+    for name, groups in results.test_groups.items():
+        sentences += [f"{name}: {sentence}" for sentence in few_groups_note(groups)]
+    if len(results.sweep.seeds) == 1:
+        fix = "add some (seeds: [0, 1, 2]); what is finished is not run again"
+        sentences.append(f"one seed: nothing is said about configurations; {fix}")
+    return sentences
 
 
 def _protocol(sweep: Sweep) -> list[str]:

@@ -162,7 +162,7 @@ def _cells(results: Results, pair: _Pair, k: int) -> list[str]:
     if ours is None:
         return ["–", shown, "–"]
     difference = f"{100 * (ours.mean - theirs):+.1f}"
-    if not math.isnan(ours.low):
+    if not math.isnan(ours.low) and len(results.by_label[label]) > 1:
         inside = ours.low <= theirs <= ours.high
         difference += ", not distinguishable" if inside else ", **outside**"
     return [cell(ours), shown, Markup(difference)]
@@ -182,7 +182,7 @@ def _cautions(results: Results, pairs: list[_Pair]) -> list[str]:
         ]
     lines += [
         "Test accuracy in percent, with the 95 % interval. *Outside*: the published value is "
-        "outside this interval. *Not distinguishable*: it is inside.",
+        "outside this interval. *Not distinguishable*: it is inside. One seed can show neither.",
         "",
         "- Each published value is a single run without an interval, selected on the test split.",
         f"- This sweep follows the `{sweep.protocol}` protocol, with {len(sweep.seeds)} seeds.",

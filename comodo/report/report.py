@@ -13,7 +13,7 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
-from comodo.report.page import leaks, report_page
+from comodo.report.page import limits, report_page
 from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
 
@@ -48,7 +48,7 @@ def accuracy_on_terminal(results: Results) -> Table:
     waiting = sum(row.state == "not begun" for row in results.rows)
     left = f"{waiting} trials not begun" if waiting else ""
     notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
-    caption = "\n".join(["; ".join(notes), *leaks(results)])
+    caption = "\n".join(["; ".join(notes), *limits(results)])
     columns = (
         Column("configuration", overflow="fold", min_width=20),
         *(Column(name, justify="right", no_wrap=True) for name in ("seeds", "test Acc@1")),

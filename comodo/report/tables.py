@@ -26,8 +26,8 @@ def accuracy_section(results: Results) -> list[str]:
     lines = section(
         "Accuracy",
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
-        "(subjects, captures or days); with one seed, of that student for new groups. Acc@k only "
-        "of more than k classes.",
+        "(subjects, captures or days); with one seed, of that student for new groups; with one "
+        "group in test there is none. Acc@k only of more than k classes.",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
     )
     return [*lines, f"\\{results.star}.", ""] if results.star else lines
@@ -93,13 +93,16 @@ def difference_section(results: Results) -> list[str]:
     for d in results.differences:
         pair = f"{results.title(d.first)} – {results.title(d.second)}"
         found = d.comparison
-        points = (
-            f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
-        )
-        rows.append([pair, str(d.seeds), points, f"{d.p:.2g}", _verdict(d), _needed(d)])
+        points = f"{100 * found.difference:+.1f}"
+        if not math.isnan(found.low):
+            points += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+        p = "–" if d.p is None else f"{d.p:.2g}"
+        rows.append([pair, str(d.seeds), points, p, _verdict(d), _needed(d)])
     return section(
         "Differences",
-        "Paired by seed and group. p is corrected for the number of rows; the interval is not. "
+        "Paired by seed, group and window. p is corrected for the number of rows; the interval is "
+        "not. With one seed or one group in test nothing follows for the configurations: the "
+        "difference is one between these students on these groups. "
         "More seeds needed: for 50 % power, if the true difference is the one measured here.",
         ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"],
         rows,
@@ -107,6 +110,8 @@ def difference_section(results: Results) -> list[str]:
 
 
 def _verdict(difference: Difference) -> str:
+    if difference.lacks:
+        return f"about these students on these groups only ({difference.lacks})"
     if not difference.distinguishable:
         return "not distinguishable at 95 %"
     points = 100 * difference.comparison.difference
@@ -117,19 +122,23 @@ def _needed(difference: Difference) -> str:
     more = difference.comparison.more_seeds
     if difference.distinguishable:
         return "–"
+    if difference.seeds == 1:
+        return "at least 1"
     if more is None:
-        return "more groups" if difference.seeds > 1 else "unknown with one seed"
+        return "more groups"
     return str(more) if more else "none, without the correction of p"
 
 
 def gains(results: Results) -> dict[str, str]:
-    """Gain of each configuration over its untrained student in points, and whether it is clear."""
+    """Gain of each configuration over its untrained student in points, and whether it is clear, or
+    why that cannot be known."""
     found = {}
     for difference in results.differences:
         trial = results.by_label[difference.second][0].trial
         if isinstance(trial.config.method, NoneMethod) and difference.first not in found:
             clear = "clear" if difference.distinguishable else "not distinguishable"
-            found[difference.first] = f"{100 * difference.comparison.difference:+.1f}, {clear}"
+            points = f"{100 * difference.comparison.difference:+.1f}"
+            found[difference.first] = f"{points}, {difference.lacks or clear}"
     return found
 
 

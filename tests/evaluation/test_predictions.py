@@ -64,6 +64,20 @@ def test_hits_are_counted_by_seed_and_group(store: Store) -> None:
     )
 
 
+def test_windows_that_only_one_classified_correctly_are_counted(store: Store) -> None:
+    first, second = trials_of(store, RANKS)
+    found = Predictions(store).only_one_hits([first, second], [second, second], "test", "d")
+    assert found is not None
+    a_SG, b_SG, count_G = found
+    assert (a_SG.tolist(), b_SG.tolist()) == ([[1, 0], [0, 0]], [[0, 1], [0, 0]])
+    assert count_G.tolist() == [3, 2]
+    absent = Trial(trial_config(), 7, "w", "f")
+    assert Predictions(store).only_one_hits([first], [absent], "test", "d") is None
+    (other,) = trials_of(store, {5: {"a": [0, 0], "b": [0, 4, 1]}})
+    with pytest.raises(ValueError, match="cannot be paired"):
+        Predictions(store).only_one_hits([first], [other], "test", "d")
+
+
 def test_without_answers_there_is_nothing(store: Store) -> None:
     trials, found = trials_of(store, RANKS), Predictions(store)
     for name in ("val/acc1", "test/alignment/cka", "direct/test/acc1", "test/linear/acc1"):

@@ -92,6 +92,30 @@ def test_accuracy_among_as_many_classes_as_there_are_is_left_out(results: Result
         assert (results.measure("infonce", f"test/acc{k}") is not None) == left
 
 
+@pytest.mark.parametrize(("seeds", "groups"), [(1, 8), (3, 1), (1, 1)])
+def test_one_seed_or_one_group_tells_nothing_apart(
+    tmp_path: Path, store: Store, seeds: int, groups: int
+) -> None:
+    """Ninety against fifty percent of the same windows."""
+    space = {"method": ["none", "comodo"]}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, seeds=list(range(seeds))))
+    names, rows = Labels(sweep), []
+    for config, accuracy in zip(map(sweep.with_values, sweep.grid()), (0.5, 0.9), strict=True):
+        for seed in range(seeds):
+            trial = Trial(config, seed, "w", "f")
+            answer(store, trial, accuracy, groups=groups)
+            result = read_result(trial, store)
+            assert result is not None
+            label = names.configuration(trial)
+            rows.append(TrialRow(trial, label, "finished", result.metrics, trained=result.trained))
+    found = Results(sweep, rows, store)
+    (difference,) = found.differences
+    assert difference.comparison.difference > 0.2
+    assert difference.p is None and not difference.distinguishable
+    assert ("seed" in difference.lacks, "group" in difference.lacks) == (seeds == 1, groups == 1)
+    assert found.test_groups == {"demo": groups}
+
+
 def test_large_differences_are_told_apart_and_small_ones_are_not(results: Results) -> None:
     assert results.selected in ("comodo queue_size=8", "comodo queue_size=16", "infonce")
     found = {(d.first, d.second): d for d in results.differences}
@@ -99,7 +123,9 @@ def test_large_differences_are_told_apart_and_small_ones_are_not(results: Result
     assert len(found) == 3 + 2  # each against untrained, and the best against the two others
     for (first, second), difference in found.items():
         assert difference.seeds == 4
+        assert difference.p is not None and difference.comparison.p is not None
         assert difference.p >= difference.comparison.p
+        assert (difference.groups, difference.lacks) == (8, "")
         assert difference.distinguishable == (second == "untrained"), (first, second, difference)
     assert (best, "untrained") in found
 
@@ -113,7 +139,8 @@ def test_no_two_configurations_are_compared_twice(results: Results, store: Store
     assert honest.selected == "untrained"
     pairs = [(d.first, d.second) for d in honest.differences]
     assert pairs == [(label, "untrained") for label in honest.by_label if label != "untrained"]
-    assert [d.p for d in honest.differences] == holm([d.comparison.p for d in honest.differences])
+    p_values = [d.comparison.p for d in honest.differences if d.comparison.p is not None]
+    assert [d.p for d in honest.differences] == holm(p_values)
 
 
 def test_only_seeds_of_both_are_paired(results: Results, store: Store) -> None:

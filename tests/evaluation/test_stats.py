@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from scipy.special import ndtr, ndtri
 
 from comodo.evaluation import feature_metrics
 from comodo.evaluation.stats import (
     MAX_SEEDS,
+    Comparison,
     accuracy_interval,
+    accuracy_on_group,
     compare,
     delete_one_group,
     holm,
@@ -80,6 +84,16 @@ class Studies:
         return self.generator.binomial(counts_R1G, ndtr(probit_RSG)).astype(float)
 
 
+def only_one_hits(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Windows that only one classified correctly, as few as there can be with these hits."""
+    extra = np.subtract(a, b).astype(float)
+    return np.maximum(extra, 0), np.maximum(-extra, 0)
+
+
+def compare_hits(a_SG: npt.ArrayLike, b_SG: npt.ArrayLike, count_G: npt.ArrayLike) -> Comparison:
+    return compare(*only_one_hits(a_SG, b_SG), count_G)
+
+
 def sampling_error(rate: float, number: int) -> float:
     return 3 * math.sqrt(rate * (1 - rate) / number)
 
@@ -96,7 +110,7 @@ def false_alarms(case: Any, by_configuration: float, number: int) -> float:
     sizes, effects, accuracy = case
     studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
     a, b = (studies.hits(accuracy, by_configuration) for _ in range(2))
-    difference_R, half_R, _ = paired_test(a - b, studies.count_RG, 0.95)
+    difference_R, half_R, _ = paired_test(*only_one_hits(a, b), studies.count_RG, 0.95)
     return float((abs(difference_R) > half_R).mean())
 
 
@@ -105,17 +119,17 @@ def family_errors(case: Any, by_configuration: float, number: int) -> float:
     sizes, effects, accuracy = case
     studies = Studies(sizes, EFFECTS[effects], number, seed=CASES.index(case))
     base = studies.hits(accuracy, by_configuration)
+    others = (studies.hits(accuracy, by_configuration) for _ in range(10))
     p_10R = [
-        paired_test(studies.hits(accuracy, by_configuration) - base, studies.count_RG, 0.95)[2]
-        for _ in range(10)
+        paired_test(*only_one_hits(other, base), studies.count_RG, 0.95)[2] for other in others
     ]
     return float(np.mean([min(holm(p_10)) <= 0.05 for p_10 in np.transpose(p_10R).tolist()]))
 
 
 def power(sizes: tuple[int, int], effects: Effects, a: float, b: float, number: int) -> float:
     studies = Studies(sizes, effects, number, seed=0)
-    extra_RSG = studies.hits(a) - studies.hits(b)
-    difference_R, half_R, p_R = paired_test(extra_RSG, studies.count_RG, 0.95)
+    only = only_one_hits(studies.hits(a), studies.hits(b))
+    difference_R, half_R, p_R = paired_test(*only, studies.count_RG, 0.95)
     assert ((p_R <= 0.05) == (abs(difference_R) >= half_R)).all()
     return float((abs(difference_R) > half_R).mean())
 
@@ -195,11 +209,71 @@ def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
     assert held / number >= 0.95 - sampling_error(0.95, number)
 
 
+FEW = list(itertools.product((1, 2, 3), (1, 2, 3, 8)))
+"""Seeds and groups of small studies."""
+WHAT_VARIES = {  # standard deviations of seeds, of groups of a configuration; share of tied windows
+    "seeds": (0.15, 0.1, 0.0),
+    "groups": (0.05, 0.25, 0.0),
+    "little, with ties": (0.03, 0.03, 0.95),
+}
+
+
+def small_studies(
+    sizes: tuple[int, int], what: str, windows: int, number: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Hits [R, S, G] of the first of two configurations that are equal in expectation, 75 %, the
+    windows that only the first and only the second classified correctly, and all windows [R, G].
+    The same windows are hard for both, and with ties at most as in the other configuration."""
+    of_seeds, of_groups, tied = WHAT_VARIES[what]
+    normal = np.random.default_rng([*sizes, windows]).normal
+    shape, (n_seeds, n_groups) = (number, *sizes, windows), sizes
+    variance = 0.4**2 + 0.7**2 + of_seeds**2 + of_groups**2
+    base = ndtri(0.75) * math.sqrt(1 + variance)
+    base = base + 0.4 * normal(size=(number, 1, n_groups, 1))
+    base = base + 0.7 * normal(size=(number, 1, n_groups, windows)) + tied * normal(size=shape)
+
+    def hits() -> npt.NDArray[np.bool_]:
+        effects = of_seeds * normal(size=(number, n_seeds, 1, 1))
+        effects = effects + of_groups * normal(size=(number, 1, n_groups, 1))
+        return np.asarray(base + effects + math.sqrt(1 - tied**2) * normal(size=shape) > 0)
+
+    a, b = hits(), hits()
+    hits_RSG, a_RSG, b_RSG = (x.sum(-1).astype(float) for x in (a, a & ~b, b & ~a))
+    return hits_RSG, a_RSG, b_RSG, np.full((number, n_groups), float(windows))
+
+
+def assert_small_studies_hold(number: int) -> None:
+    """At most 5 % claims of a difference that there is not; intervals that hold what they are of,
+    and are never without width."""
+    for sizes, what, windows in itertools.product(FEW, WHAT_VARIES, (7, 40)):
+        hits_RSG, a_RSG, b_RSG, count_RG = small_studies(sizes, what, windows, number)
+        case = (sizes, what, windows)
+        if 1 in sizes:
+            for study in range(5):
+                found = compare(a_RSG[study], b_RSG[study], count_RG[study])
+                assert found.p is None, case
+        else:
+            difference_R, half_R, p_R = paired_test(a_RSG, b_RSG, count_RG, 0.95)
+            assert (half_R > 0).all(), case
+            claims = (p_R <= 0.05).mean()
+            assert claims <= 0.05 + sampling_error(0.05, number), case
+            assert claims == (abs(difference_R) > half_R).mean(), case
+            jackknife = delete_one_group(hits_RSG, count_RG)
+            _, low_R, high_R = jackknife_bounds(jackknife, count_RG, 0.95)
+            held = ((low_R <= 0.75) & (high_R >= 0.75)).mean()
+            assert held >= 0.95 - sampling_error(0.95, number), case
+
+
+def test_small_studies_claim_no_more_than_they_show() -> None:
+    assert_small_studies_hold(200)
+
+
 @pytest.mark.slow
 def test_all_that_in_many_more_studies() -> None:
     assert_coverage(5000)
     assert_no_false_alarms(5000)
     assert_family_errors(CASES, 2000)
+    assert_small_studies_hold(3000)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -212,8 +286,8 @@ def test_as_many_seeds_more_as_said_make_a_difference_distinguishable() -> None:
     effects, a, b = Effects(0.3, 0.15, 0.05), 0.75, 0.7
     studies = Studies((5, 20), effects, 300, seed=1)
     pairs = zip(studies.hits(a), studies.hits(b), studies.count_RG, strict=True)
-    found = [compare((hits_a, count_G), (hits_b, count_G)) for hits_a, hits_b, count_G in pairs]
-    as_expected = [c for c in found if c is not None and abs(c.difference - (a - b)) < 0.01]
+    found = [compare_hits(*pair) for pair in pairs]
+    as_expected = [c for c in found if abs(c.difference - (a - b)) < 0.01]
     more = int(
         np.median([MAX_SEEDS if c.more_seeds is None else c.more_seeds for c in as_expected])
     )
@@ -223,26 +297,24 @@ def test_as_many_seeds_more_as_said_make_a_difference_distinguishable() -> None:
     assert twice > 0.55
 
 
-def test_one_seed_of_equal_groups_is_the_paired_t_test_over_groups() -> None:
+def test_one_seed_of_equal_groups_has_the_paired_t_interval_over_groups() -> None:
     a_SG, b_SG, count_G = [[50, 61, 40, 72]], [[45, 60, 31, 66]], [90, 90, 90, 90]
-    found = compare((a_SG, count_G), (b_SG, count_G))
-    assert found is not None
+    found = compare_hits(a_SG, b_SG, count_G)
     expected = scipy_stats.ttest_rel(np.array(a_SG[0]) / 90, np.array(b_SG[0]) / 90)
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
     bounds = expected.confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
-    assert found.more_seeds is None or found.more_seeds == 0
+    p = paired_test(*only_one_hits(a_SG, b_SG), np.array(count_G), 0.95)[2]
+    assert p == pytest.approx(expected.pvalue, abs=1e-9)
 
 
-def test_one_group_is_the_paired_t_test_over_seeds() -> None:
-    found = compare(([[50], [54], [61]], [90]), ([[40], [49], [47]], [90]))
+def test_one_group_has_the_t_interval_over_seeds_as_a_group_but_not_as_a_test_split() -> None:
+    found = accuracy_on_group([50, 54, 61], 90)
     assert found is not None
-    expected = scipy_stats.ttest_1samp(np.array([10, 5, 14]) / 90, 0)
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
-    # The t-test of the same mean and deviation with more seeds.
-    mean, deviation = np.mean([10, 5, 14]), np.std([10, 5, 14], ddof=1)
-    p = {n: 2 * scipy_stats.t.sf(mean / deviation * math.sqrt(n), n - 1) for n in range(3, 9)}
-    assert found.more_seeds == next(n for n in p if p[n] < 0.05) - 3 > 0
+    shares = np.array([50, 54, 61]) / 90
+    spread = np.std(shares, ddof=1) / math.sqrt(3) * scipy_stats.t.ppf(0.975, 2)
+    assert found.high - found.low == pytest.approx(2 * spread, rel=0.1)  # nearly symmetric
+    assert accuracy_interval([[50], [54], [61]], [90]) is None
+    assert accuracy_on_group([50], 90) is None
 
 
 def test_the_variance_is_that_of_a_two_way_analysis_of_equal_groups() -> None:
@@ -260,8 +332,7 @@ def test_the_variance_is_that_of_a_two_way_analysis_of_equal_groups() -> None:
         rest += (share[s][g] - of_seed[s] - of_group[g] + mean) ** 2 / 6
     assert groups > rest and seeds > rest
     error = math.sqrt((groups + seeds - rest) / 12)
-    found = compare((extra_SG, count_G), (np.zeros((3, 4)), count_G))
-    assert found is not None
+    found = compare_hits(extra_SG, np.zeros((3, 4)), count_G)
     t = (found.high - found.difference) / error
     assert scipy_stats.t.ppf(0.975, 3) < t < scipy_stats.t.ppf(0.975, 2)
 
@@ -309,11 +380,37 @@ def test_every_window_right_is_no_certainty() -> None:
 
 
 def test_the_same_results_do_not_differ() -> None:
-    for hits_SG, count_G in ([[3, 5], [4, 5]], [5, 5]), ([[5, 5]], [5, 5]), ([[1], [2]], [5]):
-        found = compare((hits_SG, count_G), (hits_SG, count_G))
-        assert found is not None
-        assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
-        assert found.more_seeds is None
+    """Here: another window could."""
+    found = compare([[0, 0], [0, 0]], [[0, 0], [0, 0]], [5, 5])
+    assert (found.difference, found.p, found.more_seeds) == (0, 1, None)
+    assert found.low == -found.high
+    assert found.high == pytest.approx(scipy_stats.t.ppf(0.975, 1) / math.sqrt(2) / 10)
+
+
+def test_a_difference_of_no_net_windows_is_not_exact() -> None:
+    """8 of 56 windows differ, in every cell as many one way as the other."""
+    found = compare([[2, 2], [2, 2]], [[2, 2], [2, 2]], [28, 28])
+    assert (found.difference, found.p) == (0, 1)
+    half = scipy_stats.t.ppf(0.975, 1) * math.sqrt(8 / 2) / 56  # two groups, means of two seeds
+    assert (found.low, found.high) == pytest.approx((-half, half))
+    fewer = compare([[1, 1], [1, 1]], [[1, 1], [1, 1]], [28, 28])
+    assert 0 < fewer.high < found.high
+
+
+@given(st.data())
+def test_more_windows_that_differ_give_no_narrower_interval(data: st.DataObject) -> None:
+    sizes = data.draw(st.tuples(st.integers(1, 3), st.integers(2, 4)))
+
+    def drawn(most: int) -> npt.NDArray[np.int64]:
+        cells = math.prod(sizes)
+        listed = st.lists(st.integers(0, most), min_size=cells, max_size=cells)
+        return np.reshape(data.draw(listed), sizes)
+
+    a_SG, b_SG, both_SG = drawn(10), drawn(10), drawn(5)
+    count_G = [40] * sizes[1]
+    few, many = compare(a_SG, b_SG, count_G), compare(a_SG + both_SG, b_SG + both_SG, count_G)
+    assert few.difference == pytest.approx(many.difference)
+    assert -1 <= many.low <= few.low + 1e-9 < few.high <= many.high + 1e-9 <= 1 + 1e-9
 
 
 def test_the_jackknife_of_a_share_is_its_interval() -> None:
@@ -321,7 +418,7 @@ def test_the_jackknife_of_a_share_is_its_interval() -> None:
     whole_S = hits_SG.sum(1) / count_G.sum()
     without_SG = (hits_SG.sum(1, keepdims=True) - hits_SG) / (count_G.sum() - count_G)
     assert jackknife_interval(whole_S, without_SG, count_G) == accuracy_interval(hits_SG, count_G)
-    assert jackknife_interval([0.7, 0.8], [[0], [0]], [9]) is not None  # seeds on one group
+    assert jackknife_interval([0.7, 0.8], [[0], [0]], [9]) is None  # one group
     assert jackknife_interval([0.7], [[0]], [9]) is None
     for wrong in ([[0.5]], [5, 5]), (np.zeros((0, 2)), [5, 5]):
         with pytest.raises(ValueError, match="replicates must be \\[seeds, groups\\]"):
@@ -330,20 +427,24 @@ def test_the_jackknife_of_a_share_is_its_interval() -> None:
         jackknife_interval([0.5], [[0.5, 0.5]], [5, 0])
 
 
-def test_one_seed_and_one_group_tell_nothing() -> None:
-    assert accuracy_interval([[3]], [5]) is None
-    assert compare(([[3]], [5]), ([[1]], [5])) is None
+@pytest.mark.parametrize(("seeds", "groups"), [(1, 1), (1, 8), (3, 1)])
+def test_one_seed_or_one_group_claims_nothing(seeds: int, groups: int) -> None:
+    """However large the difference is. One group says nothing about others: it has no bounds, where
+    two have wide ones."""
+    b_SG = np.zeros((seeds, groups))
+    found = compare(b_SG + 30 + np.arange(groups), b_SG, [50] * groups)
+    assert found.difference > 0.5
+    assert (found.p, found.more_seeds) == (None, None)
+    assert math.isnan(found.low) == math.isnan(found.high) == (groups == 1)
+    assert (accuracy_interval(b_SG + 30, [50] * groups) is None) == (groups == 1)
 
 
 def test_one_window_more_everywhere_is_no_certainty() -> None:
     """The difference does not vary; many windows more everywhere are another matter."""
     count_G = [100] * 6
     base, one, twenty = ([[hits] * 6] * 2 for hits in (50, 51, 70))
-    few, many = (
-        compare((one, count_G), (base, count_G)),
-        compare((twenty, count_G), (base, count_G)),
-    )
-    assert few is not None and many is not None
+    few, many = compare_hits(one, base, count_G), compare_hits(twenty, base, count_G)
+    assert few.p is not None and many.p is not None
     assert few.p > 0.01 and few.low > -0.01
     assert many.p < 1e-4 and many.more_seeds == 0
 
@@ -354,16 +455,16 @@ def test_no_seeds_help_where_groups_disagree() -> None:
         np.full((3, 4), 50),
         np.array([[90, 20, 80, 45], [88, 22, 81, 44], [91, 21, 79, 46]]),
     )
-    found = compare((other, count_G), (base, count_G))
-    assert found is not None
+    found = compare_hits(other, base, count_G)
+    assert found.p is not None
     assert found.difference > 0.05 and found.p > 0.3 and found.more_seeds is None
 
 
 def test_what_is_no_pair_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be paired"):
-        compare(([[1, 2]], [5, 5]), ([[1, 2], [1, 2]], [5, 5]))
-    with pytest.raises(ValueError, match="cannot be paired"):
-        compare(([[1, 2]], [5, 5]), ([[1, 2]], [5, 6]))
+        compare([[1, 2]], [[1, 2], [1, 2]], [5, 5])
+    with pytest.raises(ValueError, match="every group needs windows"):
+        compare([[1, 3]], [[1, 3]], [5, 5])  # six windows of five
     for hits_SG, count_G in ([1, 2], [5, 5]), ([[1, 2]], [5]), (np.zeros((0, 2)), [5, 5]):
         with pytest.raises(ValueError, match="hits must be"):
             accuracy_interval(hits_SG, count_G)

@@ -13,6 +13,7 @@ from comodo.config import read_sweep_file
 from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
+from comodo.report.page import limits
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown
 from comodo.search.labels import Labels
@@ -71,9 +72,8 @@ def test_results_are_a_row_for_each_trial(results: Results, store: Store) -> Non
         row.metrics["test/acc1"] for row in results.rows[:15]
     ]
     assert frame["method.queue_size"].dropna().tolist() == [8.0] * 4 + [16.0] * 4
-    assert {name for name in frame if "acc" in name} == {"val/acc1", "val/acc3"} | {
-        "test/acc1", "test/acc3"
-    }  # fmt: skip
+    names = {f"{split}/acc{k}" for split in ("val", "test") for k in (1, 3)}
+    assert {name for name in map(str, frame.columns) if "acc" in name} == names
     assert frame["student.channels"].iloc[0].startswith('["acc_x"')
     assert frame.seconds.tolist()[:15] == [1.0] * 15
 
@@ -102,6 +102,32 @@ def test_selection_on_test_is_shown(tmp_path: Path, store: Store) -> None:
     sweep = read_sweep_file(sweep_file(tmp_path, objective__metric="test/acc1"))
     page = page_of(results_of(sweep, store, ["comodo"]), store)
     assert "**Selected on the test split**" in page
+
+
+def test_one_seed_claims_nothing(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space={"method": METHODS}))
+    whole = results_of(sweep, store, ["none", *METHODS])
+    one = Results(sweep, [row for row in whole.rows if row.trial.seed == 0], store)
+    page = page_of(one, store)
+    assert "one seed: " in page and "seeds: [0, 1, 2]" in page
+    verdicts = re.findall(r"\| (about these students [^|]*) \|", page)
+    assert len(verdicts) == len(one.differences) == 5
+    with console.capture() as captured:
+        console.print(accuracy_on_terminal(one), width=80)
+    for text in (page, captured.get()):
+        assert not re.search(r"points (better|worse)|, clear|distinguishable at", text)
+
+
+def test_few_groups_in_test_are_said_first(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path))
+    trial = Trial(sweep.trial, 0, "w", "f")
+    for groups, noted in ((1, True), (2, True), (3, False)):
+        answer(store, trial, 0.7, groups=groups)
+        result = read_result(trial, store)
+        assert result is not None
+        rows = [TrialRow(trial, "comodo", "finished", result.metrics, trained=result.trained)]
+        said = limits(Results(sweep, rows, store))
+        assert any(f"demo: groups in test: {groups}, " in sentence for sentence in said) == noted
 
 
 def test_nothing_finished(store: Store, results: Results) -> None:

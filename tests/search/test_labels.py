@@ -71,8 +71,14 @@ def of_names(*names: str, **values: list[Any]) -> Any:
 
 
 WEIGHTS = ["a/b", "a/b c", "a/b pooling=mean"]
-HEADS = [{"hidden_dim": 8}, {"hidden_dim": 16}, {"output_dim": 8}, {"kind": "linear"}]
-SIZES = [{}, {"hidden_dim": 8}, {"hidden_dim": 8.0}, {"hidden_dim": 16}, {"num_patches": 8}]
+HEADS: list[Any] = [{"hidden_dim": 8}, {"hidden_dim": 16}, {"output_dim": 8}, {"kind": "linear"}]
+SIZES: list[Any] = [
+    {},
+    {"hidden_dim": 8},
+    {"hidden_dim": 8.0},
+    {"hidden_dim": 16},
+    {"num_patches": 8},
+]
 VALUES: dict[str, Any] = {
     "dataset": st.just(["demo", "other"]),
     "method": st.one_of(
