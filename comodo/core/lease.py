@@ -3,7 +3,8 @@ two processes, on any machines that see the store, from doing the same work at o
 
 A holder counts as dead when its process is gone, which only its own machine can see, or when the
 file has not changed for STALE_SECONDS on the observer's clock: the clocks of two machines are never
-compared.
+compared. Of several processes that see a dead holder one takes its place: the one that has, as a
+lease of its own, the right to change the dead holder's file.
 """
 
 import json
@@ -20,9 +21,19 @@ from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
-from comodo.core.store import JsonRecord, Store, create, fetched, remove
+from comodo.core.store import (
+    JsonRecord,
+    Store,
+    create,
+    fetched,
+    key_of,
+    read_json,
+    remove,
+    write_json,
+)
 
 RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
+_rights_lock = threading.RLock()  # in one process, whose threads a lease does not tell apart
 
 
 class LeaseError(ComodoError, RuntimeError):
@@ -50,8 +61,9 @@ class Holder(JsonRecord):
 class Lease:
     """The right of one process to work on one artifact, sweep or trial; not taken yet."""
 
-    def __init__(self, store: Store, kind: str, key: str) -> None:
+    def __init__(self, store: Store, kind: str, key: str, file: str = Holder.FILE) -> None:
         self._store, self._place = store, (kind, key)
+        self._path = store.folder(kind, key) / file
         self._mine = Holder(
             id=uuid4().hex,
             host=socket.gethostname(),
@@ -63,6 +75,7 @@ class Lease:
         self._taken_by: Holder | None = None
         self._renewed = 0.0
         self._seen: tuple[Holder, float] | None = None  # another's lease, first seen when
+        self._rights: dict[str, Lease] = {}  # to change a holder's file, by file
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.holder = ""
@@ -73,23 +86,24 @@ class Lease:
     def take(self) -> bool:
         """Takes the lease unless its holder is, or may be, alive; call again until that is known.
         Raises StoreError if the store cannot be written."""
-        if (found := self._read()) is not None:
-            if not self._is_dead(found):
-                self.holder = str(found)
-                return False
-            remove(self._path)
-        if not create(self._path, json.dumps(asdict(self._mine))):
-            return False
-        self._renewed = time.time()
-        self._thread.start()
-        return True
+        self._renewed, found, is_taken = time.time(), self._read(), False
+        if found is None:
+            is_taken = create(self._path, json.dumps(asdict(self._mine)))
+        elif self._is_dead(found):
+            with self._alone_with(found) as is_taken:
+                if is_taken:
+                    self._write(self._mine)
+        if is_taken:
+            self._thread.start()
+        else:
+            self.holder = str(found or Holder())
+        return is_taken
 
     def check(self) -> None:
         """Raises LeaseError if another process has taken it over: then nothing may be written."""
         if self._thread.ident is None:  # it was never taken
             return
-        # After a long pause (a machine that slept) another process may have taken it.
-        if self._taken_by is None and time.time() - self._renewed > STALE_SECONDS:
+        if self._taken_by is None and self._may_seem_dead:
             with suppress(OSError):
                 self._look()
         if self._taken_by is not None:
@@ -103,22 +117,21 @@ class Lease:
         if self._thread.ident is None:  # it was never taken
             return
         self._thread.join()
-        with suppress(OSError, StoreError):
-            if self._look():
+        with suppress(OSError, StoreError), self._still_mine() as is_mine:
+            if is_mine:
                 remove(self._path)
-
-    @property
-    def _path(self) -> Path:
-        return self._store.folder(*self._place) / Holder.FILE
 
     def _read(self) -> Holder | None:
         """The file's content; None without a file."""
         try:
-            return Holder.read(fetched(self._path).parent)
+            return Holder.from_json(read_json(fetched(self._path)))
         except FileNotFoundError:
             return None
         except ValueError:  # truncated when a machine went down
             return Holder()
+
+    def _write(self, holder: Holder) -> None:
+        write_json(self._path, asdict(holder))
 
     def _is_dead(self, found: Holder) -> bool:
         if self._mine.machine is not None and found.machine == self._mine.machine:
@@ -139,19 +152,57 @@ class Lease:
             self._taken_by = found or Holder()
         return self._taken_by is None
 
+    @property
+    def _may_seem_dead(self) -> bool:
+        """Whether another process may take it over: after a long pause, as of a machine that slept,
+        or of the store. Early enough for what is then written to be written in time."""
+        return time.time() - self._renewed > STALE_SECONDS / 2
+
+    @contextmanager
+    def _still_mine(self) -> Iterator[bool]:
+        """Whether this process still has the lease, and may change its file in the block."""
+        if not self._look():
+            yield False
+        elif self._may_seem_dead:
+            with self._alone_with(self._mine) as is_alone:
+                yield is_alone
+        else:
+            yield True
+
+    @contextmanager
+    def _alone_with(self, holder: Holder) -> Iterator[bool]:
+        """Whether the lease is the holder's, while no other process changes its file. Without this
+        right, a lease named by the holder, one process could remove what another has just written
+        in a dead holder's place."""
+        name = f"{self._path.stem}-{key_of(holder.id)}.json"
+        with _rights_lock:
+            right = self._rights.setdefault(name, Lease(self._store, *self._place, name))
+            if not right.take():
+                yield False
+                return
+            del self._rights[name]
+            try:
+                found = self._read()
+                yield found is not None and found.id == holder.id
+            finally:
+                right.release()
+
     def _renew(self) -> None:
         beat = 0
         while not self._released.wait(RENEW_SECONDS):
             with suppress(OSError, StoreError):  # an unreachable store is retried
-                if not self._look():
+                now = time.time()
+                with self._still_mine() as is_mine:
+                    if is_mine:
+                        beat += 1
+                        self._write(replace(self._mine, beat=beat))
+                        self._renewed = now
+                if self._taken_by is not None:
                     return
-                beat += 1
-                replace(self._mine, beat=beat).write(self._path.parent)
-                self._renewed = time.time()
 
 
 @contextmanager
-def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
+def leased(store: Store, kind: str, key: str, what: str) -> Iterator[Lease]:
     """Holds a lease while the block runs, after waiting for it; `what` names the work."""
     lease = Lease(store, kind, key)
     if not lease.take():
@@ -159,7 +210,7 @@ def leased(store: Store, kind: str, key: str, what: str) -> Iterator[None]:
         while not lease.take():
             time.sleep(RETRY_SECONDS)
     try:
-        yield
+        yield lease
     finally:
         lease.release()
 

@@ -320,7 +320,7 @@ class JsonRecord:
         known = {field.name for field in fields(cls)}
         try:
             return cls(**{name: value for name, value in content.items() if name in known})
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"{cls.FILE}: written by another version: {error}") from None
 
     @classmethod

@@ -22,7 +22,7 @@ import ray.data
 from comodo.config import TeacherConfig
 from comodo.core.console import console, track
 from comodo.core.errors import is_passing
-from comodo.core.lease import leased
+from comodo.core.lease import Lease, leased
 from comodo.core.redaction import redacted
 from comodo.core.store import (
     Store,
@@ -65,9 +65,9 @@ def encode_windows(
     refuse_changed(known)  # so that key and fingerprints are of the same files
     folder, what = store.folder("features", key), f"encode {name} with {teacher.name}"
     if _unfinished(windows, store, key):
-        with leased(store, "features", key, what):
+        with leased(store, "features", key, what) as lease:
             if _unfinished(windows, store, key):  # no other driver has encoded them
-                _make(what, teacher, known, windows, store, key)
+                _make(what, teacher, known, windows, store, key, lease)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
     lost, count = len(meta.rejected), sum(windows.counts.values())
@@ -102,8 +102,9 @@ def _make(
     windows: WindowSet,
     store: Store,
     key: str,
+    lease: Lease,
 ) -> None:
-    """Encodes the missing features, and writes their meta.json."""
+    """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
@@ -120,6 +121,7 @@ def _make(
     columns = ["window", "rejected", "picture"]
     none = FEATURE_SCHEMA.empty_table()
     table = read_parts(folder, columns) if parts(fetched(folder)) else none
+    lease.check()
     FeaturesMeta(
         teacher=teacher.model_dump(mode="json"),
         windows=windows.key,

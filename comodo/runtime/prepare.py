@@ -17,7 +17,7 @@ import ray.data
 
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
-from comodo.core.lease import leased
+from comodo.core.lease import Lease, leased
 from comodo.core.store import Store, fetched, remove, remove_rejected
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
@@ -49,8 +49,8 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     if known is not None and known.passing:
         remove_rejected(store.folder("windows", key))  # so that they are tried again
     if store.meta("windows", key) is None or missing_parts(recordings, store, key):
-        with leased(store, "windows", key, f"prepare {name}"):
-            _make(name, settings, store, recordings, files, key)
+        with leased(store, "windows", key, f"prepare {name}") as lease:
+            _make(name, settings, store, recordings, files, key, lease)
     windows = window_sets.read_window_set(key, store)
     assert windows is not None
     windows = replace(windows, files=files)
@@ -66,8 +66,9 @@ def _make(
     recordings: list[Recording],
     files: FileFingerprints,
     key: str,
+    lease: Lease,
 ) -> None:
-    """Writes the missing parts of the window set, and its meta.json."""
+    """Writes the missing parts of the window set, and its meta.json. Raises LeaseError."""
     missing = missing_parts(recordings, store, key)
     if not missing and store.meta("windows", key) is not None:  # another driver wrote it
         return
@@ -79,7 +80,9 @@ def _make(
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    _summary(folder, settings.window_seconds, recordings).write(folder)
+    summary = _summary(folder, settings.window_seconds, recordings)
+    lease.check()
+    summary.write(folder)
 
 
 def _run(

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from comodo.core import lease as leases
 from comodo.core.lease import Lease, LeaseError, leased
-from comodo.core.store import Store, create, read_json, write_json
+from comodo.core.store import Store, create, key_of, read_json, write_json
 from tests.errors import raises
 
 HOLDER = """
@@ -204,3 +205,88 @@ def test_of_many_who_create_a_file_one_succeeds(tmp_path: Path) -> None:
     assert sorted(results) == [False] * 7 + [True]
     assert len(set(path.read_text())) == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+def dead(store: Store, number: int = 0) -> None:
+    """The lease of a process of this machine that is gone."""
+    mine = {"machine": leases._machine(), "pid": 2**22 + 1, "started": "1"}
+    write_json(file_of(store), {"id": f"dead {number}", "host": "h", "since": "then", **mine})
+
+
+def test_only_one_takes_the_place_of_a_dead_holder(store: Store) -> None:
+    dead(store)
+    first, second = Lease(store, "trials", "k"), Lease(store, "trials", "k")
+    is_dead = second._is_dead
+
+    def slowly(found: leases.Holder) -> bool:
+        """The other takes the lease after this one has seen the dead holder."""
+        seen = is_dead(found)
+        assert first.take()
+        return seen
+
+    second._is_dead = slowly  # type: ignore[method-assign]
+    assert not second.take()
+    first.check()
+    assert read_json(file_of(store))["id"] == first._mine.id
+    assert [path.name for path in file_of(store).parent.iterdir()] == ["lease.json"]
+    first.release()
+
+
+def test_a_taker_that_died_on_the_way_is_followed(store: Store) -> None:
+    dead(store)
+    name = f"lease-{key_of('dead 0')}.json"
+    write_json(file_of(store).with_name(name), read_json(file_of(store)) | {"id": "also dead"})
+    lease = Lease(store, "trials", "k")
+    assert lease.take()
+    assert [path.name for path in file_of(store).parent.iterdir()] == ["lease.json"]
+    lease.release()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_late_holder_writes_nothing_while_another_takes_its_place(store: Store) -> None:
+    lease = Lease(store, "trials", "k")
+    assert lease.take()
+    lease._renewed = 0.0  # as after a sleep of the machine
+    right = file_of(store).with_name(f"lease-{key_of(lease._mine.id)}.json")
+    assert create(right, json.dumps(foreign(0)))
+    with lease._still_mine() as is_mine:
+        assert not is_mine
+    lease.release()
+    assert file_of(store).exists()
+
+
+class Slow(Lease):
+    """Takes a while between seeing a dead holder and taking its place, as on a busy machine."""
+
+    def _is_dead(self, found: leases.Holder) -> bool:
+        is_dead = super()._is_dead(found)
+        time.sleep(random.uniform(0, 0.01))
+        return is_dead
+
+
+def contend(root: Path, rounds: int, barrier: Any, holders: Any) -> None:
+    for number in range(rounds):
+        if barrier.wait() == 0:
+            dead(Store(root), number)
+        barrier.wait()
+        lease = Slow(Store(root), "trials", "k")
+        if lease.take():
+            with holders:
+                holders[number] += 1
+        barrier.wait()
+        lease.release()
+
+
+@pytest.mark.chaos
+def test_of_many_processes_that_see_a_dead_holder_one_follows(tmp_path: Path) -> None:
+    rounds, context = 30, multiprocessing.get_context("fork")
+    barrier, holders = context.Barrier(4), context.Array("i", rounds)
+    processes = [
+        context.Process(target=contend, args=(tmp_path, rounds, barrier, holders)) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert holders[:] == [1] * rounds

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -11,11 +12,12 @@ import typer
 from comodo.config import TeacherConfig
 from comodo.config.datasets import FolderDataset, GoproDataset
 from comodo.core.console import show_errors
-from comodo.core.store import Store, parts, read_json, read_parts
+from comodo.core.lease import LeaseError
+from comodo.core.store import Store, parts, read_json, read_parts, write_json, write_table
 from comodo.data.feature_sets import FeatureSet, feature_key
 from comodo.data.precomputed import EncodeError
 from comodo.data.video import decode_frames
-from comodo.data.window_sets import WindowSet
+from comodo.data.window_sets import FileFingerprints, WindowSet
 from comodo.models.teachers import build_teacher
 from comodo.runtime.encode import decode_batch, encode_windows, write_features
 from comodo.runtime.prepare import prepare_windows
@@ -224,3 +226,26 @@ def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
     before = feature_key(local, windows)
     (tmp_path / "weights/model.safetensors").write_bytes(b"1")
     assert feature_key(local, windows) != before
+
+
+def test_who_lost_the_lease_meanwhile_does_not_complete_the_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, path = Store(tmp_path / "store"), tmp_path / "features.npz"
+    folder = store.folder("windows", "w")
+    row = {"window": "r:0", "recording": "r", "video": "", "start": 0.0, "end": 1.0}
+    write_table(folder / "part-000000.parquet", pa.Table.from_pylist([{**row, "rejected": None}]))
+    np.savez(path, names=np.array(["r"]), vectors=np.ones((1, 2)))
+    teacher = TeacherConfig(name="precomputed", path=str(path), ids="names", features="vectors")
+    windows = WindowSet("w", folder, {"train": 1}, {}, {}, {})
+    key = feature_key(teacher, windows)
+
+    def taken_over(files: FileFingerprints) -> None:
+        if (lease := store.folder("features", key) / "lease.json").exists():
+            write_json(lease, {"id": "theirs"})
+
+    monkeypatch.setattr("comodo.runtime.encode.refuse_changed", taken_over)
+    monkeypatch.setattr("comodo.core.lease.STALE_SECONDS", 0.0)
+    with raises(LeaseError, "lease.lost", f"features/{key}"):
+        encode_windows("mine", teacher, windows, store, 0.0)
+    assert store.meta("features", key) is None

@@ -10,7 +10,8 @@ import pytest
 
 from comodo.config.datasets import FolderDataset, GoproDataset, GroupSplit, SimulatedDataset
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fingerprint, parts, read_parts
+from comodo.core.lease import LeaseError
+from comodo.core.store import Store, fingerprint, parts, read_parts, write_json
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
@@ -267,3 +268,20 @@ def test_a_reason_that_passes_is_tried_again(
     after = {part.name: part.stat().st_mtime_ns for part in parts(windows.folder)}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"part-000001.parquet", "part-000002.parquet"}
+
+
+def test_who_lost_the_lease_meanwhile_does_not_complete_the_windows(
+    tmp_path: Path, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+
+    def taken_over(settings: object, store: Store, key: str, *_: object) -> Iterator[object]:
+        write_json(store.folder("windows", key) / "lease.json", {"id": "theirs"})
+        yield from ()
+
+    monkeypatch.setattr("comodo.runtime.prepare._run", taken_over)
+    monkeypatch.setattr("comodo.core.lease.STALE_SECONDS", 0.0)
+    manifest = make_folder(tmp_path / "data", recordings=1, seconds=1.0)
+    with raises(LeaseError, "lease.lost", "windows/"):
+        prepare_windows("mine", folder(manifest), store)
+    assert not list(store.root.glob("windows/*/meta.json"))
