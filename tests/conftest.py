@@ -24,6 +24,15 @@ settings.load_profile("any machine")
 SHARED_DATA = SHARED / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Files of this process need not outlast a loss of power: to wait for the disk 8 ms at each
+    would take longer than many tests. Processes that tests start do wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("comodo.core.store.sync", lambda path: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real recordings beside the checkout; tests that need them skip without."""

@@ -6,6 +6,8 @@ from tests.paths import ROOT
 
 COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
+    "core/disk": "core/test_store.py",
+    "core/json_record": "core/test_store.py",
     "data/records": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
     "deploy/card": "deploy/test_export.py",

@@ -21,8 +21,8 @@ from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError, StoreError
+from comodo.core.json_record import JsonRecord
 from comodo.core.store import (
-    JsonRecord,
     Store,
     create,
     fetched,

@@ -19,6 +19,9 @@ written last, so an artifact that has one is complete. Knows nothing of what the
 A store is a folder, or a bucket (`s3://...`) that a folder of each machine mirrors: every file is
 written by `atomic`, removed by `remove`, and `fetched` before it is read. In a store that is a
 folder, `fetched` does nothing. MLflow's files stay on the machine, but not in that folder: `kept`.
+
+What is written outlasts a loss of power, as far as the disk keeps its promises. A file that cannot
+be read all the same (empty, cut off) is printed once and counts as absent: it is made again.
 """
 
 import errno
@@ -29,12 +32,13 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from comodo.core.errors import StoreError
+from comodo.core.console import console
+from comodo.core.disk import disk_error, sync
 from comodo.core.paths import inside
 
 if TYPE_CHECKING:  # pyarrow is slow to import
@@ -46,9 +50,10 @@ DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
 DEFAULT_DATA = "~/.local/share"
 PORTABLE = "store:"  # prefix of paths in a bucket's mirror, which is elsewhere on each machine
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _remotes: dict[Path, "Bucket"] = {}
 """The buckets of this process's stores, by the folder that mirrors each."""
+_damaged = set[Path]()
+"""Files that this process has reported as damaged."""
 
 
 def key_of(content: Any) -> str:
@@ -81,14 +86,18 @@ def _remote_of(path: Path) -> "Bucket | None":
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path next to `path`, renamed to it if the block succeeds and removed if not.
 
-    The upload comes before the renaming: the folder is never ahead of its bucket. Raises StoreError
-    if the disk is full or not writable, or the bucket cannot be reached; nothing has changed.
+    The file is on the disk before its name, so that a loss of power leaves the old file or the new
+    one. The upload comes before the renaming: the folder is never ahead of its bucket. Raises
+    StoreError if the disk is full or not writable, or the bucket cannot be reached; nothing has
+    changed.
     """
     with _temporary(path) as temporary:
         yield temporary
+        sync(temporary)
         if (remote := _remote_of(path)) is not None:
             remote.put(temporary, path)
         os.replace(temporary, path)
+        sync(path.parent)
 
 
 def create(path: Path, text: str) -> bool:
@@ -96,6 +105,7 @@ def create(path: Path, text: str) -> bool:
     try at the same time, on any machines, one succeeds. Raises StoreError as `atomic` does."""
     with _temporary(path) as temporary:
         temporary.write_text(text)
+        sync(temporary)
         if (remote := _remote_of(path)) is not None:
             if is_new := remote.create(path, text):
                 os.replace(temporary, path)  # a copy in the folder is older
@@ -112,6 +122,7 @@ def create(path: Path, text: str) -> bool:
                     file.write(text)
             except FileExistsError:
                 return False
+        sync(path.parent)
     return True
 
 
@@ -120,34 +131,18 @@ def _temporary(path: Path) -> Iterator[Path]:
     """A path next to `path` that no other process uses, on any machine; removed afterwards."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     try:
+        new = list(takewhile(lambda folder: not folder.exists(), path.parents))
         path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            sync(folder.parent)
         yield temporary
     except Exception as error:
-        if (disk_error := _disk_error(path, temporary, error)) is not None:
-            raise disk_error from None
+        if (refused := disk_error(path, temporary, error)) is not None:
+            raise refused from None
         raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _disk_error(path: Path, temporary: Path, error: Exception) -> StoreError | None:
-    """A StoreError if the disk is full or read-only; None if the error has another cause."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):  # safetensors
-        number = int(found[1])
-    if number is None:  # torch gives no number: see whether more can be written
-        try:
-            with temporary.open("ab") as file:
-                file.write(bytes(1 << 16))
-        except OSError as refused:
-            number = refused.errno
-    if number not in CANNOT_WRITE:
-        return None
-    parent = next(folder for folder in path.parents if folder.exists())
-    reason = f"{os.strerror(number)}; {shutil.disk_usage(parent).free:,} bytes are free there"
-    fix = "free some space, or make it writable, and run this command again: finished work is kept"
-    return StoreError("store.not-writable", f"{path} cannot be written: {reason}; {fix}")
 
 
 def remove(path: Path) -> None:
@@ -174,7 +169,10 @@ def is_present(path: Path) -> bool:
 
 
 def publish(source: Path, folder: Path, last: str) -> None:
-    """Uploads `source`, which will be renamed to `folder`; `last`, uploaded last, completes it."""
+    """Uploads `source`, which will be renamed to `folder`; `last`, uploaded last, completes it.
+    Its files are on the disk afterwards."""
+    for path in [*source.rglob("*"), source]:
+        sync(path)
     if (remote := _remote_of(folder)) is not None:
         remote.put_tree(source, folder, last)
 
@@ -188,6 +186,26 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def find_json(path: Path) -> Any | None:
+    """The content of a JSON file; None if it is absent or damaged."""
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        report_damaged(path, error)
+        return None
+
+
+def report_damaged(path: Path, reason: object) -> None:
+    """Prints, once in a process, that a file cannot be read and therefore counts as absent."""
+    if path not in _damaged:
+        _damaged.add(path)
+        console.print(
+            f"{path} cannot be read ({reason}); it counts as absent", style="yellow", markup=False
+        )
+
+
 def write_table(path: Path, table: "pa.Table") -> None:
     import pyarrow.parquet as pq
 
@@ -195,9 +213,25 @@ def write_table(path: Path, table: "pa.Table") -> None:
         pq.write_table(table, temporary)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a Parquet file has its end, where its description is; if not, it is damaged."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read()
+    whole = end.endswith(b"PAR1") and int.from_bytes(end[:4], "little") + 12 <= size
+    if not whole:
+        report_damaged(path, "cut off")
+    return whole
+
+
 def parts(folder: Path) -> list[Path]:
-    """The Parquet parts of an artifact, always in the same order."""
-    return sorted(folder.glob("part-*.parquet"))
+    """The Parquet parts of an artifact, always in the same order, without damaged ones."""
+    return [path for path in sorted(folder.glob("part-*.parquet")) if is_whole(path)]
+
+
+def damaged_parts(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("part-*.parquet") if not is_whole(path)]
 
 
 def read_parts(folder: Path, columns: list[str]) -> "pa.Table":
@@ -302,50 +336,4 @@ class Store:
 
     def meta(self, kind: str, key: str) -> Any | None:
         """The artifact's meta.json; None while the artifact is incomplete."""
-        path = fetched(self.folder(kind, key), "meta.json") / "meta.json"
-        return read_json(path) if path.exists() else None
-
-
-@dataclass(frozen=True)
-class JsonRecord:
-    """Base of dataclasses that are JSON files of the store: one field for each key of the file, in
-    its order; a key that not every version has written has a default."""
-
-    FILE: ClassVar[str]
-    """The file's name in its folder."""
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """Ignores unknown keys. Raises ValueError if a key without a default is missing."""
-        known = {field.name for field in fields(cls)}
-        try:
-            return cls(**{name: value for name, value in content.items() if name in known})
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"{cls.FILE}: written by another version: {error}") from None
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The record in a `fetched` folder. Raises FileNotFoundError, or as `from_json` does."""
-        return cls.from_json(read_json(folder / cls.FILE))
-
-    @classmethod
-    def find(cls, folder: Path) -> Self | None:
-        """As `read`; None where there is none."""
-        return cls.read(folder) if (folder / cls.FILE).exists() else None
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / self.FILE, asdict(self))
-
-
-class ArtifactMeta(JsonRecord):
-    """The meta.json of an artifact, which is complete once it has one."""
-
-    FILE = "meta.json"
-    KIND: ClassVar[str]
-    """The store's folder for such artifacts."""
-
-    @classmethod
-    def of(cls, key: str, store: Store) -> Self | None:
-        """None while the artifact is incomplete."""
-        content = store.meta(cls.KIND, key)
-        return None if content is None else cls.from_json(content)
+        return find_json(fetched(self.folder(kind, key), "meta.json") / "meta.json")

@@ -27,7 +27,7 @@ from comodo.config import CHANNELS
 from comodo.core.console import track
 from comodo.core.errors import ComodoError
 from comodo.core.paths import inside
-from comodo.core.store import Store, fetched, read_parts
+from comodo.core.store import Store, fetched, read_parts, report_damaged
 from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.resize import resized
@@ -183,7 +183,7 @@ def pack_windows(store: Store, windows: str) -> str:
     assert window_meta is not None
     key = packed_windows_key(windows, window_meta.rejected)
     folder = store.folder("arrays", key)
-    if store.meta("arrays", key) is None:
+    if not _is_packed(store, key):
         frame = described_windows(fetched(source))
         classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
         class_of, group_of = ({name: i for i, name in enumerate(n)} for n in (classes, groups))
@@ -215,7 +215,7 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
     """Resizes packed windows to `samples`, the input length of some students, once and for all of
     them; otherwise each would compute the same values at every step. Does nothing if all windows
     have that length. `windows`: the arrays' key."""
-    if store.meta("arrays", resized_key(windows, samples)) is not None:
+    if _is_packed(store, resized_key(windows, samples)):
         return
     folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
     splits, meta = WindowArrays.load(fetched(folder)).splits, records.WindowArraysMeta.read(folder)
@@ -245,7 +245,7 @@ def pack_features(store: Store, windows: str, features: str) -> str:
     rejected = [*of_windows.rejected, *of_features.rejected]
     key = packed_features_key(windows, features, rejected)
     folder = store.folder("arrays", key)
-    if store.meta("arrays", key) is None:
+    if not _is_packed(store, key):
         table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
         vectors = table["feature"].to_numpy(zero_copy_only=False)
         feature_of = dict(zip(table["window"].to_pylist(), vectors, strict=True))
@@ -262,6 +262,17 @@ def pack_features(store: Store, windows: str, features: str) -> str:
         files = _write_shards(folder, splits, columns, "feature", (dim,), rows)
         records.FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
     return key
+
+
+def _is_packed(store: Store, key: str) -> bool:
+    """Whether arrays are complete, and no shard that is on this machine is damaged."""
+    for path in store.folder("arrays", key).glob("*.safetensors"):
+        try:
+            Shards([path])
+        except ArraysError:
+            report_damaged(path, "cut off")
+            return False
+    return store.meta("arrays", key) is not None
 
 
 def _write_shards(

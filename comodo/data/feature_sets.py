@@ -46,7 +46,7 @@ def pictures_of(windows: str, store: Store) -> dict[str, str]:
     `black`, `of one colour` or `frozen`. `windows`: key of the set."""
     pattern = f"*/{FeaturesMeta.FILE}"
     folders = [path.parent for path in fetched(store.root / "features", pattern).glob(pattern)]
-    found = [meta for meta in map(FeaturesMeta.read, folders) if meta.windows == windows]
+    found = [meta for meta in map(FeaturesMeta.find, folders) if meta and meta.windows == windows]
     return {window: fault for meta in found for window, fault in meta.pictures.items()}
 
 

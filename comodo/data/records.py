@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from comodo.core.errors import ComodoError, nearest
-from comodo.core.store import ArtifactMeta, JsonRecord, Store, fetched
+from comodo.core.store import Store, fetched
+from comodo.core.json_record import ArtifactMeta, JsonRecord
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def newest_windows(name: str, store: Store) -> tuple[Path, QualityNote]:
     pattern = f"*/{QualityNote.FILE}"
     listed = fetched(store.root / "windows", pattern).glob(pattern)
     for path in sorted(listed, key=lambda path: -path.stat().st_mtime):
-        note = QualityNote.read(path.parent)
+        if (note := QualityNote.find(path.parent)) is None:
+            continue
         if name in note.names:
             return path.parent, note
         known.update(note.names)

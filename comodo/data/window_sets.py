@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fetched, fingerprint, key_of
+from comodo.core.store import Store, fetched, fingerprint, is_whole, key_of
 from comodo.data import transcode
 from comodo.data.group_split import keeps_first_deal
 from comodo.data.names import common_form
@@ -95,8 +95,10 @@ def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
 def missing_parts(
     recordings: list[Recording], store: Store, key: str
 ) -> dict[str, list[Recording]]:
-    """Part files that are missing, or lack their file of qualities; with their recordings."""
-    present = {path.name for path in store.files("windows", f"{key}/*.parquet")}
+    """Part files that are missing or damaged, or lack their file of qualities; with their
+    recordings. In a bucket, only those that were downloaded are looked into."""
+    listed = store.files("windows", f"{key}/*.parquet")
+    present = {path.name for path in listed if not path.exists() or is_whole(path)}
     chunks = part_chunks(recordings)
     return {part: chunks[part] for part in chunks if not {part, quality_file(part)} <= present}
 
@@ -105,8 +107,9 @@ def read_quality(folder: Path) -> Iterator[pa.Table]:
     """Tables of `QUALITY_SCHEMA`, together with a row for each recording of a window set. What an
     earlier version did not measure is null."""
     for path in sorted(fetched(folder, "quality-*.parquet").glob("quality-*.parquet")):
-        tables = [QUALITY_SCHEMA.empty_table(), pq.read_table(path)]
-        yield pa.concat_tables(tables, promote_options="permissive")
+        if is_whole(path):
+            tables = [QUALITY_SCHEMA.empty_table(), pq.read_table(path)]
+            yield pa.concat_tables(tables, promote_options="permissive")
 
 
 FILES = "files of "

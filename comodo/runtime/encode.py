@@ -26,11 +26,13 @@ from comodo.core.lease import Lease, leased
 from comodo.core.redaction import redacted
 from comodo.core.store import (
     Store,
+    damaged_parts,
     fetched,
     is_present,
     key_of,
     parts,
     read_parts,
+    remove,
     remove_rejected,
     write_table,
 )
@@ -92,7 +94,8 @@ def encode_windows(
 def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
     meta = FeaturesMeta.of(key, store)
     # There may be more windows than features after more recordings were accepted.
-    return meta is None or meta.count < sum(windows.counts.values())
+    too_few = meta is None or meta.count < sum(windows.counts.values())
+    return too_few or bool(damaged_parts(store.folder("features", key)))
 
 
 def _make(
@@ -107,6 +110,8 @@ def _make(
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
     wanted, began = _wanted(windows), time.perf_counter()
     folder = fetched(store.folder("features", key))
+    for path in damaged_parts(folder):
+        remove(path)
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
     if teacher.name == "precomputed":
         features = precomputed_features(teacher, wanted)

@@ -6,21 +6,22 @@ file for each measure on each data set: measures added later need no further tra
 
 import resource
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from comodo.config import DistillingMethod, NoneMethod
 from comodo.core.lease import RETRY_SECONDS, Lease
-from comodo.core.store import Store, fetched, remove, write_json, write_table
-from comodo.core.tensors import load_tensors
+from comodo.core.store import Store, fetched, remove, report_damaged, write_json, write_table
+from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.models.heads import build_heads
 from comodo.models.students import Student, build_student, load_student, save_student
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import NEED_TEACHER, Trial, TrialResult, read_result
+from comodo.search.trial import NEED_TEACHER, Trial, TrialResult, read_measure, read_result
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
@@ -48,15 +49,16 @@ def run_trial(
     try:
         _await(lease, workers, report)
         folder = fetched(store.folder("trials", trial.key))
+        student = _trained_student(folder) if workers.rank == 0 else None
         # As the first worker sees it: on a network disk the others may not see its file yet.
-        if not workers.collect((folder / TrainedRecord.FILE).exists())[0]:
+        if not workers.collect(student is not None)[0]:
             _allow_tf32(trial.config.precision == "tf32")
             _train(trial, store, report, device, lease, leave)
         _allow_tf32(False)
         if workers.rank > 0:
             return None
         began = time.perf_counter()
-        student = load_student(folder / "student").to(device)
+        student = (student or load_student(folder / "student")).to(device)
         if made := _measure(trial, store, student, lease):
             MeasuringRecord(made, time.perf_counter() - began).write(folder)
         result = read_result(trial, store)
@@ -64,6 +66,25 @@ def run_trial(
         return result
     finally:
         lease.release()
+
+
+def _trained_student(folder: Path) -> Student | None:
+    """The student in a trial's folder; None if it is not trained, or has to be trained again
+    because one of its files is damaged."""
+    if TrainedRecord.find(folder) is None:
+        return None
+    heads = folder / "heads.pt"
+    try:
+        if heads.exists():
+            load_tensors(heads, mmap=True)
+    except CutOffError:
+        report_damaged(heads, "cut off")
+        return None
+    try:
+        return load_student(folder / "student")
+    except ValueError as error:
+        report_damaged(folder / "student", error.__cause__ or error)
+        return None
 
 
 def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
@@ -142,7 +163,7 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
     folder, frozen = store.folder("trials", trial.key), dict[str, FrozenStudent]()
     own = trial.config.dataset
     for dataset, measure, place in trial.measures():
-        if (folder / f"{place}.json").exists():
+        if read_measure(folder, place) is not None:
             continue
         for name in (own, dataset):
             if name not in frozen:

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.config.space import Point
-from comodo.core.store import JsonRecord, read_json, write_json
+from comodo.core.json_record import JsonRecord
+from comodo.core.store import find_json, report_damaged, write_json
 
 ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
 
@@ -82,8 +83,7 @@ class AskedConfiguration:
 
 def read_asked(folder: Path) -> list[AskedConfiguration]:
     """The configurations that a sweep has proposed, in order; its folder has to be `fetched`."""
-    path = folder / ASKED_FILE
-    entries = read_json(path) if path.exists() else []
+    entries = find_json(folder / ASKED_FILE) or []
     # The first versions of the engine stored the values alone.
     return [
         AskedConfiguration(e["values"], e["trials"]) if "trials" in e else AskedConfiguration(e, [])
@@ -112,9 +112,11 @@ class EndedTrial:
 def read_ended(folder: Path) -> dict[str, EndedTrial]:
     """Trials of a sweep that ended without a result, by key; its folder has to be `fetched`."""
     path = folder / ENDED_FILE
-    return TypeAdapter(dict[str, EndedTrial]).validate_python(
-        read_json(path) if path.exists() else {}
-    )
+    try:
+        return TypeAdapter(dict[str, EndedTrial]).validate_python(find_json(path) or {})
+    except ValueError:
+        report_damaged(path, "written by another version")
+        return {}
 
 
 def write_ended(folder: Path, ended: dict[str, EndedTrial]) -> None:

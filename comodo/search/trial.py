@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fingerprint, key_of, read_json
+from comodo.core.store import Store, find_json, fingerprint, is_whole, key_of
 from comodo.search.records import TrainedRecord
 
 TRIAL_VERSION = 6  # of the numbers that training computes; increase it when they change
@@ -142,7 +142,7 @@ class Trial:
             measure = "classifier"
         for *found, place in self.measures():
             path = store.folder("trials", self.key) / f"{place}.parquet"
-            if found == [dataset, measure] and path.exists():
+            if found == [dataset, measure] and path.exists() and is_whole(path):
                 return pq.read_table(path)
         return None
 
@@ -164,12 +164,21 @@ def read_result(trial: Trial, store: Store) -> TrialResult | None:
         return None
     metrics: dict[str, float] = {PARAMETERS: trained.parameters}
     for dataset, _, place in trial.measures():
-        path = folder / f"{place}.json"
-        if not path.exists():
+        if (measured := read_measure(folder, place)) is None:
             return None
-        found = {Metric.parse(name): value for name, value in read_json(path).items()}
+        found = {Metric.parse(name): value for name, value in measured.items()}
         if trial.config.student.is_baseline:
             found |= {replace(metric, measure="probe"): value for metric, value in found.items()}
         where = "" if dataset == own else dataset
         metrics |= {str(replace(metric, dataset=where)): value for metric, value in found.items()}
     return TrialResult(trained, metrics)
+
+
+def read_measure(folder: Path, place: Path) -> dict[str, float] | None:
+    """The metrics of a measure in a trial's folder; None if it, or its predictions, are to be made
+    again. Predictions that were not `fetched` are not looked at."""
+    predictions = folder / f"{place}.parquet"
+    if predictions.exists() and not is_whole(predictions):
+        return None
+    found: dict[str, float] | None = find_json(folder / f"{place}.json")
+    return found

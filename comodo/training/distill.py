@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from comodo import config
 from comodo.config import metric
-from comodo.core.store import atomic, key_of
-from comodo.core.tensors import load_tensors
+from comodo.core.store import atomic, key_of, report_damaged
+from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.heads import build_heads
 from comodo.models.students import Student
@@ -277,14 +277,17 @@ class Distillation:
 def distil(
     run: Distillation, checkpoint: Path, report: Report, should_stop: ShouldStop = lambda: False
 ) -> list[dict[str, Any]]:
-    """Trains to the last epoch, from the checkpoint if there is one.
+    """Trains to the last epoch, from the checkpoint if there is one that is not cut off.
 
     `report` is called after every epoch, once its checkpoint is written. Returns the metrics of
     every epoch, including those before the checkpoint. Raises TrainingError if the trial cannot
     continue, and Paused if a worker had to stop; then the checkpoint is written.
     """
     if checkpoint.exists():
-        run.restore(checkpoint)
+        try:
+            run.restore(checkpoint)
+        except CutOffError:
+            report_damaged(checkpoint, "cut off")
     checkpoints = Checkpoints(lambda: run.save(checkpoint), run.workers, should_stop)
     while run.epoch < run.trial.epochs:
         metrics = run.train_epoch(checkpoints.after_step)

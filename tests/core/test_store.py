@@ -16,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import StudentConfig
+from comodo.core.disk import sync
 from comodo.core.errors import StoreError
+from comodo.core.json_record import ArtifactMeta
 from comodo.core.store import (
-    ArtifactMeta,
     Store,
     atomic,
     create,
+    damaged_parts,
     fingerprint,
     key_of,
+    parts,
+    publish,
     read_json,
     write_json,
     write_table,
@@ -69,6 +73,55 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError("disk full")
     assert read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power must leave the old file or the whole new one."""
+    fsync, replace, steps = os.fsync, os.replace, list[str]()
+
+    def synced(opened: int) -> None:
+        fsync(opened)
+        path = Path(os.readlink(f"/proc/self/fd/{opened}"))
+        steps.append("content" if path.suffix == ".tmp" else str(path.relative_to(tmp_path)))
+
+    def renamed(source: Path, target: Path) -> None:
+        replace(source, target)
+        steps.append("name")
+
+    monkeypatch.setattr("comodo.core.store.sync", sync)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_json(tmp_path / "a/b/meta.json", {})
+    assert sorted(steps[:2]) == [".", "a"]  # which have the names of the new folders
+    assert steps[2:] == ["content", "name", "a/b"]
+    steps.clear()
+    assert create(tmp_path / "a/b/lease.json", "{}")
+    assert steps == ["content", "a/b"]
+    steps.clear()
+    publish(tmp_path / "a", tmp_path / "c", "meta.json")
+    assert sorted(steps) == ["a", "a/b", "a/b/lease.json", "a/b/meta.json"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_cut_file_is_named_once_and_counts_as_absent(
+    tmp_path: Path, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Store(tmp_path).folder("windows", "k")
+    table = pa.table({"x": [1.0, 2.0]})
+    paths = [folder / "meta.json", folder / "part-0.parquet"]
+    Note(3, ["a"]).write(folder)
+    write_table(paths[1], table)
+    write_table(folder / "part-1.parquet", table)
+    for path in paths:
+        os.truncate(path, int(path.stat().st_size * share))
+    for _ in range(2):
+        assert Note.of("k", Store(tmp_path)) is Store(tmp_path).meta("windows", "k") is None
+        assert parts(folder) == [folder / "part-1.parquet"]
+        assert damaged_parts(folder) == [folder / "part-0.parquet"]
+    shown = capsys.readouterr().out
+    assert [shown.count(str(path)) for path in paths] == [1, 1]
 
 
 def test_fingerprint_follows_size_and_time(tmp_path: Path) -> None:
@@ -179,7 +232,8 @@ def test_other_versions(tmp_path: Path) -> None:
     assert Note.read(tmp_path) == Note(3, [])
     write_json(tmp_path / "meta.json", {"count": 3})
     with pytest.raises(ValueError, match=r"meta\.json: .*'names'"):
-        Note.find(tmp_path)
+        Note.read(tmp_path)
+    assert Note.find(tmp_path) is None
 
 
 def test_no_file(tmp_path: Path) -> None:

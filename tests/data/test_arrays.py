@@ -1,5 +1,6 @@
 """Packed arrays: their content, lengths, shards, order."""
 
+import os
 import tempfile
 from pathlib import Path
 from random import Random
@@ -213,3 +214,19 @@ def test_features_of_an_earlier_version_are_read() -> None:
     old = {"teacher": {}, "windows": "w", "count": 7, "devices": [], "rejected": {"a:0": "why"}}
     meta = FeaturesMeta.from_json(old)
     assert (meta.passing, meta.pictures, meta.rejected) == ([], {}, {"a:0": "why"})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("cut", ["meta.json", "*.safetensors"])
+def test_arrays_that_were_cut_off_are_packed_again(store: Store, cut: str, share: float) -> None:
+    def pack() -> list[Path]:
+        windows, features = pack_windows(store, "w"), pack_features(store, "w", "f")
+        pack_resized(store, windows, 4)
+        return [store.folder("arrays", key) for key in (windows, f"{windows}/resized-4", features)]
+
+    packed = {path: path.read_bytes() for folder in pack() for path in folder.glob("*.*")}
+    for folder in pack():
+        for path in folder.glob(cut):
+            os.truncate(path, int(path.stat().st_size * share))
+    pack()
+    assert {path: path.read_bytes() for path in packed} == packed

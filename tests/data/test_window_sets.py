@@ -49,6 +49,8 @@ def test_a_part_without_its_quality_is_made_again(tmp_path: Path) -> None:
     for name in (names[0], quality_file(names[0]), names[1]):
         write_table(store.folder("windows", "w") / name, table)
     assert missing_parts(listed, store, "w") == {names[1]: listed[1:2], names[2]: listed[2:]}
+    os.truncate(store.folder("windows", "w") / names[0], 20)
+    assert missing_parts(listed, store, "w").keys() == {*names}
 
 
 def test_a_set_is_there_once_it_is_whole(tmp_path: Path) -> None:

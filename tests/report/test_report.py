@@ -1,22 +1,40 @@
 """Table, figures and page of a sweep."""
 
 import csv
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
+import torch
 from PIL import Image
 
-from comodo.config import read_sweep_file
+from comodo.config import Sweep, read_sweep_file
 from comodo.core.console import console
-from comodo.core.store import Store
+from comodo.core.store import Store, write_json, write_table
+from comodo.data.arrays import pack_features, pack_windows
+from comodo.data.feature_sets import feature_key
+from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.records import FeaturesMeta, QualityNote, WindowsMeta
+from comodo.data.slicing import WINDOW_SCHEMA
+from comodo.data.window_sets import read_window_set
+from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.page import limits
+from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
+from comodo.report.plan.plan import make_plan
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown
+from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
+from comodo.search.precheck import evaluation_of
+from comodo.search.records import MeasuringRecord, ProgressRecord, SpentRecord
+from comodo.search.status import StatusError, read_all
 from comodo.search.trial import Trial, read_result
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import METHODS, results_of
@@ -202,3 +220,99 @@ def test_what_data_say_is_text(results: Results, store: Store) -> None:
 def test_cells_cannot_break_a_table() -> None:
     lines = markdown(["a", "b"], [["|acc| (g)", "two\nlines"]])
     assert lines[2] == "| \\|acc\\| (g) | two lines |"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
+    """A sweep that has ended, one trial pruned, and its store."""
+    folder = tmp_path_factory.mktemp("small")
+    space = {"method.queue_size": [8, 16]}
+    sweep = read_sweep_file(sweep_file(folder, search__space=space, references=[]))
+    store = Store(folder / "store")
+    key = make_plan(sweep, store).inventory.datasets["demo"].key
+    windows = store.folder("windows", key)
+    splits = ("train", "val", "test")
+    rows = [
+        {"window": s, "recording": s, "split": s, "group": s, "imu": [0.0] * 12} for s in splits
+    ]
+    write_table(windows / "part-000000.parquet", pa.Table.from_pylist(rows, schema=WINDOW_SCHEMA))
+    about = [{"recording": s, "split": s, "group": s, "windows": 1} for s in splits]
+    quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
+    write_table(windows / "quality-000000.parquet", quality)
+    counts = {"train": 1000, "val": 1, "test": 1}
+    WindowsMeta([], counts, {}, {}, {}, 2.0).write(windows)
+    QualityNote(["demo"], {}, {}).write(windows)
+    ready = read_window_set(key, store)
+    assert ready is not None
+    encoded = feature_key(sweep.trial.teacher, ready)
+    features = [{"window": s, "feature": [1.0, 2.0]} for s in splits]
+    table = pa.Table.from_pylist(features, schema=FEATURE_SCHEMA)
+    write_table(store.folder("features", encoded) / "part-a.parquet", table)
+    teacher = sweep.trial.teacher.model_dump(mode="json")
+    meta = FeaturesMeta(
+        teacher=teacher, windows=key, count=1002, devices=["cpu"], speed=5.0, rejected={}
+    )
+    meta.write(store.folder("features", encoded))
+    packed = pack_windows(store, key)
+    arrays = {pair: (packed, pack_features(store, key, encoded)) for pair in sweep.trained_on()}
+    evaluation = evaluation_of(sweep, {"demo": packed}, {"demo": {}})
+    SweepRecord.of(sweep, "comodo sweep FILE", arrays, evaluation, {"demo": key}).write(store)
+    finished, pruned = (row.trial for row in read_sweep_record("small", store).results(store).rows)
+    answer(store, finished, 0.5)
+    MeasuringRecord([], 1.0).write(store.folder("trials", finished.key))
+    (checkpoint := store.folder("trials", pruned.key) / "checkpoint.pt").parent.mkdir()
+    torch.save({"history": [{"epoch": 1, "train/loss": 1.0}]}, checkpoint)
+    ended = store.folder("sweeps", "small")
+    write_json(ended / "ended.json", {pruned.key: {"state": "pruned", "reason": "slow"}})
+    write_json(ended / "asked.json", [])
+    SpentRecord(1.0).write(ended)
+    now = "2026-01-01T00:00:00+00:00"
+    ProgressRecord(updated=now, pid=1, host="h", done=1, planned=2).write(ended)
+    return sweep, store.root
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "windows/*/meta.json",
+        "windows/*/quality-*.parquet",
+        "features/*/meta.json",
+        "features/*/part-*.parquet",
+        "arrays/*/meta.json",
+        "trials/*/trained.json",
+        "trials/*/measured.json",
+        "trials/*/measures/*/*.json",
+        "trials/*/measures/*/*.parquet",
+        "trials/*/checkpoint.pt",
+        "sweeps/*/progress.json",
+        "sweeps/*/asked.json",
+        "sweeps/*/ended.json",
+        "sweeps/*/spent.json",
+        "sweeps/*/sweep.json",
+    ],
+)
+def test_no_file_that_was_cut_off_ends_a_command(
+    small: tuple[Sweep, Path], tmp_path: Path, cut: str
+) -> None:
+    sweep, stored = small
+    store = Store(shutil.copytree(stored, tmp_path / "store"))
+    for path in store.root.glob(cut):
+        os.truncate(path, path.stat().st_size // 2)
+    with console.capture() as shown:
+        assert [status.name for status in read_all(store)] == ["small"]
+        make_plan(sweep, store)
+        try:
+            saved = read_sweep_record("small", store)
+        except StatusError as error:
+            assert (cut, error.code) == ("sweeps/*/sweep.json", "status.other-version")
+            return
+        frames = SweepFrames(results := saved.results(store), store)
+        assert len(frames.trials) == 2
+        assert len(frames.curves) == (cut != "trials/*/checkpoint.pt") + 2 * (
+            cut != "trials/*/trained.json"
+        )
+        assert (len(frames.predictions) > 0) == (cut != "trials/*/measures/*/*.parquet")
+        for label in results.by_label:
+            results.accuracy(label, "test")
+        BudgetTracker(sweep, store.folder("sweeps", "small"))
+    assert "counts as absent" in shown.get()

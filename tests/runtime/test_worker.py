@@ -1,5 +1,6 @@
 """A trial's name, and its way from arrays to a result on disk."""
 
+import os
 import pickle
 import signal
 import subprocess
@@ -198,6 +199,38 @@ def test_a_run_whose_trial_was_taken_writes_no_more(
     assert (folder / "checkpoint.pt").read_bytes() == written
     assert read_json(folder / "lease.json") == theirs
     assert not (folder / "trained.json").exists()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "checkpoint.pt",
+        "trained.json",
+        "heads.pt",
+        "student/student.json",
+        "student/model.safetensors",
+        "measures/w/probe-*.json",
+        "measures/w/probe-*.parquet",
+    ],
+)
+def test_what_was_cut_off_is_made_again(store: Store, cut: str) -> None:
+    """As by a loss of power while a trial of another version was stored."""
+    trial = Trial(trial_config(epochs=1), 0, *make_arrays(store))
+    folder = store.folder("trials", trial.key)
+    result, student = run_whole(trial, store), load_student(folder / "student")
+    if cut == "checkpoint.pt":
+        (folder / "trained.json").unlink()
+        (folder / cut).write_bytes((folder / "heads.pt").read_bytes())
+    (path,) = folder.glob(cut)
+    os.truncate(path, path.stat().st_size // 2)
+    if not cut.startswith("measures"):  # something is left to measure, or nothing would be read
+        for measured in folder.glob("measures/w/*"):
+            measured.unlink()
+    assert read_result(trial, store) is None
+    again = run_whole(trial, store)
+    assert again.metrics == result.metrics
+    assert weights_equal(load_student(folder / "student"), student)
+    assert trial.predictions(store, "d") is not None
 
 
 @pytest.mark.chaos

@@ -121,6 +121,15 @@ def test_a_trial_that_trains_has_the_history_of_its_checkpoint(store: Store) -> 
     assert epoch_history(path) == [EPOCH]
 
 
+@pytest.mark.parametrize("content", [b"", bytes(300), None])
+def test_a_checkpoint_that_was_cut_off_has_no_history(store: Store, content: bytes | None) -> None:
+    path = store.folder("trials", "k") / "checkpoint.pt"
+    path.parent.mkdir(parents=True)
+    torch.save({"history": [EPOCH], "student": torch.zeros(2)}, path)
+    path.write_bytes(path.read_bytes()[:300] if content is None else content)
+    assert epoch_history(path.parent) == []
+
+
 def test_a_trained_one_has_its_own(store: Store) -> None:
     trial = Trial(trial_config(), 0, "w", "f")
     path = store.folder("trials", trial.key)

@@ -14,7 +14,7 @@ from comodo.config import Sweep, TrialConfig
 from comodo.core.store import Store, fetched
 from comodo.report.plan.inventory import Inventory, window_samples
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import Trial
+from comodo.search.trial import Trial, read_measure
 from comodo.training.schedule import schedule_of
 from comodo.training.speed_test import SpeedRecord
 
@@ -43,8 +43,10 @@ def read_records(store: Store) -> list[SpeedRecord]:
 def _read(
     folder: Path, sizes: Counter[Path], samples: Callable[[str], int | None]
 ) -> SpeedRecord | None:
+    if (trained := TrainedRecord.find(folder)) is None:
+        return None
+    measuring = MeasuringRecord.find(folder)
     try:
-        trained, measuring = TrainedRecord.read(folder), MeasuringRecord.find(folder)
         config = TrialConfig.model_validate(trained.trial)
     except ValueError:
         return None
@@ -111,7 +113,7 @@ class Speeds:
     def to_measure(self, trial: Trial) -> Estimate:
         """The time to measure a trial that is already trained."""
         folder = self._store.folder("trials", trial.key)
-        missing = [p for *_, p in trial.measures() if not (folder / f"{p}.json").exists()]
+        missing = [p for *_, p in trial.measures() if read_measure(folder, p) is None]
         return Estimate(0.0, self._measuring(missing, self._alike(trial)))
 
     def _alike(self, trial: Trial) -> list[SpeedRecord]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from comodo.config import CHANNELS, DatasetConfig, Resources, Sweep, TeacherConfig
 from comodo.config.space import Point
-from comodo.core.store import Store, fetched
+from comodo.core.store import Store, damaged_parts, fetched
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_encoded, feature_key
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
@@ -277,9 +277,11 @@ def features_plan(
         key = feature_key(teacher, dataset.ready)
         meta = FeaturesMeta.of(key, store)
         done = 0 if meta is None else meta.count
+        folder = store.folder("features", key)
         complete = meta is not None and done >= sum(dataset.ready.counts.values())
+        complete = complete and not damaged_parts(folder)
         if not complete:
-            done = count_encoded(fetched(store.folder("features", key)))
+            done = count_encoded(fetched(folder))
         rejected = [*dataset.ready.rejected, *(meta.rejected if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
@@ -300,7 +302,8 @@ def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[f
     speeds = []
     pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
     for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
-        meta = FeaturesMeta.read(path.parent)
+        if (meta := FeaturesMeta.find(path.parent)) is None:
+            continue
         devices = {name.split(" ")[0] for name in meta.devices}
         if meta.teacher == wanted and devices == {device} and meta.speed:
             speeds.append(meta.speed)
@@ -335,8 +338,8 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     to_measure: list[Trial] = []
     for trial in proposed:
         if not ledger.is_over(trial):
-            trained = (store.folder("trials", trial.key) / TrainedRecord.FILE).exists()
-            (to_measure if trained else to_train).append(trial)
+            trained = TrainedRecord.find(store.folder("trials", trial.key))
+            (to_train if trained is None else to_measure).append(trial)
     begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
     half_done = sum(trial.key in begun for trial in to_train)
     if not is_search:
