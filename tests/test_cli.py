@@ -30,6 +30,6 @@ def test_help_has_examples(verb: str) -> None:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     assert VERBS == [
-        "encode", "export", "inspect", "plan", "prepare", "profile", "report", "schema", "status",
-        "sweep", "ui",
+        "clean", "du", "encode", "export", "inspect", "plan", "prepare", "profile", "report",
+        "schema", "status", "sweep", "ui",
     ]  # fmt: skip

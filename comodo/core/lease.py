@@ -99,6 +99,11 @@ class Lease:
             self.holder = str(found or Holder())
         return is_taken
 
+    def is_held(self) -> bool:
+        """Whether a process works on it, or may: a holder on another machine is not waited for."""
+        found = self._read()
+        return found is not None and not self._is_dead(found)
+
     def check(self) -> None:
         """Raises LeaseError if another process has taken it over: then nothing may be written."""
         if self._thread.ident is None:  # it was never taken

@@ -39,6 +39,7 @@ from uuid import uuid4
 
 from comodo.core.console import console
 from comodo.core.disk import disk_error, sync
+from comodo.core.errors import StoreError
 from comodo.core.paths import inside
 
 if TYPE_CHECKING:  # pyarrow is slow to import

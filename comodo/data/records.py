@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from comodo.core.errors import ComodoError, nearest
-from comodo.core.store import Store, fetched
 from comodo.core.json_record import ArtifactMeta, JsonRecord
+from comodo.core.store import Store, fetched
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The projection heads, from features to embeddings; knows neither losses nor training."""
 
+import hashlib
 from typing import Literal
 
 from torch import nn
@@ -24,7 +25,8 @@ def build_head(
 def build_heads(
     method: DistillingMethod, student_dim: int, feature_dim: int
 ) -> tuple[nn.Module, nn.Module]:
-    """The student's projector, which is trained, and the teacher's, which is random and frozen.
+    """The student's projector, which is trained, and the teacher's, which is random and frozen:
+    both follow from the seed of torch's random numbers.
 
     Without `head.teacher_projector` the teacher's is the identity, and the student's projects to
     the width of the teacher's features.
@@ -36,3 +38,11 @@ def build_heads(
         teacher = build_head("mlp", feature_dim, output_dim, head.hidden_dim)
     student = build_head(head.kind, student_dim, output_dim, head.hidden_dim)
     return student, teacher.eval().requires_grad_(False)
+
+
+def digest_of(head: nn.Module) -> str:
+    """A hash of a head's weights, which shows whether a seed has given the same ones again."""
+    digest = hashlib.sha256()
+    for tensor in head.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -23,6 +23,7 @@ from comodo.core.lease import Lease
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
 from comodo.runtime.progress import Progress
+from comodo.search.history import drop_checkpoint
 from comodo.search.trial import Trial, read_result
 from comodo.tracking.tracker import Tracker
 
@@ -117,6 +118,8 @@ class SweepCallback(TrialProgressCallback):
             self._tracker.end(mine, "KILLED", reason)
             reached = None if epoch is None or quick is None else (int(epoch), float(quick))
             self._end(mine, "pruned", reason, reached)
+            with self._stopping():
+                drop_checkpoint(self._ledger.store.folder("trials", mine.key))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         mine = self._mine(trial)

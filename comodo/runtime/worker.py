@@ -14,13 +14,18 @@ from torch import Tensor, nn
 from comodo.config import DistillingMethod, NoneMethod
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.store import Store, fetched, remove, report_damaged, write_json, write_table
-from comodo.core.tensors import CutOffError, load_tensors
+from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
-from comodo.models.heads import build_heads
+from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import Student, build_student, load_student, save_student
-from comodo.search.records import MeasuringRecord, TrainedRecord
+from comodo.search.records import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    MeasuringRecord,
+    TrainedRecord,
+)
 from comodo.search.trial import NEED_TEACHER, Trial, TrialResult, read_measure, read_result
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
@@ -104,7 +109,7 @@ def _train(
     """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()
     folder = store.folder("trials", trial.key)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT_FILE
     torch.manual_seed(seed_of(trial.seed, "student"))
     student = build_student(trial.config.student).to(device)
     trial.refuse_changed()
@@ -142,7 +147,8 @@ def _train(
         threads=torch.get_num_threads(),
         peak_memory=_peak_memory(device),
     ).write(folder)
-    remove(checkpoint)
+    for unfinished in (CHECKPOINT_FILE, HISTORY_FILE):
+        remove(folder / unfinished)
 
 
 def _allow_tf32(allowed: bool) -> None:
@@ -198,9 +204,19 @@ def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
     method = trial.config.method
     if not isinstance(method, DistillingMethod):
         return TeacherContext(features, None)
+    folder = store.folder("trials", trial.key)
+    torch.manual_seed(seed_of(trial.seed, "heads"))
     heads = build_heads(method, student.dim, features.dim)
-    for head, state in zip(heads, _saved_heads(trial, store), strict=True):
-        head.load_state_dict(state)
+    state, of_teacher = _saved_heads(trial, store)
+    heads[0].load_state_dict(state)
+    if isinstance(of_teacher, dict):  # of an earlier version, which stored its weights
+        heads[1].load_state_dict(of_teacher)
+    elif of_teacher != digest_of(heads[1]):
+        raise WeightsError(
+            "weights.other-projector",
+            f"{folder}: PyTorch {torch.__version__} makes another teacher's projector from the "
+            "seed than the version that trained this; remove the folder to train it again",
+        )
     return TeacherContext(features, heads)
 
 
@@ -212,7 +228,8 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
     return head.to(next(student.parameters()).device)
 
 
-def _saved_heads(trial: Trial, store: Store) -> list[dict[str, Tensor]]:
-    """States of the student's and the teacher's head after training."""
+def _saved_heads(trial: Trial, store: Store) -> tuple[dict[str, Tensor], dict[str, Tensor] | str]:
+    """State of the student's head after training, and the digest, or state, of the teacher's."""
     folder = fetched(store.folder("trials", trial.key), "heads.pt")
-    return load_tensors(folder / "heads.pt")
+    state, of_teacher = load_tensors(folder / "heads.pt")
+    return state, of_teacher

@@ -13,7 +13,8 @@ from comodo.config.space import Point
 from comodo.core.json_record import JsonRecord
 from comodo.core.store import find_json, report_damaged, write_json
 
-ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"
+ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"  # of sweeps
+CHECKPOINT_FILE, HISTORY_FILE = "checkpoint.pt", "history.json"  # of trials
 
 
 @dataclass(frozen=True)

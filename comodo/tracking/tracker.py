@@ -9,6 +9,7 @@ What could not be recorded before the command ended is recorded from the store w
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
@@ -270,14 +272,19 @@ class Tracker:
         self._log_epochs(run, missing, get_current_time_millis())
 
     def _attach(self, run: str, result: TrialResult, folder: Path) -> None:
-        """Adds a trial's files to its run. MLflow's client would keep an object for each run."""
+        """Adds a trial's files to its run, on this machine without storing the student again.
+        MLflow's client would keep an object for each run."""
         uri = self._client.get_run(run).info.artifact_uri
         artifacts = get_artifact_repository(uri, self._client.tracking_uri)
         with tempfile.TemporaryDirectory() as temporary:
             content = asdict(result.trained) | {"metrics": result.metrics}
             write_json(Path(temporary, "result.json"), content)
             artifacts.log_artifacts(temporary)
-        artifacts.log_artifacts(str(fetched(folder / "student")), "student")
+        student = fetched(folder / "student")
+        if isinstance(artifacts, LocalArtifactRepository):
+            _link(student, Path(artifacts.artifact_dir, "student"))
+        else:
+            artifacts.log_artifacts(str(student), "student")
 
     def _end(self, run: str, status: str, reason: str) -> None:
         reason = redacted(reason)[:500]
@@ -296,6 +303,18 @@ def _costs(trained: TrainedRecord) -> dict[str, float]:
         **{f"peak_memory_megabytes_{device}": bytes / 1e6 for device, bytes in peak.items()},
     }
     return {f"system/{name}": float(value) for name, value in found.items() if value is not None}
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives the files of a folder a second name in another, or copies them on a disk without
+    links."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        (name := target / path.name).unlink(missing_ok=True)
+        try:
+            os.link(path, name)
+        except OSError:
+            shutil.copy2(path, name)
 
 
 def _make_database(path: Path) -> None:

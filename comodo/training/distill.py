@@ -21,7 +21,7 @@ from comodo.config import metric
 from comodo.core.store import atomic, key_of, report_damaged
 from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.models.heads import build_heads
+from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import Student
 from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
@@ -233,9 +233,10 @@ class Distillation:
             return epoch_accuracy(self.student, self.class_means, self.windows.splits["val"], limit)
 
     def save_heads(self, path: Path) -> None:
-        """Saves the projectors of student and teacher, which some measures need."""
+        """Saves the student's projector, which some measures need, and the digest of the
+        teacher's, which follows from the seed."""
         with atomic(path) as temporary:
-            torch.save([self.head.state_dict(), self.teacher_head.state_dict()], temporary)
+            torch.save([self.head.state_dict(), digest_of(self.teacher_head)], temporary)
 
     def save(self, path: Path) -> None:
         """Writes everything that `restore` needs; all workers must call it together.

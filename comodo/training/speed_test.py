@@ -27,7 +27,6 @@ class SpeedRecord:
     measured: tuple[frozenset[str], float] | None = None
     """Measures that were taken together, and the seconds that they took."""
     kept: int | None = None  # bytes of the finished trial's folder
-    student: int | None = None  # bytes of the student in it
     is_speed_test: bool = False  # measured by `measure_speed`, not in a trial
 
 
@@ -88,5 +87,5 @@ def measure_speed(
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
     speeds = speeds[1:] or speeds  # the first epoch warms up; it counts if there is no other
     return SpeedRecord(
-        config, speeds, samples, device, 1, used, peak, None, kept, kept, is_speed_test=True
+        config, speeds, samples, device, 1, used, peak, None, kept, is_speed_test=True
     )

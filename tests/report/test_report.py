@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from markdown_it import MarkdownIt
 import torch
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from comodo.config import Sweep, read_sweep_file
@@ -25,8 +25,8 @@ from comodo.data.slicing import WINDOW_SCHEMA
 from comodo.data.window_sets import read_window_set
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results, TrialRow
-from comodo.report.page import limits
 from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
+from comodo.report.page import limits
 from comodo.report.plan.plan import make_plan
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.tables import markdown

@@ -5,21 +5,27 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from comodo.config import Sweep
 from comodo.core.console import track
 from comodo.core.errors import StoreError
+from comodo.core.lease import Lease
 from comodo.core.store import Store
 from comodo.runtime import progress
+from comodo.runtime.callbacks import SweepCallback
 from comodo.runtime.progress import Progress, stages_recorded
 from comodo.search.budget import BudgetTracker
+from comodo.search.history import epoch_history
 from comodo.search.ledger import Ledger
 from comodo.search.records import ProgressRecord, StageRecord
 from comodo.search.trial import Evaluation
+from comodo.tracking.tracker import Tracker
 from tests.helpers import answer, trial_config
 
 
@@ -132,6 +138,27 @@ def test_without_a_terminal_a_line_tells_how_far_the_trials_are(
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     found.beat()
     assert "0 of 3 trials done" in capsys.readouterr().out
+
+
+def test_a_pruned_trial_leaves_its_history_and_no_checkpoint(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, trial = ledger.store, ledger.next_trial()
+    assert trial is not None
+    folder = store.folder("trials", trial.key)
+    folder.mkdir(parents=True)
+    torch.save({"history": [{"epoch": 1}]}, folder / "checkpoint.pt")
+    found = Progress(ledger, BudgetTracker(ledger.sweep, ledger.folder))
+    found.start(trial)
+    tracker = Tracker(store, "s", {})
+    callback = SweepCallback(found, tracker, Lease(store, "sweeps", "s"))
+    tuned = SimpleNamespace(config={"key": trial.key}, last_result={"epoch": 1})
+    callback.on_trial_complete(1, [], tuned)
+    tracker.close()
+    assert ledger.ended[trial.key].state == "pruned"
+    assert not (folder / "checkpoint.pt").exists()
+    assert epoch_history(folder) == [{"epoch": 1}]
 
 
 def test_trials_are_counted_as_the_budget_counts_them(tmp_path: Path) -> None:

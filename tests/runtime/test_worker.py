@@ -14,12 +14,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from comodo.config import StudentConfig
+from comodo.config import ComodoMethod, StudentConfig
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.store import Store, read_json, write_json
+from comodo.core.tensors import WeightsError
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
 from comodo.evaluation.labelled_features import EvaluateError
+from comodo.models.heads import build_heads
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import run_trial
 from comodo.search.trial import Evaluation, Trial, read_result
@@ -201,36 +203,29 @@ def test_a_run_whose_trial_was_taken_writes_no_more(
     assert not (folder / "trained.json").exists()
 
 
-@pytest.mark.parametrize(
-    "cut",
-    [
+def test_what_was_cut_off_is_made_again(store: Store) -> None:
+    trial = Trial(trial_config(epochs=1), 0, *make_arrays(store, windows=12))
+    folder = store.folder("trials", trial.key)
+    result, student = run_whole(trial, store), load_student(folder / "student")
+    for cut in (
         "checkpoint.pt",
-        "trained.json",
         "heads.pt",
-        "student/student.json",
         "student/model.safetensors",
         "measures/w/probe-*.json",
         "measures/w/probe-*.parquet",
-    ],
-)
-def test_what_was_cut_off_is_made_again(store: Store, cut: str) -> None:
-    """As by a loss of power while a trial of another version was stored."""
-    trial = Trial(trial_config(epochs=1), 0, *make_arrays(store))
-    folder = store.folder("trials", trial.key)
-    result, student = run_whole(trial, store), load_student(folder / "student")
-    if cut == "checkpoint.pt":
-        (folder / "trained.json").unlink()
-        (folder / cut).write_bytes((folder / "heads.pt").read_bytes())
-    (path,) = folder.glob(cut)
-    os.truncate(path, path.stat().st_size // 2)
-    if not cut.startswith("measures"):  # something is left to measure, or nothing would be read
-        for measured in folder.glob("measures/w/*"):
-            measured.unlink()
-    assert read_result(trial, store) is None
-    again = run_whole(trial, store)
-    assert again.metrics == result.metrics
-    assert weights_equal(load_student(folder / "student"), student)
-    assert trial.predictions(store, "d") is not None
+    ):
+        if cut == "checkpoint.pt":
+            (folder / "trained.json").unlink()
+            (folder / cut).write_bytes((folder / "heads.pt").read_bytes())
+        (path,) = folder.glob(cut)
+        os.truncate(path, path.stat().st_size // 2)
+        if not cut.startswith("measures"):  # else nothing would be left to do
+            (probed,) = folder.glob("measures/w/*.json")
+            probed.unlink()
+        assert read_result(trial, store) is None
+        assert run_whole(trial, store).metrics == result.metrics
+        assert weights_equal(load_student(folder / "student"), student)
+        assert trial.predictions(store, "d") is not None
 
 
 @pytest.mark.chaos
@@ -347,6 +342,29 @@ def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> No
         metrics = run_whole(trial, store, lambda metrics: None).metrics
         assert "test/alignment/cka" in metrics
         assert "test/zero_shot/acc1" not in metrics
+
+
+def test_the_teacher_s_projector_is_made_again_from_its_seed(store: Store) -> None:
+    arrays = make_arrays(store)
+    trial = Trial(trial_config(epochs=1), 0, *arrays, Evaluation(("zero-shot", "alignment")))
+    folder = store.folder("trials", trial.key)
+    metrics = run_whole(trial, store).metrics
+    state, digest = torch.load(folder / "heads.pt")
+    assert isinstance(digest, str)
+    torch.manual_seed(seed_of(0, "heads"))
+    method = trial.config.method
+    assert isinstance(method, ComodoMethod)
+    projector = build_heads(method, load_student(folder / "student").dim, 12)[1].state_dict()
+
+    def measured_with(of_teacher: object) -> dict[str, float]:
+        for path in folder.glob("measures/w/*"):
+            path.unlink()
+        torch.save([state, of_teacher], folder / "heads.pt")
+        return run_whole(trial, store).metrics
+
+    assert measured_with(projector) == metrics  # as an earlier version stored it
+    with raises(WeightsError, "weights.other-projector", str(folder)):
+        measured_with("of another PyTorch")
 
 
 def test_labels_train_a_supervised_student(store: Store) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
-from comodo.search.history import epoch_history
+from comodo.search.history import drop_checkpoint, epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
@@ -119,6 +119,17 @@ def test_a_trial_that_trains_has_the_history_of_its_checkpoint(store: Store) -> 
     path.mkdir(parents=True)
     torch.save({"history": [EPOCH], "student": torch.zeros(2)}, path / "checkpoint.pt")
     assert epoch_history(path) == [EPOCH]
+
+
+def test_of_a_pruned_trial_only_the_history_is_kept(store: Store) -> None:
+    path = store.folder("trials", "k")
+    path.mkdir(parents=True)
+    torch.save({"history": [EPOCH], "student": torch.zeros(2)}, path / "checkpoint.pt")
+    drop_checkpoint(path)
+    assert [file.name for file in path.iterdir()] == ["history.json"]
+    assert epoch_history(path) == [EPOCH]
+    torch.save({"history": []}, path / "checkpoint.pt")  # it runs again
+    assert epoch_history(path) == []
 
 
 @pytest.mark.parametrize("content", [b"", bytes(300), None])

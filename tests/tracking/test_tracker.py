@@ -81,6 +81,8 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
     assert sorted((m.step, m.value) for m in losses) == [(1, 1), (2, 0.5), (3, 1 / 3)]
     paths = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert paths == {"result.json", "student"}
+    (stored,) = store.root.glob("mlflow/artifacts/**/student.json")
+    assert stored.samefile(folder / "student/student.json")  # it is on the disk once
     assert run.info.artifact_uri.startswith(str(store.root / "mlflow"))
 
 

@@ -28,7 +28,6 @@ class Estimate:
     basis: str = ""
     peak_memory: dict[str, int] | None = None
     kept: int | None = None
-    student: int | None = None
 
 
 def read_records(store: Store) -> list[SpeedRecord]:
@@ -60,7 +59,6 @@ def _read(
         peak_memory=trained.peak_memory,
         measured=None if measuring is None else (frozenset(measuring.measures), measuring.seconds),
         kept=sizes[folder],
-        student=sizes[folder / "student"] or None,
     )
 
 
@@ -92,7 +90,6 @@ class Speeds:
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
             kept=next((record.kept for record in same if record.kept), None),
-            student=next((record.student for record in alike if record.student), None),
         )
         usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
         if config.method.name == "none" or not usable:

@@ -5,7 +5,6 @@ Starts no Ray, downloads nothing, and writes nothing except the listing of a sim
 Every number is based on a measurement; without one it is None.
 """
 
-import os
 import shutil
 from dataclasses import dataclass
 from itertools import islice
@@ -146,27 +145,13 @@ def bytes_to_write(
     windows = [dataset.bytes_left(resized, store) for dataset in inventory.datasets.values()]
     features = [encoded.bytes_left(store) for encoded in inventory.features]
     kept = _sum([estimate.kept for estimate in training])
-    student = _sum([estimate.student for estimate in training])
     count, left = max(1, len(training)), trials.to_train
     copies = left + CHECKPOINT_COPIES * concurrent * (left > 0)
-    found: dict[str, int | None] = {
+    return {
         "windows": _sum(windows),
         "features": _sum(features),
         "students and checkpoints": None if kept is None else round(copies * (kept / count)),
     }
-    if (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite").startswith("sqlite"):
-        trained = _trained_bytes(sweep, trials, store)
-        size = None if student is None else round(left * (student / count)) + trained
-        found["MLflow's copies of students"] = size
-    return found
-
-
-def _trained_bytes(sweep: str, trials: TrialStates, store: Store) -> int:
-    """Students that are trained already, perhaps by another sweep, but have no copy in MLflow."""
-    recorded = (store.kept / "mlflow" / "artifacts" / sweep).exists()
-    copied = trials.to_measure if recorded else [*trials.planned, *trials.to_measure]
-    sizes = estimates.folder_sizes(store)
-    return sum(sizes[store.folder("trials", key) / "student"] for key in {t.key for t in copied})
 
 
 def _sum(sizes: list[int | None]) -> int | None:

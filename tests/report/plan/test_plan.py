@@ -195,24 +195,6 @@ def test_trained_trials_are_only_measured(tmp_path: Path, search: dict[str, Any]
         assert plan.disk["students and checkpoints"] == 0
 
 
-@pytest.mark.parametrize("uri", [None, "sqlite:////elsewhere.db", "http://127.0.0.1:1"])
-def test_the_disk_also_takes_what_mlflow_copies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str | None
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    if uri:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    store, sweep = Store(tmp_path / "store"), sweep_of(tmp_path, references=[], seeds=[0, 1])
-    copies = "MLflow's copies of students"
-    assert make_plan(sweep, store).disk.get(copies, 0) == (0 if uri and "http" in uri else None)
-    note_a_run(store, sweep, "earlier")
-    student = store.folder("trials", "earlier") / "student" / "weights"
-    student.parent.mkdir()
-    student.write_bytes(bytes(1000))
-    disk = make_plan(sweep, store).disk
-    assert disk.get(copies) == (None if uri and "http" in uri else 2000)
-
-
 def test_a_search_is_planned_by_its_budget(tmp_path: Path) -> None:
     search = {"sampler": "random", "space": {"epochs": [1, 2], "batch_size": [32, 64, 128]}}
     file = {"search": search, "budget": {"trials": 4}, "seeds": [0, 1]}
