@@ -44,6 +44,7 @@ CROSS_CUTTING = {
     "test_benchmarks",
     "test_cluster_files",
     "test_docs",
+    "test_example_stores",
     "test_fuzz",
     "test_imports",
     "test_layout",

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +23,31 @@ class ConfigError(ComodoError, ValueError):
         return cls(key, f"{key}: {reason}")
 
 
+ADDED_LATER = "added later"
+"""Marks a setting that stores which exist have been made without: `key: Annotated[int,
+ADDED_LATER] = 3`. Its default has to mean what was computed before."""
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def for_key(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """The settings as a key of the store has them, without those of `exclude`: as JSON, but
+        one that is ADDED_LATER is in it only with another value than its default."""
+        content = self.model_dump(mode="json", exclude=set(exclude))
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in content and isinstance(value, Settings):
+                content[name] = value.for_key()
+            elif name in content and ADDED_LATER in field.metadata:
+                data = vars(self)
+                if value == field.get_default(call_default_factory=True, validated_data=data):
+                    del content[name]
+        return content
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:

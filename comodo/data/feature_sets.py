@@ -25,8 +25,7 @@ class FeatureSet:
 
 def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
     """Hash of everything that the features depend on."""
-    settings = teacher.model_dump(mode="json")
-    content = {"version": FEATURE_VERSION, "teacher": settings, "windows": windows.key}
+    content = {"version": FEATURE_VERSION, "teacher": teacher.for_key(), "windows": windows.key}
     return key_of(content | teacher_files(teacher))
 
 

@@ -29,4 +29,4 @@ def resized_key(windows: str, samples: int) -> str:
 def simulated_folder(settings: DatasetConfig, store: Store) -> Path:
     """Folder of a simulated data set's files; not used by other kinds."""
     excluded = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
-    return store.folder("simulated", key_of(settings.model_dump(mode="json", exclude=excluded)))
+    return store.folder("simulated", key_of(settings.for_key(excluded)))

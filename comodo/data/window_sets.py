@@ -63,7 +63,7 @@ def window_key(
 ) -> str:
     """Hash of everything that a window set depends on; `files`: from `fingerprints_of`."""
     files = fingerprints_of(settings, recordings) if files is None else files
-    written = settings.model_dump(mode="json", exclude={"max_rejected"})
+    written = settings.for_key(exclude={"max_rejected"})
     content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
     if settings.videos == "shrink":
         content["videos"] = transcode.TRANSCODER

@@ -4,13 +4,14 @@ without the sweep file, the recordings or Ray. Does not know how trials run."""
 import math
 import os
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from comodo.config import Sweep
+from comodo.config.space import canonical
 from comodo.core.store import Store, fetched, fingerprint, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
@@ -18,8 +19,11 @@ from comodo.search import records
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
 from comodo.search.status import StatusError, read_status
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial, Versions, read_result
 from comodo.search.warm_start import Arrays
+
+UNRECORDED = Versions(trial=6, measures=1)
+"""Of sweeps whose `sweep.json` has no versions."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class SweepRecord:
     windows: dict[str, str]  # keys of the window sets, by data set
     weights: dict[str, dict[str, int]]
     """Fingerprints of the folders of students' weights, which may be on another machine."""
+    versions: Versions = field(default_factory=Versions)
+    """Of the code that started it, by which its trials and measures are found."""
 
     @classmethod
     def of(
@@ -59,6 +65,7 @@ class SweepRecord:
             "evaluation": asdict(self.evaluation) | {"unlabelled": unlabelled},
             "windows": self.windows,
             "weights": self.weights,
+            "versions": asdict(self.versions),
         }
         write_json(store.folder("sweeps", self.sweep.name) / "sweep.json", content)
 
@@ -88,25 +95,41 @@ class SweepRecord:
         leaks = {name: windows.leaks for name, windows in self.window_sets(store).items()}
         return Results(self.sweep, self._rows(store), store, leaks)
 
+    @property
+    def other_versions(self) -> str:
+        """`trials 6, now 7`, where this code would name and compute them anew; else empty."""
+        recorded, now = asdict(self.versions), asdict(Versions())
+        kinds = {"trial": "trials", "measures": "measures"}
+        changed = [key for key in now if recorded[key] != now[key]]
+        return "; ".join(f"{kinds[key]} {recorded[key]}, now {now[key]}" for key in changed)
+
     def _rows(self, store: Store) -> list[TrialRow]:
         """All trials of a grid, or those proposed so far by another search; references come before
-        the trials that are compared with them."""
+        the trials that are compared with them. Keys are those that the sweep has recorded."""
         sweep = self.sweep
         folder = fetched(store.folder("sweeps", sweep.name), records.ASKED_FILE, records.ENDED_FILE)
         ended = records.read_ended(folder)
+        asked = {canonical(entry.values): entry for entry in records.read_asked(folder)}
         if sweep.search.sampler == "grid":
             points = list(sweep.grid())
         else:
-            points = [a.values for a in records.read_asked(folder) if a.values in sweep.space]
+            points = [entry.values for entry in asked.values() if entry.values in sweep.space]
         labels, trials = Labels(sweep), dict[str, Trial]()
         seeds_of = []
         for point in points:
             config = sweep.with_values(point)
             arrays = self.arrays[config.dataset, config.teacher]
             weights = self.weights.get(config.student.weights or "")
-            own = [Trial(config, seed, *arrays, self.evaluation, weights) for seed in sweep.seeds]
+            own = [
+                Trial(config, seed, *arrays, self.evaluation, weights, self.versions)
+                for seed in sweep.seeds
+            ]
+            compared = references(sweep, own)
+            # Where references were not recorded, keys may be those of a run with other settings.
+            if (entry := asked.get(canonical(point))) and entry.references is not None:
+                own, compared = _named(own, entry.trials), _named(compared, entry.references)
             seeds_of.append([trial.key for trial in own])
-            for trial in [*references(sweep, own), *own]:
+            for trial in [*compared, *own]:
                 trials.setdefault(trial.key, trial)
         store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
         begun = {path.parent.name for path in store.files("trials", "*/checkpoint.pt")}
@@ -143,7 +166,18 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     evaluation = Evaluation(
         tuple(measuring["measures"]), measuring["targets"], unlabelled, measuring["label_map"]
     )
-    return SweepRecord(sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"])
+    versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
+    return SweepRecord(
+        sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"], versions
+    )
+
+
+def _named(trials: list[Trial], keys: list[str]) -> list[Trial]:
+    """The trials with their recorded keys; as they are where a run that ended before it wrote
+    `sweep.json` recorded others."""
+    if len(trials) != len(keys):
+        return trials
+    return [replace(trial, recorded_key=key) for trial, key in zip(trials, keys, strict=True)]
 
 
 def _row(

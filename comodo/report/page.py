@@ -92,6 +92,9 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         paragraphs.append(SELECTED_ON_TEST)
+    if record.other_versions:
+        fault = f"Trained and measured by another version ({record.other_versions})"
+        paragraphs.append(f"**{fault}**: for numbers of this version run `{record.command}`")
     paragraphs += [f"**{as_text(sentence)}.**" for sentence in limits(results)]
     return [line for paragraph in paragraphs for line in (paragraph, "")]
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.table import Column, Table
 
+from comodo.core.errors import ComodoError
 from comodo.core.redaction import redacted
-from comodo.core.store import Store, atomic, fetched, remove, write_table
+from comodo.core.store import Store, atomic, fetched, is_whole, remove, write_table
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
@@ -18,10 +20,22 @@ from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
 
 
+class ReportError(ComodoError, RuntimeError):
+    """A report is not written."""
+
+
+def report_folder(sweep: str, store: Store) -> Path:
+    return store.folder("sweeps", sweep) / "report"
+
+
 def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
     """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into the
-    sweep's report folder, attaches them to its MLflow run, and returns the folder."""
-    folder = fetched(store.folder("sweeps", results.sweep.name) / "report")
+    sweep's report folder, attaches them to its MLflow run, and returns the folder.
+
+    Raises ReportError if an earlier report has results that this one would lack; it is kept.
+    """
+    folder = fetched(report_folder(results.sweep.name, store))
+    _refuse_emptier(results, folder)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg", ".csv"):
@@ -41,6 +55,27 @@ def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
     if runs is not None:
         attach(folder, runs, finished_description(results, record, runs))
     return folder
+
+
+def _refuse_emptier(results: Results, folder: Path) -> None:
+    """A configuration that the sweep file no longer has is no loss, unless nothing is left."""
+    path = folder / "results.parquet"
+    if not path.exists() or not is_whole(path):
+        return
+    columns = ["configuration", "seed", "state"]
+    earlier = pq.read_table(path, columns=columns).to_pylist()
+    before = {(row["configuration"], row["seed"]) for row in earlier if row["state"] == "finished"}
+    states = {(row.label, row.trial.seed): row.state for row in results.rows}
+    finished = {trial for trial, state in states.items() if state == "finished"}
+    lost = before - finished if not finished else before & states.keys() - finished
+    if lost:
+        label, seed = min(lost)
+        raise ReportError(
+            "report.emptier",
+            f"{folder} is kept: {len(lost)} trials that are finished in it are not now, such as "
+            f"{label} seed {seed}: {states.get((label, seed), 'unknown')}; to replace it, run the "
+            "same comodo sweep again until they are, or rename the folder",
+        )
 
 
 def accuracy_on_terminal(results: Results) -> Table:

@@ -83,6 +83,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
                 pack_resized(store, windows, samples)
         end_idle_actors()
     ledger = Ledger(sweep, store, arrays, evaluation)
+    ledger.record_keys()
     keys = {name: windows.key for name, windows in window_sets.items()}
     record = SweepRecord.of(sweep, command, arrays, evaluation, keys)
     record.write(store)
@@ -118,7 +119,12 @@ def _write_report(ledger: Ledger, tracker: Tracker, record: SweepRecord) -> tupl
     """The results and the folder of the report."""
     _record_ends(ledger, tracker)
     results = record.results(ledger.store)
-    return results, report.write_report(results, record, ledger.store)
+    try:
+        folder = report.write_report(results, record, ledger.store)
+    except report.ReportError as error:  # the trials are in the store all the same
+        folder = report.report_folder(ledger.sweep.name, ledger.store)
+        console.print(str(error), style="yellow", markup=False)
+    return results, folder
 
 
 def _record_ends(ledger: Ledger, tracker: Tracker) -> None:

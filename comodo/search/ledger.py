@@ -60,7 +60,8 @@ def _is_pruned_by(rule: EarlyStopping | None, end: records.EndedTrial) -> bool:
 
 class Ledger:
     """The trials of one sweep, stored in its folder: `asked.json` has the points and the keys of
-    their trials, in order, `ended.json` the trials that were pruned or failed, with the reason.
+    their trials and references, in order, `ended.json` the trials that were pruned or failed, with
+    the reason.
 
     `own` has the keys of the configurations' trials, `references` those of the trials that they are
     compared with; a trial may be in both. Raises ConfigError for a `warm_start` that the store does
@@ -99,6 +100,11 @@ class Ledger:
         for point in points:
             self._note_best(self._outcome(self._trials_of(point)))
         self._proposals = self._make_proposals(points)
+
+    def record_keys(self) -> None:
+        """Records the trials' keys of what earlier runs proposed, as this run has them."""
+        known = [a.values for name, a in self._asked.items() if name in self._of_point]
+        self._record(known)
 
     def next_trial(self) -> Trial | None:
         """The next trial to run, of those without a result; None if there is none at the moment
@@ -244,10 +250,7 @@ class Ledger:
         """Queues the trials of a configuration that are not done yet. With `hopeless_below`, other
         seeds that were not started are held back until the first has ended."""
         trials = self._trials_of(point)
-        asked = records.AskedConfiguration(point, [trial.key for trial in trials])
-        if self._asked.get(canonical(point)) != asked:
-            self._asked[canonical(point)] = asked
-            records.write_asked(self.folder, self._asked.values())
+        self._record([point])
         held = []
         if self.sweep.search.hopeless_below is not None:
             held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
@@ -256,6 +259,17 @@ class Ledger:
             self._open.setdefault(trial.key, []).append(configuration)
         self._waiting += self._new([trial for trial in trials if trial not in held])
         self._settle(configuration)
+
+    def _record(self, points: list[Point]) -> None:
+        """Records configurations as proposed, with the keys of their trials and references."""
+        asked = {}
+        for point in points:
+            trials = self._trials_of(point)
+            keys = ([t.key for t in named] for named in (trials, references(self.sweep, trials)))
+            asked[canonical(point)] = records.AskedConfiguration(point, *keys)
+        if not asked.items() <= self._asked.items():
+            self._asked |= asked
+            records.write_asked(self.folder, self._asked.values())
 
     def _new(self, trials: list[Trial]) -> list[Trial]:
         """Those of the trials and their references that are neither queued nor done."""

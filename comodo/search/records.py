@@ -80,6 +80,9 @@ class AskedConfiguration:
     values: Point
     trials: list[str]
     """Keys of its trials, one for each seed."""
+    references: list[str] | None = None
+    """Keys of the trials that it is compared with, as `ledger.references` has them; None: an
+    earlier version did not record them."""
 
 
 def read_asked(folder: Path) -> list[AskedConfiguration]:
@@ -87,8 +90,7 @@ def read_asked(folder: Path) -> list[AskedConfiguration]:
     entries = find_json(folder / ASKED_FILE) or []
     # The first versions of the engine stored the values alone.
     return [
-        AskedConfiguration(e["values"], e["trials"]) if "trials" in e else AskedConfiguration(e, [])
-        for e in entries
+        AskedConfiguration(**e) if "trials" in e else AskedConfiguration(e, []) for e in entries
     ]
 
 

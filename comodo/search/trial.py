@@ -1,6 +1,7 @@
 """The key of a trial, where in its folder each measure is stored, and its result.
 
-The key is the hash of everything that the student depends on, so no student is trained twice.
+The key is the hash of everything that the student depends on, so no student is trained twice. Of
+a sweep that another version ran, trials and measures are found under their recorded keys.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ MEASURES_VERSION = 1  # of the numbers that `evaluate` computes; increase it whe
 
 NEED_TEACHER = {"zero-shot", "alignment"}
 """Measures that compare with the teacher, so only on data that it has encoded."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Of the code that named trials and measures; by default of this one."""
+
+    trial: int = field(default_factory=lambda: TRIAL_VERSION)
+    measures: int = field(default_factory=lambda: MEASURES_VERSION)
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,14 @@ class Trial:
     weights: dict[str, int] | None = None
     """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
     None: it is computed when the key is first used."""
+    versions: Versions | None = None
+    """Recorded versions of the code that named it; None: those of this code."""
+    recorded_key: str | None = None
+    """In place of the key that this code computes."""
 
     @cached_property
     def key(self) -> str:
-        return self._key_by(self.weights or self._weights_now())
+        return self.recorded_key or self._key_by(self.weights or self._weights_now())
 
     def _weights_now(self) -> dict[str, int] | None:
         weights = self.config.student.weights
@@ -73,7 +86,7 @@ class Trial:
     def _key_by(self, weights: dict[str, int] | None) -> str:
         """The key, with the fingerprint of the student's weights if they are a folder."""
         method = self.config.method
-        content = self.config.model_dump(mode="json", exclude={"protocol", "dataset", "teacher"})
+        content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
         if isinstance(method, NoneMethod):  # teacher and training make no difference
             content = {
                 key: content[key] for key in ("student", "method", "probe_mask", "probe_ties")
@@ -82,20 +95,22 @@ class Trial:
             content["features"] = self.features
         if weights is not None:
             content["weights"] = weights
-        return key_of([TRIAL_VERSION, content, self.seed, self.windows])
+        version = (self.versions or Versions()).trial
+        return key_of([version, content, self.seed, self.windows])
 
     @property
     def untrained(self) -> "Trial":
         """The same student, seed and data with nothing trained."""
         config = self.config.model_copy(update={"method": NoneMethod(name="none")})
-        return replace(self, config=config)
+        return replace(self, config=config, recorded_key=None)
 
     def supervised(self, schedule: TrialConfig) -> "Trial":
         """The same student, seed and data trained with labels, on another trial's schedule."""
         keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "precision")
         update = {key: getattr(schedule, key) for key in keys}
         method = SupervisedMethod(name="supervised")
-        return replace(self, config=self.config.model_copy(update={**update, "method": method}))
+        config = self.config.model_copy(update={**update, "method": method})
+        return replace(self, config=config, recorded_key=None)
 
     def measured_on(self) -> dict[str, str]:
         """Keys of the packed windows, by data set; the trial's own data set comes first."""
@@ -116,7 +131,7 @@ class Trial:
         measures = ("classifier",) if self.config.student.is_baseline else evaluation.measures
         for dataset, windows in self.measured_on().items():
             for measure in measures:
-                depends_on: list[Any] = [MEASURES_VERSION]
+                depends_on: list[Any] = [(self.versions or Versions()).measures]
                 if measure == "classifier":
                     if dataset != own or not isinstance(self.config.method, SupervisedMethod):
                         continue

@@ -8,9 +8,10 @@ import pytest
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.core.store import Store, read_json, write_json
-from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
+from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
+from comodo.search.ledger import Ledger
 from comodo.search.status import StatusError
-from comodo.search.trial import Evaluation, Trial
+from comodo.search.trial import Evaluation, Trial, Versions
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import answer
@@ -108,6 +109,41 @@ def test_of_a_search_what_was_asked(tmp_path: Path, store: Store) -> None:
     assert [(row.label, row.trial.seed) for row in rows] == [
         ("comodo queue_size=32", 0), ("comodo queue_size=32", 1), ("comodo queue_size=8", 0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_later_version_finds_what_was_finished(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """Also of a sweep that recorded neither versions nor references."""
+    search = {"sampler": "random", "space": {"method.queue_size": [8, 16]}}
+    file = sweep_file(tmp_path, search=search, budget={"trials": 4}, seeds=[0, 1])
+    saved = saved_of(read_sweep_file(file), Evaluation())
+    ledger = Ledger(saved.sweep, store, saved.arrays, saved.evaluation)
+    while (trial := ledger.next_trial()) is not None:
+        answer(store, trial, 0.5)
+    saved.write(store)
+    before = saved.results(store).rows
+    folder = store.folder("sweeps", "small")
+    if not recorded:
+        asked = read_json(folder / "asked.json")
+        stale = [entry["values"] for entry in asked]
+        write_json(folder / "asked.json", [{"values": v, "trials": ["x", "y"]} for v in stale])
+        content = read_json(folder / "sweep.json")
+        write_json(folder / "sweep.json", {k: v for k, v in content.items() if k != "versions"})
+    monkeypatch.setattr("comodo.search.trial.TRIAL_VERSION", 1000)
+    monkeypatch.setattr("comodo.search.trial.MEASURES_VERSION", 1000)
+    back = read_sweep_record("small", store)
+    assert back.versions == UNRECORDED
+    assert back.other_versions
+    rows = back.results(store).rows
+    assert [(row.trial.key, row.label, row.state, row.metrics) for row in rows] == [
+        (row.trial.key, row.label, "finished", row.metrics) for row in before
+    ]
+    again = saved_of(saved.sweep, Evaluation())
+    assert (again.versions, again.other_versions) == (Versions(1000, 1000), "")
+    Ledger(saved.sweep, store, saved.arrays, saved.evaluation).record_keys()
+    assert {row.state for row in again.results(store).rows} == {"not begun"}
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, store: Store) -> None:

@@ -273,6 +273,28 @@ def test_references_of_seeds_that_are_given_up_are_not_planned(
     assert ledger.done() == len(ledger.planned()) == 3
 
 
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_keys_of_trials_and_references_are_recorded(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """As this run has them, once it begins."""
+    changes = {"search__sampler": sampler, "budget": {"trials": 4}}
+    sweep = grid(tmp_path, references=["none", "supervised"], **changes)
+    ledger = ledger_of(sweep, store)
+    trials = {trial.key for trial in drain(ledger)}
+    entries = read_json(ledger.folder / "asked.json")
+    assert {len(entry["references"]) for entry in entries} == {4}
+    keys = {key for entry in entries for key in entry["trials"] + entry["references"]}
+    assert keys == trials | ledger.references
+    monkeypatch.setattr(trial_module, "TRIAL_VERSION", 1000)
+    again = ledger_of(sweep, store)
+    assert read_json(ledger.folder / "asked.json") == entries
+    again.record_keys()
+    later = read_json(ledger.folder / "asked.json")
+    assert [entry["values"] for entry in later] == [entry["values"] for entry in entries]
+    assert not keys & {key for entry in later for key in entry["trials"] + entry["references"]}
+
+
 def test_a_failure_that_was_made_good_is_forgotten(tmp_path: Path, store: Store) -> None:
     sweep = grid(tmp_path, early_stopping={"name": "asha"})
     ledger = ledger_of(sweep, store)

@@ -40,7 +40,11 @@ def test_configurations_asked_for(tmp_path: Path) -> None:
     asked = [AskedConfiguration({"epochs": e}, [f"k{e}"]) for e in (1, 2)]
     write_asked(tmp_path, asked)
     assert read_asked(tmp_path) == asked
-    assert read_json(tmp_path / "asked.json")[0] == {"values": {"epochs": 1}, "trials": ["k1"]}
+    first = {"values": {"epochs": 1}, "trials": ["k1"], "references": None}
+    assert read_json(tmp_path / "asked.json")[0] == first
+    first["references"] = ["r"]
+    write_json(tmp_path / "asked.json", [first])
+    assert read_asked(tmp_path) == [AskedConfiguration({"epochs": 1}, ["k1"], ["r"])]
 
 
 def test_the_first_versions_stored_values_alone(tmp_path: Path) -> None:

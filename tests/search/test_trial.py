@@ -4,10 +4,13 @@ What a key depends on is in tests/search/test_ledger.py and tests/runtime/test_w
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 
+from comodo.config import StudentConfig, TrialConfig
+from comodo.config.base import ADDED_LATER
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
 from comodo.search.history import drop_checkpoint, epoch_history
@@ -38,6 +41,35 @@ EPOCH = {"epoch": 1, "train/loss": 2.5}
 def test_keys_of_trials_that_exist_do_not_change(method: str) -> None:
     """With other keys every finished trial of a user's store would be trained again."""
     assert Trial(trial_config(method=method), 3, "w", "f").key == KEYS[method]
+
+
+class LaterStudent(StudentConfig):
+    depth: Annotated[int, ADDED_LATER] = 3
+
+
+class LaterConfig(TrialConfig):
+    student: LaterStudent
+    gradient: Annotated[float | None, ADDED_LATER] = None
+    clip: Annotated[bool, ADDED_LATER] = True
+
+
+def later_trial(**changes: object) -> Trial:
+    content = trial_config().model_dump(mode="json")
+    student = content["student"] | changes.pop("student", {})  # type: ignore[operator]
+    config = LaterConfig.model_validate(content | {"student": student} | changes)
+    return Trial(config, 3, "w", "f")
+
+
+def test_a_setting_that_is_added_later_renames_only_trials_that_change_it() -> None:
+    assert later_trial().key == Trial(trial_config(), 3, "w", "f").key
+    written = later_trial(gradient=None, clip=True, student={"depth": 3})
+    assert written.key == later_trial().key
+    changed = [
+        later_trial(gradient=1.0),
+        later_trial(clip=False),
+        later_trial(student={"depth": 4}),
+    ]
+    assert len({later_trial().key, *(trial.key for trial in changed)}) == 4
 
 
 def test_places_of_measures_that_exist_do_not_change() -> None:

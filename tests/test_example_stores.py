@@ -1,0 +1,133 @@
+"""Finished stores of each version that `scripts/example_store.py` archived, read by this one and,
+as far as versions of numbers go, by later ones."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import comodo
+from comodo.core.store import Store, read_json, write_json
+from comodo.deploy.export import export_run
+from comodo.deploy.selection import resolve_run
+from comodo.evaluation.probe import fit_probe
+from comodo.evaluation.sweep_record import read_sweep_record
+from comodo.models.students import load_student
+from comodo.report.report import ReportError, write_report
+from comodo.runtime.worker import frozen_student_of
+from tests.errors import raises
+from tests.paths import ROOT
+
+ARCHIVES = sorted(ROOT.joinpath("tests/stores").glob("*.tar.xz"))
+SWEEPS = {"grid": 8, "search": 3}
+"""Of each archive, with the number of trials."""
+
+
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path / "store", filter="data")
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version with other numbers everywhere."""
+    for place in (
+        "search.trial.TRIAL_VERSION",
+        "search.trial.MEASURES_VERSION",
+        "data.keys.LAYOUT_VERSION",
+        "data.feature_sets.FEATURE_VERSION",
+        "data.window_sets.WINDOW_VERSION",
+    ):
+        monkeypatch.setattr(f"comodo.{place}", 1000)
+
+
+def results_file(sweep: str, store: Store) -> Path:
+    return store.folder("sweeps", sweep) / "report/results.parquet"
+
+
+def test_there_are_stores() -> None:
+    assert ARCHIVES
+    assert all(path.stat().st_size < 300_000 for path in ARCHIVES)
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_later_version_has_the_same_rows(sweep: str, store: Store) -> None:
+    recorded = pd.read_parquet(results_file(sweep, store))
+    assert recorded.state.tolist() == ["finished"] * SWEEPS[sweep]
+    trials = comodo.load_sweep(sweep, store.root).trials
+    again = pa.Table.from_pandas(trials, preserve_index=False).to_pandas()
+    pd.testing.assert_frame_equal(again[list(recorded.columns)], recorded)
+    assert len(comodo.load_sweep(sweep, store.root).predictions) > 100
+
+
+@pytest.mark.usefixtures("later")
+def test_a_later_version_writes_the_same_report(store: Store) -> None:
+    recorded = pd.read_parquet(results_file("grid", store))
+    record = read_sweep_record("grid", store)
+    folder = write_report(record.results(store), record, store)
+    page = (folder / "report.md").read_text()
+    assert "8 of 8 trials finished" in page
+    assert "now 1000" in page
+    again = pd.read_parquet(folder / "results.parquet")
+    pd.testing.assert_frame_equal(again[list(recorded.columns)], recorded)
+    assert (folder / "accuracy.png").exists()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_later_version_finds_the_student_and_its_windows(store: Store) -> None:
+    found = resolve_run("grid", store)
+    assert resolve_run(found.row.trial.key, store).row.trial.key == found.row.trial.key
+    student = load_student(store.folder("trials", found.row.trial.key) / "student")
+    frozen = frozen_student_of(found.row.trial, store, student, "here")
+    assert len(fit_probe(frozen).classes_) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("later")
+def test_a_later_version_exports_it(store: Store, tmp_path: Path) -> None:
+    exported = export_run(resolve_run("grid", store), store, out=tmp_path / "out")
+    assert exported.about["accuracy"]["trial"] is not None
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_keys_are_read_not_computed(sweep: str, store: Store) -> None:
+    """Where a sweep has recorded them: whatever a later version computes."""
+    folder = store.folder("sweeps", sweep)
+    if "versions" not in read_json(folder / "sweep.json"):
+        pytest.skip("its version recorded no keys of references")
+    recorded = pd.read_parquet(results_file(sweep, store))
+    kept = read_json(folder / "sweep.json")
+    write_json(folder / "sweep.json", kept | {"versions": kept["versions"] | {"trial": 999}})
+    rows = read_sweep_record(sweep, store).results(store).rows
+    assert [row.trial.key for row in rows] == recorded.trial.tolist()
+    assert {row.state for row in rows} == {"finished"}
+
+
+def lose_all(store: Store) -> None:
+    for path in store.root.glob("trials/*"):
+        path.rename(path.with_name(f"{path.name[::-1]}"))
+
+
+def lose_one(store: Store) -> None:
+    (store.folder("trials", resolve_run("grid", store).row.trial.key) / "trained.json").unlink()
+
+
+@pytest.mark.parametrize("lose", [lose_all, lose_one])
+def test_an_emptier_report_replaces_none(store: Store, lose: Callable[[Store], None]) -> None:
+    record = read_sweep_record("grid", store)
+    folder = write_report(record.results(store), record, store)
+    files = {path: path.read_bytes() for path in folder.iterdir()}
+    lose(store)
+    with raises(ReportError, "report.emptier", str(folder)):
+        write_report(record.results(store), record, store)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == files
+    assert np.all([len(content) > 0 for content in files.values()])
