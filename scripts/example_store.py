@@ -28,8 +28,8 @@ SIMULATED = {"kind": "simulated", "subjects": 5, "window_seconds": 2, "imu_rate"
 GRID: dict[str, Any] = {
     "name": "grid",
     "datasets": {
-        "here": {**SIMULATED, "seconds": 6, "labelled": 1},
-        "there": {**SIMULATED, "seconds": 4, "labelled": 1, "seed": 1},
+        "here": {**SIMULATED, "seconds": 4, "labelled": 1},
+        "there": {**SIMULATED, "seconds": 2, "labelled": 1, "seed": 1},
     },
     "trial": {
         "dataset": "here",
@@ -63,14 +63,14 @@ KEPT = (
     "trials/**/*.json",
     "trials/**/*.parquet",
     "trials/**/*.safetensors",
-    "trials/*/heads.pt",
     "windows/*/*.json",
     "windows/*/quality-*.parquet",
     "features/*/meta.json",
     "arrays/**/*.json",
     "arrays/**/*.safetensors",
 )
-"""What is read of a finished sweep; recordings, windows and features have been packed."""
+"""What is read of a finished sweep. Recordings and windows have been packed; features, their arrays
+and projectors are for training."""
 
 
 def write_archive(path: Path) -> None:
@@ -92,7 +92,13 @@ def write_archive(path: Path) -> None:
                 if file.suffix == ".json":
                     text = file.read_text().replace(f'"{socket.gethostname()}"', '"example"')
                     file.write_text(text)
-                archive.add(file, file.relative_to(store.root), filter=_anonymous)
+                if not _are_features(file):
+                    archive.add(file, file.relative_to(store.root), filter=_anonymous)
+
+
+def _are_features(file: Path) -> bool:
+    meta = file.with_name("meta.json")
+    return file.suffix == ".safetensors" and meta.exists() and "dim" in meta.read_text()
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

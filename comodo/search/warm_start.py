@@ -86,6 +86,8 @@ def _learn_one(
     config = config.model_copy(update={"dataset": here.dataset})
     if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:
         raise _PassedOver(_difference(config, here, sweep))
+    if Trial(config, trained[0].seed, windows, features).key != trained[0].key:
+        raise _PassedOver("of another version or weights")
     rows = []
     for record in trained:
         result = read_result(Trial(config, record.seed, windows, features, evaluation), store)
