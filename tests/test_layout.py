@@ -8,6 +8,7 @@ COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
     "core/disk": "core/test_store.py",
     "core/json_record": "core/test_store.py",
+    "core/versions": "test_example_stores.py",
     "data/records": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
     "deploy/card": "deploy/test_export.py",

@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 
 from comodo.config import TeacherConfig
 from comodo.core.store import Store, fetched, fingerprint, key_of, parts
+from comodo.core.versions import FEATURE_VERSION
 from comodo.data.records import FeaturesMeta
 from comodo.data.window_sets import FileFingerprints, WindowSet
-
-FEATURE_VERSION = 3  # of the features' values; increase it when they change
 
 
 @dataclass(frozen=True)

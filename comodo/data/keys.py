@@ -5,8 +5,7 @@ from pathlib import Path
 
 from comodo.config import DatasetConfig
 from comodo.core.store import Store, key_of
-
-LAYOUT_VERSION = 4  # of the packed arrays; increase it when their layout changes
+from comodo.core.versions import LAYOUT_VERSION
 
 
 def packed_windows_key(windows: str, rejected: Iterable[str]) -> str:

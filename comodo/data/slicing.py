@@ -21,7 +21,6 @@ from comodo.data.recordings import Reader, Recording
 from comodo.data.transcode import transcode
 from comodo.data.video import read_track
 
-WINDOW_VERSION = 7  # of the windows' values; increase it when they change
 TOLERANCE = 1e-6  # of a window, for rounding
 MAX_BUFFERED_ROWS = 256  # windows in memory before they are written
 WINDOW_SCHEMA = pa.schema(

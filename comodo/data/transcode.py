@@ -11,13 +11,19 @@ from pathlib import Path
 import av
 
 from comodo.core.store import atomic, fingerprint, is_present, key_of
+from comodo.core.versions import TRANSCODER_VERSION
 from comodo.data.video import decode_frames, video_seconds
 
 SHORT_SIDE_PX = 224
 FRAMES_PER_SECOND = 10  # teachers take 8 or 16 frames of 5 s
 FRAMES_IN_MEMORY = 30 * FRAMES_PER_SECOND  # 45 MB
 OPTIONS = {"preset": "veryfast", "crf": "20", "g": str(FRAMES_PER_SECOND), "bf": "0"}  # of x264
-TRANSCODER = {"version": 2, "side": SHORT_SIDE_PX, "rate": FRAMES_PER_SECOND, **OPTIONS}
+TRANSCODER = {
+    "version": TRANSCODER_VERSION,
+    "side": SHORT_SIDE_PX,
+    "rate": FRAMES_PER_SECOND,
+    **OPTIONS,
+}
 """What a copy depends on besides its source."""
 
 

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fetched, fingerprint, is_whole, key_of
+from comodo.core.versions import SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
 from comodo.data.group_split import keeps_first_deal
 from comodo.data.names import common_form
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.recordings import SPLIT_NAMES, Recording, file_identity
 from comodo.data.records import WindowsMeta
-from comodo.data.slicing import WINDOW_VERSION, quality_file
+from comodo.data.slicing import quality_file
 
-SPLIT_VERSION = 2  # of `split_by_group`, where it no longer deals as the first version did
 FileFingerprints = dict[str, dict[str, int]]  # by path
 
 

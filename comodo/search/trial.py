@@ -17,10 +17,8 @@ from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialC
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, find_json, fingerprint, is_whole, key_of
+from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
 from comodo.search.records import TrainedRecord
-
-TRIAL_VERSION = 6  # of the numbers that training computes; increase it when they change
-MEASURES_VERSION = 1  # of the numbers that `evaluate` computes; increase it when they change
 
 NEED_TEACHER = {"zero-shot", "alignment"}
 """Measures that compare with the teacher, so only on data that it has encoded."""
