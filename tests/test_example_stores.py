@@ -5,7 +5,6 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -113,8 +112,8 @@ def test_keys_are_read_not_computed(sweep: str, store: Store) -> None:
 
 
 def lose_all(store: Store) -> None:
-    for path in store.root.glob("trials/*"):
-        path.rename(path.with_name(f"{path.name[::-1]}"))
+    for path in sorted(store.root.glob("trials/*")):
+        path.rename(path.with_name(path.name[::-1]))
 
 
 def lose_one(store: Store) -> None:
@@ -130,4 +129,3 @@ def test_an_emptier_report_replaces_none(store: Store, lose: Callable[[Store], N
     with raises(ReportError, "report.emptier", str(folder)):
         write_report(record.results(store), record, store)
     assert {path: path.read_bytes() for path in folder.iterdir()} == files
-    assert np.all([len(content) > 0 for content in files.values()])

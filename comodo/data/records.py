@@ -7,6 +7,7 @@ from typing import Any
 
 from comodo.core.errors import ComodoError, nearest
 from comodo.core.json_record import ArtifactMeta, JsonRecord
+from comodo.core.provenance import MadeBy
 from comodo.core.store import Store, fetched
 
 
@@ -22,6 +23,7 @@ class WindowsMeta(ArtifactMeta):
     rejected: dict[str, str]  # recording id to reason
     window_seconds: float | str  # `whole`: one window for each recording
     passing: int = 0  # recordings rejected for a reason that may be gone at the next try
+    made_by: MadeBy | None = None  # the driver; None: an earlier version did not record it
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class FeaturesMeta(ArtifactMeta):
     """Of the rejected: windows that the next run tries again, and that are not counted."""
     pictures: dict[str, str] = field(default_factory=dict)
     """Window id to what is wrong with its picture: black, of one colour, or frozen."""
+    made_by: MadeBy | None = None  # as in `WindowsMeta`; GPUs are in `devices`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from rich.text import Text
 from comodo.core.console import console
 from comodo.core.errors import ComodoError
 from comodo.core.markdown import as_text
+from comodo.core.provenance import processor
 from comodo.core.store import Store, atomic, fetched, read_json, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy.footprint import Footprint, Network
@@ -136,11 +137,8 @@ def measure_apart(network: Network) -> Footprint:
 
 def describe_machine() -> dict[str, str]:
     """What the numbers depend on besides the networks."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "threads": "1",
         "system": platform.platform(),

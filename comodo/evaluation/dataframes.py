@@ -33,7 +33,8 @@ class SweepFrames:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
-        `seed`, `state`, `reason`, seconds and device, and all measured metrics, as shares.
+        `seed`, `state`, `reason`, seconds and device, what it was `made_by`, and all measured
+        metrics, as shares.
 
         A setting that is not a number, text or boolean is written as JSON, and so are all values of
         a column whose values differ in type.
@@ -51,6 +52,8 @@ class SweepFrames:
                 "workers": trained and trained.workers,
                 "windows_per_second": trained and trained.windows_per_second,
             }
+            made_by = (trained and trained.made_by) or {}
+            values |= {f"made_by.{name}": version for name, version in made_by.items()}
             rows.append(values | self.results.metrics_of(row))
         frame = pd.DataFrame(rows)
         for name in frame.columns:

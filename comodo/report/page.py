@@ -23,6 +23,7 @@ from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
+from comodo.report.environment import environment_section, mixed_libraries
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
@@ -71,6 +72,7 @@ def report_page(
         *_faults(window_sets, store),
         *_confounds(results.sweep, window_sets),
         *_cost(results, store),
+        *environment_section(results),
         *_trials(results, runs, store),
     ]
 
@@ -95,6 +97,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
     if record.other_versions:
         fault = f"Trained and measured by another version ({record.other_versions})"
         paragraphs.append(f"**{fault}**: for numbers of this version run `{record.command}`")
+    paragraphs += mixed_libraries(results)
     paragraphs += [f"**{as_text(sentence)}.**" for sentence in limits(results)]
     return [line for paragraph in paragraphs for line in (paragraph, "")]
 

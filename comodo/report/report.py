@@ -8,11 +8,12 @@ from rich.table import Column, Table
 
 from comodo.core.errors import ComodoError
 from comodo.core.redaction import redacted
-from comodo.core.store import Store, atomic, fetched, is_whole, remove, write_table
+from comodo.core.store import Store, atomic, fetched, is_whole, remove, write_json, write_table
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
+from comodo.report.environment import environment_file
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import limits, report_page
@@ -29,8 +30,9 @@ def report_folder(sweep: str, store: Store) -> Path:
 
 
 def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
-    """Writes report.md, report.html, results.parquet, figures and CSV tables of accuracies into the
-    sweep's report folder, attaches them to its MLflow run, and returns the folder.
+    """Writes report.md, report.html, results.parquet, environment.json, figures and CSV tables of
+    accuracies into the sweep's report folder, attaches them to its MLflow run, and returns the
+    folder.
 
     Raises ReportError if an earlier report has results that this one would lack; it is kept.
     """
@@ -47,6 +49,7 @@ def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
         for column, name in (("label", "class"), ("group", "group")):
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
                 results.accuracy_by(label, column).to_csv(path, index=False)
+    write_json(folder / "environment.json", environment_file(results))
     runs = find_runs(results.sweep.name, store)
     text = redacted(rounded("\n".join(report_page(results, record, store, pictures, runs)) + "\n"))
     for name, content in (("report.md", text), ("report.html", html_page(text, folder))):

@@ -23,6 +23,7 @@ from comodo.config import TeacherConfig
 from comodo.core.console import console, track
 from comodo.core.errors import is_passing
 from comodo.core.lease import Lease, leased
+from comodo.core.provenance import made_by
 from comodo.core.redaction import redacted
 from comodo.core.store import (
     Store,
@@ -136,6 +137,7 @@ def _make(
         rejected=_texts(table, "rejected") | passing,
         passing=sorted(passing),
         pictures=_texts(table, "picture"),
+        made_by=made_by(),
     ).write(folder)
 
 

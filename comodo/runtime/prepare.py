@@ -18,6 +18,7 @@ import ray.data
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import Lease, leased
+from comodo.core.provenance import made_by
 from comodo.core.store import Store, fetched, remove, remove_rejected
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
@@ -169,6 +170,7 @@ def _summary(folder: Path, window_seconds: float | str, recordings: list[Recordi
         rejected=rejected,
         window_seconds=window_seconds,
         passing=passing,
+        made_by=made_by(),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from comodo.config import DistillingMethod, NoneMethod
 from comodo.core.lease import RETRY_SECONDS, Lease
+from comodo.core.provenance import MadeBy, made_by
 from comodo.core.store import Store, fetched, remove, report_damaged, write_json, write_table
 from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
@@ -65,7 +66,8 @@ def run_trial(
         began = time.perf_counter()
         student = (student or load_student(folder / "student")).to(device)
         if made := _measure(trial, store, student, lease):
-            MeasuringRecord(made, time.perf_counter() - began).write(folder)
+            seconds = time.perf_counter() - began
+            MeasuringRecord(made, seconds, _made_by(device)).write(folder)
         result = read_result(trial, store)
         assert result is not None
         return result
@@ -146,6 +148,7 @@ def _train(
         workers=WorkerGroup().size,
         threads=torch.get_num_threads(),
         peak_memory=_peak_memory(device),
+        made_by=_made_by(device),
     ).write(folder)
     for unfinished in (CHECKPOINT_FILE, HISTORY_FILE):
         remove(folder / unfinished)
@@ -161,6 +164,10 @@ def _peak_memory(device: str) -> dict[str, int]:
     """Peak memory in bytes since this process started."""
     peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
+
+
+def _made_by(device: str) -> MadeBy:
+    return made_by(torch.cuda.get_device_name() if device == "cuda" else None)
 
 
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:

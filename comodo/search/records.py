@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.config.space import Point
 from comodo.core.json_record import JsonRecord
+from comodo.core.provenance import MadeBy
 from comodo.core.store import find_json, report_damaged, write_json
 
 ASKED_FILE, ENDED_FILE = "asked.json", "ended.json"  # of sweeps
@@ -41,6 +42,7 @@ class TrainedRecord(JsonRecord):
     """CPU threads of each worker."""
     peak_memory: dict[str, int] | None = None
     """Bytes on `cpu` and `cuda`."""
+    made_by: MadeBy | None = None
 
     @property
     def speeds(self) -> list[float]:
@@ -61,6 +63,8 @@ class MeasuringRecord(JsonRecord):
     measures: list[str]
     """Their places, see `Trial.measures`."""
     seconds: float
+    made_by: MadeBy | None = None
+    """None: an earlier version did not record it."""
 
 
 @dataclass(frozen=True)

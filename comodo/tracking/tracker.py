@@ -6,6 +6,7 @@ the driver alone, in a separate thread (see `RecordQueue`), so that no trial eve
 What could not be recorded before the command ended is recorded from the store when it runs again.
 """
 
+import getpass
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from comodo.config.metric import TRAIN_LOSS
 from comodo.config.space import flatten
 from comodo.core.console import console
 from comodo.core.markdown import as_text
+from comodo.core.provenance import commit
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
@@ -95,7 +97,7 @@ class Tracker:
             self._experiment = client.create_experiment(sweep, root, tags)
         parent = runs.sweep_run(client, self._experiment, sweep, store)
         if parent is None:
-            tags = {runs.SWEEP: sweep, runs.STORE: runs.store_id(store)}
+            tags = {runs.SWEEP: sweep, runs.STORE: runs.store_id(store), **_source()}
             parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
@@ -221,6 +223,7 @@ class Tracker:
                     "method": trial.config.method.name,
                     "protocol": trial.config.protocol,
                     "configuration": name.removesuffix(f" seed {trial.seed}"),
+                    **_source(),
                 }
                 name = rounded(name)
                 run = self._client.create_run(self._experiment, tags=tags, run_name=name)
@@ -315,6 +318,18 @@ def _link(source: Path, target: Path) -> None:
             os.link(path, name)
         except OSError:
             shutil.copy2(path, name)
+
+
+def _source() -> dict[str, str]:
+    """MLflow's tags of who runs what."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = str(os.getuid())
+    tags = {"mlflow.user": user, "mlflow.source.name": "comodo", "mlflow.source.type": "LOCAL"}
+    if (found := commit()) is not None:
+        tags["mlflow.source.git.commit"] = found.removesuffix("-dirty")
+    return tags
 
 
 def _make_database(path: Path) -> None:

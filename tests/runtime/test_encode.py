@@ -13,6 +13,7 @@ from comodo.config import TeacherConfig
 from comodo.config.datasets import FolderDataset, GoproDataset
 from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
+from comodo.core.provenance import made_by
 from comodo.core.store import Store, parts, read_json, read_parts, write_json, write_table
 from comodo.data.feature_sets import FeatureSet, feature_key
 from comodo.data.precomputed import EncodeError
@@ -87,7 +88,9 @@ class TestEncode:
         video.write_bytes(video.read_bytes()[:200])
         features = encode_windows("mine", TEACHER, windows, store, 0.2)
         assert features.rejected == 4
-        reasons = read_json(features.folder / "meta.json")["rejected"]
+        meta = read_json(features.folder / "meta.json")
+        assert meta["made_by"] == made_by()
+        reasons = meta["rejected"]
         assert {window.split(":")[0] for window in reasons} == {"r001"}
         assert all("r001.mp4" in reason for reason in reasons.values())
         with raises(EncodeError, "features.too-many-missing", "4 of 40", "datasets.mine.max"):

@@ -11,7 +11,8 @@ import pytest
 from comodo.config.datasets import FolderDataset, GoproDataset, GroupSplit, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
-from comodo.core.store import Store, fingerprint, parts, read_parts, write_json
+from comodo.core.provenance import made_by
+from comodo.core.store import Store, fingerprint, parts, read_json, read_parts, write_json
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
@@ -90,6 +91,7 @@ class TestPrepare:
         manifest = make_folder(tmp_path / "data", recordings=10, seconds=2.0)
         windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))
         assert windows.leaks == {}
+        assert read_json(windows.folder / "meta.json")["made_by"] == made_by()
         assert windows.classes["train"] == {"running": 3, "walking": 3}
         manifest.write_text(manifest.read_text().replace("test,s4", "test,s1"))
         windows = prepare_windows("mine", folder(manifest), Store(tmp_path / "store"))

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from comodo.config import ComodoMethod, StudentConfig
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
+from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
@@ -80,6 +81,9 @@ def test_result_student_and_history_are_kept(store: Store) -> None:
     result = run_whole(trial, store, reported.append)
     assert read_result(trial, store) == result
     assert result.trained.history == reported
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    assert result.trained.made_by == made_by(gpu)
+    assert read_json(folder / "measured.json")["made_by"] == made_by(gpu)
     kinds = ("acc1", "balanced_accuracy", "macro_f1")  # there are three classes
     measures = {f"{split}/{kind}" for split in ("val", "test") for kind in kinds}
     assert set(result.metrics) == measures | {"probe/C", "student/parameters"}

@@ -31,6 +31,7 @@ def test_an_earlier_version_noted_less_of_training(tmp_path: Path) -> None:
     write_json(tmp_path / "trained.json", TRAINED)
     trained = TrainedRecord.read(tmp_path)
     assert (trained.parameters, trained.seconds, trained.device) == (9, 0.0, None)
+    assert trained.made_by is None
     assert (trained.speeds, trained.windows_per_second) == ([91.0, 92.0, 93.0], 92.0)
     assert TrainedRecord.from_json(TRAINED | {"history": []}).windows_per_second is None
 

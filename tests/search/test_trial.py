@@ -55,7 +55,7 @@ class LaterConfig(TrialConfig):
 
 def later_trial(**changes: object) -> Trial:
     content = trial_config().model_dump(mode="json")
-    student = content["student"] | changes.pop("student", {})  # type: ignore[operator]
+    student = content["student"] | changes.pop("student", {})
     config = LaterConfig.model_validate(content | {"student": student} | changes)
     return Trial(config, 3, "w", "f")
 

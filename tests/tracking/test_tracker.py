@@ -14,6 +14,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
+from comodo.core.provenance import commit
 from comodo.core.store import Store, write_json
 from comodo.data.window_sets import WindowSet
 from comodo.search.trial import Evaluation, Trial, TrialResult
@@ -72,6 +73,11 @@ def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) ->
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "comodo seed 3"
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    for made in (parent, run):
+        assert made.info.user_id == made.data.tags["mlflow.user"] != "unknown"
+        assert made.data.tags["mlflow.source.name"] == "comodo"
+        known = (commit() or "").removesuffix("-dirty")
+        assert made.data.tags.get("mlflow.source.git.commit", "") == known
     assert run.data.params["method.queue_size"] == "10"
     assert run.data.params["seed"] == "3"
     assert run.data.metrics["test/acc1"] == 0.4
