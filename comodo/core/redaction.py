@@ -5,6 +5,7 @@ nor where it goes. What is a secret is defined here alone: a sweep file that has
 import os
 import re
 from functools import lru_cache
+from itertools import chain
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -12,7 +13,8 @@ MIN_SECRET_LENGTH = 8  # a shorter value could be an ordinary word
 # The name of a user with a password, in which anything may occur but the end of the address; or one
 # word, which may be a token.
 _IN_ADDRESS = re.compile(r"(?<=://)(?:[^/\s:'\"]{0,200}:[^\s'\"]{0,1000}|[^/\s'\"]+)@")
-_PASSWORD = re.compile(r"://[^/:]*:(.*)@", re.DOTALL)  # of a whole address, also with blanks
+# Of an address that is all of a text, also with blanks in it, or of one among others.
+_PASSWORDS = (re.compile(r"://[^/:]*:(.*)@", re.DOTALL), re.compile(r"://[^/:@]*:([^@]*)@"))
 _NAME = (
     r"(?:TOKEN|PASSWORD|PASSWD|_PWD|PASSPHRASE|SECRET|CREDENTIALS?|SIGNATURE|CONNECTION_STRING"
     r"|(?:(?:ACCESS|ACCOUNT|API|PRIVATE|SECRET|STORAGE)_?|_)KEY)"
@@ -53,7 +55,7 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     for name, value in environment:
         if _SECRET.search(name) and not _LOCATION.search(name):
             found.add(value)
-        for password in _PASSWORD.findall(value):
+        for password in chain.from_iterable(one.findall(value) for one in _PASSWORDS):
             found |= {password, unquote(password)}
         for secret in _IN_TEXT.finditer(value):
             found.add(secret[0].removeprefix(secret["named"] or secret["login"] or ""))

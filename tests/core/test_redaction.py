@@ -26,6 +26,7 @@ def test_what_is_redacted_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/anna/.ray/auth_token")
     monkeypatch.setenv("SOME_PASSWORD", "short")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:{CANARY}@host:5000")
+    monkeypatch.setenv("MIRRORS", "http://a:abcdefgh-1@one,http://b:abcdefgh%202@two")
     for text, wanted in {
         "https://anna:pa@ss@host:5000/x?y": "https://***@host:5000/x?y",
         "postgresql+psycopg2://u:p@db/mlflow": "postgresql+psycopg2://***@db/mlflow",
@@ -37,6 +38,7 @@ def test_what_is_redacted_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> No
         "/home/anna/.ray/auth_token": "/home/anna/.ray/auth_token",
         "a short word": "a short word",
         f"Authorization: {CANARY}": "Authorization: ***",
+        "abcdefgh-1, abcdefgh%202 and abcdefgh 2": "***, *** and ***",
     }.items():
         assert redacted(text) == wanted
 
