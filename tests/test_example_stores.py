@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import comodo
-from comodo.core.store import Store, read_json, write_json
+from comodo.core.store import Store
 from comodo.deploy.export import export_run
 from comodo.deploy.selection import resolve_run
 from comodo.evaluation.probe import fit_probe
@@ -94,21 +94,6 @@ def test_a_later_version_finds_the_student_and_its_windows(store: Store) -> None
 def test_a_later_version_exports_it(store: Store, tmp_path: Path) -> None:
     exported = export_run(resolve_run("grid", store), store, out=tmp_path / "out")
     assert exported.about["accuracy"]["trial"] is not None
-
-
-@pytest.mark.usefixtures("later")
-@pytest.mark.parametrize("sweep", SWEEPS)
-def test_keys_are_read_not_computed(sweep: str, store: Store) -> None:
-    """Where a sweep has recorded them: whatever a later version computes."""
-    folder = store.folder("sweeps", sweep)
-    if "versions" not in read_json(folder / "sweep.json"):
-        pytest.skip("its version recorded no keys of references")
-    recorded = pd.read_parquet(results_file(sweep, store))
-    kept = read_json(folder / "sweep.json")
-    write_json(folder / "sweep.json", kept | {"versions": kept["versions"] | {"trial": 999}})
-    rows = read_sweep_record(sweep, store).results(store).rows
-    assert [row.trial.key for row in rows] == recorded.trial.tolist()
-    assert {row.state for row in rows} == {"finished"}
 
 
 def lose_all(store: Store) -> None:

@@ -172,6 +172,8 @@ class Bucket:
         for name, info in found.items():
             below = name[len(base) :].removeprefix("/")
             first, _, rest = below.partition("/") if names else ("", "", below)
+            if name.endswith("/"):  # of a folder that somebody created in a console
+                continue
             if (not names or first in names) and (not below or matching.match(rest)):
                 try:
                     listed[inside(folder, below) if below else folder] = info

@@ -15,8 +15,10 @@ import pyarrow as pa
 import pytest
 
 import comodo.core.store
+from comodo.core import lease as leases
 from comodo.core.bucket import Bucket
 from comodo.core.errors import StoreError
+from comodo.core.lease import Lease
 from comodo.core.store import (
     Store,
     atomic,
@@ -222,6 +224,26 @@ def test_of_several_who_create_one_succeeds(here: Store, elsewhere: Store) -> No
         assert [file.name for file in path.parent.iterdir()] == ["lease.json"]
     remove(paths[0])
     assert create(paths[1], "again")
+
+
+def test_of_two_machines_that_see_a_dead_holder_one_follows(
+    url: str, here: Store, elsewhere: Store
+) -> None:
+    gone = {"machine": leases._machine(), "pid": 2**22 + 1, "started": "1"}
+    write_json(here.folder("trials", "k") / "lease.json", {"id": "dead", **gone})
+    first, second = (Lease(store, "trials", "k") for store in (here, elsewhere))
+    is_dead = second._is_dead
+
+    def slowly(found: leases.Holder) -> bool:
+        seen = is_dead(found)
+        assert first.take()
+        return seen
+
+    second._is_dead = slowly  # type: ignore[method-assign]
+    assert not second.take()
+    assert objects(url) == {"trials/k/lease.json"}
+    first.release()
+    assert objects(url) == set()
 
 
 def test_a_folder_is_replaced_whole(url: str, here: Store, tmp_path: Path) -> None:

@@ -189,16 +189,17 @@ def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
 
         def log_message(self, *args: Any) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as server:
+    with browser() as seen, ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         remote = f"http://127.0.0.1:{server.server_port}"
         planted = f"<img src={remote}/img><link rel=stylesheet href={remote}/css>"
         planted += f"<iframe src={remote}/frame></iframe><script src={remote}/js></script>"
         planted += "<script>document.title = 'ran'</script><img src=x onerror=document.title='ran'>"
         file.write_text(file.read_text().replace("</main>", f"{planted}</main>"))
-        with browser() as seen:
+        try:
             seen.page.goto(file.as_uri())
             assert seen.page.title() == "A sweep & more"
             assert len(seen.page.locator("th button").all()) == 7  # its own script ran
-        server.shutdown()
+        finally:
+            server.shutdown()
     assert asked == []
