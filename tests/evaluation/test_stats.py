@@ -228,7 +228,7 @@ def small_studies(
     normal = np.random.default_rng([*sizes, windows]).normal
     shape, (n_seeds, n_groups) = (number, *sizes, windows), sizes
     variance = 0.4**2 + 0.7**2 + of_seeds**2 + of_groups**2
-    base = ndtri(0.75) * math.sqrt(1 + variance)
+    base = np.asarray(ndtri(0.75) * math.sqrt(1 + variance))
     base = base + 0.4 * normal(size=(number, 1, n_groups, 1))
     base = base + 0.7 * normal(size=(number, 1, n_groups, windows)) + tied * normal(size=shape)
 

@@ -15,7 +15,7 @@ from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import results_of
 from tests.helpers import write_report
 
-TORCH = {"torch": "9.0.0"}
+TORCH: MadeBy = {"torch": "9.0.0"}
 TEXT = "different libraries"
 
 

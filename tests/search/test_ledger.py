@@ -588,7 +588,7 @@ def test_data_seed_teacher_method_and_version_are_part_of_the_name(
     ]
     assert len({trial.key for trial in trials}) == len(trials)
     before = replace(trials[0]).key
-    monkeypatch.setattr(trial_module, "TRIAL_VERSION", trial_module.TRIAL_VERSION + 1)
+    monkeypatch.setattr(trial_module, "TRIAL_VERSION", 1000)
     assert replace(trials[0]).key != before
 
 

@@ -62,7 +62,8 @@ def test_ends_of_trials(tmp_path: Path) -> None:
     write_ended(tmp_path, ended)
     assert read_ended(tmp_path) == ended
     content = read_json(tmp_path / "ended.json")
-    assert content["b"] == {"state": "failed", "reason": "the loss became nan", "reached": None}
+    nothing = {"reached": None, "rule": None}
+    assert content["b"] == {"state": "failed", "reason": "the loss became nan", **nothing}
     write_json(tmp_path / "ended.json", {"b": {"state": "failed", "reason": "lost"}})
     assert read_ended(tmp_path) == {"b": EndedTrial("failed", "lost")}
 
