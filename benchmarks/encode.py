@@ -108,7 +108,7 @@ def cut(settings: FolderDataset, store: Store) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = read_parts(
         windows.folder, ["window", "video", "start", "end"]
     ).to_pylist()
-    return rows
+    return [{**row, "video": store.local(row["video"])} for row in rows]
 
 
 def ours(settings: FolderDataset, teacher: TeacherConfig, store: Store) -> Encoded:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # pyarrow is slow to import
 DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
 DEFAULT_DATA = "~/.local/share"
-PORTABLE = "store:"  # prefix of paths in a bucket's mirror, which is elsewhere on each machine
+PORTABLE = "store:"  # prefix of paths in a store, which may be moved, or mirror a bucket
 _remotes: dict[Path, "Bucket"] = {}
 """The buckets of this process's stores, by the folder that mirrors each."""
 _damaged = set[Path]()
@@ -319,8 +319,9 @@ class Store:
         return path.open("rb") if remote is None or path.exists() else remote.open(path)
 
     def portable(self, path: str) -> str:
-        """A name for a file, in the store or not, by which `local` finds it on other machines."""
-        if self.url is None or not Path(path).is_relative_to(self.root):
+        """A name for a file, in the store or not, by which `local` finds it on other machines, and
+        after the store was moved."""
+        if not Path(path).is_relative_to(self.root):
             return path
         return f"{PORTABLE}{Path(path).relative_to(self.root).as_posix()}"
 

@@ -109,7 +109,7 @@ def _make(
     lease: Lease,
 ) -> None:
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
-    wanted, began = _wanted(windows), time.perf_counter()
+    wanted, began = _wanted(windows, store), time.perf_counter()
     folder = fetched(store.folder("features", key))
     for path in damaged_parts(folder):
         remove(path)
@@ -147,12 +147,12 @@ def _texts(table: pa.Table, column: str) -> dict[str, str]:
     return dict(zip(table["window"].to_pylist(), table[column].to_pylist(), strict=True))
 
 
-def _wanted(windows: WindowSet) -> pa.Table:
+def _wanted(windows: WindowSet, store: Store) -> pa.Table:
     """The windows to encode, in the order of the recordings."""
     columns = ["window", "recording", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
-    videos, files = table["video"].to_pylist(), windows.files
+    videos, files = map(store.local, table["video"].to_pylist()), windows.files
     known = [json.dumps({v: files[v]} if v in files else {}) for v in videos]
     return table.append_column("file", pa.array(known, pa.string()))
 

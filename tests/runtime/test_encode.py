@@ -10,18 +10,21 @@ import pytest
 import typer
 
 from comodo.config import TeacherConfig
-from comodo.config.datasets import FolderDataset, GoproDataset
+from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
 from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, parts, read_json, read_parts, write_json, write_table
 from comodo.data.feature_sets import FeatureSet, feature_key
+from comodo.data.keys import simulated_folder
 from comodo.data.precomputed import EncodeError
+from comodo.data.readers import open_dataset
+from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet
 from comodo.models.teachers import build_teacher
-from comodo.runtime.encode import decode_batch, encode_windows, write_features
-from comodo.runtime.prepare import prepare_windows
+from comodo.runtime.encode import _wanted, decode_batch, encode_windows, write_features
+from comodo.runtime.prepare import _checked, prepare_windows
 from tests.data.test_video import make_video
 from tests.errors import raises
 
@@ -216,6 +219,25 @@ def test_an_error_that_may_pass_is_not_kept(
     batch = {**decoded, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
     assert write_features(batch, Store(tmp_path), "key")["passing"][0]
     assert not parts(tmp_path / "features" / "key")
+
+
+@pytest.mark.parametrize("videos", ["original", "shrink"])
+def test_windows_of_a_store_that_was_moved(tmp_path: Path, videos: str) -> None:
+    settings = SimulatedDataset.model_validate(
+        {"kind": "simulated", "subjects": 3, "recordings": 1, "seconds": 2.0, "window_seconds": 1.0}
+        | {"videos": videos}
+    )
+    before = Store(tmp_path / "before")
+    reader = open_dataset(settings, simulated_folder(settings, before))
+    sliced = slice_chunk(reader, reader.recordings()[:1], settings, before.videos)
+    write_part(before.folder("windows", "w"), "part-0.parquet", _checked(sliced, before, {}))
+    before.root.rename(tmp_path / "after")
+    after = Store(tmp_path / "after")
+    wanted = _wanted(WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after)
+    batch = {name: wanted[name].to_numpy(zero_copy_only=False) for name in wanted.column_names}
+    decoded = decode_batch(batch, count=1, size=32, store=after)
+    assert [*decoded["rejected"], *decoded["passing"]] == [""] * 4
+    assert decoded["frames"].any(axis=(1, 2, 3, 4)).all()
 
 
 def test_key_follows_teacher_and_windows(tmp_path: Path) -> None:
