@@ -32,6 +32,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -51,6 +52,7 @@ DEFAULT_ROOT = ".comodo"
 DEFAULT_CACHE = "~/.cache/comodo"
 DEFAULT_DATA = "~/.local/share"
 PORTABLE = "store:"  # prefix of paths in a store, which may be moved, or mirror a bucket
+Fingerprint = dict[str, int | str]
 _remotes: dict[Path, "Bucket"] = {}
 """The buckets of this process's stores, by the folder that mirrors each."""
 _damaged = set[Path]()
@@ -64,14 +66,31 @@ def key_of(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint(path: str | Path) -> dict[str, int]:
-    """Size and modification time, which identify the version of an input file; both 0 if there is
-    none. A folder (of model weights) counts as its files."""
+def fingerprint(path: str | Path) -> Fingerprint:
+    """Identifies the version of an input file by its size and modification time, both 0 if there is
+    none; that of a folder (of model weights), wherever it is, by the content of its files: a copy
+    may keep the time of its source. Hidden files, as tools write next to weights, do not count."""
     path = Path(path)
-    files = path.rglob("*") if path.is_dir() else [path]
-    stats = [file.stat() for file in files if file.is_file()]
-    modified_ns = max((stat.st_mtime_ns for stat in stats), default=0)
-    return {"size": sum(stat.st_size for stat in stats), "modified_ns": modified_ns}
+    if path.is_dir():
+        found = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
+        seen = {n: file for n, file in found.items() if not any(p[0] == "." for p in n.parts)}
+        return {"content": key_of({n.as_posix(): _content(f) for n, f in seen.items()})}
+    if not path.is_file():
+        return {"size": 0, "modified_ns": 0}
+    stat = path.stat()
+    return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
+
+
+def _content(file: Path) -> str:
+    """SHA-256 of a file, which is not read again while nothing is written to it."""
+    stat = file.stat()  # `cp -p` sets back the modification time, but not that of the change
+    return _hash(file, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@cache
+def _hash(file: Path, *_version: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _remote_of(path: Path) -> "Bucket | None":

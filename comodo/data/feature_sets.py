@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -24,8 +25,17 @@ class FeatureSet:
 
 def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
     """Hash of everything that the features depend on."""
-    content = {"version": FEATURE_VERSION, "teacher": teacher.for_key(), "windows": windows.key}
-    return key_of(content | teacher_files(teacher))
+    return key_of(_identity(teacher) | {"windows": windows.key})
+
+
+def _identity(teacher: TeacherConfig) -> dict[str, Any]:
+    """What a teacher's features depend on besides the windows: of a folder of weights the content,
+    wherever the folder is."""
+    settings, files = teacher.for_key(), teacher_files(teacher)
+    if teacher.weights in files:
+        settings["weights"] = files.pop(teacher.weights)
+        settings["allow_remote_code"] = teacher.allow_remote_code is not None
+    return {"version": FEATURE_VERSION, "teacher": settings, **files}
 
 
 def teacher_files(teacher: TeacherConfig) -> FileFingerprints:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, fetched, fingerprint, is_whole, key_of
+from comodo.core.store import Fingerprint, Store, fetched, fingerprint, is_whole, key_of
 from comodo.core.versions import SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
 from comodo.data.group_split import keeps_first_deal
@@ -20,7 +20,7 @@ from comodo.data.recordings import SPLIT_NAMES, Recording, file_identity
 from comodo.data.records import WindowsMeta
 from comodo.data.slicing import quality_file
 
-FileFingerprints = dict[str, dict[str, int]]  # by path
+FileFingerprints = dict[str, Fingerprint]  # by path
 
 
 @dataclass(frozen=True)

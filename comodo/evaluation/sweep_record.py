@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from comodo.config import Sweep
 from comodo.config.space import canonical
-from comodo.core.store import Store, fetched, fingerprint, read_json, write_json
+from comodo.core.store import Fingerprint, Store, fetched, fingerprint, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search import records
@@ -35,7 +35,7 @@ class SweepRecord:
     arrays: Arrays
     evaluation: Evaluation
     windows: dict[str, str]  # keys of the window sets, by data set
-    weights: dict[str, dict[str, int]]
+    weights: dict[str, Fingerprint]
     """Fingerprints of the folders of students' weights, which may be on another machine."""
     versions: Versions = field(default_factory=Versions)
     """Of the code that started it, by which its trials and measures are found."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, find_json, fingerprint, is_whole, key_of
+from comodo.core.store import Fingerprint, Store, find_json, fingerprint, is_whole, key_of
 from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
 from comodo.search.records import TrainedRecord
 
@@ -55,7 +55,7 @@ class Trial:
     features: str
     """Key of the packed features: identifies the teacher."""
     evaluation: Evaluation = Evaluation()
-    weights: dict[str, int] | None = None
+    weights: Fingerprint | None = None
     """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
     None: it is computed when the key is first used."""
     versions: Versions | None = None
@@ -67,7 +67,7 @@ class Trial:
     def key(self) -> str:
         return self.recorded_key or self._key_by(self.weights or self._weights_now())
 
-    def _weights_now(self) -> dict[str, int] | None:
+    def _weights_now(self) -> Fingerprint | None:
         weights = self.config.student.weights
         is_folder = weights is not None and Path(weights).exists()
         return fingerprint(str(weights)) if is_folder else None
@@ -81,7 +81,7 @@ class Trial:
                 "sweep runs; run the same command again: with other weights these are other trials",
             )
 
-    def _key_by(self, weights: dict[str, int] | None) -> str:
+    def _key_by(self, weights: Fingerprint | None) -> str:
         """The key, with the fingerprint of the student's weights if they are a folder."""
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
@@ -93,6 +93,8 @@ class Trial:
             content["features"] = self.features
         if weights is not None:
             content["weights"] = weights
+            if "content" in weights:  # else as an earlier version: the folder's path counts too
+                del content["student"]["weights"]
         version = (self.versions or Versions()).trial
         return key_of([version, content, self.seed, self.windows])
 

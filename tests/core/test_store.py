@@ -130,8 +130,32 @@ def test_fingerprint_follows_size_and_time(tmp_path: Path) -> None:
     before = fingerprint(path)
     os.utime(path, ns=(1, 1))
     assert fingerprint(path) != before
-    assert fingerprint(tmp_path)["size"] == 2
     assert fingerprint(tmp_path / "absent") == {"size": 0, "modified_ns": 0}
+
+
+def test_fingerprint_of_a_folder_follows_content_alone(tmp_path: Path) -> None:
+    folder, other = tmp_path / "weights", tmp_path / "other"
+    (folder / "shards").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "shards/1").write_bytes(b"one")
+    other.write_bytes(b"two")
+    os.utime(other, ns=(1, 1))
+    before = fingerprint(folder)
+    (folder / ".cache").mkdir()
+    (folder / ".cache/times").write_text("hidden")
+    folder.rename(tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", folder)
+    assert fingerprint(folder) == fingerprint(tmp_path / "moved") == before
+    shutil.copy2(other, folder / "shards/1")  # as `cp -p`: of the same size, and older
+    swapped = fingerprint(folder)
+    assert swapped != before
+    stat = (folder / "shards/1").stat()
+    (folder / "shards/1").write_bytes(b"six")
+    os.utime(folder / "shards/1", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint(folder) not in (before, swapped)
+    shutil.copy2(other, folder / "shards/1")
+    (folder / "shards/1").rename(folder / "shards/2")
+    assert fingerprint(folder) != swapped
 
 
 def test_an_artifact_without_meta_is_not_whole(tmp_path: Path) -> None:

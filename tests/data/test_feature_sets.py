@@ -1,6 +1,9 @@
 """Teacher features of a window set: how many there are, and what their files are."""
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +43,25 @@ def test_the_key_of_features_that_exist_does_not_change(tmp_path: Path) -> None:
     teacher = TeacherConfig(name="videomae", weights="hub/model", frames=8)
     windows = WindowSet("w", tmp_path, {}, {}, {}, {})
     assert feature_key(teacher, windows) == "80279d58ab7f582e"
+
+
+def test_weights_are_known_by_their_content_wherever_they_are(tmp_path: Path) -> None:
+    windows = WindowSet("w", tmp_path, {}, {}, {}, {})
+
+    def key(folder: Path, **settings: Any) -> str:
+        teacher = TeacherConfig(name="videomae", weights=str(folder), **settings)
+        return feature_key(teacher, windows)
+
+    for name, content in (("mine", b"1"), ("other", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        os.utime(tmp_path / name / "model.safetensors", ns=(1, 1))
+    before = key(tmp_path / "mine")
+    shutil.copytree(tmp_path / "mine", tmp_path / "elsewhere")
+    assert key(tmp_path / "elsewhere") == before
+    assert key(tmp_path / "elsewhere", allow_remote_code=str(tmp_path / "elsewhere")) != before
+    shutil.copy2(tmp_path / "other/model.safetensors", tmp_path / "mine")
+    assert key(tmp_path / "mine") == key(tmp_path / "other") != before
 
 
 def test_pictures_that_are_dead_are_known_by_window_set(tmp_path: Path) -> None:

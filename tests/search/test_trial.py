@@ -3,6 +3,8 @@
 What a key depends on is in tests/search/test_ledger.py and tests/runtime/test_worker.py.
 """
 
+import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -138,6 +140,31 @@ def test_recorded_weights_name_a_trial_where_the_weights_are_not(tmp_path: Path)
     assert Trial(config, 0, "w", "f").key != keys[0]
     plain = trial_config(student=TINY_MANTIS)
     assert Trial(plain, 0, "w", "f").key != keys[0]
+
+
+def test_weights_are_known_by_their_content_wherever_they_are(tmp_path: Path) -> None:
+    def key(folder: Path) -> str:
+        config = trial_config(student={"name": "mantis", "weights": str(folder)})
+        return Trial(config, 0, "w", "f").key
+
+    for name, content in (("mine", b"1"), ("other", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        os.utime(tmp_path / name / "model.safetensors", ns=(1, 1))
+    before = key(tmp_path / "mine")
+    shutil.copytree(tmp_path / "mine", tmp_path / "elsewhere")
+    assert key(tmp_path / "elsewhere") == before
+    shutil.copy2(tmp_path / "other/model.safetensors", tmp_path / "mine")
+    assert key(tmp_path / "mine") == key(tmp_path / "other") != before
+
+
+def test_recorded_times_of_weights_name_trials_as_they_did() -> None:
+    student = {"name": "mantis", "weights": "/nowhere/weights"}
+    config = TrialConfig.model_validate(
+        trial_config().model_dump() | {"student": student}, context={"read_back": True}
+    )
+    trial = Trial(config, 0, "w", "f", weights={"size": 1, "modified_ns": 2})
+    assert trial.key == "456ea1778db4a014"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from comodo.config.datasets import EgoExo4dDataset
-from comodo.core.store import fingerprint
+from comodo.core.store import fingerprint, key_of
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream, read_table
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
@@ -64,7 +64,7 @@ class EgoExo4dReader:
 
     @cached_property
     def _takes(self) -> dict[str, dict[str, Any]]:
-        return _read_takes(self.takes_file, **fingerprint(self.takes_file))
+        return _read_takes(self.takes_file, key_of(fingerprint(self.takes_file)))
 
     def _recording(self, id: str, label: str, split: str) -> Recording:
         take = self._takes.get(id, {})
@@ -113,7 +113,7 @@ class EgoExo4dReader:
 
 # 40 MB of JSON, which a worker would otherwise read for every chunk of recordings.
 @lru_cache(maxsize=1)
-def _read_takes(file: Path, size: int, modified_ns: int) -> dict[str, dict[str, Any]]:
+def _read_takes(file: Path, version: str) -> dict[str, dict[str, Any]]:
     try:
         return {take["take_name"]: take for take in json.loads(file.read_text())}
     except (OSError, ValueError, KeyError, TypeError) as error:
