@@ -1,7 +1,7 @@
 """The folder, or bucket, of all artifacts, and the hashes that name them.
 
     windows/<key>/     part-*.parquet, meta.json      paired windows, quality of the recordings
-    features/<key>/    part-*.parquet, meta.json      teacher features by window
+    features/<key>/    part-*, spans-*, meta.json     teacher features by window, spans of video
     simulated/<key>/   manifest.csv, videos, imu      recordings of a simulated data set
     arrays/<key>/      *.safetensors, meta.json       both, packed for training
     trials/<key>/      checkpoint, student, result    one trial, whichever sweep requested it

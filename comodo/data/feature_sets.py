@@ -1,17 +1,41 @@
-"""The teacher features of a window set: their key and their count. Knows no Ray."""
+"""The teacher features of a window set: their key, and which of them are there. Knows no Ray.
 
-from collections import Counter
+A feature depends on its teacher and on a span of a video alone. So a window set whose labels,
+groups, splits or IMU samples differ from an earlier one has another key, but its features are
+copied from those of the earlier one, window by window, and only new spans are encoded.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comodo.config import TeacherConfig
-from comodo.core.store import Store, fetched, fingerprint, key_of, parts
+from comodo.config import DatasetConfig, TeacherConfig
+from comodo.core.store import (
+    Store,
+    fetched,
+    fingerprint,
+    is_present,
+    key_of,
+    parts,
+    read_parts,
+    write_table,
+)
 from comodo.core.versions import FEATURE_VERSION
+from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.recordings import Recording
 from comodo.data.records import FeaturesMeta
+from comodo.data.transcode import copy_of
 from comodo.data.window_sets import FileFingerprints, WindowSet
+
+PARTS_TOGETHER = 16  # of copied features; as small as they are encoded they are slow to upload
 
 
 @dataclass(frozen=True)
@@ -45,8 +69,140 @@ def teacher_files(teacher: TeacherConfig) -> FileFingerprints:
 
 
 def count_encoded(folder: Path) -> int:
-    """How many windows the teacher has processed, with or without a feature."""
+    """How many windows of a folder the teacher has processed, with or without a feature."""
     return sum(pq.read_metadata(part).num_rows for part in parts(folder))
+
+
+def count_left(teacher: TeacherConfig, windows: WindowSet, store: Store) -> int:
+    """How many windows have to be encoded, as their spans are in no set."""
+    folder = fetched(store.folder("features", feature_key(teacher, windows)))
+    missing = in_no_part(wanted_windows(windows, store), folder)
+    known = encoded_elsewhere(teacher, missing, store).values()
+    return len(missing) - sum(len(ids) for of_set in known for ids in of_set.values())
+
+
+def wanted_windows(windows: WindowSet, store: Store) -> pa.Table:
+    """The windows to encode, in the order of the recordings: `window`, `recording`, `video`,
+    `start` and `end`; as `file` the fingerprint of their video in JSON; as `span` what a teacher
+    sees of them, null where nothing identifies the video's version."""
+    columns = ["window", "recording", "video", "start", "end", "rejected"]
+    table = read_parts(fetched(windows.folder), columns)
+    table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+    names = table["video"].to_pylist()
+    paths = {name: store.local(name) for name in set(names)}
+    files = {n: {p: windows.files[p]} if p in windows.files else {} for n, p in paths.items()}
+    known = {name: json.dumps(file) for name, file in files.items()}
+    versions = {name: _version(path, windows.files, store) for name, path in paths.items()}
+    times = zip(names, table["start"].to_pylist(), table["end"].to_pylist(), strict=True)
+    spans = [f"{versions[n]} {start!r} {end!r}" if versions[n] else None for n, start, end in times]
+    for name, values in (("file", [known[name] for name in names]), ("span", spans)):
+        table = table.append_column(name, pa.array(values, pa.string()))
+    return table
+
+
+def _version(video: str, files: FileFingerprints, store: Store) -> str | None:
+    """Identifies a video and its version; None where nothing does. What the store itself makes is
+    named by its content."""
+    name, known = store.portable(video), [files[video]] if video in files else []
+    return key_of([name, *known]) if known or name != video else None
+
+
+def video_versions(
+    settings: DatasetConfig, recordings: list[Recording], files: FileFingerprints, store: Store
+) -> tuple[str, ...]:
+    """What the spans of each recording's windows will begin with."""
+    videos = [recording.video for recording in recordings if recording.video]
+    if settings.videos == "shrink":
+        videos = [str(copy_of(video, store.videos)) for video in videos]
+    found = (_version(video, files, store) for video in videos)
+    return tuple(version for version in found if version is not None)
+
+
+def in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
+    """Those of the windows that no part in the folder has."""
+    if not parts(folder):
+        return wanted
+    done = read_parts(folder, ["window"])["window"].combine_chunks()
+    return wanted.filter(pc.invert(pc.is_in(wanted["window"], value_set=done)))
+
+
+def list_spans(teacher: TeacherConfig, wanted: pa.Table, folder: Path) -> None:
+    """Writes the spans of a set of features, by which other sets find them."""
+    write_table(_span_list(teacher, folder), wanted.select(["window", "span"]))
+
+
+def has_spans(teacher: TeacherConfig, folder: Path) -> bool:
+    """False for features of an earlier version, or that are not of videos."""
+    return is_present(_span_list(teacher, folder))
+
+
+def _span_list(teacher: TeacherConfig, folder: Path) -> Path:
+    return folder / f"spans-{key_of(_identity(teacher))}.parquet"
+
+
+def encoded_elsewhere(
+    teacher: TeacherConfig, missing: pa.Table, store: Store
+) -> dict[Path, dict[str, list[str]]]:
+    """Which of the missing windows show the same span as a window that has a feature: by the folder
+    of its set and its id, their ids."""
+    wanted: defaultdict[str, list[str]] = defaultdict(list)
+    for window, span in zip(*(missing[n].to_pylist() for n in ("window", "span")), strict=True):
+        if span is not None:
+            wanted[span].append(window)
+    return {
+        folder: {window: wanted.pop(span) for window, span in spans.items() if span in wanted}
+        for folder, spans in _encoded_spans(teacher, store, wanted.__contains__)
+    }
+
+
+def count_known(
+    teacher: TeacherConfig, videos: tuple[str, ...], seconds: float | str, store: Store
+) -> int:
+    """How many windows of that length of these videos, by `video_versions`, are in some set."""
+    spans, wanted = set[str](), set(videos)
+    for _, found in _encoded_spans(teacher, store, lambda span: span.split()[0] in wanted):
+        spans.update(found.values())
+    known = Counter[str]()
+    for video, start, end in map(str.split, spans):
+        if seconds == "whole":
+            known[video] = 1
+        elif isclose(float(end) - float(start), float(seconds), rel_tol=1e-6):
+            known[video] += 1
+    return sum(known[video] for video in videos)
+
+
+def _encoded_spans(
+    teacher: TeacherConfig, store: Store, is_wanted: Callable[[str], bool]
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Folders of a teacher's features, each with the wanted spans that have a feature there, by
+    window."""
+    for path in store.files("features", _span_list(teacher, Path("*")).as_posix()):
+        listed = pq.read_table(fetched(path)).to_pydict()
+        pairs = zip(listed["window"], listed["span"], strict=True)
+        spans = {window: span for window, span in pairs if span is not None and is_wanted(span)}
+        if spans and parts(fetched(path.parent, "part-*")):
+            encoded = read_parts(path.parent, ["window", "rejected"])
+            encoded = encoded.filter(pc.is_null(encoded["rejected"]))
+            windows = set(encoded["window"].to_pylist())
+            yield path.parent, {w: span for w, span in spans.items() if w in windows}
+
+
+def copy_features(teacher: TeacherConfig, missing: pa.Table, store: Store, key: str) -> None:
+    """Copies features of the missing windows from other sets to that of the key."""
+    for folder, ids in encoded_elsewhere(teacher, missing, store).items():
+        paths = parts(folder)
+        for first in range(0, len(paths), PARTS_TOGETHER):
+            read = [pq.read_table(path) for path in paths[first : first + PARTS_TOGETHER]]
+            table = pa.concat_tables(
+                [FEATURE_SCHEMA.empty_table(), *read], promote_options="default"
+            )
+            there = table["window"].to_pylist()
+            rows = [(row, id) for row, other in enumerate(there) for id in ids.get(other, ())]
+            if rows:
+                taken, windows = zip(*rows, strict=True)
+                copied = table.take(list(taken)).set_column(0, "window", pa.array(windows))
+                part = f"part-{key_of(windows)}.parquet"
+                write_table(store.folder("features", key) / part, copied)
 
 
 def pictures_of(windows: str, store: Store) -> dict[str, str]:

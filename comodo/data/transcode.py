@@ -27,10 +27,15 @@ TRANSCODER = {
 """What a copy depends on besides its source."""
 
 
+def copy_of(video: str, folder: Path) -> Path:
+    """Where `transcode` writes the copy."""
+    return folder / f"{key_of([TRANSCODER, video, fingerprint(video)])}.mp4"
+
+
 def transcode(video: str, folder: Path) -> str:
     """Path of the copy of a video in `folder`; makes it if there is none. Raises VideoError if the
     source cannot be decoded to its end."""
-    copy = folder / f"{key_of([TRANSCODER, video, fingerprint(video)])}.mp4"
+    copy = copy_of(video, folder)
     if not is_present(copy):
         with atomic(copy) as temporary:
             _write(video, temporary)

@@ -75,13 +75,16 @@ def window_key(
     return key_of(content)
 
 
-def read_window_set(key: str, store: Store) -> WindowSet | None:
-    """A window set of the store; None if it is missing or not complete."""
+def read_window_set(
+    key: str, store: Store, files: FileFingerprints | None = None
+) -> WindowSet | None:
+    """A window set of the store; None if it is missing or not complete. `files`: as in the key."""
     meta = WindowsMeta.of(key, store)
     if meta is None:
         return None
     folder = store.folder("windows", key)
-    return WindowSet(key, folder, meta.windows, meta.classes, meta.rejected, meta.leaks)
+    about = (meta.windows, meta.classes, meta.rejected, meta.leaks)
+    return WindowSet(key, folder, *about, files or {})
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:

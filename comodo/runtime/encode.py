@@ -39,10 +39,15 @@ from comodo.core.store import (
 )
 from comodo.data.feature_sets import (
     FeatureSet,
+    copy_features,
     count_encoded,
     feature_key,
+    has_spans,
+    in_no_part,
+    list_spans,
     picture_lines,
     teacher_files,
+    wanted_windows,
 )
 from comodo.data.frames import lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
@@ -71,6 +76,8 @@ def encode_windows(
         with leased(store, "features", key, what) as lease:
             if _unfinished(windows, store, key):  # no other driver has encoded them
                 _make(what, teacher, known, windows, store, key, lease)
+    elif teacher.name != "precomputed" and not has_spans(teacher, folder):
+        list_spans(teacher, wanted_windows(windows, store), folder)  # of an earlier version
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
     lost, count = len(meta.rejected), sum(windows.counts.values())
@@ -109,16 +116,19 @@ def _make(
     lease: Lease,
 ) -> None:
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
-    wanted, began = _wanted(windows, store), time.perf_counter()
-    folder = fetched(store.folder("features", key))
+    wanted, folder = wanted_windows(windows, store), fetched(store.folder("features", key))
     for path in damaged_parts(folder):
         remove(path)
+    if teacher.name != "precomputed":
+        list_spans(teacher, wanted, folder)
+        copy_features(teacher, in_no_part(wanted, folder), store, key)
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
+    began = time.perf_counter()
     if teacher.name == "precomputed":
         features = precomputed_features(teacher, wanted)
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
-    elif len(missing := _in_no_part(wanted, folder)):
+    elif len(missing := in_no_part(wanted, folder)):
         written = track(_encode(teacher, known, missing, store, key), len(missing), what)
         for batch in written:
             devices.update(batch["device"])
@@ -145,24 +155,6 @@ def _texts(table: pa.Table, column: str) -> dict[str, str]:
     """The values of a column by window, where it has one."""
     table = table.filter(pc.is_valid(table[column]))
     return dict(zip(table["window"].to_pylist(), table[column].to_pylist(), strict=True))
-
-
-def _wanted(windows: WindowSet, store: Store) -> pa.Table:
-    """The windows to encode, in the order of the recordings."""
-    columns = ["window", "recording", "video", "start", "end", "rejected"]
-    table = read_parts(fetched(windows.folder), columns)
-    table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
-    videos, files = map(store.local, table["video"].to_pylist()), windows.files
-    known = [json.dumps({v: files[v]} if v in files else {}) for v in videos]
-    return table.append_column("file", pa.array(known, pa.string()))
-
-
-def _in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
-    """Those of the windows that no part in the folder has."""
-    if not parts(folder):
-        return wanted
-    done = read_parts(folder, ["window"])["window"].combine_chunks()
-    return wanted.filter(pc.invert(pc.is_in(wanted["window"], value_set=done)))
 
 
 def _encode(

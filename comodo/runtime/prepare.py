@@ -52,9 +52,8 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     if store.meta("windows", key) is None or missing_parts(recordings, store, key):
         with leased(store, "windows", key, f"prepare {name}") as lease:
             _make(name, settings, store, recordings, files, key, lease)
-    windows = window_sets.read_window_set(key, store)
+    windows = window_sets.read_window_set(key, store, files)
     assert windows is not None
-    windows = replace(windows, files=files)
     _remember(name, settings, windows, notes)
     _report(name, windows, notes, len(recordings), settings.max_rejected)
     return windows

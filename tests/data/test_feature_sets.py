@@ -2,24 +2,35 @@
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from comodo.config import TeacherConfig
-from comodo.core.store import Store, fingerprint
+from comodo.config import FolderDataset, TeacherConfig
+from comodo.core.store import Store, fingerprint, read_parts, write_table
 from comodo.data.feature_sets import (
+    copy_features,
     count_encoded,
+    count_left,
     feature_key,
+    in_no_part,
+    list_spans,
     picture_lines,
     pictures_of,
     teacher_files,
+    wanted_windows,
 )
 from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import FeaturesMeta
-from comodo.data.window_sets import WindowSet
+from comodo.data.slicing import slice_chunk, write_part
+from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
+from tests.conftest import write_video
 
 
 def test_windows_without_a_feature_count_as_encoded(tmp_path: Path) -> None:
@@ -62,6 +73,106 @@ def test_weights_are_known_by_their_content_wherever_they_are(tmp_path: Path) ->
     assert key(tmp_path / "elsewhere", allow_remote_code=str(tmp_path / "elsewhere")) != before
     shutil.copy2(tmp_path / "other/model.safetensors", tmp_path / "mine")
     assert key(tmp_path / "mine") == key(tmp_path / "other") != before
+
+
+SETTINGS: dict[str, Any] = {"kind": "folder", "window_seconds": 1.0, "imu_rate": 25.0}
+TEACHER = TeacherConfig(name="efficientnet-lite0", frames=2)
+
+
+def sliced(manifest: Path, store: Store, **changes: Any) -> WindowSet:
+    """The windows of a folder, as prepare stores them."""
+    settings = FolderDataset.model_validate(SETTINGS | {"path": str(manifest)} | changes)
+    recordings = list_recordings(settings, manifest)
+    files = fingerprints_of(settings, recordings)
+    key = window_key(settings, recordings, files)
+    rows = slice_chunk(open_dataset(settings, manifest), recordings, settings, store.videos)
+    write_part(store.folder("windows", key), "part-0.parquet", rows)
+    return WindowSet(key, store.folder("windows", key), {}, {}, {}, {}, files)
+
+
+def encoded(windows: WindowSet, store: Store, reject: str = "") -> dict[str, list[float]]:
+    """What encode does, with the numbers of windows as features; returns all features."""
+    key = feature_key(TEACHER, windows)
+    folder, wanted = store.folder("features", key), wanted_windows(windows, store)
+    list_spans(TEACHER, wanted, folder)
+    copy_features(TEACHER, in_no_part(wanted, folder), store, key)
+    missing = in_no_part(wanted, folder)["window"].to_pylist()
+    rows: list[dict[str, Any]] = [{"window": w, "feature": [i, 1]} for i, w in enumerate(missing)]
+    if reject:
+        rows = [r if r["window"] != reject else {"window": reject, "rejected": "x"} for r in rows]
+    write_table(folder / "part-0.parquet", pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA))
+    found = read_parts(folder, ["window", "feature"]).to_pylist()
+    return {row["window"]: row["feature"] for row in found if row["feature"]}
+
+
+def replaced(manifest: Path, old: str, new: str) -> None:
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("videos", ["original", "shrink"])
+def test_what_no_teacher_sees_leaves_nothing_to_encode(
+    tmp_path: Path, make_folder: Callable[..., Path], videos: str
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 3, 3.0)
+    windows = sliced(manifest, store, videos=videos)
+    assert count_left(TEACHER, windows, store) == 9
+    features = encoded(windows, store)
+    assert len(features) == 9 and count_left(TEACHER, windows, store) == 0
+    replaced(manifest, "walking", "sitting")
+    others = [sliced(manifest, store, videos=videos)]
+    replaced(manifest, "train,s0", "val,s0")
+    split = {"train": 0.5, "val": 0, "test": 0.5, "seed": 3}
+    others += [
+        sliced(manifest, store, videos=videos),
+        sliced(manifest, store, videos=videos, split_by_group=split),
+        sliced(manifest, store, videos=videos, imu_rate=20.0),
+    ]
+    for other in others:
+        assert other.key != windows.key
+        assert count_left(TEACHER, other, store) == 0
+        assert encoded(other, store) == features
+    assert len({feature_key(TEACHER, other) for other in [windows, *others]}) == 5
+
+
+def test_only_spans_that_no_set_has_are_encoded(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 2, 3.0)
+    features = encoded(sliced(manifest, store), store)
+    write_video(tmp_path / "data/videos/new.mp4", 2.0)
+    lines = [
+        "r002,videos/new.mp4,imu/r000.csv,walking,train,s0",
+        "r003,videos/r000.mp4,imu/r001.csv,walking,train,s0",  # another sensor of a known video
+    ]
+    manifest.write_text("\n".join([manifest.read_text().strip(), *lines]))
+    more = sliced(manifest, store)
+    assert count_left(TEACHER, more, store) == 2
+    found = encoded(more, store)
+    assert found == features | {
+        **{f"r002:{i}": found[f"r002:{i}"] for i in range(2)},
+        **{f"r003:{i}": features[f"r000:{i}"] for i in range(3)},
+    }
+    assert count_left(TEACHER.model_copy(update={"frames": 3}), more, store) == 11
+    assert count_left(TEACHER, sliced(manifest, store, window_seconds=1.5), store) == 7
+    write_video(tmp_path / "data/videos/r001.mp4", 3.0, shade=9)
+    assert count_left(TEACHER, sliced(manifest, store), store) == 3
+    unknown = replace(more, files={})
+    assert wanted_windows(unknown, store)["span"].null_count == 11
+
+
+def test_windows_that_were_rejected_are_tried_again(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 2, 2.0)
+    first = encoded(sliced(manifest, store), store, reject="r000:1")
+    assert len(first) == 3
+    replaced(manifest, "walking", "sitting")
+    windows = sliced(manifest, store)
+    assert count_left(TEACHER, windows, store) == 1
+    found = encoded(windows, store)
+    assert len(found) == 4 and first.items() <= found.items()
 
 
 def test_pictures_that_are_dead_are_known_by_window_set(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, parts, read_json, read_parts, write_json, write_table
-from comodo.data.feature_sets import FeatureSet, feature_key
+from comodo.data.feature_sets import FeatureSet, feature_key, wanted_windows
 from comodo.data.keys import simulated_folder
 from comodo.data.precomputed import EncodeError
 from comodo.data.readers import open_dataset
@@ -23,7 +23,7 @@ from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet
 from comodo.models.teachers import build_teacher
-from comodo.runtime.encode import _wanted, decode_batch, encode_windows, write_features
+from comodo.runtime.encode import decode_batch, encode_windows, write_features
 from comodo.runtime.prepare import _checked, prepare_windows
 from tests.data.test_video import make_video
 from tests.errors import raises
@@ -83,6 +83,26 @@ class TestEncode:
         assert len(read_parts(features.folder, ["window"])) == 40  # none twice
         for window, vector in before.items():
             np.testing.assert_allclose(after[window], vector, atol=1e-4)
+
+    def test_a_corrected_label_encodes_nothing_again(
+        self, tmp_path: Path, store: Store, windows: WindowSet
+    ) -> None:
+        features = encode_windows("mine", TEACHER, windows, store, 0)
+        (spans,) = features.folder.glob("spans-*.parquet")
+        spans.unlink()  # as an earlier version left it
+        assert encode_windows("mine", TEACHER, windows, store, 0) == features and spans.exists()
+        manifest = tmp_path / "data/manifest.csv"
+        manifest.write_text(manifest.read_text().replace("walking", "sitting", 1))
+        settings = FolderDataset(
+            kind="folder", path=str(manifest), window_seconds=1.0, imu_rate=25.0
+        )
+        corrected = prepare_windows("mine", settings, store)
+        again = encode_windows("mine", TEACHER, corrected, store, 0)
+        assert again.key != features.key
+        assert read_json(again.folder / "meta.json")["devices"] == []
+        before, after = vectors(features), vectors(again)
+        assert after.keys() == before.keys()
+        assert all((after[window] == before[window]).all() for window in before)
 
     def test_a_file_that_breaks_after_prepare(
         self, tmp_path: Path, store: Store, windows: WindowSet
@@ -233,7 +253,7 @@ def test_windows_of_a_store_that_was_moved(tmp_path: Path, videos: str) -> None:
     write_part(before.folder("windows", "w"), "part-0.parquet", _checked(sliced, before, {}))
     before.root.rename(tmp_path / "after")
     after = Store(tmp_path / "after")
-    wanted = _wanted(WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after)
+    wanted = wanted_windows(WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after)
     batch = {name: wanted[name].to_numpy(zero_copy_only=False) for name in wanted.column_names}
     decoded = decode_batch(batch, count=1, size=32, store=after)
     assert [*decoded["rejected"], *decoded["passing"]] == [""] * 4

@@ -6,26 +6,24 @@ not know how long a trial takes.
 """
 
 import json
-import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow.compute as pc
 
-from comodo.config import CHANNELS, DatasetConfig, Resources, Sweep, TeacherConfig
+from comodo.config import CHANNELS, DatasetConfig, Sweep, TeacherConfig
 from comodo.config.space import Point
 from comodo.core.store import Store, damaged_parts, fetched
 from comodo.data import window_sets
-from comodo.data.feature_sets import count_encoded, feature_key
+from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.recordings import Recording
 from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta, WindowsMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.confounds import TrainSplit
-from comodo.search.capacity import cluster_address, trials_that_fit
+from comodo.report.plan.machine import Machine, this_machine
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of, most_windows
 from comodo.search.records import TrainedRecord, read_asked
@@ -53,6 +51,9 @@ class DatasetPlan:
     """What prepare prints of the listing, and what the objective needs but is not there."""
     whole_samples: int | None = None
     """Of all whole recordings together, once they are prepared."""
+    seconds: float | str = "whole"  # of a window
+    videos: tuple[str, ...] = ()
+    """Versions of the recordings' videos, until the windows are prepared."""
 
     @property
     def packed(self) -> str:
@@ -91,7 +92,7 @@ class FeaturesPlan:
     dataset: str
     teacher: TeacherConfig
     packed: str  # key of the packed features; a placeholder until the windows are prepared
-    done: int
+    done: int  # windows that need not be encoded, if they are as before in a set not prepared yet
     total: int | None
     complete: bool
     dim: int | None
@@ -105,29 +106,13 @@ class FeaturesPlan:
         return None if self.total is None else max(0, self.total - self.done)
 
     def bytes_left(self, store: Store) -> int | None:
-        """Bytes to write: encoded and packed."""
+        """Bytes to write: encoded, or copied from other sets, and packed."""
         packed = store.meta("arrays", self.packed) is not None
         if self.complete and packed:
             return 0
-        if self.left is None or self.total is None or self.dim is None:
+        if self.total is None or self.dim is None:
             return None
-        return (self.left + self.total * (not packed)) * self.dim * FLOAT_BYTES
-
-
-@dataclass(frozen=True)
-class Machine:
-    """This machine, on which trials run unless there is a cluster."""
-
-    cpus: int
-    gpus: int | None  # None: cannot be counted
-    cluster: str | None = None
-    """Address of the cluster; its resources are known only after connecting."""
-
-    def holds(self, needed: Resources) -> int | None:
-        """How many trials fit at once; None: not known."""
-        if self.cluster is not None or (needed.gpus_per_worker and self.gpus is None):
-            return None
-        return trials_that_fit([(self.cpus, self.gpus or 0)], needed)
+        return (1 + (not packed)) * self.total * self.dim * FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -181,22 +166,13 @@ def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     return Inventory(datasets, features, machine)
 
 
-def this_machine() -> Machine:
-    """The same counts as Ray's, which take seconds to get."""
-    gpus: int | None = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if Path("/dev/dxg").exists() and not gpus:  # WSL shares the GPU of Windows without a number
-        gpus = None
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None and gpus is not None:
-        gpus = min(gpus, len([name for name in visible.split(",") if name.strip()]))
-    return Machine(os.cpu_count() or 1, gpus, cluster_address())
-
-
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     settings = sweep.datasets[name]
     folder = simulated_folder(settings, store)
     recordings = list_recordings(settings, folder)
-    key = window_sets.window_key(settings, recordings)
-    ready = window_sets.read_window_set(key, store)
+    files = window_sets.fingerprints_of(settings, recordings)
+    key = window_sets.window_key(settings, recordings, files)
+    ready = window_sets.read_window_set(key, store, files)
     leaks = window_sets.leaks_of(recordings) if ready is None else ready.leaks
     notes = listing_notes(settings, folder, recordings) + window_sets.leakage_notes(leaks)
     notes += _not_selectable(name, sweep, recordings)
@@ -222,7 +198,9 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     if windows.get("train"):  # otherwise no recording could be read, and nothing is known
         at_most = _train_bound(settings, by_split["train"], windows["train"])
     known = windows if len(windows) == len(bounds) else None
-    return DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
+    plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
+    videos = video_versions(settings, recordings, files, store)
+    return replace(plan, seconds=settings.window_seconds, videos=videos)
 
 
 def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> list[str]:
@@ -276,18 +254,19 @@ def features_plan(
     if dataset.ready is not None:
         key = feature_key(teacher, dataset.ready)
         meta = FeaturesMeta.of(key, store)
-        done = 0 if meta is None else meta.count
-        folder = store.folder("features", key)
-        complete = meta is not None and done >= sum(dataset.ready.counts.values())
-        complete = complete and not damaged_parts(folder)
-        if not complete:
-            done = count_encoded(fetched(folder))
+        total = sum(dataset.ready.counts.values())
+        complete = meta is not None and meta.count >= total
+        complete = complete and not damaged_parts(store.folder("features", key))
+        done = total if complete else total - count_left(teacher, dataset.ready, store)
         rejected = [*dataset.ready.rejected, *(meta.rejected if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
         dim = arrays.dim if arrays else dim
+    elif dataset.total is not None:
+        known = count_known(teacher, dataset.videos, dataset.seconds, store)
+        done = min(known, dataset.total)
     plan = FeaturesPlan(dataset.name, teacher, packed, done, dataset.total, complete, dim)
-    if complete or teacher.name == "precomputed":
+    if plan.left == 0 or teacher.name == "precomputed":
         return replace(plan, seconds=0.0)
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     if speed is None:

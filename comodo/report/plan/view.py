@@ -55,7 +55,8 @@ def _stages(plan: Plan) -> Table:
         if dataset.ready is None:
             state = f"{dataset.waiting} of {dataset.recordings} recordings to prepare"
         row = [dataset.name, state, *(_count(dataset, split) for split in SPLIT_NAMES)]
-        encodings = [_encoding(f) for f in plan.inventory.features if f.dataset == dataset.name]
+        features = [f for f in plan.inventory.features if f.dataset == dataset.name]
+        encodings = [_encoding(f, dataset.ready is not None) for f in features]
         for cells in encodings or [("none: only tested on", "")]:
             table.add_row(*row, *cells)
             row = [""] * len(row)
@@ -68,14 +69,19 @@ def _count(dataset: DatasetPlan, split: str) -> str:
     return ("" if dataset.ready else "≤ ") + str(dataset.windows.get(split, 0))
 
 
-def _encoding(features: FeaturesPlan) -> tuple[str, str]:
+def _encoding(features: FeaturesPlan, is_ready: bool) -> tuple[str, str]:
     teacher, total = features.teacher, "?" if features.total is None else features.total
     name = f"{teacher.name} {teacher.weights or teacher.path or ''}".rstrip()
     if features.complete:
         return name, "encoded"
-    if features.done:
+    if teacher.name == "precomputed":
+        return name, "to read"
+    if features.done and is_ready:
         return name, f"{features.done} of {total} windows encoded"
-    return name, "to read" if teacher.name == "precomputed" else f"{total} windows to encode"
+    if features.done:
+        left = f"{features.left} of at most {total} windows to encode"
+        return name, f"{left}, if the others are cut as before"
+    return name, f"{'' if is_ready else '≤ '}{total} windows to encode"
 
 
 def _facts(plan: Plan) -> Table:

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.core.store import Store, write_json, write_table
 from comodo.data import slicing
 from comodo.data.arrays import pack_windows
+from comodo.data.feature_sets import feature_key, list_spans, wanted_windows
+from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import WindowsMeta
-from comodo.data.window_sets import WindowSet
-from comodo.report.plan.inventory import Machine, this_machine
+from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
+from comodo.report.plan.machine import Machine, this_machine
 from comodo.report.plan.plan import Plan, make_plan
 from comodo.report.plan.view import show_plan
 from comodo.search.records import MeasuringRecord
@@ -29,6 +33,7 @@ from comodo.search.trial import Trial
 from comodo.training.epoch import TrainingError
 from comodo.training.schedule import schedule_of
 from tests.config.test_load import sweep_file
+from tests.conftest import write_video
 from tests.helpers import trained_record
 from tests.paths import GOLDEN
 
@@ -100,6 +105,56 @@ def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     shown = text(plan)
     assert shown.count("prepared") == 1
     assert " encoded efficientnet-lite0 40 of 100 windows encoded" in shown
+
+
+def test_what_an_earlier_set_has_need_not_be_encoded(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 2, 3.0)
+    mine = {"kind": "folder", "path": str(manifest), "window_seconds": 1.0, "imu_rate": 25.0}
+    sweep = sweep_of(tmp_path, datasets={"mine": mine}, trial__dataset="mine")
+    teacher, settings = sweep.trial.teacher, sweep.datasets["mine"]
+
+    def features() -> tuple[int | None, float | None, str]:
+        plan = make_plan(sweep, store)
+        (found,) = plan.inventory.features
+        return found.left, found.seconds, text(plan)
+
+    def prepared() -> WindowSet:
+        recordings = list_recordings(settings, tmp_path)
+        files = fingerprints_of(settings, recordings)
+        folder = store.folder("windows", window_key(settings, recordings, files))
+        reader = open_dataset(settings, tmp_path)
+        rows = slicing.slice_chunk(reader, recordings, settings, store.videos)
+        slicing.write_part(folder, "part-0.parquet", rows)
+        count = {"train": 3 * len(recordings)}
+        WindowsMeta([], count, {}, {}, {}, 1.0).write(folder)
+        return WindowSet(folder.name, folder, count, {}, {}, {}, files)
+
+    left, _, shown = features()
+    assert left == 6 and "≤ 6 windows to encode" in shown
+    windows = prepared()
+    assert features()[0] == 6
+    folder = store.folder("features", feature_key(teacher, windows))
+    wanted = wanted_windows(windows, store)
+    list_spans(teacher, wanted, folder)
+    rows = [{"window": window, "feature": [1.0]} for window in wanted["window"].to_pylist()]
+    write_table(folder / "part-0.parquet", pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA))
+    manifest.write_text(manifest.read_text().replace("walking", "sitting"))
+    left, seconds, shown = features()
+    assert (left, seconds) == (0, 0) and "0 of at most 6 windows to encode" in shown
+    prepared()
+    left, seconds, shown = features()
+    assert (left, seconds) == (0, 0) and "6 of 6 windows encoded" in shown
+    line = "r9,videos/r000.mp4,imu/r001.csv,walking,train,s1\n"
+    manifest.write_text(
+        manifest.read_text() + line + line.replace("r9", "r8").replace("0.mp4", "1.mp4")
+    )
+    assert features()[0] == 0  # of videos that are known
+    write_video(tmp_path / "data/videos/r001.mp4", 3.0, shade=9)
+    assert features()[0] == 6
+    prepared()
+    assert features()[0] == 6
 
 
 @pytest.mark.parametrize(("protocol", "named"), [("corrected", False), ("published", True)])
