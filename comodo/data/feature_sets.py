@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, TeacherConfig
+from comodo.core.hub import known_commit
 from comodo.core.store import (
     Store,
     fetched,
@@ -29,7 +30,7 @@ from comodo.core.store import (
     write_table,
 )
 from comodo.core.versions import FEATURE_VERSION
-from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
 from comodo.data.recordings import Recording
 from comodo.data.records import FeaturesMeta
 from comodo.data.transcode import copy_of
@@ -56,7 +57,7 @@ def _identity(teacher: TeacherConfig) -> dict[str, Any]:
     """What a teacher's features depend on besides the windows: of a folder of weights the content,
     wherever the folder is."""
     settings, files = teacher.for_key(), teacher_files(teacher)
-    if teacher.weights in files:
+    if teacher.weights is not None and teacher.weights in files:
         settings["weights"] = files.pop(teacher.weights)
         settings["allow_remote_code"] = teacher.allow_remote_code is not None
     return {"version": FEATURE_VERSION, "teacher": settings, **files}
@@ -137,7 +138,31 @@ def has_spans(teacher: TeacherConfig, folder: Path) -> bool:
 
 
 def _span_list(teacher: TeacherConfig, folder: Path) -> Path:
-    return folder / f"spans-{key_of(_identity(teacher))}.parquet"
+    """Weights from the hub have a file for each commit, whichever branch or tag names it."""
+    if (commit := _commit(teacher)) is None:
+        return folder / f"spans-{key_of(_identity(teacher))}.parquet"
+    teacher = teacher.model_copy(update={"revision": None})
+    return folder / f"spans-{key_of(_identity(teacher))}-{commit}.parquet"
+
+
+def _commit(teacher: TeacherConfig) -> str | None:
+    return None if teacher.weights is None else known_commit(teacher.weights, teacher.revision)
+
+
+def refuse_other_commit(teacher: TeacherConfig, folder: Path) -> None:
+    """Raises EncodeError if features in the folder are of another commit of the teacher's weights
+    than this machine has: a branch of the hub, which the key names, has moved."""
+    if (now := _commit(teacher)) is None:
+        return
+    pattern = "spans-*-*.parquet"
+    commits = {path.stem.rpartition("-")[2] for path in fetched(folder, pattern).glob(pattern)}
+    for then in commits - {now}:
+        raise EncodeError(
+            "features.other-commit",
+            f"trial.teacher.weights: {teacher.weights} is at commit {now} here, and the features "
+            f"in {folder} are of commit {then}; set trial.teacher.revision to {then} to use them, "
+            f"or to {now} to encode the windows again",
+        )
 
 
 def encoded_elsewhere(
@@ -208,10 +233,21 @@ def copy_features(teacher: TeacherConfig, missing: pa.Table, store: Store, key: 
 def pictures_of(windows: str, store: Store) -> dict[str, str]:
     """What any teacher's frames showed to be wrong with pictures of a window set: window id to
     `black`, `of one colour` or `frozen`. `windows`: key of the set."""
+    found = _features_of(windows, store)
+    return {window: fault for meta in found for window, fault in meta.pictures.items()}
+
+
+def commits_of(windows: str, store: Store) -> dict[str, str]:
+    """The commits of hub weights that encoded a window set, by their ids."""
+    found = _features_of(windows, store)
+    return {str(meta.teacher["weights"]): meta.commit for meta in found if meta.commit}
+
+
+def _features_of(windows: str, store: Store) -> list[FeaturesMeta]:
     pattern = f"*/{FeaturesMeta.FILE}"
     folders = [path.parent for path in fetched(store.root / "features", pattern).glob(pattern)]
-    found = [meta for meta in map(FeaturesMeta.find, folders) if meta and meta.windows == windows]
-    return {window: fault for meta in found for window, fault in meta.pictures.items()}
+    found = map(FeaturesMeta.find, folders)
+    return [meta for meta in found if meta is not None and meta.windows == windows]
 
 
 def picture_lines(pictures: dict[str, str], count: int) -> list[str]:

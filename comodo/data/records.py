@@ -43,6 +43,7 @@ class FeaturesMeta(ArtifactMeta):
 
     KIND = "features"
     teacher: dict[str, Any]
+    commit: str | None = None  # of the teacher's weights on the hub
     windows: str  # key of the windows
     count: int  # windows that were encoded, with or without a feature
     devices: list[str]

@@ -14,7 +14,7 @@ from comodo.core.markdown import as_text
 from comodo.core.redaction import without_password
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
-from comodo.data.feature_sets import picture_lines, pictures_of
+from comodo.data.feature_sets import commits_of, picture_lines, pictures_of
 from comodo.data.group_split import few_groups_note
 from comodo.data.quality import QUALITY_CHECKS, flag_lines
 from comodo.data.recordings import SPLIT_NAMES
@@ -67,7 +67,7 @@ def report_page(
         *tables.other_metrics_section(results),
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
-        *_protocol(results.sweep),
+        *_protocol(results.sweep, window_sets, store),
         *data_section(results.sweep, window_sets, store),
         *_faults(window_sets, store),
         *_confounds(results.sweep, window_sets),
@@ -127,7 +127,9 @@ def limits(results: Results) -> list[str]:
     return sentences
 
 
-def _protocol(sweep: Sweep) -> list[str]:
+def _protocol(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
+    found = (commits_of(windows.key, store) for windows in window_sets.values())
+    commits = sorted({pair for commits in found for pair in commits.items()})
     names = {"val": "validation", "test": "test", "": "none"}
     split = names[Metric.parse(sweep.objective.metric).split]
     rows = [
@@ -139,6 +141,7 @@ def _protocol(sweep: Sweep) -> list[str]:
         ["measures", ", ".join(sweep.measures)],
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
+        *(["teacher's weights", f"{name} at commit {commit}"] for name, commit in commits),
     ]
     note = "Test accuracy is computed once for each finished trial and selects nothing."
     if split == "test":

@@ -22,6 +22,7 @@ import ray.data
 from comodo.config import TeacherConfig
 from comodo.core.console import console, track
 from comodo.core.errors import is_passing
+from comodo.core.hub import resolved_commit
 from comodo.core.lease import Lease, leased
 from comodo.core.provenance import made_by
 from comodo.core.redaction import redacted
@@ -46,6 +47,7 @@ from comodo.data.feature_sets import (
     in_no_part,
     list_spans,
     picture_lines,
+    refuse_other_commit,
     teacher_files,
     wanted_windows,
 )
@@ -66,12 +68,14 @@ def encode_windows(
     """The features of a window set, after encoding the missing ones. Ray must be connected.
 
     Raises:
-        EncodeError: more than the allowed share of windows has no feature.
+        EncodeError: more than the allowed share of windows has no feature, or features are of
+            another commit of the teacher's weights.
         ChangedError: a video or the teacher's files were replaced meanwhile.
     """
     known, key = teacher_files(teacher), feature_key(teacher, windows)
     refuse_changed(known)  # so that key and fingerprints are of the same files
     folder, what = store.folder("features", key), f"encode {name} with {teacher.name}"
+    refuse_other_commit(teacher, folder)
     if _unfinished(windows, store, key):
         with leased(store, "features", key, what) as lease:
             if _unfinished(windows, store, key):  # no other driver has encoded them
@@ -117,6 +121,8 @@ def _make(
 ) -> None:
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
     wanted, folder = wanted_windows(windows, store), fetched(store.folder("features", key))
+    pinned = _pinned(teacher)
+    refuse_other_commit(teacher, folder)
     for path in damaged_parts(folder):
         remove(path)
     if teacher.name != "precomputed":
@@ -129,7 +135,7 @@ def _make(
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
     elif len(missing := in_no_part(wanted, folder)):
-        written = track(_encode(teacher, known, missing, store, key), len(missing), what)
+        written = track(_encode(pinned, known, missing, store, key), len(missing), what)
         for batch in written:
             devices.update(batch["device"])
             windows_of = zip(batch["window"], batch["passing"], strict=True)
@@ -140,6 +146,7 @@ def _make(
     lease.check()
     FeaturesMeta(
         teacher=teacher.model_dump(mode="json"),
+        commit=None if pinned is teacher else pinned.revision,
         windows=windows.key,
         count=len(table),
         devices=sorted(devices),
@@ -149,6 +156,12 @@ def _make(
         pictures=_texts(table, "picture"),
         made_by=made_by(),
     ).write(folder)
+
+
+def _pinned(teacher: TeacherConfig) -> TeacherConfig:
+    """The teacher at one commit on all machines, whatever becomes of the branch that it names."""
+    commit = teacher.weights and resolved_commit(teacher.weights, teacher.revision)
+    return teacher.model_copy(update={"revision": commit}) if commit else teacher
 
 
 def _texts(table: pa.Table, column: str) -> dict[str, str]:

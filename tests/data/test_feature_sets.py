@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from comodo.config import FolderDataset, TeacherConfig
 from comodo.core.store import Store, fingerprint, read_parts, write_table
 from comodo.data.feature_sets import (
+    commits_of,
     copy_features,
     count_encoded,
     count_left,
@@ -22,15 +24,18 @@ from comodo.data.feature_sets import (
     list_spans,
     picture_lines,
     pictures_of,
+    refuse_other_commit,
     teacher_files,
     wanted_windows,
 )
-from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import FeaturesMeta
 from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
 from tests.conftest import write_video
+from tests.core.test_hub import cached
+from tests.errors import raises
 
 
 def test_windows_without_a_feature_count_as_encoded(tmp_path: Path) -> None:
@@ -90,12 +95,14 @@ def sliced(manifest: Path, store: Store, **changes: Any) -> WindowSet:
     return WindowSet(key, store.folder("windows", key), {}, {}, {}, {}, files)
 
 
-def encoded(windows: WindowSet, store: Store, reject: str = "") -> dict[str, list[float]]:
+def encoded(
+    windows: WindowSet, store: Store, reject: str = "", teacher: TeacherConfig = TEACHER
+) -> dict[str, list[float]]:
     """What encode does, with the numbers of windows as features; returns all features."""
-    key = feature_key(TEACHER, windows)
+    key = feature_key(teacher, windows)
     folder, wanted = store.folder("features", key), wanted_windows(windows, store)
-    list_spans(TEACHER, wanted, folder)
-    copy_features(TEACHER, in_no_part(wanted, folder), store, key)
+    list_spans(teacher, wanted, folder)
+    copy_features(teacher, in_no_part(wanted, folder), store, key)
     missing = in_no_part(wanted, folder)["window"].to_pylist()
     rows: list[dict[str, Any]] = [{"window": w, "feature": [i, 1]} for i, w in enumerate(missing)]
     if reject:
@@ -162,6 +169,29 @@ def test_only_spans_that_no_set_has_are_encoded(
     assert wanted_windows(unknown, store)["span"].null_count == 11
 
 
+def test_features_of_two_commits_are_not_mixed(
+    tmp_path: Path, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 1, 2.0)
+    windows, first, second = sliced(manifest, store), "1" * 40, "2" * 40
+    teacher = TeacherConfig(name="videomae", weights="some/model")
+    folder = store.folder("features", feature_key(teacher, windows))
+    cached(tmp_path / "cache", "some/model", first)
+    encoded(windows, store, teacher=teacher)
+    refuse_other_commit(teacher, folder)
+    key = feature_key(teacher, windows)
+    cached(tmp_path / "cache", "some/model", second)  # the branch has moved
+    assert feature_key(teacher, windows) == key
+    with raises(EncodeError, "features.other-commit", first, second, "trial.teacher.revision"):
+        refuse_other_commit(teacher, folder)
+    replaced(manifest, "walking", "sitting")
+    edited = sliced(manifest, store)
+    for revision, left in ((None, 2), (second, 2), (first, 0)):
+        named = teacher.model_copy(update={"revision": revision})
+        assert count_left(named, edited, store) == left
+
+
 def test_windows_that_were_rejected_are_tried_again(
     tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:
@@ -190,3 +220,14 @@ def test_pictures_that_are_dead_are_known_by_window_set(tmp_path: Path) -> None:
         "1 of 9 windows have a picture that is frozen, such as r2:0",
     ]
     assert picture_lines(pictures_of("none", store), 9) == []
+
+
+def test_commits_that_encoded_a_window_set(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, windows, commit in (("a", "w", "123"), ("b", "w", None), ("c", "other", "456")):
+        teacher = {"weights": f"some/{key}"}
+        meta = FeaturesMeta(
+            teacher=teacher, commit=commit, windows=windows, count=9, devices=[], rejected={}
+        )
+        meta.write(store.folder("features", key))
+    assert commits_of("w", store) == {"some/a": "123"}
