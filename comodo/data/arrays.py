@@ -12,7 +12,7 @@ Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows 
 """
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +177,7 @@ class FeatureArrays:
 
 
 def pack_windows(store: Store, windows: str) -> str:
-    """Packs a window set unless that is done; returns the arrays' key."""
+    """Packs a window set unless that is done; returns the arrays' key. Raises ArraysError."""
     source = store.folder("windows", windows)
     window_meta = records.WindowsMeta.of(windows, store)
     assert window_meta is not None
@@ -198,7 +198,8 @@ def pack_windows(store: Store, windows: str) -> str:
         longest = int(frame.length.max()) if len(frame) else 0
         shape = (len(CHANNELS), longest) if uniform else None
         splits = frame.split.to_list()
-        rows = track(((row, 1) for row in window_values(source)), len(frame), "pack windows")
+        values = _finite(source, frame.window, window_values(source))
+        rows = track(((row, 1) for row in values), len(frame), "pack windows")
         files = _write_shards(folder, splits, columns, "imu", shape, rows)
         records.WindowArraysMeta(
             windows=windows,
@@ -273,6 +274,20 @@ def _is_packed(store: Store, key: str) -> bool:
             report_damaged(path, "cut off")
             return False
     return store.meta("arrays", key) is not None
+
+
+def _finite(
+    source: Path, windows: Iterable[str], rows: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """The values of the windows; ArraysError, `arrays.not-finite`, for NaN or an infinite value."""
+    for window, row in zip(windows, rows, strict=True):
+        if not np.isfinite(row).all():
+            raise ArraysError(
+                "arrays.not-finite",
+                f"{source}: window {window} has values that are not finite; remove the folder to "
+                "prepare it again",
+            )
+        yield row
 
 
 def _write_shards(

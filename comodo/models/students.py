@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from comodo.config import CHANNELS, StudentConfig
+from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
 from comodo.data.arrays import Split
+from comodo.data.imu import LIMIT_C
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
 
@@ -28,13 +30,19 @@ _DESCRIPTION_FILE = "student.json"
 _ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
 
 
+class StudentError(ComodoError, ValueError):
+    """A student whose features cannot be used."""
+
+
 class Student(nn.Module):
     """An IMU encoder with channel pooling; all parameters are trained.
 
     Build one with `build_student` or `load_student`. `pooling` of the channels' features is
     "concat" or "mean"; it has no effect on a joint encoder. `channels` says which of `CHANNELS` are
     encoded, and in which order. `dim` is the width of the feature, and `description` has the
-    arguments, for `load_student`. Raises ValueError for no channel, or an unknown one.
+    arguments, for `load_student`. Samples beyond what any sensor measures (`imu.LIMIT_C`) count as
+    that limit: one of them would outweigh a batch, or overflow. Raises ValueError for no channel,
+    or an unknown one.
     """
 
     def __init__(
@@ -59,6 +67,9 @@ class Student(nn.Module):
         self.picked_C: Tensor
         picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
         self.register_buffer("picked_C", picked_C, persistent=False)
+        self.limit_C1: Tensor
+        limit_C1 = torch.from_numpy(LIMIT_C)[picked_C].unsqueeze(1)
+        self.register_buffer("limit_C1", limit_C1, persistent=False)
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
         """Features `[B, dim]` of IMU windows; a window's feature never depends on its batch.
@@ -81,7 +92,8 @@ class Student(nn.Module):
             len(lengths) == batch and all(0 < length <= samples for length in lengths)
         ):
             raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
-        feature_BCD = self.encoder(imu_BCT.index_select(1, self.picked_C), lengths, mask)
+        picked_BCT = imu_BCT.index_select(1, self.picked_C).clamp(-self.limit_C1, self.limit_C1)
+        feature_BCD = self.encoder(picked_BCT, lengths, mask)
         return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
 
 
@@ -135,7 +147,8 @@ def extract_features(
 ) -> Tensor:
     """Student features `[N, D]` of these windows, float32 on the CPU, computed in eval mode.
 
-    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features.
+    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features. Raises
+    StudentError, `student.not-finite`.
     """
     was_training = student.training
     student.eval()
@@ -146,7 +159,15 @@ def extract_features(
         feature_BD = student(imu_BCT.to(device), length_B, mask)
         features.append((feature_BD if head is None else head(feature_BD)).cpu())
     student.train(was_training)
-    return torch.cat(features).float()
+    feature_ND = torch.cat(features).float()
+    if len(bad_N := index_N[~feature_ND.isfinite().all(dim=1)]):
+        raise StudentError(
+            "student.not-finite",
+            f"the student's features of {len(bad_N)} of {len(index_N)} windows are not finite, "
+            f"first of window {int(bad_N[0])} of its split: training diverged (lower "
+            "learning_rate), or the IMU data has NaN",
+        )
+    return feature_ND
 
 
 def _find_weights(weights: str, revision: str | None) -> Path:

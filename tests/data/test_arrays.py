@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -17,6 +18,7 @@ from comodo.data import arrays as arrays_module
 from comodo.data import slicing
 from comodo.data.arrays import (
     NO_LABEL,
+    ArraysError,
     FeatureArrays,
     WindowArrays,
     pack_features,
@@ -26,6 +28,7 @@ from comodo.data.arrays import (
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
+from tests.errors import raises
 from tests.helpers import make_arrays
 
 
@@ -166,6 +169,16 @@ def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
     write_features_meta(store, {})
     assert pack_windows(store, "w") == again[0]
     assert pack_features(store, "w", "f") not in (keys[1], again[1])
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_windows_that_are_not_finite_are_named(store: Store, value: float) -> None:
+    part = store.folder("windows", "w") / "part-1.parquet"
+    rows = pq.read_table(part).to_pylist()
+    rows[1]["imu"][7] = value
+    write_table(part, pa.Table.from_pylist(rows, schema=slicing.WINDOW_SCHEMA))
+    with raises(ArraysError, "arrays.not-finite", "window w5", str(part.parent)):
+        pack_windows(store, "w")
 
 
 def test_packed_once(store: Store) -> None:

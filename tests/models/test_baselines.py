@@ -194,12 +194,17 @@ def sinusoids(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return noisy * torch.tensor([1, 1, 1, 200, 200, 200])[:, None] + 1, label_B
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_learns_to_tell_sinusoids_apart(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "spoilt"), [*((name, False) for name in NAMES), ("dlinear", True)]
+)
+def test_learns_to_tell_sinusoids_apart(name: str, spoilt: bool) -> None:
+    """Also with a sample that no sensor measures, next to which all others would be equal."""
     student = make(name)
     head = nn.Linear(student.dim, 3)
     optimizer = torch.optim.AdamW([*student.parameters(), *head.parameters()], lr=3e-3)
     imu, label_B = sinusoids(48, seed=0)
+    if spoilt:
+        imu[5, :, 20] = 1e9
     for _ in range(25):
         optimizer.zero_grad()
         functional.cross_entropy(head(student(imu)), label_B).backward()

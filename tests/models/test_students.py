@@ -1,5 +1,6 @@
 """Students of every encoder: pooling, batches, saving and loading, heads, and their probe."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,8 @@ from torch.nn import functional
 from comodo.evaluation import evaluate, frozen_student
 from comodo.models import students
 from comodo.models.heads import build_head
-from comodo.models.students import extract_features, load_student, save_student
+from comodo.models.students import StudentError, extract_features, load_student, save_student
+from tests.errors import raises
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
 
 
@@ -74,6 +76,36 @@ def test_students_from_the_hub_load_again_without_it(
     imu = windows(2, 6, 40)
     assert torch.equal(load_student(saved).eval()(imu), student(imu))
     assert requests == [("somebody/mantis", "abc")]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_samples_that_no_sensor_measures_count_as_the_limit(name: str) -> None:
+    """One of them made features of Mantis NaN, and those of others meaningless."""
+    student, imu = make(name), windows(4, 6, 64)
+    limit = torch.tensor([100.0] * 3 + [5000.0] * 3).unsqueeze(1)
+    within = (50 * imu).clamp(-limit, limit)
+    expected = student.encoder(within, None).flatten(1)
+    assert torch.equal(student(within), expected)
+    for value in (1e9, -3e38, math.inf):
+        extreme, at_limit = imu.clone(), imu.clone()
+        extreme[2, [0, 4], 30] = value
+        at_limit[2, [0, 4], 30] = math.copysign(1, value) * limit[[0, 4], 0]
+        features = student(extreme)
+        assert features.isfinite().all() and torch.equal(features, student(at_limit))
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    """A classifier or a nearest mean would give them a class."""
+    student, imu, index_N = make("mantis"), windows(8, 6, 40), torch.tensor([6, 2, 5])
+    split: Any = SimpleNamespace(imu=lambda index_B: (imu[index_B], None))
+    head = nn.Linear(student.dim, 2)
+    with torch.no_grad():
+        head.bias[1] = math.nan
+    with raises(StudentError, "student.not-finite", "3 of 3", "window 6"):
+        extract_features(student, split, index_N, head=head)
+    imu[2, 4, 30] = math.nan
+    with raises(StudentError, "student.not-finite", "1 of 3", "window 2"):
+        extract_features(student, split, index_N)
 
 
 def test_heads() -> None:
