@@ -1,12 +1,11 @@
 """Students and windows small enough for tests."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from comodo.config import CHANNELS
+from comodo.config import CHANNELS, StudentConfig
 from comodo.models.students import Student, build_student
 
 DIM = 16  # width of a channel's feature
@@ -31,10 +30,9 @@ FAMILIES = sorted(SIZES)
 
 def make(name: str, **changes: Any) -> Student:
     """A student in eval mode, from scratch at a tiny size unless weights are named."""
-    defaults = {"weights": None, "revision": None, "pooling": "concat", "channels": CHANNELS}
     size = {} if "weights" in changes else SIZES[name]
-    settings: Any = SimpleNamespace(**{"name": name, "size": size, **defaults, **changes})
-    return build_student(settings).eval()
+    settings: Any = {"name": name, "size": size, "channels": CHANNELS, **changes}
+    return build_student(StudentConfig.model_construct(**settings)).eval()
 
 
 def windows(*shape: int) -> Tensor:

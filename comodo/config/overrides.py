@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.space import Choices, Point, Range, expanded
-from comodo.config.trial import BASELINE_NAMES, METHODS, STUDENT_SIZES
+from comodo.config.trial import BASELINE_NAMES, MANTIS_NAMES, METHODS, STUDENT_SIZES
 from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
@@ -88,6 +88,8 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
         foreign = settings.keys() - METHODS[name].model_fields.keys()
     elif part == "student":
         foreign = {"weights", "revision", "pooling"} if name in BASELINE_NAMES else set()
+        if name not in MANTIS_NAMES:
+            foreign |= {"return_transf_layer", "output_token"}
         if name in STUDENT_SIZES and "size" in settings:
             size = settings["size"]
             settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}

@@ -40,7 +40,10 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
 }
 STUDENT_PRESETS: dict[str, dict[str, Any]] = {
     "mantis-8m": _on_hub("mantis", "paris-noah/Mantis-8M"),
-    "mantis-v2": _on_hub("mantis-v2", "paris-noah/MantisV2"),
+    # As its library recommends for a frozen encoder.
+    "mantis-v2": _on_hub(
+        "mantis-v2", "paris-noah/MantisV2", return_transf_layer=2, output_token="combined"
+    ),
     "moment-small": _on_hub("moment", "AutonLab/MOMENT-1-small"),
     "moment-base": _on_hub("moment", "AutonLab/MOMENT-1-base"),
     "moment-large": _on_hub("moment", "AutonLab/MOMENT-1-large"),
@@ -120,6 +123,9 @@ STUDENT_SIZES: dict[str, set[str]] = {
     "timesnet": {"seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout"},
 }
 """The keys of `size` for students from scratch: constructor arguments of their libraries."""
+MANTIS_NAMES = ("mantis", "mantis-v2")
+MANTIS_LAYERS = 6
+"""Of Mantis, unless `size.transf_depth` says otherwise."""
 BASELINE_NAMES = ("dlinear", "informer", "timesnet")
 """Students that classify all channels together, and so are trained with labels only."""
 
@@ -141,6 +147,14 @@ class StudentConfig(Settings):
     """How the features of the channels, each encoded by itself, are combined."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
     """The IMU channels that the student sees, in this order."""
+    return_transf_layer: int | None = Field(None, ge=0, exclude_if=lambda value: value is None)
+    """Mantis: the transformer layer, counted from 0, whose tokens are the feature; later layers are
+    left out. By default the last."""
+    output_token: Literal["cls_token", "mean_token", "combined"] = Field(
+        "cls_token", exclude_if=lambda value: value == "cls_token"
+    )
+    """Mantis: the feature is the class token, the mean of the other tokens, or both (`combined`,
+    twice as wide), which its library recommends for layers before the last."""
 
     @model_validator(mode="after")
     def _size_is_from_scratch(self) -> "StudentConfig":
@@ -151,6 +165,12 @@ class StudentConfig(Settings):
             raise ValueError("channels: list each channel once")
         if self.weights is not None and self.size:
             raise ValueError("size is for students from scratch; remove weights or size")
+        if self.name not in MANTIS_NAMES and self.output:
+            found, names = next(iter(self.output)), " and ".join(MANTIS_NAMES)
+            raise ValueError(f"{found}: only {names} have it; remove {found}")
+        layers, layer = self.size.get("transf_depth", MANTIS_LAYERS), self.return_transf_layer
+        if self.weights is None and layer is not None and layer >= layers:
+            raise ValueError(f"return_transf_layer: {layer} is not one of 0..{layers - 1}")
         if self.is_baseline and self.weights is not None:
             raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
         if self.is_baseline and self.pooling != "concat":
@@ -162,6 +182,11 @@ class StudentConfig(Settings):
         """Samples that it resizes windows to, unless its weights say otherwise; None: to none."""
         default = RESIZED_TO.get(self.name)
         return None if default is None else int(self.size.get("seq_len", default))
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What differs from the class token of the last layer; empty for other encoders."""
+        return self.model_dump(include={"return_transf_layer", "output_token"})
 
     @property
     def is_baseline(self) -> bool:

@@ -85,12 +85,13 @@ class MantisEncoder(Encoder):
     """Mantis; windows are linearly interpolated to `seq_len` samples, 512 in the published models.
 
     The configuration is the library's constructor arguments, and for both versions `seq_len`.
+    Layers after `return_transf_layer` are left out, so it is the last of those that there are.
     """
 
     name = "mantis"
     library = MantisV1
     samples: int
-    # Arguments that select the device, or an output other than the published one.
+    # Arguments that are no size: the device, and settings of their own.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})
     size_keys = {"seq_len", *inspect.signature(library).parameters} - _fixed
 
@@ -101,7 +102,13 @@ class MantisEncoder(Encoder):
         _check_multiple(arguments, "seq_len", "num_patches")
         if self.library is MantisV2:  # has no such argument
             del arguments["seq_len"]
+        layer = arguments.pop("return_transf_layer", None)
         self.network = self.library(**arguments, device="cpu")
+        if layer is not None:
+            transformer = self.network.transf_unit.transformer
+            if layer >= (count := len(transformer.layers)):
+                raise ValueError(f"return_transf_layer {layer} is not one of 0..{count - 1}")
+            transformer.layers = transformer.layers[: layer + 1]
         self.network.prj = nn.Identity()  # only used in Mantis's pretraining
         self.replayable = self.library is MantisV1 and mantis_fast.is_supported()
         replace_dropout(self.network)

@@ -7,7 +7,7 @@ checkpoints are the library's. Three things save time:
   a patch and projects the averages. A normalised sample is linear in the samples under the kernel,
   except for one factor. So the samples can be averaged first, and everything that follows is folded
   into one matrix.
-- Only the class token of the last layer is used, so only that one is computed.
+- If only the class token of the last layer is used, only that one is computed.
 - There is then a single query. The keys' weights are multiplied with this query instead of with
   every token, and the values' weights with the weighted mean of the tokens.
 
@@ -93,18 +93,23 @@ def _without_autocast(x: Tensor) -> torch.autocast:
 
 
 def encode(network: Any, folded: FoldedTokenizer, x_NT: Tensor) -> Tensor:
-    """Features `[N, D]` of sequences `[N, T]`: the class token after the last layer."""
+    """Features `[N, D]` of sequences `[N, T]`: the network's `output_token` after its last layer,
+    `[N, 2 D]` if that is "combined"."""
     token_NPD = tokens(network.tokgen_unit, folded, x_NT)
-    unit = network.transf_unit
+    unit, output = network.transf_unit, network.output_token
     if not hasattr(unit, "pos_encoder"):  # version 2, whose own layers are used
-        return unit(token_NPD)
+        return unit(token_NPD, output_token=output)
     first_N1D = unit.cls_token.expand(len(x_NT), 1, -1)
     x_NPD = unit.pos_encoder(torch.cat([first_N1D, token_NPD], dim=1).transpose(0, 1))
     x_NPD = x_NPD.transpose(0, 1)
-    *layers, (last_attention, last_feed_forward) = unit.transformer.layers
-    for attention, feed_forward in layers:
+    layers = list(unit.transformer.layers)
+    for attention, feed_forward in layers[:-1] if output == "cls_token" else layers:
         x_NPD = _attention(attention.fn, attention.norm(x_NPD)) + x_NPD
         x_NPD = feed_forward(x_NPD) + x_NPD
+    if output != "cls_token":
+        mean_ND = x_NPD[:, 1:].mean(1)
+        return mean_ND if output == "mean_token" else torch.cat([x_NPD[:, 0], mean_ND], 1)
+    last_attention, last_feed_forward = layers[-1]
     x_ND = _class_token_attention(last_attention.fn, last_attention.norm(x_NPD)) + x_NPD[:, 0]
     return last_feed_forward(x_ND) + x_ND
 

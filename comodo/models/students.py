@@ -105,10 +105,10 @@ def build_student(settings: StudentConfig) -> Student:
     """
     encoder = _ENCODERS[settings.name]
     if settings.weights is None:
-        config = encoder.config_from_size(settings.size)
+        config = encoder.config_from_size(settings.size) | settings.output
         return Student(settings.name, config, settings.pooling, settings.channels)
     folder = _find_weights(settings.weights, settings.revision)
-    config = encoder.config_from_folder(folder)
+    config = encoder.config_from_folder(folder) | settings.output
     student = Student(settings.name, config, settings.pooling, settings.channels)
     student.encoder.load_weights(folder, settings.weights)
     return student

@@ -50,7 +50,9 @@ STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 4)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order."""
 SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
-FULL_SIZE_KEYS = (".weights", ".revision", ".path", ".ids", ".features", ".frames")
+FULL_SIZE_KEYS = (
+    ".weights", ".revision", ".path", ".ids", ".features", ".frames", ".return_transf_layer",
+)  # fmt: skip
 MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
@@ -128,7 +130,8 @@ class _Shrunk:
 
     def _student(self, student: Any) -> dict[str, Any]:
         given = expanded("student", student)
-        kept = {key: given[key] for key in ("name", "pooling", "channels") if key in given}
+        keys = ("name", "pooling", "channels", "output_token")
+        kept = {key: given[key] for key in keys if key in given}
         return {**kept, "size": TINY_STUDENTS.get(given["name"], {})}
 
     def _teacher(self, teacher: Any) -> dict[str, Any]:

@@ -91,6 +91,13 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
             "trial.student",
             ["size.hiden_dim", "'hidden_dim'"],
         ),
+        ({"trial__student__return_transf_layer": 6}, "trial.student", ["0..5"]),
+        ({"trial__student__return_transf_layer": -1}, "trial.student.return_transf_layer", ["-1"]),
+        (
+            {"trial__student": {"name": "moment", "output_token": "combined"}},
+            "trial.student",
+            ["output_token", "mantis-v2"],
+        ),
         (
             {"trial__method__student_temperature": float("inf")},
             "trial.method.student_temperature",

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from comodo.config.trial import STUDENT_SIZES
+from comodo.models import mantis_fast
 from comodo.models.encoders import ENCODERS
+from comodo.models.students import load_student, save_student
 from tests.tiny_students import DIM, FAMILIES, MANTIS, SIZES, T5, left_padded, make, windows
 
 pytestmark = [
@@ -87,6 +89,45 @@ def test_mantis_equals_its_library(library: Any, tmp_path: Path) -> None:
     channels = [network(resized[:, [channel]]) for channel in range(6)]
     torch.testing.assert_close(student(imu), torch.cat(channels, dim=1), rtol=0, atol=1e-6)
     assert student.dim == 6 * DIM
+
+
+@pytest.mark.parametrize("name", ["mantis", "mantis-v2"])
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_any_output_of_mantis_equals_its_library(
+    name: str, rewritten: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mantis_fast, "is_supported", lambda: rewritten)
+    library: Any = {"mantis": MantisV1, "mantis-v2": MantisV2}[name]
+    extra = {"kernel_size": 5} if library is MantisV2 else {"seq_len": 32}
+    network = library(**MANTIS, **extra, device="cpu").eval()
+    network.save_pretrained(tmp_path)
+    imu = windows(2, 6, 50)
+    resized = functional.interpolate(imu, size=512 if library is MantisV2 else 32, mode="linear")
+    for layer in (0, 1, None):
+        for token, width in (("cls_token", DIM), ("mean_token", DIM), ("combined", 2 * DIM)):
+            network.return_transf_layer = -1 if layer is None else layer
+            network.output_token = token  # as the library's from_pretrained sets them
+            expected = torch.cat([network(resized[:, [channel]]) for channel in range(6)], dim=1)
+            output = {"return_transf_layer": layer, "output_token": token}
+            student = make(name, weights=str(tmp_path), **output)
+            torch.testing.assert_close(student(imu), expected, rtol=0, atol=1e-6)
+            assert student.dim == 6 * width
+
+
+def test_layers_of_mantis_after_the_last_used_are_left_out(tmp_path: Path) -> None:
+    whole, short = make("mantis-v2"), make("mantis-v2", return_transf_layer=0)
+    layer = sum(
+        p.numel() for p in whole.encoder.network.transf_unit.transformer.layers[1].parameters()
+    )
+    counts = [sum(p.numel() for p in student.parameters()) for student in (whole, short)]
+    assert counts[0] - counts[1] == layer
+    short.train()(windows(2, 6, 40)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in short.parameters())
+    save_student(short, tmp_path)
+    loaded, imu = load_student(tmp_path).eval(), windows(2, 6, 40)
+    assert torch.equal(loaded(imu), short.eval()(imu))
+    with pytest.raises(ValueError, match=r"return_transf_layer 2 is not one of 0\.\.1"):
+        make("mantis-v2", return_transf_layer=2)
 
 
 @pytest.mark.parametrize("samples", [43, 64, 75])

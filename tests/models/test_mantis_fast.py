@@ -26,8 +26,14 @@ SIZES: dict[Any, list[dict[str, Any]]] = {
         {"seq_len": 60, "num_patches": 4, "transf_depth": 1},
         {"seq_len": 64, "num_patches": 8, "scalar_scales": [0.1, 10.0], "transf_dropout": 0.0},
         {"seq_len": 64, "num_patches": 8, "transf_num_heads": 1, "transf_dim_head": 16},
+        {"seq_len": 64, "num_patches": 8, "output_token": "mean_token"},
+        {"seq_len": 64, "num_patches": 8, "output_token": "combined"},
     ],
-    MantisV2: [{"num_patches": 8, "kernel_size": 9}, {"num_patches": 8, "transf_depth": 1}],
+    MantisV2: [
+        {"num_patches": 8, "kernel_size": 9},
+        {"num_patches": 8, "transf_depth": 1},
+        {"num_patches": 8, "output_token": "combined"},
+    ],
 }
 CASES = [(library, size) for library, sizes in SIZES.items() for size in sizes]
 

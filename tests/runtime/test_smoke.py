@@ -72,6 +72,18 @@ def test_numbers_shrink_in_their_order_and_stay_different(tmp_path: Path) -> Non
     assert len(list(sweep.grid())) == 2 * (3 + 2)
 
 
+def test_the_output_of_mantis_stays_but_not_layers_that_are_left_out(tmp_path: Path) -> None:
+    space = {
+        "student.return_transf_layer": [1, 2, 5],
+        "student.output_token": ["cls_token", "combined"],
+    }
+    trial = {"dataset": "glasses", "teacher": "efficientnet-lite0", "method": "comodo"}
+    sweep = smoke_of(tmp_path, trial={**trial, "student": "mantis-v2"}, search={"space": space})
+    outputs = [sweep.with_values(point).student.output for point in sweep.grid()]
+    assert outputs == [{}, {"output_token": "combined"}]
+    assert sweep.trial.student.output == {"output_token": "combined"}
+
+
 def test_a_search_keeps_a_few_trials(tmp_path: Path) -> None:
     search = {
         "sampler": "tpe",

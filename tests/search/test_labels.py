@@ -137,5 +137,20 @@ def test_no_two_configurations_share_a_name(data: st.DataObject) -> None:
             assert key_of_label.setdefault(label, one.key) == one.key, label
 
 
+def test_settings_that_only_some_students_have_are_named(tmp_path: Path) -> None:
+    """With one name for two configurations, a mean over seeds would be over both."""
+    mantis, v2 = {"name": "mantis"}, {"name": "mantis-v2"}
+    pairs: list[tuple[Any, Any, list[str]]] = [
+        (mantis, {**mantis, "size": {"hidden_dim": 8}}, ["", " hidden_dim=8"]),
+        (v2, {**v2, "return_transf_layer": 2}, ["", " return_transf_layer=2"]),
+        (v2, {**v2, "output_token": "combined"}, ["", " output_token=combined"]),
+    ]
+    for first, second, shown in pairs:
+        sweep = read_sweep_file(sweep_file(tmp_path, search__space={"student": [first, second]}))
+        trials = [Trial(sweep.with_values(point), 0, "w", "f") for point in sweep.grid()]
+        labels = [Labels(sweep).configuration(trial) for trial in trials]
+        assert labels == [f"comodo{end}" for end in shown]
+
+
 def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}

@@ -6,7 +6,7 @@ What a key depends on is in tests/search/test_ledger.py and tests/runtime/test_w
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import torch
@@ -28,6 +28,16 @@ KEYS = {
     "supervised": "a01831d742d3218b",
     "none": "f052bde9b6e8e0a8",
 }
+V2 = {"name": "mantis-v2"}
+STUDENTS: list[tuple[Any, str, str]] = [
+    ("mantis-8m", "comodo", "27d4d3734a813bf4"),
+    (V2, "comodo", "a735bcaa252a4f38"),
+    ({**V2, "weights": "paris-noah/MantisV2"}, "comodo", "2b816dc27a2aa84e"),
+    ({**V2, "output_token": "cls_token"}, "comodo", "a735bcaa252a4f38"),
+    ("moment-small", "comodo", "ce964fbb7b1023eb"),
+    ("chronos-bolt-tiny", "comodo", "35efce7204dd86e9"),
+    ("dlinear", "supervised", "d115bb5dab1bec80"),
+]
 PLACES = [
     ("d", "probe", "measures/w/probe-080a9ed428559ef6"),
     ("d", "knn", "measures/w/knn-080a9ed428559ef6"),
@@ -72,6 +82,26 @@ def test_a_setting_that_is_added_later_renames_only_trials_that_change_it() -> N
         later_trial(student={"depth": 4}),
     ]
     assert len({later_trial().key, *(trial.key for trial in changed)}) == 4
+
+
+@pytest.mark.parametrize(("student", "method", "key"), STUDENTS)
+def test_keys_of_students_that_exist_do_not_change(student: Any, method: str, key: str) -> None:
+    assert Trial(trial_config(student=student, method=method), 3, "w", "f").key == key
+
+
+def test_another_output_of_mantis_is_another_trial() -> None:
+    outputs: list[dict[str, Any]] = [
+        {},
+        {"output_token": "combined"},
+        {"output_token": "mean_token"},
+        {"return_transf_layer": 2},
+        {"return_transf_layer": 2, "output_token": "combined"},
+    ]
+    weights = {"name": "mantis-v2", "weights": "paris-noah/MantisV2"}
+    configs = [trial_config(student={**weights, **output}) for output in outputs]
+    keys = [Trial(config, 3, "w", "f").key for config in configs]
+    assert len(set(keys)) == len(keys)
+    assert Trial(trial_config(student="mantis-v2"), 3, "w", "f").key == keys[-1]
 
 
 def test_places_of_measures_that_exist_do_not_change() -> None:
