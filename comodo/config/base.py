@@ -4,10 +4,20 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.core.errors import ComodoError, nearest
 
@@ -48,6 +58,40 @@ class Settings(BaseModel):
                 if value == field.get_default(call_default_factory=True, validated_data=data):
                     del content[name]
         return content
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_written(
+        cls, data: Any, check: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """The file decides what is text, a number or true: pydantic would take 1_000 for 1000, no
+        for false and true for 1, but a condition or a list of the search would not."""
+        checked = check(data)
+        if isinstance(data, dict) and not (info.context or {}).get("read_back"):
+            for key, value in data.items():
+                if reason := _conversion(value, getattr(checked, key)):
+                    error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+                    at_key = InitErrorDetails(type=error, loc=(key,), input=value)
+                    raise ValidationError.from_exception_data(cls.__name__, [at_key])
+        return checked
+
+
+def kind_of(value: Any) -> str:
+    """What YAML calls a scalar; empty for other values."""
+    if isinstance(value, bool):
+        return "true or false"
+    return {str: "text", int: "a number", float: "a number"}.get(type(value), "")
+
+
+def _conversion(written: Any, checked: Any) -> str:
+    """Which scalar became one of another kind; empty if none did."""
+    if isinstance(written, dict) and isinstance(checked, dict):
+        written, checked = list(written.values()), list(checked.values())
+    if isinstance(written, list | tuple) and isinstance(checked, list | tuple):
+        pairs = zip(written, checked, strict=False)  # fewer if some are listed twice: of any kind
+        return next(filter(None, (_conversion(*pair) for pair in pairs)), "")
+    mine, needed = kind_of(written), kind_of(checked)
+    return f"needs {needed}, but {written!r} is {mine}" if mine and needed not in ("", mine) else ""
 
 
 def _existing_path(value: str, info: ValidationInfo) -> str:

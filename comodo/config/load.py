@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 
 from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
 from comodo.config.sweep import Sweep
@@ -20,34 +21,46 @@ MAX_DEPTH = 50
 
 class _Loader(yaml.SafeLoader):
     """Scalars as in YAML 1.2's core schema (section 10.3.2). In PyYAML's 1.1, `1:30` is 90, `010`
-    is 8, `1e-3` is text and `no` is false."""
+    is 8, `1e-3` is text and `no` is false. Other tags, such as !!timestamp, are refused."""
 
 
 _Loader.yaml_implicit_resolvers = {}
+_Loader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.endswith((":str", ":seq", ":map"))
+}
 
 
-def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
-    text = node.value
+def _add_scalar(name: str, first: str, pattern: str, read: Callable[[str], Any]) -> None:
+    """A scalar by its pattern, with or without its tag, and by the characters it begins with."""
+
+    def construct(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        if not re.fullmatch(pattern, text := str(loader.construct_scalar(node))):
+            reason = f"{text!r} is no !!{name}"
+            raise ConstructorError(None, None, reason, node.start_mark)
+        return read(text)
+
+    tag, empty = f"tag:yaml.org,2002:{name}", [""] if re.fullmatch(pattern, "") else []
+    _Loader.add_implicit_resolver(tag, re.compile(f"(?:{pattern})$"), [*first, *empty])
+    _Loader.add_constructor(tag, construct)
+
+
+def _whole_number(text: str) -> int:
     return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
 
 
-_SCALARS = {
-    "null": (r"~|null|Null|NULL|", "~nN\0"),
-    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    "float": (
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    "merge": ("<<", "<"),
-}
-for _name, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_name}",
-        re.compile(f"^(?:{_pattern})$"),
-        ["" if character == "\0" else character for character in _first],
-    )
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+def _real_number(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_add_scalar("null", "~nN", r"~|null|Null|NULL|", lambda text: None)
+_add_scalar("bool", "tTfF", r"true|True|TRUE|false|False|FALSE", lambda text: text[0] in "tT")
+_add_scalar("int", "-+0123456789", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _whole_number)
+_DECIMAL = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+_NOT_FINITE = r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_add_scalar("float", "-+.0123456789", f"{_DECIMAL}|{_NOT_FINITE}", _real_number)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
 
 
 def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data: data) -> Sweep:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from comodo.config.base import Seed, Settings, as_list
+from comodo.config.base import Seed, Settings, as_list, kind_of
 from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
 from comodo.core.errors import nearest
 
@@ -162,6 +162,12 @@ class Space:
                     f"{here}: not a key of the space or of trial"
                     + nearest(name, self.spans.keys() | self._trial.keys())
                 )
+            has = self._trial[name]
+            for value in wanted:
+                if kind_of(value) != kind_of(has) and None not in (value, has):
+                    raise ValueError(
+                        f"{here}: {value!r} is not of the kind of {has!r}, as in trial"
+                    )
             return ""
         span = self.spans[decides]
         if isinstance(span, Range):

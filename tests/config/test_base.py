@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import ConfigError, FolderDataset, read_sweep_file
+from comodo.config import ConfigError, FolderDataset, Sweep, read_sweep_file
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 
@@ -31,6 +31,16 @@ def test_paths_are_relative_to_the_file_and_expand(
     path = sweep_file(tmp_path, datasets__mine={"kind": "folder", "path": "$ABSENT_VARIABLE/x"})
     with raises(ConfigError, "datasets.mine.path", "export ABSENT_VARIABLE"):
         read_sweep_file(path)
+
+
+def test_sweeps_that_ran_with_numbers_as_text_are_read_back(tmp_path: Path) -> None:
+    """YAML 1.1 took 1e-3 for text, which earlier versions converted."""
+    settings = read_sweep_file(sweep_file(tmp_path)).model_dump(mode="json", exclude_unset=True)
+    settings["trial"]["learning_rate"] = "1e-3"
+    settings["search"] = {"space": {"warmup": ["1e-1", 0.2]}}
+    sweep = Sweep.model_validate(settings, context={"read_back": True})
+    assert sweep.trial.learning_rate == 1e-3
+    assert [sweep.with_values(point).warmup for point in sweep.grid()] == [0.1, 0.2]
 
 
 def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sweep files: what is read, what is refused, and how the refusal reads."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -296,12 +297,86 @@ def test_a_key_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
         ("1e-3", 0.001), ("1e3", 1000.0), ("+1.5E+2", 150.0), ("010", 10), ("0o17", 15),
         ("0x1f", 31), ("1:30", "1:30"), ("1_000", "1_000"), ("no", "no"), ("true", True),
         ("2026-11-30", "2026-11-30"), ("~", None), ("", None), (".5", 0.5), ("-7", -7), ("1.", 1.0),
+        ("0x1F", 31), ("0b1", "0b1"), ("on", "on"), ("null", None), ("!!float 1", 1.0),
+        ("!!str 010", "010"), ("!!int '010'", 10), ("-.inf", -math.inf), ("12:30:45", "12:30:45"),
     ],
 )  # fmt: skip
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     """Compared with the examples of the specification's core schema; PyYAML's are of 1.1."""
     found = _Loader(f"key: {text}").get_single_data()["key"]
     assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!int 1_000",
+        "!!float 1:30",
+        "!!bool yes",
+        "!!timestamp 2026-11-30",
+        "!!set {a}",
+        "!!null no",
+    ],
+)
+def test_tags_do_not_bring_the_scalars_of_yaml_1_1_back(tmp_path: Path, text: str) -> None:
+    path = sweep_file(tmp_path)
+    path.write_text(f"{path.read_text()}\nsearch: {{space: {{epochs: [{text}]}}}}\n")
+    with raises(ConfigError, "file.not-yaml", "sweep.yaml"):
+        read_sweep_file(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "names"),
+    [
+        ({"trial__epochs": "010"}, "trial.epochs", ["'010'"]),
+        ({"trial__epochs": "1_000"}, "trial.epochs", ["'1_000'"]),
+        ({"trial__epochs": True}, "trial.epochs", ["True"]),
+        ({"trial__learning_rate": "0.1"}, "trial.learning_rate", ["'0.1'"]),
+        ({"trial__method__hold_out_queue": "no"}, "trial.method.hold_out_queue", ["'no'"]),
+        ({"trial__method__hold_out_queue": 0}, "trial.method.hold_out_queue", ["0"]),
+        ({"trial__student__size": {"hidden_dim": "8"}}, "trial.student.size", ["'8'"]),
+        ({"seeds": [0, True]}, "seeds", ["True"]),
+        ({"search__space": {"epochs": [20, "30"]}}, "search.space.epochs", ["'30'"]),
+        (
+            {"search__space": {"method": [{"name": "comodo", "hold_out_queue": "off"}]}},
+            "search.space.method",
+            ["'off'"],
+        ),
+        (
+            {"search": {"sampler": "random", "space": {"warmup": {"min": "0", "max": 0.5}}}},
+            "search.space.warmup.min",
+            ["'0'"],
+        ),
+        (
+            {"search": {"space": {"epochs": [1, 2]}, "start_with": [{"epochs": "1"}]}},
+            "search.start_with",
+            ["'1'"],
+        ),
+        (
+            {"search__space": {"epochs": {"values": [1], "when": {"probe_mask": "no"}}}},
+            "search.space.epochs.when.probe_mask",
+            ["'no'", "True"],
+        ),
+        (
+            {"search__space": {"epochs": {"values": [1], "when": {"batch_size": "128"}}}},
+            "search.space.epochs.when.batch_size",
+            ["'128'"],
+        ),
+        (
+            {
+                "recipes": [{"when": {"dataset": "demo"}, "set": {"batch_size": "8"}}],
+            },
+            "recipes.0.set.batch_size",
+            ["'8'"],
+        ),
+    ],
+)
+def test_text_is_no_number_and_no_number_is_true(
+    tmp_path: Path, changes: dict[str, Any], code: str, names: list[str]
+) -> None:
+    """Pydantic would convert it, but a condition or a list of values would compare it as it is."""
+    with raises(ConfigError, code, *names):
+        read_sweep_file(sweep_file(tmp_path, **changes))
 
 
 def test_hours_of_a_clock_are_no_number(tmp_path: Path) -> None:
