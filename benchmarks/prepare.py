@@ -23,7 +23,8 @@ import ray
 
 from comodo.config import FolderDataset
 from comodo.core.console import console
-from comodo.core.store import Store, parts
+from comodo.core.parts import parts
+from comodo.core.store import Store
 from comodo.runtime.cluster import connect
 from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_video

@@ -11,7 +11,8 @@ import torch
 from safetensors.numpy import save_file
 
 from comodo.config import TrialConfig
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, write_json
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import report

@@ -6,8 +6,10 @@ from tests.paths import ROOT
 
 COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
+    "cli/arguments": "test_cli.py",
     "core/disk": "core/test_store.py",
     "core/json_record": "core/test_store.py",
+    "core/parts": "core/test_store.py",
     "core/versions": "test_example_stores.py",
     "data/records": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
@@ -20,7 +22,6 @@ COVERED_BY = {
     "report/page": "report/test_report.py",
     "report/plan/estimates": "report/plan/test_plan.py",
     "report/plan/inventory": "report/plan/test_plan.py",
-    "options": "test_cli.py",
     "report/plan/machine": "report/plan/test_plan.py",
     "report/plan/view": "report/plan/test_plan.py",
     "report/quality/figures": "report/quality/test_inspection.py",
@@ -44,6 +45,7 @@ CROSS_CUTTING = {
     "runtime/test_ray_unchanged",
     "runtime/test_tune_rounds",
     "test_benchmarks",
+    "test_cli",
     "test_cluster_files",
     "test_docs",
     "test_example_stores",

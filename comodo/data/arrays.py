@@ -26,8 +26,9 @@ from torch import Tensor
 from comodo.config import CHANNELS
 from comodo.core.console import track
 from comodo.core.errors import ComodoError
+from comodo.core.parts import read_parts
 from comodo.core.paths import inside
-from comodo.core.store import Store, fetched, read_parts, report_damaged
+from comodo.core.store import Store, fetched, report_damaged
 from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.resize import resized

@@ -19,16 +19,8 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, TeacherConfig
 from comodo.core.hub import known_commit
-from comodo.core.store import (
-    Store,
-    fetched,
-    fingerprint,
-    is_present,
-    key_of,
-    parts,
-    read_parts,
-    write_table,
-)
+from comodo.core.parts import parts, read_parts, write_table
+from comodo.core.store import Store, fetched, fingerprint, is_present, key_of
 from comodo.core.versions import FEATURE_VERSION
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
 from comodo.data.recordings import Recording

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig
 from comodo.core.errors import ComodoError, StoreError, is_passing
+from comodo.core.parts import write_table
 from comodo.core.redaction import redacted
-from comodo.core.store import atomic, write_table
+from comodo.core.store import atomic
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import MAX_GAP_SECONDS, ImuStream, has_gap, resample
 from comodo.data.quality import QUALITY_SCHEMA, has_constant_channel, measure_quality

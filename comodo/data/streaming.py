@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comodo.config import CHANNELS
-from comodo.core.store import atomic, parts
+from comodo.core.parts import parts
+from comodo.core.store import atomic
 
 if TYPE_CHECKING:
     import pandas as pd

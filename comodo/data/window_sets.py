@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
-from comodo.core.store import Fingerprint, Store, fetched, fingerprint, is_whole, key_of
+from comodo.core.parts import is_whole
+from comodo.core.store import Fingerprint, Store, fetched, fingerprint, key_of
 from comodo.core.versions import SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
 from comodo.data.group_split import keeps_first_deal

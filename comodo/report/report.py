@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 from rich.table import Column, Table
 
 from comodo.core.errors import ComodoError
+from comodo.core.parts import is_whole, write_table
 from comodo.core.redaction import redacted
-from comodo.core.store import Store, atomic, fetched, is_whole, remove, write_json, write_table
+from comodo.core.store import Store, atomic, fetched, remove, write_json
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord

@@ -24,20 +24,10 @@ from comodo.core.console import console, track
 from comodo.core.errors import is_passing
 from comodo.core.hub import resolved_commit
 from comodo.core.lease import Lease, leased
+from comodo.core.parts import damaged_parts, parts, read_parts, remove_rejected, write_table
 from comodo.core.provenance import made_by
 from comodo.core.redaction import redacted
-from comodo.core.store import (
-    Store,
-    damaged_parts,
-    fetched,
-    is_present,
-    key_of,
-    parts,
-    read_parts,
-    remove,
-    remove_rejected,
-    write_table,
-)
+from comodo.core.store import Store, fetched, is_present, key_of, remove
 from comodo.data.feature_sets import (
     FeatureSet,
     copy_features,

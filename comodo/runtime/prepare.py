@@ -18,8 +18,9 @@ import ray.data
 from comodo.config import CHANNELS, DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import Lease, leased
+from comodo.core.parts import remove_rejected
 from comodo.core.provenance import made_by
-from comodo.core.store import Store, fetched, remove, remove_rejected
+from comodo.core.store import Store, fetched, remove
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import flag_lines

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from comodo.config import DistillingMethod, NoneMethod
 from comodo.core.lease import RETRY_SECONDS, Lease
+from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by
-from comodo.core.store import Store, fetched, remove, report_damaged, write_json, write_table
+from comodo.core.store import Store, fetched, remove, report_damaged, write_json
 from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured

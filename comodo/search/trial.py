@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
-from comodo.core.store import Fingerprint, Store, find_json, fingerprint, is_whole, key_of
+from comodo.core.parts import is_whole
+from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
 from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
 from comodo.search.records import TrainedRecord
 

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from comodo.core.store import Store, parts, read_json
+from comodo.core.parts import parts
+from comodo.core.store import Store, read_json
 from tests.chaos.machines import Driver, machines
 from tests.chaos.toy import ledger_of, sweep_of
 from tests.e2e.test_faults import trained_since

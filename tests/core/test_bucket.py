@@ -19,19 +19,17 @@ from comodo.core import lease as leases
 from comodo.core.bucket import Bucket
 from comodo.core.errors import StoreError
 from comodo.core.lease import Lease
+from comodo.core.parts import parts, remove_rejected, write_table
 from comodo.core.store import (
     Store,
     atomic,
     create,
     fetched,
     fingerprint,
-    parts,
     publish,
     read_json,
     remove,
-    remove_rejected,
     write_json,
-    write_table,
 )
 from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trial_config, weights_equal

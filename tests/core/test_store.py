@@ -19,18 +19,16 @@ from comodo.config import StudentConfig
 from comodo.core.disk import sync
 from comodo.core.errors import StoreError
 from comodo.core.json_record import ArtifactMeta
+from comodo.core.parts import damaged_parts, parts, write_table
 from comodo.core.store import (
     Store,
     atomic,
     create,
-    damaged_parts,
     fingerprint,
     key_of,
-    parts,
     publish,
     read_json,
     write_json,
-    write_table,
 )
 from comodo.models.students import Student, build_student, save_student
 from tests.errors import raises

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.core.store import Store, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store
 from comodo.data import arrays as arrays_module
 from comodo.data import slicing
 from comodo.data.arrays import (

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from comodo.config import FolderDataset, TeacherConfig
-from comodo.core.store import Store, fingerprint, read_parts, write_table
+from comodo.core.parts import read_parts, write_table
+from comodo.core.store import Store, fingerprint
 from comodo.data.feature_sets import (
     commits_of,
     copy_features,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from comodo.core.store import write_table
+from comodo.core.parts import write_table
 from comodo.data import slicing, streaming
 from comodo.data.streaming import described_windows, streamed, window_values
 

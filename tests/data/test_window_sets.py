@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from comodo.config import CHANNELS, SimulatedDataset
 from comodo.core.errors import ChangedError
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, write_json
 from comodo.data.recordings import Recording
 from comodo.data.slicing import quality_file
 from comodo.data.window_sets import (

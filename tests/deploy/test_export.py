@@ -33,7 +33,8 @@ from scipy.special import expit
 from torch import nn
 
 from comodo.config import StudentConfig, read_sweep_file
-from comodo.core.store import Store, read_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, read_json
 from comodo.data.arrays import WindowArrays
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
 from comodo.data.quality import QUALITY_SCHEMA

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from comodo.config.metric import Metric
-from comodo.core.store import Store, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store
 from comodo.evaluation.predictions import Predictions
 from comodo.evaluation.stats import accuracy_interval
 from comodo.search.trial import Evaluation, Trial

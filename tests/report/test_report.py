@@ -15,7 +15,8 @@ from PIL import Image
 
 from comodo.config import Sweep, read_sweep_file
 from comodo.core.console import console
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, write_json
 from comodo.data.arrays import pack_features, pack_windows
 from comodo.data.feature_sets import feature_key
 from comodo.data.precomputed import FEATURE_SCHEMA

@@ -13,8 +13,9 @@ from comodo.config import TeacherConfig
 from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
 from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
+from comodo.core.parts import parts, read_parts, write_table
 from comodo.core.provenance import made_by
-from comodo.core.store import Store, parts, read_json, read_parts, write_json, write_table
+from comodo.core.store import Store, read_json, write_json
 from comodo.data.feature_sets import FeatureSet, feature_key, wanted_windows
 from comodo.data.keys import simulated_folder
 from comodo.data.precomputed import EncodeError

@@ -11,8 +11,9 @@ import pytest
 from comodo.config.datasets import FolderDataset, GoproDataset, GroupSplit, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
+from comodo.core.parts import parts, read_parts
 from comodo.core.provenance import made_by
-from comodo.core.store import Store, fingerprint, parts, read_json, read_parts, write_json
+from comodo.core.store import Store, fingerprint, read_json, write_json
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording

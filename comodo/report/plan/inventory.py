@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from comodo.config import CHANNELS, DatasetConfig, Sweep, TeacherConfig
 from comodo.config.space import Point
-from comodo.core.store import Store, damaged_parts, fetched
+from comodo.core.parts import damaged_parts
+from comodo.core.store import Store, fetched
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder

@@ -22,7 +22,8 @@ from comodo.config import DatasetConfig
 from comodo.core.console import track
 from comodo.core.errors import StoreError
 from comodo.core.markdown import as_code, as_text
-from comodo.core.store import Store, atomic, fetched, remove, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, atomic, fetched, remove
 from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import QUALITY_CHECKS

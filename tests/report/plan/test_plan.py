@@ -16,7 +16,8 @@ from rich.console import Console
 
 from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
 from comodo.config.metric import WINDOWS_PER_SECOND
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, write_json
 from comodo.data import slicing
 from comodo.data.arrays import pack_windows
 from comodo.data.feature_sets import feature_key, list_spans, wanted_windows

@@ -13,7 +13,8 @@ from PIL import Image
 
 from comodo.config import FolderDataset
 from comodo.core.console import console
-from comodo.core.store import Store, write_json, write_table
+from comodo.core.parts import write_table
+from comodo.core.store import Store, write_json
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import FeaturesMeta, InspectError, QualityNote
 from comodo.data.slicing import PrepareError

@@ -8,19 +8,15 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option, Typer
 from typer.core import TyperGroup
 
+from comodo.cli.arguments import AddressOption, File, Run, SmokeOption, StoreOption, checked_file
 from comodo.core.console import console, show_errors
-from comodo.core.errors import MissingFileError
 from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
-from comodo.options import AddressOption, File, Run, SmokeOption, StoreOption
-
-if TYPE_CHECKING:
-    from comodo.config import Sweep
 
 
 class _Commands(TyperGroup):
@@ -68,7 +64,7 @@ def sweep(
     command again.
     """
     console.print(f"checking {file}, then: prepare, encode, pack, train, report", markup=False)
-    checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
+    checked, place = checked_file(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.report import accuracy_on_terminal
     from comodo.runtime.run import run_sweep
 
@@ -99,7 +95,7 @@ def plan(
     and disk, and what else changes with each swept key.
     """
     console.print(f"checking {file}, and what is stored of it", markup=False)
-    checked, place = _checked(file, store, smoke, address, trials=True), Store(store)
+    checked, place = checked_file(file, store, smoke, address, trials=True), Store(store)
     from comodo.report.plan.plan import make_plan
     from comodo.report.plan.view import show_plan
 
@@ -164,7 +160,7 @@ def prepare(
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
     console.print(f"checking {file}, then: prepare", markup=False)
-    checked, place = _checked(file, store, address=address), Store(store)
+    checked, place = checked_file(file, store, address=address), Store(store)
     from comodo.runtime.cluster import connect
     from comodo.runtime.prepare import prepare_windows
     from comodo.runtime.progress import stages_recorded
@@ -183,7 +179,7 @@ def prepare(
 def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
     """Only prepare, and run the frozen teacher over the windows."""
     console.print(f"checking {file}, then: prepare, encode", markup=False)
-    checked, place = _checked(file, store, address=address), Store(store)
+    checked, place = checked_file(file, store, address=address), Store(store)
     from comodo.runtime.cluster import connect
     from comodo.runtime.progress import stages_recorded
     from comodo.runtime.stages import encode_all, prepare_all
@@ -326,29 +322,3 @@ def ui(
         console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it", markup=False)
 
     serve(command, environment, port, announce)
-
-
-def _checked(
-    file: Path,
-    store: str | None,
-    smoke: bool = False,
-    address: str | None = None,
-    trials: bool = False,
-) -> "Sweep":
-    """Reads the sweep file and checks all that can be checked before anything heavy starts."""
-    if not file.exists():
-        raise MissingFileError("file.not-found", f"{file}: no such file")
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-    if smoke:
-        from comodo.runtime.smoke import load_smoke
-
-        checked = load_smoke(file, Store(store))
-    else:
-        from comodo.config import read_sweep_file
-
-        checked = read_sweep_file(file)
-    from comodo.search.precheck import precheck
-
-    precheck(file, checked, Store(store), trials)
-    return checked

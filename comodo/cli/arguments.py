@@ -1,0 +1,69 @@
+"""Arguments that several commands have, and the check of the sweep file among them."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from comodo.core.errors import MissingFileError
+from comodo.core.store import Store
+
+if TYPE_CHECKING:
+    from comodo.config import Sweep
+
+File = Annotated[Path, Argument(help="A sweep file (YAML).")]
+StoreOption = Annotated[
+    str | None,
+    Option(
+        help="Folder of all artifacts, or a bucket as s3://BUCKET/PREFIX, mirrored in "
+        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo."
+    ),
+]
+Run = Annotated[
+    str,
+    Argument(
+        help="A trial's key or its first letters, an MLflow run, or a sweep's name for its best."
+    ),
+]
+SmokeOption = Annotated[
+    bool,
+    Option(
+        "--smoke",
+        help="Try the file in minutes: simulated recordings under the data sets' names, tiny "
+        "models with random weights, few epochs. The results mean nothing.",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    Option(
+        help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
+        "$RAY_ADDRESS, else Ray is started on this machine."
+    ),
+]
+
+
+def checked_file(
+    file: Path,
+    store: str | None,
+    smoke: bool = False,
+    address: str | None = None,
+    trials: bool = False,
+) -> "Sweep":
+    """Reads the sweep file and checks all that can be checked before anything heavy starts."""
+    if not file.exists():
+        raise MissingFileError("file.not-found", f"{file}: no such file")
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    if smoke:
+        from comodo.runtime.smoke import load_smoke
+
+        checked = load_smoke(file, Store(store))
+    else:
+        from comodo.config import read_sweep_file
+
+        checked = read_sweep_file(file)
+    from comodo.search.precheck import precheck
+
+    precheck(file, checked, Store(store), trials)
+    return checked
