@@ -105,7 +105,7 @@ def lose_one(store: Store) -> None:
     (store.folder("trials", resolve_run("grid", store).row.trial.key) / "trained.json").unlink()
 
 
-@pytest.mark.parametrize("lose", [lose_all, lose_one])
+@pytest.mark.parametrize("lose", [pytest.param(lose_all, marks=pytest.mark.slow), lose_one])
 def test_an_emptier_report_replaces_none(store: Store, lose: Callable[[Store], None]) -> None:
     record = read_sweep_record("grid", store)
     folder = write_report(record.results(store), record, store)

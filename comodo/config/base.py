@@ -88,8 +88,9 @@ def _conversion(written: Any, checked: Any) -> str:
     if isinstance(written, dict) and isinstance(checked, dict):
         written, checked = list(written.values()), list(checked.values())
     if isinstance(written, list | tuple) and isinstance(checked, list | tuple):
-        pairs = zip(written, checked, strict=False)  # fewer if some are listed twice: of any kind
-        return next(filter(None, (_conversion(*pair) for pair in pairs)), "")
+        # Of other lengths are values of which some were listed twice: they may be of any kind.
+        found = map(_conversion, written, checked) if len(written) == len(checked) else ()
+        return next(filter(None, found), "")
     mine, needed = kind_of(written), kind_of(checked)
     return f"needs {needed}, but {written!r} is {mine}" if mine and needed not in ("", mine) else ""
 

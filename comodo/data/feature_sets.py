@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, TeacherConfig
 from comodo.core.hub import known_commit
-from comodo.core.parts import parts, read_parts, write_table
+from comodo.core.parts import is_whole, parts, read_parts, write_table
 from comodo.core.store import Store, fetched, fingerprint, is_present, key_of
 from comodo.core.versions import FEATURE_VERSION
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
@@ -82,7 +82,7 @@ def wanted_windows(windows: WindowSet, store: Store) -> pa.Table:
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
     names = table["video"].to_pylist()
-    paths = {name: store.local(name) for name in set(names)}
+    paths = {name: store.local(name or "") for name in set(names)}
     files = {n: {p: windows.files[p]} if p in windows.files else {} for n, p in paths.items()}
     known = {name: json.dumps(file) for name, file in files.items()}
     versions = {name: _version(path, windows.files, store) for name, path in paths.items()}
@@ -194,7 +194,9 @@ def _encoded_spans(
     """Folders of a teacher's features, each with the wanted spans that have a feature there, by
     window."""
     for path in store.files("features", _span_list(teacher, Path("*")).as_posix()):
-        listed = pq.read_table(fetched(path)).to_pydict()
+        if not is_whole(fetched(path)):
+            continue
+        listed = pq.read_table(path).to_pydict()
         pairs = zip(listed["window"], listed["span"], strict=True)
         spans = {window: span for window, span in pairs if span is not None and is_wanted(span)}
         if spans and parts(fetched(path.parent, "part-*")):

@@ -42,9 +42,8 @@ from comodo.tracking.tracker import Tracker
 # places stay empty until its last trial has ended: half a trial per place if trials take equally
 # long, which is one percent of a round with 50 trials per place.
 ROUND_TRIALS_PER_PLACE = 50
-STOP_SECONDS = (
-    20.0  # after SIGTERM, in which Ray has to stop the trials: SIGKILL mostly follows at 30
-)
+# After SIGTERM, in which Ray has to stop the trials. SIGKILL mostly follows after 30.
+STOP_SECONDS = 20.0
 
 TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # whose display cannot be replaced

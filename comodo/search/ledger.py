@@ -50,12 +50,11 @@ def _is_pruned_by(rule: EarlyStopping | None, end: records.EndedTrial) -> bool:
     those that ended before this one stops any run again."""
     if rule is None or end.state != "pruned":
         return False
-    epochs = end.reached[0] if end.reached else rule.grace_epochs
-    earlier = EarlyStopping.model_validate(end.rule or rule.model_dump())
-    return (
-        rule.grace_epochs <= min(epochs, earlier.grace_epochs)
-        and rule.reduction_factor >= earlier.reduction_factor
-    )
+    if end.rule is None:  # an earlier version did not record it
+        return end.reached is None or rule.grace_epochs <= end.reached[0]
+    earlier = EarlyStopping.model_validate(end.rule)
+    is_as_early = rule.grace_epochs <= earlier.grace_epochs
+    return is_as_early and rule.reduction_factor >= earlier.reduction_factor
 
 
 class Ledger:

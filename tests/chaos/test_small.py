@@ -41,6 +41,7 @@ def trained_from(store: Store, trial: Trial) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
 
+@pytest.mark.slow
 def test_killed_in_mid_epoch_then_told_to_leave_it_ends_as_undisturbed(
     tmp_path: Path, cluster: Machines
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_process_that_is_lost_between_two_trials_costs_neither(
     assert "6 done" in told
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_gives_back_what_it_had(tmp_path: Path, cluster: Machines) -> None:
     resources = {"cpus_per_worker": 1, "gpus_per_worker": 0.5}
     settings = {"seeds": [0, 1], "trial": {"epochs": 60}, "stop_seed": 0}

@@ -47,8 +47,8 @@ def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("key", "values", "kept"),
     [
-        ("epochs", [5, 5.0, "5", 6], [5, 6]),
-        ("learning_rate", [0.1, 1e-1, "0.1", 1, 1.0], [0.1, 1]),
+        ("epochs", [5, 5.0, 6], [5, 6]),
+        ("learning_rate", [0.1, 1e-1, 1, 1.0], [0.1, 1]),
         ("method.queue_size", [16, 16.0], [16]),
         ("method", ["comodo", {"name": "comodo"}, "infonce"], ["comodo", "infonce"]),
         ("student", ["mantis-8m", {"name": "mantis", "weights": "paris-noah/Mantis-8M"}], None),

@@ -19,15 +19,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-QUICK = ("schedule", "temperatures")  # a grid and a search, on the same recordings
 # Gopro's recordings have no labels, and so are encoded only.
-CASES = [
-    pytest.param(file, id=file.stem, marks=() if file.stem in QUICK else pytest.mark.slow)
-    for file in FILES
-    if file.stem != "gopro"
-]
+CASES = [pytest.param(file, id=file.stem) for file in FILES if file.stem != "gopro"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", CASES)
 def test_made_small_it_runs_to_its_report(file: Path, store: Path) -> None:
     done = subprocess.run(

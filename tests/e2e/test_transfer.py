@@ -39,6 +39,7 @@ def write_watch_set(folder: Path, recordings: int = 12, rate: float = 100) -> Pa
     return manifest
 
 
+@pytest.mark.slow
 def test_transfer_to_a_watch(
     tmp_path: Path, make_folder: Callable[..., Path], new_records: Callable[[Path], None]
 ) -> None:

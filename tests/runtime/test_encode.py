@@ -120,6 +120,7 @@ class TestEncode:
         with raises(EncodeError, "features.too-many-missing", "4 of 40", "datasets.mine.max"):
             encode_windows("mine", TEACHER, windows, store, 0.05)
 
+    @pytest.mark.slow
     def test_a_disk_that_is_away_for_a_while(
         self,
         tmp_path: Path,
@@ -137,6 +138,7 @@ class TestEncode:
         meta = read_json(features.folder / "meta.json")
         assert (meta["count"], meta["rejected"], meta["passing"]) == (40, {}, [])
 
+    @pytest.mark.slow
     def test_all_disks_away(self, tmp_path: Path, store: Store, windows: WindowSet) -> None:
         videos, away = tmp_path / "data/videos", tmp_path / "away"
         videos.rename(away)

@@ -36,6 +36,7 @@ def settings_of_ray() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k.startswith(("RAY_", "TUNE_"))}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_plain_tuner_gets_its_metrics_next_to_comodo(tmp_path: Path) -> None:
     assert plain_scores(tmp_path / "before") == [1, 4, 9, 16]

@@ -72,7 +72,10 @@ def usual_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(("method", "workers"), list(zip(METHODS, (2, 3), strict=True)))
+@pytest.mark.parametrize(
+    ("method", "workers"),
+    [(METHODS[0], 2), pytest.param(METHODS[1], 3, marks=pytest.mark.slow)],
+)
 def test_several_workers_are_as_one(tmp_path: Path, method: dict[str, Any], workers: int) -> None:
     make_arrays(Store(tmp_path), dtype=np.float64)
     train(tmp_path, method, "one")
