@@ -85,7 +85,8 @@ class Sweep(Settings):
     """Which configurations are tried."""
     seeds: list[Seed] = Field([0], min_length=1)
     """Each configuration is trained once with each seed; its score is the mean. From one seed
-    nothing follows for configurations: with `[0, 1, 2]` differences can be told from chance."""
+    nothing follows for configurations: `[0, 1, 2]` allows to distinguish differences from
+    chance."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives.model_validate(
             {"metric": str(accuracy("test" if data.get("protocol") == "published" else "val"))}

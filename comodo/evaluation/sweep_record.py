@@ -97,7 +97,7 @@ class SweepRecord:
 
     @property
     def other_versions(self) -> str:
-        """`trials 6, now 7`, where this code would name and compute them anew; else empty."""
+        """`trials 6, now 7`, where this code would name and compute others; else empty."""
         recorded, now = asdict(self.versions), asdict(Versions())
         kinds = {"trial": "trials", "measures": "measures"}
         changed = [key for key in now if recorded[key] != now[key]]

@@ -1,9 +1,9 @@
 """The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for each store's sweep of this name (on a server there may
-be several), a child for each trial. Records are made by
-the driver alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow.
-What could not be recorded before the command ended is recorded from the store when it runs again.
+be several), a child for each trial. Records are made by the driver alone, in a separate thread (see
+`RecordQueue`), so that no trial ever waits for MLflow. What could not be recorded before the
+command ended is recorded from the store when it runs again.
 """
 
 import getpass
