@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comodo.config import Sweep
+from comodo.config import StudentConfig, Sweep
 from comodo.config.space import canonical
-from comodo.core.store import Fingerprint, Store, fetched, fingerprint, read_json, write_json
+from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search import records
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
 from comodo.search.status import StatusError, read_status
-from comodo.search.trial import Evaluation, Trial, Versions, read_result
+from comodo.search.trial import Evaluation, Trial, Versions, read_result, weights_id
 from comodo.search.warm_start import Arrays
 
 UNRECORDED = Versions(trial=6, measures=1)
@@ -36,7 +36,8 @@ class SweepRecord:
     evaluation: Evaluation
     windows: dict[str, str]  # keys of the window sets, by data set
     weights: dict[str, Fingerprint]
-    """Fingerprints of the folders of students' weights, which may be on another machine."""
+    """`weights_id` of the students' folders, which may be on another machine, and of hub ids, with
+    `@revision` where one was given."""
     versions: Versions = field(default_factory=Versions)
     """Of the code that started it, by which its trials and measures are found."""
 
@@ -50,9 +51,11 @@ class SweepRecord:
         windows: dict[str, str],
     ) -> "SweepRecord":
         """A sweep that is about to start."""
-        weights = {sweep.with_values(point).student.weights for point in sweep.points()}
-        folders = {path: fingerprint(path) for path in weights if path and Path(path).exists()}
-        return cls(sweep, command, arrays, evaluation, windows, folders)
+        students = (sweep.with_values(point).student for point in sweep.points())
+        found = {_weights_name(student): student for student in students}
+        weights = {name: weights_id(student) for name, student in found.items()}
+        known = {name: version for name, version in weights.items() if version}
+        return cls(sweep, command, arrays, evaluation, windows, known)
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
@@ -119,7 +122,7 @@ class SweepRecord:
         for point in points:
             config = sweep.with_values(point)
             arrays = self.arrays[config.dataset, config.teacher]
-            weights = self.weights.get(config.student.weights or "")
+            weights = self.weights.get(_weights_name(config.student), {})
             own = [
                 Trial(config, seed, *arrays, self.evaluation, weights, self.versions)
                 for seed in sweep.seeds
@@ -138,6 +141,13 @@ class SweepRecord:
             for key, trial in trials.items()
         }
         return _without_given_up(rows, seeds_of, sweep)
+
+
+def _weights_name(student: StudentConfig) -> str:
+    """By which `SweepRecord.weights` has a student's weights."""
+    weights = student.weights or ""
+    is_pinned = student.revision is not None and not Path(weights).exists()
+    return f"{weights}@{student.revision}" if is_pinned else weights
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:

@@ -67,7 +67,7 @@ def report_page(
         *tables.other_metrics_section(results),
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
-        *_protocol(results.sweep, window_sets, store),
+        *protocol_section(record, window_sets, store),
         *data_section(results.sweep, window_sets, store),
         *_faults(window_sets, store),
         *_confounds(results.sweep, window_sets),
@@ -127,7 +127,11 @@ def limits(results: Results) -> list[str]:
     return sentences
 
 
-def _protocol(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
+def protocol_section(
+    record: SweepRecord, window_sets: Mapping[str, WindowSet], store: Store
+) -> list[str]:
+    """How the sweep searched and selected, and from which weights."""
+    sweep = record.sweep
     found = (commits_of(windows.key, store) for windows in window_sets.values())
     commits = sorted({pair for commits in found for pair in commits.items()})
     names = {"val": "validation", "test": "test", "": "none"}
@@ -142,6 +146,11 @@ def _protocol(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) 
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
         *(["teacher's weights", f"{name} at commit {commit}"] for name, commit in commits),
+        *(
+            ["student's weights", f"{name} at commit {weights['commit']}"]
+            for name, weights in sorted(record.weights.items())
+            if "commit" in weights
+        ),
     ]
     note = "Test accuracy is computed once for each finished trial and selects nothing."
     if split == "test":

@@ -114,7 +114,7 @@ def _train(
     folder = store.folder("trials", trial.key)
     checkpoint = folder / CHECKPOINT_FILE
     torch.manual_seed(seed_of(trial.seed, "student"))
-    student = build_student(trial.config.student).to(device)
+    student = build_student(trial.pinned_student).to(device)
     trial.refuse_changed()
     history = []
 

@@ -15,7 +15,7 @@ from comodo.core.console import console
 from comodo.core.store import Store, fetched
 from comodo.search import records
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
@@ -238,8 +238,9 @@ class Ledger:
         if (name := canonical(point)) not in self._of_point:
             config = self.sweep.with_values(point)
             windows, features = self._arrays[config.dataset, config.teacher]
+            weights = weights_id(config.student)
             self._of_point[name] = [
-                Trial(config, seed, windows, features, self._evaluation)
+                Trial(config, seed, windows, features, self._evaluation, weights)
                 for seed in self.sweep.seeds
             ]
             self.own |= {trial.key for trial in self._of_point[name]}

@@ -13,9 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
+from comodo.config import (
+    DistillingMethod,
+    NoneMethod,
+    StudentConfig,
+    SupervisedMethod,
+    TrialConfig,
+)
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
+from comodo.core.hub import known_commit
 from comodo.core.parts import is_whole
 from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
 from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
@@ -45,6 +52,17 @@ class Evaluation:
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
+def weights_id(student: StudentConfig) -> Fingerprint:
+    """What names a student's pretrained weights now: the content of a folder, the commit of a hub
+    id that this machine has downloaded; empty without weights, or before the first download."""
+    if student.weights is None:
+        return {}
+    if Path(student.weights).exists():
+        return fingerprint(student.weights)
+    commit = known_commit(student.weights, student.revision)
+    return {} if commit is None else {"commit": commit}
+
+
 @dataclass(frozen=True)
 class Trial:
     """A configuration and a seed, with the arrays for training and measuring."""
@@ -57,8 +75,8 @@ class Trial:
     """Key of the packed features: identifies the teacher."""
     evaluation: Evaluation = Evaluation()
     weights: Fingerprint | None = None
-    """Recorded fingerprint of the folder of the student's weights, which may be on another machine;
-    None: it is computed when the key is first used."""
+    """`weights_id` of the student when the sweep began, maybe on another machine; None: it is
+    computed when the key is first used."""
     versions: Versions | None = None
     """Recorded versions of the code that named it; None: those of this code."""
     recorded_key: str | None = None
@@ -66,24 +84,30 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        return self.recorded_key or self._key_by(self.weights or self._weights_now())
+        if self.recorded_key is not None:
+            return self.recorded_key
+        return self._key_by(
+            weights_id(self.config.student) if self.weights is None else self.weights
+        )
 
-    def _weights_now(self) -> Fingerprint | None:
-        weights = self.config.student.weights
-        is_folder = weights is not None and Path(weights).exists()
-        return fingerprint(str(weights)) if is_folder else None
+    @property
+    def pinned_student(self) -> StudentConfig:
+        """The student with its weights at the commit in the key, whatever becomes of the branch."""
+        student = self.config.student
+        commit = (self.weights or {}).get("commit")
+        return student.model_copy(update={"revision": commit}) if commit else student
 
     def refuse_changed(self) -> None:
         """Raises ChangedError when the student's weights are not those in the key."""
-        if self.key != self._key_by(self._weights_now()):
+        if self.key != self._key_by(weights_id(self.pinned_student)):
             raise ChangedError(
                 "trial.student.weights",
                 f"trial.student.weights: {self.config.student.weights} was replaced while the "
                 "sweep runs; run the same command again: with other weights these are other trials",
             )
 
-    def _key_by(self, weights: Fingerprint | None) -> str:
-        """The key, with the fingerprint of the student's weights if they are a folder."""
+    def _key_by(self, weights: Fingerprint) -> str:
+        """The key, with the `weights_id` of the student."""
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
         if isinstance(method, NoneMethod):  # teacher and training make no difference
@@ -92,9 +116,11 @@ class Trial:
             }
         elif not isinstance(method, SupervisedMethod):
             content["features"] = self.features
-        if weights is not None:
+        if weights:
             content["weights"] = weights
-            if "content" in weights:  # else as an earlier version: the folder's path counts too
+            if "commit" in weights:
+                del content["student"]["revision"]
+            elif "content" in weights:  # else as an earlier version: the folder's path counts too
                 del content["student"]["weights"]
         version = (self.versions or Versions()).trial
         return key_of([version, content, self.seed, self.windows])

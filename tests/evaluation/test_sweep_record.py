@@ -4,15 +4,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.core.store import Store, read_json, write_json
 from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
+from comodo.report.page import protocol_section
 from comodo.search.ledger import Ledger
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation, Trial, Versions
 from tests.config.test_load import sweep_file
+from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import answer
 
@@ -71,6 +74,28 @@ def test_neither_files_nor_variables_are_needed(
     assert [row.trial.key for row in read_sweep_record("small", store).results(store).rows] == keys
     with pytest.raises(ConfigError):
         read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+def test_commits_of_the_hub_are_those_of_its_start(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, main, tag = tmp_path / "hub", "1" * 40, "2" * 40
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))
+    cached(hub, "some/mantis", main)
+    cached(hub, "some/mantis", tag, "v1")
+    student = {"name": "mantis", "weights": "some/mantis"}
+    space = {"student": [student, {**student, "revision": "v1"}, {"name": "mantis"}]}
+    saved = saved_of(read_sweep_file(sweep_file(tmp_path, search__space=space)))
+    commits = {"some/mantis": {"commit": main}, "some/mantis@v1": {"commit": tag}}
+    assert saved.weights == commits
+    saved.write(store)
+    keys = [row.trial.key for row in saved.results(store).rows]
+    assert len(set(keys)) == 3 + 3  # all also untrained
+    shutil.rmtree(hub)
+    back = read_sweep_record("small", store)
+    assert [row.trial.key for row in back.results(store).rows] == keys
+    shown = "\n".join(protocol_section(back, {}, store))
+    assert f"some/mantis at commit {main}" in shown and f"some/mantis@v1 at commit {tag}" in shown
 
 
 def test_rows_say_how_trials_ended(tmp_path: Path, store: Store) -> None:

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
+from mantis.architecture import MantisV1
 from safetensors.numpy import load_file, save_file
 
 from comodo.config import ComodoMethod, StudentConfig
@@ -25,11 +27,13 @@ from comodo.evaluation.labelled_features import EvaluateError
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import run_trial
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.training.distill import seed_of
+from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import make_arrays, run_whole, trial_config, weights_equal
 from tests.paths import ROOT
+from tests.tiny_students import SIZES
 
 
 def test_name_depends_on_what_is_computed_and_nothing_else() -> None:
@@ -107,6 +111,31 @@ def test_untrained_is_where_every_method_starts(store: Store) -> None:
     torch.manual_seed(seed_of(5, "student"))
     fresh = build_student(trial.config.student)
     assert weights_equal(fresh, load_student(store.folder("trials", trial.key) / "student"))
+
+
+def test_weights_of_the_hub_are_those_of_the_commit_in_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a machine on which the branch has moved."""
+    hub = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    first, second = "1" * 40, "2" * 40
+    folders = {c: hub / "models--some--mantis/snapshots" / c for c in (first, second)}
+    for commit, folder in folders.items():
+        cached(hub, "some/mantis", commit)
+        MantisV1(**SIZES["mantis"], device="cpu").save_pretrained(folder)
+    main = hub / "models--some--mantis/refs/main"
+    main.write_text(first)
+    store = Store(tmp_path / "store")
+    config = trial_config(student={"name": "mantis", "weights": "some/mantis"}, method="none")
+    trial = Trial(config, 0, *make_arrays(store), weights=weights_id(config.student))
+    main.write_text(second)
+    run_trial(trial, store, lambda metrics: None)
+    student = load_student(store.folder("trials", trial.key) / "student")
+    for commit, folder in folders.items():
+        fresh = build_student(StudentConfig(name="mantis", weights=str(folder)))
+        assert weights_equal(student, fresh) == (commit == first)
 
 
 @pytest.mark.parametrize("epochs_before", [1, 3])

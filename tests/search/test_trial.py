@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 
@@ -17,7 +18,8 @@ from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
 from comodo.search.history import drop_checkpoint, epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import Evaluation, Trial, read_result
+from comodo.search.trial import Evaluation, Trial, read_result, weights_id
+from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import TINY_MANTIS, trained_record, trial_config
 
@@ -186,6 +188,31 @@ def test_weights_are_known_by_their_content_wherever_they_are(tmp_path: Path) ->
     assert key(tmp_path / "elsewhere") == before
     shutil.copy2(tmp_path / "other/model.safetensors", tmp_path / "mine")
     assert key(tmp_path / "mine") == key(tmp_path / "other") != before
+
+
+def test_weights_of_the_hub_are_known_by_their_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a branch moves: what was trained from the old commit is another trial."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def trial(revision: str | None) -> Trial:
+        student = {"name": "mantis", "weights": "some/mantis", "revision": revision}
+        config = trial_config(student=student)
+        return Trial(config, 0, "w", "f", weights=weights_id(config.student))
+
+    unknown, first, second = trial(None), "1" * 40, "2" * 40
+    assert unknown.weights == {}
+    assert unknown.pinned_student == unknown.config.student
+    cached(tmp_path, "some/mantis", first)
+    before = trial(None)
+    assert before.pinned_student.revision == first
+    assert before.key == trial("main").key == trial(first).key
+    assert len({before.key, before.untrained.key, unknown.key}) == 3
+    cached(tmp_path, "some/mantis", second)  # main has moved
+    assert trial(None).key == trial(second).key != before.key
+    assert trial(first).key == before.key
+    before.refuse_changed()  # it still starts from the commit that it is named by
 
 
 def test_recorded_times_of_weights_name_trials_as_they_did() -> None:
