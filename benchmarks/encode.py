@@ -129,7 +129,7 @@ def ours(settings: FolderDataset, teacher: TeacherConfig, store: Store) -> Encod
     features = {row["window"]: np.array(row["feature"]) for row in table}
     print(f"  meta.json says {read_json(made.folder / 'meta.json')['speed']:.3f} windows/s")
     for kind in ("calls", "features"):  # for the next time
-        shutil.rmtree(store.folder(kind, ""))
+        shutil.rmtree(store.root / kind)
     return Encoded(whole, started, busy / devices / started, features)
 
 

@@ -103,7 +103,7 @@ def between_trials(store: Store, between: list[int]) -> None:
     tracker.close()
 
     times = sorted(
-        (json.loads(path.read_text()) for path in store.folder("times", "").glob("*.json")),
+        (json.loads(path.read_text()) for path in (store.root / "times").glob("*.json")),
         key=lambda one: one["began"],
     )
     gaps = [

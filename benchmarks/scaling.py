@@ -97,7 +97,7 @@ def measure_windows(windows: int) -> OfWindows:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         splits = {"train": windows, "val": SCORED, "test": SCORED}
-        write_arrays(store.folder("arrays", ""), splits, SAMPLES, DIM)
+        write_arrays(store.root / "arrays", splits, SAMPLES, DIM)
         config = trial_config(student=STUDENT, epochs=1, batch_size=BATCH)
         trial = Trial(config, 0, "windows", "features", Evaluation(measures=("knn",)))
         watch = Watch()

@@ -59,3 +59,17 @@ def test_the_performance_page_shows_what_was_measured() -> None:
     page = (ROOT / "docs/performance.md").read_text()
     folders = [path for path in RESULTS.iterdir() if path.is_dir()]
     assert any(table(folder, [*WITHOUT_RAY, *WITH_RAY]) in page for folder in folders)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "overhead --between 1 2",
+        "sharing --megabytes 20 --trials 2",
+        "scaling --trials 3 --windows 600 1200 --repeats 1",
+    ],
+)
+def test_the_benchmarks_of_the_engine_run(command: str, tmp_path: Path) -> None:
+    """At the smallest sizes: their numbers mean nothing."""
+    assert run(command, tmp_path / "out.txt")
