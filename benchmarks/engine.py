@@ -99,7 +99,7 @@ def engine(args: argparse.Namespace) -> dict[str, float]:
     # Imported here so that the bare loop's process loads neither Ray nor MLflow.
     from comodo.core.lease import Lease
     from comodo.runtime import tune
-    from comodo.runtime.cluster import concurrent_trials, connect
+    from comodo.runtime.cluster import connect
     from comodo.search.budget import BudgetTracker
     from comodo.search.ledger import Ledger
     from comodo.search.trial import Evaluation
@@ -110,9 +110,8 @@ def engine(args: argparse.Namespace) -> dict[str, float]:
     arrays = {("d", sweep.trial.teacher): (WINDOWS, FEATURES)}
     ledger = Ledger(sweep, store, arrays, Evaluation())
     tracker = Tracker(store, sweep.name, {})
-    concurrent = concurrent_trials(sweep.resources)
     lease = Lease(store, "sweeps", sweep.name)
-    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), concurrent, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), lease)
     tracker.close()
     (key,) = ledger.trials
     trained = read_json(store.folder("trials", key) / "trained.json")

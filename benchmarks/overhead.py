@@ -64,10 +64,12 @@ def ledger_of(store: Store, trials: int, concurrent: int) -> Ledger:
     return Ledger(sweep, store, {("d", trial.teacher): arrays}, Evaluation())
 
 
-def timed(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> TrialResult | None:
+def timed(
+    trial: Trial, store: Store, report: Report, leave: ShouldStop, gpus: float
+) -> TrialResult | None:
     """`run_trial`, noting when the trial's own work begins and ends, and in which process."""
     began = time.time()
-    result = run_trial(trial, store, report, leave)
+    result = run_trial(trial, store, report, leave, gpus)
     times = {"began": began, "ended": time.time(), "pid": os.getpid()}
     write_json(store.folder("times", f"{trial.seed}.json"), times)
     return result
@@ -99,7 +101,7 @@ def between_trials(store: Store, between: list[int]) -> None:
     tracker.finish = finished  # type: ignore[assignment, method-assign]
     tune.train = timed_train  # type: ignore[attr-defined]
     lease = Lease(store, "sweeps", sweep.name)
-    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), 1, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(sweep, ledger.folder), lease)
     tracker.close()
 
     times = sorted(

@@ -81,7 +81,7 @@ def measure_trials(trials: int) -> OfTrials:
         watch.start()
         lease = Lease(store, "sweeps", ledger.sweep.name)
         limits = BudgetTracker(ledger.sweep, ledger.folder)
-        tune.run_missing(ledger, tracker, limits, CONCURRENT, lease)
+        tune.run_missing(ledger, tracker, limits, lease)
         watch.end()
         tracker.close()
         written = store.files("trials", "*/measured.json")

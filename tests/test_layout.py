@@ -28,6 +28,7 @@ COVERED_BY = {
     "report/status_view": "search/test_status.py",
     "report/style": "report/test_html.py",
     "report/tables": "report/test_report.py",
+    "runtime/notice": "chaos/test_small.py",
     "runtime/progress": "runtime/test_callbacks.py",
     "runtime/rendezvous": "runtime/test_cluster.py",
     "runtime/run": "e2e/test_sweep.py",

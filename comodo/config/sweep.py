@@ -39,14 +39,22 @@ class Resources(Settings):
     """Processes that train one student together; the batch is divided among them."""
     cpus_per_worker: float = Field(1, gt=0)
     """CPUs of each worker, and threads that it computes with."""
-    gpus_per_worker: float = Field(0, ge=0)
-    """GPUs of each worker: a share of one, such as 0.5, or an integer."""
+    gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """GPUs of each worker: a share of one, such as 0.5, or an integer. `auto`: none if there are
+    none; otherwise one, or a half or a quarter of one if the memory that the first trials needed
+    leaves room for that."""
     max_concurrent_trials: int | None = Field(None, ge=1)
     """Maximum number of trials at once; by default as many as fit."""
     retries: int = Field(2, ge=0)
     """How often a trial is restarted from its checkpoint after its process was lost."""
     wait_minutes: float = Field(15, ge=0)
     """How long to wait for a growing cluster until one trial fits."""
+
+    @property
+    def gpus(self) -> float:
+        """`gpus_per_worker` as a number, once `search.capacity.resolved` has chosen it."""
+        assert self.gpus_per_worker != "auto"
+        return self.gpus_per_worker
 
 
 class Budget(Settings):

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from comodo.core.console import console
 from comodo.core.errors import ComodoError
+from comodo.core.machine import usable_cpus
 from comodo.core.markdown import as_text
 from comodo.core.provenance import processor
 from comodo.core.store import Store, atomic, fetched, read_json, write_json
@@ -139,7 +140,7 @@ def describe_machine() -> dict[str, str]:
     """What the numbers depend on besides the networks."""
     return {
         "processor": processor(),
-        "cores": str(os.cpu_count()),
+        "cores": str(usable_cpus()),
         "threads": "1",
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -214,11 +214,13 @@ def _cost(results: Results, store: Store) -> list[str]:
     }
     if not costs:
         return []
-    total, gpus = defaultdict[str, float](float), results.sweep.resources.gpus_per_worker
+    total, requested = defaultdict[str, float](float), results.sweep.resources.gpus_per_worker
+    earlier = 0.0 if requested == "auto" else requested  # of versions that recorded none
     for record, seconds in (cost for trials in costs.values() for cost in trials):
         hours, workers = (record.seconds + seconds) / 3600, record.workers or 1
         total["trial"] += hours
         total["cpu"] += hours * workers * (record.threads or 1)
+        gpus = earlier if record.gpus is None else record.gpus
         total["gpu"] += hours * workers * gpus * (record.device == "cuda")
     devices = {record.device or "unknown" for trials in costs.values() for record, _ in trials}
     spent = SpentRecord.find(store.folder("sweeps", results.sweep.name))

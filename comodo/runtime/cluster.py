@@ -12,26 +12,33 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import psutil
 import ray
 import ray.data
-import ray.exceptions
-from psutil import net_if_addrs
 from ray.autoscaler.sdk import request_resources
 from ray.util import list_named_actors
 
 from comodo.config import Resources
 from comodo.core.console import Terminated, console
 from comodo.core.errors import ComodoError
+from comodo.core.machine import usable_cpus, usable_memory
 from comodo.core.paths import create_private
-from comodo.runtime.ray_private import draining_nodes, listening_on_loopback, newest_cluster
-from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
+from comodo.runtime.ray_private import listening_on_loopback, newest_cluster
+from comodo.search.capacity import (
+    DRIVER_CPUS,
+    cluster_address,
+    refuse_odd_gpus,
+    resolved,
+    trials_that_fit,
+)
 
 REPORT_WAIT_SECONDS = 60.0  # seconds between two progress lines while waiting
-HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether a node or the head is gone
+HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether the head is gone
+OBJECT_STORE_SHARE = 0.3  # of memory, as Ray takes by default
 ANSWER_SECONDS = 10.0  # seconds in which a cluster has to answer when a command starts
 # What Ray adds to the folder of its files for the longest path of a socket, and how long it may be.
 SOCKET = f"/ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
@@ -71,6 +78,9 @@ def connect(dashboard: bool = False) -> None:
                 # Without an address Ray would attach to any cluster that was ever started here.
                 address=address or "local",
                 include_dashboard=dashboard if address is None else None,
+                # A cluster's nodes have been started with what they have.
+                num_cpus=usable_cpus() if address is None else None,
+                object_store_memory=_object_store_bytes() if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
@@ -90,6 +100,13 @@ def connect(dashboard: bool = False) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # the package shows its own
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
+
+
+def _object_store_bytes() -> int | None:
+    """For the objects of a Ray on this machine, where memory is limited: Ray would take a share of
+    all memory. None: Ray's own choice."""
+    limit = usable_memory()
+    return int(OBJECT_STORE_SHARE * limit) if limit < psutil.virtual_memory().total else None
 
 
 def refuse_long_sockets() -> None:
@@ -148,7 +165,7 @@ def _listening_here_only() -> Iterator[None]:
     """A Ray that is started in this block, and its trials' workers, listen on 127.0.0.1: on all
     addresses of the machine, anyone who reaches their ports could run code."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that it starts
-    addresses = {name: {a.address for a in found} for name, found in net_if_addrs().items()}
+    addresses = {name: {a.address for a in found} for name, found in psutil.net_if_addrs().items()}
     loopback = next((name for name, found in addresses.items() if "127.0.0.1" in found), "lo")
     for library in ("GLOO", "NCCL"):  # by which a trial's workers talk to each other
         os.environ[f"{library}_SOCKET_IFNAME"] = loopback
@@ -246,6 +263,7 @@ def concurrent_trials(requested: Resources) -> int:
     would wait forever, and ConfigError if no cluster could have."""
     refuse_odd_gpus(requested)
     has = Capacity()
+    requested = resolved(requested, has.gpus)
     fits = trials_that_fit(has.nodes, requested)
     if not fits:
         workers, cpus = requested.workers, requested.cpus_per_worker
@@ -253,7 +271,7 @@ def concurrent_trials(requested: Resources) -> int:
         raise ClusterError(
             "cluster.too-small",
             f"resources: a trial needs {workers} workers of {cpus:g} CPUs and "
-            f"{requested.gpus_per_worker:g} GPUs{driver}; the cluster has {has}; lower workers, "
+            f"{requested.gpus:g} GPUs{driver}; the cluster has {has}; lower workers, "
             "cpus_per_worker or gpus_per_worker",
         )
     return fits
@@ -267,7 +285,8 @@ def await_room(requested: Resources) -> int:
     `wait_minutes`, or never will.
     """
     grows = cluster_address() is not None
-    node = {name: amount for name, amount in worker_resources(requested).items() if amount}
+    resources = worker_resources(resolved(requested, Capacity().gpus))
+    node = {name: amount for name, amount in resources.items() if amount}
     began, reported = time.monotonic(), -math.inf
     while True:
         waited = time.monotonic() - began
@@ -305,33 +324,4 @@ def trial_resources(requested: Resources) -> dict[str, float]:
 
 def worker_resources(requested: Resources) -> dict[str, float]:
     """What Ray reserves for each worker of a trial."""
-    return {"CPU": requested.cpus_per_worker, "GPU": requested.gpus_per_worker}
-
-
-def this_node() -> str:
-    """Ray's name of the node that this process is on."""
-    return ray.get_runtime_context().get_node_id()
-
-
-@contextmanager
-def notice_of(nodes: set[str]) -> Iterator[Callable[[], bool]]:
-    """Yields whether Ray knows that one of these nodes will be taken away, as spot machines are.
-
-    A thread asks Ray while the block runs. Ray does not ask a cloud: it is notified by
-    `ray drain-node`, which deploy/spot_notice.py runs on AWS, and drains a node itself when
-    `ray start --block` gets a signal to end, as from Kubernetes.
-    """
-    given, over = threading.Event(), threading.Event()
-
-    def ask() -> None:
-        while not given.is_set() and not over.wait(HEAD_POLL_SECONDS):
-            # Errors mean that the head does not answer now; the next poll asks again.
-            with suppress(RuntimeError, OSError, ray.exceptions.RayError):
-                if nodes & draining_nodes():
-                    given.set()
-
-    threading.Thread(target=ask, name="notice", daemon=True).start()
-    try:
-        yield given.is_set
-    finally:
-        over.set()
+    return {"CPU": requested.cpus_per_worker, "GPU": requested.gpus}

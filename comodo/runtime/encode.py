@@ -47,6 +47,7 @@ from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
 from comodo.runtime.cluster import Capacity
+from comodo.runtime.gpus import refuse_unusable_gpu
 
 TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 ROWS_PER_PART = 64
@@ -263,6 +264,8 @@ class TeacherActor:
         from comodo.models.teachers import build_teacher
 
         gpus = ray.get_gpu_ids()
+        if gpus:
+            refuse_unusable_gpu()
         self.device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
         self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
         if self.device == "cpu":

@@ -70,7 +70,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
     with stages_recorded(sweep.name, store):
         connect(dashboard=sweep.resources.workers > 1)
         refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before a machine is rented
-        concurrent = await_room(sweep.resources)
+        await_room(sweep.resources)
         lengths = lengths_taken(sweep)  # before hours of preparing
         window_sets = prepare_all(sweep, store)
         refuse_unlabelled(sweep, window_sets)
@@ -97,7 +97,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
         )
         limits = BudgetTracker(sweep, ledger.folder)
         try:
-            stopped = run_missing(ledger, tracker, limits, concurrent, lease)
+            stopped = run_missing(ledger, tracker, limits, lease)
         except KeyboardInterrupt:
             console.print("interrupted; the report is written as far as it is", style="yellow")
             _, folder = _write_report(ledger, tracker, record)

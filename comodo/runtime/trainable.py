@@ -21,7 +21,9 @@ from comodo.core.lease import LeaseError
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic
 from comodo.runtime.callbacks import PREEMPTED, TrialLeft
-from comodo.runtime.cluster import notice_of, this_node, worker_resources
+from comodo.runtime.cluster import worker_resources
+from comodo.runtime.gpus import refuse_unusable_gpu
+from comodo.runtime.notice import notice_of, this_node
 from comodo.runtime.rendezvous import FileRendezvous
 from comodo.runtime.worker import run_trial
 from comodo.training.epoch import Paused
@@ -75,10 +77,12 @@ def train_loop(config: dict[str, Any]) -> None:
     """What each worker of a trial runs."""
     resources: Resources = config["resources"]
     torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
+    if resources.gpus:
+        refuse_unusable_gpu()
     report = tune.report if resources.workers == 1 else ray.train.report
     # Several workers cannot do without the trial's own process, which may be on another node.
     with notice_of({this_node(), config["driver_node"]}) as is_given:
-        run_trial(config["trial"], config["store"], report, is_given)
+        run_trial(config["trial"], config["store"], report, is_given, resources.gpus)
 
 
 def _workers(config: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def _workers(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "scaling_config": ScalingConfig(
             num_workers=resources.workers,
-            use_gpu=resources.gpus_per_worker > 0,
+            use_gpu=resources.gpus > 0,
             resources_per_worker=worker_resources(resources),
         ),
         "torch_config": FileRendezvous(folder=config["scratch"]) if config["here"] else None,

@@ -21,7 +21,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from comodo.config import ConfigError, Sweep
+from comodo.config import ConfigError, Resources, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.core.console import Terminated, console, handling
 from comodo.core.errors import StoreError
@@ -30,6 +30,7 @@ from comodo.core.redaction import redacted
 from comodo.runtime.callbacks import SweepCallback
 from comodo.runtime.cluster import trial_resources
 from comodo.runtime.progress import Progress
+from comodo.runtime.rounds import Round, Rounds
 from comodo.runtime.trainable import train
 from comodo.search.budget import BudgetTracker
 from comodo.search.capacity import cluster_address
@@ -37,11 +38,6 @@ from comodo.search.ledger import Ledger
 from comodo.search.trial import Trial
 from comodo.tracking.tracker import Tracker
 
-# Tune keeps the finished trials of a run in memory, some 80 KB each, and goes through them all at
-# every step. So the trials run in rounds, each a Tuner of its own. At the end of a round,
-# places stay empty until its last trial has ended: half a trial per place if trials take equally
-# long, which is one percent of a round with 50 trials per place.
-ROUND_TRIALS_PER_PLACE = 50
 # After SIGTERM, in which Ray has to stop the trials. SIGKILL mostly follows after 30.
 STOP_SECONDS = 20.0
 
@@ -58,9 +54,12 @@ TUNE_SETTINGS = {
 class LedgerSearcher(Searcher):
     """Hands the ledger's trials to Ray Tune until a limit is reached."""
 
-    def __init__(self, ledger: Ledger, limits: BudgetTracker, scratch: str) -> None:
+    def __init__(
+        self, ledger: Ledger, limits: BudgetTracker, resources: Resources, scratch: str
+    ) -> None:
         super().__init__()
-        self._ledger, self._limits, self._scratch = ledger, limits, scratch
+        self._ledger, self._limits = ledger, limits
+        self._resources, self._scratch = resources, scratch
         self.not_ended: dict[str, Trial] = {}
         """Trials that were handed out and have not ended, by Tune's id."""
 
@@ -76,7 +75,7 @@ class LedgerSearcher(Searcher):
             "reference": trial.key in self._ledger.references,
             "trial": trial,
             "store": self._ledger.store,
-            "resources": self._ledger.sweep.resources,
+            "resources": self._resources,
             "scratch": self._scratch,
             "here": cluster_address() is None,
         }
@@ -161,13 +160,14 @@ class AtLimits(Stopper):
 
 
 def run_missing(
-    ledger: Ledger, tracker: Tracker, limits: BudgetTracker, concurrent: int, lease: Lease
+    ledger: Ledger, tracker: Tracker, limits: BudgetTracker, lease: Lease
 ) -> str | None:
     """Runs the ledger's trials until all have ended or a limit is reached.
 
     Returns why trials are left; None if none are.
 
     Raises:
+        ClusterError: the cluster has no longer room for a trial.
         KeyboardInterrupt: it was interrupted, by SIGTERM if it is `Terminated`; running trials are
             half done.
         LeaseError: another driver has taken the sweep.
@@ -183,8 +183,7 @@ def run_missing(
     if limits.reason is not None:
         progress.save(f"stopped: {limits.reason}")
         return limits.reason
-    console.print(f"up to {concurrent} trials at once")
-    callback = SweepCallback(progress, tracker, lease)
+    callback, rounds = SweepCallback(progress, tracker, lease), Rounds(ledger)
     scheduler = _scheduler(ledger.sweep)  # one for all rounds, so that ASHA knows all trials
     in_order = _on_interrupt(lambda: progress.save("stopped: interrupted"))
     with progress.shown(), _environment(TUNE_SETTINGS), in_order as interrupted:
@@ -192,7 +191,7 @@ def run_missing(
         try:
             while not interrupted.is_set() and (trial := next_trial(ledger, limits)) is not None:
                 ledger.put_back(trial)
-                _run_round(ledger, limits, concurrent, scheduler, stopper, callback)
+                _run_round(rounds.next(), ledger, limits, scheduler, stopper, callback)
         except LeaseError:  # the record belongs to another driver now
             raise
         except BaseException as error:
@@ -216,23 +215,24 @@ def run_missing(
 
 
 def _run_round(
+    this: Round,
     ledger: Ledger,
     limits: BudgetTracker,
-    concurrent: int,
     scheduler: StudentsASHA | None,
     stopper: AtLimits,
     callback: SweepCallback,
 ) -> None:
     """Runs a bounded number of the ledger's trials."""
     sweep, scratch = ledger.sweep, tempfile.mkdtemp(prefix="comodo-tune-")
-    searcher = LedgerSearcher(ledger, limits, scratch)
+    limits.gpus_per_trial = this.resources.workers * this.resources.gpus
+    searcher = LedgerSearcher(ledger, limits, this.resources, scratch)
     tuner = tune.Tuner(
-        tune.with_resources(train, trial_resources(sweep.resources)),
+        tune.with_resources(train, trial_resources(this.resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=ROUND_TRIALS_PER_PLACE * concurrent,
-            max_concurrent_trials=concurrent,
+            num_samples=this.trials,
+            max_concurrent_trials=this.concurrent,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

@@ -37,13 +37,18 @@ REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between tw
 
 
 def run_trial(
-    trial: Trial, store: Store, report: Report, leave: ShouldStop = lambda: False
+    trial: Trial,
+    store: Store,
+    report: Report,
+    leave: ShouldStop = lambda: False,
+    gpus: float | None = None,
 ) -> TrialResult | None:
     """Trains (from the checkpoint if there is one), saves the student, measures it.
 
     Finished parts are not repeated. While another process works on the trial, this one waits and
     reports it under `waiting`. With several workers the first one measures and writes, and the
-    others return None.
+    others return None. `gpus` are reserved for this worker: with 0 it computes on the CPU, whatever
+    PyTorch finds; None: nothing reserves any.
 
     Raises:
         TrainingError, EvaluateError, ValueError: the trial is impossible; the message says why.
@@ -52,7 +57,7 @@ def run_trial(
         ChangedError: the student's weights were replaced.
     """
     workers, lease = WorkerGroup(), Lease(store, "trials", trial.key)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if gpus != 0 and torch.cuda.is_available() else "cpu"
     try:
         _await(lease, workers, report)
         folder = fetched(store.folder("trials", trial.key))
@@ -60,7 +65,7 @@ def run_trial(
         # As the first worker sees it: on a network disk the others may not see its file yet.
         if not workers.collect(student is not None)[0]:
             _allow_tf32(trial.config.precision == "tf32")
-            _train(trial, store, report, device, lease, leave)
+            _train(trial, store, report, device, lease, leave, gpus)
         _allow_tf32(False)
         if workers.rank > 0:
             return None
@@ -107,7 +112,13 @@ def _await(lease: Lease, workers: WorkerGroup, report: Report) -> None:
 
 
 def _train(
-    trial: Trial, store: Store, report: Report, device: str, lease: Lease, leave: ShouldStop
+    trial: Trial,
+    store: Store,
+    report: Report,
+    device: str,
+    lease: Lease,
+    leave: ShouldStop,
+    gpus: float | None,
 ) -> None:
     """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()
@@ -149,6 +160,8 @@ def _train(
         workers=WorkerGroup().size,
         threads=torch.get_num_threads(),
         peak_memory=_peak_memory(device),
+        gpus=gpus,
+        gpu_memory=torch.cuda.mem_get_info()[1] if device == "cuda" else None,
         made_by=_made_by(device),
     ).write(folder)
     for unfinished in (CHECKPOINT_FILE, HISTORY_FILE):

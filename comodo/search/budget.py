@@ -15,7 +15,7 @@ class BudgetTracker:
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self._budget, self._folder = sweep.budget, folder
-        self._gpus = sweep.resources.workers * sweep.resources.gpus_per_worker
+        self.gpus_per_trial = 0.0
         self._began: float | None = None
         self._last = 0.0
         self._kind, self._failures = "", 0  # the latest failures, all of one kind
@@ -35,7 +35,7 @@ class BudgetTracker:
                 return
             self._began = self._last = now
         self.hours = (now - self._began) / 3600
-        self.gpu_hours += running * self._gpus * (now - self._last) / 3600
+        self.gpu_hours += running * self.gpus_per_trial * (now - self._last) / 3600
         self._last = now
         self._check()
 

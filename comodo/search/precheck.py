@@ -2,7 +2,6 @@
 fits on this machine. Imports nothing heavy; reads at most the length of a recording."""
 
 import itertools
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from comodo.config import (
 from comodo.config.metric import Metric
 from comodo.config.trial import RESIZED_TO
 from comodo.core.errors import nearest
+from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
 from comodo.data.frames import VideoError
 from comodo.data.keys import simulated_folder
@@ -45,7 +45,7 @@ Classes = dict[str, dict[str, int]]
 def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> None:
     """Raises ConfigError, with file, key and fix, for a sweep that cannot run. `trials`: also for
     one whose students cannot be built, trained or measured; preparing does not need that."""
-    cpus = os.cpu_count() or 1
+    cpus = usable_cpus()
     try:
         refuse_odd_gpus(sweep.resources)
         only_cpus = sweep.resources.model_copy(update={"gpus_per_worker": 0.0})

@@ -42,6 +42,10 @@ class TrainedRecord(JsonRecord):
     """CPU threads of each worker."""
     peak_memory: dict[str, int] | None = None
     """Bytes on `cpu` and `cuda`."""
+    gpus: float | None = None
+    """GPUs that were reserved for each worker."""
+    gpu_memory: int | None = None
+    """Bytes of the GPU; None without one."""
     made_by: MadeBy | None = None
 
     @property

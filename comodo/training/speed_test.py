@@ -24,6 +24,7 @@ class SpeedRecord:
     workers: int | None = None
     threads: int | None = None
     peak_memory: dict[str, int] | None = None  # bytes on `cpu` and `cuda`
+    gpu_memory: int | None = None  # bytes of the GPU
     measured: tuple[frozenset[str], float] | None = None
     """Measures that were taken together, and the seconds that they took."""
     kept: int | None = None  # bytes of the finished trial's folder
@@ -52,7 +53,7 @@ def measure_speed(
         cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
         if not isinstance(cached, str):
             raise ValueError(f"trial.student: {weights} is not on this machine; hf download it")
-    device = "cuda" if resources.gpus_per_worker and torch.cuda.is_available() else "cpu"
+    device = "cuda" if resources.gpus and torch.cuda.is_available() else "cpu"
     threads, used = torch.get_num_threads(), max(1, int(resources.cpus_per_worker))
     torch.set_num_threads(used)
     count = 4 * trial.batch_size
@@ -85,7 +86,8 @@ def measure_speed(
         torch.set_num_threads(threads)
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
     peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    total = torch.cuda.mem_get_info()[1] if device == "cuda" else None
     speeds = speeds[1:] or speeds  # the first epoch warms up; it counts if there is no other
     return SpeedRecord(
-        config, speeds, samples, device, 1, used, peak, None, kept, is_speed_test=True
+        config, speeds, samples, device, 1, used, peak, total, None, kept, is_speed_test=True
     )

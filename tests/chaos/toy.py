@@ -85,7 +85,7 @@ def main() -> None:
     if stop_seed is not None:
         tune._scheduler = lambda sweep: StopSeed(stop_seed)  # type: ignore[assignment, return-value]
     connect(dashboard=sweep.resources.workers > 1)
-    concurrent = await_room(sweep.resources)
+    await_room(sweep.resources)
     lease = Lease(store, "sweeps", sweep.name)
     assert lease.take(), lease.holder
     ledger, tracker, memory = ledger_of(store, sweep), Tracker(store, sweep.name, {}), list[int]()
@@ -97,7 +97,7 @@ def main() -> None:
 
     tracker.finish = finished  # type: ignore[assignment, method-assign]
     limits = BudgetTracker(sweep, ledger.folder)
-    stopped = tune.run_missing(ledger, tracker, limits, concurrent, lease)
+    stopped = tune.run_missing(ledger, tracker, limits, lease)
     lease.release()
     write_json(store.root / "memory.json", memory)
     console.print(f"ended at {time.time()}: {ledger.done()} done, {stopped}", markup=False)

@@ -34,7 +34,9 @@ SEEDS = list(range(8))
 _train = trainable.train
 
 
-def faulty(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> TrialResult | None:
+def faulty(
+    trial: Trial, store: Store, report: Report, leave: ShouldStop, gpus: float
+) -> TrialResult | None:
     """`run_trial`, noting each attempt, but for the trials that run out of memory."""
     with (store.root / f"attempts-{trial.seed}").open("a") as attempts:
         attempts.write(trial.config.model_dump_json() + "\n")
@@ -49,7 +51,7 @@ def faulty(trial: Trial, store: Store, report: Report, leave: ShouldStop) -> Tri
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     if trial.seed == ON_CPU:
         raise MemoryError("Unable to allocate 9.00 GiB for an array")
-    return run_trial(trial, store, report, leave)
+    return run_trial(trial, store, report, leave, gpus)
 
 
 def faulty_train(config: dict[str, Any]) -> None:
@@ -93,7 +95,7 @@ def drive(root: Path) -> None:
     tracker = Tracker(store, "memory", {})
     tune.train = faulty_train  # type: ignore[attr-defined]
     lease = Lease(store, "sweeps", "memory")
-    tune.run_missing(ledger, tracker, BudgetTracker(ledger.sweep, ledger.folder), 1, lease)
+    tune.run_missing(ledger, tracker, BudgetTracker(ledger.sweep, ledger.folder), lease)
 
 
 @pytest.mark.chaos

@@ -62,13 +62,14 @@ def test_a_worker_never_spans_nodes(
 @pytest.mark.parametrize(
     ("asked", "trials"),
     [
-        ({}, 2),
-        ({"cpus_per_worker": 0.5, "max_concurrent_trials": 3}, 3),
+        ({}, 1),  # auto: there is a GPU
+        ({"gpus_per_worker": 0}, 2),
+        ({"gpus_per_worker": 0, "cpus_per_worker": 0.5, "max_concurrent_trials": 3}, 3),
         ({"cpus_per_worker": 0.5, "gpus_per_worker": 0.5}, 2),
         ({"cpus_per_worker": 0.25, "gpus_per_worker": 0.25}, 4),  # small students share the GPU
         ({"cpus_per_worker": 2, "gpus_per_worker": 1}, 1),
-        ({"workers": 2, "cpus_per_worker": 0.5}, 1),
-        ({"workers": 2, "cpus_per_worker": 0.4}, 2),
+        ({"gpus_per_worker": 0, "workers": 2, "cpus_per_worker": 0.5}, 1),
+        ({"gpus_per_worker": 0, "workers": 2, "cpus_per_worker": 0.4}, 2),
     ],
 )
 def test_concurrency_follows_the_cluster(asked: dict[str, Any], trials: int) -> None:

@@ -42,11 +42,17 @@ def test_a_plain_tuner_gets_its_metrics_next_to_comodo(tmp_path: Path) -> None:
     assert plain_scores(tmp_path / "before") == [1, 4, 9, 16]
     store = Store(tmp_path / "store")
     make_arrays(store)
-    sweep = sweep_of({"seeds": [0, 1], "trial": {"epochs": 1}})
+    sweep = sweep_of(
+        {
+            "seeds": [0, 1],
+            "trial": {"epochs": 1},
+            "resources": {"max_concurrent_trials": 1, "gpus_per_worker": 0},
+        }
+    )
     ledger, tracker = ledger_of(store, sweep), Tracker(store, sweep.name, {})
     limits, lease = BudgetTracker(sweep, ledger.folder), Lease(store, "sweeps", sweep.name)
     environment, on_interrupt = settings_of_ray(), signal.getsignal(signal.SIGINT)
-    assert comodo.runtime.tune.run_missing(ledger, tracker, limits, 1, lease) is None
+    assert comodo.runtime.tune.run_missing(ledger, tracker, limits, lease) is None
     assert ledger.done() == 2
     assert settings_of_ray() == environment
     assert signal.getsignal(signal.SIGINT) is on_interrupt

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from comodo.config import ConfigError, read_sweep_file
+from comodo.config import ConfigError, Resources, read_sweep_file
 from comodo.core.store import Store
 from comodo.runtime.tune import LedgerSearcher, StudentsASHA, _scheduler
 from comodo.search.budget import BudgetTracker
@@ -42,7 +42,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def asked(ledger: Ledger) -> list[TuneTrial]:
-    searcher = LedgerSearcher(ledger, BudgetTracker(ledger.sweep, ledger.folder), "")
+    searcher = LedgerSearcher(ledger, BudgetTracker(ledger.sweep, ledger.folder), Resources(), "")
     configs = iter(lambda: searcher.suggest("t"), Searcher.FINISHED)
     return [TuneTrial(config["key"], config) for config in configs]
 
@@ -87,5 +87,5 @@ def test_a_space_of_impossible_trials_stops_the_sweep_where_it_can_go_on(
         raise ConfigError("search.space.epochs", "search.space.epochs: odd")
 
     monkeypatch.setattr(ledger, "next_trial", refuse)
-    assert LedgerSearcher(ledger, limits, "").suggest("t") == Searcher.FINISHED
+    assert LedgerSearcher(ledger, limits, Resources(), "").suggest("t") == Searcher.FINISHED
     assert limits.reason == "search.space.epochs: odd"

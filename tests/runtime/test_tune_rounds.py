@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from comodo.core.lease import Lease
 from comodo.core.store import Store, read_json
-from comodo.runtime import tune
+from comodo.runtime import rounds, tune
 from comodo.runtime.callbacks import SweepCallback
 from comodo.runtime.progress import Progress
 from comodo.search.budget import BudgetTracker
@@ -28,12 +28,17 @@ ROUND = 3  # trials
 def test_tune_keeps_the_trials_of_one_round_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "ROUND_TRIALS_PER_PLACE", ROUND)
+    monkeypatch.setattr(rounds, "ROUND_TRIALS_PER_PLACE", ROUND)
     store = Store(tmp_path)
     make_arrays(store)
     early_stopping = {"name": "asha", "grace_epochs": 1, "reduction_factor": 2}
     sweep = sweep_of(
-        {"seeds": list(range(7)), "trial": {"epochs": 1}, "early_stopping": early_stopping}
+        {
+            "seeds": list(range(7)),
+            "trial": {"epochs": 1},
+            "early_stopping": early_stopping,
+            "resources": {"max_concurrent_trials": 1, "gpus_per_worker": 0},
+        }
     )
     ledger, tracker, kept = ledger_of(store, sweep), Tracker(store, sweep.name, {}), list[int]()
     finish = tracker.finish
@@ -45,7 +50,7 @@ def test_tune_keeps_the_trials_of_one_round_only(
 
     monkeypatch.setattr(tracker, "finish", finished)
     limits, lease = BudgetTracker(sweep, ledger.folder), Lease(store, "sweeps", sweep.name)
-    assert tune.run_missing(ledger, tracker, limits, 1, lease) is None
+    assert tune.run_missing(ledger, tracker, limits, lease) is None
     assert ledger.done() == len(kept) == 7
     assert max(kept) == ROUND
 

@@ -50,6 +50,7 @@ def test_hours_count_from_the_first_trial(tmp_path: Path, clock: list[float]) ->
 def test_gpu_hours_are_those_of_all_runs(tmp_path: Path, clock: list[float]) -> None:
     resources = {"workers": 2, "gpus_per_worker": 0.5}
     first = BudgetTracker(sweep(resources, gpu_hours=5), tmp_path)
+    first.gpus_per_trial = 1.0
     first.spend(3)
     clock[0] += 3600
     first.spend(3)
@@ -57,6 +58,7 @@ def test_gpu_hours_are_those_of_all_runs(tmp_path: Path, clock: list[float]) -> 
     assert first.gpu_hours == pytest.approx(3)
     assert first.hours == pytest.approx(1)
     later = BudgetTracker(sweep(resources, gpu_hours=5), tmp_path)
+    later.gpus_per_trial = 1.0
     later.spend(1)
     clock[0] += 2 * 3600
     assert later.reason is None

@@ -1,13 +1,23 @@
 """How many trials fit, by arithmetic; against a running Ray see tests/runtime/test_cluster.py."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Resources
-from comodo.search.capacity import cluster_address, refuse_odd_gpus, trials_that_fit
+from comodo.search.capacity import (
+    cluster_address,
+    gpu_share,
+    refuse_odd_gpus,
+    resolved,
+    trials_that_fit,
+)
+from tests.chaos.toy import sweep_of
 from tests.errors import raises
 
+GIB = 1 << 30
 NODES = st.lists(st.tuples(st.integers(0, 16), st.integers(0, 4)), max_size=4)
 
 
@@ -42,6 +52,34 @@ def test_more_nodes_never_fit_fewer_trials_and_a_limit_holds(
     assert fitting * workers <= sum(cpus for cpus, _ in nodes)
     limited = asked.model_copy(update={"max_concurrent_trials": most})
     assert trials_that_fit(nodes, limited) == min(fitting, most)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "share", "each"),
+    [
+        ({}, 0, 1.0, 0),
+        ({}, 4, 1.0, 1),
+        ({}, 4, 0.25, 0.25),
+        ({"workers": 2}, 4, 0.25, 1),  # NCCL does not let two workers of a trial share one
+        ({"gpus_per_worker": 0}, 4, 0.25, 0),
+        ({"gpus_per_worker": 2}, 0, 0.25, 2),  # requested, so it is refused where there are none
+    ],
+)
+def test_auto_takes_gpus_where_there_are_any(
+    asked: dict[str, Any], gpus: int, share: float, each: float
+) -> None:
+    assert resolved(Resources(**asked), gpus, share).gpus == each
+
+
+def test_a_gpu_is_shared_by_what_its_memory_holds() -> None:
+    sweep = sweep_of({"trial": {"batch_size": 64}})
+    config, total = sweep.trial, 80 * GIB
+    other = config.model_copy(update={"batch_size": 128})
+    assert gpu_share(sweep, []) is None
+    assert gpu_share(sweep, [(other, GIB, total)]) is None
+    for peak, share in ((15, 0.25), (16, 0.5), (31, 0.5), (32, 1.0), (79, 1.0)):
+        measured = [(config, GIB, total), (config, peak * GIB, total), (other, 70 * GIB, total)]
+        assert gpu_share(sweep, measured) == share, peak
 
 
 @pytest.mark.parametrize("address", ["", "local", None])

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from comodo.config import Sweep, TrialConfig
+from comodo.config import Resources, Sweep, TrialConfig
 from comodo.core.store import Store, fetched
 from comodo.report.plan.inventory import Inventory, window_samples
+from comodo.report.plan.machine import Machine
+from comodo.search.capacity import gpu_share, resolved
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Trial, read_measure
 from comodo.training.schedule import schedule_of
@@ -57,6 +59,7 @@ def _read(
         workers=trained.workers,
         threads=trained.threads,
         peak_memory=trained.peak_memory,
+        gpu_memory=trained.gpu_memory,
         measured=None if measuring is None else (frozenset(measuring.measures), measuring.seconds),
         kept=sizes[folder],
     )
@@ -71,6 +74,18 @@ def folder_sizes(store: Store) -> Counter[Path]:
     return sizes
 
 
+def resources_for(sweep: Sweep, machine: Machine, records: list[SpeedRecord]) -> Resources:
+    """What each trial gets on this machine, where the sweep leaves it to `auto`: by the memory of
+    recorded trials. Of a cluster nothing is known, as of no GPU."""
+    gpus = 0 if machine.cluster is not None else machine.gpus or 0
+    measured = [
+        (record.trial, record.peak_memory["cuda"], record.gpu_memory)
+        for record in records
+        if record.gpu_memory and record.peak_memory and "cuda" in record.peak_memory
+    ]
+    return resolved(sweep.resources, gpus, gpu_share(sweep, measured) or 1.0)
+
+
 class Speeds:
     """Estimates for the trials of one sweep from the records of one store."""
 
@@ -78,8 +93,8 @@ class Speeds:
         self, sweep: Sweep, store: Store, inventory: Inventory, records: list[SpeedRecord]
     ) -> None:
         self._store, self._inventory, self._records = store, inventory, records
-        needed = sweep.resources
-        self._device = "cuda" if needed.gpus_per_worker else "cpu"
+        needed = resources_for(sweep, inventory.machine, records)
+        self._device = "cuda" if needed.gpus else "cpu"
         self._workers, self._threads = needed.workers, max(1, int(needed.cpus_per_worker))
 
     def of(self, trial: Trial) -> Estimate:

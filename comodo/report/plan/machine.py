@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comodo.config import Resources
+from comodo.core.machine import usable_cpus
 from comodo.search.capacity import cluster_address, trials_that_fit
 
 
@@ -31,4 +32,4 @@ def this_machine() -> Machine:
         gpus = None
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None and gpus is not None:
         gpus = min(gpus, len([name for name in visible.split(",") if name.strip()]))
-    return Machine(os.cpu_count() or 1, gpus, cluster_address())
+    return Machine(usable_cpus(), gpus, cluster_address())

@@ -35,6 +35,8 @@ class Plan:
     training: list[estimates.Estimate]  # of the trials in `trials.to_estimate`
     measuring: list[estimates.Estimate]  # of the trials in `trials.to_measure`
     confounds: list[Confound]
+    resources: Resources
+    """What each trial gets on this machine."""
     schedules: list[Schedule]
     """Those that trials may have, where the number of windows is known or bounded."""
     disk: dict[str, int | None]  # bytes that will be written, by kind; None: not known
@@ -44,7 +46,7 @@ class Plan:
     @property
     def concurrent(self) -> int | None:
         """How many trials fit on this machine at once; None: not known."""
-        return self.inventory.machine.holds(self.sweep.resources)
+        return self.inventory.machine.holds(self.resources)
 
     @property
     def trial_hours(self) -> float | None:
@@ -58,8 +60,8 @@ class Plan:
 
     @property
     def gpu_hours(self) -> float | None:
-        needed, hours = self.sweep.resources, self.trial_hours
-        return None if hours is None else hours * needed.workers * needed.gpus_per_worker
+        needed, hours = self.resources, self.trial_hours
+        return None if hours is None else hours * needed.workers * needed.gpus
 
     @property
     def encode_hours(self) -> float | None:
@@ -92,7 +94,8 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     records, failed = estimates.read_records(store), ""
     if measure:
         try:
-            records.append(_speed_test(trained, sweep.resources, inventory))
+            needed = estimates.resources_for(sweep, inventory.machine, records)
+            records.append(_speed_test(trained, needed, inventory))
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             failed = str(error) or type(error).__name__
     speeds = estimates.Speeds(sweep, store, inventory, records)
@@ -101,7 +104,8 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     schedules = dict.fromkeys(schedule_of(c, train[c.dataset].of(c)) for c in found)
     counted = islice(sweep.space.points(), MAX_COUNTED) if sweep.space.is_countable() else None
     disk = next(place for place in (store.root, *store.root.parents) if place.exists())
-    concurrent = inventory.machine.holds(sweep.resources) or 1
+    resources = estimates.resources_for(sweep, inventory.machine, records)
+    concurrent = inventory.machine.holds(resources) or 1
     return Plan(
         sweep=sweep,
         store=store.root,
@@ -111,6 +115,7 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         training=training,
         measuring=[speeds.to_measure(trial) for trial in trials.to_measure],
         confounds=confounds(sweep, train),
+        resources=resources,
         schedules=list(schedules),
         disk=bytes_to_write(sweep.name, inventory, trials, training, concurrent, store),
         free=shutil.disk_usage(disk).free,

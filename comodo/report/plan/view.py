@@ -174,13 +174,15 @@ def _why_unknown(plan: Plan) -> str:
 
 
 def _resources(plan: Plan) -> Iterator[Fact]:
-    needed, machine = plan.sweep.resources, plan.inventory.machine
+    needed, machine = plan.resources, plan.inventory.machine
     each = f"{needed.cpus_per_worker:g} CPUs"
-    if needed.gpus_per_worker:
-        each += f" and {needed.gpus_per_worker:g} GPUs"
+    if needed.gpus:
+        each += f" and {needed.gpus:g} GPUs"
     yield "each trial", f"{needed.workers} x {each}"
+    is_auto = plan.sweep.resources.gpus_per_worker == "auto"
     if machine.cluster is not None:
-        yield "cluster", f"{machine.cluster}; its resources are known at the start"
+        more = ", and then GPUs for each trial" if is_auto else ""
+        yield "cluster", f"{machine.cluster}; its resources are known at the start{more}"
     else:
         gpus = "GPUs not counted" if machine.gpus is None else f"{machine.gpus} GPUs"
         fits = UNKNOWN if plan.concurrent is None else str(plan.concurrent)

@@ -26,6 +26,7 @@ from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import WindowsMeta
 from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
+from comodo.report.plan.estimates import resources_for
 from comodo.report.plan.machine import Machine, this_machine
 from comodo.report.plan.plan import Plan, make_plan
 from comodo.report.plan.view import show_plan
@@ -33,6 +34,7 @@ from comodo.search.records import MeasuringRecord
 from comodo.search.trial import Trial
 from comodo.training.epoch import TrainingError
 from comodo.training.schedule import schedule_of
+from comodo.training.speed_test import SpeedRecord
 from tests.config.test_load import sweep_file
 from tests.conftest import write_video
 from tests.helpers import trained_record
@@ -54,7 +56,8 @@ def text(plan: Plan) -> str:
 @pytest.mark.parametrize(
     ("asked", "fits"),
     [
-        ({}, 4),
+        ({}, 2),  # auto: one GPU each
+        ({"gpus_per_worker": 0}, 4),
         ({"workers": 2, "cpus_per_worker": 2}, 0),  # nothing is left for the driver
         ({"workers": 2, "cpus_per_worker": 1.9}, 1),
         ({"cpus_per_worker": 8}, 0),
@@ -63,7 +66,7 @@ def text(plan: Plan) -> str:
         ({"gpus_per_worker": 0.5, "cpus_per_worker": 0.1}, 4),
         ({"gpus_per_worker": 1}, 2),
         ({"gpus_per_worker": 1, "workers": 3}, 0),
-        ({"max_concurrent_trials": 2}, 2),
+        ({"max_concurrent_trials": 1}, 1),
     ],
 )
 def test_what_a_machine_holds(asked: dict[str, Any], fits: int) -> None:
@@ -72,6 +75,18 @@ def test_what_a_machine_holds(asked: dict[str, Any], fits: int) -> None:
     assert Machine(4, 2, "ray://elsewhere").holds(resources) is None
     if resources.gpus_per_worker:
         assert Machine(4, None).holds(resources) is None
+
+
+@pytest.mark.parametrize(("peak", "share"), [(None, 1.0), (2 << 30, 0.25), (30 << 30, 0.5)])
+def test_gpus_are_shared_by_the_memory_of_earlier_trials(
+    tmp_path: Path, peak: int | None, share: float
+) -> None:
+    sweep = sweep_of(tmp_path)
+    peaks, total = (None, None) if peak is None else ({"cuda": peak}, 80 << 30)
+    records = [SpeedRecord(sweep.trial, [1.0], peak_memory=peaks, gpu_memory=total)]
+    assert resources_for(sweep, Machine(16, 4), records).gpus == share
+    assert resources_for(sweep, Machine(16, 0), records).gpus == 0
+    assert resources_for(sweep, Machine(16, 4, "ray://elsewhere"), records).gpus == 0
 
 
 def test_nothing_is_known_before_anything_was_run(tmp_path: Path) -> None:
