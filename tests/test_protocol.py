@@ -42,6 +42,7 @@ def test_one_key_sets_them_all(
         assert trial.last_window == last_window
         assert trial.probe_mask == probe_mask
         assert trial.probe_ties == ("middle" if protocol == "corrected" else "smallest")
+        assert trial.imu_units == ("g, deg/s" if protocol == "corrected" else "published")
         assert (trial.batch_size, trial.epochs, trial.learning_rate) == (128, 20, 3e-4)
     heads = [getattr(trial.method, "head").kind for trial in trials]  # noqa: B009
     assert heads == (["mlp", "linear", "linear"] if linear else ["mlp"] * 3)
@@ -63,6 +64,7 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
         {"protocol": ["corrected", "published"]},
         {"schedule": ["steps", "published"]},
         {"last_window": ["keep", "drop"]},
+        {"imu_units": ["g, deg/s", "published"]},
         {"probe_mask": [True, False]},
         {"probe_ties": ["middle", "smallest"]},
         {"method.head.kind": ["mlp", "linear"]},
@@ -86,6 +88,7 @@ def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
         protocol="published",
         schedule="steps",
         last_window="keep",
+        imu_units="g, deg/s",
         probe_mask=True,
         probe_ties="middle",
     )

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.core.errors import ComodoError, nearest
@@ -35,7 +36,8 @@ class ConfigError(ComodoError, ValueError):
 
 ADDED_LATER = "added later"
 """Marks a setting that stores which exist have been made without: `key: Annotated[int,
-ADDED_LATER] = 3`. Its default has to mean what was computed before."""
+ADDED_LATER] = 3`. Its default has to mean what was computed before; where it follows the protocol,
+that of `corrected` has to."""
 
 
 class Settings(BaseModel):
@@ -53,10 +55,10 @@ class Settings(BaseModel):
             value = getattr(self, name)
             if name in content and isinstance(value, Settings):
                 content[name] = value.for_key()
-            elif name in content and ADDED_LATER in field.metadata:
-                data = vars(self)
-                if value == field.get_default(call_default_factory=True, validated_data=data):
-                    del content[name]
+            elif (
+                name in content and ADDED_LATER in field.metadata and value == _before(field, self)
+            ):
+                del content[name]
         return content
 
     @model_validator(mode="wrap")
@@ -74,6 +76,14 @@ class Settings(BaseModel):
                     at_key = InitErrorDetails(type=error, loc=(key,), input=value)
                     raise ValidationError.from_exception_data(cls.__name__, [at_key])
         return checked
+
+
+def _before(field: FieldInfo, settings: Settings) -> Any:
+    """The value that means what was computed before a field was added."""
+    schema = field.json_schema_extra
+    if isinstance(schema, dict) and "default" in schema:  # it follows the protocol
+        return schema["default"]
+    return field.get_default(call_default_factory=True, validated_data=vars(settings))
 
 
 def kind_of(value: Any) -> str:

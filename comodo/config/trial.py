@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from comodo.config.base import ExistingPath, Settings, Weights
+from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
 from comodo.core.errors import nearest
 
 Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -311,6 +311,10 @@ class TrialConfig(Settings):
     last_window: Literal["keep", "drop"] = _by_protocol("keep", "drop")
     """Whether to train on the last full window of a recording; the published code drops it for
     training but not for the probe."""
+    imu_units: Annotated[Literal["g, deg/s", "published"], ADDED_LATER] = _by_protocol(
+        "g, deg/s", "published"
+    )
+    """Units that students see; `published`: m/s^2 and rad/s on Ego4D and EgoExo4D."""
     probe_mask: bool = _by_protocol(True, False)
     """Whether MOMENT gets a mask of the padding in the probe, as in training; published: no."""
     probe_ties: Literal["middle", "smallest"] = _by_protocol("middle", "smallest")

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from comodo.config import DistillingMethod
+from comodo.config.datasets import G_AND_DEGREES
 from comodo.config.space import flatten
 from comodo.core.markdown import as_text
 from comodo.core.store import Store
@@ -75,11 +76,13 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
     is_distilled = isinstance(config.method, DistillingMethod)
     distilled = f" distilled from `{config.teacher.name}`" if is_distilled else ""
+    units = about["encoder_units"]
+    inside = "" if units == list(G_AND_DEGREES) else f" The encoder sees {' and '.join(units)}."
     paragraphs = [
         *demonstration(found.record.sweep, [config.dataset]),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
         f"six IMU channels: a `{config.student.name}` encoder{distilled}, then {classifier}. "
-        "Units, resampling, encoder and classifier are one network.",
+        f"Units, resampling, encoder and classifier are one network.{inside}",
     ]
     return "\n\n".join(paragraphs)
 

@@ -141,6 +141,7 @@ def export_run(
             "sweep": sweep.name,
             **program,
             "feature": student.dim,
+            "encoder_units": list(student.units),
             "largest_difference": programs.largest_difference(temporary, some_NCR),
             "accuracy": {
                 "split": split,

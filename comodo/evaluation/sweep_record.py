@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from comodo.config import StudentConfig, Sweep
+from comodo.config.datasets import published_units
 from comodo.config.space import canonical
 from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
@@ -174,7 +175,11 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     measuring = kept["evaluation"]
     unlabelled = frozenset(measuring["unlabelled"])
     evaluation = Evaluation(
-        tuple(measuring["measures"]), measuring["targets"], unlabelled, measuring["label_map"]
+        tuple(measuring["measures"]),
+        measuring["targets"],
+        unlabelled,
+        measuring["label_map"],
+        published_units(sweep.datasets),
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(

@@ -6,6 +6,7 @@ know how an encoder computes its features, how a student is trained, or what fea
 Shape letters: N windows of a split, B batch, C channels, T samples, D feature width.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from comodo.config import CHANNELS, StudentConfig
+from comodo.config.datasets import G_AND_DEGREES, Units
 from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
 from comodo.data.arrays import Split
-from comodo.data.imu import LIMIT_C
+from comodo.data.imu import ACC_UNITS, GYRO_UNITS, LIMIT_C
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
 
@@ -41,12 +43,17 @@ class Student(nn.Module):
     "concat" or "mean"; it has no effect on a joint encoder. `channels` says which of `CHANNELS` are
     encoded, and in which order. `dim` is the width of the feature, and `description` has the
     arguments, for `load_student`. Samples beyond what any sensor measures (`imu.LIMIT_C`) count as
-    that limit: one of them would outweigh a batch, or overflow. Raises ValueError for no channel,
-    or an unknown one.
+    that limit: one of them would outweigh a batch, or overflow. `units` are those that the encoder
+    sees, of acceleration and angular velocity. Raises ValueError for no channel, or an unknown one.
     """
 
     def __init__(
-        self, name: str, encoder_config: dict[str, Any], pooling: str, channels: Sequence[str]
+        self,
+        name: str,
+        encoder_config: dict[str, Any],
+        pooling: str,
+        channels: Sequence[str],
+        units: Units = G_AND_DEGREES,
     ) -> None:
         super().__init__()
         unknown = [channel for channel in channels if channel not in CHANNELS]
@@ -70,13 +77,35 @@ class Student(nn.Module):
         self.limit_C1: Tensor
         limit_C1 = torch.from_numpy(LIMIT_C)[picked_C].unsqueeze(1)
         self.register_buffer("limit_C1", limit_C1, persistent=False)
+        self.scale_C1: Tensor | None
+        self.register_buffer("scale_C1", None, persistent=False)
+        self._set_units(units)
+
+    def _set_units(self, units: Units) -> None:
+        acc, gyro = self.units = tuple(units)
+        if self.units != G_AND_DEGREES:
+            factors = [1 / ACC_UNITS[acc]] * 3 + [1 / GYRO_UNITS[gyro]] * 3
+            self.scale_C1 = torch.tensor(factors).to(self.picked_C.device)[self.picked_C, None]
+            self.description = {**self.description, "units": list(self.units)}
+        else:
+            self.scale_C1 = None
+            self.description = {k: v for k, v in self.description.items() if k != "units"}
+
+    def in_units(self, units: Units) -> "Student":
+        """This student, with the same parameters, whose encoder sees these units."""
+        if units == self.units:
+            return self
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)  # else a shallow copy shares what is set next
+        other._set_units(units)
+        return other
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
         """Features `[B, dim]` of IMU windows; a window's feature never depends on its batch.
 
         Args:
-            imu_BCT: float32 `[B, 6, T]`, channels as in `CHANNELS`, in g and degrees per second;
-                shorter windows are left-padded with zeros.
+            imu_BCT: float32 `[B, 6, T]`, channels as in `CHANNELS`, in g and degrees per second
+                whatever `units` are; shorter windows are left-padded with zeros.
             length_B: real samples of each window (int, preferably on the CPU); None: all T.
             mask: whether MOMENT masks the padding of windows shorter than its input. The code of
                 COMODO (arXiv 2503.07259) trains with the mask and probes without it; padding then
@@ -93,12 +122,15 @@ class Student(nn.Module):
         ):
             raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
         picked_BCT = imu_BCT.index_select(1, self.picked_C).clamp(-self.limit_C1, self.limit_C1)
+        if self.scale_C1 is not None:
+            picked_BCT = picked_BCT * self.scale_C1
         feature_BCD = self.encoder(picked_BCT, lengths, mask)
         return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
 
 
-def build_student(settings: StudentConfig) -> Student:
-    """A student on the CPU, with pretrained weights, or with random ones of the given `size`.
+def build_student(settings: StudentConfig, units: Units = G_AND_DEGREES) -> Student:
+    """A student on the CPU, with pretrained weights, or with random ones of the given `size`, whose
+    encoder sees these units.
 
     Raises ValueError for unknown keys in size or channels, and for weights that are not found or do
     not fit.
@@ -106,10 +138,10 @@ def build_student(settings: StudentConfig) -> Student:
     encoder = _ENCODERS[settings.name]
     if settings.weights is None:
         config = encoder.config_from_size(settings.size) | settings.output
-        return Student(settings.name, config, settings.pooling, settings.channels)
+        return Student(settings.name, config, settings.pooling, settings.channels, units)
     folder = _find_weights(settings.weights, settings.revision)
     config = encoder.config_from_folder(folder) | settings.output
-    student = Student(settings.name, config, settings.pooling, settings.channels)
+    student = Student(settings.name, config, settings.pooling, settings.channels, units)
     student.encoder.load_weights(folder, settings.weights)
     return student
 

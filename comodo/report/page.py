@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
+from comodo.config.datasets import published_units
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.markdown import as_text
 from comodo.core.redaction import without_password
@@ -138,6 +139,7 @@ def protocol_section(
     split = names[Metric.parse(sweep.objective.metric).split]
     rows = [
         ["protocol", sweep.protocol],
+        *([["units that students see", units]] if (units := _other_units(sweep)) else []),
         ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
         ["search", sweep.search.sampler],
         *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
@@ -156,6 +158,15 @@ def protocol_section(
     if split == "test":
         note = "**Selection was by the test split**, so its accuracies are optimistic."
     return section("Protocol", note, ["setting", "value"], rows)
+
+
+def _other_units(sweep: Sweep) -> str:
+    """Where students of a sweep see other units than g and deg/s; empty if nowhere."""
+    if all(sweep.with_values(point).imu_units != "published" for point in sweep.points()):
+        return ""
+    of = published_units({name: sweep.datasets[name] for name in sweep.used()})
+    named = [f"{', '.join(units)} on {name}" for name, units in of.items()]
+    return f"with imu_units published {'; '.join(named)}"
 
 
 def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:

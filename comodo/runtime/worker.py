@@ -125,7 +125,8 @@ def _train(
     folder = store.folder("trials", trial.key)
     checkpoint = folder / CHECKPOINT_FILE
     torch.manual_seed(seed_of(trial.seed, "student"))
-    student = build_student(trial.pinned_student).to(device)
+    units = trial.units_on(trial.config.dataset)
+    student = build_student(trial.pinned_student, units).to(device)
     trial.refuse_changed()
     history = []
 
@@ -211,11 +212,12 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
 def frozen_student_of(
     trial: Trial, store: Store, student: Student, dataset: str, own: FrozenStudent | None = None
 ) -> FrozenStudent:
-    """The trial's frozen student on one of its data sets."""
+    """The trial's frozen student on one of its data sets, in the units of that one."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     windows = WindowArrays.load(folder, student.encoder.samples)
     mask, ties = trial.config.probe_mask, trial.config.probe_ties
     names = trial.evaluation.label_map.get(dataset, {})
+    student = student.in_units(trial.units_on(dataset))
     return FrozenStudent(student, windows, trial.seed, mask, ties, source=own, common_name=names)
 
 

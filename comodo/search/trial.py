@@ -13,13 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comodo.config import (
-    DistillingMethod,
-    NoneMethod,
-    StudentConfig,
-    SupervisedMethod,
-    TrialConfig,
-)
+from comodo.config import DistillingMethod, NoneMethod, StudentConfig, SupervisedMethod, TrialConfig
+from comodo.config.datasets import G_AND_DEGREES, Units
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit
@@ -50,6 +45,8 @@ class Evaluation:
     unlabelled: frozenset[str] = frozenset()
     """Further data sets that have no labels to fit a probe on."""
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
+    published_units: dict[str, Units] = field(default_factory=dict)
+    """Of all data sets of the sweep, as `config.datasets` has them."""
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -111,9 +108,8 @@ class Trial:
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
         if isinstance(method, NoneMethod):  # teacher and training make no difference
-            content = {
-                key: content[key] for key in ("student", "method", "probe_mask", "probe_ties")
-            }
+            kept = ("student", "method", "imu_units", "probe_mask", "probe_ties")
+            content = {key: content[key] for key in kept if key in content}
         elif not isinstance(method, SupervisedMethod):
             content["features"] = self.features
         if weights:
@@ -138,6 +134,12 @@ class Trial:
         method = SupervisedMethod(name="supervised")
         config = self.config.model_copy(update={**update, "method": method})
         return replace(self, config=config, recorded_key=None)
+
+    def units_on(self, dataset: str) -> Units:
+        """The units in which the student sees the windows of a data set."""
+        if self.config.imu_units == "published":
+            return self.evaluation.published_units[dataset]
+        return G_AND_DEGREES
 
     def measured_on(self) -> dict[str, str]:
         """Keys of the packed windows, by data set; the trial's own data set comes first."""

@@ -59,6 +59,35 @@ def test_saved_students_load_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.safetensors", "student.json"]
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_encoder_sees_the_units_of_its_student(name: str, tmp_path: Path) -> None:
+    """Windows stay in g and deg/s, and so does the limit of what a sensor measures."""
+    factor_C1 = torch.tensor([9.80665] * 3 + [math.pi / 180] * 3)[:, None]
+    imu = windows(3, 6, 50)
+    imu[0, 0, 3], imu[1, 5, 4] = 90, -9e4  # 90 g are 883 m/s^2; no gyroscope measures the other
+    plain = make(name)
+    published = plain.in_units(("m/s^2", "rad/s"))
+    limited = imu.clone()
+    limited[1, 5, 4] = -5000
+    seen = limited * factor_C1
+
+    def encoded(imu_BCT: torch.Tensor) -> torch.Tensor:
+        feature_BCD: torch.Tensor = plain.encoder(imu_BCT, None, True)
+        return feature_BCD.flatten(1)
+
+    torch.testing.assert_close(published(imu), encoded(seen), rtol=1e-4, atol=1e-5)
+    assert torch.equal(plain(imu), encoded(limited))  # and `plain` is as it was
+    assert published.in_units(("g", "deg/s"))(imu).equal(plain(imu))
+    save_student(published, tmp_path)
+    loaded = load_student(tmp_path).eval()
+    assert loaded.units == ("m/s^2", "rad/s")
+    assert torch.equal(loaded(imu), published(imu))
+    few = make(name, channels=["gyro_z", "acc_x"]).in_units(("m/s^2", "rad/s"))
+    assert few.scale_C1 is not None
+    torch.testing.assert_close(few.scale_C1, factor_C1[[5, 0]])
+    assert "units" not in plain.description  # so that students of corrected trials stay
+
+
 def test_students_from_the_hub_load_again_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

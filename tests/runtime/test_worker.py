@@ -22,7 +22,8 @@ from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
+from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student, load_student
@@ -409,6 +410,35 @@ def test_labels_train_a_supervised_student(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
+def test_a_transfer_changes_units_as_published(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ego4D in m/s^2 and rad/s, MMEA in g and deg/s: each data set is seen in its own units."""
+    seen: dict[int, tuple[str, str]] = {}
+
+    def remember(frozen: FrozenStudent) -> Measured:
+        seen[len(frozen.windows.splits["train"])] = frozen.student.units
+        return Measured({})
+
+    windows, features = make_arrays(store)
+    mmea, _ = make_arrays(store, windows=30, name="v")
+    units = {"d": ("m/s^2", "rad/s"), "mmea": ("g", "deg/s")}
+    evaluation = Evaluation(("knn",), {"mmea": mmea}, published_units=units)
+    monkeypatch.setitem(MEASURE_FUNCTIONS, "knn", remember)
+    config = trial_config(epochs=1, imu_units="published")
+    trial = Trial(config, 0, windows, features, evaluation)
+    run_whole(trial, store)
+    assert seen == {42: ("m/s^2", "rad/s"), 32: ("g", "deg/s")}
+    student = load_student(store.folder("trials", trial.key) / "student")
+    assert student.units == ("m/s^2", "rad/s")
+    usual = Trial(trial_config(epochs=1), 0, windows, features, evaluation)
+    assert len({t.key for t in (trial, usual, trial.untrained, usual.untrained)}) == 4
+    run_whole(usual, store)
+    assert set(seen.values()) == {("g", "deg/s")}
+    other = load_student(store.folder("trials", usual.key) / "student")
+    assert not weights_equal(student, other)
+
+
 def test_tf32_is_for_training_alone(
     store: Store, precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -541,6 +541,7 @@ def another(value: Any, key: str) -> Any:
     choices: dict[str, list[Any]] = {
         "schedule": ["steps", "published"],
         "last_window": ["keep", "drop"],
+        "imu_units": ["g, deg/s", "published"],
         "precision": ["float32", "bf16"],
         "probe_ties": ["middle", "smallest"],
         "student.pooling": ["concat", "mean"],
