@@ -33,6 +33,7 @@ from comodo.data import records
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.resize import resized
 from comodo.data.streaming import described_windows, streamed, window_values
+from comodo.data.window_sets import read_quality
 
 SHARD_WINDOWS = 16_384  # in each file
 RESIZE_WINDOWS = 256  # of one length, in memory at a time
@@ -188,7 +189,7 @@ def pack_windows(store: Store, windows: str) -> str:
         frame = described_windows(fetched(source))
         classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
         class_of, group_of = ({name: i for i, name in enumerate(n)} for n in (classes, groups))
-        is_last = ~frame.recording.duplicated(keep="last")
+        is_last = ~frame.recording.duplicated(keep="last") & ~frame.recording.isin(_drawn(source))
         columns = {
             "length": frame.length.to_numpy(np.int64),
             "label": frame.label.map(class_of).fillna(NO_LABEL).to_numpy(np.int64),
@@ -275,6 +276,12 @@ def _is_packed(store: Store, key: str) -> bool:
             report_damaged(path, "cut off")
             return False
     return store.meta("arrays", key) is not None
+
+
+def _drawn(source: Path) -> set[str]:
+    """Recordings whose last window was left out by a draw."""
+    rows = (row for table in read_quality(source) for row in table.to_pylist())
+    return {row["recording"] for row in rows if row["drawn_from"] is not None}
 
 
 def _finite(

@@ -27,5 +27,8 @@ def resized_key(windows: str, samples: int) -> str:
 
 def simulated_folder(settings: DatasetConfig, store: Store) -> Path:
     """Folder of a simulated data set's files; not used by other kinds."""
-    excluded = {"window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos"}
+    excluded = {
+        "window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos",
+        "windows_per_recording",
+    }  # fmt: skip
     return store.folder("simulated", key_of(settings.for_key(excluded)))

@@ -22,6 +22,7 @@ QUALITY_SCHEMA = pa.schema(
         ("rejected", pa.string()),  # the reason, for a recording without windows
         ("passing", pa.bool_()),  # whether the reason may be gone at the next try
         ("windows", pa.int64()),
+        ("drawn_from", pa.int64()),  # how many there were; null if none was left out by a draw
         ("window_seconds", pa.float64()),  # total of its windows
         ("video_seconds", pa.float64()),  # null without a video
         ("imu_seconds", pa.float64()),

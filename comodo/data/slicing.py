@@ -23,6 +23,7 @@ from comodo.data.transcode import transcode
 from comodo.data.video import read_track
 
 TOLERANCE = 1e-6  # of a window, for rounding
+DRAW_SEED = 16349  # of `windows_per_recording`, as in the published code, for each recording
 MAX_BUFFERED_ROWS = 256  # windows in memory before they are written
 WINDOW_SCHEMA = pa.schema(
     [
@@ -61,12 +62,22 @@ def window_numbers(
     return sorted(numbers)
 
 
+def drawn(numbers: list[int], count: int | None) -> list[int]:
+    """At most `count` of a recording's windows, ascending: those that the published code draws,
+    which leaves out the last window before. All if there are no more, or `count` is None."""
+    if count is None or len(numbers) <= count:
+        return numbers
+    order = np.random.RandomState(DRAW_SEED).permutation(len(numbers) - 1)
+    return sorted(numbers[i] for i in order[:count])
+
+
 def slice_recording(
     recording: Recording, stream: ImuStream, track: VideoTrack | None, settings: DatasetConfig
-) -> list[dict[str, Any]]:
-    """The windows of one recording, as rows of `WINDOW_SCHEMA`; `track` is None without a video.
-    Windows with a gap, of samples or of the picture, are left out. Raises PrepareError if no window
-    has both video and IMU."""
+) -> tuple[list[dict[str, Any]], int]:
+    """The windows of one recording, as rows of `WINDOW_SCHEMA`, and how many there were before
+    `windows_per_recording` left some out; `track` is None without a video. Windows with a gap, of
+    samples or of the picture, are left out. Raises PrepareError if no window has both video and
+    IMU."""
     sample = 1 / stream.rate
     start, end = stream.time_N[0], stream.time_N[-1] + sample
     if track is not None:
@@ -88,13 +99,17 @@ def slice_recording(
             raise PrepareError("windows.too-short", message)
         numbers = window_numbers(stream.time_N, start, latest, length, MAX_GAP_SECONDS)
         spans = {i: (start + i * length, start + (i + 1) * length) for i in numbers}
-    rows = []
     still = track.still if track is not None else ()
-    for number, (begin, stop) in spans.items():
-        if has_gap(stream, begin, stop, MAX_GAP_SECONDS):
-            continue
-        if any(begin < last and first < stop for first, last in still):
-            continue
+    whole = [
+        number
+        for number, (begin, stop) in spans.items()
+        if not has_gap(stream, begin, stop, MAX_GAP_SECONDS)
+        and not any(begin < last and first < stop for first, last in still)
+    ]
+    count = settings.windows_per_recording if recording.split == "train" else None
+    rows = []
+    for number in drawn(whole, count):
+        begin, stop = spans[number]
         # Rounding in `stop - begin` would make some windows a sample longer.
         seconds = stop - begin if settings.window_seconds == "whole" else settings.window_seconds
         imu_TC = resample(stream, begin, seconds, settings.imu_rate)
@@ -107,7 +122,7 @@ def slice_recording(
             f"every window has a gap of over {MAX_GAP_SECONDS:g} s in its IMU samples, or a still "
             "picture",
         )
-    return rows
+    return rows, len(whole)
 
 
 def _columns_of(recording: Recording) -> dict[str, Any]:
@@ -130,11 +145,12 @@ def slice_chunk(
             stream = reader.read_imu(recording)
             track = read_track(recording.video) if recording.video else None
             about |= measure_quality(stream, track)
-            rows = slice_recording(recording, stream, track, settings)
+            rows, count = slice_recording(recording, stream, track, settings)
             if recording.video and settings.videos == "shrink":
                 copy = transcode(recording.video, videos)
                 rows = [{**row, "video": copy} for row in rows]
             about["windows"] = len(rows)
+            about["drawn_from"] = count if count > len(rows) else None
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
             spans = [(row["start"], row["end"]) for row in rows]
             about["constant_windows"] = sum(has_constant_channel(stream, *span) for span in spans)

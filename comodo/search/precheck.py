@@ -2,6 +2,7 @@
 fits on this machine. Imports nothing heavy; reads at most the length of a recording."""
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from comodo.config import (
     SimulatedDataset,
     Sweep,
 )
+from comodo.config.datasets import published_units
 from comodo.config.metric import Metric
 from comodo.config.trial import RESIZED_TO
 from comodo.core.errors import nearest
@@ -88,6 +90,7 @@ def evaluation_of(
         {name: packed[name] for name in sweep.evaluate_on},
         frozenset(unfit & set(sweep.evaluate_on)),
         sweep.label_map,
+        published_units(sweep.datasets),
     )
 
 
@@ -236,14 +239,18 @@ def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | 
     """An upper bound of the windows that these recordings can give; None if it takes too long."""
     if settings.window_seconds == "whole":
         return len(recordings)
+    most = settings.windows_per_recording or math.inf
+    kept = [most if recording.split == "train" else math.inf for recording in recordings]
     if isinstance(settings, SimulatedDataset):
-        return len(recordings) * int(settings.seconds / settings.window_seconds)
+        each = int(settings.seconds / settings.window_seconds)
+        return sum(int(min(each, count)) for count in kept)
     began, windows = time.monotonic(), 0
-    for recording in recordings:
+    for recording, count in zip(recordings, kept, strict=True):
         if not recording.video or time.monotonic() - began > MAX_LOOK_SECONDS:
             return None
         try:
-            windows += int(video_seconds(recording.video) / settings.window_seconds + 0.1)
+            each = int(video_seconds(recording.video) / settings.window_seconds + 0.1)
+            windows += int(min(each, count))
         except VideoError:
             continue  # prepare will reject it, with the reason
     return windows

@@ -27,6 +27,7 @@ from comodo.data.arrays import (
     pack_windows,
 )
 from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
 from tests.errors import raises
@@ -111,6 +112,14 @@ def test_a_recording_that_was_not_cut_has_no_last_window(store: Store) -> None:
     meta.write(store.folder("windows", "w"))
     data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
     assert not any(split.last_N.any() for split in data.splits.values())
+
+
+def test_a_recording_of_which_windows_were_drawn_has_no_last_window(store: Store) -> None:
+    rows = [{"recording": "r1", "windows": 2, "drawn_from": 9}, {"recording": "r3", "windows": 2}]
+    quality = pa.Table.from_pylist(rows, schema=QUALITY_SCHEMA)
+    write_table(store.folder("windows", "w") / "quality-0.parquet", quality)
+    train = WindowArrays.load(store.folder("arrays", pack_windows(store, "w"))).splits["train"]
+    assert train.last_N.tolist() == [True, False, False, True, False, True]
 
 
 def write_windows(store: Store, imu: list[np.ndarray]) -> None:

@@ -229,7 +229,8 @@ def window_samples(store: Store, key: str) -> int | None:
 
 def _train_bound(settings: DatasetConfig, train: list[Recording], windows: int) -> TrainSplit:
     labelled = sum(recording.label is not None for recording in train)
-    cut = settings.window_seconds != "whole"
+    # Of recordings with more windows than are kept, the last one is never drawn.
+    cut = settings.window_seconds != "whole" and settings.windows_per_recording is None
     share = labelled / len(train)
     return TrainSplit(windows, round(share * windows), len(train) * cut, labelled * cut)
 
@@ -239,8 +240,9 @@ def train_split(windows: WindowSet) -> TrainSplit:
     last = labelled_last = 0
     if WindowsMeta.read(windows.folder).window_seconds != "whole":
         for table in window_sets.read_quality(windows.folder):
-            for row in table.select(["split", "label", "windows"]).to_pylist():
-                if row["split"] == "train" and row["windows"]:  # a rejected recording has none
+            for row in table.select(["split", "label", "windows", "drawn_from"]).to_pylist():
+                is_kept = row["windows"] and row["drawn_from"] is None  # none of a rejected one
+                if row["split"] == "train" and is_kept:
                     last += 1
                     labelled_last += row["label"] is not None
     labelled = sum(windows.classes.get("train", {}).values())
