@@ -1,10 +1,16 @@
 """The settings of each kind of data set."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from comodo.config.base import ExistingPath, Seed, Settings
+from comodo.config.base import ADDED_LATER, ExistingPath, Seed, Settings
+
+Units = tuple[str, str]
+"""Of acceleration and angular velocity, from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
+G_AND_DEGREES: Units = ("g", "deg/s")
+"""Of all prepared windows."""
 
 
 class GroupSplit(Settings):
@@ -28,6 +34,11 @@ class GroupSplit(Settings):
 
 
 class _Dataset(Settings):
+    PUBLISHED_UNITS: ClassVar[Units] = G_AND_DEGREES
+    """In which the published code gives its windows to students."""
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {}
+    """The settings that a sweep with `protocol: published` has by default."""
+
     window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 5.0
     """Length of a window; `whole` takes each recording as one window."""
     imu_rate: float = Field(200.0, gt=0, le=10_000)
@@ -38,6 +49,9 @@ class _Dataset(Settings):
     """Splits made by group, in place of the data set's own."""
     videos: Literal["original", "shrink"] = "original"
     """Whether teachers see the original files, or small copies that prepare makes once."""
+    windows_per_recording: Annotated[int | None, ADDED_LATER] = Field(None, ge=1)
+    """At most so many windows of each training recording, drawn as the published code does
+    (`num_clips`): a fixed draw of all but the last. By default all; val and test keep all."""
 
 
 class SimulatedDataset(_Dataset):
@@ -104,8 +118,14 @@ class UtdMhadDataset(_Dataset):
     """Common rate in Hz that every IMU stream is resampled to."""
 
 
+WindowTimes = Annotated[Literal["clock", "counted"], ADDED_LATER]
+
+
 class Ego4dDataset(_Dataset):
     """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
+
+    PUBLISHED_UNITS = ("m/s^2", "rad/s")
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
 
     kind: Literal["ego4d"]
     """Ego4D in the layout of its release."""
@@ -115,10 +135,16 @@ class Ego4dDataset(_Dataset):
     """Folder of `<uid>.csv`: the release's imu."""
     splits: ExistingPath
     """Folder of train.txt, val.txt and test.txt: uid, tab, activity."""
+    window_times: WindowTimes = Field("clock", json_schema_extra={"x-published": "counted"})
+    """When samples were: by the file's clock, or `counted` from the first one at the mean rate cut
+    to whole Hz, as in the published code; by default as the sweep's protocol."""
 
 
 class EgoExo4dDataset(_Dataset):
     """Ego-Exo4D: the RGB video and the IMU of the Aria glasses of each take."""
+
+    PUBLISHED_UNITS = ("m/s^2", "rad/s")
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
 
     kind: Literal["egoexo4d"]
     """Ego-Exo4D in the layout of its release; needs `pip install comodo[cameras]`."""
@@ -128,10 +154,15 @@ class EgoExo4dDataset(_Dataset):
     """Folder of train.txt, val.txt and test.txt: take, tab, activity."""
     imu: Literal["right", "left"] = "right"
     """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+    window_times: WindowTimes = Field("clock", json_schema_extra={"x-published": "counted"})
+    """When samples were: by the glasses' clock, or `counted` from the first one at the mean rate
+    cut to whole Hz, as in the published code; by default as the sweep's protocol."""
 
 
 class UestcMmeaDataset(_Dataset):
     """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
+
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"first_row": "drop"}
 
     kind: Literal["uestc-mmea-cl"]
     """UESTC-MMEA-CL in the layout of its release."""
@@ -142,7 +173,16 @@ class UestcMmeaDataset(_Dataset):
     window_seconds: Literal["whole"] = "whole"
     """A clip is one window."""
     imu_rate: float = Field(25.0, gt=0, le=10_000)
-    """Common rate in Hz that every IMU stream is resampled to; the sensor has 25."""
+    """Common rate in Hz that every IMU stream is resampled to; the sensor has 25, at which a window
+    has the file's own rows."""
+    acc_unit: Annotated[Literal["1/16384 g", "1/8192 g"] | None, ADDED_LATER] = None
+    """Unit of acceleration in all sensor files; by default found from gravity in all of them
+    together."""
+    first_row: Annotated[Literal["keep", "drop"], ADDED_LATER] = Field(
+        "keep", json_schema_extra={"x-published": "drop"}
+    )
+    """Whether windows have the first row of their sensor file, which the published code reads as a
+    header; by default as the sweep's protocol."""
 
 
 class HaptDataset(_Dataset):
@@ -170,3 +210,30 @@ DatasetConfig = Annotated[
     | HaptDataset,
     Field(discriminator="kind"),
 ]
+
+
+def published_units(datasets: Mapping[str, DatasetConfig]) -> dict[str, Units]:
+    """`PUBLISHED_UNITS` of each data set."""
+    return {name: settings.PUBLISHED_UNITS for name, settings in datasets.items()}
+
+
+def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[str, Any]:
+    """The data sets of a sweep file, as read from YAML, with the settings that `protocol` implies.
+
+    Windows are made once for all trials of a sweep. So where its protocol `is_swept`, such a
+    setting has to be written: raises ValueError for one that is not.
+    """
+    kinds = {get_args(c.model_fields["kind"].annotation)[0]: c for c in _Dataset.__subclasses__()}
+    filled = {}
+    for name, written in datasets.items():
+        kind = written.get("kind") if isinstance(written, dict) else None
+        implied = kinds[kind].BY_PROTOCOL if isinstance(kind, str) and kind in kinds else {}
+        for key, published in implied.items():
+            if is_swept and key not in written:
+                values = " or ".join([str(kinds[kind].model_fields[key].default), published])
+                raise ValueError(
+                    f"datasets.{name}.{key}: follows the protocol, which is swept, but windows are "
+                    f"made once for all trials; write {values}"
+                )
+        filled[name] = {**implied, **written} if implied and protocol == "published" else written
+    return filled

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_of
-from comodo.config.datasets import DatasetConfig
+from comodo.config.datasets import DatasetConfig, following
 from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten
@@ -207,6 +207,20 @@ class Sweep(Settings):
             if "protocol" in trial:
                 return {**data, "protocol": trial["protocol"]}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_the_protocol(cls, data: Any, info: ValidationInfo) -> Any:
+        """Sweeps that were run are read as they were, also by earlier versions."""
+        if not isinstance(data, dict) or (info.context or {}).get("read_back"):
+            return data
+        trial, search = (data.get(key) if isinstance(data.get(key), dict) else {}
+                         for key in ("trial", "search"))  # fmt: skip
+        if not isinstance(data.get("datasets"), dict):
+            return data
+        protocol = trial.get("protocol", data.get("protocol", "corrected"))
+        is_swept = "protocol" in (search.get("space") or {})
+        return {**data, "datasets": following(protocol, data["datasets"], is_swept)}
 
     @model_validator(mode="after")
     def _is_consistent(self, info: ValidationInfo) -> "Sweep":

@@ -6,6 +6,9 @@ are computed, raise it, so that what is stored is made again. Artifacts of earli
 
 WINDOW_VERSION = 7
 """Windows: how recordings are read, cut, resampled and rejected; with them all that follows."""
+MMEA_VERSION = 2
+"""Windows of UESTC-MMEA-CL: one unit for all clips, and the rows of the file instead of samples
+interpolated between them."""
 SPLIT_VERSION = 2
 """Windows of data sets whose `split_by_group` deals otherwise than the first version did."""
 TRANSCODER_VERSION = 2

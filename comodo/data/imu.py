@@ -49,6 +49,9 @@ class ImuStream:
     """What the reader detected or corrected and a user should know."""
     impossible: int = 0
     """Rows that were left out because no sensor measures such values."""
+    stretch: float = 1.0
+    """Seconds of the video in a second of the sensor's own clock, of a reader that spreads samples
+    over the video: windows are sampled by the sensor's."""
 
     @cached_property
     def rate(self) -> float:
@@ -204,16 +207,26 @@ def unit_by_gravity(acc_N3: np.ndarray, units: dict[str, float], source: str) ->
     `units` has the possible units with their factors to g. Returns the factor, and a note for the
     user. Raises ImuError unless the median length is 3/4 to 4/3 g in exactly one of the units.
     """
-    length_N = np.linalg.norm(acc_N3, axis=1)
-    length_N = length_N[np.isfinite(length_N)]
-    median = float(np.median(length_N)) if len(length_N) else 0.0
-    fitting = [unit for unit, factor in units.items() if 3 / 4 < median * factor < 4 / 3]
+    median = median_length(acc_N3)
+    fitting = fitting_units(median, units)
     if len(fitting) != 1:
         known = " nor ".join(f"{1 / factor:.6g} as in {unit}" for unit, factor in units.items())
         message = f"its median length is {median:.4g}, neither about {known}; convert it to these"
         raise ImuError("imu.unknown-unit", f"{source}: unknown unit of acceleration: {message}")
     unit = fitting[0]
     return units[unit], f"accelerometer in {unit}, detected from its median length {median:.4g}"
+
+
+def median_length(acc_N3: np.ndarray) -> float:
+    """Median length of the vectors without NaN; 0 if there are none."""
+    length_N = np.linalg.norm(acc_N3, axis=1)
+    length_N = length_N[np.isfinite(length_N)]
+    return float(np.median(length_N)) if len(length_N) else 0.0
+
+
+def fitting_units(median: float, units: dict[str, float]) -> list[str]:
+    """Units in which a median length of raw acceleration is 3/4 to 4/3 g."""
+    return [unit for unit, factor in units.items() if 3 / 4 < median * factor < 4 / 3]
 
 
 def refuse_missing(path: str | Path) -> None:
@@ -303,10 +316,12 @@ def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStrea
 
 
 def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np.ndarray:
-    """The stream from `start` for `seconds`, at `rate` Hz: float32 `[round(seconds * rate), 6]`.
-    Band-limited, as `resampling.values_at`."""
+    """The stream from `start` for `seconds`, at `rate` Hz of the sensor's clock: float32 `[T, 6]`,
+    with T = `round(seconds * rate)` unless it is stretched. Band-limited, as
+    `resampling.values_at`."""
     from comodo.data.resampling import values_at  # SciPy takes long to import
 
+    rate /= stream.stretch
     time_M = start + np.arange(round(seconds * rate)) / rate
     return values_at(stream.time_N, stream.imu_NC, stream.rate, time_M, rate).astype(np.float32)
 

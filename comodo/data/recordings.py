@@ -2,6 +2,7 @@
 
 import codecs
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,15 @@ class NotingReader(Reader, Protocol):
 
     def notes(self) -> list[str]:
         """Sentences about what was ignored or is in doubt. Raises DatasetError."""
+
+
+@runtime_checkable
+class UnitReader(Reader, Protocol):
+    """A reader of recordings that have one unit, which only all of them together show."""
+
+    def common_acc_unit(self, recordings: Sequence[Recording]) -> tuple[str, str]:
+        """The `acc_unit` of the recordings, and a note of what it was found from. Raises
+        ImuError."""
 
 
 def utf8_text(file: Path) -> str:

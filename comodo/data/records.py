@@ -23,6 +23,7 @@ class WindowsMeta(ArtifactMeta):
     rejected: dict[str, str]  # recording id to reason
     window_seconds: float | str  # `whole`: one window for each recording
     passing: int = 0  # recordings rejected for a reason that may be gone at the next try
+    decided: list[str] = field(default_factory=list)  # from all recordings together, as the unit
     made_by: MadeBy | None = None  # the driver; None: an earlier version did not record it
 
 

@@ -12,7 +12,7 @@ from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.parts import is_whole
 from comodo.core.store import Fingerprint, Store, fetched, fingerprint, key_of
-from comodo.core.versions import SPLIT_VERSION, WINDOW_VERSION
+from comodo.core.versions import MMEA_VERSION, SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
 from comodo.data.group_split import keeps_first_deal
 from comodo.data.names import common_form
@@ -68,6 +68,8 @@ def window_key(
     content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
     if settings.videos == "shrink":
         content["videos"] = transcode.TRANSCODER
+    if settings.kind == "uestc-mmea-cl":
+        content["uestc-mmea-cl"] = MMEA_VERSION
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]

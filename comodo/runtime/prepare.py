@@ -24,7 +24,12 @@ from comodo.core.store import Store, fetched, remove
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import flag_lines
-from comodo.data.readers import list_recordings, listing_notes, open_dataset
+from comodo.data.readers import (
+    list_recordings,
+    listing_notes,
+    open_dataset,
+    with_common_unit,
+)
 from comodo.data.recordings import Recording
 from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, slice_chunk, write_part
@@ -53,8 +58,9 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     if store.meta("windows", key) is None or missing_parts(recordings, store, key):
         with leased(store, "windows", key, f"prepare {name}") as lease:
             _make(name, settings, store, recordings, files, key, lease)
-    windows = window_sets.read_window_set(key, store, files)
-    assert windows is not None
+    windows, meta = window_sets.read_window_set(key, store, files), WindowsMeta.of(key, store)
+    assert windows is not None and meta is not None
+    notes += meta.decided
     _remember(name, settings, windows, notes)
     _report(name, windows, notes, len(recordings), settings.max_rejected)
     return windows
@@ -78,10 +84,14 @@ def _make(
         if stale.name not in wanted:  # an earlier version grouped the recordings differently
             remove(stale)
     waiting = sum(map(len, missing.values()))
+    # Found from all recordings also where few are missing, so that it is the same for all.
+    found, decided = with_common_unit(settings, simulated_folder(settings, store), recordings)
+    chunks = window_sets.part_chunks(found)
+    missing = {part: chunks[part] for part in missing}
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    summary = _summary(folder, settings.window_seconds, recordings)
+    summary = replace(_summary(folder, settings.window_seconds, recordings), decided=decided)
     lease.check()
     summary.write(folder)
 

@@ -2,10 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from comodo.config import read_sweep_file
+from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.config.datasets import (
+    Ego4dDataset,
+    EgoExo4dDataset,
+    UestcMmeaDataset,
+    published_units,
+)
+from tests.config.test_load import sweep_file
 from tests.paths import ROOT
 
 
@@ -25,3 +33,73 @@ def test_every_sweep_of_the_page_on_cameras_loads(
             dataset.kind for dataset in read_sweep_file(tmp_path / "sweep.yaml").datasets.values()
         ]
     assert kinds == ["gopro", "aria", "folder"]
+
+
+def mmea_file(tmp_path: Path, **changes: Any) -> Path:
+    """Of a data set with settings that follow the protocol."""
+    for name in ("mmea", "lists"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    entry = {"kind": "uestc-mmea-cl", "path": "mmea", "splits": "lists"}
+    ego = {"kind": "ego4d", "video_folder": "mmea", "imu_folder": "mmea", "splits": "lists"}
+    return sweep_file(
+        tmp_path,
+        **{"datasets__mmea": entry, "datasets__ego": ego, "trial__dataset": "mmea"} | changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["keep", "clock"]),
+        ({"protocol": "published"}, ["drop", "counted"]),
+        ({"trial__protocol": "published"}, ["drop", "counted"]),
+        ({"protocol": "corrected", "trial__protocol": "published"}, ["drop", "counted"]),
+        ({"protocol": "published", "datasets__mmea__first_row": "keep"}, ["keep", "counted"]),
+        ({"datasets__ego__window_times": "counted"}, ["keep", "counted"]),
+    ],
+)
+def test_windows_follow_the_protocol(
+    tmp_path: Path, changes: dict[str, Any], expected: list[str]
+) -> None:
+    sweep = read_sweep_file(mmea_file(tmp_path, **changes))
+    mmea, ego = sweep.datasets["mmea"], sweep.datasets["ego"]
+    assert isinstance(mmea, UestcMmeaDataset) and isinstance(ego, Ego4dDataset)
+    assert [mmea.first_row, ego.window_times] == expected
+    written = [mmea.for_key().get("first_row"), ego.for_key().get("window_times")]
+    assert written == [value if value in ("drop", "counted") else None for value in expected]
+    kept = sweep.model_dump(mode="json", exclude_unset=True)
+    again = Sweep.model_validate(kept, context={"read_back": True})
+    assert again.datasets == sweep.datasets
+
+
+def test_a_sweep_that_ran_before_is_read_as_it_was(tmp_path: Path) -> None:
+    sweep = read_sweep_file(mmea_file(tmp_path, protocol="published"))
+    kept = sweep.model_dump(mode="json", exclude_unset=True)
+    del kept["datasets"]["mmea"]["first_row"]
+    mmea = Sweep.model_validate(kept, context={"read_back": True}).datasets["mmea"]
+    assert isinstance(mmea, UestcMmeaDataset)
+    assert mmea.first_row == "keep"
+
+
+def test_a_swept_protocol_needs_windows_that_are_written(tmp_path: Path) -> None:
+    space = {"search__space": {"protocol": ["corrected", "published"]}}
+    message = "datasets.mmea.first_row: follows the protocol, which is swept"
+    with pytest.raises(ConfigError, match=message) as error:
+        read_sweep_file(mmea_file(tmp_path, **space))
+    assert "write keep or drop" in str(error.value)
+    written = {"datasets__mmea__first_row": "drop", "datasets__ego__window_times": "clock"}
+    sweep = read_sweep_file(mmea_file(tmp_path, **space, **written))
+    assert {sweep.with_values(point).imu_units for point in sweep.grid()} == {
+        "g, deg/s",
+        "published",
+    }
+
+
+def test_published_units_are_those_of_the_papers_data_sets(tmp_path: Path) -> None:
+    sweep = read_sweep_file(mmea_file(tmp_path))
+    assert published_units(sweep.datasets) == {
+        "demo": ("g", "deg/s"),
+        "mmea": ("g", "deg/s"),
+        "ego": ("m/s^2", "rad/s"),
+    }
+    assert EgoExo4dDataset.PUBLISHED_UNITS == ("m/s^2", "rad/s")

@@ -1,6 +1,7 @@
 """The readers: one module for each kind of data set, all with the interface `Reader`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from comodo.config.datasets import DatasetConfig, SimulatedDataset
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.names import name_notes
 from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
-from comodo.data.recordings import NotingReader, Reader, Recording
+from comodo.data.recordings import NotingReader, Reader, Recording, UnitReader
 
 READERS: dict[str, Callable[[Any], Reader]] = {
     "folder": folder.FolderReader,
@@ -39,6 +40,18 @@ def listing_notes(
     reader = open_dataset(settings, data_folder)
     own = reader.notes() if isinstance(reader, NotingReader) else []
     return [*own, *name_notes(recordings), *few_groups_notes(recordings)]
+
+
+def with_common_unit(
+    settings: DatasetConfig, data_folder: Path, recordings: Sequence[Recording]
+) -> tuple[list[Recording], list[str]]:
+    """The recordings with the unit that only all of them together show, where the reader needs
+    that; and notes of what it was found from. Raises ImuError."""
+    reader = open_dataset(settings, data_folder)
+    if not isinstance(reader, UnitReader):
+        return list(recordings), []
+    unit, note = reader.common_acc_unit(recordings)
+    return [replace(recording, acc_unit=unit) for recording in recordings], [note]
 
 
 def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:

@@ -18,6 +18,7 @@ import numpy as np
 
 from comodo.config.datasets import Ego4dDataset
 from comodo.data import imu
+from comodo.data.readers.counted_clock import counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 
@@ -38,23 +39,32 @@ class Ego4dReader:
         return rows
 
     def read_imu(self, recording: Recording) -> imu.ImuStream:
-        """Samples in the order of their times; a note says where that was not the file's order."""
+        """Samples in the order of their times; a note says where that was not the file's order.
+        With `window_times: counted` every row with a time counts, also one that repeats another's
+        or lacks a value, which the published code fills with 0 and this one leaves out."""
         kind = f"an IMU file of Ego4D with the columns {', '.join(CSV_COLUMNS)}"
         table = imu.read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
         row_N7 = table[CSV_COLUMNS].to_numpy()
         complete_N = np.isfinite(row_N7).all(axis=1)
         backwards = int((np.diff(row_N7[complete_N, 0]) < 0).sum())
         order_N = np.argsort(row_N7[:, 0], kind="stable")
-        row_N7 = row_N7[order_N]
-        # Rows with the time of other rows, elsewhere in the file, are no ticks of a coarse clock.
-        again_M = (np.diff(row_N7[:, 0]) == 0) & (np.diff(order_N) != 1)
-        row_N7 = row_N7[np.append([True], ~again_M)[: len(row_N7)]]
+        row_N7, clock_notes = row_N7[order_N], []
+        if self.settings.window_times == "counted":
+            row_N7 = row_N7[np.isfinite(row_N7[:, 0])]
+            time_N, note = counted_times(row_N7[:, 0] / 1000, recording.imu)
+            clock_notes.append(note)
+        else:
+            # Rows with the time of others, elsewhere in the file, are no ticks of a coarse clock.
+            again_M = (np.diff(row_N7[:, 0]) == 0) & (np.diff(order_N) != 1)
+            row_N7 = row_N7[np.append([True], ~again_M)[: len(row_N7)]]
+            time_N = row_N7[:, 0] / 1000
+            if again_M.any():
+                what = "rows repeat a time of earlier rows and are left out"
+                clock_notes.append(f"{again_M.sum()} {what}")
         units = {unit: imu.ACC_UNITS[unit] for unit in ("g", "m/s^2")}
         factor, unit_note = imu.unit_by_gravity(row_N7[:, 1:4], units, recording.imu)
         imu_N6 = row_N7[:, 1:] * np.repeat([factor, imu.GYRO_UNITS["rad/s"]], 3)
         notes = [unit_note]
         if backwards:
             notes.append(f"the clock runs backwards at {backwards} rows; sorted")
-        if again_M.any():
-            notes.append(f"{again_M.sum()} rows repeat a time of earlier rows and are left out")
-        return imu.checked_stream(row_N7[:, 0] / 1000, imu_N6, recording.imu, notes)
+        return imu.checked_stream(time_N, imu_N6, recording.imu, [*notes, *clock_notes])

@@ -29,6 +29,7 @@ from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream, read_table
+from comodo.data.readers.counted_clock import counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import DatasetError, Recording, plain_name, require_library
 
@@ -58,8 +59,15 @@ class EgoExo4dReader:
             message = f"{recording.id}: no such take in {self.takes_file}"
             raise ImuError("imu.unknown-take", message)
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
-        first_ns, note = self._first_frame(take, float(time_ns_N[0]))
-        stream = checked_stream((time_ns_N - first_ns) / 1e9, imu_NC, recording.imu)
+        if self.settings.window_times == "counted":
+            # As published, only samples whose both sensors are valid count.
+            complete_N = np.isfinite(imu_NC).all(axis=1)
+            clock_ns_N, imu_NC = time_ns_N[complete_N], imu_NC[complete_N]
+            time_N, note = counted_times((clock_ns_N - time_ns_N[0]) / 1e9, recording.imu)
+        else:
+            first_ns, note = self._first_frame(take, float(time_ns_N[0]))
+            time_N = (time_ns_N - first_ns) / 1e9
+        stream = checked_stream(time_N, imu_NC, recording.imu)
         return replace(stream, notes=(note,))
 
     @cached_property

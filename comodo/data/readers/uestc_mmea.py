@@ -6,20 +6,26 @@ integers in a row and no times: acceleration x, y, z, then angular velocity x, y
 header and columns after the sixth are ignored.
 
 Units: angular velocity in 1/16.4 deg/s. For acceleration the COMODO paper says 1/16384 g, while
-public code for continual learning on the set divides by 8192; each clip's is detected from gravity.
+public code for continual learning on the set divides by 8192; gravity in all clips together
+decides. The published code of COMODO takes the first row of each file for a header.
 
 Clips are named <class>_<year>_<month>_<day>_<hour>_<minute>_<second>; the day is the group. A line
 of a list is `yourdataset_path/data/<class>/<clip> <frames> <IMU samples> <class index>`.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from comodo.config.datasets import UestcMmeaDataset
 from comodo.data import imu
 from comodo.data.imu import ImuError
+from comodo.data.readers.common_unit import common_unit
 from comodo.data.readers.split_lists import read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 from comodo.data.video import video_seconds
@@ -47,18 +53,43 @@ class UestcMmeaReader:
         return rows
 
     def read_imu(self, recording: Recording) -> imu.ImuStream:
-        """Spreads the samples evenly over the clip, as both start and end together."""
-        raw_N6 = _read_sensor(recording.imu)
+        """Spreads the samples evenly over the clip, as both start and end together: sample k of N
+        is at k / N of its length. Windows at 25 Hz have the samples themselves."""
+        raw_N6 = _read_sensor(recording.imu, self.settings.first_row)
         seconds = video_seconds(recording.video)
         rate = len(raw_N6) / seconds
         if not 0.9 * MMEA_RATE_HZ < rate < 1.1 * MMEA_RATE_HZ:
             found = f"{len(raw_N6)} samples in a clip of {seconds:.2f} s are {rate:.1f} Hz"
             fix = f"not {MMEA_RATE_HZ:g}; one of the files is incomplete, copy both again"
             raise ImuError("imu.incomplete", f"{recording.imu}: {found}, {fix}")
-        factor, note = imu.unit_by_gravity(raw_N6[:, :3], MMEA_ACC_UNITS, recording.imu)
-        imu_N6 = raw_N6 * np.repeat([factor, MMEA_GYRO_UNIT], 3)
-        time_N = np.linspace(0, seconds, len(raw_N6))
-        return imu.checked_stream(time_N, imu_N6, recording.imu, [note])
+        unit = recording.acc_unit or self._acc_unit
+        note = f"accelerometer in {unit}, as all clips; here its median length is {{:.4g}}"
+        imu_N6 = raw_N6 * np.repeat([MMEA_ACC_UNITS[unit], MMEA_GYRO_UNIT], 3)
+        time_N = np.arange(len(raw_N6)) / rate
+        notes = [note.format(imu.median_length(raw_N6[:, :3]))]
+        stream = imu.checked_stream(time_N, imu_N6, recording.imu, notes)
+        return replace(stream, stretch=MMEA_RATE_HZ / rate)
+
+    def common_acc_unit(self, recordings: Sequence[Recording]) -> tuple[str, str]:
+        """Reads all sensor files, unless the settings have the unit; those that cannot be read say
+        nothing about it."""
+        if self.settings.acc_unit is not None:
+            return self.settings.acc_unit, f"accelerometer in {self.settings.acc_unit}, as written"
+        median_of, faults = {}, []
+        for recording in recordings:
+            try:
+                raw_N6 = _read_sensor(recording.imu, self.settings.first_row)
+                median_of[recording.id] = imu.median_length(raw_N6[:, :3])
+            except ImuError as error:  # it is rejected for that later
+                faults.append(error)
+        if not median_of:
+            raise faults[0]
+        folder = str(Path(self.settings.path) / "sensor")
+        return common_unit(median_of, MMEA_ACC_UNITS, folder, "acc_unit of the data set")
+
+    @cached_property
+    def _acc_unit(self) -> str:
+        return self.common_acc_unit(self.recordings())[0]
 
 
 def clip_and_activity(line: str) -> tuple[str, str]:
@@ -74,12 +105,14 @@ def clip_and_activity(line: str) -> tuple[str, str]:
     return id, match[3]
 
 
-def _read_sensor(path: str) -> np.ndarray:
-    """Raw values, float64 [N, 6]. Raises ImuError."""
+def _read_sensor(path: str, first_row: Literal["keep", "drop"]) -> np.ndarray:
+    """Raw values, float64 [N, 6]; `first_row` that is no header is kept or dropped. Raises
+    ImuError."""
     imu.refuse_missing(path)
     with open(path, errors="replace") as file:
         first = file.readline().split(",")[0].strip()
-    header = 0 if first.isidentifier() and first.lower() != "nan" else None
+    has_header = first.isidentifier() and first.lower() != "nan"
+    header = 0 if has_header or first_row == "drop" else None
     raw_NC = imu.read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
     if raw_NC.shape[1] < 6:
         form = "six, separated by commas: acceleration x, y, z and angular velocity x, y, z"

@@ -187,3 +187,39 @@ def test_the_published_lists(tmp_path: Path, paper_splits: Path) -> None:
     recordings = Ego4dReader(settings).recordings()
     assert Counter(r.split for r in recordings) == {"train": 1110, "val": 162, "test": 316}
     assert len({r.label for r in recordings}) == 31
+
+
+def test_counted_times_are_the_published_ones(settings: Ego4dDataset) -> None:
+    """At 197.5 Hz the published code counts 197 rows a second, from the first row with a time."""
+    counted = settings.model_copy(update={"window_times": "counted"})
+    frame = imu_frame(60, rate=197.5)
+    frame.canonical_timestamp_ms += 700  # the IMU begins later than the video
+    frame.loc[5, "accl_x"] = np.nan  # counts all the same
+    stream = read(counted, pd.concat([frame[3000:], frame[:3000]]))
+    place_N = np.delete(np.arange(len(frame)), 5)
+    np.testing.assert_allclose(stream.time_N, place_N / 197)
+    clock = read(settings, frame)
+    np.testing.assert_allclose(clock.time_N, 0.7 + place_N / 197.5)
+    np.testing.assert_array_equal(stream.imu_NC, clock.imu_NC)
+    late = (len(frame) - 1) * (1 / 197 - 1 / 197.5) - 0.7
+    assert f"counted at 197 Hz from 0 s: the last sample is {late:+.2f} s" in stream.notes[2]
+    frame.canonical_timestamp_ms = np.nan
+    with raises(ImuError, "imu.too-few-samples", "a.csv"):
+        read(counted, frame)
+
+
+def test_counted_windows_are_cut_where_the_published_code_cuts_them(tmp_path: Path) -> None:
+    settings = make(tmp_path, ["a"], seconds=8.0).model_copy(update={"imu_rate": 200.0})
+    frame = imu_frame(8.0, rate=150.9)
+    frame.accl_x = np.arange(len(frame)) / 100  # shows which row a sample is
+    frame.canonical_timestamp_ms += 300
+    frame.to_csv(tmp_path / "imu/a.csv", index=False)
+    counted = settings.model_copy(update={"window_times": "counted"})
+    windows, _ = sliced(counted)
+    assert list(windows) == [f"a:{i}" for i in range(4)]
+    for number in (1, 2):
+        row_T = (400 * number + np.arange(400)) * 150 / 200
+        found_T = windows[f"a:{number}"][0] * STANDARD_GRAVITY * 100
+        np.testing.assert_allclose(found_T[50:-50], row_T[50:-50], atol=0.5)
+    by_clock, _ = sliced(settings)
+    assert np.abs(by_clock["a:1"][0] - windows["a:1"][0]).max() * STANDARD_GRAVITY * 100 > 1

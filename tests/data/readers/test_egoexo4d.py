@@ -114,6 +114,17 @@ def test_timesync_gives_the_videos_clock(tmp_path: Path, aria: Path, missing: in
     assert stream.notes == (f"clock of the video from {file}",)
 
 
+def test_counted_times_need_no_timesync(tmp_path: Path, aria: Path) -> None:
+    settings = make(tmp_path, aria, ["cap_9_1"])
+    clock_ns_N, _ = aria_vrs.read_imu(str(aria), "right")
+    write_timesync(tmp_path / "captures/cap_9", float(clock_ns_N[0]) + 150e6)
+    reader = EgoExo4dReader(settings.model_copy(update={"window_times": "counted"}))
+    stream = reader.read_imu(reader.recordings()[0])
+    rate = int(1e9 / np.mean(np.diff(clock_ns_N)))
+    np.testing.assert_allclose(stream.time_N, np.arange(400) / rate)
+    assert stream.notes[0].startswith(f"counted at {rate} Hz from 0 s")
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "names"),
     [
