@@ -409,7 +409,6 @@ def test_labels_train_a_supervised_student(store: Store) -> None:
     assert reported[-1]["val/quick_acc1"] > 0.6
 
 
-@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
 def test_a_transfer_changes_units_as_published(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +438,7 @@ def test_a_transfer_changes_units_as_published(
     assert not weights_equal(student, other)
 
 
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
 def test_tf32_is_for_training_alone(
     store: Store, precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
