@@ -82,7 +82,8 @@ class Student(nn.Module):
         self._set_units(units)
 
     def _set_units(self, units: Units) -> None:
-        acc, gyro = self.units = tuple(units)
+        acc, gyro = units
+        self.units: Units = (acc, gyro)
         if self.units != G_AND_DEGREES:
             factors = [1 / ACC_UNITS[acc]] * 3 + [1 / GYRO_UNITS[gyro]] * 3
             self.scale_C1 = torch.tensor(factors).to(self.picked_C.device)[self.picked_C, None]

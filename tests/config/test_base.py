@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import ConfigError, FolderDataset, Sweep, read_sweep_file
+from comodo.config import ConfigError, FolderDataset, Sweep, TrialConfig, read_sweep_file
 from tests.config.test_load import sweep_file
 from tests.errors import raises
+from tests.helpers import trial_config
 
 
 def test_line_is_that_of_the_key(tmp_path: Path) -> None:
@@ -54,3 +55,15 @@ def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None
     (trial,) = map(sweep.with_values, sweep.grid())
     assert trial.teacher.path == str(tmp_path / "features.npz")
     assert trial.student.weights == str(tmp_path / "weights")
+
+
+def test_a_setting_that_was_added_is_in_keys_where_it_means_something_else() -> None:
+    """Published trials computed what corrected ones do before `imu_units` was added."""
+    corrected, published = trial_config(), trial_config(protocol="published")
+    assert (corrected.imu_units, published.imu_units) == ("g, deg/s", "published")
+    assert "imu_units" not in corrected.for_key()
+    assert published.for_key()["imu_units"] == "published"
+    as_before = trial_config(protocol="published", imu_units="g, deg/s")
+    assert "imu_units" not in as_before.for_key()
+    read_back = TrialConfig.model_validate(as_before.model_dump(mode="json"))
+    assert read_back.imu_units == "g, deg/s"

@@ -39,7 +39,7 @@ from comodo.data.arrays import WindowArrays
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import WindowsMeta
-from comodo.deploy import DeployError, check_installed
+from comodo.deploy import DeployError, card, check_installed
 from comodo.deploy.export import Exported, export_run
 from comodo.deploy.programs import (
     INT8,
@@ -158,6 +158,19 @@ def test_description_and_table(found: tuple[Selection, Store], exported: Exporte
     assert f"{100 * measured['int8']:.1f}" in shown
     assert exported.facts()["input"] == "windows x 6 x 64, 20 Hz, m/s^2, rad/s"
     assert not list(exported.folder.parent.glob(".*"))  # nothing half-written is left
+
+
+def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Store]) -> None:
+    student = tiny_students.make("mantis").in_units(("m/s^2", "rad/s"))
+    here = Preprocessing(Sensor(20, "m/s^2", "rad/s"), 3.2, 20)
+    raw_BCR = torch.tensor(raw(found, 4)[1])
+    _, feature_BD = Recogniser(here, student, True, nn.Identity())(raw_BCR)
+    expected_BD = student.encoder(raw_BCR, None, True).flatten(1)
+    torch.testing.assert_close(feature_BD, expected_BD, rtol=1e-4, atol=1e-5)
+    about = {"classes": CLASSES, "input": {"seconds": 3.2}, "encoder_units": list(student.units)}
+    assert "The encoder sees m/s^2 and rad/s." in card._summary(found[0], about)
+    about["encoder_units"] = ["g", "deg/s"]
+    assert "The encoder sees" not in card._summary(found[0], about)
 
 
 def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:

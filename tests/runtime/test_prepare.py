@@ -17,11 +17,12 @@ from comodo.core.store import Store, fingerprint, read_json, write_json
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import Recording
-from comodo.data.records import QualityNote
+from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
 from comodo.runtime.prepare import _checked, prepare_windows
 from tests.conftest import write_imu, write_video
+from tests.data.readers import test_uestc_mmea as mmea
 from tests.errors import raises
 
 
@@ -85,6 +86,22 @@ class TestPrepare:
         assert len(parts(windows.folder)) == 15
         with raises(PrepareError, "windows.too-many-rejected", "5 of 20"):
             prepare_windows("mine", strict, store)
+
+    def test_one_unit_is_found_for_all_parts(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings = mmea.make(tmp_path, [mmea.clip(i) for i in range(6)])
+        vigorous, weak = (tmp_path / "sensor" / f"{mmea.clip(i)}.csv" for i in (1, 4))
+        mmea.write_sensor(vigorous, mmea.raw(counts=24576))
+        mmea.write_sensor(weak, mmea.raw(counts=8192))
+        windows = prepare_windows("mmea", settings, Store(tmp_path / "store"))
+        table = read_parts(windows.folder, ["window", "imu"]).sort_by("window")
+        found = [np.array(row["imu"]).reshape(6, 50)[1].max() for row in table.to_pylist()]
+        assert found == pytest.approx([1, 1.5, 1, 1, 0.5, 1], abs=1e-4)
+        (decided,) = WindowsMeta.read(windows.folder).decided
+        assert decided.startswith("accelerometer in 1/16384 g, found from all recordings together")
+        assert decided in QualityNote.read(windows.folder).notes
+        assert "1 g in 4 of 6 recordings" in " ".join(capsys.readouterr().out.split())
 
     def test_shared_groups_are_counted(
         self, tmp_path: Path, make_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comodo.config import ConfigError, read_sweep_file
+from comodo.config import ConfigError, SimulatedDataset, read_sweep_file
 from comodo.core.store import Store
+from comodo.data.recordings import Recording
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.platt import PLATT_FOLDS as PROBE_FOLDS
 from comodo.evaluation.probe import _validation_folds
@@ -20,6 +21,7 @@ from comodo.models.students import build_student
 from comodo.search.precheck import (
     MIN_CLASS_WINDOWS,
     MULTIPLES,
+    most_windows,
     precheck,
     refuse_odd_students,
     unfit_for_probe,
@@ -214,3 +216,12 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "trial.method.queue_size" in done.stdout
+
+
+def test_a_draw_limits_the_windows_of_training_recordings() -> None:
+    settings = SimulatedDataset(kind="simulated", seconds=60, window_seconds=5)
+    few = settings.model_copy(update={"windows_per_recording": 3})
+    for split, each in (("train", 3), ("test", 12)):
+        listed = [Recording(str(i), "v.mp4", "i.csv", split, "g") for i in range(4)]
+        assert most_windows(few, listed) == 4 * each
+        assert most_windows(settings, listed) == 4 * 12

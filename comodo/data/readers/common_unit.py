@@ -27,7 +27,7 @@ def common_unit(
     """
     median = float(np.median(list(median_of.values())))
     fitting = fitting_units(median, units)
-    alone = {unit: [] for unit in units}
+    alone: dict[str, list[str]] = {unit: [] for unit in units}
     for id, length in median_of.items():
         for unit in fitting_units(length, units):
             alone[unit].append(id)

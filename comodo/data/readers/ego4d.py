@@ -48,7 +48,7 @@ class Ego4dReader:
         complete_N = np.isfinite(row_N7).all(axis=1)
         backwards = int((np.diff(row_N7[complete_N, 0]) < 0).sum())
         order_N = np.argsort(row_N7[:, 0], kind="stable")
-        row_N7, clock_notes = row_N7[order_N], []
+        row_N7, clock_notes = row_N7[order_N], list[str]()
         if self.settings.window_times == "counted":
             row_N7 = row_N7[np.isfinite(row_N7[:, 0])]
             time_N, note = counted_times(row_N7[:, 0] / 1000, recording.imu)

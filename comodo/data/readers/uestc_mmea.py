@@ -75,7 +75,7 @@ class UestcMmeaReader:
         nothing about it."""
         if self.settings.acc_unit is not None:
             return self.settings.acc_unit, f"accelerometer in {self.settings.acc_unit}, as written"
-        median_of, faults = {}, []
+        median_of, faults = dict[str, float](), list[ImuError]()
         for recording in recordings:
             try:
                 raw_N6 = _read_sensor(recording.imu, self.settings.first_row)
