@@ -214,11 +214,11 @@ class Sweep(Settings):
         """Sweeps that were run are read as they were, also by earlier versions."""
         if not isinstance(data, dict) or (info.context or {}).get("read_back"):
             return data
-        trial, search = (data.get(key) if isinstance(data.get(key), dict) else {}
-                         for key in ("trial", "search"))  # fmt: skip
+        trial: dict[str, Any] = data["trial"] if isinstance(data.get("trial"), dict) else {}
+        search: dict[str, Any] = data["search"] if isinstance(data.get("search"), dict) else {}
         if not isinstance(data.get("datasets"), dict):
             return data
-        protocol = trial.get("protocol", data.get("protocol", "corrected"))
+        protocol = str(trial.get("protocol") or data.get("protocol") or "corrected")
         is_swept = "protocol" in (search.get("space") or {})
         return {**data, "datasets": following(protocol, data["datasets"], is_swept)}
 

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from comodo.config import StudentConfig, Sweep
-from comodo.config.datasets import published_units
 from comodo.config.space import canonical
 from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
 from comodo.data.window_sets import WindowSet, read_window_set
@@ -179,7 +178,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         measuring["targets"],
         unlabelled,
         measuring["label_map"],
-        published_units(sweep.datasets),
+        {name: (acc, gyro) for name, (acc, gyro) in measuring.get("published_units", {}).items()},
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
-from comodo.config.datasets import published_units
+from comodo.config.datasets import G_AND_DEGREES
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.markdown import as_text
 from comodo.core.redaction import without_password
@@ -122,6 +122,14 @@ def limits(results: Results) -> list[str]:
     ]
     for name, groups in results.test_groups.items():
         sentences += [f"{name}: {sentence}" for sentence in few_groups_note(groups)]
+    seen = {
+        (name, t.units_on(name))
+        for t in (r.trial for r in results.rows)
+        for name in t.measured_on()
+    }
+    for name, units in sorted(seen):
+        if units != G_AND_DEGREES:
+            sentences.append(f"{name}: students see {' and '.join(units)}, as published")
     if len(results.sweep.seeds) == 1:
         fix = "add some (seeds: [0, 1, 2]); what is finished is not run again"
         sentences.append(f"one seed: nothing is said about configurations; {fix}")
@@ -139,7 +147,6 @@ def protocol_section(
     split = names[Metric.parse(sweep.objective.metric).split]
     rows = [
         ["protocol", sweep.protocol],
-        *([["units that students see", units]] if (units := _other_units(sweep)) else []),
         ["selection", f"{sweep.objective.metric} ({sweep.objective.mode}); split: {split}"],
         ["search", sweep.search.sampler],
         *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
@@ -158,15 +165,6 @@ def protocol_section(
     if split == "test":
         note = "**Selection was by the test split**, so its accuracies are optimistic."
     return section("Protocol", note, ["setting", "value"], rows)
-
-
-def _other_units(sweep: Sweep) -> str:
-    """Where students of a sweep see other units than g and deg/s; empty if nowhere."""
-    if all(sweep.with_values(point).imu_units != "published" for point in sweep.points()):
-        return ""
-    of = published_units({name: sweep.datasets[name] for name in sweep.used()})
-    named = [f"{', '.join(units)} on {name}" for name, units in of.items()]
-    return f"with imu_units published {'; '.join(named)}"
 
 
 def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:

@@ -46,7 +46,8 @@ class Evaluation:
     """Further data sets that have no labels to fit a probe on."""
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
     published_units: dict[str, Units] = field(default_factory=dict)
-    """Of all data sets of the sweep, as `config.datasets` has them."""
+    """Of all data sets of the sweep, as `config.datasets` has them; empty for a sweep of an earlier
+    version, whose students saw g and deg/s under each protocol."""
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -138,7 +139,7 @@ class Trial:
     def units_on(self, dataset: str) -> Units:
         """The units in which the student sees the windows of a data set."""
         if self.config.imu_units == "published":
-            return self.evaluation.published_units[dataset]
+            return self.evaluation.published_units.get(dataset, G_AND_DEGREES)
         return G_AND_DEGREES
 
     def measured_on(self) -> dict[str, str]:

@@ -19,7 +19,13 @@ from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import answer
 
-EVALUATION = Evaluation(("probe",), {"demo": "w"}, frozenset({"x"}), {"demo": {"walk": "walking"}})
+EVALUATION = Evaluation(
+    ("probe",),
+    {"demo": "w"},
+    frozenset({"x"}),
+    {"demo": {"walk": "walking"}},
+    {"demo": ("m/s^2", "rad/s")},
+)
 
 
 @pytest.fixture
@@ -43,6 +49,23 @@ def test_it_comes_back_as_it_was(tmp_path: Path, store: Store) -> None:
     assert list(map(back.sweep.with_values, back.sweep.grid())) == list(
         map(sweep.with_values, sweep.grid())
     )
+
+
+def test_students_of_earlier_versions_saw_g_and_degrees(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, protocol="published"))
+    saved_of(sweep).write(store)
+    seen = {
+        row.trial.units_on("demo") for row in read_sweep_record("small", store).results(store).rows
+    }
+    assert seen == {("m/s^2", "rad/s")}
+    path = store.folder("sweeps", "small") / "sweep.json"
+    kept = read_json(path)
+    del kept["evaluation"]["published_units"]
+    write_json(path, kept)
+    seen = {
+        row.trial.units_on("demo") for row in read_sweep_record("small", store).results(store).rows
+    }
+    assert seen == {("g", "deg/s")}
 
 
 def test_neither_files_nor_variables_are_needed(

@@ -36,7 +36,7 @@ from comodo.search.labels import Labels
 from comodo.search.precheck import evaluation_of
 from comodo.search.records import MeasuringRecord, ProgressRecord, SpentRecord
 from comodo.search.status import StatusError, read_all
-from comodo.search.trial import Trial, read_result
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
 from tests.evaluation.test_results import METHODS, results_of
 from tests.helpers import answer, write_report
@@ -148,6 +148,19 @@ def test_few_groups_in_test_are_said_first(tmp_path: Path, store: Store) -> None
         rows = [TrialRow(trial, "comodo", "finished", result.metrics, trained=result.trained)]
         said = limits(Results(sweep, rows, store))
         assert any(f"demo: groups in test: {groups}, " in sentence for sentence in said) == noted
+
+
+def test_units_that_differ_are_said(tmp_path: Path, store: Store) -> None:
+    units = {"demo": ("m/s^2", "rad/s"), "other": ("g", "deg/s")}
+    evaluation = Evaluation(("probe",), {"other": "v"}, published_units=units)
+    for protocol, said in (
+        ("published", ["demo: students see m/s^2 and rad/s, as published"]),
+        ("corrected", []),
+    ):
+        sweep = read_sweep_file(sweep_file(tmp_path, protocol=protocol))
+        trial = Trial(sweep.trial, 0, "w", "f", evaluation)
+        found = limits(Results(sweep, [TrialRow(trial, "comodo", "failed", {})], store))
+        assert [sentence for sentence in found if "students see" in sentence] == said
 
 
 def test_nothing_finished(store: Store, results: Results) -> None:
