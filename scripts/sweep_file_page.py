@@ -18,6 +18,7 @@ SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",
     "StudentConfig": "Student", "ComodoMethod": "Method comodo", "InfonceMethod": "Method infonce",
     "L2Method": "Method l2", "SupervisedMethod": "Method supervised", "NoneMethod": "Method none",
+    "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",
     "GroupSplit": "Split by group", "FolderDataset": "Data set folder",

@@ -4,6 +4,7 @@ Knows neither torch nor Ray, so that a wrong file is refused at once. Nothing he
 recording; that the named files exist is all that is checked.
 """
 
+from comodo.config.augment import Augmentation
 from comodo.config.base import ConfigError
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
@@ -23,6 +24,7 @@ from comodo.config.trial import (
 
 __all__ = [
     "CHANNELS",
+    "Augmentation",
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",

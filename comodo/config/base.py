@@ -53,12 +53,12 @@ class Settings(BaseModel):
         content = self.model_dump(mode="json", exclude=set(exclude))
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name in content and isinstance(value, Settings):
-                content[name] = value.for_key()
-            elif (
-                name in content and ADDED_LATER in field.metadata and value == _before(field, self)
-            ):
+            if name not in content:
+                continue
+            if ADDED_LATER in field.metadata and value == _before(field, self):
                 del content[name]
+            elif isinstance(value, Settings):
+                content[name] = value.for_key()
         return content
 
     @model_validator(mode="wrap")

@@ -181,7 +181,8 @@ class Sweep(Settings):
             for number, recipe in enumerate(self.recipes):
                 if key in recipe.set:
                     raise ConfigError.at(f"recipes.{number}.set.{key}", reason) from None
-            swept = next((k for k in values if key.startswith(k) or k.startswith(key)), "")
+            alone = "".join(values) if len(values) == 1 else ""
+            swept = next((k for k in values if key.startswith(k) or k.startswith(key)), alone)
             given = ", ".join(f"{k}={v}" for k, v in values.items())
             set_key = f"trial.{key}" if key else "trial"
             reason = f"{set_key} with {given}: {reason}"

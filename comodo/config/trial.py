@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from comodo.config.augment import Augmentation, fits_channels
 from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
 from comodo.core.errors import nearest
 
@@ -295,6 +296,8 @@ class TrialConfig(Settings):
         BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
     ]
     """Name of the method, with default settings, or settings."""
+    augment: Annotated[Augmentation, AfterValidator(fits_channels), ADDED_LATER] = Augmentation()
+    """Random changes of the training windows; by default none."""
     epochs: int = Field(20, ge=1)
     """Passes over the training windows; published 20."""
     batch_size: int = Field(128, ge=2)

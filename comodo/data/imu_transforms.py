@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from comodo.data.imu import ACC, GYRO
@@ -29,25 +30,23 @@ def window_generators(index_B: Tensor, *seed: int) -> list[np.random.Generator]:
 def random_tilts(generators: Generators, max_degrees: float) -> Tensor:
     """Rotation matrices float32 `[B, 3, 3]`: about an axis in a uniformly random direction, by an
     angle uniform in 0 to `max_degrees` (so 180 is not uniform over all orientations)."""
-    rotations = np.empty((len(generators), 3, 3))
-    for rotation, generator in zip(rotations, generators, strict=True):
-        x, y, z = _direction(generator)
+    vectors = []
+    for generator in generators:
+        direction = generator.normal(size=3)
         angle = np.radians(generator.uniform(0, max_degrees))
-        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])  # Rodrigues' formula
-        rotation[:] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return torch.from_numpy(rotations).float()
-
-
-def _direction(generator: np.random.Generator) -> np.ndarray:
-    """A uniformly random unit vector [3]."""
-    vector = generator.normal(size=3)
-    return vector / np.linalg.norm(vector)
+        vectors.append(angle / np.linalg.norm(direction) * direction)
+    return torch.from_numpy(Rotation.from_rotvec(np.stack(vectors)).as_matrix()).float()
 
 
 def rotated(imu_BCT: Tensor, rotation_B33: Tensor) -> Tensor:
     """Windows of a sensor that is mounted otherwise: accelerometer and gyroscope, which are one
     device, are rotated together by the matrix of each window."""
-    return torch.cat([rotation_B33 @ imu_BCT[:, sensor] for sensor in (ACC, GYRO)], dim=1)
+    # Not as a matrix product, whose rounding may depend on the number of windows and samples.
+    sensors = []
+    for sensor in (ACC, GYRO):
+        x, y, z = (rotation_B33[:, :, [i]] * imu_BCT[:, sensor][:, [i]] for i in range(3))
+        sensors.append(x + y + z)
+    return torch.cat(sensors, dim=1)
 
 
 def random_noise(generators: Generators, samples: int, acc_g: float, gyro_deg_s: float) -> Tensor:

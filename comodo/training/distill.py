@@ -23,6 +23,7 @@ from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import Student
+from comodo.training.augment import Augment
 from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import Checkpoints, Epoch, ShouldStop, TrainingError
@@ -178,7 +179,8 @@ class Distillation:
             self.running = self._new_epoch()
         running = self.running
         rest_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
-        for batch in self.loader.read(rest_N, self.trial.batch_size, steps - running.steps):
+        rest_steps, change = steps - running.steps, self._augment()
+        for batch in self.loader.read(rest_N, self.trial.batch_size, rest_steps, change):
             running.add(*self._step(batch, self._rate(first + running.steps)))
             after_step()
         running.check_finite(self.parameters)
@@ -196,6 +198,12 @@ class Distillation:
         # A new dropout seed every epoch: a checkpoint between epochs needs no random state.
         seed = seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
         return Epoch(self.epoch + 1, seed, self.schedule.steps_of(self.epoch), self.device)
+
+    def _augment(self) -> Augment | None:
+        """The random changes of this epoch's windows; None if there are none."""
+        if self.trial.augment == config.Augmentation():
+            return None
+        return Augment(self.trial.augment, seed_of(self.seed, "augment", self.epoch))
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""

@@ -8,7 +8,7 @@ F width of the teacher's features.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,8 @@ from comodo.training.distributed import WorkerGroup
 # Shards whose windows are shuffled together. A split with no more shards is shuffled completely.
 MAX_SHARDS_PER_POOL = 4
 BATCHES_AHEAD = 2  # batches that are ready or being read while one is used
+Change = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""Takes windows `imu_bCT`, their lengths and their rows of the split; returns changed windows."""
 
 
 def epoch_order(row_N: Tensor, seed: int) -> Tensor:
@@ -71,15 +73,18 @@ class BatchLoader:
         self._workers, self._device = workers, device
         self._stream = torch.cuda.Stream() if device == "cuda" else None
 
-    def read(self, row_N: Tensor, batch_size: int, steps: int) -> Iterator[Batch]:
-        """The first `steps` batches of these rows; the next ones are read while one is used."""
+    def read(
+        self, row_N: Tensor, batch_size: int, steps: int, change: Change | None = None
+    ) -> Iterator[Batch]:
+        """The first `steps` batches of these rows, with their windows changed; the next ones are
+        read while one is used."""
         first_uses, pending = self._first_uses(row_N), deque[Future[Batch]]()
         batches, files = ThreadPoolExecutor(1, "batches"), ThreadPoolExecutor(1, "files")
         try:
             for step, row_B in enumerate(islice(row_N.split(batch_size), steps)):
                 while first_uses and first_uses[-1][0] <= step * batch_size + SHARD_WINDOWS:
                     files.submit(self._read_ahead, first_uses.pop()[1])
-                pending.append(batches.submit(self._batch, row_B))
+                pending.append(batches.submit(self._batch, row_B, change))
                 if len(pending) > BATCHES_AHEAD:
                     yield pending.popleft().result()
             while pending:
@@ -99,10 +104,12 @@ class BatchLoader:
         if self._features is not None:
             self._features.read_ahead("train", shard)
 
-    def _batch(self, row_B: Tensor) -> Batch:
+    def _batch(self, row_B: Tensor, change: Change | None) -> Batch:
         label_B = self._split.label_N[row_B]
         row_b = self._workers.share(row_B)
         imu_bCT, length_b = self._split.imu(row_b) if len(row_b) else (torch.zeros(0, 0, 0), None)
+        if change is not None and len(row_b):
+            imu_bCT = change(imu_bCT, length_b, row_b)
         feature_BF = None if self._features is None else self._features.gather("train", row_B)
         copied = None
         if self._stream is not None:

@@ -12,6 +12,7 @@ from comodo.config import TrialConfig
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
+from comodo.training.augment import Augment
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
@@ -96,11 +97,19 @@ class Stop(Exception):
     """A run's sudden end."""
 
 
+ALL_CHANGES = {"rotation": 30, "scale": 0.2, "shift": 0.2, "noise": 0.3, "drop_sensor": 0.3}
+
+
+@pytest.mark.parametrize("augment", [{}, ALL_CHANGES], ids=["plain", "augmented"])
 @pytest.mark.parametrize("stop_at_step", [0, 3, 6, 11, 17, 21])
 def test_a_stopped_run_goes_on_bit_for_bit(
-    arrays: Arrays, tmp_path: Path, stop_at_step: int, monkeypatch: pytest.MonkeyPatch
+    arrays: Arrays,
+    tmp_path: Path,
+    stop_at_step: int,
+    augment: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = trial_config()
+    config = trial_config(augment=augment)
     whole = new_run(config, arrays)
     history = distil(whole, tmp_path / "whole.pt", ignore)
 
@@ -127,6 +136,53 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert again.queue is not None
     assert torch.equal(whole.queue.keys_QD, again.queue.keys_QD)
     assert [m["train/loss"] for m in history] == [m["train/loss"] for m in resumed]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "supervised"])
+def test_only_what_the_student_sees_in_training_is_augmented(
+    arrays: Arrays, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teacher's features, labels and validation stay; each epoch has changes of its own."""
+    seen: dict[str, list[list[Batch]]] = {}
+    loss = Distillation.loss
+
+    def noting(self: Distillation, batch: Batch) -> torch.Tensor:
+        seen["now"][-1].append(batch)
+        return loss(self, batch)
+
+    monkeypatch.setattr(Distillation, "loss", noting)
+    for name, augment in (("plain", {}), ("augmented", {"noise": 0.1})):
+        run = new_run(trial_config(method=method, augment=augment), arrays)
+        seen["now"] = seen[name] = []
+        for _ in range(2):
+            seen[name].append([])
+            run.train_epoch()
+    became: list[dict[bytes, bytes]] = [{}, {}]
+    for epoch, plain, changed in zip(became, seen["plain"], seen["augmented"], strict=True):
+        for one, other in zip(plain, changed, strict=True):
+            assert torch.equal(one.label_B, other.label_B)
+            if one.feature_BF is None or other.feature_BF is None:
+                assert one.feature_BF is other.feature_BF
+            else:
+                assert torch.equal(one.feature_BF, other.feature_BF)
+            windows = zip(one.imu_bCT.numpy(), other.imu_bCT.numpy(), strict=True)
+            epoch |= {before.tobytes(): after.tobytes() for before, after in windows}
+    first, second = became
+    assert first.keys() & second.keys()
+    for window in first.keys() & second.keys():
+        assert len({window, first[window], second[window]}) == 3
+
+
+def test_a_run_without_augmentation_changes_no_window(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("a window was changed")
+
+    monkeypatch.setattr(Augment, "__call__", refused)
+    new_run(trial_config(augment={"rotation": 0}), arrays).train_epoch()
+    with pytest.raises(AssertionError, match="a window was changed"):
+        new_run(trial_config(augment={"rotation": 1}), arrays).train_epoch()
 
 
 def test_seed_decides_everything(arrays: Arrays, tmp_path: Path) -> None:

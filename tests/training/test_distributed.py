@@ -38,6 +38,7 @@ def train(root: Path, method: dict[str, Any], name: str) -> None:
         batch_size=19,
         epochs=3,
         learning_rate=1e-2,
+        augment={"rotation": 20, "shift": 0.2, "noise": 0.1, "drop_sensor": 0.2},
     )
     store = Store(root)
     windows = WindowArrays.load(store.folder("arrays", "w"))
