@@ -11,7 +11,8 @@ from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.runtime.smoke import load_smoke
 from comodo.search.ledger import Ledger
-from comodo.search.precheck import most_windows, refuse_long_queues
+from comodo.search.precheck import most_windows
+from comodo.search.train_split import TrainSplit, refuse_untrainable
 from comodo.search.trial import Evaluation
 from comodo.search.warm_start import Arrays
 from tests.paths import ROOT
@@ -77,6 +78,6 @@ def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
         windows[name] = most_windows(settings, train) or 0
     assert whole.datasets.keys() == windows.keys()
     assert all(n == SMOKE_WINDOWS for n in windows.values())
-    refuse_long_queues(sweep, windows)
+    refuse_untrainable(sweep, {name: TrainSplit(count) for name, count in windows.items()})
     seeds = len(sweep.seeds) / len(whole.seeds)
     assert trials_of(sweep, store) <= trials_of(whole, store) * seeds

@@ -7,9 +7,11 @@ from comodo.core.store import Store
 from comodo.data.arrays import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
 from comodo.models.students import build_student
+from comodo.report.plan.inventory import train_split
 from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
-from comodo.search.precheck import refuse_long_queues, refuse_unmeasurable
+from comodo.search.precheck import refuse_unmeasurable
+from comodo.search.train_split import refuse_untrainable
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
@@ -17,7 +19,7 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
     window_sets = {
         name: prepare_windows(name, sweep.datasets[name], store) for name in sweep.used()
     }
-    refuse_long_queues(sweep, {name: w.counts.get("train", 0) for name, w in window_sets.items()})
+    refuse_untrainable(sweep, {name: train_split(found) for name, found in window_sets.items()})
     return window_sets
 
 

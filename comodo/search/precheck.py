@@ -1,5 +1,5 @@
-"""Checks before Ray starts: that data and labels are there, queues are short enough, and a trial
-fits on this machine. Imports nothing heavy; reads at most the length of a recording."""
+"""Checks before Ray starts: that data and labels are there, trials have windows to train on and fit
+on this machine. Imports nothing heavy; reads at most the length of a recording."""
 
 import itertools
 import math
@@ -8,13 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from comodo.config import (
-    ComodoMethod,
-    ConfigError,
-    DatasetConfig,
-    SimulatedDataset,
-    Sweep,
-)
+from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.metric import Metric
 from comodo.config.trial import RESIZED_TO
@@ -27,6 +21,7 @@ from comodo.data.readers import list_recordings
 from comodo.data.recordings import DatasetError, Recording
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
+from comodo.search.train_split import TrainSplit, refuse_untrainable
 from comodo.search.trial import Evaluation
 
 MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
@@ -69,9 +64,9 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
                 reason = f"no recording has a video for the teacher; {fix}"
                 raise ConfigError.at(f"datasets.{name}", reason)
             train = [recording for recording in recordings if recording.split == "train"]
-            most[name] = most_windows(settings, train)
+            most[name] = most_to_train_on(settings, train)
             classes[name] = most_labelled(settings, recordings)
-        refuse_long_queues(sweep, {name: n for name, n in most.items() if n is not None})
+        refuse_untrainable(sweep, {name: n for name, n in most.items() if n is not None})
         if trials:
             refuse_odd_students(sweep)
             refuse_unmeasurable(sweep, {name: classes[name] for name in sweep.used()})
@@ -237,40 +232,39 @@ def refuse_odd_students(sweep: Sweep) -> None:
 
 def most_windows(settings: DatasetConfig, recordings: list[Recording]) -> int | None:
     """An upper bound of the windows that these recordings can give; None if it takes too long."""
+    each = _most_of_each(settings, recordings)
+    return None if each is None else sum(each)
+
+
+def most_to_train_on(settings: DatasetConfig, train: list[Recording]) -> TrainSplit | None:
+    """An upper bound of what trials can train on; None if it takes too long, or if no recording
+    could be read."""
+    each = _most_of_each(settings, train)
+    if not each or not any(each):
+        return None
+    labelled = [n for n, recording in zip(each, train, strict=True) if recording.label is not None]
+    # Of recordings with more windows than are kept, the last one is never drawn.
+    cut = settings.window_seconds != "whole" and settings.windows_per_recording is None
+    last, labelled_last = (cut * sum(n > 0 for n in part) for part in (each, labelled))
+    return TrainSplit(sum(each), sum(labelled), last, labelled_last)
+
+
+def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[int] | None:
+    """For each recording an upper bound of its windows; None if it takes too long."""
     if settings.window_seconds == "whole":
-        return len(recordings)
+        return [1] * len(recordings)
     most = settings.windows_per_recording or math.inf
     kept = [most if recording.split == "train" else math.inf for recording in recordings]
     if isinstance(settings, SimulatedDataset):
         each = int(settings.seconds / settings.window_seconds)
-        return sum(int(min(each, count)) for count in kept)
-    began, windows = time.monotonic(), 0
+        return [int(min(each, count)) for count in kept]
+    began, windows = time.monotonic(), list[int]()
     for recording, count in zip(recordings, kept, strict=True):
         if not recording.video or time.monotonic() - began > MAX_LOOK_SECONDS:
             return None
         try:
             each = int(video_seconds(recording.video) / settings.window_seconds + 0.1)
-            windows += int(min(each, count))
+            windows.append(int(min(each, count)))
         except VideoError:
-            continue  # prepare will reject it, with the reason
+            windows.append(0)  # prepare will reject it, with the reason
     return windows
-
-
-def refuse_long_queues(sweep: Sweep, train_windows: dict[str, int]) -> None:
-    """Raises ConfigError for a queue that needs all of a data set's training windows, of which
-    there are, or can be, at most `train_windows`; data sets not in it are not checked."""
-    for values in sweep.points():
-        config = sweep.with_values(values)
-        windows = train_windows.get(config.dataset)
-        if windows is None or not isinstance(config.method, ComodoMethod):
-            continue
-        most = windows - 2 * config.method.hold_out_queue
-        if config.method.queue_size > most:
-            keys = ("method.queue_size", "method")
-            swept = (f"search.space.{key}" for key in keys if key in values)
-            raise ConfigError.at(
-                next(swept, "trial.method.queue_size"),
-                f"a queue of {config.method.queue_size} is too long for the training split of "
-                f"'{config.dataset}', which has {windows} windows; choose at most {most}, better a "
-                "quarter of that",
-            )

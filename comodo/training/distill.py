@@ -51,7 +51,7 @@ class Distillation:
     trained in place, and moved to the device, "cpu" or "cuda".
 
     Raises TrainingError for the method `none`, if the method needs features and there are none, and
-    if the queue is too long for the training split.
+    if the training split has too few windows, or too few for the queue.
     """
 
     def __init__(
@@ -86,6 +86,12 @@ class Distillation:
         self.head, self.teacher_head = (head.to(device) for head in heads)
         if trial.last_window == "drop":
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
+        if len(self.row_N) < 2:
+            raise TrainingError(
+                "training.no-step",
+                f"{len(self.row_N)} training windows are left, and a step needs two; add "
+                "recordings to the train split, or shorten their windows",
+            )
         self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)

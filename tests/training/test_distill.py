@@ -224,6 +224,13 @@ def test_a_queue_that_takes_all_windows_is_refused(arrays: Arrays) -> None:
         new_run(trial_config(method=method), arrays)
 
 
+def test_a_split_that_leaves_no_step_is_refused(arrays: Arrays) -> None:
+    windows, features = arrays
+    one = FeatureArrays(features.dim, {"train": torch.tensor([5])}, features._shards)
+    with raises(TrainingError, "training.no-step", "1 training windows"):
+        new_run(trial_config(method="l2"), (windows, one))
+
+
 def test_windows_without_a_feature_teach_nothing(arrays: Arrays) -> None:
     run = new_run(trial_config(), arrays)
     assert run.row_N.tolist() == list(range(2, 42))

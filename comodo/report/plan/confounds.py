@@ -8,6 +8,7 @@ from typing import Any
 
 from comodo.config import ComodoMethod, DistillingMethod, NoneMethod, Sweep, TrialConfig
 from comodo.config.space import flatten
+from comodo.search.train_split import TrainSplit
 from comodo.training.schedule import schedule_of
 
 Values = dict[str, Any]
@@ -23,23 +24,6 @@ OWN_EFFECTS = {
 """Quantities that a key is meant to change."""
 REPORTED_AS_SCHEDULE = ("epochs", "batch_size", "learning_rate")
 """Keys that are also quantities, under another name."""
-
-
-@dataclass(frozen=True)
-class TrainSplit:
-    """How many windows trials on a data set can train on."""
-
-    windows: int
-    labelled: int | None = None  # None: all of them
-    last: int = 0  # windows that are the last one of their recording, which some trials drop
-    labelled_last: int = 0
-
-    def of(self, trial: TrialConfig) -> int:
-        """How many windows a trial trains on."""
-        windows, last = self.windows, self.last
-        if trial.method.name == "supervised" and self.labelled is not None:
-            windows, last = self.labelled, self.labelled_last
-        return windows - (last if trial.last_window == "drop" else 0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 
-from comodo.config import CHANNELS, DatasetConfig, Sweep, TeacherConfig
+from comodo.config import CHANNELS, Sweep, TeacherConfig
 from comodo.config.space import Point
 from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched
@@ -23,11 +23,11 @@ from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.recordings import Recording
 from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta, WindowsMeta
 from comodo.data.window_sets import WindowSet
-from comodo.report.plan.confounds import TrainSplit
 from comodo.report.plan.machine import Machine, this_machine
 from comodo.search.ledger import Ledger
-from comodo.search.precheck import evaluation_of, most_windows
+from comodo.search.precheck import evaluation_of, most_to_train_on, most_windows
 from comodo.search.records import TrainedRecord, read_asked
+from comodo.search.train_split import TrainSplit
 from comodo.search.trial import Trial
 from comodo.search.warm_start import Arrays
 
@@ -195,9 +195,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
     bounds = {split: most_windows(settings, listed) for split, listed in by_split.items()}
     windows = {split: bound for split, bound in bounds.items() if bound is not None}
-    at_most = None
-    if windows.get("train"):  # otherwise no recording could be read, and nothing is known
-        at_most = _train_bound(settings, by_split["train"], windows["train"])
+    at_most = most_to_train_on(settings, by_split.get("train", []))
     known = windows if len(windows) == len(bounds) else None
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
     videos = video_versions(settings, recordings, files, store)
@@ -225,14 +223,6 @@ def window_samples(store: Store, key: str) -> int | None:
     with store.open(file) as content:
         header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
     return int(header["imu"]["shape"][-1]) if "imu" in header else None
-
-
-def _train_bound(settings: DatasetConfig, train: list[Recording], windows: int) -> TrainSplit:
-    labelled = sum(recording.label is not None for recording in train)
-    # Of recordings with more windows than are kept, the last one is never drawn.
-    cut = settings.window_seconds != "whole" and settings.windows_per_recording is None
-    share = labelled / len(train)
-    return TrainSplit(windows, round(share * windows), len(train) * cut, labelled * cut)
 
 
 def train_split(windows: WindowSet) -> TrainSplit:

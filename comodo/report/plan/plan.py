@@ -15,6 +15,7 @@ from comodo.core.store import Store
 from comodo.report.plan import estimates
 from comodo.report.plan.confounds import Confound, confounds
 from comodo.report.plan.inventory import Inventory, TrialStates, take_inventory, trial_states
+from comodo.search.train_split import refuse_untrainable
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
 
@@ -85,9 +86,11 @@ class Plan:
 def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
     """Looks at the store and the list of recordings; with `measure`, trains on a few batches.
 
-    Raises DatasetError for a data set that cannot be listed.
+    Raises DatasetError for a data set that cannot be listed, and ConfigError if a trial would have
+    too few windows.
     """
     inventory = take_inventory(sweep, store)
+    refuse_untrainable(sweep, inventory.train)
     trials, train = trial_states(sweep, store, inventory), inventory.train
     configs = map(sweep.with_values, sweep.points())
     trained = [config for config in configs if not isinstance(config.method, NoneMethod)]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from comodo.config import Sweep
-from comodo.report.plan.confounds import Confound, TrainSplit, confounds
+from comodo.report.plan.confounds import Confound, confounds
 from comodo.report.plan.view import confound_lines
+from comodo.search.train_split import TrainSplit
 from tests.paths import GOLDEN
 from tests.report.plan.test_plan import sweep_of
 

@@ -128,7 +128,8 @@ def test_what_an_earlier_set_has_need_not_be_encoded(
 ) -> None:
     store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 2, 3.0)
     mine = {"kind": "folder", "path": str(manifest), "window_seconds": 1.0, "imu_rate": 25.0}
-    sweep = sweep_of(tmp_path, datasets={"mine": mine}, trial__dataset="mine")
+    changes = {"datasets": {"mine": mine}, "trial__dataset": "mine", "trial__method": "l2"}
+    sweep = sweep_of(tmp_path, **changes)
     teacher, settings = sweep.trial.teacher, sweep.datasets["mine"]
 
     def features() -> tuple[int | None, float | None, str]:
@@ -290,7 +291,7 @@ def test_a_short_run_takes_the_first_trial_that_trains(
         raise error
 
     monkeypatch.setattr("comodo.report.plan.plan.measure_speed", probe)
-    space = {"method": ["none", "infonce", "comodo"]}
+    space = {"method": ["none", "infonce", "l2"]}
     sweep = sweep_of(tmp_path, trial__method="none", search__space=space)
     plan = make_plan(sweep, Store(tmp_path / "store"), measure=True)
     assert (asked, plan.speed_test_failed) == (["infonce"], "no")
@@ -333,9 +334,8 @@ def test_whole_recordings_take_their_own_length_on_the_disk(tmp_path: Path) -> N
     (tmp_path / "m.csv").write_text("\n".join(["imu,video,split", *lines]))
     mine = {"kind": "folder", "path": "m.csv", "window_seconds": "whole", "imu_rate": 50}
     student = {"name": "chronos-bolt"}
-    sweep = sweep_of(
-        tmp_path, datasets={"mine": mine}, trial__dataset="mine", trial__student=student
-    )
+    changes = {"datasets": {"mine": mine}, "trial__dataset": "mine", "trial__method": "l2"}
+    sweep = sweep_of(tmp_path, **changes, trial__student=student)
     store = Store(tmp_path / "store")
     plan = make_plan(sweep, store)
     assert plan.disk["windows"] is None

@@ -1,0 +1,96 @@
+"""How many windows a trial trains on, and the refusal of a sweep that leaves a trial too few."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from comodo.config import (
+    ComodoMethod,
+    ConfigError,
+    NoneMethod,
+    SupervisedMethod,
+    Sweep,
+    TrialConfig,
+)
+
+MIN_STEP = 2  # windows: batch normalisation has no variance in one
+
+
+@dataclass(frozen=True)
+class TrainSplit:
+    """How many windows trials on a data set can train on."""
+
+    windows: int
+    labelled: int | None = None  # None: all of them
+    last: int = 0  # windows that are the last one of their recording, which some trials drop
+    labelled_last: int = 0
+
+    def of(self, trial: TrialConfig) -> int:
+        """How many windows a trial trains on."""
+        windows, last = self.windows, self.last
+        if trial.method.name == "supervised" and self.labelled is not None:
+            windows, last = self.labelled, self.labelled_last
+        return windows - (last if trial.last_window == "drop" else 0)
+
+
+def refuse_untrainable(sweep: Sweep, train: Mapping[str, TrainSplit]) -> None:
+    """Raises ConfigError where a trial, or the reference that is trained with labels, would have no
+    step, or no window for its first epoch that is not in the queue. `train`: by data set, the
+    windows that there are, or can be at most; data sets not in it are not checked."""
+    for values in sweep.points():
+        config = sweep.with_values(values)
+        split = train.get(config.dataset)
+        if split is None or isinstance(config.method, NoneMethod):
+            continue
+        _refuse_long_queue(config, split, values)
+        _refuse_no_step(config, split, values)
+        if "supervised" in sweep.references:
+            method = SupervisedMethod(name="supervised")
+            _refuse_no_step(config.model_copy(update={"method": method}), split, values)
+
+
+def _refuse_long_queue(
+    config: TrialConfig, split: TrainSplit, values: Mapping[str, object]
+) -> None:
+    method, windows = config.method, split.of(config)
+    if not isinstance(method, ComodoMethod) or windows < MIN_STEP:
+        return
+    most = windows - MIN_STEP * method.hold_out_queue
+    if method.queue_size > most:
+        has = f"{windows} windows"
+        if config.last_window == "drop" and split.last:
+            has += " without the last one of each recording"
+        where = _key(values, "method.queue_size", "method", "last_window", "protocol")
+        fix = f"choose at most {most}, better a quarter of that"
+        if most < 1:
+            fix = f"add recordings, or shorten datasets.{config.dataset}.window_seconds"
+        raise ConfigError.at(
+            where,
+            f"a queue of {method.queue_size} is too long for the training split of "
+            f"'{config.dataset}', which has {has}; {fix}",
+        )
+
+
+def _refuse_no_step(config: TrialConfig, split: TrainSplit, values: Mapping[str, object]) -> None:
+    name, windows = config.dataset, split.of(config)
+    if windows >= MIN_STEP:
+        return
+    kind = "labelled " if isinstance(config.method, SupervisedMethod) else ""
+    kept = split.of(config.model_copy(update={"last_window": "keep"}))
+    if kept >= MIN_STEP:
+        raise ConfigError.at(
+            _key(values, "last_window", "protocol"),
+            f"without the last window of each recording, {windows} of {kept} {kind}training "
+            f"windows of '{name}' are left, and a step needs {MIN_STEP}; use last_window: keep, or "
+            f"shorten datasets.{name}.window_seconds",
+        )
+    raise ConfigError.at(
+        f"datasets.{name}",
+        f"{windows} {kind}training windows, and a step needs {MIN_STEP}; add {kind}recordings to "
+        "its train split, or shorten window_seconds",
+    )
+
+
+def _key(values: Mapping[str, object], *keys: str) -> str:
+    """The first of these keys that is swept, or else the first as a key of `trial`."""
+    swept = (f"search.space.{key}" for key in keys if key in values)
+    return next(swept, f"trial.{keys[0]}")
