@@ -27,7 +27,7 @@ from comodo.core.console import Terminated, console
 from comodo.core.errors import ComodoError
 from comodo.core.machine import usable_cpus, usable_memory
 from comodo.core.paths import create_private
-from comodo.runtime.ray_private import listening_on_loopback, newest_cluster
+from comodo.runtime.ray_private import answers, listening_on_loopback, newest_cluster
 from comodo.search.capacity import (
     DRIVER_CPUS,
     cluster_address,
@@ -123,25 +123,18 @@ def refuse_long_sockets() -> None:
 
 
 def refuse_silent_cluster(address: str) -> None:
-    """Raises ClusterError if nobody listens at a cluster's address: Ray would wait ten minutes
-    without a message. Addresses that Ray refuses at once are left to it."""
+    """Raises ClusterError if no Ray answers at a cluster's address, whatever else listens there:
+    Ray would wait minutes without a message. Addresses that Ray refuses at once are left to it."""
     with suppress(ConnectionError):  # there is no cluster on this machine
         address = newest_cluster() if address == "auto" else address
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    began = time.monotonic()
-    while host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-            return
-        except OSError as error:
-            if time.monotonic() - began >= ANSWER_SECONDS:
-                raise ClusterError(
-                    "cluster.no-answer",
-                    f"nobody answers at {address}, the Ray cluster in RAY_ADDRESS or --address "
-                    f"({error}); start it, give --address another, or unset RAY_ADDRESS to run on "
-                    "this machine alone",
-                ) from None
-        time.sleep(min(1.0, ANSWER_SECONDS))
+    if host and port.isdigit() and not answers(f"{host}:{port}", ANSWER_SECONDS):
+        raise ClusterError(
+            "cluster.no-answer",
+            f"nobody answers at {address}, the Ray cluster in RAY_ADDRESS or --address (no Ray in "
+            f"{ANSWER_SECONDS:g} s); start it, give --address another, or unset RAY_ADDRESS to run "
+            "on this machine alone",
+        )
 
 
 def end_idle_actors() -> None:

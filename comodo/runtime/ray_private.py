@@ -7,7 +7,8 @@ module imports, reads or assigns what Ray does not publish. Knows nothing of tri
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray._private import ray_constants, services, state
+import grpc
+from ray._private import grpc_utils, ray_constants, services, state
 
 
 @contextmanager
@@ -32,6 +33,21 @@ def newest_cluster() -> str:
     Replacement: a limit for how long ray.init waits for a cluster to answer.
     """
     return str(services.get_ray_address_from_environment("auto", None))
+
+
+def answers(address: str, seconds: float) -> bool:
+    """Whether a gRPC server, as every Ray head is one, answers at HOST:PORT within this time.
+
+    Replacement: a limit for how long ray.init waits for a cluster to answer. The private name is
+    that of a channel with Ray's settings of TLS.
+    """
+    no_proxy = [("grpc.enable_http_proxy", 0)]  # as Ray itself connects
+    with grpc_utils.init_grpc_channel(address, no_proxy) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
 
 
 def draining_nodes() -> set[str]:

@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 
@@ -225,11 +229,46 @@ def test_a_cluster_of_this_machine_that_is_gone_is_refused(
 
 
 def test_a_cluster_that_answers_is_not_refused() -> None:
-    with socket.socket() as head:
-        head.bind(("127.0.0.1", 0))
-        head.listen()
-        refuse_silent_cluster(f"127.0.0.1:{head.getsockname()[1]}")
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        refuse_silent_cluster(f"127.0.0.1:{port}")
+        refuse_silent_cluster(f"ray://localhost:{port}")
+    finally:
+        server.stop(None)
     refuse_silent_cluster("head")  # which Ray refuses at once
+
+
+@pytest.mark.usefixtures("unconnected")
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_of_another_program_is_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """One that never says a word, and one that speaks another protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        over = threading.Event()
+
+        def serve() -> None:
+            other.settimeout(0.1)
+            held = []  # open connections
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    held.append(other.accept()[0])
+                    held[-1].sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        began = time.monotonic()
+        try:
+            with raises(ClusterError, "cluster.no-answer", address, "RAY_ADDRESS"):
+                connect()
+        finally:
+            over.set()
+            thread.join()
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.usefixtures("unconnected")

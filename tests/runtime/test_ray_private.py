@@ -11,6 +11,7 @@ from comodo.runtime import ray_private
 from tests.paths import ROOT
 
 PRIVATE_NAMES = (
+    "ray._private.grpc_utils.init_grpc_channel",
     "ray._private.ray_constants.ENABLE_RAY_CLUSTER",
     "ray._private.services.get_ray_address_from_environment",
     "ray._private.state.state.get_draining_nodes",
