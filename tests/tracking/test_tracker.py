@@ -177,6 +177,48 @@ def test_what_was_pruned_while_mlflow_was_away_is_recorded_later(store: Store) -
     assert len(history) == 3
 
 
+def planted(folder: Path, kind: str) -> Path:
+    """A file of a pruned trial that is not what the package writes."""
+    name = (
+        "history.json"
+        if kind == "json"
+        else "trained.json"
+        if kind == "trained"
+        else "checkpoint.pt"
+    )
+    path = folder / name
+    if kind == "code":
+        torch.save({"history": [folder]}, path)  # an object, which could run code
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "other":
+        torch.save([torch.zeros(2)], path)
+    elif kind == "strings":
+        torch.save({"history": [{"epoch": "one"}]}, path)
+    elif kind == "json":
+        path.write_text('{"epoch": 1}')
+    else:
+        record = trained_record(Trial(trial_config(), 0, "w", "f"))
+        replace(record, history="none").write(folder)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("kind", ["code", "text", "other", "strings", "json", "trained"])
+def test_a_planted_file_of_a_pruned_trial_is_named_and_counts_as_absent(
+    store: Store, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = Trial(trial_config(), 0, "w", "f")
+    folder = store.folder("trials", trial.key)
+    folder.mkdir(parents=True)
+    path = planted(folder, kind)
+    tracker = Tracker(store, "s", {})
+    tracker.recall(trial, "t", "stopped after epoch 3", folder)
+    tracker.close()
+    (run,) = runs(store)[1]
+    assert (run.info.status, run.data.tags["comodo.reason"]) == ("KILLED", "stopped after epoch 3")
+    assert f"{path} cannot be read" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_a_database_that_was_cut_off_is_never_used(store: Store, tmp_path: Path) -> None:
     """The process is killed while MLflow makes its tables."""
     program = (
