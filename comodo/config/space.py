@@ -37,7 +37,10 @@ class Choices(_Conditional):
     @field_validator("values")
     @classmethod
     def _each_once(cls, values: list[Any]) -> list[Any]:
-        return list({json.dumps(value, sort_keys=True): value for value in values}.values())
+        kept: dict[str, Any] = {}
+        for value in values:
+            kept.setdefault(json.dumps(plain(value), sort_keys=True), value)
+        return list(kept.values())
 
     def __contains__(self, value: Any) -> bool:
         return value in self.values
@@ -333,13 +336,13 @@ def canonical(point: Point) -> str:
     its settings, are the same."""
     models = ("teacher", "student", "method")
     whole = {key: expanded(key, v) if key in models else v for key, v in point.items()}
-    return json.dumps(_plain(whole), sort_keys=True)
+    return json.dumps(plain(whole), sort_keys=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value with whole numbers as integers."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,5 +1,6 @@
 """The settings of a sweep file: trials, search, resources."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -12,7 +13,7 @@ from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_o
 from comodo.config.datasets import DatasetConfig, following
 from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
-from comodo.config.space import Point, Range, Search, Space, canonical, flatten
+from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 from comodo.core.errors import nearest
 
@@ -186,7 +187,7 @@ class Sweep(Settings):
             given = ", ".join(f"{k}={v}" for k, v in values.items())
             set_key = f"trial.{key}" if key else "trial"
             reason = f"{set_key} with {given}: {reason}"
-            raise ConfigError.at(f"search.space.{swept}", reason) from None
+            raise ConfigError.at(f"search.space.{swept}".removesuffix("."), reason) from None
 
     def grid(self) -> Iterator[Point]:
         """Every point, first those of `start_with`, then in the file's order."""
@@ -269,7 +270,7 @@ class Sweep(Settings):
         """The trial with these values and a default protocol, without recipes, as JSON."""
         data = {**self.trial.model_dump(mode="json", exclude_unset=True), "protocol": protocol}
         apply_overrides(data, values, "search.space.")
-        return self._checked(data, values).model_dump_json()
+        return json.dumps(plain(self._checked(data, values).model_dump(mode="json")))
 
     def _check_search(self) -> None:
         for start in self.search.start_with:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, read_sweep_file
-from comodo.config.space import canonical
+from comodo.config.space import Choices, canonical
 from tests.config.test_load import CONDITIONAL, sweep_file
 from tests.errors import raises
 
@@ -50,6 +50,8 @@ def test_conditions_on_the_trial_and_on_what_is_swept_whole(tmp_path: Path) -> N
         ("epochs", [5, 5.0, 6], [5, 6]),
         ("learning_rate", [0.1, 1e-1, 1, 1.0], [0.1, 1]),
         ("method.queue_size", [16, 16.0], [16]),
+        ("student.size.hidden_dim", [8, 8.0, 16], [8, 16]),
+        ("student.size", [{"hidden_dim": 8}, {"hidden_dim": 8.0}], [{"hidden_dim": 8}]),
         ("method", ["comodo", {"name": "comodo"}, "infonce"], ["comodo", "infonce"]),
         ("student", ["mantis-8m", {"name": "mantis", "weights": "paris-noah/Mantis-8M"}], None),
         ("teacher", ["efficientnet-lite0", {"name": "efficientnet-lite0"}], None),
@@ -64,6 +66,24 @@ def test_two_spellings_of_a_value_are_one_configuration(
     sweep = read_sweep_file(sweep_file(tmp_path, search__space={key: values}))
     expected = values if kept == "both" else kept or values[:1]
     assert [point[key] for point in sweep.grid()] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([1, 1.0, 2], [1, 2]),
+        ([1.0, 1], [1.0]),
+        ([[5], [5.0], [6]], [[5], [6]]),
+        ([{"a": [5, 2]}, {"a": [5.0, 2.0]}], [{"a": [5, 2]}]),
+        ([1, True, "1"], [1, True, "1"]),
+        ([0.5, 0.25], [0.5, 0.25]),
+    ],
+)
+def test_a_list_has_each_value_once_however_it_is_written(
+    values: list[Any], kept: list[Any]
+) -> None:
+    found = Choices.model_validate({"values": values}).values
+    assert [(type(v), v) for v in found] == [(type(v), v) for v in kept]
 
 
 def test_a_configuration_keeps_its_name_in_another_spelling() -> None:
