@@ -1,6 +1,7 @@
 """Options of the command line itself; each command is tested where its work is."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup
@@ -8,6 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from comodo.cli import app
+from comodo.core.store import Store
 
 GROUP = get_command(app)
 assert isinstance(GROUP, TyperGroup)
@@ -33,3 +35,43 @@ def test_the_verbs_are_those_of_the_documentation() -> None:
         "clean", "du", "encode", "export", "inspect", "plan", "prepare", "profile", "report",
         "schema", "status", "sweep", "ui",
     ]  # fmt: skip
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where", "resumes"),
+    [
+        (["ui", "--port", "1"], "comodo.tracking.serve.refuse_used", False),
+        (["status"], "comodo.search.status.read_all", False),
+        (["plan", "FILE"], "comodo.cli.checked_file", False),
+        (["sweep", "FILE"], "comodo.cli.checked_file", True),
+        (["encode", "FILE"], "comodo.cli.checked_file", True),
+    ],
+)
+def test_only_what_resumes_says_so_when_interrupted(
+    arguments: list[str],
+    where: str,
+    resumes: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(where, interrupt)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path)])
+    assert done.exit_code == 130
+    assert ("continues from here" in done.output) == resumes
+
+
+@pytest.mark.parametrize("verb", ["export", "profile"])
+def test_what_takes_long_says_first_what_it_does(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the records are read, which imports pandas and more."""
+    monkeypatch.setattr("comodo.deploy.selection.resolve_run", interrupt)
+    monkeypatch.setattr("comodo.deploy.check_installed", lambda: None)
+    done = CliRunner().invoke(app, [verb, "demo", "--store", str(tmp_path)])
+    assert done.exit_code == 130
+    assert done.output.replace("\n", "").startswith(f"reading demo in {Store(tmp_path)}")

@@ -18,12 +18,15 @@ from comodo.core.console import console, show_errors
 from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
 
+RESUMED = ("sweep", "prepare", "encode")
+"""Commands that continue from what an interrupted one has left."""
+
 
 class _Commands(TyperGroup):
     """Every command shows its errors in the same way."""
 
     def invoke(self, ctx: Any) -> Any:
-        with show_errors():
+        with show_errors(lambda: ctx.invoked_subcommand in RESUMED):
             return super().invoke(ctx)
 
 
@@ -239,6 +242,7 @@ def export(
 
     check_installed()
     place = Store(store)
+    console.print(f"reading {run} in {place}, then: export, check, measure", markup=False)
     from comodo.deploy.selection import resolve_run
 
     found = resolve_run(run, place)
@@ -258,6 +262,7 @@ def profile(run: Run, store: StoreOption = None) -> None:
     Each is measured on one thread of this machine's CPU, for one window, in its own process.
     """
     place = Store(store)
+    console.print(f"reading {run} in {place}, then: measure each network", markup=False)
     from comodo.deploy.selection import resolve_run
 
     found = resolve_run(run, place)

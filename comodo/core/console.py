@@ -109,14 +109,16 @@ def _terminate(number: int, frame: object) -> None:
 
 
 @contextmanager
-def show_errors() -> Iterator[None]:
+def show_errors(resumes: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Prints errors of the package and of the file system without a traceback; ends the command,
-    also at Ctrl-C and at SIGTERM. Any other error is a bug and keeps its traceback."""
+    also at Ctrl-C and at SIGTERM. Any other error is a bug and keeps its traceback. `resumes`:
+    whether the command, run again, continues where it was interrupted."""
     try:
         with handling(_terminate, signal.SIGTERM):
             yield
     except KeyboardInterrupt as interrupt:
-        console.print("interrupted; the same command continues from here", style="yellow")
+        if resumes():
+            console.print("interrupted; the same command continues from here", style="yellow")
         number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
         raise typer.Exit(128 + number) from None
     except Exception as error:

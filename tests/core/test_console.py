@@ -39,6 +39,15 @@ def test_errors_end_the_command_with_their_text(
     assert "Traceback" not in printed and "ray::" not in printed
 
 
+def test_an_interrupted_command_that_does_not_resume_claims_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit) as ended, show_errors(lambda: False):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().out == ""
+
+
 TERMINATED = """
 import os, signal, time, typer
 from comodo.core.console import show_errors
