@@ -23,7 +23,15 @@ from comodo.core.units import format_bytes
 from comodo.search.records import ASKED_FILE, CHECKPOINT_FILE, ENDED_FILE, TrainedRecord
 
 REMOVABLE = ("windows", "features", "arrays", "trials")
-OTHERS = ("simulated", "videos", "profiles", "quality", "exports", "sweeps", "mlflow")
+KEPT = {
+    "exports": "written by comodo export",
+    "profiles": "written by comodo profile",
+    "quality": "written by comodo inspect",
+    "simulated": "slow to make again",
+    "videos": "slow to make again",
+}
+"""Kinds that no sweep's records name, of which `clean` removes nothing, and why."""
+OTHERS = (*KEPT, "sweeps", "mlflow")
 MARKERS = ("meta.json", TrainedRecord.FILE)  # without which an artifact is not complete
 KEY = re.compile("[0-9a-f]{16}")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -100,7 +108,8 @@ def clean_store(store: Store, is_meant: bool) -> RenderableType:
     if not is_meant:
         total = format_bytes(sum(found.size for found in usage.removable))
         end = f"in all {total}; nothing was removed. To remove it: comodo clean --yes"
-        return Group(_listed(usage.removable, store), *map(Text, [*_notes(usage), end]))
+        lines = [*_kept(usage), *_notes(usage), end]
+        return Group(_listed(usage.removable, store), *map(Text, lines))
     if usage.running:
         raise UsageError(
             "clean.sweep-running",
@@ -109,7 +118,8 @@ def clean_store(store: Store, is_meant: bool) -> RenderableType:
         )
     removed = [found for found in usage.removable if _remove(found, store)]
     total = format_bytes(sum(found.size for found in removed))
-    return Group(_listed(removed, store), Text(f"removed: {total}"), *map(Text, _notes(usage)))
+    lines = [f"removed: {total}", *_kept(usage), *_notes(usage)]
+    return Group(_listed(removed, store), *map(Text, lines))
 
 
 def _remove(found: Removable, store: Store) -> bool:
@@ -154,6 +164,16 @@ def _listed(removable: list[Removable], store: Store) -> Table:
 def _table(name: str, *more: str) -> Table:
     size = Column("size", justify="right", no_wrap=True)
     return Table(Column(name, overflow="fold"), size, *more, box=None, pad_edge=False)
+
+
+def _kept(usage: Usage) -> list[str]:
+    """What is not looked at, whether a sweep needs it or not."""
+    return [
+        f"{kind}: {format_bytes(usage.kinds[kind])} are kept, {why}; to remove them, remove the "
+        "folder"
+        for kind, why in KEPT.items()
+        if usage.kinds[kind]
+    ]
 
 
 def _notes(usage: Usage) -> list[str]:

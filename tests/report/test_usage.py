@@ -162,3 +162,15 @@ def test_a_student_that_mlflow_has_too_counts_once(store: Store, trials: list[Tr
     os.link(student, linked)
     assert measure_usage(store).kinds == before
     assert Lease(store, "sweeps", "small").is_held() is False
+
+
+def test_what_is_kept_is_said_and_stays(store: Store) -> None:
+    kinds = ("exports", "profiles", "quality", "simulated")
+    for kind in kinds:
+        write_json(store.folder(kind, OLD) / "file.json", {"n": "x" * 2_000})
+    for is_meant in (False, True):
+        text = " ".join(shown(clean_store(store, is_meant)).split())
+        for kind in kinds:
+            assert f"{kind}: 2 kB are kept" in text, text
+        assert "videos:" not in text  # there are none
+    assert all((store.folder(kind, OLD) / "file.json").exists() for kind in kinds)
