@@ -140,8 +140,9 @@ def _measures() -> list[str]:
     """The metrics that each measure computes on the training data set."""
     lines = [
         "The metrics that an objective may name, and the measure that computes each. On another "
-        "data set, the metrics of probe, linear, knn and few-shot are called "
-        "`on/<data set>/<metric>`; `direct` gives `on/<data set>/direct/<metric>`.",
+        "data set, the metrics of probe, linear, knn, few-shot, fine-tuned, robustness and "
+        "calibration are called `on/<data set>/<metric>`; `direct` gives "
+        "`on/<data set>/direct/<metric>`.",
         *("", "| `measures` | metrics |", "|---|---|"),
     ]
     for measure in dict.fromkeys(OWN_METRICS.values()):

@@ -10,7 +10,17 @@ from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 from comodo.config.base import Settings, as_list
 
 Measure = Literal[
-    "probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "classifier", "direct"
+    "probe",
+    "linear",
+    "knn",
+    "few-shot",
+    "zero-shot",
+    "alignment",
+    "classifier",
+    "direct",
+    "fine-tuned",
+    "robustness",
+    "calibration",
 ]
 
 # Metrics of an epoch.
@@ -81,7 +91,14 @@ def accuracy(split: str, k: int = 1, measure: Measure = "probe", dataset: str = 
 
 PARAMETERS = str(Metric("", "parameters", "student"))
 
+FINE_TUNED_SHOTS = (1, 5, 10, 50)
+"""Labelled windows of each class that a student is fine-tuned on; besides all of them."""
+CALIBRATION = ("ece", "brier")
+OF_CLASSIFIER = "classifier_"
+"""In front of the calibration of a student's own classifier, which is not that of the probe."""
+
 _CLASSIFICATION = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
+_TEST_ONLY = ("few-shot", "fine-tuned")  # the second one uses val for early stopping
 _NAMES: dict[Measure, tuple[str, ...]] = {
     "probe": _CLASSIFICATION,
     "linear": ("acc1",),
@@ -91,6 +108,19 @@ _NAMES: dict[Measure, tuple[str, ...]] = {
     "few-shot": ("1", "5", "10", "50", "100"),
     "classifier": _CLASSIFICATION,
     "direct": _CLASSIFICATION,
+    "fine-tuned": tuple(
+        f"{frozen}{shots}" for shots in (*FINE_TUNED_SHOTS, "all") for frozen in ("", "frozen_")
+    ),
+    "robustness": (
+        "clean",
+        "rotated",
+        "half_rate",
+        "shifted",
+        "noisy",
+        "without_acc",
+        "without_gyro",
+    ),
+    "calibration": (*CALIBRATION, *(f"{OF_CLASSIFIER}{name}" for name in CALIBRATION)),
 }
 
 
@@ -98,17 +128,25 @@ def _metrics_of(*measures: Measure) -> dict[str, Measure]:
     return {
         str(Metric(split, name, measure)): measure
         for measure in measures
-        for split in (("test",) if measure == "few-shot" else ("val", "test"))
+        for split in (("test",) if measure in _TEST_ONLY else ("val", "test"))
         for name in _NAMES[measure]
     }
 
 
+_ANYWHERE: tuple[Measure, ...] = ("fine-tuned", "robustness", "calibration")
 OWN_METRICS: dict[str, Measure] = {
     **_metrics_of("probe", "linear", "knn", "zero-shot", "alignment", "few-shot", "classifier"),
+    **_metrics_of(*_ANYWHERE),
     PARAMETERS: "probe",
 }
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
-TRANSFER_METRICS = _metrics_of("probe", "linear", "knn", "few-shot", "direct")
+TRANSFER_METRICS = {
+    name: measure
+    for name, measure in _metrics_of(
+        "probe", "linear", "knn", "few-shot", "direct", *_ANYWHERE
+    ).items()
+    if OF_CLASSIFIER not in name  # it knows the classes of its own data set only
+}
 """The same on another data set, where their names begin with `on/<data set>/`."""
 
 
@@ -121,6 +159,11 @@ def metrics_of_student(others: Iterable[str]) -> dict[str, Measure]:
     }
 
 
+def _is_cost(metric: str) -> bool:
+    """Whether less of a metric is better."""
+    return metric == PARAMETERS or metric.split("/")[-2:-1] == ["calibration"]
+
+
 class Objective(Settings):
     """One number to judge by, and which way is better."""
 
@@ -128,9 +171,10 @@ class Objective(Settings):
     """An accuracy (`val/acc1`), any other measure (`test/few_shot/5`), one on another data set
     (`on/<data set>/test/acc1`), or `student/parameters`."""
     mode: Literal["max", "min"] = Field(
-        default_factory=lambda data: "min" if data.get("metric") == PARAMETERS else "max"
+        default_factory=lambda data: "min" if _is_cost(data.get("metric", "")) else "max"
     )
-    """Which values are better; by default `max`, for `student/parameters` `min`."""
+    """Which values are better; by default `max`, for `student/parameters` and `calibration`
+    `min`."""
 
     @property
     def sign(self) -> int:

@@ -106,8 +106,9 @@ class Sweep(Settings):
     measures: list[Measure] = Field(["probe"], min_length=1)
     """What is measured of each student; all share one extraction of features. `direct` fits the
     probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
-    students trained with labels by their own classifier. For dlinear, informer and timesnet only
-    that is measured, requested or not."""
+    students trained with labels by their own classifier. `fine-tuned` trains copies of the student
+    on labels, which can take longer than its training. For dlinear, informer and timesnet only
+    `classifier`, requested or not, and its `calibration` are measured."""
     evaluate_on: list[str] = Field([])
     """Data sets, with or without video, that students are measured on besides their own."""
     references: list[Reference] = Field(default_factory=_references)

@@ -50,11 +50,14 @@ def rotated(imu_BCT: Tensor, rotation_B33: Tensor) -> Tensor:
 
 
 def random_noise(generators: Generators, samples: int, acc_g: float, gyro_deg_s: float) -> Tensor:
-    """White Gaussian noise float32 `[B, 6, samples]` with these standard deviations."""
-    scale_C1 = np.repeat(np.array([acc_g, gyro_deg_s], np.float32), 3)[:, None]
-    shape = (len(scale_C1), samples)
-    noise = [scale_C1 * generator.standard_normal(shape, np.float32) for generator in generators]
-    return torch.from_numpy(np.stack(noise))
+    """White Gaussian noise float32 `[B, 6, samples]` with these standard deviations.
+
+    It is drawn from the last sample to the first, so padding in front of a window changes nothing.
+    """
+    scale_C = np.repeat(np.array([acc_g, gyro_deg_s], np.float32), 3)
+    shape = (samples, len(scale_C))
+    noise_BTC = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
+    return torch.from_numpy((scale_C * noise_BTC[:, ::-1]).transpose(0, 2, 1))
 
 
 def with_noise(imu_BCT: Tensor, noise_BCT: Tensor, length_B: Tensor | None = None) -> Tensor:

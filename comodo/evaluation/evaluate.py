@@ -6,7 +6,7 @@ D student features, F teacher features, K classes, R repeats.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from comodo.config.metric import Measure, Metric, accuracy
-from comodo.evaluation import feature_metrics
+from comodo.config.metric import OF_CLASSIFIER, Measure, Metric, accuracy
+from comodo.config.trial import BASELINE_NAMES
+from comodo.evaluation import calibration, feature_metrics
+from comodo.evaluation.fine_tuning import measure_fine_tuned
 from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
 from comodo.evaluation.labelled_features import EvaluateError, label_ranks
+from comodo.evaluation.measured import Measured, groups_of, hit_metrics
 from comodo.evaluation.probe import SVMProbe
+from comodo.evaluation.robustness import measure_robustness
 from comodo.models.students import extract_features
 
 MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # number of windows for comparing student and teacher
-
-
-class Measured(NamedTuple):
-    """The result of one measure."""
-
-    metrics: dict[str, float]
-    predictions: pa.Table | None = None
-    """A row for each val and test window: split, group, and either label, predicted and rank of the
-    true class by probability (from 0), or for each metric the fraction of repeats with a hit."""
+Prediction = tuple[str, Any, Any, Any]
+"""Of a split: its name, groups [N], labels [N] and probabilities [N, K] of its windows."""
 
 
 def measure_probe(frozen: FrozenStudent) -> Measured:
@@ -66,6 +63,34 @@ def measure_direct(frozen: FrozenStudent) -> Measured:
 def measure_classifier(frozen: FrozenStudent) -> Measured:
     """The classifier of a student trained on labels; padding is masked as in training, whatever
     `frozen.mask` is. The metrics are those of `measure_probe`, under `classifier/`."""
+    return _classification_metrics("classifier", *_classifier_predictions(frozen))
+
+
+def measure_calibration(frozen: FrozenStudent) -> Measured:
+    """Expected calibration error and Brier score (see `calibration`) of the SVM probe of
+    `measure_probe` and, under `classifier_`, of the student's own classifier, if it has one; of a
+    baseline only of that. Raises the errors of `fit_probe`."""
+    sources = {}
+    if frozen.student.description["name"] not in BASELINE_NAMES:
+        sources[""] = _probe_predictions(frozen.probe, frozen)
+    if frozen.head is not None:
+        sources[OF_CLASSIFIER] = _classifier_predictions(frozen)
+    metrics, columns_of = dict[str, float](), dict[str, dict[str, Any]]()
+    for prefix, (predictions, classes_K) in sources.items():
+        for split, group_N, label_N, probability_NK in predictions:
+            columns = calibration.columns(probability_NK, classes_K, label_N)
+            table = columns_of.setdefault(split, {"split": [split] * len(label_N)})
+            table |= {"group": group_N} | {f"{prefix}{key}": x for key, x in columns.items()}
+            for name, value in calibration.scores(columns).items():
+                metrics[str(Metric(split, f"{prefix}{name}", "calibration"))] = value
+    tables = [pa.table(columns) for columns in columns_of.values()]
+    return Measured(metrics, pa.concat_tables(tables) if tables else None)
+
+
+def _classifier_predictions(
+    frozen: FrozenStudent,
+) -> tuple[list[Prediction], npt.NDArray[np.str_]]:
+    """Predictions of the student's own classifier, and its classes [K]."""
     assert frozen.head is not None
     names_K = np.array(frozen.windows.classes)
     predictions = []
@@ -74,9 +99,9 @@ def measure_classifier(frozen: FrozenStudent) -> Measured:
         if part is not None and len(index_N := part.labelled_N):
             score_NK = extract_features(frozen.student, part, index_N, head=frozen.head).double()
             label_N = names_K[part.label_N[index_N].numpy()]
-            group_N = _groups(frozen, split)
+            group_N = groups_of(frozen, split)
             predictions.append((split, group_N, label_N, score_NK.softmax(1).numpy()))
-    return _classification_metrics("classifier", predictions, names_K)
+    return predictions, names_K
 
 
 def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
@@ -90,6 +115,8 @@ def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMPro
 
     Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
     """
+    if classes is None:
+        return frozen.probe
     features_ND, label_N = frozen.train()
     name_N, kept_N = _class_names(frozen, label_N, classes)
     return SVMProbe(seed=frozen.seed, ties=frozen.ties).fit(features_ND[kept_N], name_N[kept_N])
@@ -103,22 +130,29 @@ def _evaluate_probe(
 ) -> Measured:
     """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
     probe = fit_probe(fitted_on, classes)
-    predictions = []
-    for split, (features_ND, label_N) in scored_on.scored().items():
-        name_N, kept_N = _class_names(scored_on, label_N, classes)
-        if len(name_N[kept_N]):
-            group_N = _groups(scored_on, split)[kept_N]
-            probability_NK = probe.probabilities(features_ND[kept_N])
-            predictions.append((split, group_N, name_N[kept_N], probability_NK))
-    measured = _classification_metrics(measure, predictions, probe.classes_)
+    measured = _classification_metrics(measure, *_probe_predictions(probe, scored_on, classes))
     chosen_c = {str(Metric("", "C", measure)): float(probe.C_)}
     return measured._replace(metrics=chosen_c | measured.metrics)
 
 
+def _probe_predictions(
+    probe: SVMProbe, scored_on: FrozenStudent, classes: list[str] | None = None
+) -> tuple[list[Prediction], npt.NDArray[np.str_]]:
+    """Predictions of a fitted probe, of windows of `classes` only, and its own classes [K]."""
+    predictions = []
+    for split, (features_ND, label_N) in scored_on.scored().items():
+        name_N, kept_N = _class_names(scored_on, label_N, classes)
+        if len(name_N[kept_N]):
+            group_N = groups_of(scored_on, split)[kept_N]
+            probability_NK = probe.probabilities(features_ND[kept_N])
+            predictions.append((split, group_N, name_N[kept_N], probability_NK))
+    return predictions, probe.classes_
+
+
 def _classification_metrics(
-    measure: Measure, predictions: list[tuple[str, Any, Any, Any]], classes_K: npt.NDArray[np.str_]
+    measure: Measure, predictions: list[Prediction], classes_K: npt.NDArray[np.str_]
 ) -> Measured:
-    """Metrics from the name, groups [N], labels [N] and probabilities [N, K] of each split."""
+    """The metrics of predictions of these classes, with a row for each window."""
     metrics, tables = dict[str, float](), []
     for split, group_N, label_N, probability_NK in predictions:
         predicted_N = classes_K[probability_NK.argmax(1)]
@@ -145,13 +179,6 @@ def _class_names(
     return name_N, np.isin(name_N, classes)
 
 
-def _groups(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
-    """Group name [N] of each labelled window of a split."""
-    part = frozen.windows.splits[split]
-    code_N = part.group_N[part.labelled_N].numpy()
-    return np.array(frozen.windows.groups)[code_N]
-
-
 def _evaluate_classifier(
     frozen: FrozenStudent,
     measure: Measure,
@@ -161,32 +188,13 @@ def _evaluate_classifier(
     """Fits a classifier on the train windows, and measures its hits on the other splits."""
     train, scored = frozen.train(), frozen.scored()
     hits = {split: hits_of(train, scored[split]) for split in splits if split in scored}
-    return _hit_metrics(measure, frozen, hits)
+    return hit_metrics(measure, frozen, hits)
 
 
 def measure_few_shot(frozen: FrozenStudent) -> Measured:
     """Accuracy as a function of the number of labelled windows of each class."""
     hits_of = partial(feature_metrics.few_shot_hits, seed=frozen.seed)
     return _evaluate_classifier(frozen, "few-shot", hits_of, splits=("test",))
-
-
-def _hit_metrics(
-    measure: Measure, frozen: FrozenStudent, hits_of: dict[str, dict[str, feature_metrics.Hits]]
-) -> Measured:
-    """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
-    metrics, tables = dict[str, float](), []
-    for split, named in hits_of.items():
-        columns: dict[str, Any] = {}
-        for name, hits in named.items():
-            hit_RN = np.atleast_2d(hits)
-            metric = Metric(split, name, measure)
-            metrics[str(metric)] = float(hit_RN.mean())
-            if len(hit_RN) > 1:
-                metrics[f"{metric}_std"] = float(hit_RN.mean(axis=1).std(ddof=1))
-            columns[metric.column] = hit_RN.mean(axis=0)
-        group_N = _groups(frozen, split)
-        tables.append(pa.table({"split": [split] * len(group_N), "group": group_N, **columns}))
-    return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
 def measure_zero_shot(frozen: FrozenStudent) -> Measured:
@@ -206,7 +214,7 @@ def measure_zero_shot(frozen: FrozenStudent) -> Measured:
     for split, (features_ND, label_N) in frozen.scored().items():
         student_ND = _embed(student_head, torch.from_numpy(features_ND))
         hits[split] = feature_metrics.zero_shot_hits(student_ND, anchor_KD, label_N)
-    return _hit_metrics("zero-shot", frozen, hits)
+    return hit_metrics("zero-shot", frozen, hits)
 
 
 @torch.inference_mode()
@@ -248,4 +256,7 @@ MEASURE_FUNCTIONS: dict[str, Callable[[FrozenStudent], Measured]] = {
     "alignment": measure_alignment,
     "classifier": measure_classifier,
     "direct": measure_direct,
+    "fine-tuned": measure_fine_tuned,
+    "robustness": measure_robustness,
+    "calibration": measure_calibration,
 }

@@ -111,16 +111,20 @@ def few_shot_hits(
     if repeats < 2 or min(shots, default=1) < 1:
         raise ValueError(f"few-shot needs two repeats and k >= 1, got {repeats} repeats of {shots}")
     (train_ND, label_N), test = _standardised(train, test)
-    generators = [np.random.default_rng([seed, repeat]) for repeat in range(repeats)]
-    rank_RN = [
-        rank_in_class(label_N, generator.permutation(len(label_N))) for generator in generators
-    ]
+    rank_RN = draws_of_ranks(label_N, repeats, seed)
     hits_of = {}
     for k in shots:
         if k <= rank_RN[0].max() + 1:  # the size of the largest class
             subsets = [(train_ND[rank_N < k], label_N[rank_N < k]) for rank_N in rank_RN]
             hits_of[str(k)] = np.stack([_logistic_hits(subset, test) for subset in subsets])
     return hits_of
+
+
+def draws_of_ranks(label_N: LabelVector, repeats: int, seed: int) -> list[Indices]:
+    """Rank [N], from 0, of each window in a random order of its class, for each repeat: windows
+    with a rank below k are the draw of k windows of each class."""
+    generators = [np.random.default_rng([seed, repeat]) for repeat in range(repeats)]
+    return [rank_in_class(label_N, generator.permutation(len(label_N))) for generator in generators]
 
 
 def knn_hits(train: LabelledSet, test: LabelledSet, k: int = 20) -> dict[str, Hits]:

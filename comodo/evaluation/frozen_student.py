@@ -4,7 +4,7 @@ It does not know the measures, which are in `evaluate`. Shape letters: N windows
 """
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
+from comodo.evaluation.probe import SVMProbe
 from comodo.models.students import Student, extract_features
 
 SCORED_SPLITS = ("val", "test")
@@ -47,6 +48,8 @@ class FrozenStudent:
     common_name: dict[str, str] = field(default_factory=dict)
     """Class names to the names that they have in common with other data sets (`label_map`);
     classes that are missing here keep their own name."""
+    rate: float | None = None
+    """Samples per second of the windows; None: no measure asks for it."""
 
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
@@ -77,6 +80,16 @@ class FrozenStudent:
                 "classifiers on frozen features need labels",
             )
         return labelled
+
+    @cached_property
+    def probe(self) -> SVMProbe:
+        """The SVM probe, fitted on the labelled train windows, with the names of their classes.
+
+        Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
+        """
+        features_ND, label_N = self.train()
+        name_N = np.array(self.windows.classes)[label_N]
+        return SVMProbe(seed=self.seed, ties=self.ties).fit(features_ND, name_N)
 
     def scored(self) -> dict[str, Labelled]:
         """The labelled windows of val and test; splits without labels are missing."""

@@ -10,9 +10,9 @@ import re
 import numpy as np
 import pandas as pd
 
-from comodo.config.metric import Metric
+from comodo.config.metric import OF_CLASSIFIER, Metric
 from comodo.core.store import Store
-from comodo.evaluation import feature_metrics
+from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.labelled_features import UNSEEN_CLASS
 from comodo.evaluation.stats import (
     FloatArray,
@@ -25,7 +25,8 @@ from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
 CLASS_MEASURES = ("probe", "classifier", "direct")  # store the predicted class of each window
-HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot")  # store each window's share of hits
+HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot", "fine-tuned", "robustness")
+"""They store each window's share of hits."""
 
 
 class Predictions:
@@ -52,6 +53,8 @@ class Predictions:
         column: int | str
         if metric.measure in HITS_MEASURES and not metric.name.endswith("_std"):
             column = metric.column
+        elif metric.measure == "calibration":
+            return self._calibration(trials, metric)
         elif metric.measure not in CLASS_MEASURES:
             return None
         elif metric.name in feature_metrics.MACRO_AVERAGES:
@@ -164,10 +167,31 @@ class Predictions:
             rest_GKK = total_KK - confusion_GKK if several else confusion_GKK
             estimate_S.append(feature_metrics.macro_averages(total_KK)[metric.name])
             replicate_SG.append(feature_metrics.macro_averages(rest_GKK)[metric.name])
-        if not estimate_S:
-            return None
-        interval = jackknife_interval(estimate_S, replicate_SG, count_G, CONFIDENCE)
-        return interval or Interval(float(np.mean(estimate_S)), math.nan, math.nan)
+        return _jackknifed(estimate_S, replicate_SG, count_G)
+
+    def _calibration(self, trials: list[Trial], metric: Metric) -> Interval | None:
+        """A calibration score, with its interval like a macro-averaged metric."""
+        estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
+        prefix = OF_CLASSIFIER if metric.name.startswith(OF_CLASSIFIER) else ""
+        name = metric.name.removeprefix(prefix)
+        for predictions in self._of_split(trials, metric.split, metric.dataset, metric.measure):
+            if f"{prefix}brier" not in predictions:
+                return None
+            columns = {key: predictions[f"{prefix}{key}"].to_numpy() for key in calibration.COLUMNS}
+            replicates, count_G = calibration.replicates(columns, predictions.group.to_numpy(str))
+            estimate_S.append(calibration.scores(columns)[name])
+            replicate_SG.append(replicates[name])
+        return _jackknifed(estimate_S, replicate_SG, count_G)
+
+
+def _jackknifed(
+    estimate_S: list[float], replicate_SG: list[FloatArray], count_G: FloatArray
+) -> Interval | None:
+    """None without seeds; without bounds for one group."""
+    if not estimate_S:
+        return None
+    interval = jackknife_interval(estimate_S, replicate_SG, count_G, CONFIDENCE)
+    return interval or Interval(float(np.mean(estimate_S)), math.nan, math.nan)
 
 
 def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:

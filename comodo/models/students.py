@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from huggingface_hub import snapshot_download
@@ -22,7 +22,6 @@ from comodo.config import CHANNELS, StudentConfig
 from comodo.config.datasets import G_AND_DEGREES, Units
 from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
-from comodo.data.arrays import Split
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, LIMIT_C
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
@@ -170,10 +169,18 @@ def load_student(folder: Path | str) -> Student:
     return student
 
 
+class Windows(Protocol):
+    """Where the windows of a split come from, such as `arrays.Split`."""
+
+    def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `Split.imu`."""
+        ...
+
+
 @torch.inference_mode()
 def extract_features(
     student: Student,
-    split: Split,
+    split: Windows,
     index_N: Tensor,
     mask: bool = True,
     head: nn.Module | None = None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from comodo.config import DistillingMethod, NoneMethod
+from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by
@@ -28,7 +28,14 @@ from comodo.search.records import (
     MeasuringRecord,
     TrainedRecord,
 )
-from comodo.search.trial import NEED_TEACHER, Trial, TrialResult, read_measure, read_result
+from comodo.search.trial import (
+    NEED_CLASSIFIER,
+    NEED_TEACHER,
+    Trial,
+    TrialResult,
+    read_measure,
+    read_result,
+)
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
@@ -198,7 +205,8 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
                 frozen[name] = frozen_student_of(trial, store, student, name, frozen.get(own))
         if measure in NEED_TEACHER and frozen[own].teacher is None:
             frozen[own].teacher = _teacher(trial, store, student)
-        if measure == "classifier":
+        has_classifier = isinstance(trial.config.method, SupervisedMethod) and dataset == own
+        if measure in NEED_CLASSIFIER and has_classifier:
             frozen[own].head = classifier_of(trial, store, student)
         measured: Measured = MEASURE_FUNCTIONS[measure](frozen[dataset])
         lease.check()
@@ -216,9 +224,17 @@ def frozen_student_of(
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     windows = WindowArrays.load(folder, student.encoder.samples)
     mask, ties = trial.config.probe_mask, trial.config.probe_ties
-    names = trial.evaluation.label_map.get(dataset, {})
     student = student.in_units(trial.units_on(dataset))
-    return FrozenStudent(student, windows, trial.seed, mask, ties, source=own, common_name=names)
+    return FrozenStudent(
+        student,
+        windows,
+        trial.seed,
+        mask,
+        ties,
+        source=own,
+        common_name=trial.evaluation.label_map.get(dataset, {}),
+        rate=trial.evaluation.rates.get(dataset),
+    )
 
 
 def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:

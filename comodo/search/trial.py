@@ -25,6 +25,8 @@ from comodo.search.records import TrainedRecord
 
 NEED_TEACHER = {"zero-shot", "alignment"}
 """Measures that compare with the teacher, so only on data that it has encoded."""
+NEED_CLASSIFIER = {"classifier", "calibration"}
+"""Measures of the classifier that a student trained on labels has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Evaluation:
     published_units: dict[str, Units] = field(default_factory=dict)
     """Of all data sets of the sweep, as `config.datasets` has them; empty for a sweep of an earlier
     version, whose students saw g and deg/s under each protocol."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Samples per second of each data set's windows, for measures that change the windows."""
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -155,11 +159,16 @@ class Trial:
         metrics, with `.parquet` its predictions.
 
         The place contains a hash of what the measure depends on besides student and data set. A
-        baseline has no features to probe: it is always measured by its own classifier.
+        baseline has no features to probe: it is always measured by its own classifier, and only
+        the calibration of that can be asked for.
         """
         evaluation, own = self.evaluation, self.config.dataset
-        measures = ("classifier",) if self.config.student.is_baseline else evaluation.measures
+        measures = evaluation.measures
+        if self.config.student.is_baseline:
+            measures = ("classifier", *(m for m in measures if m == "calibration"))
         for dataset, windows in self.measured_on().items():
+            if self.config.student.is_baseline and dataset != own:
+                continue  # its classes are those of its own data set
             for measure in measures:
                 depends_on: list[Any] = [(self.versions or Versions()).measures]
                 if measure == "classifier":
@@ -208,11 +217,11 @@ def read_result(trial: Trial, store: Store) -> TrialResult | None:
     if (trained := TrainedRecord.find(folder)) is None:
         return None
     metrics: dict[str, float] = {PARAMETERS: trained.parameters}
-    for dataset, _, place in trial.measures():
+    for dataset, measure, place in trial.measures():
         if (measured := read_measure(folder, place)) is None:
             return None
         found = {Metric.parse(name): value for name, value in measured.items()}
-        if trial.config.student.is_baseline:
+        if trial.config.student.is_baseline and measure == "classifier":
             found |= {replace(metric, measure="probe"): value for metric, value in found.items()}
         where = "" if dataset == own else dataset
         metrics |= {str(replace(metric, dataset=where)): value for metric, value in found.items()}

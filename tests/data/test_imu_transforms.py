@@ -68,6 +68,8 @@ def test_noise_has_the_stated_levels_and_spares_padding(
     long = changed.random_noise(generators(), 20_000, acc_g=0.1, gyro_deg_s=10)
     assert long[:, ACC].std().item() == pytest.approx(0.1, rel=0.02)
     assert long[:, GYRO].std().item() == pytest.approx(10, rel=0.02)
+    short_BCT = changed.random_noise(generators(), 12, acc_g=0.1, gyro_deg_s=10)
+    assert torch.equal(short_BCT, noise_BCT[:, :, -12:])
     noisy_BCT = changed.with_noise(padded_BCT, noise_BCT, length_B)
     for b, length in enumerate(length_B.tolist()):
         assert not noisy_BCT[b, :, : T - length].any()

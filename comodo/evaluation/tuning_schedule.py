@@ -1,0 +1,38 @@
+"""How long a student is fine-tuned, without torch, as `comodo plan` counts it beforehand.
+
+Does not know what is trained. Shape letters: K classes.
+"""
+
+from collections.abc import Iterable
+
+from comodo.config.metric import FINE_TUNED_SHOTS
+
+DRAWS = 3  # of k windows of each class; all windows are one draw
+BATCH_SIZE = 32
+EPOCHS = 20
+STEPS = (50, 1_000)  # at least, and at most
+
+
+def tuning_steps(windows: int) -> int:
+    """Steps of `BATCH_SIZE` windows, or all if there are fewer, on so many labelled windows."""
+    least, most = STEPS
+    return min(most, max(least, EPOCHS * -(-windows // BATCH_SIZE)))
+
+
+def tuning_runs(count_K: Iterable[int]) -> list[tuple[int | None, int, int]]:
+    """For these numbers of labelled train windows of each class: k (None: all), the draws, and the
+    windows of each draw. As in the few-shot curve, a k larger than every class is left out."""
+    counts = [count for count in count_K if count]
+    runs: list[tuple[int | None, int, int]] = [
+        (k, DRAWS, sum(min(k, count) for count in counts))
+        for k in FINE_TUNED_SHOTS
+        if k <= max(counts, default=0)
+    ]
+    return [*runs, (None, 1, sum(counts))]
+
+
+def tuned_windows(count_K: Iterable[int]) -> int:
+    """Windows that all runs train on together, counted at each step; early stopping makes it
+    fewer."""
+    runs = tuning_runs(count_K)
+    return sum(draws * tuning_steps(n) * min(n, BATCH_SIZE) for _, draws, n in runs)
