@@ -17,6 +17,7 @@ COVERED_BY = {
     "deploy/programs": "deploy/test_export.py",
     "deploy/recogniser": "deploy/test_export.py",
     "evaluation/labelled_features": "evaluation/test_feature_metrics.py",
+    "evaluation/measured": "evaluation/test_evaluate.py",
     "models/heads": "models/test_students.py",
     "report/figures": "report/test_report.py",
     "report/page": "report/test_report.py",

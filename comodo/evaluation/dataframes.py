@@ -90,7 +90,8 @@ class SweepFrames:
         for row in self.results.rows:
             for dataset, measure, _ in row.trial.measures():
                 table = row.trial.predictions(self._store, dataset, measure)
-                if table is None:  # not measured yet, or without predictions, like alignment
+                # Not measured yet, or without predictions of its own, like alignment.
+                if table is None or measure == "calibration":
                     continue
                 found = table.to_pandas()
                 found["window"] = found.groupby("split").cumcount()

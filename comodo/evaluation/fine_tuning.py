@@ -1,8 +1,8 @@
 """Fine-tunes copies of a frozen student on few or all labels, next to the frozen linear probe.
 
 It begins where the frozen student ends: linear probing, then fine-tuning (Kumar et al. 2022, arXiv
-2202.10054). The head is the logistic regression of the few-shot curve, as a layer, so a student that
-is fine-tuned for no step is the frozen student with its linear probe. It does not know how the
+2202.10054). The head is the logistic regression of the few-shot curve, as a layer, so a student
+that is fine-tuned for no step is the frozen student with its linear probe. It does not know how the
 student was trained before. Shape letters: N windows, B batch, D features, K classes.
 """
 
@@ -28,14 +28,19 @@ from comodo.evaluation.labelled_features import (
     unit_rows,
 )
 from comodo.evaluation.measured import Measured, hit_metrics
-from comodo.evaluation.tuning_schedule import BATCH_SIZE, DRAWS, tuning_runs, tuning_steps
+from comodo.evaluation.tuning_schedule import (
+    BATCH_SIZE,
+    CHECKS,
+    DRAWS,
+    MAX_VAL_WINDOWS,
+    tuning_runs,
+    tuning_steps,
+)
 from comodo.models.students import Student, extract_features
 
 LEARNING_RATE = 1e-4  # of student and head, falls linearly to 0
 WEIGHT_DECAY = 0.01
-CHECKS = 10  # of the accuracy on val, in equal distances
-PATIENCE = 3  # checks without a higher accuracy that end it
-MAX_VAL_WINDOWS = 2_000
+PATIENCE = 3  # checks on val without a higher accuracy that end it
 
 Labels = npt.NDArray[np.int64]
 
@@ -86,6 +91,10 @@ def fine_tune(
     """Trains student and head in place by cross-entropy on random batches; returns the steps of the
     weights that they have afterwards.
 
+    In eval mode, without dropout and with fixed statistics of batch normalisation: the head is
+    fitted on such features and magnifies differences between windows, which can be a thousandth of
+    a feature's size. With dropout the first steps destroyed untrained students.
+
     With `val`, these are the weights with the highest accuracy on it, of equal ones the first,
     among those before training and after each of `CHECKS` parts of the steps; `PATIENCE` parts in
     a row without a higher accuracy end it. Without, those after the last step. `mask` is as in
@@ -102,8 +111,8 @@ def fine_tune(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         batches = _batches(len(train.index_N))
+        student.eval()
         for end in ends:
-            student.train()
             for step in range(done, end):
                 optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
                 batch_B = next(batches)
@@ -120,7 +129,7 @@ def fine_tune(
                 best, best_steps, best_state, waited = accuracy, end, _state(student, head), 0
             elif (waited := waited + 1) == PATIENCE:
                 break
-    for module, state in zip((student.eval(), head), best_state, strict=True):
+    for module, state in zip((student, head), best_state, strict=True):
         module.load_state_dict(state)
     return best_steps
 

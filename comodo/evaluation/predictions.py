@@ -15,10 +15,12 @@ from comodo.core.store import Store
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.labelled_features import UNSEEN_CLASS
 from comodo.evaluation.stats import (
+    Comparison,
     FloatArray,
     Interval,
     accuracy_interval,
     accuracy_on_group,
+    compare,
     jackknife_interval,
 )
 from comodo.search.trial import Trial
@@ -124,6 +126,22 @@ class Predictions:
         counts = np.stack([table.to_numpy(np.float64) for table in tables])
         first_SG, count_SG, second_SG, _ = np.moveaxis(counts, -1, 0)
         return first_SG, second_SG, count_SG[0]
+
+    def paired(self, trials: list[Trial], first: Metric, second: Metric) -> Comparison | None:
+        """The difference of two metrics of one measure that stores hits, on the same windows,
+        paired by seed, group and window; here `dataset` must name the data set. None where they
+        were not measured."""
+        first_SG, second_SG, count_G = [], [], np.zeros(0)
+        for table in self._of_split(trials, first.split, first.dataset, first.measure):
+            if not {first.column, second.column} <= set(table.columns):
+                return None
+            gain = table[first.column] - table[second.column]
+            parts = pd.DataFrame({"first": gain.clip(lower=0), "second": (-gain).clip(lower=0)})
+            sums = parts.groupby(table.group.to_numpy()).agg("sum")
+            first_SG.append(sums["first"].to_numpy())
+            second_SG.append(sums["second"].to_numpy())
+            count_G = table.groupby("group").size().to_numpy(np.float64)
+        return compare(first_SG, second_SG, count_G, CONFIDENCE) if first_SG else None
 
     def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
         """Test Acc@1 of the probe for each class (`label`), with its interval for new seeds and new

@@ -1,8 +1,8 @@
-"""Robustness of a frozen student: accuracy of its probe on windows that a sensor or its wearer
-changed.
+"""Robustness of a frozen student: accuracy of its probe on windows as another sensor, or the same
+one worn otherwise, would record them.
 
-The probe is fitted on the train windows as they are; only val and test are changed. Knows nothing of
-training. Shape letters: N windows, B batch, C channels, T samples.
+The probe is fitted on the train windows as they are; only val and test are changed. It does not
+know how the student was trained. Shape letters: N windows, B batch, C channels, T samples.
 """
 
 from collections.abc import Callable

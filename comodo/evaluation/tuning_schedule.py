@@ -11,6 +11,9 @@ DRAWS = 3  # of k windows of each class; all windows are one draw
 BATCH_SIZE = 32
 EPOCHS = 20
 STEPS = (50, 1_000)  # at least, and at most
+CHECKS = 10  # of the accuracy on val, in equal distances
+MAX_VAL_WINDOWS = 2_000
+FORWARD = 1 / 3  # of the time of a training step
 
 
 def tuning_steps(windows: int) -> int:
@@ -31,8 +34,10 @@ def tuning_runs(count_K: Iterable[int]) -> list[tuple[int | None, int, int]]:
     return [*runs, (None, 1, sum(counts))]
 
 
-def tuned_windows(count_K: Iterable[int]) -> int:
-    """Windows that all runs train on together, counted at each step; early stopping makes it
-    fewer."""
+def tuned_windows(count_K: Iterable[int], val: int, test: int) -> int:
+    """How many windows could be trained on in the time that all runs take, at most, with so many
+    labelled windows in the other splits; early stopping makes it less."""
     runs = tuning_runs(count_K)
-    return sum(draws * tuning_steps(n) * min(n, BATCH_SIZE) for _, draws, n in runs)
+    trained = sum(draws * tuning_steps(n) * min(n, BATCH_SIZE) for _, draws, n in runs)
+    scored = sum(draws for _, draws, _ in runs) * (min(val, MAX_VAL_WINDOWS) * (CHECKS + 1) + test)
+    return round(trained + FORWARD * scored)

@@ -15,6 +15,7 @@ from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results
 from comodo.evaluation.stats import Interval
 from comodo.report import curves, style
+from comodo.report.fine_tuning import draw_fine_tuning
 
 MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
 CROWDED_LETTERS = 30  # letters of tick labels below one plot
@@ -33,6 +34,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
         "accuracy.png": ("test accuracy by configuration", _accuracy(results)),
         "transfer.png": ("transfer grid", _transfer(results)),
         "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
+        "fine_tuned.png": ("frozen and fine-tuned accuracy", draw_fine_tuning(results)),
         "effects.png": ("mean objective by value of each key", _effects(results)),
         "importance.png": ("share of the variance by key", curves.draw_importance(results)),
         "pareto.png": ("configurations and their Pareto front", curves.draw_pareto(results)),

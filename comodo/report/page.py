@@ -25,6 +25,7 @@ from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
 from comodo.report.environment import environment_section, mixed_libraries
+from comodo.report.fine_tuning import fine_tuning_section
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.inventory import train_split
 from comodo.report.plan.view import confound_lines
@@ -65,6 +66,8 @@ def report_page(
         *shown("transfer.png"),
         *tables.importance_section(results),
         *shown("importance.png", "effects.png"),
+        *fine_tuning_section(results, store),
+        *shown("fine_tuned.png"),
         *tables.other_metrics_section(results),
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),

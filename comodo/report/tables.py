@@ -92,12 +92,7 @@ def difference_section(results: Results) -> list[str]:
     rows = []
     for d in results.differences:
         pair = f"{results.title(d.first)} – {results.title(d.second)}"
-        found = d.comparison
-        points = f"{100 * found.difference:+.1f}"
-        if not math.isnan(found.low):
-            points += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
-        p = "–" if d.p is None else f"{d.p:.2g}"
-        rows.append([pair, str(d.seeds), points, p, _verdict(d), _needed(d)])
+        rows.append([pair, str(d.seeds), *difference_cells(d), _needed(d)])
     return section(
         "Differences",
         "Paired by seed, group and window. p is corrected for the number of rows; the interval is "
@@ -107,6 +102,15 @@ def difference_section(results: Results) -> list[str]:
         ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"],
         rows,
     )
+
+
+def difference_cells(difference: Difference) -> list[str]:
+    """Points with their interval, p and verdict."""
+    found, p = difference.comparison, difference.p
+    points = f"{100 * found.difference:+.1f}"
+    if not math.isnan(found.low):
+        points += f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return [points, "–" if p is None else f"{p:.2g}", _verdict(difference)]
 
 
 def _verdict(difference: Difference) -> str:
@@ -150,7 +154,9 @@ def other_metrics_section(results: Results) -> list[str]:
         name
         for rows in results.by_label.values()
         for name in results.metrics_of(rows[0])
-        if name not in (*ACCURACIES, PARAMETERS) and not name.endswith(("probe/C", "_std"))
+        if name not in (*ACCURACIES, PARAMETERS)
+        and not name.endswith(("probe/C", "_std"))
+        and not name.startswith("test/fine_tuned/")
     ]
     rows = [
         [name, *(_measured(results, label, name) for label in results.by_label)]

@@ -94,7 +94,8 @@ def mixed(tmp_path: Path, store: Store) -> SweepRecord:
         seeds=[0, 1],
         references=[],
     )
-    saved = saved_of(read_sweep_file(file), Evaluation(("probe", "knn", "few-shot", "alignment")))
+    measures = ("probe", "knn", "few-shot", "alignment", "calibration")
+    saved = saved_of(read_sweep_file(file), Evaluation(measures))
     saved.arrays.update(dict.fromkeys(saved.arrays, arrays))
     saved.write(store)
     finished, stopped, unmeasured, _ = saved.results(store).rows
@@ -144,6 +145,7 @@ def test_predictions_are_what_the_metrics_were_made_of(mixed: SweepRecord, store
         ("few-shot", "test", "few_shot/5", "test/few_shot/5"),
     ):
         assert means[measure, split, metric] == pytest.approx(metrics[name])
+    assert 0 <= metrics["test/calibration/ece"] <= 1  # which has no predictions of its own
     assert not set(means.index.get_level_values("measure")) - {"probe", "knn", "few-shot"}
     probed = sweep.predictions[sweep.predictions["measure"] == "probe"]
     assert ((probed["label"] == probed["predicted"]) == (probed["correct"] == 1)).all()

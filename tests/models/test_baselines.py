@@ -14,6 +14,7 @@ from comodo.config import trial as settings
 from comodo.config.metric import OWN_METRICS, Measure
 from comodo.config.trial import STUDENT_SIZES
 from comodo.core.store import Store
+from comodo.data.arrays import WindowArrays
 from comodo.evaluation.results import STAR, Results, TrialRow
 from comodo.models.baselines import (
     BASELINE_ENCODERS,
@@ -25,7 +26,13 @@ from comodo.models.baselines import (
     strongest_periods,
     unfold_period,
 )
-from comodo.models.students import Student, build_student, load_student, save_student
+from comodo.models.students import (
+    Student,
+    build_student,
+    extract_features,
+    load_student,
+    save_student,
+)
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial
@@ -294,6 +301,9 @@ def test_a_trial_measures_a_baseline_as_the_classifier_that_it_is(store: Store, 
     metrics = run_whole(trial, store, reported.append).metrics
     assert reported[-1]["train/loss"] < reported[0]["train/loss"]
     own = {key for key, measure in MEASURED.items() if measure in ("classifier", "probe")}
+    own |= {
+        f"{s}/calibration/classifier_{key}" for s in ("val", "test") for key in ("ece", "brier")
+    }
     assert metrics.keys() == own
     assert all(metrics[f"classifier/{s}/acc1"] == metrics[f"{s}/acc1"] for s in ("val", "test"))
     table = trial.predictions(store, "d", "classifier")
@@ -319,6 +329,35 @@ def test_other_students_are_measured_as_classifiers_when_asked(store: Store) -> 
     assert state["weight"].shape == (3, student.dim)
     untrained = Trial(trial.untrained.config, 0, trial.windows, trial.features, trial.evaluation)
     assert not any("classifier" in key for key in run_whole(untrained, store, print).metrics)
+
+
+def test_the_calibration_of_a_student_s_own_classifier(store: Store) -> None:
+    measures = ("classifier", "calibration")
+    other, _ = make_arrays(store, name="v")
+    evaluation = Evaluation(measures, {"other": other})
+    trial = supervised(store, trial_config().student, evaluation)
+    metrics = run_whole(trial, store).metrics
+    names = {f"test/calibration/{key}" for key in ("ece", "brier")}
+    names |= {f"test/calibration/classifier_{key}" for key in ("ece", "brier")}
+    assert names <= metrics.keys()
+    assert {name for name in metrics if name.startswith("on/other/test/")} == {
+        "on/other/test/calibration/ece",
+        "on/other/test/calibration/brier",
+    }
+    student = load_student(store.folder("trials", trial.key) / "student")
+    state, _ = torch.load(store.folder("trials", trial.key) / "heads.pt")
+    part = WindowArrays.load(store.folder("arrays", "w"), 32).splits["test"]
+    features = extract_features(student, part, part.labelled_N)
+    probability_NK = (features @ state["weight"].T + state["bias"]).softmax(1).double()
+    squares_NK = (probability_NK - torch.eye(3)[part.label_N]) ** 2
+    expected = pytest.approx(float(squares_NK.sum(1).mean() / 2), abs=1e-6)
+    assert metrics["test/calibration/classifier_brier"] == expected
+    hit_N = probability_NK.argmax(1) == part.label_N
+    table = trial.predictions(store, "d", "calibration")
+    assert table is not None
+    test = table.to_pandas().query("split == 'test'")
+    assert test["classifier_correct"].tolist() == hit_N.double().tolist()
+    assert test["confidence"].tolist() != test["classifier_confidence"].tolist()
 
 
 @pytest.mark.slow

@@ -598,11 +598,16 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
     other, _ = make_arrays(store, windows=60, name="v")
     measures: tuple[Measure, ...] = get_args(Measure)
     config = trial_config(epochs=1)
-    trial = Trial(config, 0, windows, features, Evaluation(measures, {"other": other}))
+    rates = {"d": 20.0, "other": 20.0}
+    evaluation = Evaluation(measures, {"other": other}, rates=rates)
+    trial = Trial(config, 0, windows, features, evaluation)
     metrics = run_whole(trial, store, lambda metrics: None).metrics
     few = {f"test/few_shot/{k}" for k in (50, 100)}  # with no class as large as that
+    few |= {f"test/fine_tuned/{k}" for k in ("50", "frozen_50")}
     own = {
-        name for name, measure in OWN_METRICS.items() if measure != "classifier"
+        name
+        for name, measure in OWN_METRICS.items()
+        if measure != "classifier" and "classifier_" not in name
     }  # learns no labels
     asked = own | {f"on/other/{name}" for name in TRANSFER_METRICS}
     absent = asked - metrics.keys()

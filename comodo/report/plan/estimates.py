@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comodo.config import Resources, Sweep, TrialConfig
 from comodo.core.store import Store, fetched
+from comodo.evaluation.tuning_schedule import tuned_windows
 from comodo.report.plan.inventory import Inventory, window_samples
 from comodo.report.plan.machine import Machine
 from comodo.search.capacity import gpu_share, resolved
@@ -28,6 +29,8 @@ class Estimate:
     training: float | None  # seconds
     measuring: float | None
     basis: str = ""
+    tuning: float = 0.0
+    """At most, of fine-tuning; known from its steps where no earlier run measured the same."""
     peak_memory: dict[str, int] | None = None
     kept: int | None = None
 
@@ -106,27 +109,55 @@ class Speeds:
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
             kept=next((record.kept for record in same if record.kept), None),
         )
-        usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
-        if config.method.name == "none" or not usable:
+        if (found := self._speed(alike, config)) is None:
             return estimate
-        other = min((self._other(record, config) for record in usable), key=len)
-        best = [record for record in usable if self._other(record, config) == other]
-        speed = statistics.median(speed for record in best for speed in record.speeds)
+        speed, best, basis = found
+        if estimate.measuring is None:
+            estimate = replace(estimate, tuning=self._tuning(trial.measures(), speed))
+        if config.method.name == "none":
+            return estimate
         training = None
         if (train := self._inventory.train.get(config.dataset)) is not None:
             training = schedule_of(config, train.of(config)).windows / speed
         return replace(
             estimate,
             training=training,
-            basis=_basis(best, speed, other),
+            basis=basis,
             peak_memory=largest_peaks(record.peak_memory for record in best),
         )
 
     def to_measure(self, trial: Trial) -> Estimate:
         """The time to measure a trial that is already trained."""
-        folder = self._store.folder("trials", trial.key)
-        missing = [p for *_, p in trial.measures() if read_measure(folder, p) is None]
-        return Estimate(0.0, self._measuring(missing, self._alike(trial)))
+        folder, alike = self._store.folder("trials", trial.key), self._alike(trial)
+        missing = [x for x in trial.measures() if read_measure(folder, x[-1]) is None]
+        estimate = Estimate(0.0, self._measuring([place for *_, place in missing], alike))
+        found = self._speed(alike, trial.config)
+        if estimate.measuring is None and found is not None:
+            estimate = replace(estimate, tuning=self._tuning(missing, found[0]))
+        return estimate
+
+    def _speed(
+        self, alike: list[SpeedRecord], config: TrialConfig
+    ) -> tuple[float, list[SpeedRecord], str] | None:
+        """Windows per second of training, the most similar records and the basis, if any."""
+        usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
+        if not usable:
+            return None
+        other = min((self._other(record, config) for record in usable), key=len)
+        best = [record for record in usable if self._other(record, config) == other]
+        speed = statistics.median(speed for record in best for speed in record.speeds)
+        return speed, best, _basis(best, speed, other)
+
+    def _tuning(self, measures: Iterable[tuple[str, str, Path]], speed: float) -> float:
+        """Seconds of the measure `fine-tuned` among these, on data sets that are prepared."""
+        windows = 0
+        for dataset, measure, _ in measures:
+            ready = self._inventory.datasets[dataset].ready
+            if measure == "fine-tuned" and ready is not None:
+                train, val, test = (ready.classes.get(s, {}) for s in ("train", "val", "test"))
+                others = (sum(counts.values()) for counts in (val, test))
+                windows += tuned_windows(train.values(), *others)
+        return windows / speed
 
     def _alike(self, trial: Trial) -> list[SpeedRecord]:
         """Records of the same student on windows of the same length."""

@@ -52,12 +52,12 @@ class Plan:
     @property
     def trial_hours(self) -> float | None:
         """Of all trials to run, one after the other. Measuring is not counted where its time is not
-        known; None if the training time of any trial is not known."""
+        known, except fine-tuning; None if the training time of any trial is not known."""
         if any(estimate.training is None for estimate in self.training):
             return None
-        total = sum((e.training or 0) + (e.measuring or 0) for e in self.training)
+        total = sum((e.training or 0) + (e.measuring or e.tuning) for e in self.training)
         scale = self.trials.to_train / max(1, len(self.training))
-        return (total * scale + sum(e.measuring or 0 for e in self.measuring)) / 3600
+        return (total * scale + sum(e.measuring or e.tuning for e in self.measuring)) / 3600
 
     @property
     def gpu_hours(self) -> float | None:

@@ -152,8 +152,13 @@ def _trial_times(plan: Plan) -> Iterator[Fact]:
     yield "trials", f"{format_duration(3600 * hours)} in total for {trials.left} trials"
     for basis in dict.fromkeys(estimate.basis for estimate in plan.training):
         yield "  based on", basis
-    if any(estimate.measuring is None for estimate in plan.training + plan.measuring):
-        yield "  not counted", "measuring, which no earlier run recorded"
+    unknown = [e for e in plan.training + plan.measuring if e.measuring is None]
+    if tuning := max((estimate.tuning for estimate in unknown), default=0.0):
+        steps = "at that speed, if none stops early"
+        yield "  fine-tuning", f"at most {format_duration(tuning)} for a trial, {steps}"
+    if unknown:
+        rest = "the rest of measuring" if tuning else "measuring"
+        yield "  not counted", f"{rest}, which no earlier run recorded"
     yield "  half done", "counted as whole trials" if trials.half_done else ""
     yield "GPU-hours", f"{plan.gpu_hours:.2g}" if plan.gpu_hours else ""
     if plan.hours is not None:

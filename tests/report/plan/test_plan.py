@@ -26,6 +26,8 @@ from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import WindowsMeta
 from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
+from comodo.evaluation.tuning_schedule import tuned_windows
+from comodo.report.plan import estimates
 from comodo.report.plan.estimates import resources_for
 from comodo.report.plan.machine import Machine, this_machine
 from comodo.report.plan.plan import Plan, make_plan
@@ -217,6 +219,35 @@ def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> No
     assert make_plan(sweep, store).trial_hours == plan.trial_hours
     wider = sweep_of(tmp_path, trial__student={"name": "mantis", "pooling": "mean"})
     assert make_plan(wider, store).trial_hours is None
+
+
+def test_fine_tuning_is_counted_from_its_steps(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    sweep = sweep_of(tmp_path, measures=["probe", "fine-tuned"], references=[])
+    note_a_run(store, sweep, "earlier")
+    plan = make_plan(sweep, store)
+    (trial, *_) = plan.trials.to_estimate
+    assert plan.training[0].tuning == 0  # the windows are not counted yet
+    classes = {"train": {"a": 40, "b": 7}, "val": {"a": 30}, "test": {"a": 60, "b": 1}}
+    ready = WindowSet("k", tmp_path, {"train": 50, "val": 30, "test": 61}, classes, {}, {})
+    name, dataset = trial.config.dataset, plan.inventory.datasets[trial.config.dataset]
+    datasets = plan.inventory.datasets | {name: replace(dataset, ready=ready)}
+    inventory = replace(plan.inventory, datasets=datasets)
+    speeds = estimates.Speeds(sweep, store, inventory, estimates.read_records(store))
+    found = speeds.of(trial)
+    assert found.tuning == tuned_windows([40, 7], 30, 61) / 100
+    assert found.measuring is None and found.training == plan.training[0].training
+    assert speeds.to_measure(trial).tuning == found.tuning
+    counted = replace(plan, training=[found] * len(plan.training))
+    assert plan.trial_hours is not None and counted.trial_hours is not None
+    more = counted.trial_hours - plan.trial_hours
+    assert more * 3600 == pytest.approx(found.tuning * plan.trials.to_train)
+    shown = text(counted)
+    assert "fine-tuning at most" in shown and "not counted the rest of measuring" in shown
+    places = [str(place) for *_, place in trial.measures()]
+    MeasuringRecord(places, 50).write(store.folder("trials", "earlier"))
+    speeds = estimates.Speeds(sweep, store, inventory, estimates.read_records(store))
+    assert (speeds.of(trial).measuring, speeds.of(trial).tuning) == (50, 0)
 
 
 def test_half_done_trials_are_those_with_a_checkpoint(tmp_path: Path) -> None:
