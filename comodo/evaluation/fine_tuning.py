@@ -168,7 +168,7 @@ def measure_fine_tuned(frozen: FrozenStudent) -> Measured:
     part, of_test = (frozen.windows.splits[split] for split in ("train", "test"))
     index_N = frozen.training_subset(part.labelled_N)
     rank_RN = draws_of_ranks(label_N, DRAWS, frozen.seed)
-    device = next(frozen.student.parameters()).device
+    device = frozen.student.picked_C.device
     hits_of = dict[str, Hits]()
     for k, draws, _ in tuning_runs(np.bincount(label_N)):
         tuned, probed = [], []

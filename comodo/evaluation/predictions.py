@@ -133,7 +133,8 @@ class Predictions:
         were not measured."""
         first_SG, second_SG, count_G = [], [], np.zeros(0)
         for table in self._of_split(trials, first.split, first.dataset, first.measure):
-            if not {first.column, second.column} <= set(table.columns):
+            names = [first.column, second.column]
+            if not set(names) <= set(table.columns) or table[names].isna().any(axis=None):
                 return None
             gain = table[first.column] - table[second.column]
             parts = pd.DataFrame({"first": gain.clip(lower=0), "second": (-gain).clip(lower=0)})

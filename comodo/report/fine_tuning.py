@@ -27,15 +27,14 @@ def fine_tuning_section(results: Results, store: Store) -> list[str]:
     rows, found = [], []
     for label in _measured(results):
         trials, dataset = [row.trial for row in results.by_label[label]], results.trained_on(label)
-        groups = results.test_groups.get(dataset, 0)
+        seeds, groups = len({trial.seed for trial in trials}), results.test_groups.get(dataset, 0)
         for shots in SHOTS:
             probed, tuned = (
                 replace(_metric(kind, shots), dataset=dataset) for kind in ("frozen", "fine-tuned")
             )
             if (comparison := predictions.paired(trials, tuned, probed)) is not None:
-                pair = Difference(
-                    str(tuned), str(probed), len(trials), groups, comparison, comparison.p
-                )
+                names = str(tuned), str(probed)
+                pair = Difference(*names, seeds, groups, comparison, comparison.p)
                 found.append(pair)
                 rows.append([results.title(label), shots, *_cells(results, label, shots)])
     if not rows:

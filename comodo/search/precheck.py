@@ -86,7 +86,7 @@ def evaluation_of(
         frozenset(unfit & set(sweep.evaluate_on)),
         sweep.label_map,
         published_units(sweep.datasets),
-        {name: sweep.datasets[name].imu_rate for name in sweep.used()},
+        rates={name: sweep.datasets[name].imu_rate for name in sweep.used()},
     )
 
 

@@ -46,6 +46,7 @@ def test_transfer_to_a_watch(
     new_records(tmp_path / "s/mlflow/mlflow.db")
     video, watch = make_folder(tmp_path / "video", recordings=20), write_watch_set(tmp_path / "w")
     every = ["probe", "linear", "knn", "few-shot", "zero-shot", "alignment", "direct"]
+    every += ["fine-tuned", "robustness", "calibration"]
     content: dict[str, Any] = {
         "name": "transfer",
         "datasets": {
@@ -84,10 +85,19 @@ def test_transfer_to_a_watch(
     trial = trials[trials.configuration == "comodo"].iloc[0]
     for name in ("zero_shot/acc1", "knn/acc1", "few_shot/5", "alignment/cka", "macro_f1"):
         assert pd.notna(trial[f"test/{name}"])
+    for name in (
+        "fine_tuned/all",
+        "fine_tuned/frozen_all",
+        "robustness/shifted",
+        "calibration/ece",
+    ):
+        assert 0 <= trial[f"test/{name}"] <= 1
+        assert 0 <= trial[f"on/watch/test/{name}"] <= 1
     for name in ("test/acc1", "direct/test/acc1", "test/linear/acc1"):
         assert 0 <= trial[f"on/watch/{name}"] <= 1
-    assert (report / "transfer.png").exists()
-    assert (report / "few_shot.png").exists()
+    assert "## Frozen and fine-tuned" in page
+    for name in ("transfer.png", "few_shot.png", "fine_tuned.png"):
+        assert (report / name).exists()
 
 
 @pytest.mark.slow
