@@ -98,7 +98,7 @@ def fine_tune(
     With `val`, these are the weights with the highest accuracy on it, of equal ones the first,
     among those before training and after each of `CHECKS` parts of the steps; `PATIENCE` parts in
     a row without a higher accuracy end it. Without, those after the last step. `mask` is as in
-    `Student.forward`. Random numbers follow from the seed and leave PyTorch's as they were.
+    `Student.forward`. The order of the windows follows from the seed; nothing else is random.
 
     Raises StudentError, `student.not-finite`, if training diverged.
     """
@@ -108,27 +108,25 @@ def fine_tune(
     ends = [round(steps * part / CHECKS) for part in range(1, CHECKS + 1)] if val else [steps]
     best_steps, best_state = 0, _state(student, head)
     best = val.accuracy(student, head, mask) if val else 0.0
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        batches = _batches(len(train.index_N))
-        student.eval()
-        for end in ends:
-            for step in range(done, end):
-                optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
-                batch_B = next(batches)
-                imu_BCT, length_B = train.split.imu(train.index_N[batch_B])
-                logit_BK = head(student(imu_BCT.to(device), length_B, mask))
-                loss = F.cross_entropy(logit_BK, train.label_N[batch_B].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            done = end
-            if val is None:
-                best_steps, best_state = end, _state(student, head)
-            elif (accuracy := val.accuracy(student, head, mask)) > best:
-                best, best_steps, best_state, waited = accuracy, end, _state(student, head), 0
-            elif (waited := waited + 1) == PATIENCE:
-                break
+    batches = _batches(len(train.index_N), seed)
+    student.eval()
+    for end in ends:
+        for step in range(done, end):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+            batch_B = next(batches)
+            imu_BCT, length_B = train.split.imu(train.index_N[batch_B])
+            logit_BK = head(student(imu_BCT.to(device), length_B, mask))
+            loss = F.cross_entropy(logit_BK, train.label_N[batch_B].to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        done = end
+        if val is None:
+            best_steps, best_state = end, _state(student, head)
+        elif (accuracy := val.accuracy(student, head, mask)) > best:
+            best, best_steps, best_state, waited = accuracy, end, _state(student, head), 0
+        elif (waited := waited + 1) == PATIENCE:
+            break
     for module, state in zip((student, head), best_state, strict=True):
         module.load_state_dict(state)
     return best_steps
@@ -139,13 +137,13 @@ def _state(*modules: nn.Module) -> list[dict[str, Tensor]]:
     return [copy.deepcopy(module.state_dict()) for module in modules]
 
 
-def _batches(windows: int) -> Iterator[Tensor]:
+def _batches(windows: int, seed: int) -> Iterator[Tensor]:
     """Places of `BATCH_SIZE` windows, or of all if there are fewer, in one random order after the
     other; what is left of an order is dropped, so no batch is small."""
+    generator, size = torch.Generator().manual_seed(seed), min(BATCH_SIZE, windows)
     while True:
-        for batch_B in torch.randperm(windows).split(size := min(BATCH_SIZE, windows)):
-            if len(batch_B) == size:
-                yield batch_B
+        order_N = torch.randperm(windows, generator=generator)
+        yield from order_N[: windows - windows % size].split(size)
 
 
 def measure_fine_tuned(frozen: FrozenStudent) -> Measured:

@@ -98,7 +98,7 @@ def test_steps_lower_the_loss_and_leave_other_random_numbers_alone(store: Store)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_weight_of_a_student_is_trained(store: Store, name: str) -> None:
+def test_students_of_every_family_are_trained(store: Store, name: str) -> None:
     frozen_on(store)
     torch.manual_seed(0)
     arrays = WindowArrays.load(store.folder("arrays", "w"))
@@ -106,9 +106,10 @@ def test_every_weight_of_a_student_is_trained(store: Store, name: str) -> None:
     student, head = copy.deepcopy(frozen.student), LinearProbe(*probe_of(frozen))
     fine_tune(student, head, all_of(frozen, "train"), None, 2, seed=0)
     before = dict(frozen.student.named_parameters())
-    same = {key for key, x in student.named_parameters() if torch.equal(x, before[key])}
-    assert all(not x.any() for key, x in student.named_parameters() if key in same)  # e.g. a bias
-    assert len(same) < len(before) / 2
+    change = {key: float((x - before[key]).abs().max()) for key, x in student.named_parameters()}
+    # Weight decay alone changes them less, and some are not used, such as MOMENT's mask token.
+    trained = [key for key, size in change.items() if size > fine_tuning.LEARNING_RATE / 10]
+    assert len(trained) > len(change) / 2
 
 
 def test_early_stopping_keeps_the_first_best_weights(
@@ -139,11 +140,11 @@ def test_without_val_all_steps_are_made(store: Store) -> None:
 
 def test_no_batch_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fine_tuning, "BATCH_SIZE", 4)
-    batches = fine_tuning._batches(9)
+    batches = fine_tuning._batches(9, seed=0)
     epochs = [torch.cat([next(batches), next(batches)]) for _ in range(30)]
     assert all(len(set(epoch.tolist())) == 8 for epoch in epochs)
     assert set(torch.cat(epochs).tolist()) == set(range(9))
-    assert len(next(fine_tuning._batches(3))) == 3
+    assert len(next(fine_tuning._batches(3, seed=0))) == 3
 
 
 def test_the_frozen_line_is_the_few_shot_curve_on_the_same_windows(store: Store) -> None:
