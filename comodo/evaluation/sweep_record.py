@@ -179,6 +179,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         unlabelled,
         measuring["label_map"],
         {name: (acc, gyro) for name, (acc, gyro) in measuring.get("published_units", {}).items()},
+        measuring.get("rates", {}),  # earlier versions had none
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(

@@ -25,6 +25,7 @@ EVALUATION = Evaluation(
     frozenset({"x"}),
     {"demo": {"walk": "walking"}},
     {"demo": ("m/s^2", "rad/s")},
+    rates={"demo": 50.0},
 )
 
 
