@@ -12,7 +12,8 @@ from typing import Any
 
 from comodo.config import Sweep
 from comodo.config.metric import OWN_METRICS
-from comodo.config.trial import STUDENT_PRESETS, STUDENT_SIZES, TEACHER_PRESETS
+from comodo.config.student import STUDENT_PRESETS, STUDENT_SIZES
+from comodo.config.trial import TEACHER_PRESETS
 
 SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",

@@ -8,15 +8,14 @@ from comodo.config.augment import Augmentation
 from comodo.config.base import ConfigError
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
+from comodo.config.student import CHANNELS, StudentConfig
 from comodo.config.sweep import EarlyStopping, Resources, Sweep
 from comodo.config.trial import (
-    CHANNELS,
     ComodoMethod,
     DistillingMethod,
     InfonceMethod,
     L2Method,
     NoneMethod,
-    StudentConfig,
     SupervisedMethod,
     TeacherConfig,
     TrialConfig,

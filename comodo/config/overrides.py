@@ -7,7 +7,8 @@ from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.space import Choices, Point, Range, expanded
-from comodo.config.trial import BASELINE_NAMES, MANTIS_NAMES, METHODS, STUDENT_SIZES
+from comodo.config.student import BASELINE_NAMES, MANTIS_NAMES, STUDENT_SIZES
+from comodo.config.trial import METHODS
 from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")

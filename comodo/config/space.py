@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from comodo.config.base import Seed, Settings, as_list, kind_of
-from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+from comodo.config.student import STUDENT_PRESETS
+from comodo.config.trial import TEACHER_PRESETS
 from comodo.core.errors import nearest
 
 Point = dict[str, Any]

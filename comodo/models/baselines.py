@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comodo.config.trial import RESIZED_TO
+from comodo.config.student import RESIZED_TO
 from comodo.data.resize import by_group, resized
 from comodo.models.encoders import Encoder
 

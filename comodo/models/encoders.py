@@ -18,7 +18,7 @@ from mantis.architecture import MantisV1, MantisV2
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from comodo.config.trial import RESIZED_TO
+from comodo.config.student import RESIZED_TO
 from comodo.data.resize import resized
 from comodo.models import mantis_fast
 from comodo.models.dropout import replace_dropout

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
-from comodo.config.trial import STUDENT_PRESETS, TEACHER_PRESETS
+from comodo.config.student import STUDENT_PRESETS
+from comodo.config.trial import TEACHER_PRESETS
 from comodo.core.markdown import as_text
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.tables import Markup, cell, markdown

@@ -11,7 +11,7 @@ from pathlib import Path
 from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.metric import Metric
-from comodo.config.trial import RESIZED_TO
+from comodo.config.student import RESIZED_TO
 from comodo.core.errors import nearest
 from comodo.core.machine import usable_cpus
 from comodo.core.store import Store

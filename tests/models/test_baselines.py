@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comodo.config import ConfigError, StudentConfig, read_sweep_file
-from comodo.config import trial as settings
+from comodo.config import student as settings
 from comodo.config.metric import OWN_METRICS, Measure
-from comodo.config.trial import STUDENT_SIZES
+from comodo.config.student import STUDENT_SIZES
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
 from comodo.evaluation.results import STAR, Results, TrialRow

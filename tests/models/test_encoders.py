@@ -11,7 +11,7 @@ from mantis.architecture import Mantis8M, MantisV1, MantisV2
 from torch import Tensor
 from torch.nn import functional
 
-from comodo.config.trial import STUDENT_SIZES
+from comodo.config.student import STUDENT_SIZES
 from comodo.models import mantis_fast
 from comodo.models.encoders import ENCODERS
 from comodo.models.students import load_student, save_student

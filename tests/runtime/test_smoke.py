@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
-from comodo.config.trial import STUDENT_SIZES
+from comodo.config.student import STUDENT_SIZES
 from comodo.core.store import Store
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
