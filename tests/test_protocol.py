@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from comodo.config import read_sweep_file
+from comodo.config import TrialConfig, read_sweep_file
 from comodo.core.store import Store, read_json
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
@@ -14,7 +14,7 @@ from comodo.search.trial import Trial
 from comodo.training.distill import Distillation, distil
 from comodo.training.schedule import steps_in
 from tests.config.test_load import sweep_file
-from tests.helpers import make_arrays, trial_config
+from tests.helpers import TINY_MANTIS, make_arrays, trial_config
 from tests.paths import GOLDEN
 
 
@@ -63,6 +63,8 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
     spaces: list[dict[str, list[Any]]] = [
         {"protocol": ["corrected", "published"]},
         {"schedule": ["steps", "published"]},
+        {"schedule": ["steps", "cosine"]},
+        {"student.train_encoder": [True, False]},
         {"last_window": ["keep", "drop"]},
         {"imu_units": ["g, deg/s", "published"]},
         {"probe_mask": [True, False]},
@@ -93,6 +95,77 @@ def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
         probe_ties="middle",
     )
     assert Trial(published, 0, "w", "f").key == Trial(trial_config(), 0, "w", "f").key
+
+
+def moment(**changes: Any) -> dict[str, Any]:
+    return {"student": {"name": "moment", **changes}}
+
+
+def test_students_are_trained_and_measured_as_published() -> None:
+    """Only the settings of a family, and only those that are not given."""
+    published = trial_config(protocol="published", **moment()).student
+    assert (published.padding, published.averaged_patches) == ("batch", "all")
+    given = trial_config(protocol="published", **moment(padding="window")).student
+    assert (given.padding, given.averaged_patches) == ("window", "all")
+    assert trial_config(**moment()).student.options == {}
+    chronos = {"student": {"name": "chronos-bolt"}}
+    assert not trial_config(protocol="published", **chronos).student.train_encoder
+    assert trial_config(**chronos).student.train_encoder
+    mantis = trial_config(protocol="published", student="mantis-8m").student
+    assert mantis == trial_config(student="mantis-8m").student
+    supervised = {
+        (protocol, name): trial_config(protocol=protocol, student=name, method="supervised").method
+        for protocol in ("corrected", "published")
+        for name in ("mantis-8m", "moment-small", "dlinear")
+    }
+    normed = [key for key, method in supervised.items() if method.for_key().get("layer_norm")]
+    assert normed == [("published", "mantis-8m")]
+
+
+def test_published_students_have_keys_of_their_own() -> None:
+    def key(**changes: Any) -> str:
+        return Trial(trial_config(**changes), 0, "w", "f").key
+
+    alike = {
+        "schedule": "steps", "last_window": "keep", "probe_mask": True, "probe_ties": "middle",
+    }  # fmt: skip
+    for name, changed in (
+        ("moment-small", True),
+        ("chronos-bolt-tiny", True),
+        ("mantis-8m", False),
+    ):
+        published = key(student=name, protocol="published", **alike)
+        assert (published != key(student=name)) == changed, name
+    as_corrected = moment(padding="window", averaged_patches="real")
+    assert key(**as_corrected, protocol="published", **alike) == key(**moment())
+    one_of_both = {
+        key(**moment(**{k: v})) for k, v in {"padding": "batch", "averaged_patches": "all"}.items()
+    }
+    assert len(one_of_both | {key(**moment())}) == 3
+    # An untrained student is the same with and without training it.
+    frozen = Trial(trial_config(student={**TINY_MANTIS, "train_encoder": False}), 0, "w", "f")
+    assert frozen.key != Trial(trial_config(), 0, "w", "f").key
+    assert frozen.untrained.key == Trial(trial_config(), 0, "w", "f").untrained.key
+
+
+def test_what_the_protocol_sets_in_a_student_follows_a_change_of_it(tmp_path: Path) -> None:
+    space = {"protocol": ["published", "corrected"], "student": ["moment-small", "mantis-8m"]}
+    file = sweep_file(tmp_path, trial__protocol="published", **{"trial__student": "moment-small"})
+    assert read_sweep_file(file).with_values({"protocol": "corrected"}).student.options == {}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
+    paddings = [sweep.with_values(values).student.padding for values in sweep.grid()]
+    assert sorted(paddings) == ["batch", "window", "window", "window"]
+    swept = {"student.padding": ["window", "batch"], "student.averaged_patches": ["real", "all"]}
+    sweep = read_sweep_file(
+        sweep_file(tmp_path, trial__student="moment-small", search__space=swept)
+    )
+    assert len({Trial(sweep.with_values(v), 0, "w", "f").key for v in sweep.grid()}) == 4
+
+
+def test_a_record_of_a_published_trial_reads_back_as_it_was() -> None:
+    for student in (moment(), moment(padding="window")):
+        config = trial_config(protocol="published", **student)
+        assert TrialConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 @pytest.fixture(scope="module")

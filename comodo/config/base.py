@@ -34,6 +34,8 @@ class ConfigError(ComodoError, ValueError):
         return cls(key, f"{key}: {reason}")
 
 
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
 ADDED_LATER = "added later"
 """Marks a setting that stores which exist have been made without: `key: Annotated[int,
 ADDED_LATER] = 3`. Its default has to mean what was computed before; where it follows the protocol,
@@ -118,15 +120,18 @@ def _existing_path(value: str, info: ValidationInfo) -> str:
     return str(path)
 
 
-def _hub_id_or_folder(value: str, info: ValidationInfo) -> str:
-    """A hub id as it is, or a folder as an absolute path; what begins like a path must exist."""
-    folder = Path((info.context or {}).get("folder", ".")) / value
-    return _existing_path(value, info) if value[:1] in "./~$" or folder.is_dir() else value
+def _hub_id_or_path(value: str, info: ValidationInfo) -> str:
+    """A hub id as it is, or a folder or checkpoint as an absolute path; what begins like a path or
+    ends like a checkpoint must exist."""
+    path = Path((info.context or {}).get("folder", ".")) / value
+    is_path = value[:1] in "./~$" or value.endswith(CHECKPOINT_SUFFIXES) or path.is_dir()
+    return _existing_path(value, info) if is_path else value
 
 
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
-Weights = Annotated[str, AfterValidator(_hub_id_or_folder)]
-"""A hub id, or a folder written as a path: ./here, ~/there, /there, $THERE."""
+Weights = Annotated[str, AfterValidator(_hub_id_or_path)]
+"""A hub id, or a folder written as a path: ./here, ~/there, /there, $THERE; for some students a
+checkpoint, a file whose name ends in one of CHECKPOINT_SUFFIXES."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """What NumPy, libsvm and Optuna take: others are refused only when they are used."""
 

@@ -7,11 +7,11 @@ from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.space import Choices, Point, Range, expanded
-from comodo.config.student import BASELINE_NAMES, MANTIS_NAMES, STUDENT_SIZES
+from comodo.config.student import BASELINE_NAMES, STUDENT_SIZES, TAKEN_BY
 from comodo.config.trial import METHODS
 from comodo.core.errors import nearest
 
-TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup")
+TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
 
 
 class Recipe(Settings):
@@ -23,8 +23,8 @@ class Recipe(Settings):
     )
     """The values, or lists of values, that a trial must have for the recipe to apply."""
     set: dict[str, Any] = Field(min_length=1)
-    """Values for keys of `trial`: epochs, batch_size, learning_rate, weight_decay, warmup, and the
-    method's keys except its name."""
+    """Values for keys of `trial`: epochs, batch_size, learning_rate, weight_decay, warmup,
+    schedule, and the method's keys except its name."""
 
     @field_validator("set")
     @classmethod
@@ -88,9 +88,9 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
     if part == "method" and name in METHODS:
         foreign = settings.keys() - METHODS[name].model_fields.keys()
     elif part == "student":
-        foreign = {"weights", "revision", "pooling"} if name in BASELINE_NAMES else set()
-        if name not in MANTIS_NAMES:
-            foreign |= {"return_transf_layer", "output_token"}
+        foreign = {key for key, names in TAKEN_BY.items() if name not in names}
+        if name in BASELINE_NAMES:
+            foreign |= {"weights", "revision", "pooling", "train_encoder"}
         if name in STUDENT_SIZES and "size" in settings:
             size = settings["size"]
             settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}

@@ -1,10 +1,10 @@
 """The settings of a student: its encoder, weights or size, and channels."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from comodo.config.base import Settings, Weights
+from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Settings, Weights
 from comodo.core.errors import nearest
 
 Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -27,7 +27,16 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
         for size in ("tiny", "mini", "small", "base")
     },
     **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},
+    # The sizes in the names of the published results; those of `dlinear` are the published ones.
+    "informer-published": {"name": "informer", "size": {"factor": 1, "distil": 0}},
+    "timesnet-published": {"name": "timesnet", "size": {"layers": 3}},
 }
+
+AS_PUBLISHED: dict[str, dict[str, Any]] = {
+    "moment": {"padding": "batch", "averaged_patches": "all"},
+    "chronos-bolt": {"train_encoder": False},
+}
+"""The defaults of a family's settings with `protocol: published`, where they differ."""
 
 RESIZED_TO = {"mantis": 512, "mantis-v2": 512, "dlinear": 1000, "informer": 1000, "timesnet": 1000}
 """Samples that these students resize windows to; others take windows of any length."""
@@ -53,6 +62,15 @@ MANTIS_LAYERS = 6
 """Of Mantis, unless `size.transf_depth` says otherwise."""
 BASELINE_NAMES = ("dlinear", "informer", "timesnet")
 """Students that classify all channels together, and so are trained with labels only."""
+CHECKPOINT_NAMES = ("mantis", "moment")
+"""Students whose `weights` may be a checkpoint of the published code."""
+TAKEN_BY = {
+    "return_transf_layer": MANTIS_NAMES,
+    "output_token": MANTIS_NAMES,
+    "padding": ("moment",),
+    "averaged_patches": ("moment",),
+}
+"""The families that have these settings."""
 
 
 class StudentConfig(Settings):
@@ -63,11 +81,13 @@ class StudentConfig(Settings):
     ]
     """Family of the encoder."""
     weights: Weights | None = None
-    """Without weights the encoder starts from scratch at `size`."""
+    """Without weights the encoder starts from scratch at `size`. For mantis and moment also a file,
+    `model.pth`, as the published code writes it: its encoder is used, its projector is not."""
     revision: str | None = None
     """Branch, tag or commit on the hub; by default `main`."""
     size: dict[str, int | float] = Field({})
-    """For students from scratch: arguments of the family's constructor, such as hidden_dim."""
+    """For students from scratch or from a file: arguments of the family's constructor, such as
+    hidden_dim; by default those of Mantis-8M, MOMENT-1-small and chronos-bolt-tiny."""
     pooling: Literal["concat", "mean"] = "concat"
     """How the features of the channels, each encoded by itself, are combined."""
     channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
@@ -80,19 +100,36 @@ class StudentConfig(Settings):
     )
     """Mantis: the feature is the class token, the mean of the other tokens, or both (`combined`,
     twice as wide), which its library recommends for layers before the last."""
+    padding: Annotated[Literal["window", "batch"], ADDED_LATER] = "window"
+    """MOMENT pads windows shorter than 512 samples to 512. Of longer ones each is padded to whole
+    patches (`window`), or all windows to the longest of their batch (`batch`), so that a feature
+    depends on the batch; with `protocol: published` `batch` by default."""
+    averaged_patches: Annotated[Literal["real", "all"], ADDED_LATER] = "real"
+    """MOMENT's feature is the mean of the patches of `real` samples only, or of `all`, also those
+    of masked padding; with `protocol: published` `all` by default."""
+    train_encoder: Annotated[bool, ADDED_LATER] = True
+    """Whether the encoder is trained, or only the head, with the encoder in evaluation mode; with
+    `protocol: published` chronos-bolt is not, as its weights were in no optimizer."""
 
     @model_validator(mode="after")
-    def _size_is_from_scratch(self) -> "StudentConfig":
+    def _fits_together(self) -> "StudentConfig":
         for key in self.size:
             if key not in STUDENT_SIZES[self.name]:
                 raise ValueError(f"size.{key}: unknown{nearest(key, STUDENT_SIZES[self.name])}")
         if len(set(self.channels)) < len(self.channels):
             raise ValueError("channels: list each channel once")
-        if self.weights is not None and self.size:
+        if self.is_checkpoint and self.name not in CHECKPOINT_NAMES:
+            names = " and ".join(CHECKPOINT_NAMES)
+            raise ValueError(
+                f"weights: {self.weights} is a file, which only {names} can be loaded from; give a "
+                "hub id or a folder"
+            )
+        if self.weights is not None and not self.is_checkpoint and self.size:
             raise ValueError("size is for students from scratch; remove weights or size")
-        if self.name not in MANTIS_NAMES and self.output:
-            found, names = next(iter(self.output)), " and ".join(MANTIS_NAMES)
-            raise ValueError(f"{found}: only {names} have it; remove {found}")
+        for found in self.options:
+            if self.name not in TAKEN_BY[found]:
+                names = " and ".join(TAKEN_BY[found])
+                raise ValueError(f"{found}: only for {names}; remove {found}")
         layers, layer = self.size.get("transf_depth", MANTIS_LAYERS), self.return_transf_layer
         if self.weights is None and layer is not None and layer >= layers:
             raise ValueError(f"return_transf_layer: {layer} is not one of 0..{layers - 1}")
@@ -100,6 +137,8 @@ class StudentConfig(Settings):
             raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
         if self.is_baseline and self.pooling != "concat":
             raise ValueError(f"pooling: {self.name} takes all channels together; remove pooling")
+        if self.is_baseline and not self.train_encoder:
+            raise ValueError(f"train_encoder: {self.name} starts from scratch; remove it")
         return self
 
     @property
@@ -109,9 +148,14 @@ class StudentConfig(Settings):
         return None if default is None else int(self.size.get("seq_len", default))
 
     @property
-    def output(self) -> dict[str, Any]:
-        """What differs from the class token of the last layer; empty for other encoders."""
-        return self.model_dump(include={"return_transf_layer", "output_token"})
+    def options(self) -> dict[str, Any]:
+        """The settings of TAKEN_BY that are not at their defaults."""
+        return self.model_dump(include=set(TAKEN_BY), exclude_defaults=True)
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether `weights` is a file rather than a hub id or a folder."""
+        return self.weights is not None and self.weights.endswith(CHECKPOINT_SUFFIXES)
 
     @property
     def is_baseline(self) -> bool:

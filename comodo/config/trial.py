@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from comodo.config.augment import Augmentation, fits_channels
 from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
-from comodo.config.student import STUDENT_PRESETS, StudentConfig
+from comodo.config.student import AS_PUBLISHED, STUDENT_PRESETS, StudentConfig
 from comodo.core.errors import nearest
 
 Protocol = Literal["corrected", "published"]
@@ -147,6 +147,9 @@ class SupervisedMethod(Settings):
 
     name: Literal["supervised"]
     """Cross-entropy on the labels; windows without a label are left out."""
+    layer_norm: Annotated[bool, ADDED_LATER] = False
+    """Whether a layer normalisation precedes the linear layer; with `protocol: published` it does
+    for mantis."""
 
 
 class NoneMethod(Settings):
@@ -196,14 +199,15 @@ class TrialConfig(Settings):
     batch_size: int = Field(128, ge=2)
     """Windows of a step, over all workers; published 128."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Peak of AdamW's learning rate: after `warmup` it falls linearly to zero; published 3e-4."""
+    """Peak of AdamW's learning rate, which falls to zero after `warmup`; published 3e-4."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly from zero."""
-    schedule: Literal["steps", "published"] = _by_protocol("steps", "published")
-    """The learning rate follows the real `steps`; `published` counts the queue's samples as steps
-    too, so that a longer queue means a lower learning rate."""
+    schedule: Literal["steps", "cosine", "published"] = _by_protocol("steps", "published")
+    """After `warmup` the learning rate falls linearly over the real `steps`, or over them as half a
+    `cosine`; `published` falls linearly and counts the queue's samples as steps too, so that a
+    longer queue means a lower learning rate."""
     last_window: Literal["keep", "drop"] = _by_protocol("keep", "drop")
     """Whether to train on the last full window of a recording; the published code drops it for
     training but not for the probe."""
@@ -231,15 +235,21 @@ class TrialConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _published_heads(self) -> "TrialConfig":
-        """As published, `infonce` and `l2` have a linear head."""
-        method = self.method
-        if (
-            self.protocol == "published"
-            and isinstance(method, InfonceMethod | L2Method)
-            and "head" not in method.model_fields_set
-        ):
-            method = method.model_copy(update={"head": Head(kind="linear")})
-            method.model_fields_set.discard("head")  # so that it follows a change of the protocol
-            object.__setattr__(self, "method", method)
+    def _published_parts(self) -> "TrialConfig":
+        """As published, `infonce` and `l2` have a linear head, and some students are trained and
+        measured in another way."""
+        if self.protocol == "published":
+            self._by_default("student", AS_PUBLISHED.get(self.student.name, {}))
+            if isinstance(self.method, InfonceMethod | L2Method):
+                self._by_default("method", {"head": Head(kind="linear")})
+            elif isinstance(self.method, SupervisedMethod) and self.student.name == "mantis":
+                self._by_default("method", {"layer_norm": True})
         return self
+
+    def _by_default(self, part: str, values: dict[str, Any]) -> None:
+        """Gives settings of the student or method that are not set these values."""
+        settings = getattr(self, part)
+        unset = {key: values[key] for key in values if key not in settings.model_fields_set}
+        settings = settings.model_copy(update=unset)
+        settings.model_fields_set.difference_update(unset)  # they follow a change of the protocol
+        object.__setattr__(self, part, settings)

@@ -64,15 +64,18 @@ def key_of(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint(path: str | Path) -> Fingerprint:
+def fingerprint(path: str | Path, by_content: bool = False) -> Fingerprint:
     """Identifies the version of an input file by its size and modification time, both 0 if there is
     none; that of a folder (of model weights), wherever it is, by the content of its files: a copy
-    may keep the time of its source. Hidden files, as tools write next to weights, do not count."""
+    may keep the time of its source. Hidden files, as tools write next to weights, do not count.
+    `by_content`: a file is identified like a folder, wherever it is."""
     path = Path(path)
     if path.is_dir():
         found = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
         seen = {n: file for n, file in found.items() if not any(p[0] == "." for p in n.parts)}
         return {"content": key_of({n.as_posix(): _content(f) for n, f in seen.items()})}
+    if by_content and path.is_file():
+        return {"content": _content(path)}
     if not path.is_file():
         return {"size": 0, "modified_ns": 0}
     stat = path.stat()

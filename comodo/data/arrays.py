@@ -118,6 +118,12 @@ class Split:
             return self._resized.gather("imu", index_B), None
         return self.packed(index_B)
 
+    def longest(self, index_B: Tensor) -> int | None:
+        """Samples of the longest of these windows; None if `imu` gives all the same length."""
+        if self._resized is not None or self._uniform:
+            return None
+        return int(self._shards.gather("length", index_B).max())
+
     def read_ahead(self, shard: int) -> None:
         """Asks the system to read the part of a shard that `imu` needs."""
         (self._shards if self._resized is None else self._resized).read_ahead(shard)

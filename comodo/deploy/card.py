@@ -111,7 +111,7 @@ def _settings(found: Selection) -> list[list[str]]:
 
 
 def _source(weights: str | None) -> str:
-    """A hub id, or the name of a folder without its path, which is private."""
+    """A hub id, or the name of a folder or file without its path, which is private."""
     path = Path(weights or "")
     return path.name if weights is None or path.is_absolute() or path.is_dir() else weights
 

@@ -97,7 +97,9 @@ def _classifier_predictions(
     for split in SCORED_SPLITS:
         part = frozen.windows.splits.get(split)
         if part is not None and len(index_N := part.labelled_N):
-            score_NK = extract_features(frozen.student, part, index_N, head=frozen.head).double()
+            score_NK = extract_features(
+                frozen.student, part, index_N, head=frozen.head, batch_size=frozen.batch_size
+            ).double()
             label_N = names_K[part.label_N[index_N].numpy()]
             group_N = groups_of(frozen, split)
             predictions.append((split, group_N, label_N, score_NK.softmax(1).numpy()))

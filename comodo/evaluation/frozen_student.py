@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe
-from comodo.models.students import Student, extract_features
+from comodo.models.students import EXTRACT_BATCH, Student, extract_features
 
 SCORED_SPLITS = ("val", "test")
 MAX_TRAIN_WINDOWS = 50_000  # for fitting classifiers: limits memory on large data sets
@@ -50,6 +50,8 @@ class FrozenStudent:
     classes that are missing here keep their own name."""
     rate: float | None = None
     """Samples per second of the windows; None: no measure asks for it."""
+    batch_size: int = EXTRACT_BATCH
+    """Windows that are encoded together, in the order of their split."""
 
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
@@ -61,8 +63,10 @@ class FrozenStudent:
             return None
         if split == "train":
             index_N = self.training_subset(index_N)
-        features_ND = extract_features(self.student, part, index_N, self.mask).numpy()
-        return features_ND, part.label_N[index_N].numpy()
+        features_ND = extract_features(
+            self.student, part, index_N, self.mask, batch_size=self.batch_size
+        )
+        return features_ND.numpy(), part.label_N[index_N].numpy()
 
     def training_subset(self, index_N: Tensor) -> Tensor:
         """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class; the

@@ -83,8 +83,8 @@ class SweepRecord:
             if not isinstance(value, str):
                 return value
             value = os.path.expandvars(os.path.expanduser(value))
-            folder = self.sweep.folder / value
-            return str(folder.resolve()) if key.endswith("weights") and folder.is_dir() else value
+            path = self.sweep.folder / value
+            return str(path.resolve()) if key.endswith("weights") and path.exists() else value
 
         return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
 

@@ -42,6 +42,7 @@ class Encoder(nn.Module):
         size_keys: keys that `size` may have.
         network: the library's model, which has all parameters.
         dim: width D of a feature.
+        unused: beginnings of the names of its library's weights that the feature does not need.
         samples: length that it resizes windows to; None: it takes windows of any length.
         replayable: whether a CUDA graph can replay its training pass.
     """
@@ -51,6 +52,7 @@ class Encoder(nn.Module):
     size_keys: Collection[str]
     network: Any
     dim: int
+    unused: tuple[str, ...] = ()
     samples: int | None = None
     replayable: bool = False
 
@@ -72,13 +74,19 @@ class Encoder(nn.Module):
     def load_weights(self, folder: Path, source: str) -> None:
         """Loads the weights in a folder, except those that the feature does not need; ValueError
         for weights of another model. The message calls them `source`."""
+        self.load_state(load_file(folder / WEIGHTS_FILE), source)
+
+    def load_state(self, state: dict[str, Tensor], source: str) -> list[str]:
+        """Loads the weights of the library's model, as `load_weights`; returns the names of those
+        that are not used."""
         try:
-            result = self.network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+            result = self.network.load_state_dict(state, strict=False)
         except RuntimeError as error:  # other shapes
             raise ValueError(f"{source} does not fit {self.name}: {error}") from error
         parameters = {name for name, _ in self.network.named_parameters()}
         if missing := parameters.intersection(result.missing_keys):
             raise ValueError(f"{source} is not {self.name}: it lacks {min(missing)}")
+        return list(result.unexpected_keys)
 
 
 class MantisEncoder(Encoder):
@@ -90,6 +98,7 @@ class MantisEncoder(Encoder):
 
     name = "mantis"
     library = MantisV1
+    unused = ("prj.",)
     samples: int
     # Arguments that are no size: the device, and settings of their own.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})
@@ -109,6 +118,8 @@ class MantisEncoder(Encoder):
             if layer >= (count := len(transformer.layers)):
                 raise ValueError(f"return_transf_layer {layer} is not one of 0..{count - 1}")
             transformer.layers = transformer.layers[: layer + 1]
+            left_out = range(layer + 1, count)
+            self.unused += tuple(f"transf_unit.transformer.layers.{i}." for i in left_out)
         self.network.prj = nn.Identity()  # only used in Mantis's pretraining
         self.replayable = self.library is MantisV1 and mantis_fast.is_supported()
         replace_dropout(self.network)
@@ -144,9 +155,15 @@ class MomentEncoder(Encoder):
     Windows shorter than `seq_len` are left-padded to it with zeros, longer ones to whole patches;
     not to the longest of their batch, because positions count from the left, so that a feature
     would depend on the batch. The padding is masked; without the mask it counts as real samples.
+
+    The code of COMODO (arXiv 2503.07259) does otherwise, with two keys of the configuration: with
+    `padding` "batch" all windows are padded to T, the longest of the batch, and the last samples
+    that fill no patch are not read; with `averaged_patches` "all" the mean is over all patches,
+    also those that are masked.
     """
 
     name = "moment"
+    unused = ("head.", "encoder.embed_tokens.")
     # The defaults of `size`: MOMENT-1-small, whose encoder has the shape of flan-t5-small.
     _small: ClassVar[dict[str, int | float]] = {
         "d_model": 512,
@@ -164,6 +181,9 @@ class MomentEncoder(Encoder):
         super().__init__()
         from momentfm import MOMENTPipeline  # takes seconds to import
 
+        config = dict(config)
+        self.to_batch = config.pop("padding", "window") == "batch"
+        self.average_all = config.pop("averaged_patches", "real") == "all"
         disabled = ("freeze_embedder", "freeze_encoder", "enable_gradient_checkpointing")
         embedding = {**config, "task_name": "embedding", **dict.fromkeys(disabled, False)}
         with warnings.catch_warnings():
@@ -173,20 +193,24 @@ class MomentEncoder(Encoder):
         self.dim = self.network.config.d_model
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
-        patch = self.network.patch_len
-        shortest = imu_BCT.shape[-1] if lengths is None else min(lengths)
-        if shortest < patch:
-            raise ValueError(f"MOMENT needs at least {patch} samples, a window has {shortest}")
+        patch, seq_len, samples = self.network.patch_len, self.network.seq_len, imu_BCT.shape[-1]
+        shortest = samples if lengths is None else min(lengths)
+        least = patch + (max(seq_len, samples) % patch if self.to_batch else 0)
+        if shortest < least:
+            raise ValueError(f"MOMENT needs at least {least} samples, a window has {shortest}")
 
         def encode(x_NT: Tensor, real_NT: Tensor) -> Tensor:
             mask_NT = (real_NT if mask else torch.ones_like(real_NT)).to(x_NT.dtype)
             x_N1T = x_NT.unsqueeze(1)
             embedded = self.network.embed(x_enc=x_N1T, input_mask=mask_NT, reduction="none")
-            complete_NP1 = mask_NT.unflatten(1, (-1, patch)).amin(dim=2).unsqueeze(2)
             patch_NPD = embedded.embeddings.squeeze(1)
+            if self.average_all:
+                return patch_NPD.mean(dim=1)
+            read_NT = mask_NT[:, : patch_NPD.shape[1] * patch]
+            complete_NP1 = read_NT.unflatten(1, (-1, patch)).amin(dim=2).unsqueeze(2)
             return (patch_NPD * complete_NP1).sum(dim=1) / complete_NP1.sum(dim=1)
 
-        return in_patches(encode, imu_BCT, lengths, patch, min_samples=self.network.seq_len)
+        return in_patches(encode, imu_BCT, lengths, patch, seq_len, self.to_batch)
 
     @classmethod
     def config_from_size(cls, size: dict[str, int | float]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from comodo.config import DistillingMethod
+from comodo.config import DistillingMethod, SupervisedMethod
 
 
 def build_head(
@@ -38,6 +38,15 @@ def build_heads(
         teacher = build_head("mlp", feature_dim, output_dim, head.hidden_dim)
     student = build_head(head.kind, student_dim, output_dim, head.hidden_dim)
     return student, teacher.eval().requires_grad_(False)
+
+
+def build_classifier(method: SupervisedMethod, student_dim: int, classes: int) -> nn.Module:
+    """The head of a student that is trained with labels, from features to scores of the classes.
+
+    With `layer_norm` it is the one of the published Mantis: LayerNorm - Linear.
+    """
+    linear = nn.Linear(student_dim, classes)
+    return nn.Sequential(nn.LayerNorm(student_dim), linear) if method.layer_norm else linear
 
 
 def digest_of(head: nn.Module) -> str:

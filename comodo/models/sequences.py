@@ -36,15 +36,21 @@ def in_patches(
     lengths: list[int] | None,
     patch: int,
     min_samples: int = 0,
+    to_batch: bool = False,
 ) -> Tensor:
     """Features `[B, C, D]` of windows that are left-padded with zeros to at least `min_samples`
-    and to whole patches of `patch` samples, but never to the longest of the batch.
+    and to whole patches of `patch` samples, but never to the longest of the batch; with `to_batch`
+    all to T or, if that is more, `min_samples`, whole patches or not.
 
     `encode` computes features `[N, D]` from samples `[N, T]` and a mask of the real ones `[N, T]`:
     the last `lengths` samples of each window; None: all.
     """
 
+    samples = imu_BCT.shape[-1]
+
     def padded_length(length: int) -> int:
+        if to_batch:
+            return max(min_samples, samples)
         return -(-max(min_samples, length) // patch) * patch
 
     def pad(rows_BCT: Tensor, width: int, length_B1: Tensor) -> Tensor:
@@ -55,7 +61,6 @@ def in_patches(
         return in_chunks(encode, x_BCT.flatten(0, 1), real_NT).unflatten(0, x_BCT.shape[:2])
 
     if lengths is None:
-        samples = imu_BCT.shape[-1]
         length_B1 = torch.full((imu_BCT.shape[0], 1), samples, device=imu_BCT.device)
         return pad(imu_BCT, padded_length(samples), length_B1)
 

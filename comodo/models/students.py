@@ -24,9 +24,10 @@ from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, LIMIT_C
 from comodo.models.baselines import BASELINE_ENCODERS
+from comodo.models.checkpoints import read_encoder
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
 
-EXTRACT_BATCH = 128  # windows; features do not depend on it
+EXTRACT_BATCH = 128  # windows; features depend on it only if `padding` is "batch"
 _DESCRIPTION_FILE = "student.json"
 _ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
 
@@ -101,7 +102,8 @@ class Student(nn.Module):
         return other
 
     def forward(self, imu_BCT: Tensor, length_B: Tensor | None = None, mask: bool = True) -> Tensor:
-        """Features `[B, dim]` of IMU windows; a window's feature never depends on its batch.
+        """Features `[B, dim]` of IMU windows; a window's feature never depends on its batch, except
+        that of MOMENT with `padding` "batch".
 
         Args:
             imu_BCT: float32 `[B, 6, T]`, channels as in `CHANNELS`, in g and degrees per second
@@ -137,12 +139,37 @@ def build_student(settings: StudentConfig, units: Units = G_AND_DEGREES) -> Stud
     """
     encoder = _ENCODERS[settings.name]
     if settings.weights is None:
-        config = encoder.config_from_size(settings.size) | settings.output
+        config = encoder.config_from_size(settings.size) | settings.options
         return Student(settings.name, config, settings.pooling, settings.channels, units)
+    if settings.is_checkpoint:
+        return _from_checkpoint(settings, units)
     folder = _find_weights(settings.weights, settings.revision)
-    config = encoder.config_from_folder(folder) | settings.output
+    config = encoder.config_from_folder(folder) | settings.options
     student = Student(settings.name, config, settings.pooling, settings.channels, units)
     student.encoder.load_weights(folder, settings.weights)
+    return student
+
+
+def _from_checkpoint(settings: StudentConfig, units: Units) -> Student:
+    """A student with the encoder of a file that the published code wrote."""
+    file = str(settings.weights)
+    config = _ENCODERS[settings.name].config_from_size(settings.size) | settings.options
+    student = Student(settings.name, config, settings.pooling, settings.channels, units)
+    state, taken = read_encoder(Path(file))
+    unknown = [name for name in student.encoder.load_state(state, f"weights {file!r}")
+               if not name.startswith(student.encoder.unused)]  # fmt: skip
+    if unknown:
+        raise ValueError(
+            f"weights {file!r} have more than {settings.name} of this size, such as "
+            f"{min(unknown)}; a file does not say its size: set student.size"
+        )
+    one = student.encoder.dim
+    if taken is not None and (taken == one) == student.concat:
+        pooling = "mean" if taken == one else "concat"
+        raise ValueError(
+            f"weights {file!r} were trained with pooling {pooling}: what follows the encoder takes "
+            f"{taken} features, and a channel has {one}; set student.pooling: {pooling}"
+        )
     return student
 
 
@@ -184,17 +211,18 @@ def extract_features(
     index_N: Tensor,
     mask: bool = True,
     head: nn.Module | None = None,
+    batch_size: int = EXTRACT_BATCH,
 ) -> Tensor:
     """Student features `[N, D]` of these windows, float32 on the CPU, computed in eval mode.
 
-    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features. Raises
-    StudentError, `student.not-finite`.
+    `mask` is as in `Student.forward`; a `head` (in eval mode) is applied to the features. Windows
+    are encoded `batch_size` at a time, in this order. Raises StudentError, `student.not-finite`.
     """
     was_training = student.training
     student.eval()
     device = next(student.parameters()).device
     features = []
-    for index_B in index_N.split(EXTRACT_BATCH):
+    for index_B in index_N.split(batch_size):
         imu_BCT, length_B = split.imu(index_B)
         feature_BD = student(imu_BCT.to(device), length_B, mask)
         features.append((feature_BD if head is None else head(feature_BD)).cpu())

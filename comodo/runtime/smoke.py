@@ -130,7 +130,8 @@ class _Shrunk:
 
     def _student(self, student: Any) -> dict[str, Any]:
         given = expanded("student", student)
-        keys = ("name", "pooling", "channels", "output_token")
+        keys = ("name", "pooling", "channels", "output_token", "padding", "averaged_patches",
+                "train_encoder")  # fmt: skip
         kept = {key: given[key] for key in keys if key in given}
         return {**kept, "size": TINY_STUDENTS.get(given["name"], {})}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod
+from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by
@@ -20,8 +20,14 @@ from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
-from comodo.models.heads import build_heads, digest_of
-from comodo.models.students import Student, build_student, load_student, save_student
+from comodo.models.heads import build_classifier, build_heads, digest_of
+from comodo.models.students import (
+    EXTRACT_BATCH,
+    Student,
+    build_student,
+    load_student,
+    save_student,
+)
 from comodo.search.records import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
@@ -40,6 +46,7 @@ from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
 
+UNTRAINED_BATCH = 48  # of the published code's own evaluation
 REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between two reports
 
 
@@ -234,7 +241,16 @@ def frozen_student_of(
         source=own,
         common_name=trial.evaluation.label_map.get(dataset, {}),
         rate=trial.evaluation.rates.get(dataset),
+        batch_size=_measured_batch(trial.config),
     )
+
+
+def _measured_batch(config: TrialConfig) -> int:
+    """Windows that are encoded together when a student is measured: where features depend on it,
+    as many as the published code takes, in training and for students that it has not trained."""
+    if config.student.padding == "window":
+        return EXTRACT_BATCH
+    return UNTRAINED_BATCH if isinstance(config.method, NoneMethod) else config.batch_size
 
 
 def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
@@ -260,9 +276,11 @@ def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
 
 
 def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
-    """The linear classifier of a student that was trained with labels."""
+    """The classifier of a student that was trained with labels."""
     state, _ = _saved_heads(trial, store)
-    head = nn.Linear(student.dim, len(state["bias"]))
+    assert isinstance(trial.config.method, SupervisedMethod)
+    *_, bias = state.values()
+    head = build_classifier(trial.config.method, student.dim, len(bias))
     head.load_state_dict(state)
     return head.to(next(student.parameters()).device)
 

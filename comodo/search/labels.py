@@ -11,7 +11,8 @@ from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
 
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
-"""Keys that can make a difference between two untrained students and their metrics."""
+"""Keys that can make a difference between two untrained students and their metrics, except"""
+OF_TRAINED = ("student.train_encoder",)
 
 
 class Labels:
@@ -52,7 +53,7 @@ class Labels:
         keys = [key for key in self.keys if key != leave_out]
         if isinstance(trial.config.method, NoneMethod):
             name = "as pretrained" if trial.config.student.weights else "untrained"
-            keys = [key for key in keys if key.startswith(OF_UNTRAINED)]
+            keys = [key for key in keys if key.startswith(OF_UNTRAINED) and key not in OF_TRAINED]
         if isinstance(trial.config.method, SupervisedMethod):
             keys = [key for key in keys if not key.startswith("teacher.")]
         return " ".join([name, *(self._shown(key, mine[key]) for key in keys if key in mine)])

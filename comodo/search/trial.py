@@ -55,12 +55,13 @@ class Evaluation:
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
-    """What names a student's pretrained weights now: the content of a folder, the commit of a hub
-    id that this machine has downloaded; empty without weights, or before the first download."""
+    """What names a student's pretrained weights now: the content of a file or folder, the commit
+    of a hub id that this machine has downloaded; empty without weights, or before the first
+    download."""
     if student.weights is None:
         return {}
     if Path(student.weights).exists():
-        return fingerprint(student.weights)
+        return fingerprint(student.weights, by_content=True)
     commit = known_commit(student.weights, student.revision)
     return {} if commit is None else {"commit": commit}
 
@@ -115,6 +116,7 @@ class Trial:
         if isinstance(method, NoneMethod):  # teacher and training make no difference
             kept = ("student", "method", "imu_units", "probe_mask", "probe_ties")
             content = {key: content[key] for key in kept if key in content}
+            content["student"].pop("train_encoder", None)
         elif not isinstance(method, SupervisedMethod):
             content["features"] = self.features
         if weights:
@@ -136,8 +138,11 @@ class Trial:
         """The same student, seed and data trained with labels, on another trial's schedule."""
         keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "precision")
         update = {key: getattr(schedule, key) for key in keys}
-        method = SupervisedMethod(name="supervised")
-        config = self.config.model_copy(update={**update, "method": method})
+        is_supervised = isinstance(schedule.method, SupervisedMethod)
+        update["method"] = schedule.method if is_supervised else SupervisedMethod(name="supervised")
+        if "cosine" in (schedule.schedule, self.config.schedule):  # others are alike without queue
+            update["schedule"] = schedule.schedule
+        config = self.config.model_copy(update=update)
         return replace(self, config=config, recorded_key=None)
 
     def units_on(self, dataset: str) -> Units:

@@ -21,7 +21,7 @@ from comodo.config import metric
 from comodo.core.store import atomic, key_of, report_damaged
 from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.models.heads import build_heads, digest_of
+from comodo.models.heads import build_classifier, build_heads, digest_of
 from comodo.models.students import Student
 from comodo.training.augment import Augment
 from comodo.training.cuda_graph import StudentForward
@@ -48,7 +48,8 @@ class Distillation:
 
     The method `supervised` uses labels instead of `features`; its head is a linear classifier. The
     split `train` is trained on; `val`, if there is one, is measured every epoch. The student is
-    trained in place, and moved to the device, "cpu" or "cuda".
+    trained in place, and moved to the device, "cpu" or "cuda". Without `student.train_encoder` only
+    the head is trained, and the student stays in eval mode.
 
     Raises TrainingError for the method `none`, if the method needs features and there are none, and
     if the training split has too few windows, or too few for the queue.
@@ -75,7 +76,7 @@ class Distillation:
         if isinstance(method, config.SupervisedMethod):
             features = None
             self.row_N = self.train.labelled_N
-            heads = nn.Linear(student.dim, len(windows.classes)), nn.Identity()
+            heads = build_classifier(method, student.dim, len(windows.classes)), nn.Identity()
         elif features is None:
             raise TrainingError(
                 "training.no-features", f"method '{method.name}' needs a teacher's features"
@@ -97,7 +98,8 @@ class Distillation:
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)
         # The head computes in this precision, even if autocast made the features bf16.
         self.precision = next(self.head.parameters()).dtype
-        self.parameters = [*self.student.parameters(), *self.head.parameters()]
+        trained = [self.student, self.head] if trial.student.train_encoder else [self.head]
+        self.parameters = [parameter for part in trained for parameter in part.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=trial.learning_rate, weight_decay=trial.weight_decay, fused=True
         )
@@ -141,7 +143,8 @@ class Distillation:
         """
         batch.await_copy()
         if len(batch.imu_bCT):
-            feature_bD = self.forward(batch.imu_bCT, batch.length_b)
+            with torch.set_grad_enabled(self.trial.student.train_encoder):
+                feature_bD = self.forward(batch.imu_bCT, batch.length_b)
         else:  # this worker has no part of a small last batch
             feature_bD = torch.zeros(0, self.student.dim, device=self.device)
         feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
@@ -165,7 +168,7 @@ class Distillation:
     def _capture_student(self) -> None:
         """Captures a CUDA graph for full batches, if all windows have the same length."""
         row_b = self.workers.share(self.row_N[: self.trial.batch_size])
-        if self.forward.needs_capture and len(row_b):
+        if self.trial.student.train_encoder and self.forward.needs_capture and len(row_b):
             imu_bCT, length_b = self.train.imu(row_b)
             if length_b is None:
                 self.forward.capture(imu_bCT)
@@ -175,7 +178,7 @@ class Distillation:
 
         Raises TrainingError if a loss, gradient or weight became infinite or NaN.
         """
-        self.student.train()
+        self.student.train(self.trial.student.train_encoder)
         self.head.train()
         self._capture_student()
         order_N = self._epoch_order()
@@ -229,14 +232,16 @@ class Distillation:
         loss = self.loss(batch)
         self.optimizer.zero_grad()
         loss.backward()
-        self.workers.sum_gradients(self.student)
+        if self.trial.student.train_encoder:
+            self.workers.sum_gradients(self.student)
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         self.optimizer.step()
         return loss.detach(), norm
 
     def _rate(self, step: int) -> float:
         trial = self.trial
-        return learning_rate(step, self.schedule.planned, trial.warmup, trial.learning_rate)
+        planned, cosine = self.schedule.planned, trial.schedule == "cosine"
+        return learning_rate(step, planned, trial.warmup, trial.learning_rate, cosine)
 
     def epoch_accuracy(self) -> float | None:
         """Validation accuracy after an epoch; None without a validation split or labels."""

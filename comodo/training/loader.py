@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split
@@ -110,6 +111,9 @@ class BatchLoader:
         imu_bCT, length_b = self._split.imu(row_b) if len(row_b) else (torch.zeros(0, 0, 0), None)
         if change is not None and len(row_b):
             imu_bCT = change(imu_bCT, length_b, row_b)
+        if len(row_b) < len(row_B) and len(row_b) and (longest := self._split.longest(row_B)):
+            # As wide as with a single worker, because a student may pad to the batch's longest.
+            imu_bCT = F.pad(imu_bCT, (longest - imu_bCT.shape[-1], 0))
         feature_BF = None if self._features is None else self._features.gather("train", row_B)
         copied = None
         if self._stream is not None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from comodo.config import ComodoMethod, TrialConfig
 
 
-def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
+def learning_rate(step: int, steps: int, warmup: float, peak: float, cosine: bool = False) -> float:
     """Linear warm-up from 0 to `peak` over the first `warmup` (a fraction) of the steps, then
-    linear decay to 0."""
+    linear decay to 0, or that of half a `cosine`."""
     warmup_steps = int(warmup * steps)
     if step < warmup_steps:
         return peak * step / warmup_steps
-    return peak * max(0.0, (steps - step) / max(1, steps - warmup_steps))
+    left = max(0.0, (steps - step) / max(1, steps - warmup_steps))
+    return peak * (0.5 - 0.5 * math.cos(math.pi * left) if cosine else left)
 
 
 def steps_in(windows: int, batch_size: int) -> int:
@@ -60,6 +61,7 @@ def schedule_of(trial: TrialConfig, windows: int) -> Schedule:
         planned = first + (trial.epochs - 1) * (first + queue)
     warmup_steps = int(trial.warmup * planned)
     peak_step = min(warmup_steps, real - 1)
-    peak = learning_rate(peak_step, planned, trial.warmup, trial.learning_rate)
+    cosine = trial.schedule == "cosine"
+    peak = learning_rate(peak_step, planned, trial.warmup, trial.learning_rate, cosine)
     all_windows = first_windows + windows * (trial.epochs - 1)
     return Schedule(first, later, real, planned, warmup_steps, peak, all_windows)

@@ -49,7 +49,7 @@ def measure_speed(
     from comodo.training.distill import Distillation
 
     config, weights = trial, trial.student.weights
-    if weights is not None and not Path(weights).is_dir():
+    if weights is not None and not Path(weights).exists():
         cached = try_to_load_from_cache(weights, WEIGHTS_FILE, revision=trial.student.revision)
         if not isinstance(cached, str):
             raise ValueError(f"trial.student: {weights} is not on this machine; hf download it")

@@ -44,12 +44,12 @@ def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) 
     assert asked == [("efficientnet-lite0", None), ("timesformer", "a/b")]
 
 
-def test_other_encoders_leave_out_the_output_of_mantis(tmp_path: Path) -> None:
+def test_other_encoders_leave_out_the_options_of_mantis(tmp_path: Path) -> None:
     space = {"student.name": ["mantis-v2", "mantis", "chronos-bolt", "dlinear"]}
     student = {"name": "mantis-v2", "return_transf_layer": 2, "output_token": "combined"}
     changes = {"trial__student": student, "trial__method": "supervised"}
     sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
-    outputs = [sweep.with_values(point).student.output for point in sweep.grid()]
+    outputs = [sweep.with_values(point).student.options for point in sweep.grid()]
     assert outputs == [{"return_transf_layer": 2, "output_token": "combined"}] * 2 + [{}] * 2
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mantis.architecture import MantisV1
@@ -16,6 +17,7 @@ from comodo.models import students
 from comodo.models.heads import build_head
 from comodo.models.students import StudentError, extract_features, load_student, save_student
 from tests.errors import raises
+from tests.paths import SHARED
 from tests.tiny_students import DIM, FAMILIES, SIZES, left_padded, make, windows
 
 
@@ -218,3 +220,92 @@ def test_with_a_head_it_is_what_the_head_makes_of_them() -> None:
     with torch.inference_mode():
         expected = head(extract_features(student, split, index_N))
     torch.testing.assert_close(extract_features(student, split, index_N, head=head), expected)
+
+
+PUBLISHED = {"padding": "batch", "averaged_patches": "all"}
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, Any]:
+    """What the published code computes: its README is next to it."""
+    file = SHARED / "golden" / "reference" / "published.npz"
+    if not file.exists():
+        pytest.skip(f"no numbers of the published code at {file}")
+    return dict(np.load(file))
+
+
+def clips(reference: dict[str, Any], beside_long: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The clips as one batch, with one of 700 samples at the end or not, and their lengths."""
+    imu = [torch.from_numpy(reference[f"imu{i}"]) for i in range(12)]
+    if beside_long:
+        imu.append(imu[0].repeat(1, 5)[:, :700])
+    length_B = torch.tensor([len(clip_CT[0]) for clip_CT in imu])
+    longest = int(length_B.max())
+    padded = [functional.pad(clip_CT, (longest - clip_CT.shape[1], 0)) for clip_CT in imu]
+    return torch.stack(padded), length_B
+
+
+@pytest.mark.parametrize("beside_long", [False, True])
+@pytest.mark.parametrize("mask", [True, False])
+def test_moment_as_published_gives_the_features_of_the_published_code(
+    reference: dict[str, Any], mask: bool, beside_long: bool
+) -> None:
+    weights = str(SHARED / "golden" / "reference" / "moment-tiny")
+    imu_BCT, length_B = clips(reference, beside_long)
+    name = ("moment_train" if mask else "moment_probe") + "_beside_long" * beside_long
+    student = make("moment", weights=weights, **PUBLISHED)
+    with torch.inference_mode():
+        feature_BD = student(imu_BCT, length_B, mask).numpy()
+        corrected_BD = make("moment", weights=weights)(imu_BCT, length_B, mask).numpy()
+    np.testing.assert_allclose(feature_BD, reference[name], rtol=0, atol=1e-4)
+    # What docs/method.md says of the settings is about these numbers.
+    assert np.allclose(corrected_BD, reference[name], atol=1e-4) == (not mask and not beside_long)
+
+
+def test_each_published_setting_of_moment_does_its_part() -> None:
+    lengths = [70, 40, 16, 67]  # patches of 8 samples, at least 64
+    imu_BCT, length_B = left_padded(lengths), torch.tensor(lengths)
+    torch.manual_seed(0)
+    plain = make("moment")
+    padded, averaged = make("moment", padding="batch"), make("moment", averaged_patches="all")
+    for student in (padded, averaged):
+        student.load_state_dict(plain.state_dict())
+    # A window of the batch's length, cut to whole patches, has no padding.
+    alone = plain(imu_BCT[:1, :, :64])
+    assert not torch.allclose(padded(imu_BCT, length_B)[:1], alone, atol=1e-4)
+    whole = padded(imu_BCT[..., 6:], length_B.clamp(max=64))  # nothing is longer than 64
+    same = plain(imu_BCT[..., 6:], length_B.clamp(max=64))
+    torch.testing.assert_close(whole, same, rtol=0, atol=1e-5)
+    # Without padding there is nothing else to average.
+    torch.testing.assert_close(averaged(imu_BCT[:1, :, 6:]), plain(imu_BCT[:1, :, 6:]))
+    assert not torch.allclose(averaged(imu_BCT, length_B), plain(imu_BCT, length_B), atol=1e-3)
+    unmasked = averaged(imu_BCT, length_B, mask=False)
+    torch.testing.assert_close(unmasked, plain(imu_BCT, length_B, mask=False))
+
+
+def test_features_that_depend_on_their_batch_take_it_as_it_is_given(tmp_path: Path) -> None:
+    lengths = torch.tensor([70, 40, 16, 66])
+    imu_NCT = left_padded(lengths.tolist())
+
+    def imu(index_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = int(lengths[index_B].max())
+        return imu_NCT[index_B, :, -longest:], lengths[index_B]
+
+    split: Any = SimpleNamespace(imu=imu)
+    student, index_N = make("moment", **PUBLISHED), torch.tensor([1, 2, 0, 3])
+    pairs = extract_features(student, split, index_N, batch_size=2)
+    with torch.inference_mode():
+        expected = torch.cat([student(*imu(index_N[:2])), student(*imu(index_N[2:]))])
+    torch.testing.assert_close(pairs, expected)
+    assert not torch.allclose(pairs, extract_features(student, split, index_N), atol=1e-4)
+    save_student(student, tmp_path)
+    again = extract_features(load_student(tmp_path), split, index_N, batch_size=2)
+    assert torch.equal(again, pairs)
+
+
+def test_a_window_without_a_whole_patch_of_the_batch_is_refused() -> None:
+    """The patches of a batch end before the last samples that fill none: here 6 of 70."""
+    student, lengths = make("moment", **PUBLISHED), [70, 14]
+    assert student(left_padded(lengths), torch.tensor(lengths)).isfinite().all()
+    with pytest.raises(ValueError, match="at least 14 samples, a window has 13"):
+        student(left_padded([70, 13]), torch.tensor([70, 13]))

@@ -215,6 +215,37 @@ def test_weights_of_the_hub_are_known_by_their_commit(
     before.refuse_changed()  # it still starts from the commit that it is named by
 
 
+def test_a_checkpoint_is_known_by_its_content_wherever_it_is(tmp_path: Path) -> None:
+    def trial(file: Path) -> Trial:
+        config = trial_config(student={"name": "mantis", "weights": str(file)})
+        return Trial(config, 0, "w", "f")
+
+    mine, copy = tmp_path / "model.pth", tmp_path / "elsewhere" / "best.pth"
+    mine.write_bytes(b"1")
+    before = trial(mine).key
+    copy.parent.mkdir()
+    copy.write_bytes(b"1")
+    named = trial(copy)
+    assert named.key == before
+    recorded = fingerprint(copy, by_content=True)
+    copy.write_bytes(b"2")  # of the same size
+    assert trial(copy).key != before
+    with raises(ChangedError, "trial.student.weights", "best.pth"):
+        named.refuse_changed()
+    assert Trial(named.config, 0, "w", "f", weights=recorded).key == before
+
+
+def test_training_with_labels_follows_the_other_trial_s_classifier_and_cosine() -> None:
+    supervised = {"name": "supervised", "layer_norm": True}
+    trial = Trial(trial_config(), 3, "w", "f")
+    labelled = trial.supervised(trial_config(method=supervised, schedule="cosine"))
+    assert labelled.config == trial_config(method=supervised, schedule="cosine")
+    swept = Trial(trial_config(schedule="cosine"), 3, "w", "f")
+    assert swept.supervised(trial_config(method="supervised")).config.schedule == "steps"
+    published = Trial(trial_config(schedule="published"), 3, "w", "f")
+    assert published.supervised(trial_config()).config.schedule == "published"  # its key is known
+
+
 def test_recorded_times_of_weights_name_trials_as_they_did() -> None:
     student = {"name": "mantis", "weights": "/nowhere/weights"}
     config = TrialConfig.model_validate(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from comodo.config import TrialConfig
 from comodo.core.store import Store
@@ -17,7 +18,7 @@ from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
 from tests.errors import raises
-from tests.helpers import make_arrays, trial_config, weights_equal
+from tests.helpers import TINY_MANTIS, make_arrays, trial_config, weights_equal
 
 Arrays = tuple[WindowArrays, FeatureArrays]
 
@@ -244,3 +245,71 @@ def test_bf16_stays_close(arrays: Arrays, tmp_path: Path) -> None:
     ]
     assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=0.05)
     assert losses[0]["train/loss"] != losses[1]["train/loss"]
+
+
+@pytest.mark.parametrize("method", ["comodo", "infonce", "supervised"])
+def test_without_train_encoder_only_the_head_learns(
+    arrays: Arrays, tmp_path: Path, method: str
+) -> None:
+    def run_with(train_encoder: bool) -> tuple[Distillation, dict[str, torch.Tensor], list[float]]:
+        student = {**TINY_MANTIS, "train_encoder": train_encoder}
+        settings: dict[str, Any] = {"name": method}
+        if method == "comodo":
+            settings["queue_size"] = 10
+        run = new_run(trial_config(student=student, method=settings), arrays)
+        before = {key: value.clone() for key, value in run.student.state_dict().items()}
+        was_training = set[bool]()
+        run.student.register_forward_pre_hook(
+            lambda module, _: was_training.add(module.training) if torch.is_grad_enabled() else None
+        )
+        history = distil(run, tmp_path / f"{train_encoder}.pt", ignore)
+        assert was_training == ({True} if train_encoder else set())
+        return run, before, [metrics["train/loss"] for metrics in history]
+
+    frozen, before, losses = run_with(False)
+    assert all(torch.equal(x, before[key]) for key, x in frozen.student.state_dict().items())
+    assert losses[-1] < losses[0]
+    assert {id(p) for p in frozen.parameters} == {id(p) for p in frozen.head.parameters()}
+    assert not frozen.student.training
+    trained, before, other = run_with(True)
+    assert not all(torch.equal(x, before[key]) for key, x in trained.student.state_dict().items())
+    assert other != losses
+
+
+def test_a_run_that_trains_only_its_head_goes_on_bit_for_bit(
+    arrays: Arrays, tmp_path: Path
+) -> None:
+    config = trial_config(student={**TINY_MANTIS, "train_encoder": False})
+    whole, first = new_run(config, arrays), new_run(config, arrays)
+    history = distil(whole, tmp_path / "whole.pt", ignore)
+    first.train_epoch()
+    first.save(tmp_path / "part.pt")
+    again = new_run(config, arrays)
+    resumed = distil(again, tmp_path / "part.pt", ignore)
+    assert weights_equal(whole.head, again.head)
+    assert [m["train/loss"] for m in history[1:]] == [m["train/loss"] for m in resumed]
+
+
+def test_with_a_layer_norm_the_classifier_is_that_of_the_published_mantis(arrays: Arrays) -> None:
+    plain, normed = (
+        new_run(trial_config(method={"name": "supervised", "layer_norm": wanted}), arrays)
+        for wanted in (False, True)
+    )
+    assert [type(layer) for layer in normed.head.children()] == [nn.LayerNorm, nn.Linear]
+    assert isinstance(plain.head, nn.Linear)
+    assert torch.equal(plain.head.weight, normed.head[1].weight)  # drawn from the same seed
+    feature_BD = torch.randn(5, normed.student.dim)
+    expected = plain.head(torch.nn.functional.layer_norm(feature_BD, feature_BD.shape[1:]))
+    torch.testing.assert_close(normed.head(feature_BD), expected)
+
+
+def test_the_cosine_schedule_reaches_the_optimizer(arrays: Arrays, tmp_path: Path) -> None:
+    config = trial_config(schedule="cosine", warmup=0.0, epochs=2, learning_rate=1e-2)
+    run = new_run(config, arrays)
+    rates = [m["train/learning_rate"] for m in distil(run, tmp_path / "c.pt", ignore)]
+    steps, first = run.schedule.real, run.schedule.first_epoch_steps
+    expected = [
+        1e-2 * (1 + math.cos(math.pi * step / steps)) / 2 for step in (first - 1, steps - 1)
+    ]
+    assert rates == pytest.approx(expected)
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(expected[-1])

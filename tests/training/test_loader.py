@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -99,6 +100,29 @@ def test_the_next_batches_are_read_while_one_is_used(
     while len(taken) < 1 + BATCHES_AHEAD and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(taken) == 1 + BATCHES_AHEAD  # and no more, however long the step takes
+
+
+class SecondOfTwo(WorkerGroup):
+    def __init__(self) -> None:
+        self.rank, self.size = 1, 2
+
+
+def test_a_worker_s_part_is_as_wide_as_the_whole_batch(tmp_path: Path) -> None:
+    """A student may pad windows to the longest of their batch: the number of workers must not
+    change its features."""
+    length_N = np.array([9, 4, 5, 3, 6])
+    one = np.ones(5, np.int64)
+    flat = np.arange(1, 6 * length_N.sum() + 1, dtype=np.float32)
+    columns = {"label": one, "group": one, "last": one > 1}
+    rows = {"imu": flat, "length": length_N, "end": 6 * length_N.cumsum()}
+    save_file({**rows, **columns}, tmp_path / "train.safetensors")
+    split = Split(arrays.Shards(tmp_path, ["train.safetensors"]), uniform=False)
+    order = torch.tensor([0, 1, 2, 3, 4])
+    (whole,) = BatchLoader(split, None, WorkerGroup(), "cpu").read(order, 5, 1)
+    (part,) = BatchLoader(split, None, SecondOfTwo(), "cpu").read(order, 5, 1)
+    assert part.length_b is not None and part.length_b.tolist() == [3, 6]
+    assert torch.equal(part.imu_bCT, whole.imu_bCT[3:])
+    assert split.longest(order) == 9 and split.longest(order[3:]) == 6
 
 
 def test_an_error_of_reading_reaches_who_asks(packed: tuple[Split, FeatureArrays]) -> None:

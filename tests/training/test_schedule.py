@@ -1,5 +1,6 @@
 """The schedule of a trial: steps and learning rates."""
 
+import math
 from typing import Any
 
 import pytest
@@ -23,6 +24,22 @@ def test_schedule_rises_and_falls_over_the_real_steps() -> None:
     assert rates[55] == pytest.approx(1.5e-4)
     assert rates[100] == 0
     assert learning_rate(0, 10, 0.0, 1.0) == 1
+
+
+def test_half_a_cosine_falls_slowly_at_both_ends() -> None:
+    """As the trainer of Mantis: 10 of 40 epochs of 7 steps warm up, its steps count from 1."""
+    steps, warmup, peak = 280, 0.25, 1e-4
+    rates = [learning_rate(step, steps, warmup, peak, cosine=True) for step in range(steps + 1)]
+    theirs = [
+        peak * (step / 70 if step < 70 else 0.5 * (1 + math.cos(math.pi * (step - 70) / 210)))
+        for step in range(steps + 1)
+    ]
+    assert rates == pytest.approx(theirs, rel=0, abs=1e-18)
+    assert rates[:70] == [learning_rate(step, steps, warmup, peak) for step in range(70)]
+    assert rates[-1] == 0
+    config = trial_config(schedule="cosine", method="supervised", epochs=3, warmup=0.5)
+    linear = trial_config(schedule="steps", method="supervised", epochs=3, warmup=0.5)
+    assert schedule_of(config, 40) == schedule_of(linear, 40)  # its peak is at the same step
 
 
 @given(windows=st.integers(2, 500), batch=st.integers(2, 64))
