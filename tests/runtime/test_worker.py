@@ -15,6 +15,7 @@ import pytest
 import torch
 from mantis.architecture import MantisV1
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from comodo.config import ComodoMethod, StudentConfig
 from comodo.core.errors import ChangedError
@@ -22,11 +23,13 @@ from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
+from comodo.data.arrays import WindowArrays
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.models.heads import build_heads
-from comodo.models.students import build_student, load_student
+from comodo.models.students import build_student, extract_features, load_student
+from comodo.runtime import worker
 from comodo.runtime.worker import run_trial
 from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.training.distill import seed_of
@@ -459,3 +462,34 @@ def test_tf32_is_for_training_alone(
     assert set(while_training) == {(allowed, allowed)}
     assert set(while_measuring) == {(False, False)}
     assert result.trained.trial["precision"] == precision
+
+
+def test_a_classifier_with_a_layer_norm_is_measured_as_it_was_trained(store: Store) -> None:
+    method = {"name": "supervised", "layer_norm": True}
+    config = trial_config(method=method, schedule="cosine", epochs=12, learning_rate=3e-2)
+    trial = Trial(config, 0, *make_arrays(store), Evaluation(("classifier",)))
+    result = run_whole(trial, store)
+    student = load_student(store.folder("trials", trial.key) / "student").eval()
+    head = worker.classifier_of(trial, store, student)
+    assert [type(layer) for layer in head.children()] == [nn.LayerNorm, nn.Linear]
+    test = WindowArrays.load(store.folder("arrays", "w")).splits["test"]
+    score_NK = extract_features(student, test, torch.arange(len(test)), head=head)
+    right_N = score_NK.argmax(1) == test.label_N
+    assert result.metrics["classifier/test/acc1"] == pytest.approx(float(right_N.float().mean()))
+    assert result.metrics["classifier/test/acc1"] > 0.5  # of three classes
+
+
+@pytest.mark.parametrize(
+    ("protocol", "method", "expected"),
+    [("corrected", "supervised", 128), ("published", "supervised", 7), ("published", "none", 48)],
+)
+def test_features_that_depend_on_their_batch_are_measured_in_the_published_ones(
+    store: Store, protocol: str, method: str, expected: int
+) -> None:
+    size = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8, "d_ff": 32, "seq_len": 32}
+    config = trial_config(
+        protocol=protocol, method=method, student={"name": "moment", "size": size}, batch_size=7
+    )
+    trial = Trial(config, 0, *make_arrays(store))
+    frozen = worker.frozen_student_of(trial, store, build_student(config.student), "d")
+    assert frozen.batch_size == expected
