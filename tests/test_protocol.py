@@ -111,6 +111,9 @@ def test_students_are_trained_and_measured_as_published() -> None:
     chronos = {"student": {"name": "chronos-bolt"}}
     assert not trial_config(protocol="published", **chronos).student.train_encoder
     assert trial_config(**chronos).student.train_encoder
+    for method in ("infonce", "l2", "supervised", "none"):
+        student = trial_config(protocol="published", method=method, **chronos).student
+        assert student.train_encoder == (method in ("supervised", "none"))
     mantis = trial_config(protocol="published", student="mantis-8m").student
     assert mantis == trial_config(student="mantis-8m").student
     supervised = {

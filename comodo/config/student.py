@@ -109,7 +109,7 @@ class StudentConfig(Settings):
     of masked padding; with `protocol: published` `all` by default."""
     train_encoder: Annotated[bool, ADDED_LATER] = True
     """Whether the encoder is trained, or only the head, with the encoder in evaluation mode; with
-    `protocol: published` chronos-bolt is not, as its weights were in no optimizer."""
+    `protocol: published` no teacher trains chronos-bolt, as its weights were in no optimizer."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudentConfig":

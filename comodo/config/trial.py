@@ -239,7 +239,10 @@ class TrialConfig(Settings):
         """As published, `infonce` and `l2` have a linear head, and some students are trained and
         measured in another way."""
         if self.protocol == "published":
-            self._by_default("student", AS_PUBLISHED.get(self.student.name, {}))
+            student = dict(AS_PUBLISHED.get(self.student.name, {}))
+            if not isinstance(self.method, DistillingMethod):
+                student.pop("train_encoder", None)  # only learning from a teacher was published so
+            self._by_default("student", student)
             if isinstance(self.method, InfonceMethod | L2Method):
                 self._by_default("method", {"head": Head(kind="linear")})
             elif isinstance(self.method, SupervisedMethod) and self.student.name == "mantis":

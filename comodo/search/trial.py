@@ -138,8 +138,11 @@ class Trial:
         """The same student, seed and data trained with labels, on another trial's schedule."""
         keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "precision")
         update = {key: getattr(schedule, key) for key in keys}
-        is_supervised = isinstance(schedule.method, SupervisedMethod)
-        update["method"] = schedule.method if is_supervised else SupervisedMethod(name="supervised")
+        update["method"] = SupervisedMethod(name="supervised")
+        if isinstance(schedule.method, SupervisedMethod):
+            trained = {"train_encoder": schedule.student.train_encoder}
+            update["method"] = schedule.method
+            update["student"] = self.config.student.model_copy(update=trained)
         if "cosine" in (schedule.schedule, self.config.schedule):  # others are alike without queue
             update["schedule"] = schedule.schedule
         config = self.config.model_copy(update=update)

@@ -244,6 +244,11 @@ def test_training_with_labels_follows_the_other_trial_s_classifier_and_cosine() 
     assert swept.supervised(trial_config(method="supervised")).config.schedule == "steps"
     published = Trial(trial_config(schedule="published"), 3, "w", "f")
     assert published.supervised(trial_config()).config.schedule == "published"  # its key is known
+    chronos = {"protocol": "published", "student": {"name": "chronos-bolt"}}
+    distilled = Trial(trial_config(**chronos), 3, "w", "f")
+    by_labels = trial_config(**chronos, method="supervised")
+    assert not distilled.config.student.train_encoder
+    assert distilled.supervised(by_labels).key == Trial(by_labels, 3, "w", "f").key
 
 
 def test_recorded_times_of_weights_name_trials_as_they_did() -> None:

@@ -259,9 +259,12 @@ def test_without_train_encoder_only_the_head_learns(
         run = new_run(trial_config(student=student, method=settings), arrays)
         before = {key: value.clone() for key, value in run.student.state_dict().items()}
         was_training = set[bool]()
-        run.student.register_forward_pre_hook(
-            lambda module, _: was_training.add(module.training) if torch.is_grad_enabled() else None
-        )
+
+        def note(module: nn.Module, _: Any) -> None:
+            if torch.is_grad_enabled():
+                was_training.add(module.training)
+
+        run.student.register_forward_pre_hook(note)
         history = distil(run, tmp_path / f"{train_encoder}.pt", ignore)
         assert was_training == ({True} if train_encoder else set())
         return run, before, [metrics["train/loss"] for metrics in history]
@@ -295,9 +298,10 @@ def test_with_a_layer_norm_the_classifier_is_that_of_the_published_mantis(arrays
         new_run(trial_config(method={"name": "supervised", "layer_norm": wanted}), arrays)
         for wanted in (False, True)
     )
-    assert [type(layer) for layer in normed.head.children()] == [nn.LayerNorm, nn.Linear]
-    assert isinstance(plain.head, nn.Linear)
-    assert torch.equal(plain.head.weight, normed.head[1].weight)  # drawn from the same seed
+    norm, linear = normed.head.children()
+    assert isinstance(norm, nn.LayerNorm)
+    assert isinstance(linear, nn.Linear) and isinstance(plain.head, nn.Linear)
+    assert torch.equal(plain.head.weight, linear.weight)  # drawn from the same seed
     feature_BD = torch.randn(5, normed.student.dim)
     expected = plain.head(torch.nn.functional.layer_norm(feature_BD, feature_BD.shape[1:]))
     torch.testing.assert_close(normed.head(feature_BD), expected)
