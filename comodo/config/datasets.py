@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Seed, Settings
 
@@ -33,6 +33,32 @@ class GroupSplit(Settings):
         return self
 
 
+class FoldSplit(Settings):
+    """Folds by group: each configuration is trained once for each fold, and the groups of each fold
+    are the test split of one of these trials. The windows of a group without labels are in train in
+    every fold."""
+
+    folds: Annotated[int, Field(ge=2)] | Literal["all"]
+    """Number of folds, stratified by class as far as the groups allow; `all`: one for each group
+    (leave one group out)."""
+    val: float = Field(0.1, ge=0, le=0.5)
+    """Share of the labelled windows whose groups are the val split of a fold, out of the groups
+    that are not its test split: at least one group; 0 makes no val split."""
+    seed: Seed = 0
+    """Seed of the order in which groups are assigned to folds and to val."""
+
+
+def _kind_of_split(value: Any) -> str:
+    has_folds = isinstance(value, FoldSplit) or (isinstance(value, dict) and "folds" in value)
+    return "folds" if has_folds else "shares"
+
+
+SplitByGroup = Annotated[
+    Annotated[GroupSplit, Tag("shares")] | Annotated[FoldSplit, Tag("folds")],
+    Discriminator(_kind_of_split),
+]
+
+
 class _Dataset(Settings):
     PUBLISHED_UNITS: ClassVar[Units] = G_AND_DEGREES
     """In which the published code gives its windows to students."""
@@ -45,8 +71,8 @@ class _Dataset(Settings):
     """Common rate in Hz that every IMU stream is resampled to."""
     max_rejected: float = Field(0.2, ge=0, le=1)
     """Share of recordings (at encode: of windows) that may be unreadable before it is an error."""
-    split_by_group: GroupSplit | None = None
-    """Splits made by group, in place of the data set's own."""
+    split_by_group: SplitByGroup | None = None
+    """Splits made by group, in place of the data set's own: one by shares, or folds."""
     videos: Literal["original", "shrink"] = "original"
     """Whether teachers see the original files, or small copies that prepare makes once."""
     windows_per_recording: Annotated[int | None, ADDED_LATER] = Field(None, ge=1)
@@ -237,3 +263,9 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
                 )
         filled[name] = {**implied, **written} if implied and protocol == "published" else written
     return filled
+
+
+def fold_split(settings: DatasetConfig) -> FoldSplit | None:
+    """The data set's `split_by_group` if it makes folds."""
+    shares = settings.split_by_group
+    return shares if isinstance(shares, FoldSplit) else None

@@ -129,8 +129,8 @@ class Search(Settings):
     are in the space, have this sweep's settings for all other keys, and were trained on the same
     arrays, with any seeds. They do not count towards the budget."""
     hopeless_below: float | None = Field(None, ge=0)
-    """A configuration whose first seed is worse than the best mean so far by more than this, in the
-    objective's unit, is not trained with its other seeds."""
+    """A configuration whose first seed (in all its folds) is worse than the best mean so far by
+    more than this, in the objective's unit, is not trained with its other seeds."""
 
     @model_validator(mode="after")
     def _sampler_can(self) -> "Search":

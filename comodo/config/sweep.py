@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,8 +11,15 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_of
-from comodo.config.datasets import DatasetConfig, following
-from comodo.config.metric import Measure, Objective, Objectives, accuracy, metrics_of_student
+from comodo.config.datasets import DatasetConfig, fold_split, following
+from comodo.config.metric import (
+    Measure,
+    Metric,
+    Objective,
+    Objectives,
+    accuracy,
+    metrics_of_student,
+)
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
@@ -23,7 +31,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class EarlyStopping(Settings):
-    """ASHA on epochs, judged by the validation accuracy of each epoch."""
+    """ASHA on epochs, judged by the validation accuracy of each epoch. With folds a configuration
+    is judged in its first fold and seed alone; the others run, to their end, if it was not
+    stopped."""
 
     name: Literal["asha"]
     """The only kind."""
@@ -63,7 +73,8 @@ class Budget(Settings):
     with a higher limit the same command continues. A grid of more than `trials` is refused."""
 
     trials: int | None = Field(None, ge=1)
-    """Maximum number of trials (configurations times seeds); random and tpe need it."""
+    """Maximum number of trials (configurations times seeds, times folds); random and tpe need
+    it."""
     hours: float | None = Field(None, gt=0)
     """Wall-clock time of one run of the command, from its first trial."""
     gpu_hours: float | None = Field(None, gt=0)
@@ -93,8 +104,8 @@ class Sweep(Settings):
     search: Search = Search()
     """Which configurations are tried."""
     seeds: list[Seed] = Field([0], min_length=1)
-    """Each configuration is trained once with each seed; its score is the mean. From one seed
-    nothing follows for configurations: `[0, 1, 2]` allows to distinguish differences from
+    """Each configuration is trained once with each seed (and fold); its score is the mean. From one
+    seed nothing follows for configurations: `[0, 1, 2]` allows to distinguish differences from
     chance."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives.model_validate(
@@ -316,6 +327,11 @@ class Sweep(Settings):
                 raise ValueError(f"objective.metric: unknown '{metric}'{known}")
             if (measure := self.metrics[metric]) not in self.measures:
                 raise ValueError(f"objective.metric: {metric} needs '{measure}' in measures")
+            parsed = Metric.parse(metric)
+            folds = parsed.dataset and fold_split(self.datasets[parsed.dataset])
+            if folds and (parsed.split, parsed.measure) == ("val", "direct"):
+                fix = f"use {replace(parsed, split='test')}"
+                raise ValueError(f"objective.metric: direct has no val split of folds; {fix}")
             if metric in seen:
                 raise ValueError(f"objective.metric: {metric} is listed twice")
             seen.add(metric)

@@ -11,7 +11,6 @@ has their values one after the other, and `end` `[N]` the place where those of e
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
-import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -25,72 +24,19 @@ from torch import Tensor
 
 from comodo.config import CHANNELS
 from comodo.core.console import track
-from comodo.core.errors import ComodoError
 from comodo.core.parts import read_parts
-from comodo.core.paths import inside
 from comodo.core.store import Store, fetched, report_damaged
 from comodo.data import records
+from comodo.data.folds import Fold
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
+from comodo.data.recordings import IN_FOLDS, SPLIT_NAMES
 from comodo.data.resize import resized
+from comodo.data.shards import SHARD_WINDOWS, ArraysError, Shards
 from comodo.data.streaming import described_windows, streamed, window_values
 from comodo.data.window_sets import read_quality
 
-SHARD_WINDOWS = 16_384  # in each file
 RESIZE_WINDOWS = 256  # of one length, in memory at a time
 NO_LABEL = -1
-
-
-class ArraysError(ComodoError, ValueError):
-    """Packed arrays cannot be read."""
-
-
-class Shards:
-    """Named arrays whose rows are spread over several mapped files."""
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        try:
-            self._paths = [inside(folder, name) for name in names]
-            self._files = [load_file(path) for path in self._paths]
-        except (SafetensorError, ValueError) as error:
-            message = f"{folder}: damaged arrays ({error}); remove it to make it again"
-            raise ArraysError("arrays.damaged", message) from None
-
-    def column(self, name: str) -> Tensor:
-        """All rows of an array, in memory."""
-        return torch.cat([file[name] for file in self._files])
-
-    def gather(self, name: str, index_B: Tensor) -> Tensor:
-        """Some rows of an array, in the order of the indices."""
-        # NumPy uses a single thread for it; torch would take threads from the training step.
-        if len(self._files) == 1:
-            return torch.from_numpy(self._files[0][name].numpy()[index_B.numpy()])
-        first = self._files[0][name]
-        out = torch.empty(len(index_B), *first.shape[1:], dtype=first.dtype)
-        shard_B = index_B // SHARD_WINDOWS
-        for number in shard_B.unique().tolist():
-            here_B = shard_B == number
-            rows = (index_B[here_B] - number * SHARD_WINDOWS).numpy()
-            out.numpy()[here_B.numpy()] = self._files[number][name].numpy()[rows]
-        return out
-
-    def gather_ragged(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows of unequal lengths, left-padded with zeros to the longest of these, `imu_BCT`,
-        and their lengths."""
-        length_B, end_B = self.gather("length", index_B), self.gather("end", index_B)
-        longest = int(length_B.max()) if len(index_B) else 0
-        imu_BCT = torch.zeros(len(index_B), len(CHANNELS), longest)
-        rows = zip(index_B.tolist(), length_B.tolist(), end_B.tolist(), strict=True)
-        for imu_CT, (index, length, end) in zip(imu_BCT.numpy(), rows, strict=True):
-            flat = self._files[index // SHARD_WINDOWS]["imu"].numpy()
-            window = flat[end - len(CHANNELS) * length : end]
-            imu_CT[:, longest - length :] = window.reshape(len(CHANNELS), length)
-        return imu_BCT, length_B
-
-    def read_ahead(self, number: int) -> None:
-        """Asks the system to read a whole file into its page cache, sequentially."""
-        if hasattr(os, "posix_fadvise"):  # macOS lacks it and reads pages on demand
-            with open(self._paths[number], "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class Split:
@@ -110,6 +56,10 @@ class Split:
     def labelled_N(self) -> Tensor:
         """Indices of the windows with a label."""
         return torch.nonzero(self.label_N != NO_LABEL).squeeze(1)
+
+    def stored(self, index_B: Tensor) -> Tensor:
+        """The rows of the shards that these windows have, by which they are read."""
+        return self._shards.stored(index_B)
 
     def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """Windows for a student, `imu_BCT`, and how many of the last samples of each are not
@@ -142,20 +92,43 @@ class WindowArrays:
     splits: dict[str, Split]
     classes: list[str]
     groups: list[str]
+    rows: dict[str, Tensor] | None = None
+    """Of a fold's splits, the rows of the packed windows; None: splits were packed apart."""
 
     @classmethod
-    def load(cls, folder: Path, samples: int | None = None) -> "WindowArrays":
+    def load(
+        cls, folder: Path, samples: int | None = None, fold: Fold | None = None
+    ) -> "WindowArrays":
         """Maps the arrays; reads only labels and groups. `samples` is the student's input length:
-        if `pack_resized` has written windows of that length, they are used."""
+        if `pack_resized` has written windows of that length, they are used. `fold`: of a data set
+        with folds, the one whose splits these are."""
         meta = records.WindowArraysMeta.read(folder)
         resized_folder = folder / f"resized-{samples}"
         is_resized = records.ResizedMeta.find(resized_folder) is not None
-        splits = {}
+        splits, rows = {}, None
         for split, files in meta.files.items():
             packed = Shards(folder, files)
             small = Shards(resized_folder, files) if is_resized else None
-            splits[split] = Split(packed, meta.uniform, small)
-        return cls(splits, meta.classes, meta.groups)
+            if fold is None:
+                splits[split] = Split(packed, meta.uniform, small)
+                continue
+            rows = fold_rows(fold, meta.groups, packed.column("group"))
+            for name, row_N in rows.items():
+                resized_N = None if small is None else small.select(row_N)
+                splits[name] = Split(packed.select(row_N), meta.uniform, resized_N)
+        return cls(splits, meta.classes, meta.groups, rows)
+
+
+def fold_rows(fold: Fold, groups: list[str], group_N: Tensor) -> dict[str, Tensor]:
+    """The rows of each split of a fold, of windows whose groups have these places in `groups`; a
+    split without windows is missing."""
+    split_of = [fold.split_of(name) for name in groups]
+    found = {}
+    for split in SPLIT_NAMES:
+        codes = torch.tensor([i for i, of in enumerate(split_of) if of == split], dtype=torch.long)
+        if len(row_N := torch.isin(group_N, codes).nonzero().squeeze(1)):
+            found[split] = row_N
+    return found
 
 
 @dataclass(frozen=True)
@@ -168,10 +141,13 @@ class FeatureArrays:
     _shards: dict[str, Shards]
 
     @classmethod
-    def load(cls, folder: Path) -> "FeatureArrays":
-        """Maps the arrays; reads nothing but which windows have a feature."""
+    def load(cls, folder: Path, rows: dict[str, Tensor] | None = None) -> "FeatureArrays":
+        """Maps the arrays; reads nothing but which windows have a feature. `rows`: as in the
+        `WindowArrays`."""
         meta = records.FeatureArraysMeta.read(folder)
         shards = {split: Shards(folder, files) for split, files in meta.files.items()}
+        if rows is not None:
+            shards = {split: shards[IN_FOLDS].select(row_N) for split, row_N in rows.items()}
         encoded = {s: rows.column("encoded").nonzero().squeeze(1) for s, rows in shards.items()}
         return cls(meta.dim, encoded, shards)
 

@@ -13,6 +13,8 @@ from comodo.core.errors import ComodoError
 from comodo.data.imu import ImuStream
 
 SPLIT_NAMES = ("train", "val", "test")
+IN_FOLDS = "all"
+"""In place of the split, of all recordings of a data set with folds: a trial's fold decides."""
 
 
 class DatasetError(ComodoError, ValueError):

@@ -1,7 +1,7 @@
 """The prepared windows of a data set: their key, their part files, and a summary. Knows no Ray."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, SimulatedDataset
+from comodo.config.datasets import GroupSplit, fold_split
 from comodo.core.errors import ChangedError
-from comodo.core.parts import is_whole
+from comodo.core.parts import is_whole, read_parts
 from comodo.core.store import Fingerprint, Store, fetched, fingerprint, key_of
 from comodo.core.versions import MMEA_VERSION, SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
+from comodo.data.folds import Folds, GroupCounts, by_split, counts_of, make_folds
 from comodo.data.group_split import keeps_first_deal
 from comodo.data.names import common_form
 from comodo.data.quality import QUALITY_SCHEMA
-from comodo.data.recordings import SPLIT_NAMES, Recording, file_identity
+from comodo.data.recordings import IN_FOLDS, SPLIT_NAMES, Recording, file_identity
 from comodo.data.records import WindowsMeta
 from comodo.data.slicing import quality_file
 
@@ -36,6 +38,24 @@ class WindowSet:
     leaks: dict[str, str]  # as in `WindowsMeta`
     files: FileFingerprints = field(default_factory=dict)
     """Of the recordings' files, as they were when `prepare` computed the key."""
+    folds: Folds = ()
+    """Empty for a data set with one split."""
+    groups: GroupCounts = field(default_factory=dict)
+    """Of a data set with folds."""
+
+    @property
+    def splits(self) -> "list[WindowSet]":
+        """The set with `counts` and `classes` of each fold; the set itself if it has one split."""
+        found = []
+        for fold in self.folds:
+            counts = by_split(self.groups, fold)
+            windows = {split: of_split.total() for split, of_split in counts.items()}
+            classes = {
+                split: {label: n for label, n in of_split.items() if label is not None}
+                for split, of_split in counts.items()
+            }
+            found.append(replace(self, counts=windows, classes=classes))
+        return found or [self]
 
 
 def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> FileFingerprints:
@@ -62,9 +82,12 @@ def refuse_changed(files: FileFingerprints) -> None:
 def window_key(
     settings: DatasetConfig, recordings: list[Recording], files: FileFingerprints | None = None
 ) -> str:
-    """Hash of everything that a window set depends on; `files`: from `fingerprints_of`."""
+    """Hash of everything that a window set depends on; `files`: from `fingerprints_of`. Whatever
+    the folds are, the windows are the same."""
     files = fingerprints_of(settings, recordings) if files is None else files
     written = settings.for_key(exclude={"max_rejected"})
+    if fold_split(settings) is not None:
+        written["split_by_group"] = IN_FOLDS
     content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
     if settings.videos == "shrink":
         content["videos"] = transcode.TRANSCODER
@@ -73,7 +96,9 @@ def window_key(
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [vars(recording) for recording in recordings]
         content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
-    elif settings.split_by_group and not keeps_first_deal(recordings, settings.split_by_group):
+    elif isinstance(shares := settings.split_by_group, GroupSplit) and not keeps_first_deal(
+        recordings, shares
+    ):
         content["split_by_group"] = SPLIT_VERSION
     return key_of(content)
 
@@ -88,6 +113,21 @@ def read_window_set(
     folder = store.folder("windows", key)
     about = (meta.windows, meta.classes, meta.rejected, meta.leaks)
     return WindowSet(key, folder, *about, files or {})
+
+
+def with_folds(windows: WindowSet, settings: DatasetConfig) -> WindowSet:
+    """The set with the folds that its settings ask for, if they do. Raises DatasetError."""
+    if (shares := fold_split(settings)) is None:
+        return windows
+    groups = group_counts(windows)
+    return replace(windows, folds=make_folds(groups, shares), groups=groups)
+
+
+def group_counts(windows: WindowSet) -> GroupCounts:
+    """How many windows of each class each group has."""
+    table = read_parts(fetched(windows.folder), ["group", "label", "rejected"])
+    table = table.filter(table["rejected"].is_null())
+    return counts_of(zip(*(table[name].to_pylist() for name in ("group", "label")), strict=True))
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
@@ -125,8 +165,10 @@ FILES = "files of "
 def leaks_of(recordings: Iterable[Recording]) -> dict[str, str]:
     """How many groups, and how many files, of val and test are also in train, as `3 of 10`, by
     `test` and `files of test`. Groups whose names differ by case or spacing only are one group,
-    links to one file are one file."""
+    links to one file are one file. Folds share no group, but groups may share a file: by
+    `files of all`."""
     members: dict[str, set[Any]] = {}
+    groups_of: dict[Any, set[str]] = {}  # of a file in a data set with folds
     identity: dict[str, Any] = {}
     for recording in recordings:
         members.setdefault(recording.split, set()).add(common_form(recording.group))
@@ -134,7 +176,11 @@ def leaks_of(recordings: Iterable[Recording]) -> dict[str, str]:
             if file not in identity:
                 identity[file] = file_identity(file)
             members.setdefault(FILES + recording.split, set()).add(identity[file])
+            if recording.split == IN_FOLDS:
+                groups_of.setdefault(identity[file], set()).add(common_form(recording.group))
     leaks = {}
+    if several := sum(len(groups) > 1 for groups in groups_of.values()):
+        leaks[FILES + IN_FOLDS] = f"{several} of {len(groups_of)}"
     for kind in ("", FILES):
         train = members.get(f"{kind}train", set())
         for split in SPLIT_NAMES[1:]:
@@ -152,5 +198,8 @@ def leakage_notes(leaks: dict[str, str]) -> list[str]:
         if split.startswith(FILES):
             what, fix = split, "list each file in one split"
         fault = f"{count} {what} are also in train, which makes its accuracy optimistic"
+        if split == FILES + IN_FOLDS:
+            fault = f"{count} files are of several groups, which makes accuracies optimistic"
+            fix = "list each file in one group"
         notes.append(f"leakage: {fault}; {fix}")
     return notes

@@ -101,6 +101,8 @@ def _input(taken: dict[str, Any]) -> list[list[str]]:
 def _settings(found: Selection) -> list[list[str]]:
     config, seeds = found.row.trial.config, ", ".join(map(str, found.record.sweep.seeds))
     rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
+    if (fold := found.row.trial.fold) is not None:
+        rows.append(["fold", f"{fold.number} (of {fold.count}); tested on {', '.join(fold.test)}"])
     if isinstance(config.method, DistillingMethod):
         rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
     for key, value in flatten(config.model_dump(mode="json", exclude={"teacher"})).items():

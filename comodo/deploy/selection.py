@@ -76,7 +76,7 @@ def resolve_run(run: str, store: Store) -> Selection:
     record, row = matches[0].record, matches[0].row
     raise SelectionError(
         "selection.unfinished",
-        f"trial {row.trial.key} ({row.label} seed {row.trial.seed} of sweep "
+        f"trial {row.trial.key} ({row.label} {row.trial.repetition} of sweep "
         f"'{record.sweep.name}') is {row.state}{f' ({row.reason})' if row.reason else ''}; "
         f"to run it: {record.command}",
     )
@@ -94,8 +94,8 @@ def _best_of(name: str, store: Store) -> Selection:
             f"sweep '{name}' has no trained configuration whose seeds have all finished with "
             f"{record.sweep.objectives[0].metric}; to continue it: {record.command}",
         )
-    by_seed = {row.trial.seed: row for row in results.by_label[label]}
-    return Selection(record, results, by_seed[record.sweep.seeds[0]])
+    of_first_seed = [r for r in results.by_label[label] if r.trial.seed == record.sweep.seeds[0]]
+    return Selection(record, results, min(of_first_seed, key=lambda row: row.trial.number))
 
 
 def _readable(store: Store) -> Iterator[tuple[str, tuple["SweepRecord", "Results"]]]:

@@ -30,11 +30,17 @@ class SweepFrames:
         self.name, self.results, self._store = results.sweep.name, results, store
         self.swept = ["method.name", *results.labels.keys]
 
+    @property
+    def _named(self) -> list[str]:
+        """The columns that every frame has."""
+        folds = ["fold"] if any(row.trial.fold for row in self.results.rows) else []
+        return ["trial", "configuration", "seed", *folds, "state"]
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row for each trial: `trial` (its key), `configuration`, settings by their dotted keys,
-        `seed`, `state`, `reason`, seconds and device, what it was `made_by`, and all measured
-        metrics, as shares.
+        `seed`, `fold` and `test_groups` if any trial has a fold, `state`, `reason`, seconds and
+        device, what it was `made_by`, and all measured metrics, as shares.
 
         A setting that is not a number, text or boolean is written as JSON, and so are all values of
         a column whose values differ in type.
@@ -44,7 +50,10 @@ class SweepFrames:
             settings, trained = flatten(row.trial.config.model_dump(mode="json")), row.trained
             values: dict[str, Any] = {"trial": row.trial.key, "configuration": row.label}
             values |= {key: _plain(value) for key, value in settings.items()}
-            values |= {"seed": row.trial.seed, "state": row.state, "reason": row.reason}
+            values |= {"seed": row.trial.seed}
+            if (fold := row.trial.fold) is not None:
+                values |= {"fold": fold.number, "test_groups": json.dumps(fold.test)}
+            values |= {"state": row.state, "reason": row.reason}
             values |= {
                 "seconds": trained and trained.seconds,
                 "measuring_seconds": trained and measuring_seconds(row, self._store),
@@ -64,25 +73,27 @@ class SweepFrames:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `state`, `epoch`,
-        and its metrics, such as `train/loss`; for an unfinished trial up to its last checkpoint.
+        """A row for each epoch of each trial: `trial`, `configuration`, `seed`, `fold` if any trial
+        has one, `state`, `epoch`, and its metrics, such as `train/loss`; for an unfinished trial up
+        to its last checkpoint.
         """
         rows = [
             {**_named(row), **epoch}
             for row in self.results.rows
             for epoch in epoch_history(self._store.folder("trials", row.trial.key))
         ]
-        return pd.DataFrame(rows, columns=None if rows else [*_NAMED, "epoch"])
+        return pd.DataFrame(rows, columns=None if rows else [*self._named, "epoch"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """A row for each prediction for each scored window: `trial`, `configuration`, `seed`,
-        `state`, `dataset`, `measure`, `metric`, `split`, `window`, `group`, `label`, `predicted`,
-        `rank`, `correct`.
+        `fold` if any trial has one, `state`, `dataset`, `measure`, `metric`, `split`, `window`,
+        `group`, `label`, `predicted`, `rank`, `correct`.
 
         `window` counts the labelled windows of a split that the measure scores, in the same order
-        for all trials, so that trials can be paired by it. `rank` is the place of the true class by
-        probability, 0 the first; `metric` is `acc1` where the measure names classes. Other measures
+        for all trials (of a fold), so that trials can be paired by it. `rank` is the place of the
+        true class by probability, 0 the first; `metric` is `acc1` where the measure names classes.
+        Other measures
         (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
         `correct` is the share of repeats that were right.
         """
@@ -101,7 +112,7 @@ class SweepFrames:
                     kept = ["split", "group", "window"]
                     found = found.melt(kept, var_name="metric", value_name="correct").dropna()
                 frames.append(found.assign(**_named(row), dataset=dataset, measure=measure))
-        columns = [*_NAMED, "dataset", "measure", "metric", "split", "window", "group"]
+        columns = [*self._named, "dataset", "measure", "metric", "split", "window", "group"]
         columns += ["label", "predicted", "rank", "correct"]
         whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         return whole.reindex(columns=columns)
@@ -113,11 +124,10 @@ def measuring_seconds(row: TrialRow, store: Store) -> float:
     return 0.0 if measuring is None else measuring.seconds
 
 
-_NAMED = ("trial", "configuration", "seed", "state")
-
-
 def _named(row: TrialRow) -> dict[str, Any]:
-    return dict(zip(_NAMED, (row.trial.key, row.label, row.trial.seed, row.state), strict=True))
+    fold = {} if row.trial.fold is None else {"fold": row.trial.fold.number}
+    named = {"trial": row.trial.key, "configuration": row.label, "seed": row.trial.seed}
+    return {**named, **fold, "state": row.state}
 
 
 def _plain(value: Any) -> Any:

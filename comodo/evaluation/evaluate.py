@@ -31,6 +31,19 @@ Prediction = tuple[str, Any, Any, Any]
 """Of a split: its name, groups [N], labels [N] and probabilities [N, K] of its windows."""
 
 
+def pooled(folds: list[Measured]) -> Measured:
+    """What was measured on each fold of a data set, together: predictions one after the other, and
+    the mean of each metric over the folds that have it."""
+    if len(folds) == 1:
+        return folds[0]
+    names = dict.fromkeys(name for fold in folds for name in fold.metrics)
+    tables = [fold.predictions for fold in folds if fold.predictions is not None]
+    return Measured(
+        {n: float(np.mean([f.metrics[n] for f in folds if n in f.metrics])) for n in names},
+        pa.concat_tables(tables, promote_options="default") if tables else None,
+    )
+
+
 def measure_probe(frozen: FrozenStudent) -> Measured:
     """The SVM probe: fitted on the labelled train windows, evaluated on val and test.
 

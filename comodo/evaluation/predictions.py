@@ -1,7 +1,10 @@
 """Metrics with confidence intervals for new seeds and new groups, from stored predictions.
 
-The trials passed in differ only by seed. It knows no sweep and no report. Shape letters as in
-`stats`; K classes.
+The trials passed in differ only by seed and fold. The folds of a seed are one repetition, whose
+predictions are pooled: on the data set that they were trained on every window is then in test
+once, by a student that saw nothing of its group. On another data set each window is predicted by
+the student of every fold, and its hits are their mean. It knows no sweep and no report. Shape
+letters as in `stats`, where a repetition is a seed; K classes.
 """
 
 import math
@@ -80,14 +83,15 @@ class Predictions:
         if isinstance(k, int) and all(self._is_certain(t, k, dataset, measure) for t in trials):
             return None
         for predictions in self._of_split(trials, split, dataset, measure):
-            if isinstance(k, str) and k not in predictions:
-                return None
+            if isinstance(k, str) and (k not in predictions or predictions[k].isna().any()):
+                return None  # not measured, or not in every fold
             hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
             tables.append(hits.groupby(predictions.group).agg(["sum", "count"]))
         if not tables:
             return None
+        students = _students(trials, dataset)
         hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
-        return hits_SG, tables[0]["count"].to_numpy(np.float64)
+        return hits_SG / students, tables[0]["count"].to_numpy(np.float64) / students
 
     def is_certain(self, trial: Trial, metric: Metric) -> bool:
         """Whether a metric is Acc@k of no more than k classes, which earlier versions measured."""
@@ -107,9 +111,10 @@ class Predictions:
     def only_one_hits(
         self, firsts: list[Trial], seconds: list[Trial], split: str, dataset: str
     ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
-        """Of each pair of trials, the number of windows in each group that only the first [S, G],
-        and that only the second [S, G], classified correctly, and of all windows [G]; None without
-        predictions. Raises ValueError for trials that were not measured on the same windows."""
+        """Of each pair of repetitions, the number of windows in each group that only the first
+        [S, G], and that only the second [S, G], classified correctly, and of all windows [G]; None
+        without predictions. `firsts` and `seconds` have the same seeds and folds, in the same
+        order. Raises ValueError for trials that were not measured on the same windows."""
         of_firsts, of_seconds = (
             self._of_split(trials, split, dataset, "probe") for trials in (firsts, seconds)
         )
@@ -124,8 +129,9 @@ class Predictions:
             only = pd.DataFrame({"first": hit_N & ~other_N, "second": other_N & ~hit_N})
             tables.append(only.groupby(one["group"].to_numpy()).agg(["sum", "count"]))
         counts = np.stack([table.to_numpy(np.float64) for table in tables])
-        first_SG, count_SG, second_SG, _ = np.moveaxis(counts, -1, 0)
-        return first_SG, second_SG, count_SG[0]
+        first_SG, count_SG, second_SG, _ = np.moveaxis(counts / _students(firsts, dataset), -1, 0)
+        count_G = np.maximum(count_SG[0], (first_SG + second_SG).max(0))  # equal but for rounding
+        return first_SG, second_SG, count_G
 
     def paired(self, trials: list[Trial], first: Metric, second: Metric) -> Comparison | None:
         """The difference of two metrics of one measure that stores hits, on the same windows,
@@ -151,29 +157,33 @@ class Predictions:
         Columns: the class or group, acc1, low, high (NaN without an interval), windows.
         """
         tables = self._of_split(trials, "test", dataset, "probe")
+        students = _students(trials, dataset)
         predictions = pd.concat([table.assign(seed=seed) for seed, table in enumerate(tables)])
         predictions["hit"] = predictions["rank"] == 0
         rows = []
         for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
             hits_SG, count_G = counts["sum"].to_numpy(), counts["count"].to_numpy()[0]
-            accuracy = _interval(hits_SG, count_G)
+            accuracy = _interval(hits_SG / students, count_G / students)
             if column == "group":
-                accuracy = accuracy_on_group(hits_SG, count_G[0], CONFIDENCE) or accuracy
-            rows.append((name, accuracy.mean, accuracy.low, accuracy.high, int(count_G.sum())))
+                on_group = accuracy_on_group(hits_SG / students, count_G[0] / students, CONFIDENCE)
+                accuracy = on_group or accuracy
+            windows = round(count_G.sum() / students)
+            rows.append((name, accuracy.mean, accuracy.low, accuracy.high, windows))
         return pd.DataFrame(rows, columns=[column, "acc1", "low", "high", "windows"])
 
     def _of_split(
         self, trials: list[Trial], split: str, dataset: str, measure: str
     ) -> list[pd.DataFrame]:
-        """The predictions of each trial; empty if any trial has none."""
-        tables = []
-        for trial in trials:
+        """The predictions of each repetition, fold by fold; empty if any trial has none."""
+        tables = dict[tuple[int, int], list[pd.DataFrame]]()
+        for place, trial in enumerate(trials):
             predictions = self.of(trial, dataset, measure)
             if predictions is None or not (predictions.split == split).any():
                 return []
-            tables.append(predictions[predictions.split == split])
-        return tables
+            repetition = (trial.seed, -1 if trial.fold else place)
+            tables.setdefault(repetition, []).append(predictions[predictions.split == split])
+        return [pd.concat(folds, ignore_index=True) for folds in tables.values()]
 
     def _macro_average(self, trials: list[Trial], metric: Metric) -> Interval | None:
         """A macro-averaged metric, with its delete-one-group jackknife interval."""
@@ -181,7 +191,8 @@ class Predictions:
         for predictions in self._of_split(trials, metric.split, metric.dataset, metric.measure):
             columns = (predictions[key].to_numpy(str) for key in ("label", "predicted", "group"))
             confusion_GKK = feature_metrics.confusion_matrices(*columns)
-            total_KK, count_G = confusion_GKK.sum(0), confusion_GKK.sum((1, 2))
+            total_KK = confusion_GKK.sum(0)
+            count_G = confusion_GKK.sum((1, 2)) / _students(trials, metric.dataset)
             several = len(confusion_GKK) > 1  # deleting a single group would leave no windows
             rest_GKK = total_KK - confusion_GKK if several else confusion_GKK
             estimate_S.append(feature_metrics.macro_averages(total_KK)[metric.name])
@@ -211,6 +222,13 @@ def _jackknifed(
         return None
     interval = jackknife_interval(estimate_S, replicate_SG, count_G, CONFIDENCE)
     return interval or Interval(float(np.mean(estimate_S)), math.nan, math.nan)
+
+
+def _students(trials: list[Trial], dataset: str) -> int:
+    """How many students of a repetition predict each window of a data set."""
+    if trials[0].config.dataset == dataset:
+        return 1
+    return len({trial.fold.number for trial in trials if trial.fold}) or 1
 
 
 def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:

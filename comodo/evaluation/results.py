@@ -1,11 +1,13 @@
 """The results of a sweep's trials: accuracies with intervals, differences, transfer.
 
 Reads results and predictions; draws and writes nothing. Trials with the same label are one
-configuration and differ by seed. Accuracies are shares.
+configuration and differ by seed and fold. A seed counts only when all its folds are finished: then
+every window of the data set is in test once. Accuracies are shares.
 """
 
 import math
 import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -33,7 +35,7 @@ class TrialRow:
     """One trial as the tables show it."""
 
     trial: Trial
-    label: str  # the name of its configuration within the sweep; the same for all seeds
+    label: str  # the name of its configuration within the sweep; the same for all seeds and folds
     state: str
     metrics: dict[str, float]
     reason: str = ""  # why it did not finish
@@ -109,9 +111,11 @@ class Results:
         """`WindowSet.leaks` of each data set."""
         self.labels = Labels(sweep)
         self.by_label: dict[str, list[TrialRow]] = {}
-        """Finished trials of each configuration, in the rows' order."""
+        """Finished trials of each configuration, in the rows' order, of seeds with all folds."""
+        folds = Counter((r.label, r.trial.seed) for r in rows if r.state == "finished")
         for row in rows:
-            if row.state == "finished":
+            trial = row.trial
+            if row.state == "finished" and folds[row.label, trial.seed] >= trial.in_each_seed:
                 self.by_label.setdefault(row.label, []).append(row)
         self._predictions = Predictions(store)
         self.accuracy = cache(self._accuracy)
@@ -156,9 +160,10 @@ class Results:
         metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
         if (found := self._predictions.interval(self._trials(label), metric)) is not None:
             return found
-        of_rows = map(self.metrics_of, self.by_label[label])
-        values = [metrics[name] for metrics in of_rows if name in metrics]
-        if not values:
+        by_seed = defaultdict[int, list[float]](list)
+        for row in self.by_label[label]:
+            by_seed[row.trial.seed] += [v for n, v in self.metrics_of(row).items() if n == name]
+        if not (values := [statistics.mean(of) for of in by_seed.values() if of]):
             return None
         found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
         if metric.name == "cka":  # the only metric that can be negative
@@ -188,8 +193,8 @@ class Results:
         return [row.trial for row in self.by_label[label]]
 
     def objectives(self, label: str) -> tuple[float, ...] | None:
-        """A configuration's mean over seeds of each objective; None where an objective or a seed is
-        missing, so that a few lucky seeds do not compete."""
+        """A configuration's mean over seeds and folds of each objective; None where an objective or
+        a seed is missing, so that a few lucky seeds do not compete."""
         rows = self.by_label[label]
         names = [objective.metric for objective in self.sweep.objectives]
         complete = {row.trial.seed for row in rows} >= set(self.sweep.seeds)
@@ -246,9 +251,9 @@ class Results:
         """
         found = []
         for first, second in self._pairs():
-            first_of = {trial.seed: trial for trial in self._trials(first)}
-            seconds = [trial for trial in self._trials(second) if trial.seed in first_of]
-            firsts, dataset = [first_of[trial.seed] for trial in seconds], self.trained_on(first)
+            first_of = {trial.number: trial for trial in self._trials(first)}
+            seconds = [trial for trial in self._trials(second) if trial.number in first_of]
+            firsts, dataset = [first_of[trial.number] for trial in seconds], self.trained_on(first)
             only = self._predictions.only_one_hits(firsts, seconds, "test", dataset)
             if only is not None:
                 comparison, (seeds, groups) = compare(*only, CONFIDENCE), only[0].shape
@@ -274,14 +279,18 @@ class Results:
 
     @cached_property
     def test_groups(self) -> dict[str, int]:
-        """Groups in the test split of each data set that a probe was measured on."""
-        found: dict[str, int] = {}
+        """Groups in the test split of each data set that a probe was measured on; those of all
+        folds."""
+        found = dict[tuple[str, int], set[str]]()  # by data set and fold
         for trial in (row.trial for rows in self.by_label.values() for row in rows):
-            for dataset in trial.measured_on():
-                table = None if dataset in found else self._predictions.of(trial, dataset)
+            for place in ((dataset, trial.number[1]) for dataset in trial.measured_on()):
+                table = None if place in found else self._predictions.of(trial, place[0])
                 if table is not None:
-                    found[dataset] = table.group[table.split == "test"].nunique()
-        return found
+                    found[place] = set(table.group[table.split == "test"])
+        return {
+            dataset: len(set[str]().union(*(found[d, n] for d, n in found if d == dataset)))
+            for dataset, _ in found
+        }
 
     @cached_property
     def tested_on(self) -> list[str]:

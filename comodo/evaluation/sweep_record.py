@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from comodo.config import StudentConfig, Sweep
 from comodo.config.space import canonical
 from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
-from comodo.data.window_sets import WindowSet, read_window_set
+from comodo.data.folds import Fold
+from comodo.data.window_sets import WindowSet, group_counts, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search import records
+from comodo.search.configuration import stages, trials_of
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
 from comodo.search.status import StatusError, read_status
@@ -91,7 +93,11 @@ class SweepRecord:
     def window_sets(self, store: Store) -> dict[str, WindowSet]:
         """The window sets that are still in the store, by data set."""
         found = {name: read_window_set(key, store) for name, key in self.windows.items()}
-        return {name: windows for name, windows in found.items() if windows is not None}
+        kept = {name: windows for name, windows in found.items() if windows is not None}
+        for name, folds in self.evaluation.folds.items():
+            if name in kept:
+                kept[name] = replace(kept[name], folds=folds, groups=group_counts(kept[name]))
+        return kept
 
     def results(self, store: Store) -> Results:
         """The results of its trials so far."""
@@ -118,20 +124,17 @@ class SweepRecord:
         else:
             points = [entry.values for entry in asked.values() if entry.values in sweep.space]
         labels, trials = Labels(sweep), dict[str, Trial]()
-        seeds_of = []
+        own_of = []
         for point in points:
             config = sweep.with_values(point)
             arrays = self.arrays[config.dataset, config.teacher]
             weights = self.weights.get(_weights_name(config.student), {})
-            own = [
-                Trial(config, seed, *arrays, self.evaluation, weights, self.versions)
-                for seed in sweep.seeds
-            ]
+            own = trials_of(config, sweep.seeds, arrays, self.evaluation, weights, self.versions)
             compared = references(sweep, own)
             # Where references were not recorded, keys may be those of a run with other settings.
             if (entry := asked.get(canonical(point))) and entry.references is not None:
                 own, compared = _named(own, entry.trials), _named(compared, entry.references)
-            seeds_of.append([trial.key for trial in own])
+            own_of.append(own)
             for trial in [*compared, *own]:
                 trials.setdefault(trial.key, trial)
         store.fetch("trials", trials.keys(), "**/*.json", "**/*.parquet")
@@ -140,7 +143,7 @@ class SweepRecord:
             key: _row(trial, labels.configuration(trial), store, ended.get(key), key in begun)
             for key, trial in trials.items()
         }
-        return _without_given_up(rows, seeds_of, sweep)
+        return _without_given_up(rows, own_of, sweep)
 
 
 def _weights_name(student: StudentConfig) -> str:
@@ -173,6 +176,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
     measuring = kept["evaluation"]
     unlabelled = frozenset(measuring["unlabelled"])
+    folds = {name: tuple(map(Fold.of, of)) for name, of in measuring.get("folds", {}).items()}
     evaluation = Evaluation(
         tuple(measuring["measures"]),
         measuring["targets"],
@@ -180,6 +184,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         measuring["label_map"],
         {name: (acc, gyro) for name, (acc, gyro) in measuring.get("published_units", {}).items()},
         measuring.get("rates", {}),  # earlier versions had none
+        folds,
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(
@@ -208,23 +213,27 @@ def _row(
 
 
 def _without_given_up(
-    rows: dict[str, TrialRow], seeds_of: list[list[str]], sweep: Sweep
+    rows: dict[str, TrialRow], own_of: list[list[Trial]], sweep: Sweep
 ) -> list[TrialRow]:
-    """Leaves out seeds that were not run because the configuration's first seed was hopeless."""
+    """Leaves out trials that were not run because an earlier of the configuration's `stages` was
+    hopeless."""
     margin, objective = sweep.search.hopeless_below, sweep.objectives[0]
-    if margin is not None:
+    state_of = {key: row.state for key, row in rows.items()}
 
-        def score(keys: list[str]) -> float:
-            values = [rows[key].metrics.get(objective.metric, math.nan) for key in keys]
-            return objective.sign * statistics.mean(values)
+    def score(trials: list[Trial]) -> float:
+        values = [rows[trial.key].metrics.get(objective.metric, math.nan) for trial in trials]
+        return objective.sign * statistics.mean(values)
 
-        complete = [keys for keys in seeds_of if all(rows[key].state == "finished" for key in keys)]
-        best = max(map(score, complete), default=-math.inf)
-        for first, *others in seeds_of:
-            state = rows[first].state
-            hopeless = state == "finished" and best - score([first]) > margin
-            if hopeless or state in ("pruned", "failed"):
-                for key in others:
-                    if key in rows and rows[key].state == "not begun":
-                        del rows[key]
+    complete = [own for own in own_of if all(state_of[trial.key] == "finished" for trial in own)]
+    best = max(map(score, complete), default=-math.inf) if margin is not None else -math.inf
+    for own in own_of:
+        for stage in stages(sweep, own)[:-1]:
+            states = {state_of[trial.key] for trial in stage}
+            whole = margin is not None and len(stage) >= own[0].in_each_seed
+            hopeless = whole and states == {"finished"} and best - score(stage) > (margin or 0)
+            ended = states <= {"finished", "pruned", "failed"} and states != {"finished"}
+            if hopeless or ended:
+                for trial in own[len(stage) :]:
+                    if trial.key in rows and state_of[trial.key] == "not begun":
+                        del rows[trial.key]
     return list(rows.values())

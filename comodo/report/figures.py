@@ -69,8 +69,9 @@ def _accuracy(results: Results) -> Figure | None:
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
     for height, label in enumerate(labels):
         rows = results.by_label[label]
-        of_seeds = [row.metrics.get(str(accuracy("test"))) for row in rows]
-        seeds = [100 * value for value in of_seeds if value is not None]
+        found = {row.trial.number: row.metrics.get(str(accuracy("test"))) for row in rows}
+        of_seeds = pd.Series(found, dtype=float).groupby(level=0).mean().dropna()
+        seeds = [100 * value for value in of_seeds]
         axes.plot(seeds, [height + 0.2] * len(seeds), "o", color="black", markersize=4, **edge)
         right = max(means[height] + errors[1][height], *seeds)
         axes.annotate(f"{means[height]:.1f}", (right, height), (6, 0),

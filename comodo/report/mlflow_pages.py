@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from comodo.config import Sweep
+from comodo.config.datasets import fold_split
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results
@@ -34,9 +35,16 @@ def sweep_question(sweep: Sweep) -> str:
         f"trained on {', '.join(trained)}",
         *([f"also tested on {', '.join(on)}"] if on else []),
         f"seeds {', '.join(map(str, sweep.seeds))}",
+        *(f"{name} in folds: {folds}" for name, folds in folds_asked(sweep).items()),
         f"protocol {sweep.protocol}",
     ]
     return as_text("; ".join(parts)) + "."
+
+
+def folds_asked(sweep: Sweep) -> dict[str, int | str]:
+    """The number of folds, or `all`, of the data sets trained on, of those that have folds."""
+    found = {name: fold_split(sweep.datasets[name]) for name, _ in sweep.trained_on()}
+    return {name: split.folds for name, split in found.items() if split is not None}
 
 
 def running_description(sweep: Sweep, command: str) -> str:
@@ -102,6 +110,7 @@ def saved_view(sweep: Sweep, created: float, parent: str) -> str:
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in axes),
         "params.`seed`",
+        *(["params.`fold`"] if folds_asked(sweep) else []),
         "attributes.`Dataset`",
         "attributes.`Description`",
     ]

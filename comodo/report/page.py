@@ -26,8 +26,9 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
 from comodo.report.environment import environment_section, mixed_libraries
 from comodo.report.fine_tuning import fine_tuning_section
+from comodo.report.mlflow_pages import folds_asked
 from comodo.report.plan.confounds import confounds
-from comodo.report.plan.inventory import train_split
+from comodo.report.plan.splits import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
 from comodo.report.tables import Markup, cell, section
@@ -154,6 +155,7 @@ def protocol_section(
         ["search", sweep.search.sampler],
         *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
         ["seeds", ", ".join(map(str, sweep.seeds))],
+        *([f"folds of {name}", str(folds)] for name, folds in folds_asked(sweep).items()),
         ["measures", ", ".join(sweep.measures)],
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
@@ -177,10 +179,10 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
         flags = [(check.title, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
         flagged = "; ".join(f"{title}: {count}" for title, count in flags if count)
         classes = {label for counts in windows.classes.values() for label in counts}
-        counts = [len(table), len(windows.rejected)]
-        counts += [windows.counts.get(split, 0) for split in SPLIT_NAMES]
+        counts = [f"{len(table):,}", f"{len(windows.rejected):,}"]
+        counts += [_windows_in(windows, split) for split in SPLIT_NAMES]
         leaked = "; ".join(f"{split} {share}" for split, share in windows.leaks.items())
-        cells = [*(f"{count:,}" for count in counts), str(len(classes))]
+        cells = [*counts, str(len(classes))]
         kind = sweep.datasets[name].kind
         rows.append([name, kind, *cells, leaked or "none", flagged or "none"])
     if not rows:
@@ -188,11 +190,18 @@ def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Stor
     header = ["data set", "kind", "recordings", "rejected", *SPLIT_NAMES, "classes"]
     return section(
         "Data",
-        "Windows in each split; leakage: groups of val and test that are also in train; recordings "
-        "with flagged quality, which `comodo inspect NAME` lists.",
+        "Windows in each split, with folds the fewest and most of a fold; leakage: groups of val "
+        "and test that are also in train; recordings with flagged quality, which `comodo inspect "
+        "NAME` lists.",
         [*header, "leakage (groups)", "flagged recordings"],
         rows,
     )
+
+
+def _windows_in(windows: WindowSet, split: str) -> str:
+    counts = [of_fold.counts.get(split, 0) for of_fold in windows.splits]
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def _faults(window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
@@ -272,7 +281,8 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         run = None if runs is None else runs.trials.get(row.trial.key)
         page = None if runs is None or run is None else runs.link(runs.run_page(run))
         link = "–" if page is None else Markup(f"[run]({page})")
-        rows.append([row.title, str(row.trial.seed), row.state, *cells, link])
+        repetition = row.trial.repetition.removeprefix("seed ")
+        rows.append([row.title, repetition, row.state, *cells, link])
     text = (
         "Acc@1 in percent; in brackets the 95 % interval of that student for new groups. Settings "
         "and all metrics are in results.parquet."

@@ -66,18 +66,24 @@ def _refuse_emptier(results: Results, folder: Path) -> None:
     path = folder / "results.parquet"
     if not path.exists() or not is_whole(path):
         return
-    columns = ["configuration", "seed", "state"]
+    known = pq.read_schema(path).names
+    columns = [name for name in ("configuration", "seed", "fold", "state") if name in known]
     earlier = pq.read_table(path, columns=columns).to_pylist()
-    before = {(row["configuration"], row["seed"]) for row in earlier if row["state"] == "finished"}
-    states = {(row.label, row.trial.seed): row.state for row in results.rows}
+    before = {
+        (row["configuration"], row["seed"], int(row.get("fold") or 0))
+        for row in earlier
+        if row["state"] == "finished"
+    }
+    states = {(row.label, *row.trial.number): row.state for row in results.rows}
     finished = {trial for trial, state in states.items() if state == "finished"}
     lost = before - finished if not finished else before & states.keys() - finished
     if lost:
-        label, seed = min(lost)
+        label, seed, fold = min(lost)
+        named = f"{label} seed {seed}{f' fold {fold}' * (fold > 0)}"
         raise ReportError(
             "report.emptier",
             f"{folder} is kept: {len(lost)} trials that are finished in it are not now, such as "
-            f"{label} seed {seed}: {states.get((label, seed), 'unknown')}; to replace it, run the "
+            f"{named}: {states.get((label, seed, fold), 'unknown')}; to replace it, run the "
             "same comodo sweep again until they are, or rename the folder",
         )
 
@@ -97,8 +103,9 @@ def accuracy_on_terminal(results: Results) -> Table:
     gains = tables.gains(results)
     for label, rows in results.by_label.items():
         accuracy = tables.cell(results.accuracy(label, "test"))
-        shown.add_row(results.title(label), str(len(rows)), accuracy, gains.get(label, ""))
+        seeds = str(len({row.trial.seed for row in rows}))
+        shown.add_row(results.title(label), seeds, accuracy, gains.get(label, ""))
     for row in results.rows:
         if row.state not in ("finished", "not begun"):
-            shown.add_row(f"{row.label} seed {row.trial.seed}", "", row.state, "")
+            shown.add_row(f"{row.label} {row.trial.repetition}", "", row.state, "")
     return shown

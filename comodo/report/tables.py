@@ -14,6 +14,11 @@ from comodo.evaluation.results import Difference, Results, TrialRow
 from comodo.evaluation.stats import Interval
 
 ACCURACIES = {str(accuracy(split, k)): (split, k) for split in ("val", "test") for k in (1, 3, 5)}
+POOLED = (
+    "The predictions of all folds of a seed are taken together, so every labelled window of a data "
+    "set in folds is tested once per seed, by a student that was not trained on its group; a seed "
+    "counts when all its folds are finished. "
+)
 MAX_NAMED_TRIALS = 12  # missing trials of one state that are listed
 
 
@@ -23,8 +28,10 @@ class Markup(str):
 
 def accuracy_section(results: Results) -> list[str]:
     """Every configuration, even if none of its trials has finished."""
+    folds = any(row.trial.fold for row in results.rows)
     lines = section(
         "Accuracy",
+        f"{POOLED if folds else ''}"
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
         "(subjects, captures or days); with one seed, of that student for new groups; with one "
         "group in test there is none. Acc@k only of more than k classes.",
@@ -37,7 +44,7 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], 
     """Header, and a row for each of these configurations."""
     rows = []
     titles = {row.label: row.title for row in results.rows}
-    seeds_of = Counter(row.label for row in results.rows)
+    seeds_of = Counter(label for label, _ in {(r.label, r.trial.seed) for r in results.rows})
     shown = {
         name: (split, k)
         for name, (split, k) in ACCURACIES.items()
@@ -48,9 +55,9 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], 
         cells = ["–"] * len(shown)
         if trials:
             cells = [cell(results.accuracy(label, split, k)) for split, k in shown.values()]
-        seeds = str(seeds_of[label])
-        if len(trials) < seeds_of[label]:
-            seeds = f"{len(trials)} of {seeds}"
+        seeds, finished = str(seeds_of[label]), len({row.trial.seed for row in trials})
+        if finished < seeds_of[label]:
+            seeds = f"{finished} of {seeds}"
         rows.append([titles[label], seeds, *cells])
     return ["configuration", "seeds", *shown], rows
 
@@ -60,7 +67,7 @@ def missing(rows: list[TrialRow], command: str) -> list[str]:
     states: dict[str, list[str]] = {}
     for row in rows:
         if row.state != "finished":
-            states.setdefault(row.state, []).append(f"{row.label} seed {row.trial.seed}")
+            states.setdefault(row.state, []).append(f"{row.label} {row.trial.repetition}")
     if not states:
         return []
     parts = []

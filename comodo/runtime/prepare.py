@@ -43,7 +43,7 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     After an interruption only the remaining recordings are sliced.
 
     Raises:
-        DatasetError: the data set cannot be listed.
+        DatasetError: the data set cannot be listed, or has too few groups for folds.
         PrepareError: more than the allowed share of recordings was rejected.
         ChangedError: a recording's file was replaced meanwhile.
     """
@@ -63,7 +63,7 @@ def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowS
     notes += meta.decided
     _remember(name, settings, windows, notes)
     _report(name, windows, notes, len(recordings), settings.max_rejected)
-    return windows
+    return window_sets.with_folds(windows, settings)
 
 
 def _make(

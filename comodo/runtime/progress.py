@@ -114,8 +114,9 @@ class Progress:
     def __init__(self, ledger: Ledger, limits: BudgetTracker) -> None:
         self.ledger, self.limits = ledger, limits
         self._names = Labels(ledger.sweep)
-        self._scores: dict[str, dict[int, float]] = {}
-        """Of finished trials: by configuration, then by seed."""
+        self._scores: dict[str, dict[tuple[int, int], float]] = {}
+        """Of finished trials: by configuration, then by seed and fold."""
+        self._needed: dict[str, int] = {}  # trials of each of these configurations
         self._seen: set[str] = set()  # keys of trials that are over
         self._saved = -HEARTBEAT_SECONDS
         self._began = self._line = time.monotonic()
@@ -174,10 +175,11 @@ class Progress:
         ).write(self.ledger.folder)
 
     def best(self) -> BestConfiguration | None:
-        """The best configuration of those with all seeds, with its mean."""
-        objective, seeds = self.ledger.sweep.objective, len(self.ledger.sweep.seeds)
+        """The best configuration of those with all seeds and folds, with its mean."""
+        objective = self.ledger.sweep.objective
         scores = list(self._scores.items())  # Ray's loop may change it meanwhile
-        means = {label: statistics.mean(s.values()) for label, s in scores if len(s) == seeds}
+        complete = [(label, s) for label, s in scores if len(s) == self._needed[label]]
+        means = {label: statistics.mean(s.values()) for label, s in complete}
         if not means:
             return None
         label = (max if objective.mode == "max" else min)(means, key=lambda label: means[label])
@@ -198,7 +200,9 @@ class Progress:
             "supervised" in sweep.references
         )
         if scores is not None and math.isfinite(scores[0]) and not reference:
-            self._scores.setdefault(self._names.configuration(trial), {})[trial.seed] = scores[0]
+            label = self._names.configuration(trial)
+            self._needed[label] = len(sweep.seeds) * trial.in_each_seed
+            self._scores.setdefault(label, {})[trial.number] = scores[0]
 
     def _trials(self) -> int:
         """The number of trials that there will be, as far as known."""

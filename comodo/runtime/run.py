@@ -75,8 +75,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
         window_sets = prepare_all(sweep, store)
         refuse_unlabelled(sweep, window_sets)
         packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}
-        classes = {name: windows.classes.get("train", {}) for name, windows in window_sets.items()}
-        evaluation = evaluation_of(sweep, packed, classes)
+        evaluation = evaluation_of(sweep, packed, window_sets)
         arrays = encode_all(sweep, window_sets, store)
         for windows in {*packed.values(), *(windows for windows, _ in arrays.values())}:
             for samples in lengths:

@@ -7,7 +7,7 @@ from comodo.core.store import Store
 from comodo.data.arrays import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
 from comodo.models.students import build_student
-from comodo.report.plan.inventory import train_split
+from comodo.report.plan.splits import least_train_split
 from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
 from comodo.search.precheck import refuse_unmeasurable
@@ -19,7 +19,8 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
     window_sets = {
         name: prepare_windows(name, sweep.datasets[name], store) for name in sweep.used()
     }
-    refuse_untrainable(sweep, {name: train_split(found) for name, found in window_sets.items()})
+    least = {name: least_train_split(windows) for name, windows in window_sets.items()}
+    refuse_untrainable(sweep, least)
     return window_sets
 
 
@@ -39,7 +40,8 @@ def encode_all(
 
 def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     """Raises ConfigError when trials could not be probed, or a search could not be guided."""
-    refuse_unmeasurable(sweep, {name: windows.classes for name, windows in window_sets.items()})
+    classes = {name: [w.classes for w in windows.splits] for name, windows in window_sets.items()}
+    refuse_unmeasurable(sweep, classes)
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:

@@ -72,7 +72,7 @@ class LedgerSearcher(Searcher):
         self.not_ended[trial_id] = trial
         return {
             "key": trial.key,
-            "reference": trial.key in self._ledger.references,
+            "judged": self._ledger.is_judged(trial),
             "trial": trial,
             "store": self._ledger.store,
             "resources": self._resources,
@@ -105,11 +105,12 @@ def next_trial(ledger: Ledger, limits: BudgetTracker) -> Trial | None:
 
 
 class StudentsASHA(ASHAScheduler):
-    """ASHA without references, which stops a trial only while that saves something.
+    """ASHA of the trials that the ledger lets it judge, which stops one only while that saves
+    something.
 
-    References are trained to their end and compared with nothing, and a trial that reached its last
-    epoch is measured. The scheduler can be passed from one Tuner to the next: a trial that runs
-    again there is the same trial.
+    Other trials are trained to their end and compared with nothing, and a trial that reached its
+    last epoch is measured. The scheduler can be passed from one Tuner to the next: a trial that
+    runs again there is the same trial.
     """
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -117,7 +118,7 @@ class StudentsASHA(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         last = trial.config["trial"].config.epochs
-        if trial.config["reference"] or result.get("epoch", 0) >= last:
+        if not trial.config["judged"] or result.get("epoch", 0) >= last:
             return ASHAScheduler.CONTINUE
         return super().on_trial_result(tune_controller, _named_by_key(trial), result)
 

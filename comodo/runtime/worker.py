@@ -6,6 +6,8 @@ file for each measure on each data set: measures added later need no further tra
 
 import resource
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,7 +20,8 @@ from comodo.core.provenance import MadeBy, made_by
 from comodo.core.store import Store, fetched, remove, report_damaged, write_json
 from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
+from comodo.data.folds import Fold, all_in_test
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, pooled
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.models.heads import build_classifier, build_heads, digest_of
 from comodo.models.students import (
@@ -150,10 +153,11 @@ def _train(
 
     if not isinstance(trial.config.method, NoneMethod):
         folder_of_windows = fetched(store.folder("arrays", trial.windows))
-        windows = WindowArrays.load(folder_of_windows, student.encoder.samples)
+        windows = WindowArrays.load(folder_of_windows, student.encoder.samples, trial.fold)
         features = None
         if isinstance(trial.config.method, DistillingMethod):
-            features = FeatureArrays.load(fetched(store.folder("arrays", trial.features)))
+            packed = fetched(store.folder("arrays", trial.features))
+            features = FeatureArrays.load(packed, windows.rows)
         run = Distillation(trial.config, trial.seed, windows, features, student, device)
         history = distil(run, checkpoint, report, should_stop)
         lease.check()
@@ -178,6 +182,7 @@ def _train(
         gpus=gpus,
         gpu_memory=torch.cuda.mem_get_info()[1] if device == "cuda" else None,
         made_by=_made_by(device),
+        fold=None if trial.fold is None else asdict(trial.fold),
     ).write(folder)
     for unfinished in (CHECKPOINT_FILE, HISTORY_FILE):
         remove(folder / unfinished)
@@ -202,20 +207,23 @@ def _made_by(device: str) -> MadeBy:
 def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list[str]:
     """Computes the missing measures, each in its own file; returns their places."""
     made = []
-    folder, frozen = store.folder("trials", trial.key), dict[str, FrozenStudent]()
-    own = trial.config.dataset
+    folder, own = store.folder("trials", trial.key), trial.config.dataset
+    frozen = dict[tuple[str, Fold | None], FrozenStudent]()
     for dataset, measure, place in trial.measures():
         if read_measure(folder, place) is not None:
             continue
-        for name in (own, dataset):
-            if name not in frozen:
-                frozen[name] = frozen_student_of(trial, store, student, name, frozen.get(own))
-        if measure in NEED_TEACHER and frozen[own].teacher is None:
-            frozen[own].teacher = _teacher(trial, store, student)
+        mine, folds = (own, trial.fold), _folds_of(trial, dataset, measure)
+        for name, fold in (mine, *((dataset, fold) for fold in folds)):
+            if (name, fold) not in frozen:
+                of_own = frozen.get(mine)
+                frozen[name, fold] = frozen_student_of(trial, store, student, name, of_own, fold)
+        if measure in NEED_TEACHER and frozen[mine].teacher is None:
+            frozen[mine].teacher = _teacher(trial, store, student, frozen[mine].windows)
         has_classifier = isinstance(trial.config.method, SupervisedMethod) and dataset == own
         if measure in NEED_CLASSIFIER and has_classifier:
-            frozen[own].head = classifier_of(trial, store, student)
-        measured: Measured = MEASURE_FUNCTIONS[measure](frozen[dataset])
+            frozen[mine].head = classifier_of(trial, store, student)
+        function = MEASURE_FUNCTIONS[measure]
+        measured = pooled([function(frozen[dataset, fold]) for fold in folds])
         lease.check()
         if measured.predictions is not None:
             write_table(folder / f"{place}.parquet", measured.predictions)
@@ -224,12 +232,30 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
     return made
 
 
+def _folds_of(trial: Trial, dataset: str, measure: str) -> Sequence[Fold | None]:
+    """The splits of a data set that a measure is computed on: on its own the fold of the trial, on
+    another one all folds, as the student has seen none of its windows."""
+    if dataset == trial.config.dataset:
+        return [trial.fold]
+    folds = trial.evaluation.folds.get(dataset)
+    if folds and measure == "direct":  # fits nothing on that data set
+        return [all_in_test(folds)]
+    return folds or [None]
+
+
 def frozen_student_of(
-    trial: Trial, store: Store, student: Student, dataset: str, own: FrozenStudent | None = None
+    trial: Trial,
+    store: Store,
+    student: Student,
+    dataset: str,
+    own: FrozenStudent | None = None,
+    fold: Fold | None = None,
 ) -> FrozenStudent:
-    """The trial's frozen student on one of its data sets, in the units of that one."""
+    """The trial's frozen student on one of its data sets, in the units of that one and in one of
+    its folds if it has some; on its own data set always in the trial's."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
-    windows = WindowArrays.load(folder, student.encoder.samples)
+    fold = trial.fold if dataset == trial.config.dataset else fold
+    windows = WindowArrays.load(folder, student.encoder.samples, fold)
     mask, ties = trial.config.probe_mask, trial.config.probe_ties
     student = student.in_units(trial.units_on(dataset))
     return FrozenStudent(
@@ -253,9 +279,11 @@ def _measured_batch(config: TrialConfig) -> int:
     return UNTRAINED_BATCH if isinstance(config.method, NoneMethod) else config.batch_size
 
 
-def _teacher(trial: Trial, store: Store, student: Student) -> TeacherContext:
-    """The teacher's features, with the projectors of both sides if it has trained the student."""
-    features = FeatureArrays.load(fetched(store.folder("arrays", trial.features)))
+def _teacher(trial: Trial, store: Store, student: Student, windows: WindowArrays) -> TeacherContext:
+    """The teacher's features of the trial's windows, with the projectors of both sides if it has
+    trained the student."""
+    packed = fetched(store.folder("arrays", trial.features))
+    features = FeatureArrays.load(packed, windows.rows)
     method = trial.config.method
     if not isinstance(method, DistillingMethod):
         return TeacherContext(features, None)

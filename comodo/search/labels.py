@@ -47,7 +47,8 @@ class Labels:
         self._ends = Counter(key.split(".")[-1] for key in self.keys)
 
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
-        """The label of a configuration, the same for all seeds; `leave_out`: a key to omit."""
+        """The label of a configuration, the same for all seeds and folds; `leave_out`: a key to
+        omit."""
         mine = flatten(trial.config.model_dump(mode="json"))
         name: str = trial.config.method.name
         keys = [key for key in self.keys if key != leave_out]
@@ -59,7 +60,7 @@ class Labels:
         return " ".join([name, *(self._shown(key, mine[key]) for key in keys if key in mine)])
 
     def trial(self, trial: Trial) -> str:
-        return f"{self.configuration(trial)} seed {trial.seed}"
+        return f"{self.configuration(trial)} {trial.repetition}"
 
     def _shown(self, key: str, value: Any) -> str:
         """`queue_size=256`; of data sets and models only the name."""

@@ -1,35 +1,25 @@
 """Which trials a sweep runs, in which order, and how each ended.
 
-Turns each proposed point into one trial for each seed, adds the reference students, and reports
-the mean over seeds to the proposals. Knows neither Ray nor MLflow.
+Turns each proposed point into one trial for each seed and fold, adds the reference students, and
+reports the mean over seeds and folds to the proposals. Knows neither Ray nor MLflow.
 """
 
 import math
 import statistics
 from collections import deque
-from dataclasses import dataclass, field
+from itertools import pairwise
 
 from comodo.config import ConfigError, EarlyStopping, Sweep
 from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
 from comodo.search import records
+from comodo.search.configuration import OpenConfiguration, stages, trials_each, trials_of
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
 from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
-
-
-@dataclass
-class OpenConfiguration:
-    """A proposed point whose trials have not all ended."""
-
-    point: Point
-    trials: list[Trial]
-    """One for each seed."""
-    held: list[Trial] = field(default_factory=list)
-    """Trials that wait until the first has ended."""
 
 
 def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
@@ -70,6 +60,7 @@ class Ledger:
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
         self._evaluation = evaluation
+        self._trials_each = trials_each(sweep, {n: len(f) for n, f in evaluation.folds.items()})
         self._scores: dict[str, tuple[float, ...]] = {}  # of trials with a result
         self.folder = store.folder("sweeps", sweep.name)
         self.trials: dict[str, Trial] = {}
@@ -132,6 +123,12 @@ class Ledger:
         """Whether more trials may follow once some of the running ones have ended."""
         return any(c.held for configurations in self._open.values() for c in configurations)
 
+    def is_judged(self, trial: Trial) -> bool:
+        """Whether early stopping may stop a trial: not a reference, which is trained to its end. Of
+        a configuration in folds only its first trial, because folds are not equally hard."""
+        first = trial.fold is None or trial.number == (self.sweep.seeds[0], 1)
+        return first and trial.key not in self.references
+
     def end(
         self, trial: Trial, state: str, reason: str, reached: tuple[int, float] | None = None
     ) -> None:
@@ -185,9 +182,9 @@ class Ledger:
         opened = list(self._open.values())  # Ray's loop may change it meanwhile
         held = {t.key for configurations in opened for c in configurations for t in c.held}
         assert self.sweep.budget.trials is not None
-        seeds = len(self.sweep.seeds)
-        left = 0 if self._all_asked else self.sweep.budget.trials // seeds - len(self._of_point)
-        return max(0, left) * seeds + len(held - self.trials.keys())
+        each = self._trials_each
+        left = 0 if self._all_asked else self.sweep.budget.trials // each - len(self._of_point)
+        return max(0, left) * each + len(held - self.trials.keys())
 
     def over(self) -> list[Trial]:
         """The planned trials that are over, as far as this ledger has seen."""
@@ -200,13 +197,12 @@ class Ledger:
         if self.sweep.search.sampler == "grid":
             return GridProposals(self.sweep)
         assert self.sweep.budget.trials is not None
-        limit = self.sweep.budget.trials // len(self.sweep.seeds)
-        earlier = []
+        limit, earlier = self.sweep.budget.trials // self._trials_each, []
         for point in points:
             trials = self._trials_of(point)
             outcome = self._outcome(trials)
             if outcome is None and not any(map(self._is_half_done, trials)):
-                outcome = self._given_up_after(trials)
+                outcome = self._abandoned(trials)
             earlier.append((point, outcome))
             for trial in self._with_references(trials):
                 if self.is_over(trial):
@@ -237,23 +233,23 @@ class Ledger:
     def _trials_of(self, point: Point) -> list[Trial]:
         if (name := canonical(point)) not in self._of_point:
             config = self.sweep.with_values(point)
-            windows, features = self._arrays[config.dataset, config.teacher]
-            weights = weights_id(config.student)
-            self._of_point[name] = [
-                Trial(config, seed, windows, features, self._evaluation, weights)
-                for seed in self.sweep.seeds
-            ]
+            arrays, weights = (
+                self._arrays[config.dataset, config.teacher],
+                weights_id(config.student),
+            )
+            self._of_point[name] = trials_of(
+                config, self.sweep.seeds, arrays, self._evaluation, weights
+            )
             self.own |= {trial.key for trial in self._of_point[name]}
         return self._of_point[name]
 
     def _take(self, point: Point) -> None:
-        """Queues the trials of a configuration that are not done yet. With `hopeless_below`, other
-        seeds that were not started are held back until the first has ended."""
+        """Queues the trials of a configuration that are not done yet. Those of later `stages` that
+        were not started are held back until the trials before them have ended."""
         trials = self._trials_of(point)
         self._record([point])
-        held = []
-        if self.sweep.search.hopeless_below is not None:
-            held = [t for t in trials[1:] if not self.is_over(t) and not self._is_half_done(t)]
+        later = trials[len(stages(self.sweep, trials)[0]) :]
+        held = [t for t in later if not self.is_over(t) and not self._is_half_done(t)]
         configuration = OpenConfiguration(point, trials, held)
         for trial in trials:
             self._open.setdefault(trial.key, []).append(configuration)
@@ -278,18 +274,21 @@ class Ledger:
         return [trial for trial in new if not self.is_over(trial)]
 
     def _settle(self, configuration: OpenConfiguration) -> None:
-        """Reports to the search how a configuration ended, if it has; once the first seed has
-        ended, queues the seeds that were held back, or drops them."""
-        trials = configuration.trials
+        """Reports to the search how a configuration ended, if it has; once a stage has ended,
+        queues the trials of the next that were held back, or drops all that are left."""
+        trials, held = configuration.trials, configuration.held
         outcome = self._outcome(trials)
-        if configuration.held and self.is_over(trials[0]):
-            given_up = None if outcome is not None else self._given_up_after(trials)
-            if given_up is None:
-                self._waiting.extendleft(reversed(self._new(configuration.held)))
-            else:
-                self._given_up |= {t.key for t in self._with_references(configuration.held)}
-            configuration.held = []
+        for stage, following in pairwise(stages(self.sweep, trials)):
+            if not held or not all(map(self.is_over, stage)):
+                break
+            given_up = None if outcome is not None else self._given_up_after(stage)
             outcome = outcome or given_up
+            if given_up is not None:
+                self._given_up |= {t.key for t in self._with_references(held)}
+                held = []
+            self._waiting.extendleft(reversed(self._new([t for t in held if t in following])))
+            held = [trial for trial in held if trial not in following]
+        configuration.held = held
         if outcome is not None:
             self._note_best(outcome)
             self._proposals.tell(configuration.point, outcome)
@@ -320,18 +319,22 @@ class Ledger:
         means = tuple(map(statistics.mean, zip(*scores, strict=True)))
         return Outcome("finished", means) if all(map(math.isfinite, means)) else Outcome("failed")
 
-    def _given_up_after(self, trials: list[Trial]) -> Outcome | None:
-        """The outcome of a configuration whose first seed is too bad to run more; else None."""
-        margin = self.sweep.search.hopeless_below
-        if margin is None or len(trials) == 1 or not self.is_over(trials[0]):
-            return None
-        outcome = self._outcome(trials[:1])
+    def _abandoned(self, trials: list[Trial]) -> Outcome | None:
+        """The outcome of a configuration of which no more trials will run; None if some may."""
+        *first, _ = stages(self.sweep, trials)
+        return next(filter(None, map(self._given_up_after, first)), None)
+
+    def _given_up_after(self, stage: list[Trial]) -> Outcome | None:
+        """The outcome of a configuration of which a stage is too bad to run the next; else None."""
+        outcome, margin = self._outcome(stage), self.sweep.search.hopeless_below
         if outcome is None or outcome.state != "finished":
             return outcome
-        score = outcome.scores[0]
-        if self._best is None or self._best - self.sweep.objectives[0].sign * score <= margin:
+        if margin is None or self._best is None or len(stage) < stage[0].in_each_seed:
             return None
-        return Outcome("pruned", reached=(trials[0].config.epochs, score))
+        score = outcome.scores[0]
+        if self._best - self.sweep.objectives[0].sign * score <= margin:
+            return None
+        return Outcome("pruned", reached=(stage[0].config.epochs, score))
 
     def _note_best(self, outcome: Outcome | None) -> None:
         if outcome is not None and outcome.state == "finished":

@@ -5,8 +5,9 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
@@ -15,14 +16,19 @@ from comodo.config.student import RESIZED_TO
 from comodo.core.errors import nearest
 from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
+from comodo.data.folds import listed_in_folds
 from comodo.data.frames import VideoError
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import DatasetError, Recording
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
+from comodo.search.configuration import trials_each
 from comodo.search.train_split import TrainSplit, refuse_untrainable
 from comodo.search.trial import Evaluation
+
+if TYPE_CHECKING:  # it imports pyarrow
+    from comodo.data.window_sets import WindowSet
 
 MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
 MIN_CLASS_WINDOWS = 5  # of the probe
@@ -54,7 +60,7 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
                 f"a trial of {workers} workers needs {workers * each:g} CPUs{driver}, this machine "
                 f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
-        most, classes = {}, {}
+        most, classes, folds = {}, dict[str, list[Classes]](), dict[str, int]()
         watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
         for name, settings in sweep.datasets.items():
             refuse_short_windows(name, settings)
@@ -63,11 +69,14 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
                 fix = "use the data set in evaluate_on, or with a precomputed teacher"
                 reason = f"no recording has a video for the teacher; {fix}"
                 raise ConfigError.at(f"datasets.{name}", reason)
-            train = [recording for recording in recordings if recording.split == "train"]
+            listed = listed_in_folds(recordings, settings)
+            folds[name] = len(listed)
+            train = min(([r for r in split if r.split == "train"] for split in listed), key=len)
             most[name] = most_to_train_on(settings, train)
-            classes[name] = most_labelled(settings, recordings)
+            classes[name] = [most_labelled(settings, split) for split in listed]
         refuse_untrainable(sweep, {name: n for name, n in most.items() if n is not None})
         if trials:
+            refuse_small_budget(sweep, folds)
             refuse_odd_students(sweep)
             refuse_unmeasurable(sweep, {name: classes[name] for name in sweep.used()})
     except (ConfigError, DatasetError) as error:
@@ -75,19 +84,38 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
 
 
 def evaluation_of(
-    sweep: Sweep, packed: dict[str, str], classes: dict[str, dict[str, int]]
+    sweep: Sweep, packed: dict[str, str], prepared: "Mapping[str, WindowSet]"
 ) -> Evaluation:
     """What every student is measured by; `packed`: keys of the packed windows by data set,
-    `classes`: labelled training windows of each class, of the data sets that are prepared."""
-    unfit = {name for name, counts in classes.items() if unfit_for_probe(counts) is not None}
+    `prepared`: the data sets whose windows are prepared."""
+    unfit = {
+        name
+        for name, windows in prepared.items()
+        if any(unfit_for_probe(split.classes.get("train", {})) for split in windows.splits)
+    }
     return Evaluation(
         tuple(sweep.measures),
         {name: packed[name] for name in sweep.evaluate_on},
         frozenset(unfit & set(sweep.evaluate_on)),
         sweep.label_map,
         published_units(sweep.datasets),
-        rates={name: sweep.datasets[name].imu_rate for name in sweep.used()},
+        {name: sweep.datasets[name].imu_rate for name in sweep.used()},
+        {name: windows.folds for name, windows in prepared.items() if windows.folds},
     )
+
+
+def refuse_small_budget(sweep: Sweep, folds: Mapping[str, int]) -> None:
+    """Raises ConfigError if `budget.trials` is less than what one configuration of a search, or a
+    whole grid, needs with these numbers of folds, by data set."""
+    if (limit := sweep.budget.trials) is None or max(folds.values()) == 1:
+        return
+    seeds, needed, what = len(sweep.seeds), trials_each(sweep, folds), "a configuration has"
+    if sweep.search.sampler == "grid":
+        datasets = (sweep.with_values(point).dataset for point in sweep.grid())
+        needed, what = sum(seeds * folds[name] for name in datasets), "the grid has"
+    if needed > limit:
+        reason = f"{what} {needed} trials with its seeds and folds, more than {limit}"
+        raise ConfigError.at("budget.trials", reason)
 
 
 def unfit_for_probe(classes: dict[str, int]) -> str | None:
@@ -120,12 +148,17 @@ def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Class
     return {split: dict(counts) for split, counts in classes.items()}
 
 
-def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
+def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Sequence[Classes]]) -> None:
     """Raises ConfigError when trials could not be probed, or a search could not be guided.
 
-    `classes`: of each data set that is trained or measured on; of recordings that are not prepared
-    an upper bound.
+    `classes`: of each fold, or the one split, of each data set that is trained or measured on; of
+    recordings that are not prepared an upper bound.
     """
+    for number in range(max(map(len, classes.values()), default=0)):
+        _refuse_unmeasurable(sweep, {name: of[number % len(of)] for name, of in classes.items()})
+
+
+def _refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
     guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
     trained_on = {name for name, _ in sweep.trained_on()}
     for name, by_split in classes.items():

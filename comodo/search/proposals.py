@@ -27,7 +27,7 @@ class Outcome:
     state: Literal["finished", "pruned", "failed", "rejected"]
     """`rejected`: no valid trial; does not count towards the budget."""
     scores: tuple[float, ...] = ()
-    """Of a finished one: its mean over seeds, for each objective."""
+    """Of a finished one: its mean over seeds and folds, for each objective."""
     reached: tuple[int, float] | None = None
     """Of a pruned one, where known: epochs, and the quality by then, in the direction of the
     objective. Only compared with others that were pruned."""

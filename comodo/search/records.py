@@ -47,6 +47,8 @@ class TrainedRecord(JsonRecord):
     gpu_memory: int | None = None
     """Bytes of the GPU; None without one."""
     made_by: MadeBy | None = None
+    fold: dict[str, Any] | None = None
+    """The `Fold`; None: the data set has one split."""
 
     @property
     def speeds(self) -> list[float]:
@@ -87,7 +89,7 @@ class AskedConfiguration:
 
     values: Point
     trials: list[str]
-    """Keys of its trials, one for each seed."""
+    """Keys of its trials, for each seed one, or one for each fold."""
     references: list[str] | None = None
     """Keys of the trials that it is compared with, as `ledger.references` has them; None: an
     earlier version did not record them."""

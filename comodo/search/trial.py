@@ -21,6 +21,7 @@ from comodo.core.hub import known_commit
 from comodo.core.parts import is_whole
 from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
 from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
+from comodo.data.folds import Fold, Folds
 from comodo.search.records import TrainedRecord
 
 NEED_TEACHER = {"zero-shot", "alignment"}
@@ -52,6 +53,8 @@ class Evaluation:
     version, whose students saw g and deg/s under each protocol."""
     rates: dict[str, float] = field(default_factory=dict)
     """Samples per second of each data set's windows, for measures that change the windows."""
+    folds: dict[str, Folds] = field(default_factory=dict)
+    """Of data sets with folds, whether trained on or further ones."""
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -68,7 +71,7 @@ def weights_id(student: StudentConfig) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration and a seed, with the arrays for training and measuring."""
+    """A configuration, a seed and a fold, with the arrays for training and measuring."""
 
     config: TrialConfig
     seed: int
@@ -84,6 +87,8 @@ class Trial:
     """Recorded versions of the code that named it; None: those of this code."""
     recorded_key: str | None = None
     """In place of the key that this code computes."""
+    fold: Fold | None = None
+    """Of the data set trained on; None: it has one split."""
 
     @cached_property
     def key(self) -> str:
@@ -126,7 +131,24 @@ class Trial:
             elif "content" in weights:  # else as an earlier version: the folder's path counts too
                 del content["student"]["weights"]
         version = (self.versions or Versions()).trial
-        return key_of([version, content, self.seed, self.windows])
+        fold = [] if self.fold is None else [self.fold.for_key]
+        return key_of([version, content, self.seed, self.windows, *fold])
+
+    @property
+    def repetition(self) -> str:
+        """What differs between the trials of a configuration: `seed 0`, or `seed 0 fold 3`."""
+        fold = "" if self.fold is None else f" fold {self.fold.number}"
+        return f"seed {self.seed}{fold}"
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Seed and fold, by which the trials of two configurations are paired."""
+        return self.seed, 0 if self.fold is None else self.fold.number
+
+    @property
+    def in_each_seed(self) -> int:
+        """How many trials a configuration has for each seed."""
+        return 1 if self.fold is None else self.fold.count
 
     @property
     def untrained(self) -> "Trial":
@@ -195,6 +217,8 @@ class Trial:
                     depends_on += [evaluation.label_map.get(name, {}) for name in (own, dataset)]
                 elif dataset in evaluation.unlabelled:
                     continue
+                if dataset != own and dataset in evaluation.folds:
+                    depends_on += [fold.for_key for fold in evaluation.folds[dataset]]
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:

@@ -13,6 +13,7 @@ from comodo.config.metric import Metric
 from comodo.config.space import Choices, Point, flatten
 from comodo.core.errors import nearest
 from comodo.core.store import Store
+from comodo.data.folds import Fold
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result
 
@@ -26,7 +27,7 @@ class _PassedOver(Exception):
 @dataclass
 class WarmStart:
     points: list[tuple[Point, tuple[float, ...]]] = field(default_factory=list)
-    """With the mean over seeds of each objective."""
+    """With the mean over seeds and folds of each objective."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How many were not learnt from, by reason."""
 
@@ -86,11 +87,17 @@ def _learn_one(
     config = config.model_copy(update={"dataset": here.dataset})
     if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:
         raise _PassedOver(_difference(config, here, sweep))
-    if Trial(config, trained[0].seed, windows, features).key != trained[0].key:
+    known = {fold.number: fold for fold in evaluation.folds.get(config.dataset, ())}
+    folds = [known.get(record.fold["number"]) if record.fold else None for record in trained]
+    recorded = [record.fold and Fold.of(record.fold) for record in trained]
+    if folds != recorded or (known and None in folds):
+        raise _PassedOver("with other folds")
+    if Trial(config, trained[0].seed, windows, features, fold=folds[0]).key != trained[0].key:
         raise _PassedOver("of another version or weights")
     rows = []
-    for record in trained:
-        result = read_result(Trial(config, record.seed, windows, features, evaluation), store)
+    for record, fold in zip(trained, folds, strict=True):
+        trial = Trial(config, record.seed, windows, features, evaluation, fold=fold)
+        result = read_result(trial, store)
         metrics = {} if result is None else result.metrics
         rows.append([metrics.get(objective.metric, math.nan) for objective in sweep.objectives])
     scores = tuple(statistics.mean(column) for column in zip(*rows, strict=True))

@@ -222,14 +222,16 @@ class Tracker:
                     "student": trial.config.student.name,
                     "method": trial.config.method.name,
                     "protocol": trial.config.protocol,
-                    "configuration": name.removesuffix(f" seed {trial.seed}"),
+                    "configuration": name.removesuffix(f" {trial.repetition}"),
                     **_source(),
+                    **({} if trial.fold is None else trial.fold.tags),
                 }
                 name = rounded(name)
                 run = self._client.create_run(self._experiment, tags=tags, run_name=name)
             if not run.data.params:  # a new run, or one whose driver was killed right then
                 self._client.log_inputs(run.info.run_id, self._inputs(trial))
                 config = flatten(trial.config.model_dump(mode="json")) | {"seed": trial.seed}
+                config |= {"fold": trial.fold.number} if trial.fold else {}
                 params = [Param(key, str(value)) for key, value in config.items()]
                 self._client.log_batch(run.info.run_id, params=params)
             self._runs[trial.key] = str(run.info.run_id)

@@ -216,7 +216,8 @@ class Distillation:
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""
-        order_N = epoch_order(self.row_N, seed_of(self.seed, "order", self.epoch))
+        stored_N = self.train.stored(self.row_N)
+        order_N = epoch_order(stored_N, seed_of(self.seed, "order", self.epoch))
         if self.epoch == 0:  # windows that filled the queue join in the second epoch, as published
             order_N = order_N[~torch.isin(order_N, self.reserved)]
         return order_N

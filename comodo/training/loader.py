@@ -28,7 +28,7 @@ Change = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 
 def epoch_order(row_N: Tensor, seed: int) -> Tensor:
-    """A random order `[N]` of the windows in these rows of their split.
+    """A random order `[N]` of the windows in these rows of their shards.
 
     Random pools of `MAX_SHARDS_PER_POOL` shards follow each other, and the windows of a pool are
     shuffled, so only a few files are needed at any time.
@@ -96,7 +96,7 @@ class BatchLoader:
 
     def _first_uses(self, row_N: Tensor) -> list[tuple[int, int]]:
         """For each shard, its first position in these rows and its number; last position first."""
-        shard_N = row_N // SHARD_WINDOWS
+        shard_N = self._split.stored(row_N) // SHARD_WINDOWS
         shards = shard_N.unique().tolist()
         return sorted(((int((shard_N == s).int().argmax()), s) for s in shards), reverse=True)
 

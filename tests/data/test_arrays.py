@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from comodo.core.parts import write_table
 from comodo.core.store import Store
 from comodo.data import arrays as arrays_module
-from comodo.data import slicing
+from comodo.data import shards, slicing
 from comodo.data.arrays import (
     NO_LABEL,
     ArraysError,
@@ -32,6 +32,11 @@ from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
 from tests.errors import raises
 from tests.helpers import make_arrays
+
+
+def patch_shards(patch: pytest.MonkeyPatch, windows: int) -> None:
+    for module in (arrays_module, shards):
+        patch.setattr(module, "SHARD_WINDOWS", windows)
 
 
 def write_windows_meta(store: Store, rejected: dict[str, str]) -> None:
@@ -80,7 +85,7 @@ def store(tmp_path: Path) -> Store:
 def test_rows_lengths_labels_and_order(
     store: Store, shard: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+    patch_shards(monkeypatch, shard)
     data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
     features = FeatureArrays.load(store.folder("arrays", pack_features(store, "w", "f")))
     train = data.splits["train"]
@@ -157,7 +162,7 @@ def test_any_lengths_are_gathered_as_they_were(
     imu = [rng.normal(size=6 * length).astype(np.float32) for length in lengths]
     index = order.choices(range(len(imu)), k=5)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+        patch_shards(patch, shard)
         store = Store(folder)
         write_windows(store, imu)
         split = WindowArrays.load(store.folder("arrays", pack_windows(store, "w"))).splits["train"]
@@ -204,7 +209,7 @@ def test_packed_once(store: Store) -> None:
 def test_resized_once_is_what_a_student_would_make_of_them(
     store: Store, shard: int, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays_module, "SHARD_WINDOWS", shard)
+    patch_shards(monkeypatch, shard)
     key = pack_windows(store, "w")
     folder, chosen = store.folder("arrays", key), torch.tensor([5, 0, 3])
     before = WindowArrays.load(folder, samples).splits["train"].imu(chosen)

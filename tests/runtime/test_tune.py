@@ -56,7 +56,7 @@ def test_references_are_neither_judged_nor_judged_by(ledger: Ledger) -> None:
     asha = _scheduler(ledger.sweep)
     assert asha is not None
     _, supervised, one, other = trials = asked(ledger)
-    assert [t.config["reference"] for t in trials] == [True, True, False, False]
+    assert [t.config["judged"] for t in trials] == [False, False, True, True]
     for trial in trials:
         asha.on_trial_add(SimpleNamespace(), trial)
     assert decide(asha, supervised, 3, 0.9) == asha.CONTINUE

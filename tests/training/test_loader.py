@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from comodo.core.store import Store, read_json, write_json
-from comodo.data import arrays
+from comodo.data import arrays, shards
 from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split, WindowArrays
 from comodo.training import loader
 from comodo.training.distributed import WorkerGroup
@@ -146,7 +146,7 @@ def cut_in_shards(folder: Path, size: int) -> None:
 def test_each_file_is_read_ahead_once_before_it_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (arrays, loader):
+    for module in (arrays, shards, loader):
         monkeypatch.setattr(module, "SHARD_WINDOWS", 16)
     store = Store(tmp_path)
     windows, features = (store.folder("arrays", key) for key in make_arrays(store, windows=158))

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comodo.config.datasets import DatasetConfig, SimulatedDataset
+from comodo.config.datasets import DatasetConfig, GroupSplit, SimulatedDataset, fold_split
+from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.names import name_notes
 from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
@@ -25,11 +26,16 @@ READERS: dict[str, Callable[[Any], Reader]] = {
 
 def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recording]:
     """All recordings, sorted by id, in the splits that a sweep uses: the data set's own, or those
-    of `split_by_group`. Raises DatasetError."""
+    of `split_by_group`; with folds in `IN_FOLDS`. Raises DatasetError."""
     listed = open_dataset(settings, data_folder).recordings()
     recordings = sorted(listed, key=lambda recording: recording.id)
     shares = settings.split_by_group
-    return recordings if shares is None else split_by_group(recordings, shares)
+    if shares is None:
+        return recordings
+    if isinstance(shares, GroupSplit):
+        return split_by_group(recordings, shares)
+    listed_in_folds(recordings, settings)  # refuses too few groups
+    return without_split(recordings)
 
 
 def listing_notes(
@@ -39,7 +45,8 @@ def listing_notes(
     check before anything is trained. Raises DatasetError."""
     reader = open_dataset(settings, data_folder)
     own = reader.notes() if isinstance(reader, NotingReader) else []
-    return [*own, *name_notes(recordings), *few_groups_notes(recordings)]
+    few = fold_notes(recordings) if fold_split(settings) else few_groups_notes(recordings)
+    return [*own, *name_notes(recordings), *few]
 
 
 def with_common_unit(

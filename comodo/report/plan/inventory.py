@@ -18,14 +18,17 @@ from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
+from comodo.data.folds import Folds, listed_folds, listed_in_folds
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.recordings import Recording
-from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta, WindowsMeta
+from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.machine import Machine, this_machine
+from comodo.report.plan.splits import split_bounds, train_split
+from comodo.search.configuration import trials_of
 from comodo.search.ledger import Ledger
-from comodo.search.precheck import evaluation_of, most_to_train_on, most_windows
+from comodo.search.precheck import evaluation_of
 from comodo.search.records import TrainedRecord, read_asked
 from comodo.search.train_split import TrainSplit
 from comodo.search.trial import Trial
@@ -43,8 +46,9 @@ class DatasetPlan:
     key: str
     recordings: int
     waiting: int  # recordings to prepare
-    windows: dict[str, int] | None
-    """By split; an upper bound until they are prepared; None if counting them takes too long."""
+    windows: list[dict[str, int]] | None
+    """Of each fold, or of the one split, by split; an upper bound until they are prepared; None if
+    counting them takes too long."""
     train: TrainSplit | None
     samples: int | None  # of a window, or the longest whole recording; None: not packed yet
     ready: WindowSet | None
@@ -55,6 +59,8 @@ class DatasetPlan:
     seconds: float | str = "whole"  # of a window
     videos: tuple[str, ...] = ()
     """Versions of the recordings' videos, until the windows are prepared."""
+    folds: Folds = ()
+    """Until the windows are prepared, as far as the listing tells."""
 
     @property
     def packed(self) -> str:
@@ -63,7 +69,7 @@ class DatasetPlan:
 
     @property
     def total(self) -> int | None:
-        return None if self.windows is None else sum(self.windows.values())
+        return None if self.windows is None else sum(self.windows[0].values())
 
     @property
     def all_samples(self) -> int | None:
@@ -174,6 +180,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     files = window_sets.fingerprints_of(settings, recordings)
     key = window_sets.window_key(settings, recordings, files)
     ready = window_sets.read_window_set(key, store, files)
+    ready = ready and window_sets.with_folds(ready, settings)
     leaks = window_sets.leaks_of(recordings) if ready is None else ready.leaks
     notes = listing_notes(settings, folder, recordings) + window_sets.leakage_notes(leaks)
     notes += _not_selectable(name, sweep, recordings)
@@ -188,18 +195,15 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
             tables = window_sets.read_quality(ready.folder)
             seconds = sum(pc.sum(table["window_seconds"]).as_py() or 0 for table in tables)
             total = round(seconds * settings.imu_rate)
-        done = len(recordings), 0, ready.counts, train, samples, ready, notes, total
-        return DatasetPlan(name, key, *done)
+        counts = [split.counts for split in ready.splits]
+        done = len(recordings), 0, counts, train, samples, ready, notes, total
+        return DatasetPlan(name, key, *done, folds=ready.folds)
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
-    by_split = {split: [r for r in recordings if r.split == split]
-                for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
-    bounds = {split: most_windows(settings, listed) for split, listed in by_split.items()}
-    windows = {split: bound for split, bound in bounds.items() if bound is not None}
-    at_most = most_to_train_on(settings, by_split.get("train", []))
-    known = windows if len(windows) == len(bounds) else None
+    known, at_most = split_bounds(settings, recordings)
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
     videos = video_versions(settings, recordings, files, store)
-    return replace(plan, seconds=settings.window_seconds, videos=videos)
+    folds = listed_folds(recordings, settings)
+    return replace(plan, seconds=settings.window_seconds, videos=videos, folds=folds)
 
 
 def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> list[str]:
@@ -207,6 +211,7 @@ def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> lis
     is refused before."""
     if name not in {trained for trained, _ in sweep.trained_on()}:
         return []
+    recordings = listed_in_folds(recordings, sweep.datasets[name])[0]
     labelled = {recording.split for recording in recordings if recording.label is not None}
     fault = "no labelled recordings in its {} split, so the objective there is not known"
     return [fault.format(split) for split in sorted(sweep.objective.splits - labelled)]
@@ -223,20 +228,6 @@ def window_samples(store: Store, key: str) -> int | None:
     with store.open(file) as content:
         header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
     return int(header["imu"]["shape"][-1]) if "imu" in header else None
-
-
-def train_split(windows: WindowSet) -> TrainSplit:
-    """How many prepared windows trials can train on."""
-    last = labelled_last = 0
-    if WindowsMeta.read(windows.folder).window_seconds != "whole":
-        for table in window_sets.read_quality(windows.folder):
-            for row in table.select(["split", "label", "windows", "drawn_from"]).to_pylist():
-                is_kept = row["windows"] and row["drawn_from"] is None  # none of a rejected one
-                if row["split"] == "train" and is_kept:
-                    last += 1
-                    labelled_last += row["label"] is not None
-    labelled = sum(windows.classes.get("train", {}).values())
-    return TrainSplit(windows.counts.get("train", 0), labelled, last, labelled_last)
 
 
 def features_plan(
@@ -289,17 +280,19 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     """Looks up in the store how far each trial has got."""
     datasets, arrays = inventory.datasets, inventory.arrays
     packed = {name: dataset.packed for name, dataset in datasets.items()}
-    prepared = {n: d.ready.classes.get("train", {}) for n, d in datasets.items() if d.ready}
+    prepared = {name: dataset.ready for name, dataset in datasets.items() if dataset.ready}
     evaluation = evaluation_of(sweep, packed, prepared)
+    folds = {name: dataset.folds for name, dataset in datasets.items() if dataset.folds}
+    evaluation = replace(evaluation, folds=folds)
     ledger = Ledger(sweep, store, arrays, evaluation)
 
     def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:
-        trials = [
-            Trial(config, seed, *arrays[config.dataset, config.teacher], evaluation)
-            for config in map(sweep.with_values, points)
-            for seed in seeds
-        ]
-        return list({trial.key: trial for trial in trials}.values())
+        trials: dict[str, Trial] = {}
+        for config in map(sweep.with_values, points):
+            of_config = arrays[config.dataset, config.teacher]
+            for trial in trials_of(config, seeds, of_config, evaluation):
+                trials[trial.key] = trial
+        return list(trials.values())
 
     proposed = planned = ledger.planned()
     if is_search := sweep.search.sampler != "grid":
@@ -317,7 +310,7 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     if not is_search:
         left = len(to_train) + len(to_measure)
         return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
-    kinds = trials_at(sweep.points(), sweep.seeds[:1])
+    kinds = [t for t in trials_at(sweep.points(), sweep.seeds[:1]) if t.number[1] <= 1]
     methods = {trial.config.method.name for trial in kinds}
     done = sum(ledger.is_over(t) and t.config.method.name in methods for t in planned)
     left = max(len(to_measure), (sweep.budget.trials or 0) - done)

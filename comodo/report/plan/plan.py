@@ -39,10 +39,18 @@ class Plan:
     resources: Resources
     """What each trial gets on this machine."""
     schedules: list[Schedule]
-    """Those that trials may have, where the number of windows is known or bounded."""
+    """Those that trials may have, where the number of windows is known or bounded; with folds of
+    trials in the first."""
     disk: dict[str, int | None]  # bytes that will be written, by kind; None: not known
     free: int  # bytes on the store's disk
     speed_test_failed: str = ""
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """How many folds the data sets that are trained on have, of those that have some."""
+        datasets = self.inventory.datasets
+        found = {name: len(datasets[name].folds) for name, _ in self.sweep.trained_on()}
+        return {name: folds for name, folds in found.items() if folds}
 
     @property
     def concurrent(self) -> int | None:

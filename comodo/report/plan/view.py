@@ -66,7 +66,9 @@ def _stages(plan: Plan) -> Table:
 def _count(dataset: DatasetPlan, split: str) -> str:
     if dataset.windows is None:
         return "?"
-    return ("" if dataset.ready else "≤ ") + str(dataset.windows.get(split, 0))
+    counts = [of_fold.get(split, 0) for of_fold in dataset.windows]
+    low, high = min(counts), max(counts)
+    return ("" if dataset.ready else "≤ ") + (str(low) if low == high else f"{low} to {high}")
 
 
 def _encoding(features: FeaturesPlan, is_ready: bool) -> tuple[str, str]:
@@ -104,13 +106,22 @@ def _facts(plan: Plan) -> Table:
 
 
 def _space(plan: Plan) -> Iterator[Fact]:
-    count, seeds = plan.configurations, len(plan.sweep.seeds)
+    count, seeds, folds = plan.configurations, len(plan.sweep.seeds), plan.folds
     shown = "infinitely many" if count is None else f"{count:,}"
     if count == MAX_COUNTED:
         shown = f"over {shown}"
-    yield "configurations", f"{shown}, each with {seeds} seeds"
+    each = f"each with {seeds} seeds"
+    if folds:
+        named = ", ".join(f"{number} folds of {name}" for name, number in folds.items())
+        each += f" in {named}"
+    yield "configurations", f"{shown}, {each}"
     if plan.sweep.search.sampler == "grid" and count is not None:
-        references = len(plan.trials.planned) - count * seeds
+        own = count * seeds
+        if folds:
+            datasets = (plan.sweep.with_values(point).dataset for point in plan.sweep.grid())
+            own = seeds * sum(folds.get(name, 1) for name in datasets)
+            yield "", f"{own} trials: configurations x seeds x folds"
+        references = len(plan.trials.planned) - own
         yield "references", f"{references} trials" if references > 0 else ""
 
 

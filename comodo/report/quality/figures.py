@@ -9,11 +9,11 @@ from matplotlib.ticker import MaxNLocator
 
 from comodo.core.store import atomic
 from comodo.data.quality import QUALITY_CHECKS
-from comodo.data.recordings import SPLIT_NAMES
+from comodo.data.recordings import IN_FOLDS
 from comodo.report.style import axes_of, grid_of
 
 # Dark to light, also when printed in grey.
-SHADES = {"train": "#1f4e79", "val": "#6fa8dc", "test": "#d9e8f6"}
+SHADES = {"train": "#1f4e79", "val": "#6fa8dc", "test": "#d9e8f6", IN_FOLDS: "#6fa8dc"}
 BARS: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6}
 MAX_CLASSES = 40
 BINS = 30
@@ -24,7 +24,7 @@ def class_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Windows of each class (rows, most first) in each split that has labels (columns)."""
     labelled = table[table.rejected.isna() & table.label.notna()]
     counts = labelled.pivot_table("windows", "label", "split", "sum", fill_value=0)
-    counts = counts[[split for split in SPLIT_NAMES if split in counts]]
+    counts = counts[[split for split in SHADES if split in counts]]
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index
     return counts.loc[order]
 
@@ -61,7 +61,7 @@ def _classes(name: str, table: pd.DataFrame) -> Figure | None:
     axes.invert_yaxis()
     axes.margins(y=0.5 / len(shown))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=len(SPLIT_NAMES), frameon=False)
+    figure.legend(loc="outside lower center", ncols=max(1, len(shown.columns)), frameon=False)
     return figure
 
 

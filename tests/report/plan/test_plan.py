@@ -207,7 +207,7 @@ def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> No
     sweep = sweep_of(tmp_path, trial__epochs=3, references=[])
     note_a_run(store, sweep, "other", batch_size=64)
     plan = make_plan(sweep, store)
-    seen = schedule_of(sweep.trial, plan.inventory.datasets["demo"].windows["train"]).windows  # type: ignore[index]
+    seen = schedule_of(sweep.trial, plan.inventory.datasets["demo"].windows[0]["train"]).windows  # type: ignore[index]
     assert plan.trial_hours == pytest.approx(seen / 100 / 3600)
     shown = text(plan)
     assert "100 windows/s, the median of 3 epochs in this store: mantis from scratch" in shown
