@@ -50,11 +50,11 @@ class FoldSplit(Settings):
 
 def _kind_of_split(value: Any) -> str:
     has_folds = isinstance(value, FoldSplit) or (isinstance(value, dict) and "folds" in value)
-    return "folds" if has_folds else "shares"
+    return "FoldSplit" if has_folds else "GroupSplit"
 
 
 SplitByGroup = Annotated[
-    Annotated[GroupSplit, Tag("shares")] | Annotated[FoldSplit, Tag("folds")],
+    Annotated[GroupSplit, Tag("GroupSplit")] | Annotated[FoldSplit, Tag("FoldSplit")],
     Discriminator(_kind_of_split),
 ]
 

@@ -52,7 +52,9 @@ PEOPLE = ("ann", "bob", "cem", "dee", "eve", "fay", "gus")
 CLASSES = ("sit", "run", "lie")
 TABLES = st.dictionaries(
     st.sampled_from([f"p{i}" for i in range(12)]),
-    st.dictionaries(st.sampled_from(["a", "b", "c", None]), st.integers(1, 9), max_size=4),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", None]), st.integers(1, 9), min_size=1, max_size=4
+    ),
     min_size=4,
 )
 ALL = FoldSplit(folds="all")

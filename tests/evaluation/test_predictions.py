@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from comodo.config.metric import Metric
 from comodo.core.parts import write_table
 from comodo.core.store import Store
+from comodo.data.folds import Fold
 from comodo.evaluation.predictions import Predictions
 from comodo.evaluation.stats import accuracy_interval
 from comodo.search.trial import Evaluation, Trial
@@ -108,3 +111,68 @@ def test_groups_have_their_own_accuracy_over_all_seeds(store: Store) -> None:
     np.testing.assert_allclose(table.acc1, [3 / 6, 3 / 4])
     assert table.windows.tolist() == [3, 2]
     assert (table.low < table.acc1).all() and (table.acc1 < table.high).all()
+
+
+FOLDS = (Fold(1, 2, ("b",), ("a",)), Fold(2, 2, ("a",), ("b",)))
+
+
+def folded(store: Store, **others: str) -> list[Trial]:
+    """The trials of `trials_of` cut into two folds, each of which tests one of the groups."""
+    trials, evaluation = [], Evaluation(("probe", "knn"), others)
+    for whole in trials_of(store, RANKS):
+        for fold in FOLDS:
+            trial = replace(whole, fold=fold, evaluation=evaluation)
+            for dataset, measure, place in trial.measures():
+                table = whole.predictions(store, "d", measure)
+                assert table is not None
+                if dataset == "d":
+                    table = table.filter(pc.is_in(table["group"], pa.array(fold.test)))
+                write_table(store.folder("trials", trial.key) / f"{place}.parquet", table)
+            trials.append(trial)
+    return trials
+
+
+@pytest.mark.parametrize("name", ["test/acc1", "test/acc3", "test/macro_f1", "test/knn/acc1"])
+def test_folds_of_a_seed_together_are_one_split(store: Store, name: str) -> None:
+    whole, folds, found = trials_of(store, RANKS), folded(store), Predictions(store)
+    assert len(folds) == 4
+    metric = on(name, "d")
+    assert found.interval(folds, metric) == found.interval(whole, metric) is not None
+    for first, second in ((0, 1), (1, 0)):
+        a, b = ([trials[i] for i in (first, second)] for trials in (whole, whole[::-1]))
+        in_folds = [[t for trial in x for t in folds if t.seed == trial.seed] for x in (a, b)]
+        for mine, wanted in zip(
+            found.only_one_hits(*in_folds, "test", "d") or (),
+            found.only_one_hits(a, b, "test", "d") or (),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(mine, wanted)
+    for column in ("label", "group"):
+        assert found.by(folds, column, "d").equals(found.by(whole, column, "d"))
+
+
+def test_the_students_of_all_folds_are_averaged_on_another_data_set(store: Store) -> None:
+    """Not counted as more windows: each of them is predicted by two students."""
+    folds = folded(store, other="v")
+    whole, found = trials_of(store, RANKS), Predictions(store)
+    table, wanted = found.hits(folds, "test", 1, "other"), found.hits(whole, "test", 1, "d")
+    assert table is not None and wanted is not None
+    for mine, expected in zip(table, wanted, strict=True):
+        np.testing.assert_allclose(mine, expected)
+    a_SG, b_SG, count_G = found.only_one_hits(folds, folds[::-1], "test", "other") or ()
+    assert (a_SG + b_SG <= count_G).all() and count_G == pytest.approx([3, 2])
+    assert found.by(folds, "group", "other").windows.tolist() == [3, 2]
+    macro, one = (
+        found.interval(trials, on("test/macro_f1", name))
+        for trials, name in ((folds, "other"), (whole, "d"))
+    )
+    assert macro == one is not None
+
+
+def test_a_fold_without_a_measure_leaves_it_out(store: Store) -> None:
+    first, *rest = folded(store)
+    place = next(place for _, measure, place in first.measures() if measure == "knn")
+    path = store.folder("trials", first.key) / f"{place}.parquet"
+    write_table(path, pq.read_table(path).rename_columns({"knn/acc1": "knn/acc3"}))
+    assert Predictions(store).interval([first, *rest], on("test/knn/acc1", "d")) is None
+    assert Predictions(store).interval(rest[1:], on("test/knn/acc1", "d")) is not None

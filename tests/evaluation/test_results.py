@@ -1,6 +1,7 @@
 """Accuracies with intervals, differences, transfer grids and importances of a sweep's trials."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from comodo.config import Sweep, read_sweep_file
+from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store
+from comodo.data.folds import make_folds
 from comodo.evaluation.results import Results, TrialRow, pareto_front
 from comodo.evaluation.stats import holm
+from comodo.search.configuration import trials_of
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
@@ -128,6 +132,69 @@ def test_large_differences_are_told_apart_and_small_ones_are_not(results: Result
         assert (difference.groups, difference.lacks) == (8, "")
         assert difference.distinguishable == (second == "untrained"), (first, second, difference)
     assert (best, "untrained") in found
+
+
+def folded_results(tmp_path: Path, store: Store, left_out: Sequence[int] = ()) -> Results:
+    """Untrained and `infonce` with three seeds on eight people, each tested in a fold, without the
+    trials that have these places."""
+    sweep = read_sweep_file(
+        sweep_file(tmp_path, search__space={"method": ["none", "infonce"]}, seeds=[0, 1, 2])
+    )
+    counts = {f"g{i}": {"a": 9, "b": 9} for i in range(8)}
+    folds = make_folds(counts, FoldSplit(folds="all"))
+    names, rows = Labels(sweep), []
+    for config in map(sweep.with_values, sweep.grid()):
+        for trial in trials_of(config, [0, 1, 2], ("w", "f"), Evaluation(folds={"demo": folds})):
+            label = names.configuration(trial)
+            if len(rows) in left_out:
+                rows.append(TrialRow(trial, label, "not begun", {}))
+                continue
+            answer(store, trial, ACCURACY[config.method.name])
+            result = read_result(trial, store)
+            assert result is not None
+            rows.append(TrialRow(trial, label, "finished", result.metrics, trained=result.trained))
+    return Results(sweep, rows, store)
+
+
+def test_folds_are_pooled_into_intervals_over_all_people(tmp_path: Path, store: Store) -> None:
+    """As eight people in one test split, of whom each trial knows one."""
+    results = folded_results(tmp_path, store)
+    assert results.selected == "infonce" and results.test_groups == {"demo": 8}
+    for label, rows in results.by_label.items():
+        assert len(rows) == 24
+        found = results.accuracy(label, "test")
+        assert found is not None and found.low < found.mean < found.high
+        assert found.mean == pytest.approx(np.mean([row.metrics["test/acc1"] for row in rows]))
+        assert results.measure(label, "test/acc1") == found
+        objective = results.objectives(label)
+        assert objective == pytest.approx((np.mean([row.metrics["val/acc1"] for row in rows]),))
+        alone = results.of_trial(rows[0], "test")
+        assert alone is not None and math.isnan(alone.low)  # one person
+        assert len(results.test_predictions(label)) == 3 * 8 * 40
+        by_group = results.accuracy_by(label, "group")
+        assert by_group.group.tolist() == [f"g{i}" for i in range(8)]
+        assert (by_group.windows == 40).all() and by_group.low.notna().all()
+    (difference,) = results.differences
+    assert (difference.seeds, difference.groups, difference.lacks) == (3, 8, "")
+    assert difference.distinguishable
+    assert [len(of_each) for of_each in results.points()] == [2, 2]
+
+
+def test_a_seed_counts_when_all_its_folds_are_finished(tmp_path: Path, store: Store) -> None:
+    """Of the last configuration the last fold of seed 1 and all of seed 2 are missing."""
+    whole = folded_results(tmp_path, store)
+    results = folded_results(tmp_path, store, left_out=[24 + 15, *range(24 + 16, 48)])
+    assert {row.trial.seed for row in results.by_label["infonce"]} == {0}
+    assert results.selected == "untrained"  # the other lacks seeds
+    assert results.accuracy("untrained", "test") == whole.accuracy("untrained", "test")
+    one = results.accuracy("infonce", "test")
+    rows = [row for row in whole.by_label["infonce"] if row.trial.seed == 0]
+    assert one is not None
+    assert one.mean == pytest.approx(np.mean([row.metrics["test/acc1"] for row in rows]))
+    (difference,) = results.differences
+    assert (difference.seeds, difference.groups, difference.p) == (1, 8, None)
+    nothing = folded_results(tmp_path, store, left_out=[24, 32, 40])
+    assert list(nothing.by_label) == ["untrained"] and nothing.differences == []
 
 
 def test_no_two_configurations_are_compared_twice(results: Results, store: Store) -> None:

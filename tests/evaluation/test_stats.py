@@ -84,6 +84,32 @@ class Studies:
         return self.generator.binomial(counts_R1G, ndtr(probit_RSG)).astype(float)
 
 
+class FoldedStudies(Studies):
+    """Groups that are tested in folds: the student of each seed and fold has an effect of its own,
+    and so has, for all seeds, what a fold lacks in train."""
+
+    def __init__(self, folds: int, of_fold: float, *study: Any) -> None:
+        super().__init__(*study)
+        _, _, n_groups = self.shape
+        self.fold_G, self.of_fold, self.folds = np.arange(n_groups) % folds, of_fold, folds
+
+    def hits(self, accuracy: float, by_configuration: float = 0) -> Floats:
+        number, n_seeds, n_groups = self.shape
+        normal, effects = self.generator.normal, self.effects
+        variance = effects.group**2 + effects.seed**2 + effects.cell**2 + self.of_fold**2
+        of_student_RSF = effects.seed * normal(size=(number, n_seeds, self.folds))
+        of_train_R1F = self.of_fold * normal(size=(number, 1, self.folds))
+        probit_RSG = (
+            ndtri(accuracy) * math.sqrt(1 + variance + by_configuration**2)
+            + self.group_R1G
+            + (of_student_RSF + of_train_R1F)[..., self.fold_G]
+            + effects.cell * normal(size=self.shape)
+            + by_configuration * normal(size=(number, 1, n_groups))
+        )
+        counts_R1G = self.count_RG[:, None].astype(int)
+        return self.generator.binomial(counts_R1G, ndtr(probit_RSG)).astype(float)
+
+
 def only_one_hits(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Windows that only one classified correctly, as few as there can be with these hits."""
     extra = np.subtract(a, b).astype(float)
@@ -209,6 +235,41 @@ def test_the_interval_of_balanced_accuracy_and_f1_holds_what_is_expected(
     assert held / number >= 0.95 - sampling_error(0.95, number)
 
 
+HARD_FOLDS = ((3, 40, 5), "neither", 0.6)
+"""Nothing varies but what the folds lack in train, which eight groups of each fold share: 91 %."""
+FOLDED = [(3, 8, 8), (3, 20, 5), (5, 12, 12), (3, 40, 5), (1, 12, 12)]  # seeds, groups, folds
+
+
+def folded_rates(case: Any, number: int) -> tuple[float, float]:
+    """How often the pooled interval holds the expectation, and two configurations that are equal
+    in expectation are called different."""
+    (seeds, groups, folds), effects, accuracy = case
+    study = ((seeds, groups), EFFECTS[effects], number, groups + folds)
+    studies = FoldedStudies(folds, 0.05, *study)
+    a, b = studies.hits(accuracy), studies.hits(accuracy)
+    _, low_R, high_R = jackknife_bounds(
+        delete_one_group(a, studies.count_RG), studies.count_RG, 0.95
+    )
+    difference_R, half_R, _ = paired_test(*only_one_hits(a, b), studies.count_RG, 0.95)
+    held = (low_R <= accuracy) & (accuracy <= high_R)
+    return float(held.mean()), float((abs(difference_R) > half_R).mean())
+
+
+def assert_folds_hold(number: int) -> None:
+    for case in itertools.product(FOLDED, EFFECTS, [0.6, 0.9]):
+        held, alarms = folded_rates(case, number)
+        nominal, error = 0.94 if case[1:] == ("groups", 0.9) else 0.95, 0.05
+        if case == HARD_FOLDS:
+            nominal, error = 0.91, 0.08
+        assert held >= nominal - sampling_error(nominal, number), case
+        if case[0][0] > 1:  # from one seed nothing is claimed
+            assert alarms <= error + sampling_error(error, number), case
+
+
+def test_the_pooled_interval_of_folds_holds_the_expectation() -> None:
+    assert_folds_hold(600)
+
+
 FEW = list(itertools.product((1, 2, 3), (1, 2, 3, 8)))
 """Seeds and groups of small studies."""
 WHAT_VARIES = {  # standard deviations of seeds, of groups of a configuration; share of tied windows
@@ -274,6 +335,7 @@ def test_all_that_in_many_more_studies() -> None:
     assert_no_false_alarms(5000)
     assert_family_errors(CASES, 2000)
     assert_small_studies_hold(3000)
+    assert_folds_hold(3000)
 
 
 @pytest.mark.parametrize("sizes", SIZES)

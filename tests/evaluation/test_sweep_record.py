@@ -8,7 +8,9 @@ import huggingface_hub.constants
 import pytest
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store, read_json, write_json
+from comodo.data.folds import make_folds
 from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
 from comodo.report.page import protocol_section
 from comodo.search.ledger import Ledger
@@ -67,6 +69,35 @@ def test_students_of_earlier_versions_saw_g_and_degrees(tmp_path: Path, store: S
         row.trial.units_on("demo") for row in read_sweep_record("small", store).results(store).rows
     }
     assert seen == {("g", "deg/s")}
+
+
+FOLDS = make_folds({f"g{i}": {"a": 4, "b": 4} for i in range(3)}, FoldSplit(folds="all"))
+
+
+def test_folds_come_back_and_with_them_the_trials(tmp_path: Path, store: Store) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, seeds=[0, 1]))
+    evaluation = Evaluation(folds={"demo": FOLDS})
+    saved_of(sweep, evaluation).write(store)
+    back = read_sweep_record("small", store)
+    assert back.evaluation == evaluation
+    rows = back.results(store).rows
+    assert [row.trial.number for row in rows] == 2 * [(s, f) for s in (0, 1) for f in (1, 2, 3)]
+    ledger = Ledger(sweep, store, back.arrays, evaluation)
+    assert [row.trial.key for row in rows] == [trial.key for trial in ledger.planned()]
+
+
+def test_what_was_stopped_in_its_first_fold_is_not_listed_as_missing(
+    tmp_path: Path, store: Store
+) -> None:
+    changes: dict[str, Any] = {"search__space": {"epochs": [1, 2]}, "references": []}
+    sweep = read_sweep_file(sweep_file(tmp_path, early_stopping={"name": "asha"}, **changes))
+    saved = saved_of(sweep, Evaluation(folds={"demo": FOLDS}))
+    ledger = Ledger(sweep, store, saved.arrays, saved.evaluation)
+    stopped, *_ = asked = list(iter(ledger.next_trial, None))
+    assert [trial.number for trial in asked] == [(0, 1), (0, 1)]  # the others wait
+    ledger.end(stopped, "pruned", "slow", reached=(1, 0.2))
+    states = [(row.trial.config.epochs, row.state) for row in saved.results(store).rows]
+    assert states == [(1, "pruned"), *[(2, "not begun")] * 3]
 
 
 def test_neither_files_nor_variables_are_needed(

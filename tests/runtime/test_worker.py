@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from mantis.architecture import MantisV1
@@ -18,12 +20,14 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from comodo.config import ComodoMethod, StudentConfig
+from comodo.config.datasets import FoldSplit
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
+from comodo.data.folds import Fold, make_folds
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
@@ -342,6 +346,84 @@ def test_what_is_asked_later_is_measured_without_training_again(store: Store) ->
     same = run_whole(Trial(trial_config(), 0, *arrays, renamed), store, reported.append)
     assert same.metrics["on/other/direct/test/acc1"] > 0.9
     assert len(reported) == 4
+
+
+FOLDS = make_folds({f"g{i}": {"c0": 9, "c1": 9} for i in range(4)}, FoldSplit(folds="all"))
+
+
+def in_one_split(store: Store) -> None:
+    """Puts the windows and features of `make_arrays` together, as of a data set with folds."""
+    make_arrays(store)
+    for key in ("w", "f"):
+        folder = store.folder("arrays", key)
+        meta = read_json(folder / "meta.json")
+        parts = [load_file(folder / file) for (file,) in meta["files"].values()]
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        save_file(whole, folder / "all-00000.safetensors")
+        write_json(folder / "meta.json", meta | {"files": {"all": ["all-00000.safetensors"]}})
+
+
+def cut_apart(store: Store, fold: Fold) -> tuple[str, str]:
+    """The same with the splits of a fold packed apart, as of a data set with one split."""
+    windows = load_file(store.folder("arrays", "w") / "all-00000.safetensors")
+    split_N = np.array([fold.split_of(f"g{code}") for code in windows["group"]])
+    for key in ("w", "f"):
+        folder, target = store.folder("arrays", key), store.folder("arrays", f"{key}-cut")
+        target.mkdir(parents=True)
+        whole, files = load_file(folder / "all-00000.safetensors"), {}
+        for split in ("train", "val", "test"):
+            files[split] = [f"{split}-00000.safetensors"]
+            rows = {name: values[split_N == split] for name, values in whole.items()}
+            save_file(rows, target / files[split][0])
+        write_json(target / "meta.json", read_json(folder / "meta.json") | {"files": files})
+    return "w-cut", "f-cut"
+
+
+@pytest.mark.parametrize("method", [None, "supervised", "none"])
+def test_a_fold_computes_what_its_splits_packed_apart_would(
+    store: Store, method: str | None
+) -> None:
+    """Student, metrics and predictions, bit for bit."""
+    in_one_split(store)
+    config = trial_config() if method is None else trial_config(method=method)
+    asked = Evaluation(("probe", "knn", "few-shot", "zero-shot", "alignment"))
+    fold = FOLDS[1]
+    trial = Trial(config, 0, "w", "f", asked, fold=fold)
+    apart = Trial(config, 0, *cut_apart(store, fold), asked)
+    assert trial.key != apart.key
+    one, other = (run_whole(t, store) for t in (trial, apart))
+    assert one.metrics == other.metrics
+    assert one.trained.fold is not None and Fold.of(one.trained.fold) == fold
+    students = [load_student(store.folder("trials", t.key) / "student") for t in (trial, apart)]
+    assert weights_equal(*students)
+    for measure in ("probe", "knn", "few-shot"):
+        mine, wanted = (t.predictions(store, "d", measure) for t in (trial, apart))
+        assert mine is not None and wanted is not None and mine.equals(wanted)
+        assert set(mine.filter(pc.equal(mine["split"], "test"))["group"].to_pylist()) == {"g1"}
+
+
+def test_another_data_set_with_folds_is_tested_in_all_of_them(store: Store) -> None:
+    """By each student, as it was trained on none of it; each window once."""
+    in_one_split(store)
+    folds = {"d": FOLDS, "other": FOLDS}
+    asked = Evaluation(("probe", "direct"), {"other": "w"}, folds=folds)
+    trial = Trial(trial_config(epochs=1), 0, "w", "f", asked, fold=FOLDS[0])
+    metrics = run_whole(trial, store).metrics
+    for measure in ("probe", "direct"):
+        table = trial.predictions(store, "other", measure)
+        assert table is not None
+        tested = table.filter(pc.equal(table["split"], "test")).to_pandas()
+        assert tested.group.value_counts().to_dict() == {"g0": 21, "g1": 21, "g2": 20, "g3": 20}
+        name = "test/acc1" if measure == "probe" else "direct/test/acc1"
+        by_fold = (tested["rank"] == 0).groupby(tested.group).mean()
+        hits = (tested["rank"] == 0).mean() if measure == "direct" else by_fold.mean()
+        assert metrics[f"on/other/{name}"] == pytest.approx(hits)
+    assert "on/other/val/acc1" in metrics and "on/other/direct/val/acc1" not in metrics
+    apart = replace(asked, folds={"d": FOLDS})
+    places = [
+        {place for *_, place in replace(trial, evaluation=e).measures()} for e in (asked, apart)
+    ]
+    assert len(places[0] - places[1]) == 2
 
 
 def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store) -> None:

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Sweep, TrialConfig, read_sweep_file
+from comodo.config.datasets import FoldSplit
 from comodo.config.metric import OWN_METRICS, TRANSFER_METRICS, Measure
 from comodo.config.space import Point, flatten
 from comodo.core.store import Store, read_json, write_json
+from comodo.data.folds import make_folds
 from comodo.search import trial as trial_module
 from comodo.search.ledger import Ledger
 from comodo.search.proposals import Outcome
@@ -32,6 +34,15 @@ def store(tmp_path: Path) -> Store:
 def ledger_of(sweep: Sweep, store: Store) -> Ledger:
     pairs = dict.fromkeys(sweep.trained_on(), ("w", "f"))
     return Ledger(sweep, store, pairs, Evaluation())
+
+
+FOLDS = make_folds({f"g{i}": {"a": 4, "b": 4} for i in range(3)}, FoldSplit(folds="all"))
+
+
+def in_folds(sweep: Sweep, store: Store) -> Ledger:
+    """With a data set of three people, each tested in a fold."""
+    pairs = dict.fromkeys(sweep.trained_on(), ("w", "f"))
+    return Ledger(sweep, store, pairs, Evaluation(folds={"demo": FOLDS}))
 
 
 def grid(tmp_path: Path, **changes: Any) -> Sweep:
@@ -237,6 +248,80 @@ def test_a_hopeless_configuration_does_not_get_its_other_seeds(
     again = ledger_of(narrow, store)
     assert run(again) == []  # what has its seeds keeps them
     assert len(again.trials) == len(again.planned()) == again.done() == 8
+
+
+def test_each_fold_once_for_each_seed_and_an_untrained_student_beside(
+    tmp_path: Path, store: Store
+) -> None:
+    asked = drain(in_folds(grid(tmp_path), store))
+    everything = [(seed, fold) for seed in (0, 1) for fold in (1, 2, 3)]
+    assert [trial.number for trial in asked] == 3 * everything
+    assert len({trial.key for trial in asked}) == 18
+    assert [t.config.method.name for t in asked] == ["none"] * 6 + ["comodo"] * 12
+    for trial in asked[:7]:
+        finish(store, trial)
+    again = in_folds(grid(tmp_path), store)
+    assert drain(again) == asked[7:]
+    assert again.done() == 7
+
+
+def test_a_search_is_told_the_mean_over_seeds_and_folds_once_all_have_ended(
+    tmp_path: Path, store: Store
+) -> None:
+    sweep = search(tmp_path, budget={"trials": 13}, references=[])
+    ledger, notes = in_folds(sweep, store), Notes()
+    assert ledger._proposals._left == 2  # type: ignore[attr-defined]
+    assert ledger.to_come() == 12
+    ledger._proposals = notes
+    *first, last = drain(ledger)[:6]
+    for number, trial in enumerate(first):
+        finish(store, trial, number / 10)
+        ledger.end(trial, "finished", "")
+        assert notes.outcomes == []
+    finish(store, last, 0.5)
+    ledger.end(last, "finished", "")
+    assert notes.outcomes == [({"epochs": 1}, Outcome("finished", (0.25,)))]
+
+
+def run_all(ledger: Ledger, accuracy: dict[int, float]) -> list[tuple[int, int, int]]:
+    """Epochs, seed and fold of the trials that ran; with an accuracy below 0 they are pruned."""
+    order = []
+    while (trial := ledger.next_trial()) is not None:
+        order.append((trial.config.epochs, *trial.number))
+        if (found := accuracy[trial.config.epochs]) < 0 and ledger.is_judged(trial):
+            ledger.end(trial, "pruned", "slow", reached=(1, -found))
+        else:
+            finish(store=ledger.store, trial=trial, accuracy=abs(found))
+            ledger.end(trial, "finished", "")
+    assert not ledger.held_back
+    return order
+
+
+def test_a_configuration_that_was_stopped_in_its_first_fold_runs_in_no_other(
+    tmp_path: Path, store: Store
+) -> None:
+    """Folds are not equally hard, so only trials of one fold can be compared while they train."""
+    rule, space = {"name": "asha"}, {"epochs": [1, 2]}
+    sweep = grid(tmp_path, search__space=space, early_stopping=rule, references=[])
+    ledger = in_folds(sweep, store)
+    found = run_all(ledger, {1: 0.6, 2: -0.3})
+    assert found == [(1, seed, fold) for seed in (0, 1) for fold in (1, 2, 3)] + [(2, 0, 1)]
+    judged = [trial.number for trial in ledger.trials.values() if ledger.is_judged(trial)]
+    assert judged == [(0, 1)] * 2
+    assert len(ledger.planned()) == ledger.done() == 7
+    assert run_all(in_folds(sweep, store), {}) == []
+    patient = grid(tmp_path, search__space=space, references=[])
+    assert len(run_all(in_folds(patient, store), {2: 0.3})) == 6
+
+
+def test_a_hopeless_configuration_is_known_after_all_folds_of_its_first_seed(
+    tmp_path: Path, store: Store
+) -> None:
+    space = {"epochs": [1, 2]}
+    sweep = grid(tmp_path, search__space=space, search__hopeless_below=0.1, references=[])
+    found = run_all(in_folds(sweep, store), {1: 0.6, 2: 0.3})
+    assert found[6:] == [(2, 0, 1), (2, 0, 2), (2, 0, 3)]
+    assert run_all(in_folds(sweep, store), {}) == []
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])

@@ -58,6 +58,45 @@ def test_queue_longer_than_a_folder(
         check(path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "names"),
+    [
+        ({"datasets__demo__split_by_group": {"folds": 11}}, "dataset.too-few-groups", "10 groups"),
+        ({"budget": {"trials": 39}, "seeds": [0, 1]}, "budget.trials", "40 trials"),
+        (
+            {"budget": {"trials": 19}, "seeds": [0, 1], "search__sampler": "random"},
+            "budget.trials",
+            "20 trials",
+        ),
+    ],
+)
+def test_folds_that_cannot_be_made_or_paid_for(
+    tmp_path: Path, changes: dict[str, Any], code: str, names: str
+) -> None:
+    """Ten people, two configurations."""
+    simulated: dict[str, Any] = {"kind": "simulated", "seconds": 10.0, "labelled": 1.0}
+    simulated |= {"split_by_group": {"folds": "all"}}
+    space = {"method.queue_size": [8, 16]}
+    changes = {"datasets": {"demo": simulated}, "search__space": space, **changes}
+    path = sweep_file(tmp_path, **changes)
+    with raises(ConfigError, code, names):
+        check(path, tmp_path, trials=True)
+    enough = {**changes, "budget": {"trials": 40}, "datasets__demo__split_by_group": {"folds": 10}}
+    check(sweep_file(tmp_path, **enough), tmp_path, trials=True)
+
+
+def test_a_queue_must_fit_the_smallest_fold(tmp_path: Path) -> None:
+    people = {"kind": "simulated", "seconds": 10.0, "subjects": 4, "labelled": 1.0}
+    people |= {"split_by_group": {"folds": "all", "val": 0}}
+    for queue, fits in ((40, True), (100_000, False)):
+        path = sweep_file(tmp_path, datasets={"demo": people}, trial__method__queue_size=queue)
+        if fits:
+            check(path, tmp_path)
+            continue
+        with raises(ConfigError, "trial.method.queue_size", "100000"):
+            check(path, tmp_path)
+
+
 CPUS = os.cpu_count() or 1
 
 

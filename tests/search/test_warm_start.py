@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, read_sweep_file
+from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store, write_json
+from comodo.data.folds import Folds, make_folds
+from comodo.search.configuration import trials_of
 from comodo.search.records import AskedConfiguration, read_asked
-from comodo.search.warm_start import locate, refuse_unknown_sweeps
+from comodo.search.trial import Evaluation
+from comodo.search.warm_start import WarmStart, learn, locate, refuse_unknown_sweeps
 from tests.config.test_load import CONDITIONAL, sweep_file
 from tests.errors import raises
+from tests.helpers import trained_record
 
 WHOLE: dict[str, Any] = {
     "student.pooling": ["concat", "mean"],
@@ -71,3 +76,33 @@ def test_a_sweep_that_is_not_there_is_named_with_one_that_is(tmp_path: Path) -> 
         refuse_unknown_sweeps(sweep, store)
     write_json(store.folder("sweeps", "erlier") / "asked.json", [])
     refuse_unknown_sweeps(sweep, store)
+
+
+def test_a_configuration_in_folds_is_learnt_from_in_the_same_folds(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    changes: dict[str, Any] = {"search__sampler": "tpe", "budget": {"trials": 9}}
+    space = {"method.queue_size": [8, 16]}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
+    groups = {f"g{i}": {"a": 4, "b": 4} for i in range(4)}
+    folds = make_folds(groups, FoldSplit(folds="all"))
+    halves = make_folds(groups, FoldSplit(folds=2))
+    arrays = dict.fromkeys(sweep.trained_on(), ("w", "f"))
+    point = {"method.queue_size": 8}
+
+    def learnt(asked: list[AskedConfiguration], folds: Folds) -> WarmStart:
+        evaluation = Evaluation(folds={"demo": folds} if folds else {})
+        return learn(asked, sweep, store, arrays, evaluation)
+
+    evaluation = Evaluation(folds={"demo": folds})
+    trials = trials_of(sweep.with_values(point), [0], ("w", "f"), evaluation)
+    asked = [AskedConfiguration(point, [trial.key for trial in trials])]
+    for number, trial in enumerate(trials):
+        folder = store.folder("trials", trial.key)
+        if number == 3:
+            assert learnt(asked, folds).passed_over == {"not finished": 1}
+        trained_record(trial).write(folder)
+        for _, _, place in trial.measures():
+            write_json(folder / f"{place}.json", {"val/acc1": number / 10})
+    assert learnt(asked, folds).points == [(point, (pytest.approx(0.15),))]
+    for other in (halves, ()):
+        assert learnt(asked, other).passed_over == {"with other folds": 1}

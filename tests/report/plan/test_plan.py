@@ -427,3 +427,24 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     make_plan(sweep_of(tmp_path), store)
     assert not (store.root / "sweeps").exists()
     assert not list(store.root.rglob("meta.json"))
+
+
+def test_folds_multiply_the_trials_and_share_the_windows(tmp_path: Path) -> None:
+    """Simulated: ten people, two configurations, two seeds, and as many untrained students."""
+    simulated = {"kind": "simulated", "seconds": 10.0, "labelled": 1.0}
+    simulated |= {"split_by_group": {"folds": "all"}}
+    changes = {"datasets": {"demo": simulated}, "search__space": {"method.queue_size": [8, 16]}}
+    plan = make_plan(sweep_of(tmp_path, seeds=[0, 1], **changes), Store(tmp_path / "store"))
+    assert plan.folds == {"demo": 10}
+    assert len(plan.trials.planned) == plan.trials.left == 60
+    shown = text(plan)
+    assert "configurations 2, each with 2 seeds in 10 folds of demo" in shown
+    assert "40 trials: configurations x seeds x folds references 20 trials" in shown
+    windows = plan.inventory.datasets["demo"].windows
+    assert windows is not None and len(windows) == 10
+    assert len({sum(counts.values()) for counts in windows}) == 1
+    assert all(set(counts) == {"train", "val", "test"} for counts in windows)
+    changes["datasets"]["demo"] = {**simulated, "split_by_group": {"folds": 5}}
+    fewer = make_plan(sweep_of(tmp_path, **changes), Store(tmp_path / "store"))
+    assert len(fewer.trials.planned) == 15
+    assert fewer.inventory.datasets["demo"].key == plan.inventory.datasets["demo"].key
