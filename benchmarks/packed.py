@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from comodo.config import CHANNELS
 from comodo.core.store import write_json
-from comodo.data.arrays import SHARD_WINDOWS
 from comodo.data.keys import resized_key
+from comodo.data.shards import SHARD_WINDOWS
 
 CLASSES, GROUPS = 8, 100
 

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from benchmarks.common import Row, copy_ceiling, in_turns, machine, show
 from benchmarks.packed import write_arrays
-from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.shards import SHARD_WINDOWS
 from comodo.training.distributed import WorkerGroup
 from comodo.training.loader import BatchLoader, epoch_order
 

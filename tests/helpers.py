@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from comodo.config import TrialConfig
 from comodo.core.parts import write_table
-from comodo.core.store import Store, write_json
+from comodo.core.store import Store, read_json, write_json
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import report
@@ -74,6 +74,18 @@ def make_arrays(
     )
     write_json(store.folder("arrays", "f") / "meta.json", {"dim": 12, "files": files})
     return name, "f"
+
+
+def make_folded_arrays(store: Store) -> None:
+    """The windows `w` and features `f` of `make_arrays` together, as of a data set with folds."""
+    make_arrays(store)
+    for key in ("w", "f"):
+        folder = store.folder("arrays", key)
+        meta = read_json(folder / "meta.json")
+        parts = [load_file(folder / file) for (file,) in meta["files"].values()]
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        save_file(whole, folder / "all-00000.safetensors")
+        write_json(folder / "meta.json", meta | {"files": {"all": ["all-00000.safetensors"]}})
 
 
 def trial_config(**changes: object) -> TrialConfig:

@@ -12,6 +12,7 @@ COVERED_BY = {
     "core/parts": "core/test_store.py",
     "core/versions": "test_example_stores.py",
     "data/records": "data/test_arrays.py",
+    "data/shards": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
     "deploy/card": "deploy/test_export.py",
     "deploy/programs": "deploy/test_export.py",

@@ -20,13 +20,14 @@ from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.errors import StoreError
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
-from comodo.data.arrays import ArraysError, WindowArrays
+from comodo.data.arrays import WindowArrays
 from comodo.data.imu import ImuError, read_npy
 from comodo.data.precomputed import EncodeError, precomputed_features
 from comodo.data.readers.egoexo4d import EgoExo4dReader
 from comodo.data.readers.folder import FolderReader
 from comodo.data.readers.split_lists import id_and_activity
 from comodo.data.recordings import DatasetError
+from comodo.data.shards import ArraysError
 from comodo.models.students import build_student, load_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
-from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.students import EXTRACT_BATCH, Student, extract_features
@@ -52,6 +53,9 @@ class FrozenStudent:
     """Samples per second of the windows; None: no measure asks for it."""
     batch_size: int = EXTRACT_BATCH
     """Windows that are encoded together, in the order of their split."""
+    extracted: dict[int, npt.NDArray[np.float32]] | None = None
+    """Features of windows by their packed rows, shared by the folds of one data set, so that each
+    window is extracted once; None: nothing is shared."""
 
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
@@ -63,10 +67,21 @@ class FrozenStudent:
             return None
         if split == "train":
             index_N = self.training_subset(index_N)
-        features_ND = extract_features(
-            self.student, part, index_N, self.mask, batch_size=self.batch_size
-        )
-        return features_ND.numpy(), part.label_N[index_N].numpy()
+        if self.extracted is None:
+            return self._extract(part, index_N), part.label_N[index_N].numpy()
+        rows = part.stored(index_N).tolist()
+        new_n = torch.tensor([i for i, row in enumerate(rows) if row not in self.extracted])
+        if len(new_n):
+            found_nD = self._extract(part, index_N[new_n])
+            self.extracted |= {
+                rows[i]: x_D for i, x_D in zip(new_n.tolist(), found_nD, strict=True)
+            }
+        features_ND = np.stack([self.extracted[row] for row in rows])
+        return features_ND, part.label_N[index_N].numpy()
+
+    def _extract(self, part: Split, index_N: Tensor) -> npt.NDArray[np.float32]:
+        batch = self.batch_size
+        return extract_features(self.student, part, index_N, self.mask, batch_size=batch).numpy()
 
     def training_subset(self, index_N: Tensor) -> Tensor:
         """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class; the

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -209,14 +211,17 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
     made = []
     folder, own = store.folder("trials", trial.key), trial.config.dataset
     frozen = dict[tuple[str, Fold | None], FrozenStudent]()
+    extracted: dict[str, dict[int, npt.NDArray[np.float32]]] = {}  # by data set with folds
     for dataset, measure, place in trial.measures():
         if read_measure(folder, place) is not None:
             continue
         mine, folds = (own, trial.fold), _folds_of(trial, dataset, measure)
         for name, fold in (mine, *((dataset, fold) for fold in folds)):
             if (name, fold) not in frozen:
-                of_own = frozen.get(mine)
-                frozen[name, fold] = frozen_student_of(trial, store, student, name, of_own, fold)
+                is_shared = fold and name != own and trial.config.student.padding == "window"
+                shared = extracted.setdefault(name, {}) if is_shared else None
+                args = name, frozen.get(mine), fold, shared
+                frozen[name, fold] = frozen_student_of(trial, store, student, *args)
         if measure in NEED_TEACHER and frozen[mine].teacher is None:
             frozen[mine].teacher = _teacher(trial, store, student, frozen[mine].windows)
         has_classifier = isinstance(trial.config.method, SupervisedMethod) and dataset == own
@@ -250,9 +255,11 @@ def frozen_student_of(
     dataset: str,
     own: FrozenStudent | None = None,
     fold: Fold | None = None,
+    extracted: dict[int, npt.NDArray[np.float32]] | None = None,
 ) -> FrozenStudent:
     """The trial's frozen student on one of its data sets, in the units of that one and in one of
-    its folds if it has some; on its own data set always in the trial's."""
+    its folds if it has some; on its own data set always in the trial's. `extracted`: as in
+    `FrozenStudent`."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     fold = trial.fold if dataset == trial.config.dataset else fold
     windows = WindowArrays.load(folder, student.encoder.samples, fold)
@@ -268,6 +275,7 @@ def frozen_student_of(
         common_name=trial.evaluation.label_map.get(dataset, {}),
         rate=trial.evaluation.rates.get(dataset),
         batch_size=_measured_batch(trial.config),
+        extracted=extracted,
     )
 
 

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split
+from comodo.data.arrays import FeatureArrays, Split
+from comodo.data.shards import SHARD_WINDOWS
 from comodo.training.distributed import WorkerGroup
 
 # Shards whose windows are shuffled together. A split with no more shards is shuffled completely.

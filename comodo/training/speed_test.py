@@ -43,7 +43,8 @@ def measure_speed(
     from huggingface_hub import try_to_load_from_cache
     from safetensors.numpy import save_file
 
-    from comodo.data.arrays import FeatureArrays, Shards, Split, WindowArrays
+    from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+    from comodo.data.shards import Shards
     from comodo.models.encoders import WEIGHTS_FILE
     from comodo.models.students import build_student
     from comodo.training.distill import Distillation

@@ -19,7 +19,6 @@ from comodo.data import arrays as arrays_module
 from comodo.data import shards, slicing
 from comodo.data.arrays import (
     NO_LABEL,
-    ArraysError,
     FeatureArrays,
     WindowArrays,
     pack_features,
@@ -30,6 +29,7 @@ from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
+from comodo.data.shards import ArraysError
 from tests.errors import raises
 from tests.helpers import make_arrays
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,13 +59,14 @@ TABLES = st.dictionaries(
     min_size=4,
 )
 ALL = FoldSplit(folds="all")
+Counts = dict[str, dict[str | None, int]]
 
 
 def packed_set(store: Store) -> tuple[list[str | None], list[str], np.ndarray]:
     """A prepared and packed window set `w` of seven people in no order, with features; returns
     label, group and values [N, 6 * T] of each window as packed."""
     rng = np.random.default_rng(0)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(150):
         group, label = PEOPLE[rng.integers(7)], CLASSES[rng.integers(3)]
         imu = rng.normal(CLASSES.index(label), 2 + PEOPLE.index(group), 48).astype(np.float32)
@@ -77,8 +79,8 @@ def packed_set(store: Store) -> tuple[list[str | None], list[str], np.ndarray]:
     WindowsMeta([], {IN_FOLDS: 150}, {}, {}, {}, window_seconds="whole").write(
         store.folder("windows", "w")
     )
-    features = [{"window": f"w{n}", "feature": [float(n)]} for n in range(150) if n != 5]
-    features.append({"window": "w5", "rejected": "broken"})
+    features: list[dict[str, Any]] = [{"window": "w5", "rejected": "broken"}]
+    features += [{"window": f"w{n}", "feature": [float(n)]} for n in range(150) if n != 5]
     table = pa.Table.from_pylist(features, schema=FEATURE_SCHEMA)
     write_table(store.folder("features", "f") / "part-0.parquet", table)
     meta = FeaturesMeta(teacher={}, windows="w", count=150, devices=[], rejected={"w5": "broken"})
@@ -108,7 +110,7 @@ def test_one_group_out_is_as_scikit_learn_makes_it(tmp_path: Path) -> None:
     assert len(folds) == len(expected) == 6  # `gus` has no label
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     wanted_n = cross_val_predict(classifier, x_n, labels_n, groups=groups_n, cv=LeaveOneGroupOut())
-    pooled = {}
+    pooled = dict[int, str]()
     for fold, (train_n, test_n) in zip(folds, expected, strict=True):
         windows = WindowArrays.load(folder, fold=fold)
         assert fold.test == tuple(np.unique(groups_n[test_n]))
@@ -158,11 +160,10 @@ def test_folds_are_stratified_as_scikit_learn_does_it(folds: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     groups = [f"g{i:02d}" for i in range(14)]
     counts_GK = rng.integers(20, 99, (14, 3)) * (rng.random((14, 3)) < 0.8)
-    counts = {
-        g: dict(zip(CLASSES, map(int, row), strict=True))
-        for g, row in zip(groups, counts_GK, strict=True)
+    counts: Counts = {
+        group: {label: int(n) for label, n in zip(CLASSES, row, strict=True) if n}
+        for group, row in zip(groups, counts_GK, strict=True)
     }
-    counts = {g: {k: n for k, n in of.items() if n} for g, of in counts.items()}
     assert len({row.std() for row in counts_GK}) == 14
     rows = [(g, k) for g, of in counts.items() for k, n in of.items() for _ in range(n)]
     group_N, label_N = map(np.array, zip(*rows, strict=True))
@@ -174,7 +175,7 @@ def test_folds_are_stratified_as_scikit_learn_does_it(folds: int, seed: int) -> 
 
 @given(counts=TABLES, folds=st.sampled_from(["all", 2, 3, 5]), seed=st.integers(0, 99))
 def test_every_group_with_labels_is_tested_once(
-    counts: dict[str, dict[str | None, int]], folds: int | str, seed: int
+    counts: Counts, folds: int | str, seed: int
 ) -> None:
     shares = FoldSplit.model_validate({"folds": folds, "seed": seed})
     try:
@@ -200,7 +201,7 @@ def test_every_group_with_labels_is_tested_once(
 
 def test_everybody_is_in_val_about_equally_often() -> None:
     for people, val, each in ((8, 0.1, 1), (17, 0.2, 3), (6, 0.5, 3)):
-        counts = {f"p{i:02d}": {"a": 10, "b": 9} for i in range(people)}
+        counts: Counts = {f"p{i:02d}": {"a": 10, "b": 9} for i in range(people)}
         found = make_folds(counts, FoldSplit(folds="all", val=val))
         assert {len(fold.val) for fold in found} <= {each, each + 1, max(1, each - 1)}
         often = Counter(name for fold in found for name in fold.val)
@@ -208,7 +209,7 @@ def test_everybody_is_in_val_about_equally_often() -> None:
 
 
 def test_a_person_written_in_two_ways_is_one() -> None:
-    counts = {name: {"a": 3, "b": 2} for name in ("anna", "Anna", "bea", "cem", "dora")}
+    counts: Counts = {name: {"a": 3, "b": 2} for name in ("anna", "Anna", "bea", "cem", "dora")}
     found = make_folds(counts, ALL)
     assert [fold.test for fold in found] == [("Anna", "anna"), ("bea",), ("cem",), ("dora",)]
     assert all(("anna" in fold.val) == ("Anna" in fold.val) for fold in found)
@@ -224,7 +225,8 @@ def test_a_person_written_in_two_ways_is_one() -> None:
     ],
 )
 def test_too_few_groups_are_refused(groups: int, shares: dict[str, object]) -> None:
-    counts = {f"g{i}": {"a": 4} for i in range(groups)} | {"without": {None: 9}}
+    counts: Counts = {"without": {None: 9}}
+    counts |= {f"g{i}": {"a": 4} for i in range(groups)}
     with raises(DatasetError, "dataset.too-few-groups", "split_by_group", f"{groups} groups"):
         make_folds(counts, FoldSplit.model_validate(shares))
 
@@ -315,7 +317,7 @@ def test_a_split_in_a_large_set_knows_its_shards(tmp_path: Path) -> None:
         ({"folds": 1}, "datasets.demo.split_by_group.folds", "greater than or equal to 2"),
         ({"folds": "none"}, "datasets.demo.split_by_group.folds", "'none'"),
         ({"folds": 3, "val": 0.8}, "datasets.demo.split_by_group.val", "0.5"),
-        ({"folds": 3, "train": 0.8}, "datasets.demo.split_by_group.train", "unknown key"),
+        ({"folds": 3, "train": 0.8}, "datasets.demo.split_by_group.train", "no such key"),
         ({"train": 0.8, "tset": 0.2}, "datasets.demo.split_by_group.tset", "'test'"),
     ],
 )

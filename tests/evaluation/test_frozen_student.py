@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
 
+from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store
-from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+from comodo.data.folds import make_folds
 from comodo.evaluation import evaluate, frozen_student
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
-from comodo.models.students import build_student, extract_features
-from tests.helpers import make_arrays, trial_config
+from comodo.models.students import Student, build_student, extract_features
+from tests.helpers import make_arrays, make_folded_arrays, trial_config
 
 
 @pytest.fixture
@@ -65,3 +69,36 @@ def test_rows_are_those_of_the_windows_sizes_for(
     with torch.inference_mode():
         expected = student(*train.imu(index_N))
     torch.testing.assert_close(extract_features(student, train, index_N), expected)
+
+
+def test_folds_share_what_was_extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each window once, with the same features as a fold that shares nothing."""
+    store = Store(tmp_path)
+    make_folded_arrays(store)
+    folds = make_folds({f"g{i}": {"a": 9, "b": 9} for i in range(4)}, FoldSplit(folds="all"))
+    student = build_student(trial_config().student)
+    seen = list[int]()
+
+    def extract(student: Student, split: Split, index_N: Tensor, mask: bool) -> Tensor:
+        seen.extend(split.stored(index_N).tolist())
+        return extract_features(student, split, index_N, mask)
+
+    monkeypatch.setattr(frozen_student, "extract_features", extract)
+    shared: dict[int, npt.NDArray[np.float32]] = {}
+    for fold in folds:
+        windows = WindowArrays.load(store.folder("arrays", "w"), fold=fold)
+        frozen = FrozenStudent(student, windows, 0, extracted=shared)
+        before = len(seen)
+        found = {split: frozen.labelled(split) for split in ("train", "val", "test")}
+        alone = FrozenStudent(student, windows, 0)
+        once = seen[before:]
+        for split, of_split in found.items():
+            expected = alone.labelled(split)
+            assert of_split is not None and expected is not None
+            np.testing.assert_allclose(of_split[0], expected[0], atol=1e-6)
+            np.testing.assert_array_equal(of_split[1], expected[1])
+        seen[before:] = once
+    assert sorted(seen) == sorted(set(seen)) == sorted(shared)
+    assert len(shared) == len(windows.splits["train"]) + sum(
+        len(windows.splits[split]) for split in ("val", "test")
+    )

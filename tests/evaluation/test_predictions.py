@@ -140,12 +140,11 @@ def test_folds_of_a_seed_together_are_one_split(store: Store, name: str) -> None
     assert found.interval(folds, metric) == found.interval(whole, metric) is not None
     for first, second in ((0, 1), (1, 0)):
         a, b = ([trials[i] for i in (first, second)] for trials in (whole, whole[::-1]))
-        in_folds = [[t for trial in x for t in folds if t.seed == trial.seed] for x in (a, b)]
-        for mine, wanted in zip(
-            found.only_one_hits(*in_folds, "test", "d") or (),
-            found.only_one_hits(a, b, "test", "d") or (),
-            strict=True,
-        ):
+        of_a, of_b = ([t for w in x for t in folds if t.seed == w.seed] for x in (a, b))
+        in_folds = found.only_one_hits(of_a, of_b, "test", "d")
+        expected = found.only_one_hits(a, b, "test", "d")
+        assert in_folds is not None and expected is not None
+        for mine, wanted in zip(in_folds, expected, strict=True):
             np.testing.assert_array_equal(mine, wanted)
     for column in ("label", "group"):
         assert found.by(folds, column, "d").equals(found.by(whole, column, "d"))
@@ -159,7 +158,9 @@ def test_the_students_of_all_folds_are_averaged_on_another_data_set(store: Store
     assert table is not None and wanted is not None
     for mine, expected in zip(table, wanted, strict=True):
         np.testing.assert_allclose(mine, expected)
-    a_SG, b_SG, count_G = found.only_one_hits(folds, folds[::-1], "test", "other") or ()
+    only = found.only_one_hits(folds, folds[::-1], "test", "other")
+    assert only is not None
+    a_SG, b_SG, count_G = only
     assert (a_SG + b_SG <= count_G).all() and count_G == pytest.approx([3, 2])
     assert found.by(folds, "group", "other").windows.tolist() == [3, 2]
     macro, one = (

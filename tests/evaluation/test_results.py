@@ -140,9 +140,8 @@ def folded_results(tmp_path: Path, store: Store, left_out: Sequence[int] = ()) -
     sweep = read_sweep_file(
         sweep_file(tmp_path, search__space={"method": ["none", "infonce"]}, seeds=[0, 1, 2])
     )
-    counts = {f"g{i}": {"a": 9, "b": 9} for i in range(8)}
-    folds = make_folds(counts, FoldSplit(folds="all"))
-    names, rows = Labels(sweep), []
+    folds = make_folds({f"g{i}": {"a": 9, "b": 9} for i in range(8)}, FoldSplit(folds="all"))
+    names, rows = Labels(sweep), list[TrialRow]()
     for config in map(sweep.with_values, sweep.grid()):
         for trial in trials_of(config, [0, 1, 2], ("w", "f"), Evaluation(folds={"demo": folds})):
             label = names.configuration(trial)

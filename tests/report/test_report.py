@@ -270,7 +270,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     meta.write(store.folder("features", encoded))
     packed = pack_windows(store, key)
     arrays = {pair: (packed, pack_features(store, key, encoded)) for pair in sweep.trained_on()}
-    evaluation = evaluation_of(sweep, {"demo": packed}, {"demo": {}})
+    evaluation = evaluation_of(sweep, {"demo": packed}, {"demo": ready})
     SweepRecord.of(sweep, "comodo sweep FILE", arrays, evaluation, {"demo": key}).write(store)
     finished, pruned = (row.trial for row in read_sweep_record("small", store).results(store).rows)
     answer(store, finished, 0.5)

@@ -39,7 +39,7 @@ from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.training.distill import seed_of
 from tests.core.test_hub import cached
 from tests.errors import raises
-from tests.helpers import make_arrays, run_whole, trial_config, weights_equal
+from tests.helpers import make_arrays, make_folded_arrays, run_whole, trial_config, weights_equal
 from tests.paths import ROOT
 from tests.tiny_students import SIZES
 
@@ -351,18 +351,6 @@ def test_what_is_asked_later_is_measured_without_training_again(store: Store) ->
 FOLDS = make_folds({f"g{i}": {"c0": 9, "c1": 9} for i in range(4)}, FoldSplit(folds="all"))
 
 
-def in_one_split(store: Store) -> None:
-    """Puts the windows and features of `make_arrays` together, as of a data set with folds."""
-    make_arrays(store)
-    for key in ("w", "f"):
-        folder = store.folder("arrays", key)
-        meta = read_json(folder / "meta.json")
-        parts = [load_file(folder / file) for (file,) in meta["files"].values()]
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        save_file(whole, folder / "all-00000.safetensors")
-        write_json(folder / "meta.json", meta | {"files": {"all": ["all-00000.safetensors"]}})
-
-
 def cut_apart(store: Store, fold: Fold) -> tuple[str, str]:
     """The same with the splits of a fold packed apart, as of a data set with one split."""
     windows = load_file(store.folder("arrays", "w") / "all-00000.safetensors")
@@ -384,7 +372,7 @@ def test_a_fold_computes_what_its_splits_packed_apart_would(
     store: Store, method: str | None
 ) -> None:
     """Student, metrics and predictions, bit for bit."""
-    in_one_split(store)
+    make_folded_arrays(store)
     config = trial_config() if method is None else trial_config(method=method)
     asked = Evaluation(("probe", "knn", "few-shot", "zero-shot", "alignment"))
     fold = FOLDS[1]
@@ -404,7 +392,7 @@ def test_a_fold_computes_what_its_splits_packed_apart_would(
 
 def test_another_data_set_with_folds_is_tested_in_all_of_them(store: Store) -> None:
     """By each student, as it was trained on none of it; each window once."""
-    in_one_split(store)
+    make_folded_arrays(store)
     folds = {"d": FOLDS, "other": FOLDS}
     asked = Evaluation(("probe", "direct"), {"other": "w"}, folds=folds)
     trial = Trial(trial_config(epochs=1), 0, "w", "f", asked, fold=FOLDS[0])

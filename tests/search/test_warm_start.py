@@ -83,7 +83,7 @@ def test_a_configuration_in_folds_is_learnt_from_in_the_same_folds(tmp_path: Pat
     changes: dict[str, Any] = {"search__sampler": "tpe", "budget": {"trials": 9}}
     space = {"method.queue_size": [8, 16]}
     sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, **changes))
-    groups = {f"g{i}": {"a": 4, "b": 4} for i in range(4)}
+    groups: dict[str, dict[str | None, int]] = {f"g{i}": {"a": 4, "b": 4} for i in range(4)}
     folds = make_folds(groups, FoldSplit(folds="all"))
     halves = make_folds(groups, FoldSplit(folds=2))
     arrays = dict.fromkeys(sweep.trained_on(), ("w", "f"))
@@ -103,6 +103,7 @@ def test_a_configuration_in_folds_is_learnt_from_in_the_same_folds(tmp_path: Pat
         trained_record(trial).write(folder)
         for _, _, place in trial.measures():
             write_json(folder / f"{place}.json", {"val/acc1": number / 10})
-    assert learnt(asked, folds).points == [(point, (pytest.approx(0.15),))]
+    ((where, scores),) = learnt(asked, folds).points
+    assert where == point and scores == pytest.approx((0.15,))
     for other in (halves, ()):
         assert learnt(asked, other).passed_over == {"with other folds": 1}

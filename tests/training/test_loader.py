@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from comodo.core.store import Store, read_json, write_json
 from comodo.data import arrays, shards
-from comodo.data.arrays import SHARD_WINDOWS, FeatureArrays, Split, WindowArrays
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+from comodo.data.shards import SHARD_WINDOWS
 from comodo.training import loader
 from comodo.training.distributed import WorkerGroup
 from comodo.training.loader import (

@@ -115,7 +115,7 @@ def test_a_local_ray_address_is_this_machine(monkeypatch: pytest.MonkeyPatch) ->
 def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     plan = make_plan(sweep_of(tmp_path), Store(tmp_path / "store"))
     ready = WindowSet("key", tmp_path, {"train": 100}, {}, {}, {})
-    dataset = replace(plan.inventory.datasets["demo"], ready=ready, windows=ready.counts)
+    dataset = replace(plan.inventory.datasets["demo"], ready=ready, windows=[ready.counts])
     first = replace(plan.inventory.features[0], complete=True)
     other = TeacherConfig(name="efficientnet-lite0", frames=3)
     second = replace(first, teacher=other, complete=False, done=40, total=100)
@@ -433,7 +433,8 @@ def test_folds_multiply_the_trials_and_share_the_windows(tmp_path: Path) -> None
     """Simulated: ten people, two configurations, two seeds, and as many untrained students."""
     simulated = {"kind": "simulated", "seconds": 10.0, "labelled": 1.0}
     simulated |= {"split_by_group": {"folds": "all"}}
-    changes = {"datasets": {"demo": simulated}, "search__space": {"method.queue_size": [8, 16]}}
+    changes: dict[str, Any] = {"search__space": {"method.queue_size": [8, 16]}}
+    changes["datasets"] = {"demo": simulated}
     plan = make_plan(sweep_of(tmp_path, seeds=[0, 1], **changes), Store(tmp_path / "store"))
     assert plan.folds == {"demo": 10}
     assert len(plan.trials.planned) == plan.trials.left == 60
