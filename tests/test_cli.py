@@ -9,7 +9,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from comodo.cli import app
+from comodo.config import Sweep
+from comodo.core.errors import StoreError
 from comodo.core.store import Store
+from tests.config.test_load import sweep_file
 
 GROUP = get_command(app)
 assert isinstance(GROUP, TyperGroup)
@@ -75,3 +78,29 @@ def test_what_takes_long_says_first_what_it_does(
     done = CliRunner().invoke(app, [verb, "demo", "--store", str(tmp_path)])
     assert done.exit_code == 130
     assert done.output.replace("\n", "").startswith(f"reading demo in {Store(tmp_path)}")
+
+
+def test_what_is_set_is_checked_and_resumes_with_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[tuple[Sweep, str]] = []
+
+    def run_sweep(checked: Sweep, store: Store, command: str) -> None:
+        runs.append((checked, command))
+        raise StoreError("test.done", "as far as this test goes")
+
+    monkeypatch.setattr("comodo.runtime.run.run_sweep", run_sweep)
+    file = sweep_file(tmp_path, trial__method__queue_size=8)
+    options = ["--store", str(tmp_path / "store"), "--set", "trial.epochs=3"]
+    for smoke in ([], ["--smoke"]):
+        CliRunner().invoke(app, ["sweep", str(file), *options, "--set", "seeds=[0, 1]", *smoke])
+    for checked, command in runs:
+        assert checked.overrides == {"trial.epochs": 3, "seeds": [0, 1]}
+        assert "--set trial.epochs=3 --set 'seeds=[0, 1]'" in command
+    assert [(checked.name, checked.trial.epochs) for checked, _ in runs] == [
+        ("small", 3), ("small-smoke", 2),
+    ]  # fmt: skip
+    for verb in ("sweep", "plan", "prepare", "encode"):
+        wrong = CliRunner().invoke(app, [verb, str(file), "--set", "trial.epoks=3"])
+        assert wrong.exit_code == 2
+        assert "did you mean 'epochs'?" in " ".join(wrong.output.split())

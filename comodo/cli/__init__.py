@@ -13,7 +13,15 @@ from typing import Annotated, Any, Literal
 from typer import Argument, Exit, Option, Typer
 from typer.core import TyperGroup
 
-from comodo.cli.arguments import AddressOption, File, Run, SmokeOption, StoreOption, checked_file
+from comodo.cli.arguments import (
+    AddressOption,
+    File,
+    Run,
+    SetOption,
+    SmokeOption,
+    StoreOption,
+    checked_file,
+)
 from comodo.core.console import console, show_errors
 from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
@@ -59,7 +67,11 @@ def main(
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
 def sweep(
-    file: File, store: StoreOption = None, smoke: SmokeOption = False, address: AddressOption = None
+    file: File,
+    store: StoreOption = None,
+    overrides: SetOption = None,
+    smoke: SmokeOption = False,
+    address: AddressOption = None,
 ) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
@@ -67,12 +79,14 @@ def sweep(
     command again.
     """
     console.print(f"checking {file}, then: prepare, encode, pack, train, report", markup=False)
-    checked, place = checked_file(file, store, smoke, address, trials=True), Store(store)
+    checked = checked_file(file, store, smoke, address, trials=True, overrides=overrides or ())
+    place = Store(store)
     from comodo.report.report import accuracy_on_terminal
     from comodo.runtime.run import run_sweep
 
     again = ["comodo", "sweep", str(file.resolve()), *(["--smoke"] if smoke else [])]
     again += ["--store", str(place)] if store else []
+    again += [part for override in overrides or () for part in ("--set", override)]
     again += ["--address", address] if address else []
     results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
     console.print(accuracy_on_terminal(results))
@@ -88,6 +102,7 @@ def sweep(
 def plan(
     file: File,
     store: StoreOption = None,
+    overrides: SetOption = None,
     measure: Annotated[
         bool, Option("--measure", help="Train a few batches (20 s) to know this machine's speed.")
     ] = False,
@@ -98,7 +113,8 @@ def plan(
     and disk, and what else changes with each swept key.
     """
     console.print(f"checking {file}, and what is stored of it", markup=False)
-    checked, place = checked_file(file, store, smoke, address, trials=True), Store(store)
+    checked = checked_file(file, store, smoke, address, trials=True, overrides=overrides or ())
+    place = Store(store)
     from comodo.report.plan.plan import make_plan
     from comodo.report.plan.view import show_plan
 
@@ -155,6 +171,7 @@ def report(
 def prepare(
     file: File,
     store: StoreOption = None,
+    overrides: SetOption = None,
     videos: Annotated[
         Literal["original", "shrink"] | None,
         Option(help="`shrink` makes small copies, like `videos: shrink` in every data set."),
@@ -163,7 +180,8 @@ def prepare(
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
     console.print(f"checking {file}, then: prepare", markup=False)
-    checked, place = checked_file(file, store, address=address), Store(store)
+    checked = checked_file(file, store, address=address, overrides=overrides or ())
+    place = Store(store)
     from comodo.runtime.cluster import connect
     from comodo.runtime.prepare import prepare_windows
     from comodo.runtime.progress import stages_recorded
@@ -179,10 +197,16 @@ def prepare(
 
 
 @app.command(epilog="Example: comodo encode sweeps/gopro.yaml")
-def encode(file: File, store: StoreOption = None, address: AddressOption = None) -> None:
+def encode(
+    file: File,
+    store: StoreOption = None,
+    overrides: SetOption = None,
+    address: AddressOption = None,
+) -> None:
     """Only prepare, and run the frozen teacher over the windows."""
     console.print(f"checking {file}, then: prepare, encode", markup=False)
-    checked, place = checked_file(file, store, address=address), Store(store)
+    checked = checked_file(file, store, address=address, overrides=overrides or ())
+    place = Store(store)
     from comodo.runtime.cluster import connect
     from comodo.runtime.progress import stages_recorded
     from comodo.runtime.stages import encode_all, prepare_all

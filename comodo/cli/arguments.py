@@ -1,6 +1,7 @@
 """Arguments that several commands have, and the check of the sweep file among them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,15 @@ SmokeOption = Annotated[
         "models with random weights, few epochs. The results mean nothing.",
     ),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the file, such as trial.protocol=published, to a YAML value; may be "
+        "given several times, and is recorded with the sweep.",
+    ),
+]
 AddressOption = Annotated[
     str | None,
     Option(
@@ -49,6 +59,7 @@ def checked_file(
     smoke: bool = False,
     address: str | None = None,
     trials: bool = False,
+    overrides: Sequence[str] = (),
 ) -> "Sweep":
     """Reads the sweep file and checks all that can be checked before anything heavy starts."""
     if not file.exists():
@@ -58,12 +69,16 @@ def checked_file(
     if smoke:
         from comodo.runtime.smoke import load_smoke
 
-        checked = load_smoke(file, Store(store))
+        checked = load_smoke(file, Store(store), overrides)
     else:
         from comodo.config import read_sweep_file
 
-        checked = read_sweep_file(file)
+        checked = read_sweep_file(file, overrides=overrides)
     from comodo.search.precheck import precheck
 
     precheck(file, checked, Store(store), trials)
+    if trials:
+        from comodo.evaluation.sweep_record import refuse_other_overrides
+
+        refuse_other_overrides(checked, Store(store))
     return checked

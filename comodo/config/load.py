@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from yaml.constructor import ConstructorError
 
 from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
+from comodo.config.overrides import override_file
 from comodo.config.sweep import Sweep
 from comodo.core.redaction import redacted
 
@@ -63,32 +64,34 @@ _add_scalar("float", "-+.0123456789", f"{_DECIMAL}|{_NOT_FINITE}", _real_number)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
 
 
-def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data: data) -> Sweep:
-    """Reads and checks a sweep file; `change` is applied to its content before the check. Raises
-    ConfigError with a line for each problem: file, line, dotted key, reason, fix."""
+def read_sweep_file(
+    path: str | Path,
+    change: Callable[[Any], Any] = lambda data: data,
+    overrides: Sequence[str] = (),
+) -> Sweep:
+    """Reads and checks a sweep file. `overrides`: `KEY=VALUE`, dotted keys of the file with other
+    values, in YAML; then `change` is applied to the content. Raises ConfigError with a line for
+    each problem: file and line, or override; dotted key, reason, fix."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError("file.not-found", f"{path}: no such file")
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ConfigError("file.too-large", f"{path}: {size} bytes; at most {MAX_BYTES} are read")
-    try:
-        text = path.read_text()
-        _refuse_deep(path, text)
-        tree = yaml.compose(text, _Loader)
-        _refuse_many(path, tree)
-        _refuse_repeated(path, tree)
-        data = None if tree is None else _Loader("").construct_document(tree)
-    except ConfigError:
-        raise
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError("file.not-yaml", f"{path}: not valid YAML: {error}") from None
+    data, tree = _content(str(path), path.read_bytes())
     if not isinstance(data, dict):
         raise ConfigError(
             "file.not-a-mapping", f"{path}: needs to be a mapping, such as name: first"
         )
-    _refuse_secrets(path, data, tree)
+    _refuse_secrets(str(path), data, tree)
+    given = _overrides(overrides)
+    for name, value in given.items():
+        try:
+            data = override_file(data, name, value)
+        except ConfigError as error:
+            raise ConfigError(error.code, f"{_of_override(name)}: {error}") from None
     try:
-        return Sweep.model_validate(change(data), context={"folder": path.parent})
+        context = {"folder": path.parent, "overrides": given}
+        return Sweep.model_validate(change(data), context=context)
     except ValidationError as error:
         keys, lines = [], []
         for problem in error.errors():
@@ -102,23 +105,64 @@ def read_sweep_file(path: str | Path, change: Callable[[Any], Any] = lambda data
             if not key:  # checks of the whole file begin their message with the key
                 key, _, reason = reason.partition(": ")
             keys.append(key)
-            lines.append(f"{path}:{line_of(key, tree)}: {key}: {reason}")
+            place = f"{path}:{line_of(key, tree)}"
+            for name in given:
+                if f"{key}.".startswith(f"{name}."):
+                    place = _of_override(name)
+                elif name.startswith(f"{key}."):
+                    place += f" with {_of_override(name)}"
+            lines.append(f"{place}: {key}: {reason}")
         raise ConfigError(keys[0], "\n".join(lines)) from None
 
 
-def _refuse_deep(path: Path, text: str) -> None:
+def _content(source: str, text: bytes) -> tuple[Any, yaml.Node | None]:
+    """The data in a YAML text, and its tree; `source`: what an error begins with."""
+    try:
+        decoded = text.decode()
+        _refuse_deep(source, decoded)
+        tree = yaml.compose(decoded, _Loader)
+        _refuse_many(source, tree)
+        _refuse_repeated(source, tree)
+        return None if tree is None else _Loader("").construct_document(tree), tree
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError("file.not-yaml", f"{source}: not valid YAML: {error}") from None
+
+
+def _overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """The values of `KEY=VALUE` texts, by key."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = map(str.strip, text.partition("="))
+        if not key or not value:
+            fix = "needs KEY=VALUE, such as --set trial.protocol=published (null: no value)"
+            raise ConfigError(key or "file.override", f"--set {text}: {fix}")
+        if key in found:
+            raise ConfigError(key, f"{_of_override(key)}: is set twice; keep one of them")
+        found[key], tree = _content(_of_override(key), value.encode())
+        _refuse_secrets(_of_override(key), found[key], tree, key)
+    return found
+
+
+def _of_override(key: str) -> str:
+    """What an error begins with whose cause is on the command line."""
+    return f"--set {key}"
+
+
+def _refuse_deep(source: str, text: str) -> None:
     """Checked before the file is parsed: PyYAML would exceed Python's recursion limit."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise ConfigError("file.too-deep", f"{path}: nested over {MAX_DEPTH} levels deep")
+                raise ConfigError("file.too-deep", f"{source}: nested over {MAX_DEPTH} levels deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
-def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
+def _refuse_many(source: str, tree: yaml.Node | None) -> None:
     """A few lines with aliases of aliases can stand for billions of values."""
     counts: dict[int, int] = {}
 
@@ -133,14 +177,14 @@ def _refuse_many(path: Path, tree: yaml.Node | None) -> None:
 
     if tree is not None and count(tree) > MAX_VALUES:
         reason = f"over {MAX_VALUES} values with its *aliases replaced; use fewer aliases"
-        raise ConfigError("file.too-many-values", f"{path}: {reason}")
+        raise ConfigError("file.too-many-values", f"{source}: {reason}")
 
 
-def _refuse_repeated(path: Path, node: yaml.Node | None, key: str = "") -> None:
+def _refuse_repeated(source: str, node: yaml.Node | None, key: str = "") -> None:
     """Of a key that is listed twice, YAML keeps the last value and says nothing."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated(path, item, key)
+            _refuse_repeated(source, item, key)
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for name, value in node.value:
@@ -148,25 +192,25 @@ def _refuse_repeated(path: Path, node: yaml.Node | None, key: str = "") -> None:
             line = name.start_mark.line + 1
             if where in lines:
                 reason = f"is listed twice, first in line {lines[where]}; keep one of them"
-                raise ConfigError(where, f"{path}:{line}: {where}: {reason}")
+                raise ConfigError(where, f"{source}:{line}: {where}: {reason}")
             lines[where] = line
-            _refuse_repeated(path, value, where)
+            _refuse_repeated(source, value, where)
 
 
-def _refuse_secrets(path: Path, data: Any, tree: yaml.Node | None, key: str = "") -> None:
+def _refuse_secrets(source: str, data: Any, tree: yaml.Node | None, key: str = "") -> None:
     """Refuses secrets, as settings are copied into the store, the report and MLflow."""
     if isinstance(data, dict):
         for name, value in data.items():
-            _refuse_secrets(path, value, tree, f"{key}.{name}" if key else str(name))
+            _refuse_secrets(source, value, tree, f"{key}.{name}" if key else str(name))
     elif isinstance(data, list):
         for value in data:
-            _refuse_secrets(path, value, tree, key)
+            _refuse_secrets(source, value, tree, key)
     elif isinstance(data, str):
         filled = os.path.expandvars(data)
         if redacted(filled) != filled:
             raise ConfigError(
                 key,
-                f"{path}:{line_of(key, tree)}: {key}: contains a password or a secret of the "
+                f"{source}:{line_of(key, tree)}: {key}: contains a password or a secret of the "
                 "environment, and settings are copied into reports and records; remove it: "
                 "libraries read it from the environment, as HF_TOKEN or AWS_PROFILE",
             )

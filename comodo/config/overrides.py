@@ -1,6 +1,9 @@
-"""Settings of a trial that are set by their dotted keys: the search's values, and recipes."""
+"""Settings that are set by their dotted keys: a trial's by the search and by recipes, those of a
+sweep file by the command line."""
 
 import copy
+import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -101,3 +104,80 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
             foreign |= {"path", "ids", "features"}
     for key in settings.keys() & foreign:
         del settings[key]
+
+
+def override_file(data: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A sweep file's content with a dotted key set, as if the file had this value. Names that
+    contain dots are found where the file has them. Raises ConfigError, which names the key, where
+    the value would have no effect."""
+    data = _copied(data)
+    section, _, rest = key.partition(".")
+    trial = data.get("trial")
+    of_trial = "protocol" if key == "protocol" else rest if section == "trial" else ""
+    if of_trial:
+        _refuse_swept(data, key, of_trial)
+    if of_trial == "protocol":  # of both places that may have it, the other one would remain
+        data.pop("protocol", None)
+        if isinstance(trial, dict):
+            trial.pop("protocol", None)
+        data["protocol"] = value
+    elif section == "trial" and rest and isinstance(trial, dict):
+        apply_overrides(trial, {rest: value}, "trial.")
+    else:
+        _set(data, key, value)
+    return data
+
+
+def _copied(value: Any) -> Any:
+    """A copy in which no part is at two places, as where YAML has an *alias."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def _refuse_swept(data: dict[str, Any], key: str, of_trial: str) -> None:
+    """Each trial has the search's value, whatever `trial` says."""
+    search = data.get("search")
+    space = search.get("space") if isinstance(search, dict) else None
+    for swept in space if isinstance(space, dict) else ():
+        if f"{of_trial}.".startswith(f"{swept}."):
+            fault = f"has no effect: search.space.{swept} sweeps it"
+            raise ConfigError.at(key, f"{fault}; override search.space.{swept} instead")
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    at: Any = data
+    *parents, last = _names(data, key)
+    for parent in parents:
+        place = int(parent) if isinstance(at, list) else parent
+        if isinstance(at, dict) and at.get(parent) is None:
+            at[parent] = {}
+        at = at[place]
+    at[int(last) if isinstance(at, list) else last] = value
+
+
+def _names(data: dict[str, Any], key: str) -> list[str]:
+    """The names, from the outermost to the innermost, that a dotted key has in a sweep file. Raises
+    ConfigError for a place inside a single value, or behind the end of a list."""
+    at: Any = data
+    names: list[str] = []
+    rest = key
+    while rest:
+        known = map(str, range(len(at)) if isinstance(at, list) else at)
+        fits = [name for name in known if f"{rest}.".startswith(f"{name}.")]
+        new = rest if names == ["search", "space"] else rest.partition(".")[0]
+        name = max(fits, key=len, default=new)
+        if isinstance(at, list) and not fits:
+            raise ConfigError.at(key, f"{'.'.join(names)} is a list of {len(at)}, without '{name}'")
+        names, rest = [*names, name], rest[len(name) + 1 :]
+        at = at[int(name)] if isinstance(at, list) else at.get(name)
+        at = {} if at is None else at
+        if rest and not isinstance(at, dict | list):
+            raise ConfigError.at(key, f"{'.'.join(names)} is {at!r}, which has no keys")
+    return names
+
+
+def shown_overrides(overrides: Mapping[str, Any]) -> str:
+    """As on the command line: `trial.protocol=published, seeds=[0, 1]`."""
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in overrides.items()}
+    return ", ".join(f"{key}={text}" for key, text in texts.items())

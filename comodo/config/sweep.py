@@ -145,6 +145,11 @@ class Sweep(Settings):
         return Path(self._context.get("folder", "."))
 
     @property
+    def overrides(self) -> dict[str, Any]:
+        """Keys of the sweep file that the command line set, with their values."""
+        return dict(self._context.get("overrides", {}))
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         return self.objective.root
 
@@ -213,10 +218,13 @@ class Sweep(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _protocol_of_the_trial(cls, data: Any) -> Any:
+    def _protocol_of_the_trial(cls, data: Any, info: ValidationInfo) -> Any:
         if isinstance(data, dict) and isinstance(data.get("trial"), dict):
             trial = data["trial"]
             if "protocol" in data:
+                own = trial.get("protocol", data["protocol"])
+                if own != data["protocol"] and not (info.context or {}).get("read_back"):
+                    raise ValueError(f"protocol: trial.protocol is {own!r}; keep one of the two")
                 return {**data, "trial": {"protocol": data["protocol"], **trial}}
             if "protocol" in trial:
                 return {**data, "protocol": trial["protocol"]}

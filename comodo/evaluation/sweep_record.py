@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comodo.config import StudentConfig, Sweep
+from comodo.config import ConfigError, StudentConfig, Sweep
+from comodo.config.overrides import shown_overrides
 from comodo.config.space import canonical
-from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
+from comodo.core.store import Fingerprint, Store, fetched, find_json, read_json, write_json
 from comodo.data.folds import Fold
 from comodo.data.window_sets import WindowSet, group_counts, read_window_set
 from comodo.evaluation.results import Results, TrialRow
@@ -64,7 +65,8 @@ class SweepRecord:
         unlabelled = sorted(self.evaluation.unlabelled)
         content = {
             "folder": str(self.sweep.folder.resolve()),
-            "sweep": self._settings(),
+            "sweep": settings_of(self.sweep),
+            "overrides": self.sweep.overrides,
             "command": self.command,
             "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
             "evaluation": asdict(self.evaluation) | {"unlabelled": unlabelled},
@@ -73,22 +75,6 @@ class SweepRecord:
             "versions": asdict(self.versions),
         }
         write_json(store.folder("sweeps", self.sweep.name) / "sweep.json", content)
-
-    def _settings(self) -> Any:
-        """The settings, with the paths, variables and home of this machine filled in."""
-
-        def filled(value: Any, key: str = "") -> Any:
-            if isinstance(value, dict):
-                return {key: filled(part, key) for key, part in value.items()}
-            if isinstance(value, list):
-                return [filled(part, key) for part in value]
-            if not isinstance(value, str):
-                return value
-            value = os.path.expandvars(os.path.expanduser(value))
-            path = self.sweep.folder / value
-            return str(path.resolve()) if key.endswith("weights") and path.exists() else value
-
-        return filled(self.sweep.model_dump(mode="json", exclude_unset=True))
 
     def window_sets(self, store: Store) -> dict[str, WindowSet]:
         """The window sets that are still in the store, by data set."""
@@ -153,6 +139,47 @@ def _weights_name(student: StudentConfig) -> str:
     return f"{weights}@{student.revision}" if is_pinned else weights
 
 
+def settings_of(sweep: Sweep) -> Any:
+    """The settings, with the paths, variables and home of this machine filled in."""
+
+    def filled(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: filled(part, key) for key, part in value.items()}
+        if isinstance(value, list):
+            return [filled(part, key) for part in value]
+        if not isinstance(value, str):
+            return value
+        value = os.path.expandvars(os.path.expanduser(value))
+        path = sweep.folder / value
+        return str(path.resolve()) if key.endswith("weights") and path.exists() else value
+
+    return filled(sweep.model_dump(mode="json", exclude_unset=True))
+
+
+def refuse_other_overrides(sweep: Sweep, store: Store) -> None:
+    """Raises ConfigError if the store has a sweep of this name that was started with other values
+    of `--set`, which would replace its settings and report. Limits and resources may differ: they
+    change no trial."""
+    folder = fetched(store.folder("sweeps", sweep.name), "sweep.json")
+    kept = find_json(folder / "sweep.json") or {}
+    before, now = (_changing(found) for found in (kept.get("overrides", {}), sweep.overrides))
+    if not kept or before == now or kept.get("sweep") == settings_of(sweep):
+        return
+    with_before, with_now = (shown_overrides(found) or "nothing" for found in (before, now))
+    name = sweep.name.removesuffix("-smoke")
+    raise ConfigError.at(
+        "name",
+        f"the store's sweep '{sweep.name}' was started with --set of {with_before}, this one has "
+        f"{with_now}, and would replace its report; give this one a name of its own, such as "
+        f"--set name={name}-2, or repeat the same --set",
+    )
+
+
+def _changing(overrides: dict[str, Any]) -> dict[str, Any]:
+    unchanging = ("name", "budget", "resources")
+    return {key: v for key, v in overrides.items() if key.split(".")[0] not in unchanging}
+
+
 def read_sweep_record(name: str, store: Store) -> SweepRecord:
     """A sweep's settings in the store. Raises StatusError for a sweep that it does not have, that
     has not reached its trials (`status.no-trials`) or that another version ran
@@ -171,7 +198,8 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
 
 
 def _read(kept: dict[str, Any]) -> SweepRecord:
-    context = {"folder": Path(kept["folder"]), "read_back": True}
+    overrides = kept.get("overrides", {})
+    context = {"folder": Path(kept["folder"]), "overrides": overrides, "read_back": True}
     sweep = Sweep.model_validate(kept["sweep"], context=context)
     arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
     measuring = kept["evaluation"]

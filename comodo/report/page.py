@@ -11,7 +11,8 @@ import pyarrow as pa
 from comodo.config import SimulatedDataset, Sweep
 from comodo.config.datasets import G_AND_DEGREES
 from comodo.config.metric import QUICK_ACCURACY, Metric
-from comodo.core.markdown import as_text
+from comodo.config.overrides import shown_overrides
+from comodo.core.markdown import as_code, as_text
 from comodo.core.redaction import without_password
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
@@ -96,6 +97,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
         f"{count} trials finished; state of the sweep: {state}.",
         *tables.missing(results.rows, record.command)[:1],
         selected,
+        *overridden(sweep),
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
         paragraphs.append(SELECTED_ON_TEST)
@@ -115,6 +117,13 @@ def demonstration(sweep: Sweep, datasets: Iterable[str]) -> list[str]:
         "the software works; they say nothing about real recordings."
     )
     return [note] if simulated else []
+
+
+def overridden(sweep: Sweep) -> list[str]:
+    """The keys of the sweep file that the command line set, if any."""
+    if not sweep.overrides:
+        return []
+    return [f"Set on the command line, over the file: {as_code(shown_overrides(sweep.overrides))}."]
 
 
 def limits(results: Results) -> list[str]:

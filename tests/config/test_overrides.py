@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from comodo.config import ConfigError, read_sweep_file
+from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.config.overrides import shown_overrides
 from comodo.report.plan.confounds import confounds
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
@@ -139,3 +140,118 @@ def test_recipes_that_overrule_part_of_a_swept_key(
     recipe = {"when": {"dataset": "demo"}, "set": {key: fixed}}
     with raises(ConfigError, f"recipes.0.set.{key}"):
         read_sweep_file(sweep_file(tmp_path, recipes=[recipe], search__space={swept: [value]}))
+
+
+SWEPT: dict[str, Any] = {"search__space": {"method.queue_size": [8, 16], "student": ["mantis-8m"]}}
+
+
+def overridden(folder: Path, *overrides: str, **changes: Any) -> Sweep:
+    return read_sweep_file(sweep_file(folder, **changes), overrides=overrides)
+
+
+def test_an_override_is_read_as_if_the_file_had_it(tmp_path: Path) -> None:
+    sweep = overridden(
+        tmp_path,
+        "trial.learning_rate=1e-3",
+        "trial.teacher.frames = 3",  # of a preset
+        "search.space.method.queue_size=[4]",
+        "search.space.method.student_temperature={values: [0.5], when: {method.queue_size: 4}}",
+        "seeds=[0, 1]",
+        "budget.trials=9",
+        "recipes.0.set.method.hold_out_queue=false",
+        "name=other",
+        recipes=[{"when": {"method.name": "comodo"}, "set": {"method.hold_out_queue": True}}],
+        **SWEPT,
+    )
+    (trial,) = [sweep.with_values(point) for point in sweep.grid()]
+    assert (trial.learning_rate, trial.teacher.frames, sweep.seeds) == (1e-3, 3, [0, 1])
+    method = trial.method.model_dump()
+    assert (method["queue_size"], method["student_temperature"]) == (4, 0.5)
+    assert method["hold_out_queue"] is False
+    assert (sweep.name, sweep.budget.trials) == ("other", 9)
+    assert sweep.overrides["seeds"] == [0, 1]
+    assert shown_overrides({"a": "b", "seeds": [0, 1]}) == "a=b, seeds=[0, 1]"
+
+
+def test_another_method_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:
+    assert overridden(tmp_path, "trial.method.name=infonce").trial.method.name == "infonce"
+
+
+@pytest.mark.parametrize("override", ["protocol=published", "trial.protocol=published"])
+@pytest.mark.parametrize(
+    "written", [{}, {"protocol": "corrected"}, {"trial__protocol": "corrected"}]
+)
+def test_the_protocol_is_one_key_at_two_places(
+    tmp_path: Path, override: str, written: dict[str, str]
+) -> None:
+    sweep = overridden(tmp_path, override, **written)
+    assert (sweep.protocol, sweep.trial.protocol) == ("published", "published")
+    assert sweep.trial.schedule == "published"
+    assert sweep.objective.metric == "test/acc1"
+
+
+def test_two_protocols_in_one_file_are_refused(tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, protocol="published", trial__protocol="corrected")
+    with raises(ConfigError, "protocol", "'corrected'; keep one"):
+        read_sweep_file(file)
+
+
+def test_parts_that_yaml_shares_are_set_once(tmp_path: Path) -> None:
+    file = sweep_file(tmp_path)
+    text = (
+        file.read_text()
+        .replace("demo:", "demo: &demo")
+        .replace("\ntrial:", "\n  two: *demo\ntrial:")
+    )
+    file.write_text(text)
+    sweep = read_sweep_file(file, overrides=["datasets.two.subjects=7"])
+    assert [getattr(settings, "subjects") for settings in sweep.datasets.values()][1] == 7  # noqa: B009
+    assert sweep.datasets["demo"] != sweep.datasets["two"]
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "names"),
+    [
+        ("trial.epoks=3", "trial.epoks", ["--set trial.epoks: ", "'epochs'"]),
+        ("tral.epochs=3", "tral", ["--set tral.epochs: ", "'trial'"]),
+        ("trial.epochs=many", "trial.epochs", ["--set trial.epochs: ", "'many'"]),
+        ("trial.epochs=010x", "trial.epochs", []),
+        ("trial.epochs.deep=3", "trial.epochs", ["with --set trial.epochs.deep: "]),
+        ("trial.student.size.hiden_dim=8", "trial.student", ["size.hiden_dim", "'hidden_dim'"]),
+        ("trial.method.queue_sise=8", "trial.method.queue_sise", ["'queue_size'"]),
+        ("seeds.4=3", "seeds.4", ["list of 1"]),
+        ("name.first=a", "name.first", ["'small', which has no keys"]),
+        ("datasets.dmo.subjects=3", "datasets.dmo", ["--set datasets.dmo.subjects: "]),
+        ("trial.epochs", "trial.epochs", ["KEY=VALUE"]),
+        ("trial.epochs=", "trial.epochs", ["KEY=VALUE"]),
+        ("=3", "file.override", ["KEY=VALUE"]),
+        ("trial.epochs=[", "file.not-yaml", ["--set trial.epochs: "]),
+        ("trial.size={a: 1, a: 2}", "a", ["listed twice"]),
+        ("trial.teacher.revision=hunter2-secret", "trial.teacher.revision", ["secret"]),
+    ],
+)
+def test_overrides_that_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, code: str, names: list[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hunter2-secret")
+    with raises(ConfigError, code, "--set", *names):
+        overridden(tmp_path, override, seeds=[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "swept"),
+    [
+        ("trial.method.queue_size=4", "method.queue_size"),
+        ("trial.student.pooling=mean", "student"),
+    ],
+)
+def test_an_override_of_what_is_swept_would_do_nothing(
+    tmp_path: Path, override: str, swept: str
+) -> None:
+    with raises(ConfigError, override.split("=")[0], f"override search.space.{swept} instead"):
+        overridden(tmp_path, override, **SWEPT)
+
+
+def test_the_same_key_twice_is_refused(tmp_path: Path) -> None:
+    with raises(ConfigError, "trial.epochs", "twice"):
+        overridden(tmp_path, "trial.epochs=1", "trial.epochs=2")

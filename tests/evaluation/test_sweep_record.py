@@ -11,8 +11,13 @@ from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.folds import make_folds
-from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
-from comodo.report.page import protocol_section
+from comodo.evaluation.sweep_record import (
+    UNRECORDED,
+    SweepRecord,
+    read_sweep_record,
+    refuse_other_overrides,
+)
+from comodo.report.page import overridden, protocol_section
 from comodo.search.ledger import Ledger
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation, Trial, Versions
@@ -98,6 +103,52 @@ def test_what_was_stopped_in_its_first_fold_is_not_listed_as_missing(
     ledger.end(stopped, "pruned", "slow", reached=(1, 0.2))
     states = [(row.trial.config.epochs, row.state) for row in saved.results(store).rows]
     assert states == [(1, "pruned"), *[(2, "not begun")] * 3]
+
+
+def test_what_the_command_line_set_comes_back_and_is_reported(tmp_path: Path, store: Store) -> None:
+    overrides = ["trial.protocol=published", "seeds=[3, 4]"]
+    sweep = read_sweep_file(sweep_file(tmp_path), overrides=overrides)
+    saved_of(sweep).write(store)
+    back = read_sweep_record("small", store).sweep
+    assert back.overrides == sweep.overrides == {"trial.protocol": "published", "seeds": [3, 4]}
+    assert (back.trial, back.seeds, back.protocol) == (sweep.trial, [3, 4], "published")
+    assert "`trial.protocol=published, seeds=[3, 4]`" in overridden(back)[0]
+    assert overridden(read_sweep_file(sweep_file(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ([], [], False),
+        (["trial.epochs=3"], ["trial.epochs=3"], False),
+        (["trial.epochs=3", "budget.hours=1"], ["resources.retries=0", "trial.epochs=3"], False),
+        ([], ["trial.epochs=3"], True),
+        (["trial.epochs=3"], [], True),
+        (["trial.epochs=3"], ["trial.epochs=4"], True),
+        (["seeds=[0, 1]"], ["seeds=[0]"], True),
+        (["name=small", "trial.epochs=3"], ["trial.epochs=3"], False),
+    ],
+)
+def test_a_sweep_with_other_overrides_needs_a_name_of_its_own(
+    tmp_path: Path, store: Store, before: list[str], now: list[str], refused: bool
+) -> None:
+    file = sweep_file(tmp_path)
+    refuse_other_overrides(read_sweep_file(file, overrides=before), store)
+    saved_of(read_sweep_file(file, overrides=before)).write(store)
+    sweep = read_sweep_file(file, overrides=now)
+    if not refused:
+        refuse_other_overrides(sweep, store)
+        return
+    with raises(ConfigError, "name", "'small'", "--set name=small-2"):
+        refuse_other_overrides(sweep, store)
+    refuse_other_overrides(read_sweep_file(file, overrides=[*now, "name=small-2"]), store)
+
+
+def test_an_override_that_moves_into_the_file_is_the_same_sweep(
+    tmp_path: Path, store: Store
+) -> None:
+    saved_of(read_sweep_file(sweep_file(tmp_path), overrides=["trial.epochs=3"])).write(store)
+    refuse_other_overrides(read_sweep_file(sweep_file(tmp_path, trial__epochs=3)), store)
 
 
 def test_neither_files_nor_variables_are_needed(
