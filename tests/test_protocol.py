@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +70,8 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
         {"imu_units": ["g, deg/s", "published"]},
         {"probe_mask": [True, False]},
         {"probe_ties": ["middle", "smallest"]},
+        {"probe_windows": ["seed", "published"]},
+        {"zero_shot_anchors": ["medoid", "first"]},
         {"method.head.kind": ["mlp", "linear"]},
         {"method.head.teacher_projector": [True, False]},
         {"batch_size": [48, 128]},
@@ -79,10 +82,12 @@ def test_protocol_and_each_of_its_settings_can_be_swept(tmp_path: Path) -> None:
         trials = [sweep.with_values(values) for values in sweep.grid()]
         keys = {Trial(trial, 0, "w", "f").key for trial in trials}
         assert len(keys) == 2, space
-    comodo = read_sweep_file(
-        sweep_file(tmp_path, search__space={"method.hold_out_queue": [True, False]})
-    )
-    assert len({Trial(comodo.with_values(v), 0, "w", "f").key for v in comodo.grid()}) == 2
+    for space in (
+        {"method.hold_out_queue": [True, False]},
+        {"queue_windows": ["seed", "published"]},
+    ):
+        comodo = read_sweep_file(sweep_file(tmp_path, search__space=space))
+        assert len({Trial(comodo.with_values(v), 0, "w", "f").key for v in comodo.grid()}) == 2
 
 
 def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
@@ -93,6 +98,9 @@ def test_a_trial_is_named_by_what_it_computes_not_by_its_protocol() -> None:
         imu_units="g, deg/s",
         probe_mask=True,
         probe_ties="middle",
+        queue_windows="seed",
+        probe_windows="seed",
+        zero_shot_anchors="medoid",
     )
     assert Trial(published, 0, "w", "f").key == Trial(trial_config(), 0, "w", "f").key
 
@@ -192,6 +200,36 @@ def test_last_windows_are_dropped_for_training_only(
     kept, dropped = (run_of(arrays, last_window=rule).row_N for rule in ("keep", "drop"))
     assert set(kept.tolist()) - set(dropped.tolist()) == last & set(kept.tolist())
     assert len(arrays[0].splits["train"].labelled_N) == len(arrays[0].splits["train"])
+
+
+@pytest.mark.parametrize("rule", ["seed", "published"])
+def test_published_queues_have_the_same_windows_for_every_seed(
+    arrays: tuple[WindowArrays, FeatureArrays], rule: str
+) -> None:
+    windows, features = arrays
+    reserved = []
+    for seed in (0, 1):
+        config = trial_config(queue_windows=rule)
+        run = Distillation(config, seed, windows, features, build_student(config.student), "cpu")
+        reserved.append(run.reserved.tolist())
+        assert run.queue is not None
+        expected_QD = run._embeddings(features.gather("train", run.row_N[run.reserved]))
+        torch.testing.assert_close(run.queue.ordered(), expected_QD)
+    drawn = np.random.RandomState(16349).choice(40, 10, replace=False)
+    if rule == "published":
+        assert reserved == [sorted(drawn)] * 2
+    else:
+        assert reserved[0] != reserved[1]
+
+
+def test_what_the_protocols_did_alike_before_is_in_no_key() -> None:
+    """Of `published` what is new names other trials; stores of `corrected` ones stay valid."""
+    new = {"queue_windows", "probe_windows", "zero_shot_anchors"}
+    assert not new & trial_config().for_key().keys()
+    assert new <= trial_config(protocol="published").for_key().keys()
+    none = [trial_config(protocol="published", method="none", probe_windows=w)
+            for w in ("seed", "published")]  # fmt: skip
+    assert len({Trial(config, 0, "w", "f").key for config in none}) == 2
 
 
 def test_queue_members_may_train_from_the_first_epoch(

@@ -30,6 +30,8 @@ GRAD_NORM = "train/grad_norm"
 WINDOWS_PER_SECOND = "train/windows_per_second"
 QUICK_ACCURACY = "val/quick_acc1"
 """By the nearest class mean; not comparable with the accuracy of a measure."""
+ANCHOR_ACCURACY = "val/anchor_acc1"
+"""By the nearest of the published anchors of `zero-shot`."""
 
 _IN_FRONT = ("classifier", "direct")
 _IN_COLUMN: dict[str, Measure] = {

@@ -172,6 +172,9 @@ METHODS = {
 MethodName = Literal["comodo", "infonce", "l2", "supervised", "none"]
 
 
+_Drawn = Annotated[Literal["seed", "published"], ADDED_LATER]
+
+
 def _method_by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -220,6 +223,18 @@ class TrialConfig(Settings):
     probe_ties: Literal["middle", "smallest"] = _by_protocol("middle", "smallest")
     """Which of equally good values of the probe's C is used: the one nearest to 1; as published,
     the smallest, with which the class probabilities can fall to chance if labels are few."""
+    queue_windows: _Drawn = _by_protocol("seed", "published")
+    """Training windows that fill the queue: drawn by the trial's `seed`, or `published`: the same
+    for every trial, in the order of the data set."""
+    probe_windows: _Drawn = _by_protocol("seed", "published")
+    """Which 10,000 training windows the probe is fitted on, if there are more: drawn by the trial's
+    `seed`, standardised by at most 50,000; `published`: the same for every trial, standardised by
+    all."""
+    zero_shot_anchors: Annotated[Literal["medoid", "first"], ADDED_LATER] = _by_protocol(
+        "medoid", "first"
+    )
+    """The video of each class for `zero-shot`: the train window closest to its class's mean, or the
+    `first` val window; with that, as published, it is measured after every epoch too."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of the training; weights and measurements are float32. `bf16` is autocast; `tf32`
     rounds the factors of matrix products on GPUs that support it, and is float32 elsewhere."""

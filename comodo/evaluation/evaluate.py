@@ -126,15 +126,17 @@ def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
 
 
 def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
-    """The SVM probe, fitted on the labelled train windows (of `classes` only, if given).
+    """The SVM probe, fitted on the labelled train windows (of `classes` only, if given): by
+    `FrozenStudent.probe_windows` on `training_subset`, or on all.
 
     Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
     """
     if classes is None:
         return frozen.probe
-    features_ND, label_N = frozen.train()
+    features_ND, label_N = frozen.train(all_windows=frozen.probe_windows == "published")
     name_N, kept_N = _class_names(frozen, label_N, classes)
-    return SVMProbe(seed=frozen.seed, ties=frozen.ties).fit(features_ND[kept_N], name_N[kept_N])
+    probe = SVMProbe(seed=frozen.seed, ties=frozen.ties, subset=frozen.probe_windows)
+    return probe.fit(features_ND[kept_N], name_N[kept_N])
 
 
 def _evaluate_probe(
@@ -219,12 +221,15 @@ def measure_zero_shot(frozen: FrozenStudent) -> Measured:
     """
     assert frozen.teacher is not None and frozen.teacher.heads is not None
     student_head, teacher_head = frozen.teacher.heads
-    train = frozen.windows.splits["train"]
-    encoded_N = frozen.teacher.features.encoded["train"]
-    labelled_N = frozen.training_subset(encoded_N[train.label_N[encoded_N] >= 0])
-    teacher_ND = _embed(teacher_head, frozen.teacher.features.gather("train", labelled_N))
-    train_label_N, n_classes = train.label_N[labelled_N].numpy(), len(frozen.windows.classes)
-    anchor_KD = feature_metrics.anchors(teacher_ND, train_label_N, n_classes)
+    features, row_N, split = frozen.teacher.features, frozen.teacher.anchor_K, "val"
+    if row_N is None:
+        split = "train"
+        encoded_N = features.encoded[split]
+        labels_N = frozen.windows.splits[split].label_N[encoded_N]
+        row_N = frozen.training_subset(encoded_N[labels_N >= 0])
+    teacher_ND = _embed(teacher_head, features.gather(split, row_N))
+    label_N = frozen.windows.splits[split].label_N[row_N].numpy()
+    anchor_KD = feature_metrics.anchors(teacher_ND, label_N, len(frozen.windows.classes))
     hits = {}
     for split, (features_ND, label_N) in frozen.scored().items():
         student_ND = _embed(student_head, torch.from_numpy(features_ND))

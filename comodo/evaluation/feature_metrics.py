@@ -147,9 +147,9 @@ def knn_hits(train: LabelledSet, test: LabelledSet, k: int = 20) -> dict[str, Hi
 def anchors(teacher_ND: FeatureMatrix, label_N: LabelVector, classes: int) -> FeatureMatrix:
     """One anchor embedding [K, D] for each class, for `zero_shot_hits`; NaN without windows.
 
-    `teacher_ND` are the teacher's embeddings of train windows, in the space shared with the
-    student. The anchor of a class is its window that is closest, by cosine similarity, to the mean
-    direction of the class; in the published code it is drawn at random.
+    `teacher_ND` are the teacher's embeddings of windows, in the space shared with the student. The
+    anchor of a class is its window that is closest, by cosine similarity, to the mean direction of
+    the class: of a single window, as the published code has of each class, that one.
     """
     teacher_ND = checked_features(teacher_ND)
     check_consistent_length(teacher_ND, label_N)
@@ -179,8 +179,8 @@ def zero_shot_hits(
     if not len(present):
         raise EvaluateError(
             "evaluate.no-anchor",
-            "zero-shot: no class has an anchor, as no labelled train window has video; leave "
-            "zero-shot out of measures",
+            "zero-shot: no class has an anchor, as no labelled train window (as published: val "
+            "window) has video; leave zero-shot out of measures",
         )
     if anchor_KD.shape[1] != student_ND.shape[1]:
         raise ValueError(f"anchors {anchor_KD.shape} for embeddings {student_ND.shape}")

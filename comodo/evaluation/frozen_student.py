@@ -30,6 +30,8 @@ class TeacherContext:
     features: FeatureArrays
     heads: tuple[nn.Module, nn.Module] | None
     """Projectors of student and teacher; None if the student was not trained with a teacher."""
+    anchor_K: Tensor | None = None
+    """Rows of val whose features are the anchors of the zero-shot measure; None: train medoids."""
 
 
 @dataclass(eq=False)
@@ -41,6 +43,7 @@ class FrozenStudent:
     seed: int
     mask: bool = True  # as in `Student.forward`
     ties: Literal["smallest", "middle"] = "middle"  # as in `SVMProbe`
+    probe_windows: Literal["seed", "published"] = "seed"  # as in `TrialConfig`
     teacher: TeacherContext | None = None
     source: "FrozenStudent | None" = None
     """The student on the data set that it was trained on; None if that is this one."""
@@ -60,12 +63,13 @@ class FrozenStudent:
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
 
-    def _labelled(self, split: str) -> Labelled | None:
-        """The labelled windows of a split (of train: `training_subset`); None if it has none."""
+    def _labelled(self, split: str, all_train: bool = False) -> Labelled | None:
+        """The labelled windows of a split (of train `training_subset`, unless `all_train`); None if
+        it has none."""
         part = self.windows.splits.get(split)
         if part is None or not len(index_N := part.labelled_N):
             return None
-        if split == "train":
+        if split == "train" and not all_train:
             index_N = self.training_subset(index_N)
         if self.extracted is None:
             return self._extract(part, index_N), part.label_N[index_N].numpy()
@@ -89,10 +93,12 @@ class FrozenStudent:
         label_N = self.windows.splits["train"].label_N[index_N]
         return index_N[stratified_subset(label_N.numpy(), MAX_TRAIN_WINDOWS, self.seed)]
 
-    def train(self) -> Labelled:
-        """The labelled train windows that classifiers are fitted on; EvaluateError,
-        `evaluate.no-labels`, if there are none."""
-        if (labelled := self.labelled("train")) is None:
+    def train(self, all_windows: bool = False) -> Labelled:
+        """The labelled train windows that classifiers are fitted on, `training_subset` or all;
+        EvaluateError, `evaluate.no-labels`, if there are none."""
+        train = self.windows.splits.get("train")
+        is_cut = train is not None and len(train.labelled_N) > MAX_TRAIN_WINDOWS
+        if (labelled := self.labelled("train", all_windows and is_cut)) is None:
             raise EvaluateError(
                 "evaluate.no-labels",
                 "no labelled windows in the train split: label some of its recordings, as "
@@ -102,13 +108,15 @@ class FrozenStudent:
 
     @cached_property
     def probe(self) -> SVMProbe:
-        """The SVM probe, fitted on the labelled train windows, with the names of their classes.
+        """The SVM probe, fitted on the labelled train windows, by `probe_windows` on
+        `training_subset` or on all, with the names of their classes.
 
         Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
         """
-        features_ND, label_N = self.train()
+        features_ND, label_N = self.train(all_windows=self.probe_windows == "published")
         name_N = np.array(self.windows.classes)[label_N]
-        return SVMProbe(seed=self.seed, ties=self.ties).fit(features_ND, name_N)
+        probe = SVMProbe(seed=self.seed, ties=self.ties, subset=self.probe_windows)
+        return probe.fit(features_ND, name_N)
 
     def scored(self) -> dict[str, Labelled]:
         """The labelled windows of val and test; splits without labels are missing."""

@@ -6,6 +6,7 @@ N windows, D features, K classes.
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
 
 from comodo.core.errors import ComodoError
@@ -90,3 +91,24 @@ def stratified_subset(codes_N: Indices, size: int, seed: int) -> Indices:
     order_N = np.random.default_rng(seed).permutation(len(codes_N))
     quantile_N = rank_in_class(codes_N, order_N) / np.bincount(codes_N)[codes_N]  # within its class
     return np.sort(order_N[np.argsort(quantile_N[order_N], kind="stable")[:size]])
+
+
+def published_subset(codes_N: Indices, size: int) -> Indices:
+    """A subset of `size` windows as the published probe draws it, in its order, which decides the
+    folds of the cross-validation: `train_test_split` of scikit-learn, stratified, with seed 0. All
+    windows if there are no more.
+
+    Raises EvaluateError, `evaluate.small-classes`, for a class with a single window.
+    """
+    if len(codes_N) <= size:
+        return np.arange(len(codes_N))
+    if np.bincount(codes_N).min() < 2:
+        raise EvaluateError(
+            "evaluate.small-classes",
+            "probe_windows: published draws from each class, and one has a single train window; "
+            "label more recordings of that class, or set probe_windows: seed",
+        )
+    drawn_N, _ = train_test_split(
+        np.arange(len(codes_N)), train_size=size, random_state=0, stratify=codes_N
+    )
+    return np.asarray(drawn_N)

@@ -33,12 +33,14 @@ from comodo.evaluation.labelled_features import (
     check_two_classes,
     checked_features,
     label_ranks,
+    published_subset,
     stratified_subset,
     unit_rows,
 )
 
 C_GRID = tuple(10.0**exponent for exponent in range(-4, 5))
 PROBE_FOLDS = 5
+SCALED_AT_ONCE = 50_000  # windows: standardising needs several copies of them
 BLOCK_VALUES = 8_000_000  # kernel values computed at a time when predicting: 64 MB
 
 
@@ -53,6 +55,7 @@ class SVMProbe:
             published, or the one nearest to 1 (`middle`). With few windows that are easy to
             classify, every C is as accurate, and Platt scaling gives nearly uniform probabilities
             for the smallest, with which decision values shrink.
+        subset: more than `max_train` windows are subsampled with `seed`, or by `published_subset`.
 
     Attributes after `fit`: `classes_` (sorted labels), `C_` (the chosen C), `cv_accuracy_` (mean
     cross-validated accuracy for each C).
@@ -63,8 +66,9 @@ class SVMProbe:
         seed: int = 0,
         max_train: int = 10_000,
         ties: Literal["smallest", "middle"] = "smallest",
+        subset: Literal["seed", "published"] = "seed",
     ) -> None:
-        self.seed, self.max_train, self.ties = seed, max_train, ties
+        self.seed, self.max_train, self.ties, self.subset = seed, max_train, ties, subset
 
     def fit(self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike) -> "SVMProbe":
         """Chooses C, then trains and calibrates an SVM for each pair of classes.
@@ -85,8 +89,13 @@ class SVMProbe:
         check_two_classes(labels_N)
         self.classes_, codes_N = np.unique(labels_N, return_inverse=True)
         self._pairs = list(combinations(range(len(self.classes_)), 2))
-        self._scaler = StandardScaler().fit(unit_rows(features_ND))
-        kept_N = stratified_subset(codes_N, self.max_train, self.seed)
+        self._scaler = StandardScaler()
+        for start in range(0, len(features_ND), SCALED_AT_ONCE):
+            self._scaler.partial_fit(unit_rows(features_ND[start : start + SCALED_AT_ONCE]))
+        if self.subset == "published":
+            kept_N = published_subset(codes_N, self.max_train)
+        else:
+            kept_N = stratified_subset(codes_N, self.max_train, self.seed)
         vectors_ND, codes_N = self._vectors(features_ND[kept_N]), codes_N[kept_N]
 
         # Folds depend on the order of the windows, so assign them before sorting by class.

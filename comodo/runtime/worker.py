@@ -50,6 +50,7 @@ from comodo.search.trial import (
 from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
+from comodo.training.epoch_accuracy import anchor_rows
 
 UNTRAINED_BATCH = 48  # of the published code's own evaluation
 REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between two reports
@@ -160,7 +161,8 @@ def _train(
         if isinstance(trial.config.method, DistillingMethod):
             packed = fetched(store.folder("arrays", trial.features))
             features = FeatureArrays.load(packed, windows.rows)
-        run = Distillation(trial.config, trial.seed, windows, features, student, device)
+        zero_shot = "zero-shot" in trial.evaluation.measures
+        run = Distillation(trial.config, trial.seed, windows, features, student, device, zero_shot)
         history = distil(run, checkpoint, report, should_stop)
         lease.check()
         if WorkerGroup().rank == 0:
@@ -263,14 +265,15 @@ def frozen_student_of(
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     fold = trial.fold if dataset == trial.config.dataset else fold
     windows = WindowArrays.load(folder, student.encoder.samples, fold)
-    mask, ties = trial.config.probe_mask, trial.config.probe_ties
+    config = trial.config
     student = student.in_units(trial.units_on(dataset))
     return FrozenStudent(
         student,
         windows,
         trial.seed,
-        mask,
-        ties,
+        config.probe_mask,
+        config.probe_ties,
+        config.probe_windows,
         source=own,
         common_name=trial.evaluation.label_map.get(dataset, {}),
         rate=trial.evaluation.rates.get(dataset),
@@ -308,7 +311,10 @@ def _teacher(trial: Trial, store: Store, student: Student, windows: WindowArrays
             f"{folder}: PyTorch {torch.__version__} makes another teacher's projector from the "
             "seed than the version that trained this; remove the folder to train it again",
         )
-    return TeacherContext(features, heads)
+    anchor_K = None
+    if trial.config.zero_shot_anchors == "first":
+        anchor_K = anchor_rows(trial.config, windows, features)
+    return TeacherContext(features, heads, anchor_K)
 
 
 def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:

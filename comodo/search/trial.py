@@ -119,7 +119,7 @@ class Trial:
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
         if isinstance(method, NoneMethod):  # teacher and training make no difference
-            kept = ("student", "method", "imu_units", "probe_mask", "probe_ties")
+            kept = ("student", "method", "imu_units", "probe_mask", "probe_ties", "probe_windows")
             content = {key: content[key] for key in kept if key in content}
             content["student"].pop("train_encoder", None)
         elif not isinstance(method, SupervisedMethod):

@@ -27,10 +27,15 @@ from comodo.training.augment import Augment
 from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import Checkpoints, Epoch, ShouldStop, TrainingError
-from comodo.training.epoch_accuracy import ClassMeans, epoch_accuracy
+from comodo.training.epoch_accuracy import (
+    AnchorAccuracy,
+    ClassMeans,
+    anchor_rows,
+    epoch_accuracy,
+)
 from comodo.training.loader import Batch, BatchLoader, epoch_order
 from comodo.training.losses import comodo_loss, infonce_loss, l2_loss
-from comodo.training.queue import TeacherQueue
+from comodo.training.queue import TeacherQueue, published_windows
 from comodo.training.schedule import learning_rate, schedule_of
 
 Report = Callable[[dict[str, Any]], None]
@@ -47,7 +52,8 @@ class Distillation:
     """One run: student and head, the teacher's embeddings, the queue and the optimizer.
 
     The method `supervised` uses labels instead of `features`; its head is a linear classifier. The
-    split `train` is trained on; `val`, if there is one, is measured every epoch. The student is
+    split `train` is trained on; `val`, if there is one, is measured every epoch, with `zero_shot`
+    also as the published code does, if the trial's anchors are the published ones. The student is
     trained in place, and moved to the device, "cpu" or "cuda". Without `student.train_encoder` only
     the head is trained, and the student stays in eval mode.
 
@@ -63,6 +69,7 @@ class Distillation:
         features: FeatureArrays | None,
         student: Student,
         device: str,
+        zero_shot: bool = False,
     ) -> None:
         method = trial.method
         if isinstance(method, config.NoneMethod):
@@ -108,13 +115,16 @@ class Distillation:
         if isinstance(method, config.ComodoMethod):
             assert features is not None
             self._fill_queue(method, features)
+        self.anchors: AnchorAccuracy | None = None
+        if zero_shot and features is not None and trial.zero_shot_anchors == "first":
+            self.anchors = self._anchor_accuracy(features)
         self.schedule = schedule_of(trial, len(self.row_N))
         self.epoch = 0
         self.running: Epoch | None = None
         self.history: list[dict[str, Any]] = []
 
     def _fill_queue(self, method: config.ComodoMethod, features: FeatureArrays) -> None:
-        """Starts the queue with the embeddings of randomly drawn training windows."""
+        """Starts the queue with the embeddings of some training windows, by `queue_windows`."""
         count = len(self.row_N)
         if method.queue_size > count - 2 * method.hold_out_queue:
             raise TrainingError(
@@ -122,8 +132,11 @@ class Distillation:
                 f"method.queue_size: {method.queue_size} leaves too little of {count} "
                 "training windows for the first epoch",
             )
-        generator = torch.Generator().manual_seed(seed_of(self.seed, "queue"))
-        drawn_Q = torch.randperm(count, generator=generator)[: method.queue_size]
+        if self.trial.queue_windows == "published":
+            drawn_Q = published_windows(count, method.queue_size)
+        else:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, "queue"))
+            drawn_Q = torch.randperm(count, generator=generator)[: method.queue_size]
         parts = (features.gather("train", row_B) for row_B in self.row_N[drawn_Q].split(1024))
         embeddings = [self._embeddings(feature_BF.to(self.device)) for feature_BF in parts]
         self.queue = TeacherQueue(torch.cat(embeddings))
@@ -252,6 +265,25 @@ class Distillation:
         with self.forward.autocast():
             return epoch_accuracy(self.student, self.class_means, self.windows.splits["val"], limit)
 
+    def _anchor_accuracy(self, features: FeatureArrays) -> AnchorAccuracy | None:
+        """As `AnchorAccuracy`; None without labelled val windows that the teacher has encoded."""
+        row_K = anchor_rows(self.trial, self.windows, features)
+        if not len(row_K):
+            return None
+        anchor_KD = self._embeddings(features.gather("val", row_K).to(self.device))
+        val = self.windows.splits["val"]
+        row_N = val.labelled_N
+        if self.trial.last_window == "drop":
+            row_N = row_N[~val.last_N[row_N]]
+        return AnchorAccuracy(val, row_N, anchor_KD, val.label_N[row_K])
+
+    def anchor_accuracy(self) -> float | None:
+        """Zero-shot accuracy on val with the published anchors; None where it is not measured."""
+        if self.anchors is None:
+            return None
+        with self.forward.autocast():
+            return self.anchors.measure(self.student, self.head)
+
     def save_heads(self, path: Path) -> None:
         """Saves the student's projector, which some measures need, and the digest of the
         teacher's, which follows from the seed."""
@@ -315,6 +347,8 @@ def distil(
         accuracy = run.epoch_accuracy()
         if accuracy is not None:
             metrics[metric.QUICK_ACCURACY] = accuracy
+        if (anchor_accuracy := run.anchor_accuracy()) is not None:
+            metrics[metric.ANCHOR_ACCURACY] = anchor_accuracy
         run.history.append(metrics)
         checkpoints.save()
         report(metrics)

@@ -6,9 +6,20 @@ on. Shape letters: B batch, D embedding width, Q queue length.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+PUBLISHED_SEED = 16349
+
+
+def published_windows(count: int, size: int) -> Tensor:
+    """Places `[Q]` of the windows that fill the published queue, among `count` training windows in
+    the order of the data set's lists: the same for every seed, ascending, so that the first of the
+    lists is the oldest in the queue."""
+    drawn_Q = np.random.RandomState(PUBLISHED_SEED).choice(count, size, replace=False)
+    return torch.from_numpy(np.sort(drawn_Q))
 
 
 class TeacherQueue:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 from comodo.evaluation import platt
 from comodo.evaluation import probe as probe_module
-from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
+from comodo.evaluation.labelled_features import EvaluateError, published_subset, stratified_subset
 from comodo.evaluation.probe import C_GRID, SVMProbe
 from tests.errors import raises
 from tests.paths import GOLDEN
@@ -240,6 +240,36 @@ def test_max_train_limits_the_training_windows() -> None:
     probe = SVMProbe(max_train=30).fit(train_ND, labels_N)
     assert len(probe._support_SD) <= 30
     assert probe.probabilities(test_ND).shape == (80, 2)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_published_probe_is_that_of_scikit_learn_on_its_own_subset(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Standardised by all windows, fitted on those of `train_test_split`, whatever the seed."""
+    monkeypatch.setattr(probe_module, "SCALED_AT_ONCE", 37)  # the last block is a short one
+    train_ND, labels_N, test_ND, _ = windows_of((70, 50, 40), spread=0.6)
+    probe = SVMProbe(seed=seed, max_train=90, subset="published").fit(train_ND, labels_N)
+
+    scaled_train_ND, scaled_test_ND = standardised(train_ND, test_ND)
+    some_ND, _, some_N, _ = train_test_split(
+        scaled_train_ND, labels_N, train_size=90, random_state=0, stratify=labels_N
+    )
+    search = GridSearchCV(SVC(), {"C": C_GRID}, cv=5).fit(some_ND, some_N)
+    np.testing.assert_allclose(
+        list(probe.cv_accuracy_.values()), search.cv_results_["mean_test_score"], rtol=0, atol=1e-4
+    )
+    assert search.best_params_["C"] == probe.C_
+    np.testing.assert_array_equal(probe.predict(test_ND), search.predict(scaled_test_ND))
+    other = SVMProbe(seed=seed, max_train=90).fit(train_ND, labels_N)
+    assert other.cv_accuracy_ != probe.cv_accuracy_
+
+
+def test_the_published_subset_needs_two_windows_of_each_class_to_draw_from() -> None:
+    codes_N = np.array([0] * 20 + [1])
+    np.testing.assert_array_equal(published_subset(codes_N, 21), np.arange(21))
+    with raises(EvaluateError, "evaluate.small-classes", "probe_windows: seed"):
+        published_subset(codes_N, 10)
 
 
 def test_features_without_any_variance() -> None:

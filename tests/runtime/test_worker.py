@@ -451,6 +451,20 @@ def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> No
         assert "test/zero_shot/acc1" not in metrics
 
 
+@pytest.mark.parametrize("rule", ["medoid", "first"])
+def test_published_anchors_are_measured_after_every_epoch(store: Store, rule: str) -> None:
+    arrays = make_arrays(store)
+    config = trial_config(epochs=2, zero_shot_anchors=rule)
+    result = run_whole(Trial(config, 0, *arrays, Evaluation(("zero-shot",))), store)
+    by_epoch = [epoch.get("val/anchor_acc1") for epoch in result.trained.history]
+    assert result.metrics["val/zero_shot/acc1"] > 0
+    if rule == "first":  # the measure compares the same windows by the same anchors
+        assert by_epoch[-1] == pytest.approx(result.metrics["val/zero_shot/acc1"])
+    assert [accuracy is not None for accuracy in by_epoch] == [rule == "first"] * 2
+    other = run_whole(Trial(config, 1, *arrays), store)
+    assert "val/anchor_acc1" not in other.trained.history[0]  # zero-shot is not requested
+
+
 def test_the_teacher_s_projector_is_made_again_from_its_seed(store: Store) -> None:
     arrays = make_arrays(store)
     trial = Trial(trial_config(epochs=1), 0, *arrays, Evaluation(("zero-shot", "alignment")))

@@ -11,7 +11,13 @@ from torch.nn import functional
 
 from comodo.data.arrays import NO_LABEL
 from comodo.training import epoch_accuracy as module
-from comodo.training.epoch_accuracy import ClassMeans, epoch_accuracy
+from comodo.training.epoch_accuracy import (
+    AnchorAccuracy,
+    ClassMeans,
+    anchor_rows,
+    epoch_accuracy,
+)
+from tests.helpers import trial_config
 from tests.tiny_students import make, windows
 
 
@@ -84,3 +90,41 @@ def test_at_most_so_many_labelled_windows_are_looked_at(monkeypatch: pytest.Monk
     epoch_accuracy(student, means, split, 3)
     assert indices[1:] == [[0, 8]]
     assert epoch_accuracy(student, means, split, 0) is None
+
+
+@pytest.mark.parametrize(("last_window", "expected"), [("keep", [3, 1, 6]), ("drop", [4, 1, 6])])
+def test_anchors_are_the_first_encoded_windows_of_val(
+    last_window: str, expected: list[int]
+) -> None:
+    """Window 0 has no label, and 2 no feature; 3 is the last of its recording."""
+    val: Any = SimpleNamespace(
+        label_N=torch.tensor([NO_LABEL, 2, 0, 0, 0, 2, 5]),
+        last_N=torch.tensor([False, False, False, True, False, False, False]),
+    )
+    arrays: Any = SimpleNamespace(splits={"val": val})
+    features: Any = SimpleNamespace(encoded={"val": torch.tensor([0, 1, 3, 4, 5, 6])})
+    trial = trial_config(last_window=last_window)
+    assert anchor_rows(trial, arrays, features).tolist() == expected
+    assert not len(anchor_rows(trial, SimpleNamespace(splits={}), features))  # type: ignore[arg-type]
+
+
+def test_anchor_accuracy_by_a_plain_second_formulation() -> None:
+    student, label_N = make("mantis"), torch.arange(9) % 3
+    imu = torch.randn(9, 6, 64, generator=torch.manual_seed(1))
+    split: Any = SimpleNamespace(imu=lambda index_B: (imu[index_B], None), label_N=label_N)
+    head = torch.nn.Sequential(torch.nn.Linear(student.dim, 4), torch.nn.BatchNorm1d(4))
+    anchor_KD = functional.normalize(features(2, 4, 0), dim=1)
+    row_N, classes = torch.tensor([0, 2, 3, 5, 8]), [2, 0]
+    accuracy = AnchorAccuracy(split, row_N, anchor_KD, torch.tensor(classes))
+    student.train()
+    found = accuracy.measure(student, head)
+    assert head.training and student.training
+    student.eval()
+    head.eval()
+    hits = 0
+    with torch.inference_mode():
+        for row in row_N.tolist():
+            embedding_1D = head(student(imu[row : row + 1], None))
+            nearest = int(functional.cosine_similarity(embedding_1D, anchor_KD).argmax())
+            hits += classes[nearest] == int(label_N[row])
+    assert found == pytest.approx(hits / 5)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from comodo.training.queue import TeacherQueue
+from comodo.training.queue import TeacherQueue, published_windows
 from tests.paths import GOLDEN
 
 LOSSES = GOLDEN / "losses.npz"
@@ -82,3 +82,11 @@ def test_wrong_shapes_are_refused() -> None:
         queue.push(torch.randn(2, 5))
     with pytest.raises(ValueError, match="queue state is"):
         queue.load_state_dict(TeacherQueue(torch.randn(6, 4)).state_dict())
+
+
+@pytest.mark.parametrize(("count", "size"), [(12, 5), (4553, 2048), (9, 9)])
+def test_published_windows_are_visited_in_the_order_of_the_list(count: int, size: int) -> None:
+    """The published code goes through the list, and puts those that were drawn into the queue."""
+    drawn = set(np.random.RandomState(16349).choice(range(count), size, replace=False))
+    queue = [place for place in range(count) if place in drawn]
+    assert published_windows(count, size).tolist() == queue
