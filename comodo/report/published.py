@@ -1,6 +1,7 @@
 """The accuracies that the COMODO paper published, and the sweep's test accuracies compared with
-them, as lines of Markdown. Every published value is one run, chosen by its accuracy on the test
-split. The rows are in the sweep's own order and under its own labels.
+them, as lines of Markdown, with the settings that differ from those of the published runs. Every
+published value is one run, chosen by its accuracy on the test split. The rows are in the sweep's
+own order and under its own labels.
 """
 
 import json
@@ -12,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
+from comodo.config.space import flatten
 from comodo.config.student import STUDENT_PRESETS
 from comodo.config.trial import TEACHER_PRESETS
-from comodo.core.markdown import as_text
+from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.tables import Markup, cell, markdown
 
 DATASETS = {"ego4d": "ego4d", "egoexo4d": "egoexo4d", "uestc-mmea-cl": "mmea", "mmea": "mmea"}
 """From the kind of a data set, or the name of a simulated stand-in, to the paper's short name."""
 TOP_K = (1, 3, 5)
+TRAINING = ("epochs", "batch_size", "learning_rate")
+"""Settings of the published runs that are known of some only."""
+IDENTITY = {"name", "weights", "revision", "allow_remote_code"}
+"""Of a model, what `find` compares, or what differs between copies of the same weights."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,10 @@ class Published:
 
     accuracy: dict[int, float]  # Acc@k as a share, by k
     queue_size: int | None  # None for methods without a queue
+    training: dict[str, Any]  # by the keys of TRAINING; None: not published
+    head: str | None  # kind of the student's projector; None for methods without one
+    pooling: str | None
+    student: str  # a preset, or a family
 
 
 def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
@@ -55,7 +65,10 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
         return None
     queue, batch = _queue_size(config), config.batch_size
     run = min(runs, key=lambda run: [run["queue_size"] != queue, run["batch_size"] != batch])
-    return Published({k: run[f"acc{k}"] / 100 for k in TOP_K}, run["queue_size"])
+    accuracy, training = {k: run[f"acc{k}"] / 100 for k in TOP_K}, {k: run[k] for k in TRAINING}
+    return Published(
+        accuracy, run["queue_size"], training, run["head"], run["pooling"], run["student"]
+    )
 
 
 def is_stand_in(dataset: str, sweep: Sweep) -> bool:
@@ -83,7 +96,7 @@ def _published_model(part: str, model: StudentConfig | TeacherConfig, stand_in: 
     presets = STUDENT_PRESETS if part == "student" else TEACHER_PRESETS
     for name in dict.fromkeys(run[part] for run in _runs() if run[part]):
         preset = presets.get(name, {"name": name})
-        same = stand_in or name not in presets or _has_weights(model, preset)
+        same = stand_in or "weights" not in preset or _has_weights(model, preset)
         if model.name == preset["name"] and same:
             return str(name)
     return None
@@ -93,6 +106,58 @@ def _has_weights(model: StudentConfig | TeacherConfig, preset: dict[str, Any]) -
     """Whether they are the preset's; a local copy counts if its folder is named as on the hub."""
     mine, theirs = model.weights or "", preset.get("weights", "")
     return bool(mine) and mine.rstrip("/").split("/")[-1].lower() == theirs.split("/")[-1].lower()
+
+
+def other_settings(config: TrialConfig, run: Published, stand_in: bool) -> dict[str, Any]:
+    """The settings of a trial that are not those of its published run, with the published value.
+
+    Compared are those that the method uses and that are known of the run: its own, and the defaults
+    of the trial's protocol for all others. Of another protocol only `protocol` is listed, and what
+    differs besides. A stand-in's model is not compared, as it is a tiny one.
+    """
+    name = config.method.name
+    distils = isinstance(config.method, DistillingMethod)
+    student = config.student.model_dump(mode="json", include={*IDENTITY, "size"})
+    if run.pooling is not None:
+        student["pooling"] = run.pooling
+    if not stand_in:
+        student["size"] = STUDENT_PRESETS.get(f"{run.student}-published", {}).get("size", {})
+    method: dict[str, Any] = {"name": name}
+    if run.queue_size is not None:
+        method["queue_size"] = run.queue_size
+    if run.head is not None:
+        method["head"] = {"kind": run.head}
+    teacher = config.teacher.model_dump(mode="json", include=IDENTITY if distils else None)
+    unknown = {key: getattr(config, key) for key in unknown_settings(name, run)}
+    known = {key: value for key, value in run.training.items() if value is not None}
+    content = {"dataset": config.dataset, "teacher": teacher, "student": student, "method": method}
+    published = TrialConfig.model_validate(
+        {"protocol": config.protocol, **content, **known, **unknown}, context={"read_back": True}
+    )
+    mine, theirs = (flatten(c.model_dump(mode="json")) for c in (config, published))
+    found = {
+        key: theirs.get(key)
+        for key in dict.fromkeys([*mine, *theirs])
+        if mine.get(key) != theirs.get(key) and _uses(name, key)
+    }
+    return ({} if config.protocol == "published" else {"protocol": "published"}) | found
+
+
+def unknown_settings(method: str, run: Published) -> list[str]:
+    """The training settings that are not published of a run."""
+    if method == "none":
+        return []
+    # The code that trained with other losses, or labels, is not public.
+    more = [] if method == "comodo" else ["weight_decay", "warmup", "schedule"]
+    return [*(key for key, value in run.training.items() if value is None), *more]
+
+
+def _uses(method: str, key: str) -> bool:
+    """Whether a setting makes a difference to students of a method, or to measuring them."""
+    if method == "none":
+        return key.startswith(("student.", "probe_"))
+    of_distilling = ("teacher.", "zero_shot_") if method == "supervised" else ()
+    return method == "comodo" or not key.startswith(("queue_", *of_distilling))
 
 
 @dataclass(frozen=True)
@@ -129,7 +194,38 @@ def paper_comparison(results: Results) -> list[str]:
         header += [f"Acc@{k}", "published", "difference"]
         for row, pair in zip(rows, pairs, strict=True):
             row += _cells(results, pair, k)
-    return ["## Compared with the paper", "", *_cautions(results, pairs), *markdown(header, rows)]
+    table = [*_cautions(results, pairs), *markdown(header, rows)]
+    return ["## Compared with the paper", "", *table, *_settings(results, pairs)]
+
+
+def _settings(results: Results, pairs: list[_Pair]) -> list[str]:
+    """Which settings are not those of the quoted runs, below the table."""
+    differing: dict[str, list[str]] = {}
+    unknown: dict[str, list[str]] = {}
+    for pair in pairs:
+        config = pair.row.trial.config
+        mine = flatten(config.model_dump(mode="json"))
+        found = other_settings(config, pair.run, is_stand_in(config.dataset, results.sweep))
+        parts = [(key, str(mine.get(key, "none")), str(value)) for key, value in found.items()]
+        shown = ", ".join(
+            f"{as_code(key)} {as_text(ours)} instead of {as_text(theirs)}"
+            for key, ours, theirs in parts
+        )
+        named = pair.row.label
+        if pair.tested_on != config.dataset:
+            named += f" on {pair.tested_on}"
+        if shown:
+            differing.setdefault(shown, []).append(named)
+        if lacking := ", ".join(unknown_settings(config.method.name, pair.run)):
+            unknown.setdefault(lacking, []).append(named)
+    lines = ["Settings that are not those of the quoted runs:", ""]
+    lines += [f"- {as_text(', '.join(names))}: {shown}" for shown, names in differing.items()]
+    if not differing:
+        lines = ["All settings are those of the quoted runs, as far as these are known."]
+    if unknown:
+        parts = [f"{keys} of {as_text(', '.join(names))}" for keys, names in unknown.items()]
+        lines += ["", f"Not published, and so not compared: {'; '.join(parts)}."]
+    return [*lines, ""]
 
 
 def _pairs(results: Results) -> list[_Pair]:

@@ -8,7 +8,7 @@ import pytest
 from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
-from comodo.report.published import find, paper_comparison
+from comodo.report.published import find, other_settings, paper_comparison
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_load import sweep_file
@@ -94,6 +94,64 @@ def test_real_data_needs_the_published_weights(tmp_path: Path) -> None:
     assert find(sweep, sweep.with_values({"student": {"name": "mantis"}}), "any") is None
 
 
+def test_models_without_weights_are_known_by_name_on_real_data_too(tmp_path: Path) -> None:
+    for name in ("release", "splits"):
+        (tmp_path / name).mkdir()
+    datasets = {"any": {"kind": "egoexo4d", "path": "release", "splits": "splits"}}
+    trial = {
+        "dataset": "any",
+        "teacher": "efficientnet-lite0",
+        "student": "dlinear",
+        "method": "supervised",
+    }
+    changes: dict[str, Any] = {"datasets": datasets, "trial": trial, "references": []}
+    sweep = read_sweep_file(sweep_file(tmp_path, **changes))
+    run = find(sweep, sweep.trial, "any")
+    assert run is not None and run.accuracy[1] == pytest.approx(0.322)
+
+
+HEADS = {"method.head.kind": "linear", "method.head.teacher_projector": False}
+SUPERVISED = {"epochs": 40, "batch_size": 48, "learning_rate": 1e-4}
+PUBLISHED = {"protocol": "published"}
+
+
+@pytest.mark.parametrize(
+    ("values", "trained_on", "tested_on", "expected"),
+    [
+        ({"method": "infonce"}, "mmea", "mmea", PUBLISHED | HEADS),
+        ({"method": "infonce", **PUBLISHED}, "mmea", "mmea", {}),
+        ({"method": "l2", **PUBLISHED, "precision": "bf16"}, "mmea", "mmea",
+         {"precision": "float32"}),
+        ({"method": "infonce", "batch_size": 7, **PUBLISHED}, "mmea", "mmea", {}),  # not known
+        ({"method.queue_size": 2048}, "mmea", "mmea", PUBLISHED),
+        ({**PUBLISHED, "epochs": 2}, "mmea", "mmea", {"epochs": 20}),
+        ({**PUBLISHED, "method.queue_size": 99}, "mmea", "mmea", {"method.queue_size": 2048}),
+        ({**PUBLISHED, "schedule": "steps"}, "mmea", "mmea", {"schedule": "published"}),
+        ({**PUBLISHED, "method": "infonce", "schedule": "steps"}, "mmea", "mmea", {}),
+        ({**PUBLISHED, "method.queue_size": 1024}, "egoexo4d", "ego4d", {"batch_size": 48}),
+        ({**PUBLISHED, "method.queue_size": 1024}, "egoexo4d", "egoexo4d", {}),
+        ({**PUBLISHED, "method.queue_size": 16384, "batch_size": 48}, "ego4d", "ego4d", {}),
+        ({**PUBLISHED, "method": "supervised"}, "mmea", "mmea", SUPERVISED),
+        ({**PUBLISHED, "method": "supervised", **SUPERVISED, "weight_decay": 0.05, "warmup": 0},
+         "mmea", "mmea", {}),
+        ({**PUBLISHED, "method.queue_size": 2048, "weight_decay": 0.05}, "mmea", "mmea",
+         {"weight_decay": 0.01}),
+        ({"method": "none", **PUBLISHED, "epochs": 3}, "mmea", "mmea", {}),
+        ({"method": "none", **PUBLISHED, "probe_mask": True}, "mmea", "mmea",
+         {"probe_mask": False}),
+        ({"student": "moment-small", "student.channels": ["acc_x"], **PUBLISHED}, "mmea", "mmea",
+         {"student.channels": ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]}),
+    ],
+)  # fmt: skip
+def test_settings_that_are_not_those_of_the_quoted_run(
+    sweep: Sweep, values: dict[str, Any], trained_on: str, tested_on: str, expected: dict[str, Any]
+) -> None:
+    config = sweep.with_values({"dataset": trained_on, **values})
+    run = find(sweep, config, tested_on)
+    assert run is not None
+    assert other_settings(config, run, stand_in=False) == expected
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
@@ -160,6 +218,12 @@ def test_rows_are_in_the_order_of_the_sweep(tmp_path: Path, store: Store) -> Non
     assert "**This comparison means nothing**: simulated data (ego4d, mmea)" in text
     assert "published run had this queue" in text
     assert "supervised ego4d, supervised mmea (add `classifier`" in text
+    below = text[text.index("Settings that are not those of the quoted runs:") :]
+    assert "- infonce ego4d, infonce mmea: `protocol` corrected instead of published" in below
+    assert "`method.head.kind` mlp instead of linear" in below
+    assert "`method.queue_size` 64 instead of 16384" in below
+    lacking = "batch_size, weight_decay, warmup, schedule of infonce ego4d, infonce mmea"
+    assert f"Not published, and so not compared: {lacking}; weight_decay, warmup," in below
 
 
 def test_supervised_by_its_own_classifier(tmp_path: Path, store: Store) -> None:
