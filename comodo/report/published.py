@@ -223,8 +223,8 @@ def _settings(results: Results, pairs: list[_Pair]) -> list[str]:
     if not differing:
         lines = ["All settings are those of the quoted runs, as far as these are known."]
     if unknown:
-        parts = [f"{keys} of {as_text(', '.join(names))}" for keys, names in unknown.items()]
-        lines += ["", f"Not published, and so not compared: {'; '.join(parts)}."]
+        listed = [f"{keys} of {as_text(', '.join(names))}" for keys, names in unknown.items()]
+        lines += ["", f"Not published, and so not compared: {'; '.join(listed)}."]
     return [*lines, ""]
 
 
