@@ -132,6 +132,14 @@ def fine_tune(
     return best_steps
 
 
+def copy_of(student: Student) -> Student:
+    """A student with the same weights, built again: some encoders cannot be copied as they are."""
+    with torch.random.fork_rng([]):  # what it draws for its first weights is of no use
+        copied = Student(**student.description)
+    copied.load_state_dict(student.state_dict())
+    return copied.to(student.picked_C.device).eval()
+
+
 def _state(*modules: nn.Module) -> list[dict[str, Tensor]]:
     """Copies of the modules' weights."""
     return [copy.deepcopy(module.state_dict()) for module in modules]
@@ -175,7 +183,7 @@ def measure_fine_tuned(frozen: FrozenStudent) -> Measured:
             fitted = LogisticRegression(max_iter=1000)
             fitted.fit(scaler.transform(train_ND[kept_N]), label_N[kept_N])
             probed.append(fitted.predict(scaler.transform(test_ND)) == test_label_N)
-            student = copy.deepcopy(frozen.student)
+            student = copy_of(frozen.student)
             head = LinearProbe(scaler, fitted).to(device)
             fine_tune(
                 student,
