@@ -166,11 +166,11 @@ def measure_fine_tuned(frozen: FrozenStudent) -> Measured:
     if (test := frozen.labelled("test")) is None:
         return Measured({})
     check_two_classes(label_N)
-    test_ND, test_label_N = test
-    train_ND, test_ND = (
-        unit_rows(checked_features(x)).astype(np.float64) for x in (train_ND, test_ND)
+    test_label_N = test[1]
+    unit_ND, test_ND = (
+        unit_rows(checked_features(x)).astype(np.float64) for x in (train_ND, test[0])
     )
-    scaler = StandardScaler().fit(train_ND)
+    scaler = StandardScaler().fit(unit_ND)
     part, of_test = (frozen.windows.splits[split] for split in ("train", "test"))
     index_N = frozen.training_subset(part.labelled_N)
     rank_RN = draws_of_ranks(label_N, DRAWS, frozen.seed)
@@ -181,7 +181,7 @@ def measure_fine_tuned(frozen: FrozenStudent) -> Measured:
         for draw in range(draws):
             kept_N = rank_RN[draw] < (len(label_N) if k is None else k)
             fitted = LogisticRegression(max_iter=1000)
-            fitted.fit(scaler.transform(train_ND[kept_N]), label_N[kept_N])
+            fitted.fit(scaler.transform(unit_ND[kept_N]), label_N[kept_N])
             probed.append(fitted.predict(scaler.transform(test_ND)) == test_label_N)
             student = copy_of(frozen.student)
             head = LinearProbe(scaler, fitted).to(device)

@@ -9,8 +9,10 @@ letters as in `stats`, where a repetition is a seed; K classes.
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from comodo.config.metric import OF_CLASSIFIER, Metric
@@ -137,7 +139,7 @@ class Predictions:
         """The difference of two metrics of one measure that stores hits, on the same windows,
         paired by seed, group and window; here `dataset` must name the data set. None where they
         were not measured."""
-        first_SG, second_SG, count_G = [], [], np.zeros(0)
+        first_SG, second_SG, count_G = [], [], pd.Series(dtype=float)
         for table in self._of_split(trials, first.split, first.dataset, first.measure):
             names = [first.column, second.column]
             if not set(names) <= set(table.columns) or table[names].isna().any(axis=None):
@@ -147,7 +149,7 @@ class Predictions:
             sums = parts.groupby(table.group.to_numpy()).agg("sum")
             first_SG.append(sums["first"].to_numpy())
             second_SG.append(sums["second"].to_numpy())
-            count_G = table.groupby("group").size().to_numpy(np.float64)
+            count_G = table.groupby("group").size()
         return compare(first_SG, second_SG, count_G, CONFIDENCE) if first_SG else None
 
     def by(self, trials: list[Trial], column: str, dataset: str) -> pd.DataFrame:
@@ -215,13 +217,14 @@ class Predictions:
 
 
 def _jackknifed(
-    estimate_S: list[float], replicate_SG: list[FloatArray], count_G: FloatArray
+    estimate_S: Sequence[npt.ArrayLike], replicate_SG: Sequence[FloatArray], count_G: npt.ArrayLike
 ) -> Interval | None:
     """None without seeds; without bounds for one group."""
     if not estimate_S:
         return None
-    interval = jackknife_interval(estimate_S, replicate_SG, count_G, CONFIDENCE)
-    return interval or Interval(float(np.mean(estimate_S)), math.nan, math.nan)
+    estimates_S = np.array(estimate_S, np.float64)
+    interval = jackknife_interval(estimates_S, replicate_SG, count_G, CONFIDENCE)
+    return interval or Interval(float(estimates_S.mean()), math.nan, math.nan)
 
 
 def _students(trials: list[Trial], dataset: str) -> int:

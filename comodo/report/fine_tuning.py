@@ -64,16 +64,14 @@ def draw_fine_tuning(results: Results) -> Figure | None:
         ylabel="test Acc@1 (%)",
         title=f"{results.sweep.name}: frozen and fine-tuned, mean and 95 % interval",
     )
-    for number, label in enumerate(labels):
-        for kind, line in (("frozen", "--"), ("fine-tuned", "-")):
-            found = [_interval(results, label, kind, shots) for shots in shown]
-            places = [place for place, x in enumerate(found) if x is not None]
-            shift = 0.04 * (number - (len(labels) - 1) / 2)
-            look = style.of_curve(number) | {"linestyle": line}
-            name = f"{style.short(results.title(label))}, {kind}"
-            axes.errorbar(
-                [place + shift for place in places], *percents(found), capsize=2, label=name, **look
-            )
+    lines = [(label, kind) for label in labels for kind in KINDS]
+    for number, (label, kind) in enumerate(lines):
+        found = [_interval(results, label, kind, shots) for shots in shown]
+        shift = 0.04 * (number - (len(lines) - 1) / 2)  # so that intervals are apart
+        places = [place + shift for place, x in enumerate(found) if x is not None]
+        look = style.of_curve(number // 2) | {"linestyle": "--" if kind == "frozen" else "-"}
+        name = f"{style.short(results.title(label))}, {kind}"
+        axes.errorbar(places, *percents(found), capsize=2, label=name, **look)
     axes.set_xticks(range(len(shown)), shown)
     style.legend_below(figure, axes)
     return figure

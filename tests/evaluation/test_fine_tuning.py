@@ -21,7 +21,7 @@ from comodo.evaluation.fine_tuning import (
     measure_fine_tuned,
 )
 from comodo.evaluation.frozen_student import FrozenStudent
-from comodo.evaluation.labelled_features import unit_rows
+from comodo.evaluation.labelled_features import EvaluateError, unit_rows
 from comodo.evaluation.tuning_schedule import DRAWS
 from comodo.models.students import Student, build_student, extract_features
 from tests.errors import raises
@@ -189,5 +189,5 @@ def test_a_class_without_train_windows_is_never_predicted(store: Store) -> None:
 
 
 def test_one_class_cannot_be_tuned(store: Store) -> None:
-    with raises(feature_metrics.EvaluateError, "evaluate.one-class"):
+    with raises(EvaluateError, "evaluate.one-class"):
         measure_fine_tuned(frozen_on(store, classes=1))
