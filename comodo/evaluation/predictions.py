@@ -213,6 +213,7 @@ class Predictions:
             replicates, count_G = calibration.replicates(columns, predictions.group.to_numpy(str))
             estimate_S.append(calibration.scores(columns)[name])
             replicate_SG.append(replicates[name])
+        count_G = np.asarray(count_G) / _students(trials, metric.dataset)
         return _jackknifed(estimate_S, replicate_SG, count_G)
 
 
