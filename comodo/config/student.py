@@ -77,9 +77,10 @@ class StudentConfig(Settings):
     """The IMU encoder that is trained."""
 
     name: Literal[
-        "mantis", "mantis-v2", "moment", "chronos-bolt", "dlinear", "informer", "timesnet"
-    ]
-    """Family of the encoder."""
+        "mantis", "mantis-v2", "moment", "chronos-bolt", "dlinear", "informer", "timesnet",
+        "hand-crafted",
+    ]  # fmt: skip
+    """Family of the encoder. `hand-crafted` is what the reference `features` measures."""
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`. For mantis and moment also a file,
     `model.pth`, as the published code writes it: its encoder is used, its projector is not."""
@@ -113,9 +114,10 @@ class StudentConfig(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudentConfig":
+        known = STUDENT_SIZES.get(self.name, set())
         for key in self.size:
-            if key not in STUDENT_SIZES[self.name]:
-                raise ValueError(f"size.{key}: unknown{nearest(key, STUDENT_SIZES[self.name])}")
+            if key not in known:
+                raise ValueError(f"size.{key}: unknown{nearest(key, known)}")
         if len(set(self.channels)) < len(self.channels):
             raise ValueError("channels: list each channel once")
         if self.is_checkpoint and self.name not in CHECKPOINT_NAMES:

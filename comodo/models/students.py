@@ -26,10 +26,11 @@ from comodo.data.imu import ACC_UNITS, GYRO_UNITS, LIMIT_C
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.checkpoints import read_encoder
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE
+from comodo.models.hand_crafted import HandCraftedEncoder
 
 EXTRACT_BATCH = 128  # windows; features depend on it only if `padding` is "batch"
 _DESCRIPTION_FILE = "student.json"
-_ENCODERS = {**ENCODERS, **BASELINE_ENCODERS}
+_ENCODERS = {**ENCODERS, **BASELINE_ENCODERS, HandCraftedEncoder.name: HandCraftedEncoder}
 
 
 class StudentError(ComodoError, ValueError):
@@ -220,7 +221,7 @@ def extract_features(
     """
     was_training = student.training
     student.eval()
-    device = next(student.parameters()).device
+    device = student.picked_C.device  # hand-crafted features have no parameters
     features = []
     for index_B in index_N.split(batch_size):
         imu_BCT, length_B = split.imu(index_B)
