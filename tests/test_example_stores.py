@@ -13,7 +13,7 @@ import comodo
 from comodo.core.store import Store
 from comodo.deploy.export import export_run
 from comodo.deploy.selection import resolve_run
-from comodo.evaluation.evaluate import fit_probe
+from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.sweep_record import read_sweep_record
 from comodo.models.students import load_student
 from comodo.report.report import ReportError, write_report

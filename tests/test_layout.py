@@ -17,6 +17,7 @@ COVERED_BY = {
     "deploy/card": "deploy/test_export.py",
     "deploy/programs": "deploy/test_export.py",
     "deploy/recogniser": "deploy/test_export.py",
+    "evaluation/fitted_probe": "evaluation/test_evaluate.py",
     "evaluation/labelled_features": "evaluation/test_feature_metrics.py",
     "evaluation/measured": "evaluation/test_evaluate.py",
     "models/heads": "models/test_students.py",

@@ -25,7 +25,7 @@ from comodo.deploy import DeployError, card, programs
 from comodo.deploy.programs import INT8, ONNX, TORCH, Float32Array, load_onnx
 from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
 from comodo.deploy.selection import Selection
-from comodo.evaluation.evaluate import fit_probe
+from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe

@@ -13,16 +13,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from comodo.config.metric import OF_CLASSIFIER, Measure, Metric, accuracy
 from comodo.config.trial import BASELINE_NAMES
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.fine_tuning import measure_fine_tuned
+from comodo.evaluation.fitted_probe import Probe, class_names, fit_probe
 from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
 from comodo.evaluation.labelled_features import EvaluateError, label_ranks
 from comodo.evaluation.measured import Measured, groups_of, hit_metrics
-from comodo.evaluation.probe import SVMProbe
 from comodo.evaluation.robustness import measure_robustness
 from comodo.models.students import extract_features
 
@@ -49,7 +50,8 @@ def measure_probe(frozen: FrozenStudent) -> Measured:
 
     Metrics: `val/acc1` ... `test/acc5`, `.../balanced_accuracy`, `.../macro_f1` (fractions, only of
     splits that have labels; Acc@3 and Acc@5 only with more classes than that), and `probe/C`.
-    Raises the errors of `fit_probe`.
+    Hand-crafted features have a `ClassicalClassifier` instead (`probe/C` or `probe/trees`). Raises
+    the errors of `fit_probe`.
     """
     return _evaluate_probe("probe", frozen, frozen)
 
@@ -85,7 +87,7 @@ def measure_calibration(frozen: FrozenStudent) -> Measured:
     baseline only of that. Raises the errors of `fit_probe`."""
     sources = {}
     if frozen.student.description["name"] not in BASELINE_NAMES:
-        sources[""] = _probe_predictions(frozen.probe, frozen)
+        sources[""] = _probe_predictions(fit_probe(frozen), frozen)
     if frozen.head is not None:
         sources[OF_CLASSIFIER] = _classifier_predictions(frozen)
     metrics, columns_of = dict[str, float](), dict[str, dict[str, Any]]()
@@ -125,20 +127,6 @@ def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
     return {frozen.common_name.get(name, name) for name in classes}
 
 
-def fit_probe(frozen: FrozenStudent, classes: list[str] | None = None) -> SVMProbe:
-    """The SVM probe, fitted on the labelled train windows (of `classes` only, if given): by
-    `FrozenStudent.probe_windows` on `training_subset`, or on all.
-
-    Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
-    """
-    if classes is None:
-        return frozen.probe
-    features_ND, label_N = frozen.train(all_windows=frozen.probe_windows == "published")
-    name_N, kept_N = _class_names(frozen, label_N, classes)
-    probe = SVMProbe(seed=frozen.seed, ties=frozen.ties, subset=frozen.probe_windows)
-    return probe.fit(features_ND[kept_N], name_N[kept_N])
-
-
 def _evaluate_probe(
     measure: Measure,
     fitted_on: FrozenStudent,
@@ -148,17 +136,17 @@ def _evaluate_probe(
     """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
     probe = fit_probe(fitted_on, classes)
     measured = _classification_metrics(measure, *_probe_predictions(probe, scored_on, classes))
-    chosen_c = {str(Metric("", "C", measure)): float(probe.C_)}
-    return measured._replace(metrics=chosen_c | measured.metrics)
+    of_fit = {str(Metric("", name, measure)): value for name, value in probe.chosen.items()}
+    return measured._replace(metrics=of_fit | measured.metrics)
 
 
 def _probe_predictions(
-    probe: SVMProbe, scored_on: FrozenStudent, classes: list[str] | None = None
+    probe: Probe, scored_on: FrozenStudent, classes: list[str] | None = None
 ) -> tuple[list[Prediction], npt.NDArray[np.str_]]:
     """Predictions of a fitted probe, of windows of `classes` only, and its own classes [K]."""
     predictions = []
     for split, (features_ND, label_N) in scored_on.scored().items():
-        name_N, kept_N = _class_names(scored_on, label_N, classes)
+        name_N, kept_N = class_names(scored_on, label_N, classes)
         if len(name_N[kept_N]):
             group_N = groups_of(scored_on, split)[kept_N]
             probability_NK = probe.probabilities(features_ND[kept_N])
@@ -184,18 +172,6 @@ def _classification_metrics(
     return Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def _class_names(
-    frozen: FrozenStudent, label_N: npt.NDArray[np.int64], classes: list[str] | None
-) -> tuple[npt.NDArray[np.str_], slice | npt.NDArray[np.bool_]]:
-    """Class name [N] of each label, and an index of the windows whose class is in `classes`, which
-    are common names; None: the names are those of the data set, and all windows are selected."""
-    names = frozen.windows.classes
-    if classes is None:
-        return np.array(names)[label_N], slice(None)
-    name_N = np.array([frozen.common_name.get(name, name) for name in names])[label_N]
-    return name_N, np.isin(name_N, classes)
-
-
 def _evaluate_classifier(
     frozen: FrozenStudent,
     measure: Measure,
@@ -204,6 +180,10 @@ def _evaluate_classifier(
 ) -> Measured:
     """Fits a classifier on the train windows, and measures its hits on the other splits."""
     train, scored = frozen.train(), frozen.scored()
+    if frozen.is_hand_crafted:  # or the one with the largest unit would decide each row's norm
+        scaler = StandardScaler().fit(train[0])
+        train = (scaler.transform(train[0]), train[1])
+        scored = {split: (scaler.transform(x_ND), y_N) for split, (x_ND, y_N) in scored.items()}
     hits = {split: hits_of(train, scored[split]) for split in splits if split in scored}
     return hit_metrics(measure, frozen, hits)
 

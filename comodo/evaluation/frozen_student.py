@@ -4,7 +4,7 @@ It does not know the measures, which are in `evaluate`. Shape letters: N windows
 """
 
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+from comodo.evaluation.hand_crafted import ClassicalClassifier
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe
+from comodo.models.hand_crafted import HandCraftedEncoder
 from comodo.models.students import EXTRACT_BATCH, Student, extract_features
 
 SCORED_SPLITS = ("val", "test")
@@ -60,8 +62,16 @@ class FrozenStudent:
     """Features of windows by their packed rows, shared by the folds of one data set, so that each
     window is extracted once; None: nothing is shared."""
 
+    probe: SVMProbe | ClassicalClassifier | None = None
+    """As `fitted_probe.fit_probe` has fitted it; None: not yet."""
+
     def __post_init__(self) -> None:
         self.labelled = cache(self._labelled)
+
+    @property
+    def is_hand_crafted(self) -> bool:
+        """Whether these are hand-crafted features, and no student's."""
+        return self.student.encoder.name == HandCraftedEncoder.name
 
     def _labelled(self, split: str, all_train: bool = False) -> Labelled | None:
         """The labelled windows of a split (of train `training_subset`, unless `all_train`); None if
@@ -105,18 +115,6 @@ class FrozenStudent:
                 "classifiers on frozen features need labels",
             )
         return labelled
-
-    @cached_property
-    def probe(self) -> SVMProbe:
-        """The SVM probe, fitted on the labelled train windows, by `probe_windows` on
-        `training_subset` or on all, with the names of their classes.
-
-        Raises EvaluateError, `evaluate.no-labels` or as `SVMProbe.fit`.
-        """
-        features_ND, label_N = self.train(all_windows=self.probe_windows == "published")
-        name_N = np.array(self.windows.classes)[label_N]
-        probe = SVMProbe(seed=self.seed, ties=self.ties, subset=self.probe_windows)
-        return probe.fit(features_ND, name_N)
 
     def scored(self) -> dict[str, Labelled]:
         """The labelled windows of val and test; splits without labels are missing."""

@@ -25,9 +25,12 @@ class Measured(NamedTuple):
 
 
 def groups_of(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
-    """Group name [N] of each labelled window of a split."""
+    """Group name [N] of each window of `FrozenStudent.labelled`."""
     part = frozen.windows.splits[split]
-    code_N = part.group_N[part.labelled_N].numpy()
+    index_N = part.labelled_N
+    if split == "train":
+        index_N = frozen.training_subset(index_N)
+    code_N = part.group_N[index_N].numpy()
     return np.array(frozen.windows.groups)[code_N]
 
 

@@ -70,6 +70,11 @@ class SVMProbe:
     ) -> None:
         self.seed, self.max_train, self.ties, self.subset = seed, max_train, ties, subset
 
+    @property
+    def chosen(self) -> dict[str, float]:
+        """What cross-validation chose."""
+        return {"C": self.C_}
+
     def fit(self, features_ND: npt.ArrayLike, labels_N: npt.ArrayLike) -> "SVMProbe":
         """Chooses C, then trains and calibrates an SVM for each pair of classes.
 

@@ -18,6 +18,7 @@ from comodo.data import imu_transforms
 from comodo.data.arrays import Split
 from comodo.data.imu import ACC, GYRO
 from comodo.evaluation.feature_metrics import Hits
+from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.measured import Measured, hit_metrics
 from comodo.models.students import extract_features
@@ -86,7 +87,7 @@ def changes(channels: list[str], rate: float, seed: int) -> dict[str, Change]:
 def measure_robustness(frozen: FrozenStudent) -> Measured:
     """Acc@1 of the SVM probe on val and test windows as they are (`clean`) and with each change.
 
-    Raises the errors of `FrozenStudent.probe`.
+    Raises the errors of `fit_probe`.
     """
     assert frozen.rate is not None
     names_K = np.array(frozen.windows.classes)
@@ -104,5 +105,5 @@ def measure_robustness(frozen: FrozenStudent) -> Measured:
 
 def _hits(frozen: FrozenStudent, features_ND: np.ndarray, label_N: np.ndarray) -> Hits:
     """Whether the most probable class of each window is its own, [N]."""
-    probe = frozen.probe
+    probe = fit_probe(frozen)
     return probe.classes_[probe.probabilities(features_ND).argmax(1)] == label_N

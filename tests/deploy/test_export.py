@@ -52,7 +52,7 @@ from comodo.deploy.programs import (
 )
 from comodo.deploy.recogniser import Coupling, Preprocessing, Recogniser, Sensor, resampling
 from comodo.deploy.selection import Selection, resolve_run
-from comodo.evaluation.evaluate import fit_probe
+from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.platt import couple
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.models.students import build_student, load_student

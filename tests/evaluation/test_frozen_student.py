@@ -13,6 +13,7 @@ from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.data.folds import make_folds
 from comodo.evaluation import evaluate, frozen_student
+from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.labelled_features import unit_rows
 from comodo.models.students import Student, build_student, extract_features
@@ -47,7 +48,7 @@ def test_measures_learn_from_so_many_windows_and_no_more(
     published = FrozenStudent(student, windows, 0, probe_windows="published")
     assert len(published.train()[1]) == 15
     assert (published.train(all_windows=True)[0] == whole_ND).all()
-    probes = [evaluate.fit_probe(frozen) for frozen in (one, published)]
+    probes = [fit_probe(frozen) for frozen in (one, published)]
     np.testing.assert_allclose(probes[1].fitted()["mean"], unit_rows(whole_ND).mean(0), atol=1e-6)
     np.testing.assert_allclose(probes[0].fitted()["mean"], unit_rows(train_ND).mean(0), atol=1e-6)
     # What is scored is never cut.
