@@ -170,8 +170,8 @@ class Objective(Settings):
     """One number to judge by, and which way is better."""
 
     metric: str = str(accuracy("val"))
-    """An accuracy (`val/acc1`), any other measure (`test/few_shot/5`), one on another data set
-    (`on/<data set>/test/acc1`), or `student/parameters`."""
+    """An accuracy (`val/acc1`), macro F1 (`val/macro_f1`), any other measure (`test/few_shot/5`),
+    one on another data set (`on/<data set>/test/acc1`), or `student/parameters`."""
     mode: Literal["max", "min"] = Field(
         default_factory=lambda data: "min" if _is_cost(data.get("metric", "")) else "max"
     )

@@ -25,7 +25,7 @@ from comodo.config.space import Point, Range, Search, Space, canonical, flatten,
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
 from comodo.core.errors import nearest
 
-Reference = Literal["none", "supervised"]
+Reference = Literal["none", "features", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes a folder and part of MLflow's names."""
 
@@ -84,7 +84,7 @@ class Budget(Settings):
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
-    return ["none", "supervised"] if data.get("evaluate_on") else ["none"]
+    return ["none", "features", *(["supervised"] if data.get("evaluate_on") else [])]
 
 
 class Sweep(Settings):
@@ -124,8 +124,10 @@ class Sweep(Settings):
     """Data sets, with or without video, that students are measured on besides their own."""
     references: list[Reference] = Field(default_factory=_references)
     """Also measured for every student: `none`, the student untrained (or as pretrained), which each
-    method has to beat; `supervised`, the student trained with labels on the schedule of `trial`, to
-    compare transfer with. By default `[none]`, with `evaluate_on` both."""
+    method has to beat; `features`, hand-crafted features of the channels that the student sees,
+    with logistic regression or a random forest, which cost seconds; `supervised`, the student
+    trained with labels on the schedule of `trial`, to compare transfer with. By default `[none,
+    features]`, with `evaluate_on` all."""
     label_map: dict[str, dict[str, str]] = Field({})
     """For `direct`: for each data set, the common names of its classes. A class that is not listed
     keeps its own name; the classes that both data sets then have are compared."""
@@ -262,6 +264,9 @@ class Sweep(Settings):
         for values in (*self.points(), *self.space.fractions()):
             trial = self.with_values(values)
             self._refuse_unknown_dataset("trial.dataset", trial.dataset)
+            if trial.student.name == "hand-crafted":
+                fix = "name another; references: [features] compares it with these"
+                raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method or the reference supervised")

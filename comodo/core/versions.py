@@ -22,3 +22,5 @@ TRIAL_VERSION = 6
 """Trials: initial weights, order of the windows, losses, steps: all that changes a student."""
 MEASURES_VERSION = 1
 """Measures: any number or prediction that a measure gives; students are kept."""
+HAND_CRAFTED_VERSION = 1
+"""Trials of hand-crafted features: the features, and the classifiers that are fitted on them."""

@@ -42,8 +42,8 @@ def resolve_run(run: str, store: Store) -> Selection:
     first seed of the trained configuration with the best mean of the first objective over all
     seeds. The best seed would be a matter of luck.
 
-    Raises SelectionError if no trial has this name, several have, or it has not finished, and
-    StatusError if the sweep of this name cannot be read.
+    Raises SelectionError if no trial has this name, several have, it has not finished, or it has no
+    student (hand-crafted features), and StatusError if the sweep of this name cannot be read.
     """
     names = sweep_names(store)
     if run in names:
@@ -69,6 +69,13 @@ def resolve_run(run: str, store: Store) -> Selection:
     if len(found) > 1:
         text = f"{len(found)} trials begin with '{run}': {', '.join(found)}; give more letters"
         raise SelectionError("selection.ambiguous", text)
+    if matches[0].row.trial.is_hand_crafted:
+        raise SelectionError(
+            "selection.no-student",
+            f"trial {found[0]} of sweep '{matches[0].record.sweep.name}' measures hand-crafted "
+            "features, a reference without a student: there is no program to export or to profile; "
+            "name a student's trial, or the sweep for its best one",
+        )
     # A trial may be finished for one sweep while another sweep needs more measures.
     for match in matches:
         if match.row.state == "finished":

@@ -206,12 +206,14 @@ class Results:
     def selected(self) -> str | None:
         """The configuration that the first objective selects, by its mean over seeds.
 
-        The untrained student competes, the one trained with labels only if the sweep searches it.
+        The untrained student competes, the one trained with labels only if the sweep searches it,
+        and hand-crafted features, which are no student, never.
         """
         return self._best(
             label
             for label, trial in self._first_trials.items()
-            if isinstance(trial.config.method, NoneMethod) or not self.is_reference(trial)
+            if not trial.is_hand_crafted
+            and (isinstance(trial.config.method, NoneMethod) or not self.is_reference(trial))
         )
 
     @cached_property
@@ -244,7 +246,8 @@ class Results:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """Each configuration against its untrained student, and against the selected one.
+        """Each configuration against its untrained student, against the hand-crafted features of
+        its channels, and against the selected one.
 
         Compared by test Acc@1, paired by seed and group, among configurations trained on one data
         set; p-values are corrected together.
@@ -266,9 +269,8 @@ class Results:
         pairs = []
         for label, trial in self._first_trials.items():
             if not isinstance(trial.config.method, NoneMethod):
-                untrained = self.labels.configuration(trial.untrained)
-                if untrained in self.by_label:
-                    pairs.append((label, untrained))
+                names = map(self.labels.configuration, (trial.untrained, trial.hand_crafted))
+                pairs += [(label, name) for name in names if name in self.by_label]
         if (best := self.selected) is not None:
             dataset, others = self.trained_on(best), [x for x in self.by_label if x != best]
             pairs += [(best, label) for label in others if self.trained_on(label) == dataset]
@@ -305,7 +307,7 @@ class Results:
         for label, trial in self._first_trials.items():
             if trial.config.student.is_baseline:
                 continue
-            # An untrained student is the same for every data set, except for `direct`, where the
+            # What is not trained is the same for every data set, except for `direct`, where the
             # probe has learnt from its own data set.
             untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
             trained_on = "–" if untrained else self.trained_on(label)
@@ -339,7 +341,7 @@ class Results:
         """Whether a trial is only there to be compared with."""
         method = trial.config.method
         compared = isinstance(method, NoneMethod | SupervisedMethod)
-        return compared and method.name not in self._searched
+        return trial.is_hand_crafted or (compared and method.name not in self._searched)
 
     def _importances(self) -> dict[str, Interval]:
         """Importance of each swept key for the objective; empty for too few configurations."""

@@ -140,7 +140,8 @@ def _weights_name(student: StudentConfig) -> str:
 
 
 def settings_of(sweep: Sweep) -> Any:
-    """The settings, with the paths, variables and home of this machine filled in."""
+    """The settings, with the paths, variables and home of this machine filled in, and with the
+    references, whose default may change."""
 
     def filled(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -153,7 +154,8 @@ def settings_of(sweep: Sweep) -> Any:
         path = sweep.folder / value
         return str(path.resolve()) if key.endswith("weights") and path.exists() else value
 
-    return filled(sweep.model_dump(mode="json", exclude_unset=True))
+    settings = sweep.model_dump(mode="json", exclude_unset=True)
+    return filled({**settings, "references": sweep.references})
 
 
 def refuse_other_overrides(sweep: Sweep, store: Store) -> None:
@@ -200,7 +202,9 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
 def _read(kept: dict[str, Any]) -> SweepRecord:
     overrides = kept.get("overrides", {})
     context = {"folder": Path(kept["folder"]), "overrides": overrides, "read_back": True}
-    sweep = Sweep.model_validate(kept["sweep"], context=context)
+    # Sweeps whose references were not recorded had those that were then the default.
+    then = ["none", "supervised"] if kept["sweep"].get("evaluate_on") else ["none"]
+    sweep = Sweep.model_validate({"references": then, **kept["sweep"]}, context=context)
     arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
     measuring = kept["evaluation"]
     unlabelled = frozenset(measuring["unlabelled"])

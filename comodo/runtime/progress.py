@@ -196,8 +196,8 @@ class Progress:
     def _count(self, trial: Trial) -> None:
         self._seen.add(trial.key)
         scores, sweep = self.ledger.scores(trial), self.ledger.sweep
-        reference = isinstance(trial.config.method, SupervisedMethod) and (
-            "supervised" in sweep.references
+        reference = trial.is_hand_crafted or (
+            isinstance(trial.config.method, SupervisedMethod) and "supervised" in sweep.references
         )
         if scores is not None and math.isfinite(scores[0]) and not reference:
             label = self._names.configuration(trial)

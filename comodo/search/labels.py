@@ -22,6 +22,7 @@ class Labels:
 
     def __init__(self, sweep: Sweep) -> None:
         points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
+        self._channel_sets = {tuple(point["student"]["channels"]) for point in points}
         for part in ("teacher", "student"):
             models = {json.dumps(point[part], sort_keys=True) for point in points}
             names = {point[part]["name"] for point in points}
@@ -52,7 +53,11 @@ class Labels:
         mine = flatten(trial.config.model_dump(mode="json"))
         name: str = trial.config.method.name
         keys = [key for key in self.keys if key != leave_out]
-        if isinstance(trial.config.method, NoneMethod):
+        if trial.is_hand_crafted:
+            name = "hand-crafted features"
+            keys = [key for key in keys if key == "dataset"]
+            keys += ["student.channels"] * (len(self._channel_sets) > 1)
+        elif isinstance(trial.config.method, NoneMethod):
             name = "as pretrained" if trial.config.student.weights else "untrained"
             keys = [key for key in keys if key.startswith(OF_UNTRAINED) and key not in OF_TRAINED]
         if isinstance(trial.config.method, SupervisedMethod):

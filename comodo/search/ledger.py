@@ -29,6 +29,8 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
         for trial in trials:
             if name == "supervised":
                 found.append(trial.supervised(sweep.supervised_like(trial.config)))
+            elif name == "features":
+                found.append(trial.hand_crafted)
             elif not trial.config.student.is_baseline:  # untrained, these have nothing to measure
                 found.append(trial.untrained)
     return found

@@ -20,7 +20,7 @@ from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit
 from comodo.core.parts import is_whole
 from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
-from comodo.core.versions import MEASURES_VERSION, TRIAL_VERSION
+from comodo.core.versions import HAND_CRAFTED_VERSION, MEASURES_VERSION, TRIAL_VERSION
 from comodo.data.folds import Fold, Folds
 from comodo.search.records import TrainedRecord
 
@@ -118,7 +118,9 @@ class Trial:
         """The key, with the `weights_id` of the student."""
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
-        if isinstance(method, NoneMethod):  # teacher and training make no difference
+        if self.is_hand_crafted:  # not even the settings of the probe are used
+            content = {"student": content["student"], "version": HAND_CRAFTED_VERSION}
+        elif isinstance(method, NoneMethod):  # teacher and training make no difference
             kept = ("student", "method", "imu_units", "probe_mask", "probe_ties", "probe_windows")
             content = {key: content[key] for key in kept if key in content}
             content["student"].pop("train_encoder", None)
@@ -155,6 +157,19 @@ class Trial:
         """The same student, seed and data with nothing trained."""
         config = self.config.model_copy(update={"method": NoneMethod(name="none")})
         return replace(self, config=config, recorded_key=None)
+
+    @property
+    def is_hand_crafted(self) -> bool:
+        """Whether it measures hand-crafted features, to compare students with, and no student."""
+        return self.config.student.name == "hand-crafted"
+
+    @property
+    def hand_crafted(self) -> "Trial":
+        """Hand-crafted features of the same channels, seed and data, which nothing trains."""
+        student = StudentConfig(name="hand-crafted", channels=self.config.student.channels)
+        update = {"student": student, "method": NoneMethod(name="none")}
+        config = self.config.model_copy(update=update)
+        return replace(self, config=config, weights=None, recorded_key=None)
 
     def supervised(self, schedule: TrialConfig) -> "Trial":
         """The same student, seed and data trained with labels, on another trial's schedule."""
@@ -204,6 +219,8 @@ class Trial:
                 if measure == "classifier":
                     if dataset != own or not isinstance(self.config.method, SupervisedMethod):
                         continue
+                elif measure in NEED_TEACHER and self.is_hand_crafted:
+                    continue
                 elif measure in NEED_TEACHER:
                     if dataset != own or (
                         measure == "zero-shot"

@@ -21,6 +21,9 @@ CONDITIONAL: dict[str, Any] = {
 
 
 def sweep_file(tmp_path: Path, **changes: Any) -> Path:
+    """A sweep file with these changes, dotted keys with `__` for a dot. Its references are the
+    untrained student, and with `evaluate_on` the supervised one, unless `changes` say otherwise.
+    """
     content: dict[str, Any] = {
         "name": "small",
         "datasets": {"demo": {"kind": "simulated"}},
@@ -37,6 +40,8 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
+    also = ["supervised"] if changes.get("evaluate_on") else []
+    content.setdefault("references", ["none", *also])
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
@@ -55,6 +60,11 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
             {"trial__method__teacher_temperature": -0.1},
             "trial.method.teacher_temperature",
             ["greater than 0, not -0.1"],
+        ),
+        (
+            {"trial__student": {"name": "hand-crafted"}, "trial__method": "none"},
+            "trial.student",
+            ["references: [features]"],
         ),
         ({"trial__teacher": "timesformer"}, "trial.teacher", ["'timesformer-base-k400'"]),
         ({"trial__dataset": "dmo"}, "trial.dataset", ["'dmo'", "'demo'"]),

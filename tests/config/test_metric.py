@@ -44,6 +44,13 @@ def test_every_metric_of_every_measure_is_written_as_it_was_read(
     assert Metric.parse(str(elsewhere)) == elsewhere
 
 
+@pytest.mark.parametrize("metric", ["val/macro_f1", "val/balanced_accuracy", "test/macro_f1"])
+def test_macro_averages_can_be_objectives(tmp_path: Path, metric: str) -> None:
+    sweep = read_sweep_file(sweep_file(tmp_path, objective__metric=metric))
+    assert (sweep.objective.metric, sweep.objective.mode) == (metric, "max")
+    assert sweep.objective.splits == {metric.split("/")[0]}
+
+
 @pytest.mark.parametrize(
     ("text", "metric"),
     [

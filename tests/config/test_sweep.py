@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from comodo.config import ConfigError, read_sweep_file
+import yaml
+
+from comodo.config import ConfigError, Sweep, read_sweep_file
 from tests.config.test_load import CONDITIONAL, sweep_file
 from tests.errors import raises
 
@@ -21,6 +23,14 @@ def test_each_key_of_a_search_is_checked_where_it_is_active(tmp_path: Path) -> N
     }
     with raises(ConfigError, "search.space.method.temperature", "greater than 0"):
         read_sweep_file(sweep_file(tmp_path, search__space=wrong, **changes))
+
+
+def test_students_are_compared_with_hand_crafted_features_by_default(tmp_path: Path) -> None:
+    content = yaml.safe_load(sweep_file(tmp_path).read_text())
+    del content["references"]
+    assert Sweep.model_validate(content).references == ["none", "features"]
+    transfer = Sweep.model_validate({**content, "evaluate_on": ["demo"]})
+    assert transfer.references == ["none", "features", "supervised"]
 
 
 def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:

@@ -120,6 +120,23 @@ def test_a_run_of_mlflow(saved: SweepRecord, store: Store, tmp_path: Path) -> No
         resolve_run("0" * 32, store)
 
 
+def test_hand_crafted_features_are_never_selected(tmp_path: Path, store: Store) -> None:
+    """They have no student, however good they are."""
+    references = ["none", "features"]
+    file = sweep_file(tmp_path, search__space=QUEUES, seeds=[0], references=references)
+    saved = saved_of(read_sweep_file(file), Evaluation())
+    saved.write(store)
+    for row in saved.results(store).rows:
+        answer(store, row.trial, 0.9 if row.trial.is_hand_crafted else 0.5)
+    found = resolve_run("small", store)
+    assert found.row.label.startswith("comodo")
+    assert found.results.selected in found.results.by_label
+    assert found.results.selected != "hand-crafted features"
+    (features,) = found.results.by_label["hand-crafted features"]
+    with raises(SelectionError, "selection.no-student", features.trial.key, "small"):
+        resolve_run(features.trial.key, store)
+
+
 def test_an_unfinished_trial_is_refused(saved: SweepRecord, store: Store) -> None:
     begun, failed = rows_of(saved, store, 8)
     folder = store.folder("trials", begun.trial.key)

@@ -55,6 +55,7 @@ def sweep_file(folder: Path, data: Path, **changes: Any) -> Path:
         },
         "search": {"space": {"method.queue_size": [8, 16]}},
         "seeds": [0, 1],
+        "references": ["none"],
         **changes,
     }
     path = folder / "sweep.yaml"

@@ -6,6 +6,7 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
+import yaml
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.datasets import FoldSplit
@@ -278,6 +279,28 @@ def test_a_later_version_finds_what_was_finished(
     assert (again.versions, again.other_versions) == (Versions(1000, 1000), "")
     Ledger(saved.sweep, store, saved.arrays, saved.evaluation).record_keys()
     assert {row.state for row in again.results(store).rows} == {"not begun"}
+
+
+@pytest.mark.parametrize("evaluate_on", [[], ["demo"]])
+def test_a_sweep_of_an_earlier_version_has_the_references_of_its_time(
+    tmp_path: Path, store: Store, evaluate_on: list[str]
+) -> None:
+    """Those were not recorded where the file named none."""
+    now = ["none", "features", *["supervised" for _ in evaluate_on]]
+    file = sweep_file(tmp_path, evaluate_on=evaluate_on)
+    settings = yaml.safe_load(file.read_text())
+    del settings["references"]
+    saved = saved_of(Sweep.model_validate(settings), Evaluation())
+    saved.write(store)
+    path = store.folder("sweeps", "small") / "sweep.json"
+    content = read_json(path)
+    assert content["sweep"]["references"] == now
+    assert read_sweep_record("small", store).sweep.references == now
+    del content["sweep"]["references"]
+    write_json(path, content)
+    back = read_sweep_record("small", store)
+    assert back.sweep.references == [name for name in now if name != "features"]
+    assert not any(row.trial.is_hand_crafted for row in back.results(store).rows)
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, store: Store) -> None:

@@ -37,6 +37,7 @@ def ledger(tmp_path: Path) -> Ledger:
             "datasets": {"d": {"kind": "simulated", "window_seconds": 1}},
             "trial": trial_config().model_dump(mode="json"),
             "search": {"space": {"method.queue_size": [10, 20]}},
+            "references": ["none"],
             "budget": {"hours": 2},
         }
     )

@@ -17,6 +17,9 @@ import pytest
 import torch
 from mantis.architecture import MantisV1
 from safetensors.numpy import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from comodo.config import ComodoMethod, StudentConfig
@@ -31,6 +34,7 @@ from comodo.data.folds import Fold, make_folds
 from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
+from comodo.models.hand_crafted import window_features
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student, extract_features, load_student
 from comodo.runtime import worker
@@ -70,6 +74,28 @@ def test_untrained_trials_do_not_depend_on_training() -> None:
     assert one.key == other.key
     assert one.key == Trial(trial_config(), 0, "w", "other").untrained.key  # nor on the teacher
     assert one.key != Trial(trial_config(), 1, "w", "f").untrained.key
+
+
+def test_hand_crafted_trials_depend_on_channels_windows_and_seed_alone(tmp_path: Path) -> None:
+    weighted = StudentConfig(name="mantis", weights=str(tmp_path)).model_dump()
+    others = [
+        Trial(trial_config(epochs=3, protocol="published"), 0, "w", "f"),
+        Trial(trial_config(method="supervised"), 0, "w", "other"),
+        Trial(trial_config(student=weighted), 0, "w", "f", weights={"content": "x"}),
+        Trial(trial_config(student="dlinear", method="supervised"), 0, "w", "f"),
+    ]
+    keys, trial = {trial.hand_crafted.key for trial in others}, Trial(trial_config(), 0, "w", "f")
+    assert keys == {trial.hand_crafted.key}
+    assert trial.hand_crafted.is_hand_crafted and not trial.untrained.is_hand_crafted
+    accelerometer = StudentConfig(name="mantis", channels=("acc_x", "acc_y", "acc_z"))
+    different = [
+        trial,
+        trial.untrained,
+        Trial(trial_config(), 1, "w", "f").hand_crafted,
+        Trial(trial_config(), 0, "v", "f").hand_crafted,
+        Trial(trial_config(student=accelerometer.model_dump()), 0, "w", "f").hand_crafted,
+    ]
+    assert len(keys | {other.key for other in different}) == 6
 
 
 def test_name_follows_local_weights(tmp_path: Path) -> None:
@@ -412,6 +438,44 @@ def test_another_data_set_with_folds_is_tested_in_all_of_them(store: Store) -> N
         {place for *_, place in replace(trial, evaluation=e).measures()} for e in (asked, apart)
     ]
     assert len(places[0] - places[1]) == 2
+
+
+def test_hand_crafted_features_are_measured_as_a_student_is(store: Store) -> None:
+    """Against plain scikit-learn; without a teacher, and with nothing trained."""
+    arrays = make_arrays(store)
+    names = {"d": {"c0": "one", "c2": "two"}}
+    asked = Evaluation((*ALL, "classifier"), {"other": other_dataset(store)}, label_map=names)
+    trial = Trial(trial_config(), 3, *arrays, asked).hand_crafted
+    (store.folder("arrays", "f") / "meta.json").unlink()
+    metrics = run_whole(trial, store).metrics
+    assert metrics["student/parameters"] == 0
+    windows = WindowArrays.load(store.folder("arrays", "w")).splits
+    values = {}
+    for split, part in windows.items():
+        imu_NCT, _ = part.imu(torch.arange(len(part)))
+        features_ND = window_features(imu_NCT.numpy()).astype(np.float32)
+        values[split] = (features_ND, part.label_N.numpy())
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=metrics["probe/C"], max_iter=1000))
+    model.fit(*values["train"])
+    for split in ("val", "test"):
+        assert metrics[f"{split}/acc1"] == pytest.approx(model.score(*values[split]))
+    assert metrics["on/other/test/acc1"] == metrics["test/acc1"] > 0.9
+    assert metrics["on/other/direct/test/acc1"] > 0.9
+    assert metrics["test/linear/acc1"] > 0.9 and metrics["test/knn/acc1"] > 0.9
+    assert metrics["test/few_shot/1"] <= metrics["test/few_shot/10"]
+    assert not any("zero_shot" in name or "alignment" in name for name in metrics)
+
+
+def test_the_unit_of_a_hand_crafted_feature_does_not_matter(store: Store) -> None:
+    """A gyroscope in other units would decide the norm of each window's features."""
+    trial = Trial(trial_config(), 0, *make_arrays(store), Evaluation(("knn",))).hand_crafted
+    before = run_whole(trial, store).metrics["test/knn/acc1"]
+    for path in store.folder("arrays", "w").glob("*.safetensors"):
+        content = load_file(path)
+        content["imu"][:, 3:] *= 300
+        save_file(content, path)
+    other = replace(trial, seed=1)
+    assert run_whole(other, store).metrics["test/knn/acc1"] == pytest.approx(before, abs=0.051)
 
 
 def test_without_labels_for_a_probe_there_is_still_direct_transfer(store: Store) -> None:

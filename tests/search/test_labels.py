@@ -42,6 +42,21 @@ def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
     assert names.configuration(labelled) == "supervised acc_x+gyro_xz"  # no teacher taught it
 
 
+def test_hand_crafted_features_are_named_by_what_they_see(tmp_path: Path) -> None:
+    """Also where the students' names alone would tell their channels apart."""
+    students = [{"name": "mantis"}, {"name": "moment", "channels": ["acc_x"]}]
+    space = {"student": students, "protocol": ["corrected", "published"]}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
+    names, found = Labels(sweep), dict[str, set[str]]()
+    for values in sweep.grid():
+        trial = Trial(sweep.with_values(values), 0, "w", "f").hand_crafted
+        found.setdefault(names.configuration(trial), set()).add(trial.key)
+    labels = ["hand-crafted features acc_xyz+gyro_xyz", "hand-crafted features acc_x"]
+    assert list(found) == labels and {len(keys) for keys in found.values()} == {1}
+    one = Labels(read_sweep_file(sweep_file(tmp_path, search__space=SPACE)))
+    assert one.configuration(trial) == "hand-crafted features"
+
+
 def test_untrained_students_measured_in_two_ways_have_two_names(tmp_path: Path) -> None:
     for space in ({"protocol": ["corrected", "published"]}, {"probe_ties": ["middle", "smallest"]}):
         sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))

@@ -76,6 +76,19 @@ def test_each_seed_once_with_one_untrained_student_beside(tmp_path: Path, store:
     assert [(t.seed, t.config.learning_rate) for t in twins] == [(0, 3e-4), (1, 3e-4)]
 
 
+def test_hand_crafted_features_once_for_each_seed_and_set_of_channels(
+    tmp_path: Path, store: Store
+) -> None:
+    channels = [["acc_x"], ["acc_x", "gyro_x"]]
+    space = {"student.channels": channels, "method.queue_size": [8, 16]}
+    sweep = grid(tmp_path, references=["features"], search__space=space)
+    ledger = ledger_of(sweep, store)
+    features = [trial for trial in drain(ledger) if trial.is_hand_crafted]
+    seen = [(trial.seed, list(trial.config.student.channels)) for trial in features]
+    assert sorted(seen) == sorted((seed, c) for seed in (0, 1) for c in channels)
+    assert {trial.key for trial in features} == ledger.references - ledger.own
+
+
 def test_finished_trials_are_read_not_run(tmp_path: Path, store: Store) -> None:
     sweep = grid(tmp_path)
     first = drain(ledger_of(sweep, store))

@@ -107,7 +107,7 @@ class Speeds:
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
-            kept=next((record.kept for record in same if record.kept), None),
+            kept=next((r.kept for r in same if r.kept), 0 if trial.is_hand_crafted else None),
         )
         if (found := self._speed(alike, config)) is None:
             return estimate

@@ -312,6 +312,9 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
         return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
     kinds = [t for t in trials_at(sweep.points(), sweep.seeds[:1]) if t.number[1] <= 1]
     methods = {trial.config.method.name for trial in kinds}
-    done = sum(ledger.is_over(t) and t.config.method.name in methods for t in planned)
+    done = sum(
+        ledger.is_over(t) and t.config.method.name in methods and not t.is_hand_crafted
+        for t in planned
+    )
     left = max(len(to_measure), (sweep.budget.trials or 0) - done)
     return TrialStates(planned, done, half_done, to_measure, left, kinds)
