@@ -106,8 +106,8 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     if key == "method.queue_size" and (points := _published(results, values)):
         axes.plot(*zip(*points, strict=True), "*", color="black", markersize=9,
                   label="published, single runs", linestyle="none")  # fmt: skip
-    for name, mean in _untrained(results, list(values)).items():
-        axes.axhline(mean, color="0.4", linestyle=(0, (1, 2)), label=name)
+    for number, (name, mean) in enumerate(_references(results, list(values)).items()):
+        axes.axhline(mean, color="0.4", linestyle=(0, (1 + 2 * number, 2)), label=name)
     style.show_numbers(axes, list(values.values()), log="queue_size" in key)
     style.percent_span(axes, MIN_AXIS_POINTS)
     style.legend_below(figure, axes)
@@ -136,15 +136,17 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
     return found
 
 
-def _untrained(results: Results, labels: list[str]) -> dict[str, float]:
-    """Accuracy (percent) of the untrained student, if these configurations share one."""
+def _references(results: Results, labels: list[str]) -> dict[str, float]:
+    """Accuracies (percent) of the untrained student and of hand-crafted features, of each if these
+    configurations share it."""
     trials = [results.by_label[label][0].trial for label in labels]
-    names = {results.labels.configuration(trial.untrained) for trial in trials}
-    if len(names) > 1 or not names <= results.by_label.keys():
-        return {}
-    (name,) = names
-    found = results.accuracy(name, "test")
-    return {} if found is None else {name: 100 * found.mean}
+    means = {}
+    for compared in ([t.untrained for t in trials], [t.hand_crafted for t in trials]):
+        name, *others = {results.labels.configuration(trial) for trial in compared}
+        found = None if others or name not in results.by_label else results.accuracy(name, "test")
+        if found is not None:
+            means[name] = 100 * found.mean
+    return means
 
 
 def draw_importance(results: Results) -> Figure | None:
@@ -172,7 +174,11 @@ def draw_pareto(results: Results) -> Figure | None:
     metrics = [objective.metric for objective in results.sweep.objectives][:2]
     signs = [objective.sign for objective in results.sweep.objectives][:2]
     if len(metrics) == 1:
-        sizes = {rows[0].metrics.get(PARAMETERS) for rows in results.by_label.values()}
+        sizes = {
+            rows[0].metrics.get(PARAMETERS)
+            for rows in results.by_label.values()
+            if not rows[0].trial.is_hand_crafted
+        }
         if len(sizes) < 2 or None in sizes:
             return None
         metrics, signs = [*metrics, PARAMETERS], [*signs, -1]

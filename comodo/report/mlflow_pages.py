@@ -12,6 +12,7 @@ from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
+from comodo.report.hand_crafted import against_hand_crafted
 from comodo.report.tables import accuracy_table, markdown, missing
 from comodo.search.labels import Labels, rounded, swept_keys
 from comodo.tracking.runs import PARENT, SweepRuns
@@ -84,6 +85,7 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
     paragraphs = [
         running_description(results.sweep, record.command),
         *([f"**A demonstration** on simulated data ({simulated})."] if simulated else []),
+        *(f"**{as_text(sentence)}.**" for sentence in against_hand_crafted(results)),
         "\n".join([selected, *missing(results.rows, record.command)[:1]]),
         f"See {', '.join(pages)}; files and figures are among the artifacts.",
     ]

@@ -27,6 +27,7 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
 from comodo.report.environment import environment_section, mixed_libraries
 from comodo.report.fine_tuning import fine_tuning_section
+from comodo.report.hand_crafted import against_hand_crafted
 from comodo.report.mlflow_pages import folds_asked
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.splits import train_split
@@ -93,6 +94,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
         selected = f"No trial has {sweep.objective.metric}, so none is selected."
     paragraphs = [
         f"# {sweep.name}",
+        *(f"**{as_text(sentence)}.**" for sentence in against_hand_crafted(results)),
         *demonstration(sweep, sweep.datasets),
         f"{count} trials finished; state of the sweep: {state}.",
         *tables.missing(results.rows, record.command)[:1],

@@ -15,6 +15,7 @@ from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
 from comodo.report.environment import environment_file
+from comodo.report.hand_crafted import against_hand_crafted
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import limits, report_page
@@ -93,7 +94,7 @@ def accuracy_on_terminal(results: Results) -> Table:
     waiting = sum(row.state == "not begun" for row in results.rows)
     left = f"{waiting} trials not begun" if waiting else ""
     notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
-    caption = "\n".join(["; ".join(notes), *limits(results)])
+    caption = "\n".join(["; ".join(notes), *against_hand_crafted(results), *limits(results)])
     columns = (
         Column("configuration", overflow="fold", min_width=20),
         *(Column(name, justify="right", no_wrap=True) for name in ("seeds", "test Acc@1")),

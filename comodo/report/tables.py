@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from comodo.config import NoneMethod
-from comodo.config.metric import PARAMETERS, Measure, accuracy
+from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Difference, Results, TrialRow
 from comodo.evaluation.stats import Interval
 
-ACCURACIES = {str(accuracy(split, k)): (split, k) for split in ("val", "test") for k in (1, 3, 5)}
+UNEQUAL = 1.5
+"""Windows of the largest class of a test split for each of the smallest, above which balanced
+accuracy is shown next to accuracy."""
 POOLED = (
     "The predictions of all folds of a seed are taken together, so every labelled window of a data "
     "set in folds is tested once per seed, by a student that was not trained on its group; a seed "
@@ -34,7 +36,8 @@ def accuracy_section(results: Results) -> list[str]:
         f"{POOLED if folds else ''}"
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
         "(subjects, captures or days); with one seed, of that student for new groups; with one "
-        "group in test there is none. Acc@k only of more than k classes.",
+        "group in test there is none. Acc@k only of more than k classes; balanced accuracy where "
+        f"the largest class of test has over {UNEQUAL} times the windows of the smallest.",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
     )
     return [*lines, f"\\{results.star}.", ""] if results.star else lines
@@ -45,21 +48,54 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], 
     rows = []
     titles = {row.label: row.title for row in results.rows}
     seeds_of = Counter(label for label, _ in {(r.label, r.trial.seed) for r in results.rows})
-    shown = {
-        name: (split, k)
-        for name, (split, k) in ACCURACIES.items()
-        if k == 1 or any(results.accuracy(label, split, k) for label in results.by_label)
-    }
+    shown = _first_columns(results)
     for label in labels:
         trials = results.by_label.get(label, [])
         cells = ["–"] * len(shown)
         if trials:
-            cells = [cell(results.accuracy(label, split, k)) for split, k in shown.values()]
+            cells = [cell(_first_cell(results, label, name)) for name in shown]
         seeds, finished = str(seeds_of[label]), len({row.trial.seed for row in trials})
         if finished < seeds_of[label]:
             seeds = f"{finished} of {seeds}"
         rows.append([titles[label], seeds, *cells])
     return ["configuration", "seeds", *shown], rows
+
+
+def _first_columns(results: Results) -> list[str]:
+    """The metrics of `accuracy_table`: Acc@k, macro F1 on test, or where it is an objective, and
+    balanced accuracy of unequal classes."""
+    objectives = [objective.metric for objective in results.sweep.objectives]
+    shown = []
+    for split in ("val", "test"):
+        averages = {
+            "macro_f1": split == "test" or f"{split}/macro_f1" in objectives,
+            "balanced_accuracy": split == "test" and _has_unequal_classes(results),
+        }
+        names = ["acc1", *(name for name, wanted in averages.items() if wanted), "acc3", "acc5"]
+        shown += [str(Metric(split, name)) for name in names]
+    always = {str(accuracy(split)) for split in ("val", "test")}
+    return [
+        name
+        for name in shown
+        if name in always or any(_first_cell(results, label, name) for label in results.by_label)
+    ]
+
+
+def _first_cell(results: Results, label: str, name: str) -> Interval | None:
+    metric = Metric.parse(name)
+    if metric.name.startswith("acc"):
+        return results.accuracy(label, metric.split, int(metric.name[3:]))
+    return results.measure(label, name)
+
+
+def _has_unequal_classes(results: Results) -> bool:
+    """Whether any data set that was trained on has, by `UNEQUAL`."""
+    measured = [label for label in results.by_label if results.accuracy(label, "test") is not None]
+    for label in {results.trained_on(label): label for label in measured}.values():
+        windows = results.test_predictions(label).label.value_counts()
+        if windows.max() > UNEQUAL * windows.min():
+            return True
+    return False
 
 
 def missing(rows: list[TrialRow], command: str) -> list[str]:
@@ -146,7 +182,8 @@ def gains(results: Results) -> dict[str, str]:
     found = {}
     for difference in results.differences:
         trial = results.by_label[difference.second][0].trial
-        if isinstance(trial.config.method, NoneMethod) and difference.first not in found:
+        untrained = isinstance(trial.config.method, NoneMethod) and not trial.is_hand_crafted
+        if untrained and difference.first not in found:
             clear = "clear" if difference.distinguishable else "not distinguishable"
             points = f"{100 * difference.comparison.difference:+.1f}"
             found[difference.first] = f"{points}, {difference.lacks or clear}"
@@ -161,8 +198,8 @@ def other_metrics_section(results: Results) -> list[str]:
         name
         for rows in results.by_label.values()
         for name in results.metrics_of(rows[0])
-        if name not in (*ACCURACIES, PARAMETERS)
-        and not name.endswith(("probe/C", "_std"))
+        if name not in (*_first_columns(results), PARAMETERS)
+        and not name.endswith(("probe/C", "probe/trees", "_std"))
         and not name.startswith("test/fine_tuned/")
     ]
     rows = [

@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -68,11 +69,43 @@ def test_page_has_intervals_and_verdicts(results: Results, store: Store) -> None
     assert "**A demonstration** on simulated data (demo)" in page
     assert f"Selected by val/acc1: **{results.selected}**" in page
     accuracy = r"\d+\.\d \(\d+\.\d–\d+\.\d\)"
-    assert re.search(rf"\| untrained \| 4 \|( {accuracy} \|){{4}}\n", page)
+    assert re.search(rf"\| untrained \| 4 \|( {accuracy} \|){{5}}\n", page)
     assert "acc3" in page and "acc5" not in page  # all windows have ranks below five
     assert "not distinguishable at 95 %" in page
     assert re.search(r"\| comodo queue_size=8 – untrained \| 4 \| \+\d+\.\d .* points better", page)
     assert "| infonce | 3 | failed | the loss became nan |" in page
+
+
+def test_macro_f1_is_next_to_accuracy_and_balanced_accuracy_where_classes_are_unequal(
+    results: Results, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = page_of(results, store)
+    columns = (
+        "| configuration | seeds | val/acc1 | val/acc3 | test/acc1 | test/macro_f1 | test/acc3 |"
+    )
+    assert columns in page
+    f1 = results.measure("untrained", "test/macro_f1")
+    assert f1 is not None and f" {100 * f1.mean:.1f} ({100 * f1.low:.1f}–" in page
+    assert "| test/balanced_accuracy |" not in page
+    monkeypatch.setattr("comodo.report.tables.UNEQUAL", 1.05)  # 14, 13 and 13 windows
+    unequal = page_of(results, store)
+    assert "| test/acc1 | test/macro_f1 | test/balanced_accuracy | test/acc3 |" in unequal
+
+
+def test_macro_f1_on_val_is_shown_where_it_selects(tmp_path: Path, store: Store) -> None:
+    space = {"method": METHODS}
+    file = sweep_file(tmp_path, search__space=space, objective__metric="val/macro_f1", seeds=[0])
+    whole = results_of(read_sweep_file(file), store, METHODS)
+    rows = [
+        replace(row, metrics={**row.metrics, "val/macro_f1": 0.9 - number / 100})
+        for number, row in enumerate(whole.rows)
+        if row.trial.seed == 0
+    ]
+    found = Results(whole.sweep, rows, store)
+    assert found.selected == rows[0].label
+    page = page_of(found, store)
+    assert f"Selected by val/macro_f1: **{rows[0].label}**" in page
+    assert "| val/acc1 | val/macro_f1 | val/acc3 | test/acc1 | test/macro_f1 |" in page
 
 
 def test_missing_trials_are_listed_with_the_command(results: Results, store: Store) -> None:
