@@ -104,7 +104,7 @@ def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
     assert whole.datasets.keys() == windows.keys()
     assert all(n == SMOKE_WINDOWS for n in windows.values())
     # Recordings of a smoke sweep have two windows, of which published trials drop the last.
-    train = {name: TrainSplit(count, last=count // 2) for name, count in windows.items()}
-    refuse_untrainable(sweep, train)
+    splits = {name: TrainSplit(count, last=count // 2) for name, count in windows.items()}
+    refuse_untrainable(sweep, splits)
     seeds = len(sweep.seeds) / len(whole.seeds)
     assert trials_of(sweep, store) <= trials_of(whole, store) * seeds

@@ -63,8 +63,9 @@ def _sums(
     groups, code_N = np.unique(group_N, return_inverse=True)
     bin_N = np.clip(np.ceil(confidence_N * BINS).astype(np.intp) - 1, 0, BINS - 1)
     cell_N, cells = code_N * BINS + bin_N, len(groups) * BINS
-    gap_GB = np.bincount(cell_N, correct_N - confidence_N, cells).reshape(-1, BINS)
-    return gap_GB, np.bincount(code_N, brier_N), np.bincount(code_N).astype(np.float64)
+    gap_GB: FloatArray = np.bincount(cell_N, correct_N - confidence_N, cells).astype(np.float64)
+    brier_G, count_G = (np.bincount(code_N, w).astype(np.float64) for w in (brier_N, None))
+    return gap_GB.reshape(-1, BINS), brier_G, count_G
 
 
 def _scores(gap_B: FloatArray, brier: FloatArray, count: FloatArray) -> dict[str, FloatArray]:

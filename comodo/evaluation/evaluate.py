@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from comodo.config.metric import OF_CLASSIFIER, Measure, Metric, accuracy
-from comodo.config.trial import BASELINE_NAMES
+from comodo.config.student import BASELINE_NAMES
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.fine_tuning import measure_fine_tuned
 from comodo.evaluation.fitted_probe import Probe, class_names, fit_probe

@@ -98,7 +98,9 @@ def measure_robustness(frozen: FrozenStudent) -> Measured:
         hits_of[split] = {"clean": _hits(frozen, features_ND, names_K[label_N])}
         for name, change in changes(channels, frozen.rate, frozen.seed).items():
             windows = ChangedWindows(part, change)
-            changed_ND = extract_features(frozen.student, windows, part.labelled_N, frozen.mask)
+            changed_ND = extract_features(
+                frozen.student, windows, part.labelled_N, frozen.mask, batch_size=frozen.batch_size
+            )
             hits_of[split][name] = _hits(frozen, changed_ND.numpy(), names_K[label_N])
     return hit_metrics("robustness", frozen, hits_of)
 

@@ -98,7 +98,7 @@ class MantisEncoder(Encoder):
 
     name = "mantis"
     library = MantisV1
-    unused = ("prj.",)
+    unused: tuple[str, ...] = ("prj.",)
     samples: int
     # Arguments that are no size: the device, and settings of their own.
     _fixed = frozenset({"device", "pre_training", "return_transf_layer", "output_token"})

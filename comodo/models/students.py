@@ -60,7 +60,7 @@ class Student(nn.Module):
         unknown = [channel for channel in channels if channel not in CHANNELS]
         if unknown or not channels:
             raise ValueError(f"channels {list(channels)}: choose some of {', '.join(CHANNELS)}")
-        self.description = {
+        self.description: dict[str, Any] = {
             "name": name,
             "encoder_config": encoder_config,
             "pooling": pooling,

@@ -219,8 +219,8 @@ class Trial:
                 if measure == "classifier":
                     if dataset != own or not isinstance(self.config.method, SupervisedMethod):
                         continue
-                elif measure in NEED_TEACHER and self.is_hand_crafted:
-                    continue
+                elif self.is_hand_crafted and measure in (*NEED_TEACHER, "fine-tuned"):
+                    continue  # there is nothing to train
                 elif measure in NEED_TEACHER:
                     if dataset != own or (
                         measure == "zero-shot"

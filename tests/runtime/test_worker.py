@@ -31,9 +31,10 @@ from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
 from comodo.data.folds import Fold, make_folds
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, Measured
+from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
+from comodo.evaluation.measured import Measured
 from comodo.models.hand_crafted import window_features
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student, extract_features, load_student

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from comodo.core.store import Store, read_json, write_json
 from comodo.data import arrays, shards
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
-from comodo.data.shards import SHARD_WINDOWS
+from comodo.data.shards import SHARD_WINDOWS, Shards
 from comodo.training import loader
 from comodo.training.distributed import WorkerGroup
 from comodo.training.loader import (
@@ -117,7 +117,7 @@ def test_a_worker_s_part_is_as_wide_as_the_whole_batch(tmp_path: Path) -> None:
     columns = {"label": one, "group": one, "last": one > 1}
     rows = {"imu": flat, "length": length_N, "end": 6 * length_N.cumsum()}
     save_file({**rows, **columns}, tmp_path / "train.safetensors")
-    split = Split(arrays.Shards(tmp_path, ["train.safetensors"]), uniform=False)
+    split = Split(Shards(tmp_path, ["train.safetensors"]), uniform=False)
     order = torch.tensor([0, 1, 2, 3, 4])
     (whole,) = BatchLoader(split, None, WorkerGroup(), "cpu").read(order, 5, 1)
     (part,) = BatchLoader(split, None, SecondOfTwo(), "cpu").read(order, 5, 1)

@@ -193,7 +193,7 @@ def test_counted_times_are_the_published_ones(settings: Ego4dDataset) -> None:
     """At 197.5 Hz the published code counts 197 rows a second, from the first row with a time."""
     counted = settings.model_copy(update={"window_times": "counted"})
     frame = imu_frame(60, rate=197.5)
-    frame.canonical_timestamp_ms += 700  # the IMU begins later than the video
+    frame["canonical_timestamp_ms"] += 700  # the IMU begins later than the video
     frame.loc[5, "accl_x"] = np.nan  # counts all the same
     stream = read(counted, pd.concat([frame[3000:], frame[:3000]]))
     place_N = np.delete(np.arange(len(frame)), 5)
@@ -203,7 +203,7 @@ def test_counted_times_are_the_published_ones(settings: Ego4dDataset) -> None:
     np.testing.assert_array_equal(stream.imu_NC, clock.imu_NC)
     late = (len(frame) - 1) * (1 / 197 - 1 / 197.5) - 0.7
     assert f"counted at 197 Hz from 0 s: the last sample is {late:+.2f} s" in stream.notes[2]
-    frame.canonical_timestamp_ms = np.nan
+    frame["canonical_timestamp_ms"] = np.nan
     with raises(ImuError, "imu.too-few-samples", "a.csv"):
         read(counted, frame)
 
@@ -211,8 +211,8 @@ def test_counted_times_are_the_published_ones(settings: Ego4dDataset) -> None:
 def test_counted_windows_are_cut_where_the_published_code_cuts_them(tmp_path: Path) -> None:
     settings = make(tmp_path, ["a"], seconds=8.0).model_copy(update={"imu_rate": 200.0})
     frame = imu_frame(8.0, rate=150.9)
-    frame.accl_x = np.arange(len(frame)) / 100  # shows which row a sample is
-    frame.canonical_timestamp_ms += 300
+    frame["accl_x"] = np.arange(len(frame)) / 100  # shows which row a sample is
+    frame["canonical_timestamp_ms"] += 300
     frame.to_csv(tmp_path / "imu/a.csv", index=False)
     counted = settings.model_copy(update={"window_times": "counted"})
     windows, _ = sliced(counted)

@@ -254,6 +254,6 @@ def test_the_published_lists_share_days(tmp_path: Path, paper_splits: Path) -> N
     rows = [int(line.split()[2]) for file in lists for line in file.read_text().splitlines()]
     # The paper, whose code reads each first row as a header, states 418.57, 422 and 931.
     kept = np.mean(rows), np.median(rows), np.max(rows)
-    assert kept == (pytest.approx(419.58, abs=0.02), 423, 932)
+    assert kept == pytest.approx((419.58, 423, 932), abs=0.02)
     days = {s: {r.group for r in recordings if r.split == s} for s in ("train", "test")}
     assert (len(days["test"] & days["train"]), len(days["test"])) == (44, 44)
