@@ -13,7 +13,7 @@ from typing import Any
 from comodo.config import Sweep
 from comodo.config.metric import OWN_METRICS
 from comodo.config.student import STUDENT_PRESETS, STUDENT_SIZES
-from comodo.config.trial import TEACHER_PRESETS
+from comodo.config.teacher import TEACHER_PRESETS
 
 SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",

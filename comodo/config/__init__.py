@@ -10,6 +10,7 @@ from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDatase
 from comodo.config.load import read_sweep_file
 from comodo.config.student import CHANNELS, StudentConfig
 from comodo.config.sweep import EarlyStopping, Resources, Sweep
+from comodo.config.teacher import TeacherConfig
 from comodo.config.trial import (
     ComodoMethod,
     DistillingMethod,
@@ -17,7 +18,6 @@ from comodo.config.trial import (
     L2Method,
     NoneMethod,
     SupervisedMethod,
-    TeacherConfig,
     TrialConfig,
 )
 

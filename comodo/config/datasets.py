@@ -64,6 +64,8 @@ class _Dataset(Settings):
     """In which the published code gives its windows to students."""
     BY_PROTOCOL: ClassVar[dict[str, str]] = {}
     """The settings that a sweep with `protocol: published` has by default."""
+    FRAME: ClassVar[Literal["squeeze", "crop"]] = "crop"
+    """How its frames became square for the published features."""
 
     window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 5.0
     """Length of a window; `whole` takes each recording as one window."""
@@ -189,6 +191,7 @@ class UestcMmeaDataset(_Dataset):
     """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
 
     BY_PROTOCOL: ClassVar[dict[str, str]] = {"first_row": "drop"}
+    FRAME = "squeeze"
 
     kind: Literal["uestc-mmea-cl"]
     """UESTC-MMEA-CL in the layout of its release."""

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from comodo.config.base import Seed, Settings, as_list, kind_of
 from comodo.config.student import STUDENT_PRESETS
-from comodo.config.trial import TEACHER_PRESETS
+from comodo.config.teacher import TEACHER_PRESETS
 from comodo.core.errors import nearest
 
 Point = dict[str, Any]

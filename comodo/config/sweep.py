@@ -22,7 +22,8 @@ from comodo.config.metric import (
 )
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
-from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TeacherConfig, TrialConfig
+from comodo.config.teacher import TeacherConfig, refuse_squeezed_copies
+from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TrialConfig
 from comodo.core.errors import nearest
 
 Reference = Literal["none", "features", "supervised"]
@@ -267,6 +268,7 @@ class Sweep(Settings):
             if trial.student.name == "hand-crafted":
                 fix = "name another; references: [features] compares it with these"
                 raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
+            refuse_squeezed_copies(trial.teacher, trial.dataset, self.datasets[trial.dataset])
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method or the reference supervised")
@@ -371,7 +373,8 @@ class Sweep(Settings):
 
     def trained_on(self) -> list[tuple[str, TeacherConfig]]:
         """Every pair of data set and teacher that a trial may need."""
-        keys = [key for key in self.search.space if key.split(".")[0] in ("dataset", "teacher")]
+        decisive = ("protocol", "dataset", "teacher")  # the protocol decides what a teacher sees
+        keys = [key for key in self.search.space if key.split(".")[0] in decisive]
         configs = map(self.with_values, self.space.points(keys))
         return list(dict.fromkeys((config.dataset, config.teacher) for config in configs))
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from comodo.config.augment import Augmentation, fits_channels
-from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
+from comodo.config.base import ADDED_LATER, Settings
 from comodo.config.student import AS_PUBLISHED, STUDENT_PRESETS, StudentConfig
+from comodo.config.teacher import TEACHER_PRESETS, TeacherConfig, as_published
 from comodo.core.errors import nearest
 
 Protocol = Literal["corrected", "published"]
@@ -23,22 +24,6 @@ def _by_protocol(corrected: Any, published: Any) -> Any:
     )
 
 
-def _on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
-    return {"name": name, "weights": weights, **settings}
-
-
-TEACHER_PRESETS: dict[str, dict[str, Any]] = {
-    "timesformer-base-k400": _on_hub("timesformer", "facebook/timesformer-base-finetuned-k400"),
-    "videomae-base-k400": _on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
-    # Trained with 64 frames: 16 are a quarter of the cost or less.
-    "vjepa2-vitl": _on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
-    "dinov2-base": _on_hub("image", "facebook/dinov2-base"),
-    "clip-vit-base": _on_hub("image", "openai/clip-vit-base-patch16"),
-    "siglip-base": _on_hub("image", "google/siglip-base-patch16-224"),
-    "efficientnet-lite0": {"name": "efficientnet-lite0"},
-}
-
-
 def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
     """A known model may be given by its name alone."""
     schema: Any = Literal[tuple(presets)] | settings
@@ -51,41 +36,6 @@ def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> Bef
         return presets[value]
 
     return BeforeValidator(expand, json_schema_input_type=schema)
-
-
-class TeacherConfig(Settings):
-    """The frozen video encoder. `image` is any image encoder of transformers, with its features
-    averaged over the frames."""
-
-    name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
-    """Family of the encoder; `precomputed` reads features from a file."""
-    weights: Weights | None = None
-    """A hub id or a local folder; required for the families of transformers."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub; by default `main`."""
-    allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
-    """The value of `weights` again, if they come with code that you have read and want to run."""
-    frames: int | None = Field(None, ge=1, le=256)
-    """Frames of each window; by default as many as the teacher was trained with, and 8 for image
-    encoders (efficientnet-lite0: 4)."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Precision of the computation; `bf16` is autocast. Features are stored as float32."""
-    path: ExistingPath | None = None
-    """`precomputed`: an .npz or Parquet file of features."""
-    ids: str = "id"
-    """`precomputed`: name of the array or column of window or recording ids."""
-    features: str = "feature"
-    """`precomputed`: name of the array or column of features."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> "TeacherConfig":
-        if self.weights is None and self.name not in ("efficientnet-lite0", "precomputed"):
-            raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
-        if self.allow_remote_code not in (None, self.weights):
-            raise ValueError("allow_remote_code must repeat weights, whose code may then run")
-        if (self.name == "precomputed") != (self.path is not None):
-            raise ValueError("path is required for the teacher 'precomputed', and only for it")
-        return self
 
 
 class Head(Settings):
@@ -251,9 +201,10 @@ class TrialConfig(Settings):
 
     @model_validator(mode="after")
     def _published_parts(self) -> "TrialConfig":
-        """As published, `infonce` and `l2` have a linear head, and some students are trained and
-        measured in another way."""
+        """As published, teachers see other frames, `infonce` and `l2` have a linear head, and some
+        students are trained and measured in another way."""
         if self.protocol == "published":
+            object.__setattr__(self, "teacher", as_published(self.teacher))
             student = dict(AS_PUBLISHED.get(self.student.name, {}))
             if not isinstance(self.method, DistillingMethod):
                 student.pop("train_encoder", None)  # only learning from a teacher was published so

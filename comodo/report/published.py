@@ -15,7 +15,7 @@ from typing import Any
 from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
 from comodo.config.space import flatten
 from comodo.config.student import STUDENT_PRESETS
-from comodo.config.trial import TEACHER_PRESETS
+from comodo.config.teacher import TEACHER_PRESETS
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.tables import Markup, cell, markdown

@@ -1,0 +1,103 @@
+"""The settings of a teacher, and what it sees of a data set's windows under each protocol."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
+from comodo.config.datasets import DatasetConfig
+
+
+def on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
+    return {"name": name, "weights": weights, **settings}
+
+
+TEACHER_PRESETS: dict[str, dict[str, Any]] = {
+    "timesformer-base-k400": on_hub("timesformer", "facebook/timesformer-base-finetuned-k400"),
+    "videomae-base-k400": on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
+    # Trained with 64 frames: 16 are a quarter of the cost or less.
+    "vjepa2-vitl": on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
+    "dinov2-base": on_hub("image", "facebook/dinov2-base"),
+    "clip-vit-base": on_hub("image", "openai/clip-vit-base-patch16"),
+    "siglip-base": on_hub("image", "google/siglip-base-patch16-224"),
+    "efficientnet-lite0": {"name": "efficientnet-lite0"},
+}
+
+FrameShape = Literal["squeeze", "crop"]
+FrameChoice = Literal["middles", "ends"]
+PUBLISHED_FRAMES: dict[str, Any] = {"frame_choice": "ends", "flips": True}
+"""Defaults of a teacher's settings with `protocol: published`."""
+
+
+class TeacherConfig(Settings):
+    """The frozen video encoder. `image` is any image encoder of transformers, with its features
+    averaged over the frames."""
+
+    name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
+    """Family of the encoder; `precomputed` reads features from a file."""
+    weights: Weights | None = None
+    """A hub id or a local folder; required for the families of transformers."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; by default `main`."""
+    allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
+    """The value of `weights` again, if they come with code that you have read and want to run."""
+    frames: int | None = Field(None, ge=1, le=256)
+    """Frames of each window; by default as many as the teacher was trained with, and 8 for image
+    encoders (efficientnet-lite0: 4)."""
+    frame: Annotated[FrameShape | None, ADDED_LATER] = None
+    """How a frame becomes square: `squeeze` scales all of it, `crop` its short side, and cuts out
+    the middle. By default as the data set's published features: `squeeze` on UESTC-MMEA-CL."""
+    frame_choice: Annotated[FrameChoice, ADDED_LATER] = Field(
+        "middles", json_schema_extra={"x-published": "ends"}
+    )
+    """Which frames of a window: those at the middles of equal parts, or as published evenly from
+    the first to the last (`ends`)."""
+    flips: Annotated[bool, ADDED_LATER] = Field(False, json_schema_extra={"x-published": True})
+    """Whether half of the training windows, drawn once, are seen mirrored; published: yes."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Precision of the computation; `bf16` is autocast. Features are stored as float32."""
+    path: ExistingPath | None = None
+    """`precomputed`: an .npz or Parquet file of features."""
+    ids: str = "id"
+    """`precomputed`: name of the array or column of window or recording ids."""
+    features: str = "feature"
+    """`precomputed`: name of the array or column of features."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TeacherConfig":
+        if self.weights is None and self.name not in ("efficientnet-lite0", "precomputed"):
+            raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
+        if self.allow_remote_code not in (None, self.weights):
+            raise ValueError("allow_remote_code must repeat weights, whose code may then run")
+        if (self.name == "precomputed") != (self.path is not None):
+            raise ValueError("path is required for the teacher 'precomputed', and only for it")
+        return self
+
+
+def as_published(teacher: TeacherConfig) -> TeacherConfig:
+    """The teacher with the published defaults of what its settings leave out; they stay unset, so
+    that they follow a change of the protocol."""
+    update = {k: v for k, v in PUBLISHED_FRAMES.items() if k not in teacher.model_fields_set}
+    if teacher.name == "precomputed" or not update:
+        return teacher
+    teacher = teacher.model_copy(update=update)
+    teacher.model_fields_set.difference_update(update)
+    return teacher
+
+
+def teacher_on(teacher: TeacherConfig, dataset: DatasetConfig) -> TeacherConfig:
+    """The teacher of a data set: what becomes of its frames is decided."""
+    if teacher.frame is not None or teacher.name == "precomputed":
+        return teacher
+    return teacher.model_copy(update={"frame": dataset.FRAME})
+
+
+def refuse_squeezed_copies(teacher: TeacherConfig, name: str, dataset: DatasetConfig) -> None:
+    """Raises ValueError, its message the key first, where a teacher would see whole frames, but
+    small copies, which are cropped, have only their middle."""
+    if dataset.videos == "shrink" and teacher_on(teacher, dataset).frame == "squeeze":
+        raise ValueError(
+            f"datasets.{name}.videos: the small copies are cropped, but the teacher needs whole "
+            "frames (trial.teacher.frame: squeeze, the default for UESTC-MMEA-CL); set videos: "
+            "original, or trial.teacher.frame: crop"
+        )
