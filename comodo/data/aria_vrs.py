@@ -16,10 +16,13 @@ import numpy as np
 from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from comodo.config.teacher import FrameShape
 from comodo.core.errors import ComodoError
 from comodo.data.frames import (
+    PIXELS,
     VideoError,
     VideoTrack,
+    evenly_chosen,
     refuse_too_short,
     square_frame,
     still_spans,
@@ -71,16 +74,28 @@ def read_track(path: str | Path) -> VideoTrack:
     return VideoTrack(seconds, still_spans((times_ns - times_ns[0]) / NS_PER_SECOND, seconds))
 
 
-def decode_frames(path: str | Path, times: np.ndarray, size: int) -> np.ndarray:
-    """The RGB frames shown at `times`, in seconds from the first, as uint8 [len(times), size, size,
-    3]. Raises VideoError, also where the recording ends earlier."""
+def decode_frames(
+    path: str | Path,
+    times: np.ndarray,
+    size: int,
+    shape: FrameShape = "crop",
+    span: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """The RGB frames shown at `times`, in seconds from the first, as [len(times), size, size, 3];
+    with a `span` that has them, as many of those shown in it, by `evenly_chosen`. `shape`: as in
+    `square_frame`. Raises VideoError, also where the recording ends earlier."""
     with _open_rgb(path) as (provider, stream_id, times_ns):
         frame_seconds = _frame_seconds(times_ns)
         end = (times_ns[-1] - times_ns[0]) / NS_PER_SECOND + frame_seconds
         refuse_too_short(path, end, frame_seconds, times)
         wanted_ns = times_ns[0] + np.rint(times * NS_PER_SECOND).astype(np.int64)
         shown = np.searchsorted(times_ns, wanted_ns, side="right") - 1
-        return _images(provider, stream_id, shown, size, path)
+        if span is not None:
+            first_ns, end_ns = (times_ns[0] + round(time * NS_PER_SECOND) for time in span)
+            first = np.searchsorted(times_ns, first_ns, side="right") - 1
+            end = np.searchsorted(times_ns, end_ns, side="left")
+            shown = evenly_chosen(np.arange(first, end), len(times))
+        return _images(provider, stream_id, shown, size, path, shape)
 
 
 def frames_at_rate(
@@ -95,15 +110,20 @@ def frames_at_rate(
 
 
 def _images(
-    provider: Any, stream_id: Any, indices: np.ndarray, size: int, path: str | Path
+    provider: Any,
+    stream_id: Any,
+    indices: np.ndarray,
+    size: int,
+    path: str | Path,
+    shape: FrameShape = "crop",
 ) -> np.ndarray:
-    """The frames with these indices, as uint8 RGB [len(indices), size, size, 3], upright."""
+    """The frames with these indices, as RGB [len(indices), size, size, 3], upright."""
     from projectaria_tools.core.calibration import DeviceVersion
 
     # The first generation's cameras are mounted sideways (Project Aria, hardware specifications);
     # projectaria-tools' own viewers and its MP4 converter rotate their frames clockwise too.
     turns = -1 if provider.get_device_version() == DeviceVersion.Gen1 else 0
-    images = np.empty((len(indices), size, size, 3), np.uint8)
+    images = np.empty((len(indices), size, size, 3), PIXELS[shape])
     reformatter = VideoReformatter()
     previous = None
     for number, index in enumerate(indices):
@@ -115,7 +135,7 @@ def _images(
             raise VideoError("video.no-frame", f"{path}: its RGB frame {index} cannot be decoded")
         pixels = data.to_numpy_array()
         frame = VideoFrame.from_ndarray(pixels, "rgb24" if pixels.ndim == 3 else "gray")
-        images[number] = np.rot90(square_frame(frame, size, reformatter), turns)
+        images[number] = np.rot90(square_frame(frame, size, reformatter, shape), turns)
         previous = index
     return images
 

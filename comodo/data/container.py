@@ -135,6 +135,41 @@ def is_filled(container: InputContainer, stream: VideoStream, most: float) -> bo
     return len(time_N) > 1 and float(np.diff(time_N, append=end).max()) <= most
 
 
+def times_shown(
+    container: InputContainer, stream: VideoStream, start: int, end: int, first: int
+) -> np.ndarray:
+    """When the frames are presented that are shown from tick `start` until before `end`, int64 [N],
+    ascending: one or none is presented before `start`. `first`: of the stream's `first_tick`.
+    Reads packets, from a key frame on."""
+    target, step = start, round(1 / tick_of(stream))
+    while target > first:
+        container.seek(target, stream=stream)
+        shown = _times_until(container, stream, end, first)
+        if len(shown) and shown[0] <= start:
+            break
+        target, step = target - step, step * 2  # some formats seek by decoding time or by byte
+    else:
+        with open_video(container.name) as again:  # not all formats can seek to their start
+            shown = _times_until(*again, end, first)
+    return shown[max(0, int(np.searchsorted(shown, start, side="right")) - 1) :]
+
+
+def _times_until(
+    container: InputContainer, stream: VideoStream, end: int, first: int
+) -> np.ndarray:
+    """When frames of the next packets are presented, of those from tick `first` until before `end`;
+    ascending."""
+    shown = set[int]()
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        if first <= time_of(packet) < end:
+            shown.add(time_of(packet))
+        if packet.dts is not None and packet.dts >= end:  # none is presented before it is decoded
+            break
+    return np.array(sorted(shown), np.int64)
+
+
 def read_times(container: InputContainer, stream: VideoStream) -> np.ndarray:
     """When each frame is shown, int64 [N], ascending, in ticks after the first; from every packet
     of a file that was just opened. Raises VideoError if its clock restarts."""

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+from PIL import Image
 
+from comodo.config.teacher import FrameShape
 from comodo.core.errors import ComodoError
 
 # Bilinear, as in the encoders' own image processors (when it scales down, it averages). Without the
@@ -20,6 +22,8 @@ STILL_SECONDS = 1.0
 """One frame may be shown for so long, as in poor light; teachers take one each 0.3 to 0.6 s. In a
 video of few frames a second, one of which goes missing, for as long as two of them."""
 SLIDESHOW_SECONDS = 3.0  # but never for longer: that is no video
+PIXELS: dict[FrameShape, type[np.uint8 | np.float32]] = {"crop": np.uint8, "squeeze": np.float32}
+"""Type of the values, 0 to 255, of a `square_frame`."""
 MIN_CONTRAST = 2.0  # standard deviation of a frame's values, of 255; noise of a covered lens
 BLACK = 16.0  # mean value; with a covered lens
 MIN_CHANGE = 0.5  # mean difference of two frames; what coding alone changes in a repeated frame
@@ -46,6 +50,12 @@ def frame_times(start: float, end: float, count: int) -> np.ndarray:
     return start + (np.arange(count) + 0.5) * ((end - start) / count)
 
 
+def evenly_chosen(shown_N: np.ndarray, count: int) -> np.ndarray:
+    """`count` of these ascending times, evenly from the first to the last, as the published code
+    chooses frames: rounded down where they do not divide evenly."""
+    return shown_N[np.linspace(0, len(shown_N) - 1, count).astype(np.int64)]
+
+
 def refuse_too_short(path: str | Path, end: float, frame_seconds: float, times: np.ndarray) -> None:
     """Raises VideoError if the last of `times` is more than one frame after a video's end."""
     if times[-1] > end + frame_seconds:
@@ -67,20 +77,37 @@ def still_spans(time_N: np.ndarray, end: float) -> tuple[tuple[float, float], ..
 
 
 def square_frame(
-    frame: VideoFrame, size: int, reformatter: VideoReformatter, pixel_aspect: float = 1.0
+    frame: VideoFrame,
+    size: int,
+    reformatter: VideoReformatter,
+    shape: FrameShape = "crop",
+    pixel_aspect: float = 1.0,
 ) -> np.ndarray:
-    """A frame as uint8 RGB [size, size, 3], as a player shows it: short side scaled, centre
-    cropped, upright. `pixel_aspect`: width of a pixel by its height. Raises ValueError for an
-    angle that is no multiple of 90 degrees."""
-    scale = size / min(frame.width * pixel_aspect, frame.height)
-    width, height = round(frame.width * pixel_aspect * scale), round(frame.height * scale)
-    small = reformatter.reformat(
-        frame, width, height, format="rgb24", interpolation=FRAME_SCALING, threads=1
-    )
-    left, top = (width - size) // 2, (height - size) // 2
-    pixels = small.to_ndarray()[top : top + size, left : left + size]
+    """A frame as RGB [size, size, 3], as a player shows it, upright. `crop`: short side scaled,
+    centre cropped, uint8; `squeeze`: all of it, as `_squeezed`. `pixel_aspect`: width of a pixel by
+    its height. Raises ValueError for an angle that is no multiple of 90 degrees."""
+    if shape == "squeeze":
+        pixels = _squeezed(frame, size, reformatter)
+    else:
+        scale = size / min(frame.width * pixel_aspect, frame.height)
+        width, height = round(frame.width * pixel_aspect * scale), round(frame.height * scale)
+        small = reformatter.reformat(
+            frame, width, height, format="rgb24", interpolation=FRAME_SCALING, threads=1
+        )
+        left, top = (width - size) // 2, (height - size) // 2
+        pixels = small.to_ndarray()[top : top + size, left : left + size]
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return pixels if matrix is None else _oriented(pixels, np.frombuffer(bytes(matrix), np.int32))
+
+
+def _squeezed(frame: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+    """All of a frame, float32 RGB [size, size, 3] from 0 to 255: converted to RGB with FFmpeg's
+    default flags, then scaled bilinearly (averaged, where it becomes smaller) and not rounded, as
+    the published code does. To round would change features by up to 0.4 %."""
+    whole = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.float32)
+    colours = (Image.fromarray(whole[:, :, colour]) for colour in range(3))
+    small = [colour.resize((size, size), Image.Resampling.BILINEAR) for colour in colours]
+    return np.stack([np.asarray(colour) for colour in small], axis=2)
 
 
 def _oriented(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
+from comodo.config.teacher import FrameChoice, FrameShape
 from comodo.data import aria_vrs
 from comodo.data.container import (
     first_tick,
@@ -24,11 +25,14 @@ from comodo.data.container import (
     read_times,
     tick_of,
     time_of,
+    times_shown,
 )
 from comodo.data.frames import (
+    PIXELS,
     STILL_SECONDS,
     VideoError,
     VideoTrack,
+    evenly_chosen,
     frame_times,
     refuse_too_short,
     square_frame,
@@ -84,25 +88,44 @@ def first_frame_seconds(path: str | Path) -> float:
 
 
 def decode_frames(
-    path: str | Path, start: float, end: float, count: int, size: int = 224
+    path: str | Path,
+    start: float,
+    end: float,
+    count: int,
+    size: int = 224,
+    shape: FrameShape = "crop",
+    choice: FrameChoice = "middles",
 ) -> np.ndarray:
-    """The frames shown at `frame_times(start, end, count)`, as uint8 RGB [count, size, size, 3].
+    """Frames of a span as RGB [count, size, size, 3]: those shown at `frame_times(start, end,
+    count)` or, with the choice `ends`, of all that are shown in the span those `evenly_chosen`.
 
     Times are in seconds from the stream's first frame. The frame shown at a time is the last one
-    presented at or before it. Its short side is scaled to `size` pixels and its centre is cropped.
-    Raises VideoError if the file is missing, empty, damaged, without video, or ends too early.
+    presented at or before it. `shape`: as in `square_frame`; values are uint8, or float32 of frames
+    that are squeezed. Raises VideoError if the file is missing, empty, damaged, without video, or
+    ends too early.
     """
     try:
         times = frame_times(start, end, count)
     except ValueError as error:
         raise VideoError("video.bad-span", f"{path}: {error}") from error
     if _is_vrs(path):
-        return aria_vrs.decode_frames(path, times, size)
+        span = (start, end) if choice == "ends" else None
+        return aria_vrs.decode_frames(path, times, size, shape, span)
     with open_video(path) as (container, stream):
         tick = float(tick_of(stream))
         first = first_tick(container, stream)
-        wanted = first + np.floor(times / tick + TICK_TOLERANCE).astype(np.int64)
-        images = np.empty((count, size, size, 3), np.uint8)
+        if choice == "ends":
+            ticks = (
+                first + math.floor(start / tick + TICK_TOLERANCE),
+                first + math.ceil(end / tick - TICK_TOLERANCE),
+            )
+            in_span = times_shown(container, stream, *ticks, first)
+            if not len(in_span):
+                raise _no_frame(path, start)
+            wanted = evenly_chosen(in_span, count)
+        else:
+            wanted = first + np.floor(times / tick + TICK_TOLERANCE).astype(np.int64)
+        images = np.empty((count, size, size, 3), PIXELS[shape])
         reformatter = VideoReformatter()
 
         done = 0
@@ -111,7 +134,7 @@ def decode_frames(
         for frame_at, frame in _frames_from(container, stream, int(wanted[0]), first):
             until = int(np.searchsorted(wanted, frame_at))
             if shown is not None and until > done:
-                images[done:until] = _square(container, stream, shown, size, reformatter)
+                images[done:until] = _square(container, stream, shown, size, reformatter, shape)
                 done = until
                 if done == count:
                     return images
@@ -119,12 +142,15 @@ def decode_frames(
 
         # At the end of the file its last frame is shown for its own duration, plus one more.
         if shown is None:
-            message = f"{path}: no frame could be decoded near {times[0]:.3f} s"
-            raise VideoError("video.no-frame", message)
+            raise _no_frame(path, times[0])
         seconds = shown.duration * tick or float(1 / (stream.guessed_rate or 25))
         refuse_too_short(path, (shown_at - first) * tick + seconds, seconds, times)
-        images[done:] = _square(container, stream, shown, size, reformatter)
+        images[done:] = _square(container, stream, shown, size, reformatter, shape)
         return images
+
+
+def _no_frame(path: str | Path, time: float) -> VideoError:
+    return VideoError("video.no-frame", f"{path}: no frame could be decoded near {time:.3f} s")
 
 
 def frames_at_rate(
@@ -248,13 +274,14 @@ def _square(
     frame: VideoFrame,
     size: int,
     reformatter: VideoReformatter,
+    shape: FrameShape = "crop",
 ) -> np.ndarray:
     """The frame by `square_frame`. Raises VideoError for a shape that no camera has."""
     pixel_aspect = float(stream.sample_aspect_ratio or 1)
     try:
         if not 1 / MOST_PIXEL_ASPECT <= pixel_aspect <= MOST_PIXEL_ASPECT:
             raise ValueError(f"has pixels of {pixel_aspect:g} times their height")
-        return square_frame(frame, size, reformatter, pixel_aspect)
+        return square_frame(frame, size, reformatter, shape, pixel_aspect)
     except ValueError as error:
         message = f"{container.name}: its picture {error}; write it upright: {CONVERT}"
         raise VideoError("video.bad-shape", message) from None

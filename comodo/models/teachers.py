@@ -51,14 +51,17 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def forward(self, frames_BFHW3: Tensor) -> Tensor:
-        """Features `[B, dim]`, float32, of RGB frames `[B, frames, image_size, image_size, 3]`.
+        """Features `[B, dim]`, float32, of RGB frames `[B, frames, image_size, image_size, 3]` with
+        values from 0 to 255.
 
-        Raises ValueError for frames of another shape, or that are not uint8.
+        Raises ValueError for frames of another shape, or that are neither uint8 nor float32.
         """
         shape = (self.frames, self.image_size, self.image_size, 3)
-        if frames_BFHW3.dtype != torch.uint8 or tuple(frames_BFHW3.shape[1:]) != shape:
+        known = frames_BFHW3.dtype in (torch.uint8, torch.float32)
+        if not known or tuple(frames_BFHW3.shape[1:]) != shape:
             raise ValueError(
-                f"this teacher takes uint8 frames of shape [B, {', '.join(map(str, shape))}], "
+                "this teacher takes uint8 or float32 frames of shape "
+                f"[B, {', '.join(map(str, shape))}], "
                 f"not {frames_BFHW3.dtype} {list(frames_BFHW3.shape)}"
             )
         pixels_BF3HW = frames_BFHW3.permute(0, 1, 4, 2, 3).float() / 255

@@ -71,6 +71,18 @@ def test_a_span_may_end_with_the_last_frame_but_not_after_it(recording: str) -> 
         decode_frames(recording, 0.2, 0.2, 2)
 
 
+def test_the_first_and_the_last_frame_of_a_span(recording: str) -> None:
+    times = (aria_vrs.rgb_times_ns(recording) - aria_vrs.rgb_times_ns(recording)[0]) / 1e9
+    single = [decode_frames(recording, time, time + 1e-3, 1, 32)[0] for time in times]
+    for span, expected in (((0, 0.4), [0, 3, 7]), ((times[2] + 0.01, times[6]), [2, 3, 5])):
+        images = decode_frames(recording, *span, 3, size=32, choice="ends")
+        found = zip(images, expected, strict=True)
+        assert all((image == single[index]).all() for image, index in found)
+    # Its pictures are square, so that both ways to make them so are the same but for rounding.
+    squeezed = decode_frames(recording, 0, 0.05, 1, 32, "squeeze")
+    assert np.abs(squeezed - decode_frames(recording, 0, 0.05, 1, 32)).mean() < 1
+
+
 def test_frames_at_a_rate_carry_their_own_times(recording: str) -> None:
     times = (aria_vrs.rgb_times_ns(recording) - aria_vrs.rgb_times_ns(recording)[0]) / 1e9
     time_M, images = frames_at_rate(recording, 100, 0.32, 32)

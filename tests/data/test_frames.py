@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.data.frames import VideoError, frame_times, lifeless, still_spans
+from comodo.data.frames import VideoError, evenly_chosen, frame_times, lifeless, still_spans
 from comodo.data.video import decode_frames, read_track
 from tests.data.test_video import make_video, numbers
 from tests.errors import raises
@@ -21,6 +21,13 @@ def test_frame_times_are_the_middles_of_equal_parts() -> None:
     for start, end, count in [(1, 1, 2), (2, 1, 2), (-1, 1, 2), (0, 1, 0)]:
         with pytest.raises(ValueError, match="cannot take"):
             frame_times(start, end, count)
+
+
+def test_frames_are_chosen_evenly_from_the_first_to_the_last() -> None:
+    assert evenly_chosen(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
+    assert evenly_chosen(np.arange(10), 3).tolist() == [0, 4, 9]  # 4.5 is rounded down
+    assert evenly_chosen(np.arange(2), 5).tolist() == [0, 0, 0, 0, 1]
+    assert evenly_chosen(np.array([7]), 2).tolist() == [7, 7]
 
 
 @pytest.mark.parametrize(("width", "height"), [(160, 64), (64, 160), (66, 64)])
@@ -47,6 +54,26 @@ def test_what_is_cut_away_and_which_way_is_up(tmp_path: Path) -> None:
         grey = image.mean(axis=2)
         assert np.allclose(grey[:30], (200 - 16) * 255 / 219, atol=2)
         assert np.allclose(grey[34:], (40 - 16) * 255 / 219, atol=2)
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_frame_that_is_squeezed_keeps_its_sides(tmp_path: Path, rotation: int) -> None:
+    planes = np.full((96, 128), 128, np.uint8)
+    planes[:64, :32], planes[:64, 32:96], planes[:64, 96:] = 40, 120, 200
+    path = tmp_path / "video.mp4"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream("libx264", rate=30, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
+        output.mux(stream.encode())
+    images = decode_frames(path, 0, 0.01, 1, size=64, shape="squeeze")
+    (image,) = np.rot90(images, -rotation // 90, (1, 2))
+    columns = image.mean(axis=(0, 2)) * 219 / 255 + 16
+    expected = np.repeat([40, 120, 200], 2)
+    assert np.abs(columns[[2, 13, 18, 45, 50, 61]] - expected).max() < 3
+    assert image.dtype == np.float32
 
 
 ORIENTATIONS = [(a, b, c, d) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)

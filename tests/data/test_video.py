@@ -125,6 +125,33 @@ def test_frames_at_a_rate_carry_their_own_times(tmp_path: Path, start: int) -> N
     assert len(frames_at_rate(path, 10, max_seconds=100, size=32)[0]) == 20
 
 
+def ends(path: Path, start: float, end: float, count: int) -> list[int]:
+    return numbers(decode_frames(path, start, end, count, size=32, choice="ends"))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])
+@pytest.mark.parametrize("start", [0, 60])
+@pytest.mark.parametrize("options", [LONG_GOP, OPEN_GOP, REFRESH], ids=["long", "open", "refresh"])
+def test_the_first_and_the_last_frame_of_a_span(
+    tmp_path: Path, suffix: str, start: int, options: dict[str, str]
+) -> None:
+    path = make_video(tmp_path / f"video.{suffix}", start=start, options=options)
+    assert ends(path, 0, 2, 7) == [0, 9, 19, 29, 39, 49, 59]
+    assert ends(path, 0, 2, 60) == list(range(60))
+    assert ends(path, 25 / 30, 45 / 30, 3) == [25, 34, 44]
+    assert ends(path, 25.5 / 30, 44.5 / 30, 20) == list(range(25, 45))  # also where they are cut
+    assert ends(path, 30.2 / 30, 30.4 / 30, 2) == [30, 30]
+
+
+def test_ends_of_uneven_times_and_of_a_span_after_the_last_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4", [0, 10, 20, 400, 410, 900, 1000, 1500, 1510, 1900])
+    assert ends(path, 0.015, 1.6, 4) == [1, 3, 5, 8]
+    assert ends(path, 0.5, 0.8, 3) == [4, 4, 4]
+    for start, end in [(1.0, 3.0), (5.0, 10.0)]:
+        with raises(VideoError, "video.too-short", "video.mp4"):
+            ends(path, start, end, 4)
+
+
 def test_files_that_are_no_video(tmp_path: Path) -> None:
     empty, text, sound = (tmp_path / name for name in ("empty.mp4", "text.mp4", "sound.mp4"))
     empty.touch()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -33,7 +34,10 @@ from transformers import (
     VJEPA2Model,
 )
 
+from comodo.config.teacher import FrameChoice, FrameShape
+from comodo.data.video import decode_frames, video_seconds
 from comodo.models.teachers import build_teacher
+from tests.paths import SHARED
 from tests.tiny_teachers import (
     IMAGE,
     MEAN,
@@ -237,10 +241,10 @@ def test_a_teacher_is_frozen_and_repeats_itself(tmp_path: Path) -> None:
     assert torch.equal(features, build_teacher(settings("videomae", folder))(seen))
 
 
-def test_other_frames_than_uint8_of_the_right_shape_are_refused(tmp_path: Path) -> None:
+def test_frames_of_another_type_or_shape_are_refused(tmp_path: Path) -> None:
     teacher = build_teacher(settings("videomae", save(videomae(), tmp_path)))
-    with pytest.raises(ValueError, match=r"uint8 frames of shape \[B, 4, 32, 32, 3\].*float32"):
-        teacher(frames(1, teacher).float())
+    with pytest.raises(ValueError, match=r"float32 frames of shape \[B, 4, 32, 32, 3\].*float64"):
+        teacher(frames(1, teacher).double())
     with pytest.raises(ValueError, match=r"not torch.uint8 \[1, 2, 32, 32, 3\]"):
         teacher(frames(1, teacher)[:, :2])
 
@@ -274,3 +278,44 @@ def test_efficientnet_lite0_averages_its_frames_features() -> None:
     torch.testing.assert_close(two(seen)[0], maps.mean(dim=(0, 2, 3)), atol=1e-4, rtol=0)
     apart = torch.stack([one(seen[:, :1]), one(seen[:, 1:])]).mean(0)
     torch.testing.assert_close(two(seen), apart, atol=1e-4, rtol=0)
+
+
+PUBLISHED: list[tuple[str, FrameShape, FrameChoice]] = [
+    ("ref", "squeeze", "ends"),
+    ("frames", "squeeze", "middles"),
+    ("flip", "squeeze", "ends"),
+    ("crop", "crop", "ends"),
+    ("both", "crop", "middles"),
+]
+
+
+def similarity(found_ND: np.ndarray, expected_ND: np.ndarray) -> float:
+    """Mean cosine of features less the mean of the expected ones."""
+    mean_D = expected_ND.mean(axis=0)
+    pairs = zip(found_ND - mean_D, expected_ND - mean_D, strict=True)
+    return float(np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in pairs]))
+
+
+@pytest.mark.parametrize("family", ["videomae", "timesformer"])
+@pytest.mark.parametrize(("name", "shape", "choice"), PUBLISHED)
+def test_features_are_those_of_the_published_code(
+    family: str, name: str, shape: FrameShape, choice: FrameChoice
+) -> None:
+    folder = SHARED / "golden/reference"
+    if not folder.is_dir():
+        pytest.skip(f"no features of the published code at {folder}")
+    published = np.load(folder / "published.npz")
+    teacher = build_teacher(settings(family, folder / f"{family}-tiny"))
+    frames_BFHW3 = []
+    for id in published["ids"]:
+        (path,) = folder.joinpath("videos", id.split("/")[0]).glob("*.mp4")
+        span = 0, video_seconds(path), teacher.frames
+        frames_BFHW3.append(decode_frames(path, *span, teacher.image_size, shape, choice))
+    seen = torch.from_numpy(np.stack(frames_BFHW3))
+    found = teacher(seen.flip(3) if name == "flip" else seen).numpy()
+    expected = published[f"{family}_{name}"]
+    if shape == "squeeze":
+        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    else:  # cropped there before scaling, and here after it
+        assert similarity(found, expected) > 0.97
+        assert similarity(found, published[f"{family}_ref"]) < 0.7
