@@ -11,7 +11,7 @@ has their values one after the other, and `end` `[N]` the place where those of e
 Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,13 +186,9 @@ def pack_windows(store: Store, windows: str) -> str:
         rows = track(((row, 1) for row in values), len(frame), "pack windows")
         files = _write_shards(folder, splits, columns, "imu", shape, rows)
         records.WindowArraysMeta(
-            windows=windows,
-            classes=classes,
-            groups=groups,
-            files=files,
-            uniform=uniform,
+            windows=windows, classes=classes, groups=groups, files=files, uniform=uniform,
             longest=longest,
-        ).write(folder)
+        ).write(folder)  # fmt: skip
     return key
 
 
@@ -221,16 +217,18 @@ def pack_resized(store: Store, windows: str, samples: int) -> None:
     records.ResizedMeta(samples).write(small)
 
 
-def pack_features(store: Store, windows: str, features: str) -> str:
-    """Packs features in the order of their windows unless that is done; returns the arrays' key.
-    A window without a feature keeps its row, marked."""
+def pack_features(store: Store, windows: str, features: str, unread: Collection[str] = ()) -> str:
+    """Packs features in the order of their windows unless that is done; returns the arrays' key, in
+    which val and test do not count: `unread` splits may follow later. A window without a feature
+    keeps its row, marked."""
     of_windows = records.WindowsMeta.of(windows, store)
     of_features = records.FeaturesMeta.of(features, store)
     assert of_windows is not None and of_features is not None
-    rejected = [*of_windows.rejected, *of_features.rejected]
+    rejected = [*of_windows.rejected, *(lost := of_features.lacking(records.MEASURED_ONLY))]
     key = packed_features_key(windows, features, rejected)
-    folder = store.folder("arrays", key)
-    if not _is_packed(store, key):
+    lacking = sorted(set(of_features.rejected).difference(lost))
+    folder, packed = store.folder("arrays", key), _packed_splits(store, key, lacking)
+    if missing := [s for s, n in of_windows.windows.items() if n and s not in {*packed, *unread}]:
         table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
         vectors = table["feature"].to_numpy(zero_copy_only=False)
         feature_of = dict(zip(table["window"].to_pylist(), vectors, strict=True))
@@ -238,15 +236,26 @@ def pack_features(store: Store, windows: str, features: str) -> str:
         names = ["split", "window", "rejected"]
         listed = read_parts(fetched(store.folder("windows", windows)), names)
         listed = listed.filter(listed["rejected"].is_null())
+        listed = listed.filter(np.isin(listed["split"].to_numpy(), missing))
         found = [feature_of.get(window) for window in listed["window"].to_pylist()]
         columns = {"encoded": np.array([vector is not None for vector in found])}
-        missing = np.zeros(dim, np.float32)
-        values = ((missing if vector is None else vector, 1) for vector in found)
+        zeros = np.zeros(dim, np.float32)
+        values = ((zeros if vector is None else vector, 1) for vector in found)
         rows = track(values, len(found), "pack features")
-        splits = listed["split"].to_pylist()
-        files = _write_shards(folder, splits, columns, "feature", (dim,), rows)
-        records.FeatureArraysMeta(features=features, dim=dim, files=files).write(folder)
+        files = _write_shards(folder, listed["split"].to_pylist(), columns, "feature", (dim,), rows)
+        files = _packed_splits(store, key, lacking) | files  # with those of another driver
+        meta = records.FeatureArraysMeta(features=features, dim=dim, files=files, lacking=lacking)
+        meta.write(folder)
     return key
+
+
+def _packed_splits(store: Store, key: str, lacking: list[str]) -> dict[str, list[str]]:
+    """Files of the splits whose features are packed; val and test lack those of `lacking`."""
+    if not _is_packed(store, key):
+        return {}
+    meta = records.FeatureArraysMeta.read(store.folder("arrays", key))
+    outdated = () if meta.lacking == lacking else records.MEASURED_ONLY
+    return {split: files for split, files in meta.files.items() if split not in outdated}
 
 
 def _is_packed(store: Store, key: str) -> bool:

@@ -1,13 +1,15 @@
 """The teacher features of a window set: their key, and which of them are there. Knows no Ray.
 
-A feature depends on its teacher and on a span of a video alone. So a window set whose labels,
-groups, splits or IMU samples differ from an earlier one has another key, but its features are
-copied from those of the earlier one, window by window, and only new spans are encoded.
+A feature depends on its teacher and on a span of a video, mirrored or not, alone. So a window set
+whose labels, groups, splits or IMU samples differ from an earlier one has another key, but its
+features are copied from those of the earlier one, window by window, and only new spans are encoded.
+Of a set only the splits are encoded that training and measures read; others can follow.
 """
 
+import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -28,6 +30,7 @@ from comodo.data.records import FeaturesMeta
 from comodo.data.transcode import copy_of
 from comodo.data.window_sets import FileFingerprints, WindowSet
 
+FLIPPED = " flipped"  # ends the spans of windows that are mirrored
 PARTS_TOGETHER = 16  # of copied features; as small as they are encoded they are slow to upload
 
 
@@ -41,7 +44,7 @@ class FeatureSet:
 
 
 def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
-    """Hash of everything that the features depend on."""
+    """Hash of everything that the features depend on. `teacher`: by `config.teacher.teacher_on`."""
     return key_of(_identity(teacher) | {"windows": windows.key})
 
 
@@ -49,6 +52,8 @@ def _identity(teacher: TeacherConfig) -> dict[str, Any]:
     """What a teacher's features depend on besides the windows: of a folder of weights the content,
     wherever the folder is."""
     settings, files = teacher.for_key(), teacher_files(teacher)
+    if teacher.frame == "crop":  # as before there was a choice
+        settings.pop("frame")
     if teacher.weights is not None and teacher.weights in files:
         settings["weights"] = files.pop(teacher.weights)
         settings["allow_remote_code"] = teacher.allow_remote_code is not None
@@ -66,19 +71,36 @@ def count_encoded(folder: Path) -> int:
     return sum(pq.read_metadata(part).num_rows for part in parts(folder))
 
 
-def count_left(teacher: TeacherConfig, windows: WindowSet, store: Store) -> int:
-    """How many windows have to be encoded, as their spans are in no set."""
+def count_left(
+    teacher: TeacherConfig, windows: WindowSet, store: Store, unread: Collection[str] = ()
+) -> int:
+    """How many windows, except of `unread` splits, have to be encoded, as their spans are in no
+    set."""
     folder = fetched(store.folder("features", feature_key(teacher, windows)))
-    missing = in_no_part(wanted_windows(windows, store), folder)
+    wanted = that_are_read(wanted_windows(windows, store, teacher.flips), unread)
+    missing = in_no_part(wanted, folder)
     known = encoded_elsewhere(teacher, missing, store).values()
     return len(missing) - sum(len(ids) for of_set in known for ids in of_set.values())
 
 
-def wanted_windows(windows: WindowSet, store: Store) -> pa.Table:
-    """The windows to encode, in the order of the recordings: `window`, `recording`, `video`,
-    `start` and `end`; as `file` the fingerprint of their video in JSON; as `span` what a teacher
-    sees of them, null where nothing identifies the video's version."""
-    columns = ["window", "recording", "video", "start", "end", "rejected"]
+def is_drawn(window: str) -> bool:
+    """Whether a training window is one of those that `flips` mirrors: half of them, by the hash of
+    the window's id, so the same ones in every encoding."""
+    return hashlib.sha256(f"flip {window}".encode()).digest()[0] % 2 == 1
+
+
+def that_are_read(wanted: pa.Table, unread: Collection[str]) -> pa.Table:
+    """The `wanted_windows` without those of `unread` splits."""
+    unread_N = pc.is_in(wanted["split"], value_set=pa.array(unread, pa.string()))
+    return wanted.filter(pc.invert(unread_N))
+
+
+def wanted_windows(windows: WindowSet, store: Store, flips: bool = False) -> pa.Table:
+    """The windows to encode, in the order of the recordings: `window`, `recording`, `split`,
+    `video`, `start` and `end`; as `flipped` whether they are mirrored; as `file` the fingerprint of
+    their video in JSON; as `span` what a teacher sees of them, null where nothing identifies the
+    video's version."""
+    columns = ["window", "recording", "split", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
     names = table["video"].to_pylist()
@@ -86,11 +108,16 @@ def wanted_windows(windows: WindowSet, store: Store) -> pa.Table:
     files = {n: {p: windows.files[p]} if p in windows.files else {} for n, p in paths.items()}
     known = {name: json.dumps(file) for name, file in files.items()}
     versions = {name: _version(path, windows.files, store) for name, path in paths.items()}
-    times = zip(names, table["start"].to_pylist(), table["end"].to_pylist(), strict=True)
-    spans = [f"{versions[n]} {start!r} {end!r}" if versions[n] else None for n, start, end in times]
+    training = zip(table["window"].to_pylist(), table["split"].to_pylist(), strict=True)
+    flipped = [flips and split == "train" and is_drawn(window) for window, split in training]
+    times = zip(names, table["start"].to_pylist(), table["end"].to_pylist(), flipped, strict=True)
+    spans = [
+        f"{versions[name]} {start!r} {end!r}{FLIPPED * flip}" if versions[name] else None
+        for name, start, end, flip in times
+    ]
     for name, values in (("file", [known[name] for name in names]), ("span", spans)):
         table = table.append_column(name, pa.array(values, pa.string()))
-    return table
+    return table.append_column("flipped", pa.array(flipped, pa.bool_()))
 
 
 def _version(video: str, files: FileFingerprints, store: Store) -> str | None:
@@ -120,7 +147,7 @@ def in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
 
 
 def list_spans(teacher: TeacherConfig, wanted: pa.Table, folder: Path) -> None:
-    """Writes the spans of a set of features, by which other sets find them."""
+    """Writes the spans of a set's windows of all splits, by which other sets find its features."""
     write_table(_span_list(teacher, folder), wanted.select(["window", "span"]))
 
 
@@ -130,7 +157,9 @@ def has_spans(teacher: TeacherConfig, folder: Path) -> bool:
 
 
 def _span_list(teacher: TeacherConfig, folder: Path) -> Path:
-    """Weights from the hub have a file for each commit, whichever branch or tag names it."""
+    """Weights from the hub have a file for each commit, whichever branch or tag names it. That some
+    windows are mirrored is in their spans, so other windows are found by teachers without flips."""
+    teacher = teacher.model_copy(update={"flips": False})
     if (commit := _commit(teacher)) is None:
         return folder / f"spans-{key_of(_identity(teacher))}.parquet"
     teacher = teacher.model_copy(update={"revision": None})
@@ -175,10 +204,12 @@ def encoded_elsewhere(
 def count_known(
     teacher: TeacherConfig, videos: tuple[str, ...], seconds: float | str, store: Store
 ) -> int:
-    """How many windows of that length of these videos, by `video_versions`, are in some set."""
+    """How many windows of that length of these videos, by `video_versions`, are in some set; with
+    `flips` also those that will be mirrored and are not there, or the reverse."""
     spans, wanted = set[str](), set(videos)
     for _, found in _encoded_spans(teacher, store, lambda span: span.split()[0] in wanted):
-        spans.update(found.values())
+        spans.update(s.removesuffix(FLIPPED) for s in found.values()
+                     if teacher.flips or not s.endswith(FLIPPED))  # fmt: skip
     known = Counter[str]()
     for video, start, end in map(str.split, spans):
         if seconds == "whole":

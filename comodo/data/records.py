@@ -1,6 +1,7 @@
 """The JSON files that describe data artifacts: windows, teacher features, packed arrays. Knows how
 they are stored, not how they are made."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,25 @@ class FeaturesMeta(ArtifactMeta):
     rejected: dict[str, str]  # window id to reason
     passing: list[str] = field(default_factory=list)
     """Of the rejected: windows that the next run tries again, and that are not counted."""
+    splits: dict[str, int] = field(default_factory=dict)
+    """Windows of each split that were encoded, as `count`; empty: an earlier version, which encoded
+    every split."""
+    rejected_in: dict[str, str] = field(default_factory=dict)
+    """Of the rejected windows the split; empty: an earlier version."""
     pictures: dict[str, str] = field(default_factory=dict)
     """Window id to what is wrong with its picture: black, of one colour, or frozen."""
     made_by: MadeBy | None = None  # as in `WindowsMeta`; GPUs are in `devices`
+
+    def has(self, windows: dict[str, int], unread: Collection[str] = ()) -> bool:
+        """Whether all windows were encoded, except of `unread` splits. `windows`: how many there
+        are, by split."""
+        if not self.splits:
+            return self.count >= sum(windows.values())
+        return all(self.splits.get(s, 0) >= n for s, n in windows.items() if s not in unread)
+
+    def lacking(self, unread: Collection[str] = ()) -> list[str]:
+        """The rejected windows, except of `unread` splits; all, if an earlier version wrote it."""
+        return [w for w in self.rejected if self.rejected_in.get(w) not in unread]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +103,13 @@ class FeatureArraysMeta(ArtifactMeta):
     features: str = ""  # key of the features
     dim: int
     files: dict[str, list[str]]
+    """Of the splits that have been packed."""
+    lacking: list[str] = field(default_factory=list)
+    """Windows of val and test that had no feature when they were packed."""
+
+
+MEASURED_ONLY = ("val", "test")
+"""Splits that no student is trained on, so trials do not depend on their features."""
 
 
 class InspectError(ComodoError, ValueError):

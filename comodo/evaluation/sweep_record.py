@@ -205,7 +205,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     # Sweeps whose references were not recorded had those that were then the default.
     then = ["none", "supervised"] if kept["sweep"].get("evaluate_on") else ["none"]
     sweep = Sweep.model_validate({"references": then, **kept["sweep"]}, context=context)
-    arrays = dict(zip(sweep.trained_on(), map(tuple, kept["arrays"]), strict=True))
+    arrays = _arrays(sweep, [tuple(pair) for pair in kept["arrays"]])
     measuring = kept["evaluation"]
     unlabelled = frozenset(measuring["unlabelled"])
     folds = {name: tuple(map(Fold.of, of)) for name, of in measuring.get("folds", {}).items()}
@@ -222,6 +222,18 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     return SweepRecord(
         sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"], versions
     )
+
+
+def _arrays(sweep: Sweep, kept: list[Any]) -> Arrays:
+    """The recorded keys, by data set and teacher. Raises ValueError if they do not fit."""
+    pairs = sweep.trained_on()
+    if len(kept) < len(pairs):
+        # Of an earlier version, in which a teacher saw the same frames under each protocol.
+        alike = {"frame_choice": "middles", "flips": False}
+        plain = [(name, teacher.model_copy(update=alike)) for name, teacher in pairs]
+        recorded = dict(zip(dict.fromkeys(plain), kept, strict=True))
+        return {pair: recorded[of] for pair, of in zip(pairs, plain, strict=True)}
+    return dict(zip(pairs, kept, strict=True))
 
 
 def _named(trials: list[Trial], keys: list[str]) -> list[Trial]:

@@ -9,7 +9,8 @@ trial.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,10 @@ from comodo.data.feature_sets import (
     picture_lines,
     refuse_other_commit,
     teacher_files,
+    that_are_read,
     wanted_windows,
 )
-from comodo.data.frames import lifeless
+from comodo.data.frames import PIXELS, lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
 from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
@@ -54,9 +56,15 @@ ROWS_PER_PART = 64
 
 
 def encode_windows(
-    name: str, teacher: TeacherConfig, windows: WindowSet, store: Store, max_rejected: float
+    name: str,
+    teacher: TeacherConfig,
+    windows: WindowSet,
+    store: Store,
+    max_rejected: float,
+    unread: Collection[str] = (),
 ) -> FeatureSet:
-    """The features of a window set, after encoding the missing ones. Ray must be connected.
+    """The features of a window set, except of `unread` splits, after encoding the missing ones. Ray
+    must be connected. `teacher`: by `config.teacher.teacher_on`.
 
     Raises:
         EncodeError: more than the allowed share of windows has no feature, or features are of
@@ -67,16 +75,20 @@ def encode_windows(
     refuse_changed(known)  # so that key and fingerprints are of the same files
     folder, what = store.folder("features", key), f"encode {name} with {teacher.name}"
     refuse_other_commit(teacher, folder)
-    if _unfinished(windows, store, key):
+    if _unfinished(windows, unread, store, key):
         with leased(store, "features", key, what) as lease:
-            if _unfinished(windows, store, key):  # no other driver has encoded them
-                _make(what, teacher, known, windows, store, key, lease)
+            if _unfinished(windows, unread, store, key):  # no other driver has encoded them
+                _make(what, teacher, known, windows, unread, store, key, lease)
     elif teacher.name != "precomputed" and not has_spans(teacher, folder):
-        list_spans(teacher, wanted_windows(windows, store), folder)  # of an earlier version
+        # Of an earlier version.
+        list_spans(teacher, wanted_windows(windows, store, teacher.flips), folder)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
-    lost, count = len(meta.rejected), sum(windows.counts.values())
-    for window, reason in list(meta.rejected.items())[:5]:
+    unread = unread if meta.splits else ()  # an earlier version: all together
+    lacking, counts = meta.lacking(unread), windows.counts.items()
+    lost, count = len(lacking), sum(number for split, number in counts if split not in unread)
+    for window in lacking[:5]:
+        reason = meta.rejected[window]
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
     if meta.passing:
         again = f"{len(meta.passing)} of them may be readable later; the next run tries them again"
@@ -94,10 +106,10 @@ def encode_windows(
     return FeatureSet(key, folder, lost)
 
 
-def _unfinished(windows: WindowSet, store: Store, key: str) -> bool:
+def _unfinished(windows: WindowSet, unread: Collection[str], store: Store, key: str) -> bool:
     meta = FeaturesMeta.of(key, store)
     # There may be more windows than features after more recordings were accepted.
-    too_few = meta is None or meta.count < sum(windows.counts.values())
+    too_few = meta is None or not meta.has(windows.counts, unread)
     return too_few or bool(damaged_parts(store.folder("features", key)))
 
 
@@ -106,18 +118,21 @@ def _make(
     teacher: TeacherConfig,
     known: FileFingerprints,
     windows: WindowSet,
+    unread: Collection[str],
     store: Store,
     key: str,
     lease: Lease,
 ) -> None:
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
-    wanted, folder = wanted_windows(windows, store), fetched(store.folder("features", key))
+    folder = fetched(store.folder("features", key))
+    all_splits = wanted_windows(windows, store, teacher.flips)
+    wanted = that_are_read(all_splits, unread)
     pinned = _pinned(teacher)
     refuse_other_commit(teacher, folder)
     for path in damaged_parts(folder):
         remove(path)
     if teacher.name != "precomputed":
-        list_spans(teacher, wanted, folder)
+        list_spans(teacher, all_splits, folder)
         copy_features(teacher, in_no_part(wanted, folder), store, key)
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
     began = time.perf_counter()
@@ -134,6 +149,10 @@ def _make(
     columns = ["window", "rejected", "picture"]
     none = FEATURE_SCHEMA.empty_table()
     table = read_parts(folder, columns) if parts(fetched(folder)) else none
+    rejected = _texts(table, "rejected") | passing
+    pairs = zip(all_splits["window"].to_pylist(), all_splits["split"].to_pylist(), strict=True)
+    split_of = dict(pairs)
+    encoded = Counter(split_of[w] for w in table["window"].to_pylist() if w in split_of)
     lease.check()
     FeaturesMeta(
         teacher=teacher.model_dump(mode="json"),
@@ -142,8 +161,10 @@ def _make(
         count=len(table),
         devices=sorted(devices),
         speed=(len(table) - done) / (time.perf_counter() - began),
-        rejected=_texts(table, "rejected") | passing,
+        rejected=rejected,
         passing=sorted(passing),
+        splits=dict(encoded),
+        rejected_in={window: split_of[window] for window in rejected if window in split_of},
         pictures=_texts(table, "picture"),
         made_by=made_by(),
     ).write(folder)
@@ -185,7 +206,7 @@ def _encode(
     written = (
         windows.map_batches(
             decode_batch,
-            fn_kwargs={"count": frames, "size": size, "store": store},
+            fn_kwargs={"count": frames, "size": size, "store": store, "teacher": teacher},
             batch_size=batch,
             num_cpus=decode_cpus,
         )
@@ -226,23 +247,27 @@ def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
 
 
 def decode_batch(
-    batch: dict[str, np.ndarray], count: int, size: int, store: Store
+    batch: dict[str, np.ndarray], count: int, size: int, store: Store, teacher: TeacherConfig
 ) -> dict[str, np.ndarray]:
-    """Frames `[B, count, size, size, 3]` uint8 of the batch's spans, and what is wrong with the
-    picture; black with a reason if a file cannot be decoded: `rejected` if the file is at fault,
-    `passing` if a later try may succeed. `store` has the small copies and simulated videos.
+    """Frames `[B, count, size, size, 3]` of the batch's spans as the teacher sees them, and what is
+    wrong with the picture; black with a reason if a file cannot be decoded: `rejected` if the file
+    is at fault, `passing` if a later try may succeed. `store` has the small copies and simulated
+    videos.
 
     Raises ChangedError for a file that was replaced.
     """
-    frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), np.uint8)
+    shape, choice = teacher.frame or "crop", teacher.frame_choice
+    frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), PIXELS[shape])
     texts: dict[str, list[str]] = {"rejected": [], "passing": [], "picture": []}
-    spans = zip(batch["video"], batch["start"], batch["end"], batch["file"], strict=True)
-    for row, (name, start, end, file) in enumerate(spans):
+    columns = ("video", "start", "end", "file", "flipped")
+    spans = zip(*(batch[column] for column in columns), strict=True)
+    for row, (name, start, end, file, flipped) in enumerate(spans):
         video = store.local(name)
         is_present(Path(video))
         found = dict.fromkeys(texts, "")
         try:
-            frames_BFHW3[row] = decode_frames(video, start, end, count, size)
+            frames_FHW3 = decode_frames(video, start, end, count, size, shape, choice)
+            frames_BFHW3[row] = frames_FHW3[:, :, ::-1] if flipped else frames_FHW3
             found["picture"] = lifeless(frames_BFHW3[row]) or ""
         except Exception as error:  # whatever is wrong with one file, the others continue
             kind = "passing" if is_passing(error) else "rejected"
@@ -251,8 +276,8 @@ def decode_batch(
             refuse_changed(json.loads(file))
         for column, text in found.items():
             texts[column].append(text)
-    columns = {column: np.array(values) for column, values in texts.items()}
-    return {"window": batch["window"], "frames": frames_BFHW3, **columns}
+    about = {column: np.array(values) for column, values in texts.items()}
+    return {"window": batch["window"], "frames": frames_BFHW3, **about}
 
 
 class TeacherActor:

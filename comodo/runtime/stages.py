@@ -3,6 +3,7 @@ could not be trained or measured. Does not know how a trial runs.
 """
 
 from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.config.teacher import teacher_on
 from comodo.core.store import Store
 from comodo.data.arrays import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
@@ -12,6 +13,7 @@ from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
 from comodo.search.precheck import refuse_unmeasurable
 from comodo.search.train_split import refuse_untrainable
+from comodo.search.trial import unread_splits
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
@@ -27,14 +29,15 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
 def encode_all(
     sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
 ) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
-    """Encodes and packs what is missing for all trials; returns the keys of the packed windows and
-    features for each pair of dataset and teacher."""
-    arrays = {}
+    """Encodes and packs what is missing for all trials, of the splits that they read; returns the
+    keys of the packed windows and features for each pair of dataset and teacher."""
+    arrays, unread = {}, unread_splits(sweep)
     for name, teacher in sweep.trained_on():
-        windows = window_sets[name]
-        features = encode_windows(name, teacher, windows, store, sweep.datasets[name].max_rejected)
+        windows, dataset = window_sets[name], sweep.datasets[name]
+        seeing = teacher_on(teacher, dataset)
+        features = encode_windows(name, seeing, windows, store, dataset.max_rejected, unread)
         packed = pack_windows(store, windows.key)
-        arrays[name, teacher] = packed, pack_features(store, windows.key, features.key)
+        arrays[name, teacher] = packed, pack_features(store, windows.key, features.key, unread)
     return arrays
 
 

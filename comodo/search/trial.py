@@ -13,7 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comodo.config import DistillingMethod, NoneMethod, StudentConfig, SupervisedMethod, TrialConfig
+from comodo.config import (
+    DistillingMethod,
+    NoneMethod,
+    StudentConfig,
+    SupervisedMethod,
+    Sweep,
+    TrialConfig,
+)
 from comodo.config.datasets import G_AND_DEGREES, Units
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
@@ -24,8 +31,9 @@ from comodo.core.versions import HAND_CRAFTED_VERSION, MEASURES_VERSION, TRIAL_V
 from comodo.data.folds import Fold, Folds
 from comodo.search.records import TrainedRecord
 
-NEED_TEACHER = {"zero-shot", "alignment"}
-"""Measures that compare with the teacher, so only on data that it has encoded."""
+NEED_TEACHER = {"zero-shot": ("train",), "alignment": ("val", "test")}
+"""Measures that compare with the teacher, so only on data that it has encoded; with the splits
+whose features they read."""
 NEED_CLASSIFIER = {"classifier", "calibration"}
 """Measures of the classifier that a student trained on labels has."""
 
@@ -257,6 +265,17 @@ class TrialResult:
     trained: TrainedRecord
     metrics: dict[str, float]
     """By the metric's name."""
+
+
+def unread_splits(sweep: Sweep) -> tuple[str, ...]:
+    """Of val and test, on which no student is trained, those whose teacher features no measure
+    reads."""
+    read = set[str]().union(*(NEED_TEACHER.get(measure, ()) for measure in sweep.measures))
+    if "zero-shot" in sweep.measures:
+        configs = map(sweep.with_values, sweep.points())
+        if any(config.zero_shot_anchors == "first" for config in configs):
+            read.add("val")
+    return tuple(split for split in ("val", "test") if split not in read)
 
 
 def read_result(trial: Trial, store: Store) -> TrialResult | None:

@@ -98,6 +98,7 @@ def encoding(folder: Path, data: Path) -> tuple[str, ...]:
     file = sweep_file(folder, data)
     content = yaml.safe_load(file.read_text())
     content["trial"]["teacher"]["frames"] = 8
+    content["measures"] = ["probe", "alignment"]  # which reads the features of all splits
     file.write_text(yaml.safe_dump(content))
     return ("comodo", "encode", str(file), "--store", str(folder / "store"))
 

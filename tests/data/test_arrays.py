@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -27,7 +28,7 @@ from comodo.data.arrays import (
 )
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
-from comodo.data.records import FeaturesMeta, WindowsMeta
+from comodo.data.records import MEASURED_ONLY, FeatureArraysMeta, FeaturesMeta, WindowsMeta
 from comodo.data.resize import resized
 from comodo.data.shards import ArraysError
 from tests.errors import raises
@@ -40,12 +41,14 @@ def patch_shards(patch: pytest.MonkeyPatch, windows: int) -> None:
 
 
 def write_windows_meta(store: Store, rejected: dict[str, str]) -> None:
-    meta = WindowsMeta([], {}, {}, {}, rejected, window_seconds=5.0)
+    meta = WindowsMeta([], {"train": 6, "test": 1}, {}, {}, rejected, window_seconds=5.0)
     meta.write(store.folder("windows", "w"))
 
 
-def write_features_meta(store: Store, rejected: dict[str, str]) -> None:
-    meta = FeaturesMeta(teacher={}, windows="w", count=7, devices=[], rejected=rejected)
+def write_features_meta(store: Store, rejected: dict[str, str], **rejected_in: str) -> None:
+    meta = FeaturesMeta(
+        teacher={}, windows="w", count=7, devices=[], rejected=rejected, rejected_in=rejected_in
+    )
     meta.write(store.folder("features", "f"))
 
 
@@ -186,6 +189,31 @@ def test_what_was_rejected_and_is_mended_is_packed_anew(store: Store) -> None:
     assert pack_features(store, "w", "f") not in (keys[1], again[1])
 
 
+def test_splits_that_are_only_measured_are_packed_later_under_the_same_key(store: Store) -> None:
+    key = pack_features(store, "w", "f", ("val", "test"))
+    folder = store.folder("arrays", key)
+    assert FeatureArrays.load(folder).encoded.keys() == {"train"}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    assert len(stamps) == 1
+    assert pack_features(store, "w", "f") == key
+    features = FeatureArrays.load(folder)
+    assert features.encoded.keys() == {"train", "test"}
+    assert features.gather("test", torch.tensor([0])).tolist() == [[3, -3]]
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    # A window of test had no feature, and then has one, which no student was trained on.
+    packed = FeatureArraysMeta.read(folder)
+    replace(packed, lacking=["w3"]).write(folder)
+    assert pack_features(store, "w", "f", ("val", "test")) == key
+    assert FeatureArraysMeta.read(folder).lacking == ["w3"]
+    assert pack_features(store, "w", "f") == key
+    assert FeatureArraysMeta.read(folder) == packed
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    write_features_meta(store, {"w2": "broken", "w3": "broken"}, w2="train", w3="test")
+    assert pack_features(store, "w", "f") == key
+    write_features_meta(store, {"w2": "broken", "w3": "broken"})  # an earlier version
+    assert pack_features(store, "w", "f") != key
+
+
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_windows_that_are_not_finite_are_named(store: Store, value: float) -> None:
     part = store.folder("windows", "w") / "part-1.parquet"
@@ -242,6 +270,12 @@ def test_features_of_an_earlier_version_are_read() -> None:
     old = {"teacher": {}, "windows": "w", "count": 7, "devices": [], "rejected": {"a:0": "why"}}
     meta = FeaturesMeta.from_json(old)
     assert (meta.passing, meta.pictures, meta.rejected) == ([], {}, {"a:0": "why"})
+    counts = {"train": 5, "val": 2}
+    assert meta.has(counts) and meta.lacking(MEASURED_ONLY) == ["a:0"]
+    assert not meta.has(counts | {"test": 1}, ("test",))
+    later = FeaturesMeta.from_json(old | {"splits": {"train": 5}, "rejected_in": {"a:0": "val"}})
+    assert later.has(counts, ("val",)) and not later.has(counts)
+    assert (later.lacking(MEASURED_ONLY), later.lacking(("test",))) == ([], ["a:0"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

@@ -19,14 +19,18 @@ from comodo.data.feature_sets import (
     commits_of,
     copy_features,
     count_encoded,
+    count_known,
     count_left,
     feature_key,
     in_no_part,
+    is_drawn,
     list_spans,
     picture_lines,
     pictures_of,
     refuse_other_commit,
     teacher_files,
+    that_are_read,
+    video_versions,
     wanted_windows,
 )
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
@@ -101,7 +105,7 @@ def encoded(
 ) -> dict[str, list[float]]:
     """What encode does, with the numbers of windows as features; returns all features."""
     key = feature_key(teacher, windows)
-    folder, wanted = store.folder("features", key), wanted_windows(windows, store)
+    folder, wanted = store.folder("features", key), wanted_windows(windows, store, teacher.flips)
     list_spans(teacher, wanted, folder)
     copy_features(teacher, in_no_part(wanted, folder), store, key)
     missing = in_no_part(wanted, folder)["window"].to_pylist()
@@ -168,6 +172,62 @@ def test_only_spans_that_no_set_has_are_encoded(
     assert count_left(TEACHER, sliced(manifest, store), store) == 3
     unknown = replace(more, files={})
     assert wanted_windows(unknown, store)["span"].null_count == 11
+
+
+def test_half_of_the_training_windows_are_mirrored_the_same_ones_each_time(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    drawn = [is_drawn(f"r{i}:{k}") for i in range(100) for k in range(20)]
+    assert sum(drawn) == pytest.approx(1000, abs=90)  # four standard deviations
+    assert list(map(is_drawn, ["r0:0", "r0:1", "r0:2", "r0:3"])) == [True, False, True, True]
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 4, 3.0)
+    for split in ("val", "test"):
+        replaced(manifest, "train,s0", f"{split},s0")
+    windows = sliced(manifest, store)
+    rows = wanted_windows(windows, store, flips=True).to_pylist()
+    mine = {row["window"] for row in rows if row["flipped"]}
+    training = {row["window"] for row in rows if row["split"] == "train"}
+    assert mine == {window for window in training if is_drawn(window)}
+    assert 0 < len(mine) < len(training) < len(rows) == 12
+    assert {row["window"] for row in rows if row["span"].endswith(" flipped")} == mine
+    assert not any(wanted_windows(windows, store)["flipped"].to_pylist())
+
+
+def test_windows_that_are_not_mirrored_are_those_of_a_teacher_without_flips(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 4, 3.0)
+    windows, flipping = sliced(manifest, store), TEACHER.model_copy(update={"flips": True})
+    plain = encoded(windows, store)
+    drawn = {window for window in plain if is_drawn(window)}
+    assert 0 < len(drawn) < 12
+    assert count_left(flipping, windows, store) == len(drawn)
+    mirrored = encoded(windows, store, teacher=flipping)
+    assert {window for window in plain if mirrored[window] == plain[window]} >= plain.keys() - drawn
+    assert count_left(flipping, windows, store) == 0
+    replaced(manifest, "walking", "sitting")
+    other = sliced(manifest, store)
+    assert (count_left(TEACHER, other, store), count_left(flipping, other, store)) == (0, 0)
+    settings = FolderDataset.model_validate(SETTINGS | {"path": str(manifest)})
+    recordings = list_recordings(settings, manifest)
+    videos = video_versions(settings, recordings, windows.files, store)
+    for teacher in (TEACHER, flipping):
+        assert count_known(teacher, videos, 1.0, store) == 12
+
+
+def test_only_the_splits_that_are_read_are_encoded(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 3, 3.0)
+    for split in ("val", "test"):
+        replaced(manifest, "train,s0", f"{split},s0")
+    windows = sliced(manifest, store)
+    wanted = wanted_windows(windows, store)
+    for unread, left in (
+        ((), ["val", "test", "train"]), (["val"], ["test", "train"]), (("val", "test"), ["train"])
+    ):  # fmt: skip
+        assert that_are_read(wanted, unread)["split"].unique().to_pylist() == left
+        assert count_left(TEACHER, windows, store, unread) == 3 * len(left)
 
 
 def test_features_of_two_commits_are_not_mixed(

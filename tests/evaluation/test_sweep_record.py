@@ -152,6 +152,27 @@ def test_an_override_that_moves_into_the_file_is_the_same_sweep(
     refuse_other_overrides(read_sweep_file(sweep_file(tmp_path, trial__epochs=3)), store)
 
 
+def test_a_sweep_of_both_protocols_by_a_version_whose_teacher_saw_the_same_under_each(
+    tmp_path: Path, store: Store
+) -> None:
+    space = {"protocol": ["corrected", "published"], "teacher.frames": [2, 3]}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
+    saved_of(sweep).write(store)
+    path = store.folder("sweeps", "small") / "sweep.json"
+    kept = read_json(path)
+    assert len(kept["arrays"]) == 4
+    for recorded, names in (
+        (kept["arrays"], ["f0", "f1", "f2", "f3"]), ([["w", "a"], ["w", "b"]], ["a", "b", "a", "b"])
+    ):  # fmt: skip
+        write_json(path, kept | {"arrays": recorded})
+        back = read_sweep_record("small", store)
+        found = [back.arrays[c.dataset, c.teacher] for c in map(sweep.with_values, sweep.grid())]
+        assert found == [("w", name) for name in names]
+    write_json(path, kept | {"arrays": [["w", "a"]]})
+    with raises(StatusError, "status.other-version", "sweep.json"):
+        read_sweep_record("small", store)
+
+
 def test_neither_files_nor_variables_are_needed(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from comodo.core.lease import LeaseError
 from comodo.core.parts import parts, read_parts, write_table
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
+from comodo.data.arrays import FeatureArrays, pack_features
 from comodo.data.feature_sets import FeatureSet, feature_key, wanted_windows
 from comodo.data.keys import simulated_folder
 from comodo.data.precomputed import EncodeError
@@ -26,7 +28,7 @@ from comodo.data.window_sets import FileFingerprints, WindowSet
 from comodo.models.teachers import build_teacher
 from comodo.runtime.encode import decode_batch, encode_windows, write_features
 from comodo.runtime.prepare import _checked, prepare_windows
-from tests.data.test_video import make_video
+from tests.data.test_video import make_video, numbers
 from tests.errors import raises
 
 TEACHER = TeacherConfig(name="efficientnet-lite0", frames=2)
@@ -104,6 +106,41 @@ class TestEncode:
         before, after = vectors(features), vectors(again)
         assert after.keys() == before.keys()
         assert all((after[window] == before[window]).all() for window in before)
+
+    def test_splits_are_encoded_when_something_reads_them(
+        self, tmp_path: Path, store: Store, make_folder: Callable[..., Path]
+    ) -> None:
+        manifest = make_folder(tmp_path / "data", recordings=5, seconds=4.0)
+        text = manifest.read_text()
+        for split in ("val", "test", "test"):
+            text = text.replace("train,s", f"{split},s", 1)
+        manifest.write_text(text)
+        settings = FolderDataset(
+            kind="folder", path=str(manifest), window_seconds=1.0, imu_rate=25.0
+        )
+        windows = prepare_windows("mine", settings, store)
+        assert windows.counts == {"train": 8, "val": 4, "test": 8}
+        (tmp_path / "data/videos/r000.mp4").write_bytes(b"broken")  # of val
+        training = encode_windows("mine", TEACHER, windows, store, 0, ("val", "test"))
+        assert {window[:4] for window in vectors(training)} == {"r003", "r004"}
+        key = pack_features(store, windows.key, training.key, ("val", "test"))
+        folder = store.folder("arrays", key)
+        assert FeatureArrays.load(folder).encoded.keys() == {"train"}
+        stamps = {path: path.stat().st_mtime_ns for path in folder.glob("train-*")}
+        before = vectors(training)
+        with raises(EncodeError, "features.too-many-missing", "4 of 20", "datasets.mine.max"):
+            encode_windows("mine", TEACHER, windows, store, 0.1)
+        assert encode_windows("mine", TEACHER, windows, store, 0, ("val", "test")) == training
+        every = encode_windows("mine", TEACHER, windows, store, 0.2)
+        assert (every.key, every.rejected) == (training.key, 4)
+        assert len(vectors(every)) == 16
+        assert all((vectors(every)[window] == vector).all() for window, vector in before.items())
+        assert pack_features(store, windows.key, every.key) == key  # no trial is another one
+        encoded = FeatureArrays.load(folder).encoded
+        assert {split: len(index_N) for split, index_N in encoded.items()} == {
+            "train": 8, "val": 0, "test": 8
+        }  # fmt: skip
+        assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
 
     def test_a_file_that_breaks_after_prepare(
         self, tmp_path: Path, store: Store, windows: WindowSet
@@ -209,8 +246,9 @@ def test_what_is_kept_of_windows_that_cannot_be_decoded_and_of_dead_pictures(
             "start": np.zeros(4),
             "end": np.full(4, 0.8),
             "file": np.array(["{}"] * 4),
+            "flipped": np.zeros(4, bool),
         },
-        count=2, size=32, store=Store(tmp_path / "store"),
+        count=2, size=32, store=Store(tmp_path / "store"), teacher=TEACHER,
     )  # fmt: skip
     assert [bool(text) for text in decoded["rejected"]] == [False, False, True, False]
     assert [bool(text) for text in decoded["passing"]] == [False, False, False, True]
@@ -225,6 +263,31 @@ def test_what_is_kept_of_windows_that_cannot_be_decoded_and_of_dead_pictures(
     assert found["dark"]["picture"] == "black"
 
 
+def one_window(video: str, end: float = 1.0, flipped: bool = False) -> dict[str, np.ndarray]:
+    one = {"window": "w", "video": video, "start": 0.0, "end": end, "file": "{}"}
+    return {name: np.array([value]) for name, value in (one | {"flipped": flipped}).items()}
+
+
+def test_frames_are_chosen_shaped_and_mirrored_as_the_teacher_s_settings_say(
+    tmp_path: Path,
+) -> None:
+    path, store = str(make_video(tmp_path / "film.mp4", width=96)), Store(tmp_path / "store")
+
+    def seen(flipped: bool = False, **settings: Any) -> np.ndarray:
+        teacher = TEACHER.model_copy(update=settings)
+        frames_BFHW3: np.ndarray = decode_batch(
+            one_window(path, 2.0, flipped), 3, 32, store, teacher
+        )["frames"]
+        return frames_BFHW3[0]
+
+    assert numbers(seen()) == [10, 30, 50]
+    assert numbers(seen(frame_choice="ends")) == [0, 29, 59]
+    cropped, squeezed = seen(frame="crop"), seen(frame="squeeze")
+    assert (seen() == cropped).all() and (squeezed != cropped).any()
+    assert (squeezed == decode_frames(path, 0, 2, 3, 32, "squeeze")).all()
+    assert (seen(flipped=True) == cropped[:, :, ::-1]).all()
+
+
 @pytest.mark.parametrize(
     "error", [PermissionError(13, "no"), OSError(5, "disk"), MemoryError(), OSError(116, "stale")]
 )
@@ -235,9 +298,7 @@ def test_an_error_that_may_pass_is_not_kept(
         raise error
 
     monkeypatch.setattr("comodo.runtime.encode.decode_frames", fail)
-    one = {"window": ["w"], "video": ["a.mp4"], "start": [0.0], "end": [1.0], "file": ["{}"]}
-    batch = {name: np.array(values) for name, values in one.items()}
-    decoded = decode_batch(batch, count=1, size=8, store=Store(tmp_path))
+    decoded = decode_batch(one_window("a.mp4"), 1, 8, Store(tmp_path), TEACHER)
     assert decoded["passing"][0] and not decoded["rejected"][0]
     batch = {**decoded, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
     assert write_features(batch, Store(tmp_path), "key")["passing"][0]
@@ -258,7 +319,7 @@ def test_windows_of_a_store_that_was_moved(tmp_path: Path, videos: str) -> None:
     after = Store(tmp_path / "after")
     wanted = wanted_windows(WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after)
     batch = {name: wanted[name].to_numpy(zero_copy_only=False) for name in wanted.column_names}
-    decoded = decode_batch(batch, count=1, size=32, store=after)
+    decoded = decode_batch(batch, count=1, size=32, store=after, teacher=TEACHER)
     assert [*decoded["rejected"], *decoded["passing"]] == [""] * 4
     assert decoded["frames"].any(axis=(1, 2, 3, 4)).all()
 
@@ -281,7 +342,14 @@ def test_who_lost_the_lease_meanwhile_does_not_complete_the_features(
 ) -> None:
     store, path = Store(tmp_path / "store"), tmp_path / "features.npz"
     folder = store.folder("windows", "w")
-    row = {"window": "r:0", "recording": "r", "video": "", "start": 0.0, "end": 1.0}
+    row = {
+        "window": "r:0",
+        "recording": "r",
+        "split": "train",
+        "video": "",
+        "start": 0.0,
+        "end": 1.0,
+    }
     write_table(folder / "part-000000.parquet", pa.Table.from_pylist([{**row, "rejected": None}]))
     np.savez(path, names=np.array(["r"]), vectors=np.ones((1, 2)))
     teacher = TeacherConfig(name="precomputed", path=str(path), ids="names", features="vectors")

@@ -18,7 +18,8 @@ from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
 from comodo.search.history import drop_checkpoint, epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
-from comodo.search.trial import Evaluation, Trial, read_result, weights_id
+from comodo.search.trial import Evaluation, Trial, read_result, unread_splits, weights_id
+from tests.chaos.toy import sweep_of
 from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import TINY_MANTIS, trained_record, trial_config
@@ -343,3 +344,19 @@ def test_a_baseline_is_read_by_its_classifier(store: Store) -> None:
     assert result.metrics == {
         "student/parameters": 9, "classifier/test/acc1": 0.5, "test/acc1": 0.5
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measures", "anchors", "unread"),
+    [
+        (["probe", "linear", "knn", "few-shot", "zero-shot"], "medoid", ("val", "test")),
+        (["probe", "alignment"], "medoid", ()),
+        (["probe", "zero-shot"], "first", ("test",)),  # as published, anchors are windows of val
+        (["probe"], "first", ("val", "test")),
+    ],
+)
+def test_teacher_features_of_val_and_test_are_read_by_few_measures(
+    measures: list[str], anchors: str, unread: tuple[str, ...]
+) -> None:
+    sweep = sweep_of({"measures": measures, "trial": {"zero_shot_anchors": anchors}})
+    assert unread_splits(sweep) == unread

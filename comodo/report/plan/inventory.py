@@ -8,21 +8,23 @@ not know how long a trial takes.
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import pyarrow.compute as pc
 
 from comodo.config import CHANNELS, Sweep, TeacherConfig
 from comodo.config.space import Point
+from comodo.config.teacher import teacher_on
 from comodo.core.parts import damaged_parts
-from comodo.core.store import Store, fetched
+from comodo.core.store import Store, fetched, key_of
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
 from comodo.data.folds import Folds, listed_folds, listed_in_folds
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.recordings import Recording
-from comodo.data.records import FeatureArraysMeta, FeaturesMeta, WindowArraysMeta
+from comodo.data.records import MEASURED_ONLY, FeatureArraysMeta, FeaturesMeta, WindowArraysMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.machine import Machine, this_machine
 from comodo.report.plan.splits import split_bounds, train_split
@@ -31,10 +33,11 @@ from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
 from comodo.search.records import TrainedRecord, read_asked
 from comodo.search.train_split import TrainSplit
-from comodo.search.trial import Trial
+from comodo.search.trial import Trial, unread_splits
 from comodo.search.warm_start import Arrays
 
 FLOAT_BYTES = 4
+FRAME_SETTINGS = {"frame", "frame_choice", "flips"}
 FEATURE_DIMS = {"efficientnet-lite0": 1280}  # of teachers whose weights the user cannot choose
 
 
@@ -57,8 +60,8 @@ class DatasetPlan:
     whole_samples: int | None = None
     """Of all whole recordings together, once they are prepared."""
     seconds: float | str = "whole"  # of a window
-    videos: tuple[str, ...] = ()
-    """Versions of the recordings' videos, until the windows are prepared."""
+    videos: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By split, versions of the recordings' videos, until the windows are prepared."""
     folds: Folds = ()
     """Until the windows are prepared, as far as the listing tells."""
 
@@ -94,7 +97,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True)
 class FeaturesPlan:
-    """One data set as one teacher encodes it."""
+    """The splits of one data set that trials read, as one teacher encodes them."""
 
     dataset: str
     teacher: TeacherConfig
@@ -169,7 +172,7 @@ def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
     pairs = sweep.trained_on()
-    features = [features_plan(datasets[name], t, store, machine) for name, t in pairs]
+    features = [features_plan(datasets[name], t, sweep, store, machine) for name, t in pairs]
     return Inventory(datasets, features, machine)
 
 
@@ -201,7 +204,9 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     known, at_most = split_bounds(settings, recordings)
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
-    videos = video_versions(settings, recordings, files, store)
+    by_split = {split: [r for r in recordings if r.split == split]
+                for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
+    videos = {s: video_versions(settings, listed, files, store) for s, listed in by_split.items()}
     folds = listed_folds(recordings, settings)
     return replace(plan, seconds=settings.window_seconds, videos=videos, folds=folds)
 
@@ -231,25 +236,30 @@ def window_samples(store: Store, key: str) -> int | None:
 
 
 def features_plan(
-    dataset: DatasetPlan, teacher: TeacherConfig, store: Store, machine: Machine
+    dataset: DatasetPlan, teacher: TeacherConfig, sweep: Sweep, store: Store, machine: Machine
 ) -> FeaturesPlan:
-    packed = f"{dataset.name} {teacher.name}"
+    seeing = teacher_on(teacher, sweep.datasets[dataset.name])
+    packed, total = key_of([dataset.name, teacher.model_dump(mode="json")]), None
+    unread = () if dataset.folds else unread_splits(sweep)  # in folds each window is trained on
+    if dataset.windows is not None:
+        total = sum(count for split, count in dataset.windows[0].items() if split not in unread)
     done, complete, dim = 0, False, None if teacher.weights else FEATURE_DIMS.get(teacher.name)
     if dataset.ready is not None:
-        key = feature_key(teacher, dataset.ready)
+        key, counts = feature_key(seeing, dataset.ready), dataset.ready.counts
         meta = FeaturesMeta.of(key, store)
-        total = sum(dataset.ready.counts.values())
-        complete = meta is not None and meta.count >= total
+        total = sum(count for split, count in counts.items() if split not in unread)
+        complete = meta is not None and meta.has(counts, unread)
         complete = complete and not damaged_parts(store.folder("features", key))
-        done = total if complete else total - count_left(teacher, dataset.ready, store)
-        rejected = [*dataset.ready.rejected, *(meta.rejected if meta else ())]
+        done = total if complete else total - count_left(seeing, dataset.ready, store, unread)
+        rejected = [*dataset.ready.rejected, *(meta.lacking(MEASURED_ONLY) if meta else ())]
         packed = packed_features_key(dataset.key, key, rejected)
         arrays = FeatureArraysMeta.of(packed, store)
         dim = arrays.dim if arrays else dim
-    elif dataset.total is not None:
-        known = count_known(teacher, dataset.videos, dataset.seconds, store)
-        done = min(known, dataset.total)
-    plan = FeaturesPlan(dataset.name, teacher, packed, done, dataset.total, complete, dim)
+    elif total is not None:
+        read = (videos for split, videos in dataset.videos.items() if split not in unread)
+        videos = tuple(chain.from_iterable(read))
+        done = min(count_known(seeing, videos, dataset.seconds, store), total)
+    plan = FeaturesPlan(dataset.name, teacher, packed, done, total, complete, dim)
     if plan.left == 0 or teacher.name == "precomputed":
         return replace(plan, seconds=0.0)
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
@@ -261,14 +271,16 @@ def features_plan(
 
 
 def encoding_speed(store: Store, teacher: TeacherConfig, device: str) -> tuple[float, str] | None:
-    """Windows per second of the same teacher on the same kind of device, and the basis."""
-    speeds = []
-    pattern, wanted = f"*/{FeaturesMeta.FILE}", teacher.model_dump(mode="json")
+    """Windows per second of the same teacher, whichever frames it saw, on the same kind of device,
+    and the basis."""
+    speeds, pattern = [], f"*/{FeaturesMeta.FILE}"
+    wanted = teacher.model_dump(mode="json", exclude=FRAME_SETTINGS)
     for path in fetched(store.root / FeaturesMeta.KIND, pattern).glob(pattern):
         if (meta := FeaturesMeta.find(path.parent)) is None:
             continue
         devices = {name.split(" ")[0] for name in meta.devices}
-        if meta.teacher == wanted and devices == {device} and meta.speed:
+        encoder = {k: v for k, v in meta.teacher.items() if k not in FRAME_SETTINGS}
+        if encoder == wanted and devices == {device} and meta.speed:
             speeds.append(meta.speed)
     if not speeds:
         return None

@@ -125,6 +125,28 @@ def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     assert " encoded efficientnet-lite0 40 of 100 windows encoded" in shown
 
 
+def test_settings_of_a_teacher_are_different_trials_before_anything_is_prepared(
+    tmp_path: Path,
+) -> None:
+    space = {"teacher.flips": [False, True]}
+    plan = make_plan(sweep_of(tmp_path, search__space=space, references=[]), Store(tmp_path / "s"))
+    assert len({trial.key for trial in plan.trials.planned}) == plan.trials.left == 2
+
+
+def test_only_the_splits_that_measures_read_are_planned(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    totals = {}
+    for measures in (["probe", "zero-shot"], ["probe", "alignment"]):
+        plan = make_plan(sweep_of(tmp_path, measures=measures), store)
+        (features,) = plan.inventory.features
+        totals[measures[1]] = features.total
+        assert f"≤ {features.total} windows to encode" in text(plan)
+    windows = plan.inventory.datasets["demo"].windows
+    assert windows is not None
+    assert totals == {"zero-shot": windows["train"], "alignment": sum(windows.values())}
+    assert plan.disk["features"] == 2 * sum(windows.values()) * 1280 * 4
+
+
 def test_what_an_earlier_set_has_need_not_be_encoded(
     tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:
