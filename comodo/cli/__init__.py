@@ -20,6 +20,7 @@ from comodo.cli.arguments import (
     SetOption,
     SmokeOption,
     StoreOption,
+    VersionOption,
     checked_file,
 )
 from comodo.core.console import console, show_errors
@@ -49,20 +50,8 @@ app = Typer(
 )
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
-        from importlib.metadata import version
-
-        print(version("comodo"))
-        raise Exit
-
-
 @app.callback()
-def main(
-    version: Annotated[
-        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None: ...
+def main(version: VersionOption = False) -> None: ...
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")

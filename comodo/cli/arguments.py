@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from comodo.core.errors import MissingFileError
 from comodo.core.store import Store
@@ -13,6 +13,18 @@ from comodo.core.store import Store
 if TYPE_CHECKING:
     from comodo.config import Sweep
 
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        print(version("comodo"))
+        raise Exit
+
+
+VersionOption = Annotated[
+    bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+]
 File = Annotated[Path, Argument(help="A sweep file (YAML).")]
 StoreOption = Annotated[
     str | None,

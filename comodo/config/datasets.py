@@ -81,6 +81,15 @@ class _Dataset(Settings):
     """At most so many windows of each training recording, drawn as the published code does
     (`num_clips`): a fixed draw of all but the last. By default all; val and test keep all."""
 
+    @model_validator(mode="after")
+    def _draws_from_train(self) -> "_Dataset":
+        if self.windows_per_recording is not None and isinstance(self.split_by_group, FoldSplit):
+            raise ValueError(
+                "windows_per_recording: draws windows of the train split, which differs by fold; "
+                "remove it, or split_by_group.folds"
+            )
+        return self
+
 
 class SimulatedDataset(_Dataset):
     """Egocentric recordings made by a simulation; a demonstration, not data."""

@@ -1,4 +1,4 @@
-"""The settings of a sweep file: trials, search, resources."""
+"""The settings of a sweep file."""
 
 import json
 from collections.abc import Iterator
@@ -21,67 +21,15 @@ from comodo.config.metric import (
     metrics_of_student,
 )
 from comodo.config.overrides import Recipe, apply_overrides
+from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
-from comodo.config.teacher import TeacherConfig, refuse_squeezed_copies
+from comodo.config.teacher import TeacherConfig, refuse_pictures
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TrialConfig
 from comodo.core.errors import nearest
 
 Reference = Literal["none", "features", "supervised"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes a folder and part of MLflow's names."""
-
-
-class EarlyStopping(Settings):
-    """ASHA on epochs, judged by the validation accuracy of each epoch. With folds a configuration
-    is judged in its first fold and seed alone; the others run, to their end, if it was not
-    stopped."""
-
-    name: Literal["asha"]
-    """The only kind."""
-    grace_epochs: int = Field(3, ge=1)
-    """Epochs that every trial runs before it may be stopped."""
-    reduction_factor: float = Field(3, gt=1)
-    """At each rung, grace_epochs times a power of this, one in this many trials continues."""
-
-
-class Resources(Settings):
-    """What one trial needs, and what happens to it when a machine fails."""
-
-    workers: int = Field(1, ge=1)
-    """Processes that train one student together; the batch is divided among them."""
-    cpus_per_worker: float = Field(1, gt=0)
-    """CPUs of each worker, and threads that it computes with."""
-    gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """GPUs of each worker: a share of one, such as 0.5, or an integer. `auto`: none if there are
-    none; otherwise one, or a half or a quarter of one if the memory that the first trials needed
-    leaves room for that."""
-    max_concurrent_trials: int | None = Field(None, ge=1)
-    """Maximum number of trials at once; by default as many as fit."""
-    retries: int = Field(2, ge=0)
-    """How often a trial is restarted from its checkpoint after its process was lost."""
-    wait_minutes: float = Field(15, ge=0)
-    """How long to wait for a growing cluster until one trial fits."""
-
-    @property
-    def gpus(self) -> float:
-        """`gpus_per_worker` as a number, once `search.capacity.resolved` has chosen it."""
-        assert self.gpus_per_worker != "auto"
-        return self.gpus_per_worker
-
-
-class Budget(Settings):
-    """At a limit no new trial starts, running ones save a checkpoint, and the report is written;
-    with a higher limit the same command continues. A grid of more than `trials` is refused."""
-
-    trials: int | None = Field(None, ge=1)
-    """Maximum number of trials (configurations times seeds, times folds); random and tpe need
-    it."""
-    hours: float | None = Field(None, gt=0)
-    """Wall-clock time of one run of the command, from its first trial."""
-    gpu_hours: float | None = Field(None, gt=0)
-    """GPUs reserved for trials times the hours that these ran, over all runs of the sweep."""
-    failures: int = Field(5, ge=1)
-    """This many failures of the same kind in a row stop the sweep."""
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
@@ -268,7 +216,7 @@ class Sweep(Settings):
             if trial.student.name == "hand-crafted":
                 fix = "name another; references: [features] compares it with these"
                 raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
-            refuse_squeezed_copies(trial.teacher, trial.dataset, self.datasets[trial.dataset])
+            refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method or the reference supervised")

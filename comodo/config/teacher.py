@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
-from comodo.config.datasets import DatasetConfig
+from comodo.config.datasets import DatasetConfig, fold_split
 
 
 def on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
@@ -92,12 +92,18 @@ def teacher_on(teacher: TeacherConfig, dataset: DatasetConfig) -> TeacherConfig:
     return teacher.model_copy(update={"frame": dataset.FRAME})
 
 
-def refuse_squeezed_copies(teacher: TeacherConfig, name: str, dataset: DatasetConfig) -> None:
+def refuse_pictures(teacher: TeacherConfig, name: str, dataset: DatasetConfig) -> None:
     """Raises ValueError, its message the key first, where a teacher would see whole frames, but
-    small copies, which are cropped, have only their middle."""
+    small copies, which are cropped, have only their middle; and where it would mirror the training
+    windows, but which windows those are differs by fold."""
     if dataset.videos == "shrink" and teacher_on(teacher, dataset).frame == "squeeze":
         raise ValueError(
             f"datasets.{name}.videos: the small copies are cropped, but the teacher needs whole "
             "frames (trial.teacher.frame: squeeze, the default for UESTC-MMEA-CL); set videos: "
             "original, or trial.teacher.frame: crop"
+        )
+    if teacher.flips and fold_split(dataset) is not None:
+        raise ValueError(
+            f"trial.teacher.flips: mirrors the training windows when they are encoded, and in "
+            f"folds (datasets.{name}.split_by_group) each window is trained on; set flips: false"
         )

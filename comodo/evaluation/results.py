@@ -1,8 +1,8 @@
 """The results of a sweep's trials: accuracies with intervals, differences, transfer.
 
 Reads results and predictions; draws and writes nothing. Trials with the same label are one
-configuration and differ by seed and fold. A seed counts only when all its folds are finished: then
-every window of the data set is in test once. Accuracies are shares.
+configuration and differ by seed and fold. A seed counts when all its folds are finished: then every
+window of the data set is in test once. Accuracies are shares.
 """
 
 import math
@@ -206,8 +206,8 @@ class Results:
     def selected(self) -> str | None:
         """The configuration that the first objective selects, by its mean over seeds.
 
-        The untrained student competes, the one trained with labels only if the sweep searches it,
-        and hand-crafted features, which are no student, never.
+        The untrained student competes, the one trained with labels only if the sweep searches it;
+        hand-crafted features are no student.
         """
         return self._best(
             label
@@ -246,11 +246,11 @@ class Results:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """Each configuration against its untrained student, against the hand-crafted features of
-        its channels, and against the selected one.
+        """Each configuration against its untrained student, against hand-crafted features of its
+        channels, and against the selected one.
 
-        Compared by test Acc@1, paired by seed and group, among configurations trained on one data
-        set; p-values are corrected together.
+        By test Acc@1, paired by seed and group, among those trained on one data set; p-values are
+        corrected together.
         """
         found = []
         for first, second in self._pairs():
@@ -281,8 +281,7 @@ class Results:
 
     @cached_property
     def test_groups(self) -> dict[str, int]:
-        """Groups in the test split of each data set that a probe was measured on; those of all
-        folds."""
+        """Groups in test, of all folds, of each data set that a probe was measured on."""
         found = dict[tuple[str, int], set[str]]()  # by data set and fold
         for trial in (row.trial for rows in self.by_label.values() for row in rows):
             for place in ((dataset, trial.number[1]) for dataset in trial.measured_on()):

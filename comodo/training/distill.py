@@ -27,12 +27,7 @@ from comodo.training.augment import Augment
 from comodo.training.cuda_graph import StudentForward
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import Checkpoints, Epoch, ShouldStop, TrainingError
-from comodo.training.epoch_accuracy import (
-    AnchorAccuracy,
-    ClassMeans,
-    anchor_rows,
-    epoch_accuracy,
-)
+from comodo.training.epoch_accuracy import AnchorAccuracy, ClassMeans, anchor_rows, epoch_accuracy
 from comodo.training.loader import Batch, BatchLoader, epoch_order
 from comodo.training.losses import comodo_loss, infonce_loss, l2_loss
 from comodo.training.queue import TeacherQueue, published_windows

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.datasets import (
     Ego4dDataset,
     EgoExo4dDataset,
+    SimulatedDataset,
     UestcMmeaDataset,
     published_units,
 )
@@ -53,7 +55,6 @@ def mmea_file(tmp_path: Path, **changes: Any) -> Path:
         ({}, ["keep", "clock"]),
         ({"protocol": "published"}, ["drop", "counted"]),
         ({"trial__protocol": "published"}, ["drop", "counted"]),
-        ({"protocol": "corrected", "trial__protocol": "published"}, ["drop", "counted"]),
         ({"protocol": "published", "datasets__mmea__first_row": "keep"}, ["keep", "counted"]),
         ({"datasets__ego__window_times": "counted"}, ["keep", "counted"]),
     ],
@@ -103,3 +104,10 @@ def test_published_units_are_those_of_the_papers_data_sets(tmp_path: Path) -> No
         "ego": ("m/s^2", "rad/s"),
     }
     assert EgoExo4dDataset.PUBLISHED_UNITS == ("m/s^2", "rad/s")
+
+
+def test_a_draw_of_training_windows_and_folds_exclude_each_other() -> None:
+    settings = {"kind": "simulated", "windows_per_recording": 3}
+    assert SimulatedDataset.model_validate(settings).windows_per_recording == 3
+    with pytest.raises(ValidationError, match=r"windows_per_recording.*split_by_group\.folds"):
+        SimulatedDataset.model_validate({**settings, "split_by_group": {"folds": 3}})

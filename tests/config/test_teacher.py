@@ -95,3 +95,10 @@ def test_a_key_says_what_the_teacher_saw(tmp_path: Path) -> None:
     assert key(frame="crop", frame_choice="middles", flips=False) == key() == before
     others = {key(frame="squeeze"), key(frame_choice="ends"), key(flips=True)}
     assert len(others | {before}) == 4
+
+
+def test_training_windows_are_not_mirrored_where_they_differ_by_fold(tmp_path: Path) -> None:
+    changes = {"protocol": "published", "datasets__demo__split_by_group": {"folds": 3}}
+    with raises(ConfigError, "trial.teacher.flips", "datasets.demo.split_by_group", "flips: false"):
+        read_sweep_file(sweep_file(tmp_path, **changes))
+    read_sweep_file(sweep_file(tmp_path, **changes, trial__teacher__flips=False))
