@@ -33,7 +33,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 def _references(data: dict[str, Any]) -> list[Reference]:
-    return ["none", "features", *(["supervised"] if data.get("evaluate_on") else [])]
+    always: list[Reference] = ["none", "features"]
+    return [*always, "supervised"] if data.get("evaluate_on") else always
 
 
 class Sweep(Settings):

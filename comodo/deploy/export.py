@@ -180,6 +180,7 @@ def _probe(found: Selection, frozen: FrozenStudent) -> SVMProbe:
     except EvaluateError as error:
         text = f"trial {row.trial.key}: {error}; export needs them"
         raise DeployError("export.no-labels", text) from error
+    assert isinstance(probe, SVMProbe)  # `resolve_run` finds students only
     same = row.trained is not None and row.trained.device == "cpu"
     for split, (features_ND, label_N) in frozen.scored().items():
         recorded = row.metrics.get(str(accuracy(split)))

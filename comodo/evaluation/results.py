@@ -151,11 +151,8 @@ class Results:
         return self._predictions.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
-        """Any measure of a configuration by its metric's name; None where it was not measured.
-
-        Metrics from predictions have an interval for new seeds on new groups, all others for
-        new seeds alone.
-        """
+        """Any measure of a configuration by its metric's name, with an interval for new seeds, from
+        predictions also for new groups; None where it was not measured."""
         metric = Metric.parse(name)
         metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
         if (found := self._predictions.interval(self._trials(label), metric)) is not None:

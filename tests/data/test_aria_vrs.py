@@ -75,7 +75,8 @@ def test_the_first_and_the_last_frame_of_a_span(recording: str) -> None:
     times = (aria_vrs.rgb_times_ns(recording) - aria_vrs.rgb_times_ns(recording)[0]) / 1e9
     single = [decode_frames(recording, time, time + 1e-3, 1, 32)[0] for time in times]
     for span, expected in (((0, 0.4), [0, 3, 7]), ((times[2] + 0.01, times[6]), [2, 3, 5])):
-        images = decode_frames(recording, *span, 3, size=32, choice="ends")
+        begin, end = span
+        images = decode_frames(recording, begin, end, 3, size=32, choice="ends")
         found = zip(images, expected, strict=True)
         assert all((image == single[index]).all() for image, index in found)
     # Its pictures are square, so that both ways to make them so are the same but for rounding.

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comodo.config import FolderDataset, SimulatedDataset
+from comodo.config import FolderDataset, SimulatedDataset, TeacherConfig
 from comodo.core.store import Store
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
@@ -277,7 +277,8 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
     batch = {
         key: np.array([row[key] for row in rows]) for key in ("window", "video", "start", "end")
     } | {"file": np.array(["{}"] * len(rows))}
-    decoded = decode_batch(batch, count=2, size=16, store=Store(manifest.parent))
+    teacher = TeacherConfig(name="efficientnet-lite0")
+    decoded = decode_batch(batch, 2, 16, Store(manifest.parent), teacher)
     reasons = np.char.add(decoded["rejected"], decoded["passing"])  # a missing file may come back
     rejected = {w: r for w, r in zip(batch["window"], reasons, strict=True) if r}
     # Of the file that ends halfway the first second is still good.

@@ -16,6 +16,7 @@ from comodo.evaluation import evaluate, frozen_student
 from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.labelled_features import unit_rows
+from comodo.evaluation.probe import SVMProbe
 from comodo.models.students import Student, build_student, extract_features
 from tests.helpers import make_arrays, make_folded_arrays, trial_config
 
@@ -48,9 +49,10 @@ def test_measures_learn_from_so_many_windows_and_no_more(
     published = FrozenStudent(student, windows, 0, probe_windows="published")
     assert len(published.train()[1]) == 15
     assert (published.train(all_windows=True)[0] == whole_ND).all()
-    probes = [fit_probe(frozen) for frozen in (one, published)]
-    np.testing.assert_allclose(probes[1].fitted()["mean"], unit_rows(whole_ND).mean(0), atol=1e-6)
-    np.testing.assert_allclose(probes[0].fitted()["mean"], unit_rows(train_ND).mean(0), atol=1e-6)
+    for frozen, fitted_ND in ((one, train_ND), (published, whole_ND)):
+        probe = fit_probe(frozen)
+        assert isinstance(probe, SVMProbe)
+        np.testing.assert_allclose(probe.fitted()["mean"], unit_rows(fitted_ND).mean(0), atol=1e-6)
     # What is scored is never cut.
     assert [len(label_N) for _, label_N in one.scored().values()] == [30, 30]
 

@@ -136,11 +136,11 @@ def test_windows_at_the_sensors_rate_have_its_rows(settings: UestcMmeaDataset, r
     raw_N6 = noise(rows)
     write_sensor(sensor(settings), raw_N6)
     expected_6N = (raw_N6 / np.repeat([16384, 16.4], 3)).T
-    ((window_6T,), _) = (list(part.values()) for part in sliced(settings))
+    (window_6T,) = sliced(settings)[0].values()
     assert window_6T.shape == (6, rows)
     np.testing.assert_allclose(window_6T, expected_6N, rtol=1e-6, atol=1e-6)
     twice = settings.model_copy(update={"imu_rate": 50.0})
-    ((window_6T,), _) = (list(part.values()) for part in sliced(twice))
+    (window_6T,) = sliced(twice)[0].values()
     assert window_6T.shape == (6, 2 * rows)
     np.testing.assert_allclose(window_6T[:, ::2], expected_6N, rtol=1e-6, atol=1e-6)
 
