@@ -7,6 +7,7 @@ from tests.paths import ROOT
 COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
     "cli/arguments": "test_cli.py",
+    "config/resources": "config/test_sweep.py",
     "core/disk": "core/test_store.py",
     "core/json_record": "core/test_store.py",
     "core/parts": "core/test_store.py",
@@ -38,6 +39,7 @@ COVERED_BY = {
     "runtime/run": "e2e/test_sweep.py",
     "runtime/stages": "e2e/test_sweep.py",
     "runtime/trainable": "runtime/test_tune.py",
+    "search/recorded_settings": "evaluation/test_sweep_record.py",
     "search/history": "search/test_trial.py",
     "tracking/comodo_served": "deploy/test_export.py",
     "tracking/record_queue": "tracking/test_tracker.py",

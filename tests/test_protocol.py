@@ -139,6 +139,8 @@ def test_published_students_have_keys_of_their_own() -> None:
 
     alike = {
         "schedule": "steps", "last_window": "keep", "probe_mask": True, "probe_ties": "middle",
+        "imu_units": "g, deg/s", "queue_windows": "seed", "probe_windows": "seed",
+        "zero_shot_anchors": "medoid",
     }  # fmt: skip
     for name, changed in (
         ("moment-small", True),

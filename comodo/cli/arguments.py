@@ -90,7 +90,7 @@ def checked_file(
 
     precheck(file, checked, Store(store), trials)
     if trials:
-        from comodo.evaluation.sweep_record import refuse_other_overrides
+        from comodo.search.recorded_settings import refuse_other_overrides
 
         refuse_other_overrides(checked, Store(store))
     return checked

@@ -2,7 +2,6 @@
 without the sweep file, the recordings or Ray. Does not know how trials run."""
 
 import math
-import os
 import statistics
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comodo.config import ConfigError, StudentConfig, Sweep
-from comodo.config.overrides import shown_overrides
+from comodo.config import StudentConfig, Sweep
 from comodo.config.space import canonical
-from comodo.core.store import Fingerprint, Store, fetched, find_json, read_json, write_json
+from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
 from comodo.data.folds import Fold
 from comodo.data.window_sets import WindowSet, group_counts, read_window_set
 from comodo.evaluation.results import Results, TrialRow
@@ -21,6 +19,7 @@ from comodo.search import records
 from comodo.search.configuration import stages, trials_of
 from comodo.search.labels import Labels
 from comodo.search.ledger import references
+from comodo.search.recorded_settings import settings_of
 from comodo.search.status import StatusError, read_status
 from comodo.search.trial import Evaluation, Trial, Versions, read_result, weights_id
 from comodo.search.warm_start import Arrays
@@ -137,49 +136,6 @@ def _weights_name(student: StudentConfig) -> str:
     weights = student.weights or ""
     is_pinned = student.revision is not None and not Path(weights).exists()
     return f"{weights}@{student.revision}" if is_pinned else weights
-
-
-def settings_of(sweep: Sweep) -> Any:
-    """The settings, with the paths, variables and home of this machine filled in, and with the
-    references, whose default may change."""
-
-    def filled(value: Any, key: str = "") -> Any:
-        if isinstance(value, dict):
-            return {key: filled(part, key) for key, part in value.items()}
-        if isinstance(value, list):
-            return [filled(part, key) for part in value]
-        if not isinstance(value, str):
-            return value
-        value = os.path.expandvars(os.path.expanduser(value))
-        path = sweep.folder / value
-        return str(path.resolve()) if key.endswith("weights") and path.exists() else value
-
-    settings = sweep.model_dump(mode="json", exclude_unset=True)
-    return filled({**settings, "references": sweep.references})
-
-
-def refuse_other_overrides(sweep: Sweep, store: Store) -> None:
-    """Raises ConfigError if the store has a sweep of this name that was started with other values
-    of `--set`, which would replace its settings and report. Limits and resources may differ: they
-    change no trial."""
-    folder = fetched(store.folder("sweeps", sweep.name), "sweep.json")
-    kept = find_json(folder / "sweep.json") or {}
-    before, now = (_changing(found) for found in (kept.get("overrides", {}), sweep.overrides))
-    if not kept or before == now or kept.get("sweep") == settings_of(sweep):
-        return
-    with_before, with_now = (shown_overrides(found) or "nothing" for found in (before, now))
-    name = sweep.name.removesuffix("-smoke")
-    raise ConfigError.at(
-        "name",
-        f"the store's sweep '{sweep.name}' was started with --set of {with_before}, this one has "
-        f"{with_now}, and would replace its report; give this one a name of its own, such as "
-        f"--set name={name}-2, or repeat the same --set",
-    )
-
-
-def _changing(overrides: dict[str, Any]) -> dict[str, Any]:
-    unchanging = ("name", "budget", "resources")
-    return {key: v for key, v in overrides.items() if key.split(".")[0] not in unchanging}
 
 
 def read_sweep_record(name: str, store: Store) -> SweepRecord:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from comodo.config import ConfigError, FolderDataset, Sweep, TrialConfig, read_sweep_file
+from comodo.config.base import dotted_key
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import trial_config
@@ -67,3 +68,8 @@ def test_a_setting_that_was_added_is_in_keys_where_it_means_something_else() -> 
     assert "imu_units" not in as_before.for_key()
     read_back = TrialConfig.model_validate(as_before.model_dump(mode="json"))
     assert read_back.imu_units == "g, deg/s"
+
+
+def test_an_error_may_be_of_an_item_that_the_file_does_not_have() -> None:
+    """Smoke mode adds a recipe; an error in the last one ended in an IndexError."""
+    assert dotted_key(("recipes", 1, "set"), {"recipes": [{"set": {}}]})[0] == "recipes.1.set"

@@ -62,7 +62,8 @@ def test_whole_frames_where_the_published_features_are_of_whole_frames(
 
 
 def test_each_protocol_of_a_sweep_has_its_own_features(tmp_path: Path) -> None:
-    sweep = sweep_of(tmp_path, search__space={"protocol": ["corrected", "published"]})
+    protocols = {"protocol": ["corrected", "published"]}
+    sweep = sweep_of(tmp_path, search__space=protocols, datasets__mmea__first_row="keep")
     pairs = sweep.trained_on()
     assert [teacher.frame_choice for _, teacher in pairs] == ["middles", "ends"]
     trials = map(sweep.with_values, sweep.grid())
@@ -101,4 +102,5 @@ def test_training_windows_are_not_mirrored_where_they_differ_by_fold(tmp_path: P
     changes = {"protocol": "published", "datasets__demo__split_by_group": {"folds": 3}}
     with raises(ConfigError, "trial.teacher.flips", "datasets.demo.split_by_group", "flips: false"):
         read_sweep_file(sweep_file(tmp_path, **changes))
-    read_sweep_file(sweep_file(tmp_path, **changes, trial__teacher__flips=False))
+    teacher = {"name": "efficientnet-lite0", "flips": False}
+    read_sweep_file(sweep_file(tmp_path, **changes, trial__teacher=teacher))

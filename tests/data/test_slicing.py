@@ -276,7 +276,7 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
         damage(manifest.parent / name)
     batch = {
         key: np.array([row[key] for row in rows]) for key in ("window", "video", "start", "end")
-    } | {"file": np.array(["{}"] * len(rows))}
+    } | {"file": np.array(["{}"] * len(rows)), "flipped": np.zeros(len(rows), bool)}
     teacher = TeacherConfig(name="efficientnet-lite0")
     decoded = decode_batch(batch, 2, 16, Store(manifest.parent), teacher)
     reasons = np.char.add(decoded["rejected"], decoded["passing"])  # a missing file may come back

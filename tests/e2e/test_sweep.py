@@ -298,5 +298,5 @@ def test_mistakes_exit_with_two_and_one_clear_line(tmp_path: Path, data: Path) -
     assert done.returncode == 2
     first, *others = done.stdout.splitlines()
     assert first.startswith(f"checking {file}")
-    assert others == [f"{file}:16: seedz: unknown key; did you mean 'seeds'?"]
+    assert others == [f"{file}:18: seedz: unknown key; did you mean 'seeds'?"]
     assert not done.stderr

@@ -1,6 +1,7 @@
 """Which windows a student is measured by."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,9 +90,9 @@ def test_folds_share_what_was_extracted(tmp_path: Path, monkeypatch: pytest.Monk
     student = build_student(trial_config().student)
     seen = list[int]()
 
-    def extract(student: Student, split: Split, index_N: Tensor, mask: bool) -> Tensor:
+    def extract(student: Student, split: Split, index_N: Tensor, mask: bool, **kw: Any) -> Tensor:
         seen.extend(split.stored(index_N).tolist())
-        return extract_features(student, split, index_N, mask)
+        return extract_features(student, split, index_N, mask, **kw)
 
     monkeypatch.setattr(frozen_student, "extract_features", extract)
     shared: dict[int, npt.NDArray[np.float32]] = {}

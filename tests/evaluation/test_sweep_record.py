@@ -12,14 +12,10 @@ from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.folds import make_folds
-from comodo.evaluation.sweep_record import (
-    UNRECORDED,
-    SweepRecord,
-    read_sweep_record,
-    refuse_other_overrides,
-)
+from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
 from comodo.report.page import overridden, protocol_section
 from comodo.search.ledger import Ledger
+from comodo.search.recorded_settings import refuse_other_overrides
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation, Trial, Versions
 from tests.config.test_load import sweep_file

@@ -79,9 +79,9 @@ def test_the_output_of_mantis_stays_but_not_layers_that_are_left_out(tmp_path: P
     }
     trial = {"dataset": "glasses", "teacher": "efficientnet-lite0", "method": "comodo"}
     sweep = smoke_of(tmp_path, trial={**trial, "student": "mantis-v2"}, search={"space": space})
-    outputs = [sweep.with_values(point).student.output for point in sweep.grid()]
+    outputs = [sweep.with_values(point).student.options for point in sweep.grid()]
     assert outputs == [{}, {"output_token": "combined"}]
-    assert sweep.trial.student.output == {"output_token": "combined"}
+    assert sweep.trial.student.options == {"output_token": "combined"}
 
 
 def test_a_search_keeps_a_few_trials(tmp_path: Path) -> None:

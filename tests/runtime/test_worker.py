@@ -615,7 +615,7 @@ def test_tf32_is_for_training_alone(
 
 def test_a_classifier_with_a_layer_norm_is_measured_as_it_was_trained(store: Store) -> None:
     method = {"name": "supervised", "layer_norm": True}
-    config = trial_config(method=method, schedule="cosine", epochs=12, learning_rate=3e-2)
+    config = trial_config(method=method, schedule="cosine", epochs=30, learning_rate=1e-2)
     trial = Trial(config, 0, *make_arrays(store), Evaluation(("classifier",)))
     result = run_whole(trial, store)
     student = load_student(store.folder("trials", trial.key) / "student").eval()

@@ -16,7 +16,9 @@ from tests.helpers import trial_config
 )
 def test_the_trial_trains_and_nothing_is_changed(method: Any) -> None:
     trial, threads = trial_config(method=method, schedule="published"), torch.get_num_threads()
-    found = measure_speed(trial, Resources(cpus_per_worker=2.5), 40, 12, seconds=0.0)
+    found = measure_speed(
+        trial, Resources(cpus_per_worker=2.5, gpus_per_worker=0), 40, 12, seconds=0.0
+    )
     assert len(found.speeds) == 1 and found.speeds[0] > 0
     assert found.trial is trial
     if isinstance(trial.method, ComodoMethod):
