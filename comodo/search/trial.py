@@ -173,9 +173,10 @@ class Trial:
 
     @property
     def hand_crafted(self) -> "Trial":
-        """Hand-crafted features of the same channels, seed and data, which nothing trains."""
+        """Hand-crafted features of the same channels, seed and data, which nothing trains; in g and
+        deg/s under each protocol."""
         student = StudentConfig(name="hand-crafted", channels=self.config.student.channels)
-        update = {"student": student, "method": NoneMethod(name="none")}
+        update = {"student": student, "method": NoneMethod(name="none"), "imu_units": "g, deg/s"}
         config = self.config.model_copy(update=update)
         return replace(self, config=config, weights=None, recorded_key=None)
 

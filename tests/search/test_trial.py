@@ -360,3 +360,14 @@ def test_teacher_features_of_val_and_test_are_read_by_few_measures(
 ) -> None:
     sweep = sweep_of({"measures": measures, "trial": {"zero_shot_anchors": anchors}})
     assert unread_splits(sweep) == unread
+
+
+def test_hand_crafted_features_are_the_same_under_each_protocol() -> None:
+    """Also the units in which they see the windows, which are not in their key."""
+    units = Evaluation(published_units={"d": ("m/s^2", "rad/s")})
+    corrected, published = (
+        Trial(trial_config(dataset="d", protocol=protocol), 0, "w", "f", units).hand_crafted
+        for protocol in ("corrected", "published")
+    )
+    assert published.key == corrected.key
+    assert published.units_on("d") == corrected.units_on("d") == ("g", "deg/s")
