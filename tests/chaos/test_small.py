@@ -102,6 +102,7 @@ def test_a_stopped_trial_gives_back_what_it_had(tmp_path: Path, cluster: Machine
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
     lease = store / "sweeps/demo/lease.json"

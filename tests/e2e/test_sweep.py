@@ -169,6 +169,7 @@ def test_plan_and_status_afterwards(tmp_path: Path, data: Path, store: Path) -> 
     assert "did you mean 'small'?" in unknown.stdout
 
 
+@pytest.mark.slow
 def test_another_sweep_reuses_the_same_trials(tmp_path: Path, data: Path, store: Path) -> None:
     search = {"space": {"method.queue_size": [16, 8]}}
     file = sweep_file(tmp_path, data, name="other", search=search, seeds=[1])

@@ -158,12 +158,10 @@ cluster.shutdown()
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grows", "minutes", "says"),
-    [
-        ("grows", 1, "2 trials fit"),
-        pytest.param("stays", 0.03, "waited 0.03 min for it to grow", marks=pytest.mark.slow),
-    ],
+    [("grows", 1, "2 trials fit"), ("stays", 0.03, "waited 0.03 min for it to grow")],
 )
 def test_a_cluster_that_is_still_growing_is_waited_for(
     grows: str, minutes: float, says: str

@@ -68,6 +68,7 @@ class TestEncode:
         direct = teacher(torch.from_numpy(frames)[None])[0].numpy()
         np.testing.assert_allclose(found["r003:1"], direct, atol=1e-4)
 
+    @pytest.mark.slow
     def test_found_again_and_resumed_by_window(self, store: Store, windows: WindowSet) -> None:
         features = encode_windows("mine", TEACHER, windows, store, 0)
         before = vectors(features)
@@ -221,6 +222,7 @@ class TestEncode:
             with raises(EncodeError, "features.unreadable", "trial.teacher.path", "broken.npz"):
                 encode_windows("mine", broken, windows, store, 0.2)
 
+    @pytest.mark.slow
     def test_real_gopro_frames(self, store: Store, shared_data: Path) -> None:
         settings = GoproDataset(
             kind="gopro", path=str(shared_data / "gopro"), window_seconds=1.0, imu_rate=100

@@ -24,6 +24,7 @@ from tests.helpers import make_arrays
 ROUND = 3  # trials
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_tune_keeps_the_trials_of_one_round_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
