@@ -295,5 +295,6 @@ def test_two_hundred_trials_with_kills_leave_the_driver_as_small(tmp_path: Path)
     assert len(ledger_of(Store(store), sweep).over()) == len(finished(store)) == 200
     memory = [read_json(store / "memory.json")[count - 1] // 2**20 for count in (50, 100, 150, 200)]
     print(f"{kills} kills; driver's memory after 50, 100, 150, 200 trials: {memory} MiB")
-    # Plain Tune keeps 4 MiB of its first rounds, and 0.05 of each killed process.
+    # Plain Tune keeps 5 MiB here without kills and 6 with 37. Each killed process leaves up to 0.3
+    # more in this driver, which is not explained; trials that are not killed leave nothing.
     assert memory[3] - memory[0] < 10 + 0.3 * kills
