@@ -17,9 +17,8 @@ from comodo.data.readers import open_dataset
 from comodo.data.slicing import slice_chunk
 from tests.paths import SHARED
 
-os.environ["COMODO_PRETENDED_GPUS"] = (
-    "1"  # the GPUs of `ray_cluster` and of other clusters in tests
-)
+# For the GPUs of `ray_cluster` and of other clusters in tests, which do not exist.
+os.environ["COMODO_PRETENDED_GPUS"] = "1"
 EXAMPLES = 100 * int(os.environ.get("COMODO_FUZZ", "1"))  # of a property; `make fuzz` tries more
 settings.register_profile("any machine", deadline=None, max_examples=EXAMPLES)  # not a benchmark
 settings.load_profile("any machine")
