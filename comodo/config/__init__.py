@@ -6,10 +6,11 @@ recording; that the named files exist is all that is checked.
 
 from comodo.config.augment import Augmentation
 from comodo.config.base import ConfigError
+from comodo.config.channels import CHANNELS
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
 from comodo.config.resources import EarlyStopping, Resources
-from comodo.config.student import CHANNELS, StudentConfig
+from comodo.config.student import StudentConfig
 from comodo.config.sweep import Sweep
 from comodo.config.teacher import TeacherConfig
 from comodo.config.trial import (

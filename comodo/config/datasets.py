@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Seed, Settings
+from comodo.config.channels import CHANNELS, SENSOR_NAME, WrittenChannels, expanded, sensor_of
 
 Units = tuple[str, str]
 """Of acceleration and angular velocity, from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
@@ -80,6 +81,27 @@ class _Dataset(Settings):
     windows_per_recording: Annotated[int | None, ADDED_LATER] = Field(None, ge=1)
     """At most so many windows of each training recording, drawn as the published code does
     (`num_clips`): a fixed draw of all but the last. By default all; val and test keep all."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = CHANNELS
+    """The channels that windows have, such as `[acc]` without a gyroscope, or `[head.acc,
+    left_wrist.acc, left_wrist.gyro_x]` of named sensors. A recording that lacks one is rejected."""
+    sensor: Annotated[str | None, ADDED_LATER] = Field(None, pattern=f"^{SENSOR_NAME}$")
+    """A name for the only sensor, such as `left_wrist`, so that its channels are those of students
+    that were trained on several: `acc_x` becomes `left_wrist.acc_x`."""
+    missing: Annotated[Literal["refuse", "zero"], ADDED_LATER] = "refuse"
+    """What becomes of channels that a recording lacks, or that the data set lacks and a student
+    which is measured on it sees: they are refused, or `zero` throughout."""
+
+    @model_validator(mode="after")
+    def _names_its_sensor(self) -> "_Dataset":
+        if self.sensor is not None and any(map(sensor_of, self.channels)):
+            raise ValueError("sensor: its channels already have a sensor's name; remove sensor")
+        return self
+
+    @property
+    def imu_channels(self) -> tuple[str, ...]:
+        """Names of the channels that its windows have, each one axis."""
+        named = expanded(self.channels)
+        return named if self.sensor is None else tuple(f"{self.sensor}.{c}" for c in named)
 
     @model_validator(mode="after")
     def _draws_from_train(self) -> "_Dataset":

@@ -1,14 +1,12 @@
 """The settings of a student: its encoder, weights or size, and channels."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Settings, Weights
+from comodo.config.channels import CHANNELS, WrittenChannels
 from comodo.core.errors import nearest
-
-Channel = Literal["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 STUDENT_PRESETS: dict[str, dict[str, Any]] = {
     "mantis-8m": {"name": "mantis", "weights": "paris-noah/Mantis-8M"},
@@ -91,8 +89,9 @@ class StudentConfig(Settings):
     hidden_dim; by default those of Mantis-8M, MOMENT-1-small and chronos-bolt-tiny."""
     pooling: Literal["concat", "mean"] = "concat"
     """How the features of the channels, each encoded by itself, are combined."""
-    channels: tuple[Channel, ...] = Field(CHANNELS, min_length=1)
-    """The IMU channels that the student sees, in this order."""
+    channels: WrittenChannels = CHANNELS
+    """The IMU channels that the student sees, in this order; `acc`, or `left_wrist.gyro`, means all
+    axes of it. By default all of the data set that it is trained on."""
     return_transf_layer: int | None = Field(None, ge=0, exclude_if=lambda value: value is None)
     """Mantis: the transformer layer, counted from 0, whose tokens are the feature; later layers are
     left out. By default the last."""
@@ -118,8 +117,6 @@ class StudentConfig(Settings):
         for key in self.size:
             if key not in known:
                 raise ValueError(f"size.{key}: unknown{nearest(key, known)}")
-        if len(set(self.channels)) < len(self.channels):
-            raise ValueError("channels: list each channel once")
         if self.is_checkpoint and self.name not in CHECKPOINT_NAMES:
             names = " and ".join(CHECKPOINT_NAMES)
             raise ValueError(

@@ -8,6 +8,7 @@ Limit: with electronic stabilisation the picture shows the stabilised motion, wh
 tenths of a second ahead of the camera's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import nnls
 from scipy.signal import correlate, correlation_lags
 
-from comodo.data.imu import ImuStream
+from comodo.config.channels import AXES
+from comodo.data.imu import ImuError, ImuStream
 from comodo.data.video import frames_at_rate
 
 FRAME_RATE = 15.0  # video frames/s that are decoded, and samples/s of both curves
@@ -44,6 +46,16 @@ class Offset:
 
 
 NOT_COMPARABLE = Offset(0.0, 0.0, False)
+
+
+def with_gyroscope(streams: Sequence[ImuStream], source: str) -> ImuStream:
+    """The first of a recording's streams whose rotation can be compared with a camera's. Raises
+    ImuError if none has a gyroscope of three axes."""
+    for stream in streams:
+        if stream.values("gyro").shape[1] == len(AXES):
+            return stream
+    message = f"{source}: no gyroscope of three axes, which finding an offset needs"
+    raise ImuError("imu.no-gyroscope", f"{message}; write imu_offset in seconds")
 
 
 def estimate(video: str, stream: ImuStream, max_offset: float = 10.0) -> Offset:
@@ -128,7 +140,7 @@ def shifts(grey_MHW: np.ndarray) -> np.ndarray:
 
 def turning(stream: ImuStream, time_L: np.ndarray) -> np.ndarray:
     """Mean deg/s about each axis in the `1 / FRAME_RATE` s around each time, float64 [L, 3]."""
-    rate_N3 = stream.imu_NC[:, 3:].astype(np.float64)
+    rate_N3 = stream.values("gyro").astype(np.float64)
     angle_N3 = cumulative_trapezoid(rate_N3, stream.time_N, axis=0, initial=0)
     ends = time_L + np.array([[-0.5], [0.5]]) / FRAME_RATE
     turned = [np.diff(np.interp(ends, stream.time_N, angle), axis=0)[0] for angle in angle_N3.T]

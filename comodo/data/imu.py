@@ -1,37 +1,29 @@
 """IMU streams: reading files, units, gaps, and resampling to a common rate.
 
-All other modules get streams in g and deg/s, with channels in the order of `config.CHANNELS`. Knows
-nothing of videos, windows or models.
+All other modules get streams in g and deg/s, which name their channels. Knows nothing of videos,
+windows or models.
 """
 
-import re
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comodo.config import CHANNELS
+from comodo.config.channels import CHANNELS, QUANTITIES, in_groups, quantity_of
 from comodo.core.errors import ComodoError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g
 ACC_UNITS = {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY, "m/s2": 1 / STANDARD_GRAVITY}
 GYRO_UNITS = {"deg/s": 1.0, "dps": 1.0, "rad/s": 180 / np.pi}
 MAX_GAP_SECONDS = 0.5  # between two samples; a longer time without samples is a gap
-ACC, GYRO = slice(0, 3), slice(3, 6)  # of the channels
 RATES_HZ = (5, 20_000)  # of an IMU
 # Above what any sensor of a wearable measures: accelerometers up to 64 g, gyroscopes up to 4,000
 # deg/s. (Bosch BMI and ST LSM6 data sheets.) Marks of missing values, as -9999, are beyond.
-LIMIT_C = np.array([100.0] * 3 + [5000.0] * 3, np.float32)
+MOST = {"acc": 100.0, "gyro": 5000.0}
 LIMITS = "100 g or 5,000 deg/s"
 MAX_IMPOSSIBLE = 0.5  # of the rows; more are a wrong unit
-TIME_COLUMNS = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
 
 
 class ImuError(ComodoError, ValueError):
@@ -40,8 +32,8 @@ class ImuError(ComodoError, ValueError):
 
 @dataclass(frozen=True)
 class ImuStream:
-    """Samples of one recording: `time_N` in seconds on the video's clock (0 is its first frame),
-    `imu_NC` float32 in g and deg/s."""
+    """Samples of one sensor of a recording: `time_N` in seconds on the video's clock (0 is its
+    first frame), `imu_NC` float32 in g and deg/s."""
 
     time_N: np.ndarray
     imu_NC: np.ndarray
@@ -52,6 +44,12 @@ class ImuStream:
     stretch: float = 1.0
     """Seconds of the video in a second of the sensor's own clock, of a reader that spreads samples
     over the video: windows are sampled by the sensor's."""
+    channels: tuple[str, ...] = CHANNELS
+    """Names of the columns of `imu_NC`."""
+
+    def values(self, quantity: str) -> np.ndarray:
+        """The columns `[N, A]` of `acc` or `gyro`; A is 0 if the sensor does not measure it."""
+        return self.imu_NC[:, [quantity_of(channel) == quantity for channel in self.channels]]
 
     @cached_property
     def rate(self) -> float:
@@ -64,12 +62,21 @@ class ImuStream:
         return float(1 / (usual_M if usual_M.sum() > step_M.sum() / 10 else step_M).mean())
 
 
+def limits(channels: Iterable[str]) -> np.ndarray:
+    """The largest value of each channel `[C]` that a sensor of a wearable measures, g and deg/s."""
+    return np.array([MOST[quantity_of(channel)] for channel in channels], np.float32)
+
+
 def checked_stream(
-    time_N: np.ndarray, imu_NC: np.ndarray, source: str, notes: Iterable[str] = ()
+    time_N: np.ndarray,
+    imu_NC: np.ndarray,
+    source: str,
+    notes: Iterable[str] = (),
+    channels: tuple[str, ...] = CHANNELS,
 ) -> ImuStream:
-    """A stream from raw arrays in g and deg/s, without the rows that lack a value, have values that
-    no sensor measures, or repeat the row before. Samples that share a time are spread evenly up to
-    the next time. Notes say how many there were of each.
+    """A sensor's stream from raw arrays in g and deg/s, without the rows that lack a value, have
+    values that no sensor measures, or repeat the row before. Samples that share a time are spread
+    evenly up to the next time. Notes say how many there were of each.
 
     Raises ImuError for fewer than two samples, a clock that runs backwards or stops, a rate that
     no IMU has, or a sensor that is zero throughout.
@@ -86,17 +93,19 @@ def checked_stream(
     copies = int((~new_M).sum())
     time_N, imu_NC = (array[np.append([True], new_M)] for array in (time_N, imu_NC))
     _refuse_backwards(time_N, source)
-    if not imu_NC[:, ACC].any() or not imu_NC[:, GYRO].any():
-        message = f"{source}: accelerometer or gyroscope is zero throughout; students need both"
-        raise ImuError("imu.zero-sensor", message)
-    possible_N = (np.abs(imu_NC) <= LIMIT_C).all(axis=1) & imu_NC.any(axis=1)
+    for (_, quantity), places in in_groups(channels).items():
+        if not imu_NC[:, places].any():
+            fix = "leave it out with channels, under the data set, or correct the file"
+            message = f"{source}: the {QUANTITIES[quantity]} is zero throughout; {fix}"
+            raise ImuError("imu.zero-sensor", message)
+    possible_N = (np.abs(imu_NC) <= limits(channels)).all(axis=1) & imu_NC.any(axis=1)
     impossible = int((~possible_N).sum())
     if impossible > MAX_IMPOSSIBLE * len(possible_N):
         found = f"{impossible} of {rows} rows are all zero or over {LIMITS}"
         message = f"{source}: {found}; check the units of the columns"
         raise ImuError("imu.impossible", message)
     time_N, repeats = spread_ticks(time_N, source)
-    stream = ImuStream(time_N[possible_N], imu_NC[possible_N])
+    stream = ImuStream(time_N[possible_N], imu_NC[possible_N], channels=channels)
     if not RATES_HZ[0] <= stream.rate <= RATES_HZ[1]:
         found = f"{stream.rate:.3g} samples/s, where an IMU has {RATES_HZ[0]:g} to {RATES_HZ[1]:,}"
         fix = "check the unit of the times"
@@ -153,33 +162,37 @@ def join_sensors(
     gyro_time_M: np.ndarray,
     gyro_M3: np.ndarray,
     source: str,
+    channels: tuple[str, ...] = CHANNELS,
 ) -> ImuStream:
-    """A stream of two sensors that have samples at different times, in seconds, g and deg/s.
+    """A stream of an accelerometer and a gyroscope that have samples at different times, in
+    seconds, g and deg/s; `channels` names those of the first, then those of the second.
 
     The sensor with fewer samples is interpolated at the times of the other, where both have
     samples; a note says so. Raises ImuError as `checked_stream` does.
     """
-    acc, gyro = (acc_time_N, acc_N3, LIMIT_C[ACC]), (gyro_time_M, gyro_M3, LIMIT_C[GYRO])
+    acc, gyro = (acc_time_N, acc_N3, MOST["acc"]), (gyro_time_M, gyro_M3, MOST["gyro"])
     is_acc_slow = len(acc_time_N) <= len(gyro_time_M)
     slow, fast = (acc, gyro) if is_acc_slow else (gyro, acc)
     slow_N3 = _interpolated(fast[0], *slow, source)
     both_N = ~np.isnan(slow_N3).any(axis=1)
     values = (slow_N3, fast[1]) if is_acc_slow else (fast[1], slow_N3)
-    stream = checked_stream(fast[0][both_N], np.concatenate(values, axis=1)[both_N], source)
+    stream = checked_stream(
+        fast[0][both_N], np.concatenate(values, axis=1)[both_N], source, channels=channels
+    )
     names = ("accelerometer", "gyroscope") if is_acc_slow else ("gyroscope", "accelerometer")
     note = f"{names[0]} interpolated at the {names[1]}'s {stream.rate:.0f} Hz"
     return replace(stream, notes=(*stream.notes, note))
 
 
 def _interpolated(
-    at_N: np.ndarray, time_M: np.ndarray, value_M3: np.ndarray, limit_3: np.ndarray, source: str
+    at_N: np.ndarray, time_M: np.ndarray, value_M3: np.ndarray, limit: float, source: str
 ) -> np.ndarray:
     """A sensor's values at `at_N`; NaN outside its times and in its gaps."""
     from comodo.data.resampling import values_at
 
-    known_M = np.isfinite(time_M) & (np.abs(value_M3) <= limit_3).all(axis=1)
+    known_M = np.isfinite(time_M) & (np.abs(value_M3) <= limit).all(axis=1)
     time_M, value_M3 = time_M[known_M], value_M3[known_M]
-    value_N3 = np.full((len(at_N), 3), np.nan)
+    value_N3 = np.full((len(at_N), value_M3.shape[1]), np.nan)
     if len(time_M) < 2:
         return value_N3
     _refuse_backwards(time_M, source)
@@ -235,88 +248,49 @@ def refuse_missing(path: str | Path) -> None:
         raise ImuError("imu.missing-file", f"{path}: no such file")
 
 
-def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
-    """A CSV file, read by pandas with `options`; `kind` says in errors what it should be. Raises
-    ImuError if the file is missing, cannot be parsed, or has rows with more cells than columns."""
-    import pandas as pd  # takes half a second, which a mere check of the sweep file does not need
-
-    refuse_missing(path)
-    try:
-        with warnings.catch_warnings():
-            # Without index_col=False, a row that ends with a comma would shift all columns by one.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # pandas' faster number parser crashes the process at an exponent with many digits.
-            return pd.read_csv(path, float_precision="round_trip", index_col=False, **options)
-    except pd.errors.ParserWarning:
-        message = f"{path}: its rows have more cells than the header has columns; name every column"
-        raise ImuError("imu.unreadable", message) from None
-    except ValueError as error:  # empty, ragged, not text, or a missing column
-        raise ImuError("imu.unreadable", f"{path}: cannot be read as {kind}: {error}") from None
-
-
-def read_csv(path: Path, acc_unit: str = "", gyro_unit: str = "") -> ImuStream:
-    """A CSV with a time column (see `TIME_COLUMNS`) and the six channels. A header gives the unit
-    after the channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit` are for channels without
-    one. Accelerometer and gyroscope may have rows of their own. Raises ImuError."""
-    table = read_table(path, "CSV")
-    columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
-    for column in table.columns:
-        # pandas adds .1 to the name of a second column of the same name.
-        if match := re.fullmatch(r"\s*(\w+?)\s*(?:[\[(](.*?)[\])])?\s*(?:\.\d+)?", str(column)):
-            if match[1].lower() in columns:
-                message = f"{path}: two columns are named {match[1].lower()}; rename one"
-                raise ImuError("imu.two-columns", message)
-            columns[match[1].lower()] = (column, match[2] or "")
-
-    time_name = next((name for name in TIME_COLUMNS if name in columns), "time_s")
-    if missing := [name for name in (time_name, *CHANNELS) if name not in columns]:
-        message = f"{path}: no column {missing[0]}; it has {', '.join(map(str, table.columns))}"
-        raise ImuError("imu.missing-column", message)
-
-    def numbers(name: str) -> np.ndarray:
-        column = columns[name][0]
-        try:
-            return table[column].to_numpy(np.float64)
-        except ValueError as error:
-            raise ImuError("imu.unreadable", f"{path}: column {column}: {error}") from None
-
-    def channel(name: str) -> np.ndarray:
-        is_acc = name.startswith("acc")
-        units, default = (ACC_UNITS, acc_unit) if is_acc else (GYRO_UNITS, gyro_unit)
-        unit = columns[name][1] or default
-        if not unit:
-            known = next(iter(units))
-            fix = f"'{name} [{known}]' in the header, or acc_unit and gyro_unit in the manifest"
-            raise ImuError("imu.missing-unit", f"{path}: no unit for {name}; write {fix}")
-        return numbers(name) * unit_factor(unit, units, str(path))
-
-    time_N = numbers(time_name) * TIME_COLUMNS[time_name]
-    imu_NC = np.stack([channel(name) for name in CHANNELS], axis=1)
-    acc_N, gyro_N = (np.isfinite(imu_NC[:, part]).all(axis=1) for part in (ACC, GYRO))
-    if (acc_N & gyro_N).sum() < min(acc_N.sum(), gyro_N.sum()) / 2:  # rows of their own
-        acc, gyro = (time_N[acc_N], imu_NC[acc_N, ACC]), (time_N[gyro_N], imu_NC[gyro_N, GYRO])
-        return join_sensors(*acc, *gyro, str(path))
-    return checked_stream(time_N, imu_NC, str(path))
+def with_channels(
+    streams: Iterable[ImuStream], channels: Sequence[str], source: str, *, zero: bool
+) -> tuple[ImuStream, ...]:
+    """The streams with these channels alone, in this order if all are of one stream. `zero`: those
+    that no stream has are left out, to be filled with 0; else raises ImuError for one."""
+    found = []
+    for stream in streams:
+        kept = [channel for channel in channels if channel in stream.channels]
+        if kept:
+            places = [stream.channels.index(channel) for channel in kept]
+            imu_NC = stream.imu_NC if kept == [*stream.channels] else stream.imu_NC[:, places]
+            found.append(replace(stream, imu_NC=imu_NC, channels=tuple(kept)))
+    there = {channel for stream in found for channel in stream.channels}
+    lacking = [channel for channel in channels if channel not in there]
+    if lacking and not (zero and found):
+        fix = "list the channels that recordings have under the data set, or set missing: zero"
+        message = f"{source}: no {', '.join(lacking)}; {fix}"
+        raise ImuError("imu.missing-channel", message)
+    return tuple(found)
 
 
-def read_npy(path: Path, rate: float, acc_unit: str, gyro_unit: str) -> ImuStream:
-    """An array `[N, 6]` or `[6, N]` of samples at a fixed rate in Hz that starts with the video.
-    Raises ImuError."""
-    refuse_missing(path)
-    try:
-        imu = np.load(path, allow_pickle=False)
-    except Exception as error:  # NumPy raises many kinds for a damaged header
-        raise ImuError("imu.unreadable", f"{path}: cannot be read as an array: {error}") from None
-    if imu.ndim != 2 or 6 not in imu.shape:
-        raise ImuError("imu.wrong-shape", f"{path}: shape {imu.shape}; expected [samples, 6]")
-    imu_NC = imu if imu.shape[1] == 6 else imu.T
-    factors = [unit_factor(acc_unit, ACC_UNITS, str(path))] * 3
-    factors += [unit_factor(gyro_unit, GYRO_UNITS, str(path))] * 3
-    return checked_stream(np.arange(len(imu_NC)) / rate, imu_NC * np.array(factors), str(path))
+def resample_all(
+    streams: Sequence[ImuStream],
+    channels: Sequence[str],
+    start: float,
+    seconds: float,
+    rate: float,
+) -> np.ndarray:
+    """Each stream as `resample` gives it, side by side: `[T, C]` with these channels; those that no
+    stream has are 0."""
+    parts = {
+        channel: column_T
+        for stream in streams
+        for channel, column_T in zip(
+            stream.channels, resample(stream, start, seconds, rate).T, strict=True
+        )
+    }
+    zeros_T = np.zeros(len(next(iter(parts.values()))), np.float32)
+    return np.stack([parts.get(channel, zeros_T) for channel in channels], axis=1)
 
 
 def resample(stream: ImuStream, start: float, seconds: float, rate: float) -> np.ndarray:
-    """The stream from `start` for `seconds`, at `rate` Hz of the sensor's clock: float32 `[T, 6]`,
+    """The stream from `start` for `seconds`, at `rate` Hz of the sensor's clock: float32 `[T, C]`,
     with T = `round(seconds * rate)` unless it is stretched. Band-limited, as
     `resampling.values_at`."""
     from comodo.data.resampling import values_at  # SciPy takes long to import

@@ -1,14 +1,17 @@
 """Quality of a recording, measured on its IMU stream and its video's track. Knows no files, windows
 or Ray."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from comodo.config.channels import AXES, quantity_of, sensor_of
 from comodo.data.frames import VideoTrack
-from comodo.data.imu import ACC, GYRO, MAX_GAP_SECONDS, ImuStream
+from comodo.data.imu import MAX_GAP_SECONDS, ImuStream
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second, which planning does not need
@@ -47,9 +50,8 @@ QUALITY_SCHEMA = pa.schema(
 
 # The smallest measuring ranges of MEMS sensors (Bosch BMI160 data sheet: 2 g, 125 deg/s), less 5 %
 # for calibration. An extreme below them is not a sensor's limit.
-MIN_RANGE_C = 0.95 * np.array([2.0] * 3 + [125.0] * 3)
+MIN_RANGE = {"acc": 0.95 * 2.0, "gyro": 0.95 * 125.0}
 MIN_MOTION_G = 0.05  # standard deviation of |acc|; with less, rotation over motion says nothing
-AXIS_PAIRS = ((0, 1), (0, 2), (1, 2))
 MIN_SATURATED_RUN = 3  # consecutive samples at a channel's extreme; fewer are a movement's peak
 
 
@@ -67,6 +69,10 @@ class QualityCheck:
         """Which recordings it flags; none without a measured value."""
         values = table[self.column]
         return (values < self.low) | (values > self.high)
+
+    def outside(self, value: float) -> float:
+        """How far a value is outside the normal range; negative within."""
+        return max(value - self.high, self.low - value)
 
 
 QUALITY_CHECKS = (
@@ -99,60 +105,88 @@ QUALITY_CHECKS = (
 )  # fmt: skip
 
 
-def measure_quality(stream: ImuStream, track: VideoTrack | None) -> dict[str, Any]:
-    """The columns of `QUALITY_SCHEMA` that are measured on a stream and its video, if it has one.
+def measure_quality(streams: Sequence[ImuStream], track: VideoTrack | None) -> dict[str, Any]:
+    """The columns of `QUALITY_SCHEMA` that are measured on a recording's sensors and its video, if
+    it has one; of several sensors the values that are furthest outside the normal range.
 
     `rate_spread` is the distance from the 5th to the 95th percentile of the time steps, without
     gaps (over `MAX_GAP_SECONDS`), over their mean. `gravity` is the median length of the
     acceleration: 1 g unless the body falls or jumps most of the time. `turning` is the standard
     deviation of the rotation over that of the acceleration's length, where that moves.
     """
+    measured = [_quality_of(stream, track) for stream in streams]
+    found = {column: value for column, value in measured[0].items() if column != "notes"}
+    for check in QUALITY_CHECKS:
+        values = [m[check.column] for m in measured if m.get(check.column) is not None]
+        if values:
+            found[check.column] = max(values, key=check.outside)
+    found["gaps"] = max(m["gaps"] for m in measured)
+    found["still_seconds"] = None if track is None else sum(e - s for s, e in track.still)
+    return {
+        "video_seconds": None if track is None else track.seconds,
+        **found,
+        "notes": [note for m in measured for note in m["notes"]],
+    }
+
+
+def _quality_of(stream: ImuStream, track: VideoTrack | None) -> dict[str, Any]:
+    """The columns that are measured on one sensor; None for what its channels do not show."""
     step_M = np.diff(stream.time_N)
     gap_M = step_M > MAX_GAP_SECONDS
     low, high = np.percentile(step_M[~gap_M], [5, 95])
     seconds = float(stream.time_N[-1] - stream.time_N[0]) + 1 / stream.rate
-    acc_N3, gyro_N3 = stream.imu_NC[:, ACC], stream.imu_NC[:, GYRO]
-    length_N = np.linalg.norm(acc_N3, axis=1)
-    motion, rotation = float(length_N.std()), float(np.linalg.norm(gyro_N3.std(axis=0)))
-    return {
-        "video_seconds": None if track is None else track.seconds,
+    acc_NA, gyro_NA = stream.values("acc"), stream.values("gyro")
+    sensors = [values_NA for values_NA in (acc_NA, gyro_NA) if values_NA.shape[1]]
+    found: dict[str, Any] = {
         "imu_seconds": seconds,
         "drift": None if track is None else seconds - track.seconds,
         "rate": stream.rate,
         "rate_spread": float(high - low) * stream.rate,
         "gaps": int(gap_M.sum()),
         "longest_gap": float(step_M[gap_M].max(initial=0)),
-        "gravity": float(np.median(length_N)),
-        "saturated": saturated_share(stream.imu_NC),
+        "gravity": None,
+        "saturated": saturated_share(stream),
         "impossible": stream.impossible,
-        "peak_acc": float(np.abs(acc_N3).max()),
-        "peak_gyro": float(np.abs(gyro_N3).max()),
-        "turning": rotation / motion if motion > MIN_MOTION_G else None,
-        "held": max(_held_share(acc_N3), _held_share(gyro_N3)),
-        "twins": max(_twin_share(acc_N3), _twin_share(gyro_N3)),
-        "still_seconds": None if track is None else sum(end - start for start, end in track.still),
+        "peak_acc": float(np.abs(acc_NA).max()) if acc_NA.size else None,
+        "peak_gyro": float(np.abs(gyro_NA).max()) if gyro_NA.size else None,
+        "turning": None,
+        "held": max(map(_held_share, sensors)),
+        "twins": max(map(_twin_share, sensors)),
         "notes": list(stream.notes),
     }
+    if acc_NA.shape[1] == len(AXES):
+        length_N = np.linalg.norm(acc_NA, axis=1)
+        found["gravity"] = float(np.median(length_N))
+        motion, rotation = float(length_N.std()), float(np.linalg.norm(gyro_NA.std(axis=0)))
+        if motion > MIN_MOTION_G and gyro_NA.shape[1] == len(AXES):
+            found["turning"] = rotation / motion
+    if name := sensor_of(stream.channels[0]):
+        found["notes"] = [f"{name}: {note}" for note in stream.notes]
+    return found
 
 
-def has_constant_channel(stream: ImuStream, start: float, end: float) -> bool:
+def has_constant_channel(streams: Sequence[ImuStream], start: float, end: float) -> bool:
     """Whether a channel has the same value in all samples of a span (s)."""
-    inside_NC = stream.imu_NC[slice(*np.searchsorted(stream.time_N, [start, end]))]
-    return len(inside_NC) > 1 and bool((np.ptp(inside_NC, axis=0) == 0).any())
+    for stream in streams:
+        inside_NC = stream.imu_NC[slice(*np.searchsorted(stream.time_N, [start, end]))]
+        if len(inside_NC) > 1 and (np.ptp(inside_NC, axis=0) == 0).any():
+            return True
+    return False
 
 
-def _held_share(sensor_N3: np.ndarray) -> float:
+def _held_share(values_NA: np.ndarray) -> float:
     """Share of samples in which no axis differs from the sample before."""
-    return float((np.diff(sensor_N3, axis=0) == 0).all(axis=1).mean())
+    return float((np.diff(values_NA, axis=0) == 0).all(axis=1).mean())
 
 
-def _twin_share(sensor_N3: np.ndarray) -> float:
+def _twin_share(values_NA: np.ndarray) -> float:
     """Share of the samples that change in which two axes have the same value, of the two axes that
-    agree most."""
-    changed_N3 = sensor_N3[1:][(np.diff(sensor_N3, axis=0) != 0).any(axis=1)]
-    if not len(changed_N3):
+    agree most; 0 with one axis."""
+    changed_NA = values_NA[1:][(np.diff(values_NA, axis=0) != 0).any(axis=1)]
+    pairs = combinations(range(values_NA.shape[1]), 2)
+    if not len(changed_NA):
         return 0.0
-    return max(float((changed_N3[:, a] == changed_N3[:, b]).mean()) for a, b in AXIS_PAIRS)
+    return max((float((changed_NA[:, a] == changed_NA[:, b]).mean()) for a, b in pairs), default=0)
 
 
 def flag_lines(table: "pd.DataFrame") -> list[str]:
@@ -163,25 +197,24 @@ def flag_lines(table: "pd.DataFrame") -> list[str]:
         flagged = table[check.flags(table)]
         if len(flagged):
             value = flagged[check.column]
-            outside = (value - check.high).where(value > check.high, check.low - value)
-            worst = flagged.iloc[int(outside.argmax())]
+            worst = flagged.iloc[int(value.map(check.outside).argmax())]
             many = f"{len(flagged):,} of {len(table):,} recordings flagged"
             found = f"{check.title} {worst[check.column]:.4g} in {worst.recording}"
             lines.append(f"{many}: {found}: {check.means}")
     return lines
 
 
-def saturated_share(imu_NC: np.ndarray) -> float:
-    """Share of samples that stay at their channel's extreme, for the channel with the largest;
-    `imu_NC` in g and deg/s. Only an extreme that can be a sensor's limit counts."""
+def saturated_share(stream: ImuStream) -> float:
+    """Share of samples that stay at their channel's extreme, for the channel with the largest. Only
+    an extreme that can be a sensor's limit counts."""
     from scipy.ndimage import binary_opening  # slow to import, which planning does not need
 
     shares = [0.0]
-    for channel_N, min_range in zip(imu_NC.T, MIN_RANGE_C, strict=True):
+    for channel, channel_N in zip(stream.channels, stream.imu_NC.T, strict=True):
         held_N = np.zeros(len(channel_N), bool)
         low, high = channel_N.min(), channel_N.max()
         for extreme in (low, high):
-            if low < high and abs(extreme) >= min_range:
+            if low < high and abs(extreme) >= MIN_RANGE[quantity_of(channel)]:
                 held_N |= binary_opening(channel_N == extreme, np.ones(MIN_SATURATED_RUN, bool))
         shares.append(float(held_N.mean()))
     return max(shares)

@@ -55,8 +55,9 @@ class Reader(Protocol):
     def recordings(self) -> list[Recording]:
         """All recordings in the data set's own splits. Raises DatasetError."""
 
-    def read_imu(self, recording: Recording) -> ImuStream:
-        """The whole stream, on the video's clock. Raises ImuError."""
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
+        """The whole stream of each of its sensors, on the video's clock; channels that the settings
+        do not list need not be in them. Raises ImuError."""
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 the duration of a video. Knows neither Ray nor the layout of the store."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from comodo.core.parts import write_table
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic
 from comodo.data.frames import VideoTrack
-from comodo.data.imu import MAX_GAP_SECONDS, ImuStream, has_gap, resample
+from comodo.data.imu import MAX_GAP_SECONDS, ImuStream, has_gap, resample_all, with_channels
 from comodo.data.quality import QUALITY_SCHEMA, has_constant_channel, measure_quality
 from comodo.data.recordings import Reader, Recording
 from comodo.data.transcode import transcode
@@ -35,7 +36,7 @@ WINDOW_SCHEMA = pa.schema(
         ("video", pa.string()),
         ("start", pa.float64()),
         ("end", pa.float64()),
-        ("imu", pa.list_(pa.float32())),  # [6, T] row by row, g and deg/s
+        ("imu", pa.list_(pa.float32())),  # [C, T] row by row, g and deg/s
         ("rejected", pa.string()),  # the reason, for a recording without windows
     ]
 )
@@ -72,19 +73,27 @@ def drawn(numbers: list[int], count: int | None) -> list[int]:
 
 
 def slice_recording(
-    recording: Recording, stream: ImuStream, track: VideoTrack | None, settings: DatasetConfig
+    recording: Recording,
+    streams: Sequence[ImuStream],
+    track: VideoTrack | None,
+    settings: DatasetConfig,
 ) -> tuple[list[dict[str, Any]], int]:
     """The windows of one recording, as rows of `WINDOW_SCHEMA`, and how many there were before
-    `windows_per_recording` left some out; `track` is None without a video. Windows with a gap, of
-    samples or of the picture, are left out. Raises PrepareError if no window has both video and
-    IMU."""
-    sample = 1 / stream.rate
-    start, end = stream.time_N[0], stream.time_N[-1] + sample
+    `windows_per_recording` left some out; `track` is None without a video. Windows with a gap, of a
+    sensor's samples or of the picture, are left out. Raises PrepareError if no window has video
+    and all sensors."""
+    sample = max(1 / stream.rate for stream in streams)
+    start = max(stream.time_N[0] for stream in streams)
+    end = min(stream.time_N[-1] + 1 / stream.rate for stream in streams)
     if track is not None:
         start, end = max(0.0, start), min(track.seconds, end)
     if end <= start:
-        span = f"{stream.time_N[0]:.1f} s to {stream.time_N[-1]:.1f} s of the video's clock"
-        message = f"video and IMU do not overlap: the IMU runs from {span}; correct its times"
+        spans_of = [f"{s.time_N[0]:.1f} s to {s.time_N[-1]:.1f} s" for s in streams]
+        what = "the IMU runs" if len(streams) == 1 else "the sensors run"
+        message = (
+            f"video and IMU do not overlap: {what} from {', and '.join(spans_of)} of the video's "
+            "clock; correct its times"
+        )
         raise PrepareError("windows.no-overlap", message)
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}
@@ -97,13 +106,13 @@ def slice_recording(
         if latest - start < length * (1 - TOLERANCE):
             message = f"{end - start:.1f} s are shorter than one window; reduce window_seconds"
             raise PrepareError("windows.too-short", message)
-        numbers = window_numbers(stream.time_N, start, latest, length, MAX_GAP_SECONDS)
+        numbers = window_numbers(streams[0].time_N, start, latest, length, MAX_GAP_SECONDS)
         spans = {i: (start + i * length, start + (i + 1) * length) for i in numbers}
     still = track.still if track is not None else ()
     whole = [
         number
         for number, (begin, stop) in spans.items()
-        if not has_gap(stream, begin, stop, MAX_GAP_SECONDS)
+        if not any(has_gap(stream, begin, stop, MAX_GAP_SECONDS) for stream in streams)
         and not any(begin < last and first < stop for first, last in still)
     ]
     count = settings.windows_per_recording if recording.split == "train" else None
@@ -112,7 +121,7 @@ def slice_recording(
         begin, stop = spans[number]
         # Rounding in `stop - begin` would make some windows a sample longer.
         seconds = stop - begin if settings.window_seconds == "whole" else settings.window_seconds
-        imu_TC = resample(stream, begin, seconds, settings.imu_rate)
+        imu_TC = resample_all(streams, settings.imu_channels, begin, seconds, settings.imu_rate)
         row = {"window": f"{recording.id}:{number}", **_columns_of(recording)}
         imu = np.ascontiguousarray(imu_TC.T).ravel()
         rows.append(row | {"video": recording.video, "start": begin, "end": stop, "imu": imu})
@@ -123,6 +132,20 @@ def slice_recording(
             "picture",
         )
     return rows, len(whole)
+
+
+def _streams(
+    reader: Reader, recording: Recording, settings: DatasetConfig
+) -> tuple[ImuStream, ...]:
+    """What the reader gives, with the channels that windows have. Raises ImuError."""
+    streams = reader.read_imu(recording)
+    if (name := settings.sensor) is not None:
+        streams = tuple(
+            replace(stream, channels=tuple(f"{name}.{channel}" for channel in stream.channels))
+            for stream in streams
+        )
+    zero = settings.missing == "zero"
+    return with_channels(streams, settings.imu_channels, recording.imu, zero=zero)
 
 
 def _columns_of(recording: Recording) -> dict[str, Any]:
@@ -142,10 +165,10 @@ def slice_chunk(
     for recording in chunk:
         about = _columns_of(recording)
         try:
-            stream = reader.read_imu(recording)
+            streams = _streams(reader, recording, settings)
             track = read_track(recording.video) if recording.video else None
-            about |= measure_quality(stream, track)
-            rows, count = slice_recording(recording, stream, track, settings)
+            about |= measure_quality(streams, track)
+            rows, count = slice_recording(recording, streams, track, settings)
             if recording.video and settings.videos == "shrink":
                 copy = transcode(recording.video, videos)
                 rows = [{**row, "video": copy} for row in rows]
@@ -153,7 +176,7 @@ def slice_chunk(
             about["drawn_from"] = count if count > len(rows) else None
             about["window_seconds"] = sum(row["end"] - row["start"] for row in rows)
             spans = [(row["start"], row["end"]) for row in rows]
-            about["constant_windows"] = sum(has_constant_channel(stream, *span) for span in spans)
+            about["constant_windows"] = sum(has_constant_channel(streams, *span) for span in spans)
         except StoreError:  # not the recording's fault
             raise
         except Exception as error:  # one bad recording must not stop the others

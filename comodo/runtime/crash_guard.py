@@ -34,7 +34,7 @@ class CrashGuard:
     def recordings(self) -> list[Recording]:
         return self._reader.recordings()
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Like the reader's; work on the recording counts until the next one is read."""
         write_json(self._notes, {"reading": recording.id, "deaths": self._deaths})
         if self._deaths.get(recording.id, 0) >= MAX_DEATHS:

@@ -30,7 +30,7 @@ def flags(measured: dict[str, object]) -> set[str]:
 
 
 def test_a_good_stream_has_no_flags() -> None:
-    found = measure_quality(stream(np.arange(500) / 50), VideoTrack(10.02, ()))
+    found = measure_quality([stream(np.arange(500) / 50)], VideoTrack(10.02, ()))
     assert found["imu_seconds"] == pytest.approx(10)
     assert found["drift"] == pytest.approx(-0.02)
     assert found["rate"] == pytest.approx(50)
@@ -42,14 +42,14 @@ def test_a_good_stream_has_no_flags() -> None:
 def test_what_is_wrong_is_flagged() -> None:
     even = np.arange(500) / 50
     jumped = np.where(even < 5, even, even + 7200)
-    found = measure_quality(stream(jumped), VideoTrack(7210, ()))
+    found = measure_quality([stream(jumped)], VideoTrack(7210, ()))
     assert (found["gaps"], found["longest_gap"]) == (1, pytest.approx(7200.02))
     assert flags(found) == {"longest_gap"}
-    assert flags(measure_quality(stream(even), VideoTrack(12.0, ()))) == {"drift"}
-    assert flags(measure_quality(stream(even, scale=9.8), VideoTrack(10.0, ()))) == {"gravity"}
+    assert flags(measure_quality([stream(even)], VideoTrack(12.0, ()))) == {"drift"}
+    assert flags(measure_quality([stream(even, scale=9.8)], VideoTrack(10.0, ()))) == {"gravity"}
     bursts = np.sort(np.concatenate([even, even + 0.002]))  # as samples come by radio
-    assert flags(measure_quality(stream(bursts), VideoTrack(10.0, ()))) == {"rate_spread"}
-    assert measure_quality(stream(even), None)["drift"] is None  # no video to differ from
+    assert flags(measure_quality([stream(bursts)], VideoTrack(10.0, ()))) == {"rate_spread"}
+    assert measure_quality([stream(even)], None)["drift"] is None  # no video to differ from
 
 
 def moving(seconds: float = 20) -> np.ndarray:

@@ -19,8 +19,9 @@ class AriaReader:
     def recordings(self) -> list[Recording]:
         return camera_recordings(Path(self.settings.path), ".vrs", "projectaria_tools")
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         time_ns_N, imu_NC = aria_vrs.read_imu(recording.imu, self.settings.imu)
         # Subtracted as integers: a float of the device's clock would lose its last digits.
         since_first_ns_N = time_ns_N - aria_vrs.rgb_times_ns(recording.video)[0]
-        return checked_stream(since_first_ns_N / aria_vrs.NS_PER_SECOND, imu_NC, recording.imu)
+        time_N = since_first_ns_N / aria_vrs.NS_PER_SECOND
+        return (checked_stream(time_N, imu_NC, recording.imu),)

@@ -18,6 +18,7 @@ import numpy as np
 
 from comodo.config.datasets import Ego4dDataset
 from comodo.data import imu
+from comodo.data.imu_tables import read_table
 from comodo.data.readers.counted_clock import counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
@@ -38,12 +39,12 @@ class Ego4dReader:
         refuse_wrong_folder(rows)
         return rows
 
-    def read_imu(self, recording: Recording) -> imu.ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[imu.ImuStream, ...]:
         """Samples in the order of their times; a note says where that was not the file's order.
         With `window_times: counted` every row with a time counts, also one that repeats another's
         or lacks a value, which the published code fills with 0 and this one leaves out."""
         kind = f"an IMU file of Ego4D with the columns {', '.join(CSV_COLUMNS)}"
-        table = imu.read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
+        table = read_table(recording.imu, kind, usecols=CSV_COLUMNS, dtype=np.float64)
         row_N7 = table[CSV_COLUMNS].to_numpy()
         complete_N = np.isfinite(row_N7).all(axis=1)
         backwards = int((np.diff(row_N7[complete_N, 0]) < 0).sum())
@@ -67,4 +68,5 @@ class Ego4dReader:
         notes = [unit_note]
         if backwards:
             notes.append(f"the clock runs backwards at {backwards} rows; sorted")
-        return imu.checked_stream(time_N, imu_N6, recording.imu, [*notes, *clock_notes])
+        notes += clock_notes
+        return (imu.checked_stream(time_N, imu_N6, recording.imu, notes),)

@@ -18,7 +18,6 @@ A take is named <capture>_<number>; the capture is its group.
 
 import json
 import re
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ import numpy as np
 from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data import aria_vrs
-from comodo.data.imu import ImuError, ImuStream, checked_stream, read_table
+from comodo.data.imu import ImuError, ImuStream, checked_stream
+from comodo.data.imu_tables import read_table
 from comodo.data.readers.counted_clock import counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import DatasetError, Recording, plain_name, require_library
@@ -53,7 +53,7 @@ class EgoExo4dReader:
         refuse_wrong_folder(rows)
         return rows
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         take = self._takes.get(recording.id)
         if take is None:
             message = f"{recording.id}: no such take in {self.takes_file}"
@@ -67,8 +67,7 @@ class EgoExo4dReader:
         else:
             first_ns, note = self._first_frame(take, float(time_ns_N[0]))
             time_N = (time_ns_N - first_ns) / 1e9
-        stream = checked_stream(time_N, imu_NC, recording.imu)
-        return replace(stream, notes=(note,))
+        return (checked_stream(time_N, imu_NC, recording.imu, [note]),)
 
     @cached_property
     def _takes(self) -> dict[str, dict[str, Any]]:

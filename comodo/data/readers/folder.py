@@ -20,6 +20,7 @@ import io
 import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -29,7 +30,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
-from comodo.data.imu import ImuError, ImuStream, read_csv, read_npy
+from comodo.config.channels import expanded
+from comodo.data.imu import ImuError, ImuStream
+from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.names import tidy
 from comodo.data.recordings import (
     SPLIT_NAMES,
@@ -74,18 +77,19 @@ class FolderReader:
                 raise self._failure("missing-folder", message)
         return rows
 
-    def read_imu(self, recording: Recording) -> ImuStream:
-        path = Path(recording.imu)
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
+        path, channels = Path(recording.imu), expanded(self.settings.channels)
+        units = recording.acc_unit, recording.gyro_unit
         if path.suffix == ".npy":
             if not (recording.imu_rate and recording.acc_unit and recording.gyro_unit):
                 needs = "an .npy file needs imu_rate, acc_unit and gyro_unit in the manifest"
                 raise ImuError("imu.missing-unit", f"{path}: {needs}")
-            stream = read_npy(path, recording.imu_rate, recording.acc_unit, recording.gyro_unit)
+            streams: tuple[ImuStream, ...] = (read_npy(path, channels, recording.imu_rate, *units),)
         else:
-            stream = read_csv(path, recording.acc_unit, recording.gyro_unit)
+            streams = read_csv(path, channels, *units)
         if recording.imu_offset == "estimate":
-            return _aligned(stream, recording)
-        return replace(stream, time_N=stream.time_N + recording.imu_offset)
+            return _aligned(streams, recording)
+        return tuple(replace(s, time_N=s.time_N + recording.imu_offset) for s in streams)
 
     def notes(self) -> list[str]:
         rows, listed = self._rows, self.recordings()
@@ -256,18 +260,20 @@ def _number(column: str, text: str) -> float:
     return number
 
 
-def _aligned(stream: ImuStream, recording: Recording) -> ImuStream:
-    """A stream with any clock, moved to the video's by the camera's motion. Raises ImuError if no
-    offset is reliable, and VideoError."""
+def _aligned(streams: Sequence[ImuStream], recording: Recording) -> tuple[ImuStream, ...]:
+    """Streams with any clock in common, moved to the video's by the camera's motion. Raises
+    ImuError if no offset is reliable, and VideoError."""
     # Imports SciPy: a second that listing recordings need not wait.
-    from comodo.data.clock_offset import estimate
+    from comodo.data.clock_offset import estimate, with_gyroscope
 
-    stream = replace(stream, time_N=stream.time_N - stream.time_N[0])
-    offset = estimate(recording.video, stream)
+    first = min(stream.time_N[0] for stream in streams)
+    streams = [replace(stream, time_N=stream.time_N - first) for stream in streams]
+    offset = estimate(recording.video, with_gyroscope(streams, recording.imu))
     found = f"{offset.seconds:+.2f} s of the video, correlation {offset.correlation:.2f}"
     if not offset.reliable:
         fix = "write imu_offset in seconds in the manifest"
         message = f"{recording.imu}: no reliable offset from {recording.video} (best: {found})"
         raise ImuError("imu.unreliable-offset", f"{message}; {fix}")
     note = f"imu_offset estimated: the IMU starts at {found}"
-    return replace(stream, time_N=stream.time_N + offset.seconds, notes=(*stream.notes, note))
+    moved = [replace(s, time_N=s.time_N + offset.seconds) for s in streams]
+    return (replace(moved[0], notes=(*moved[0].notes, note)), *moved[1:])

@@ -30,10 +30,11 @@ class GoproReader:
     def recordings(self) -> list[Recording]:
         return camera_recordings(Path(self.settings.path), ".mp4", "av")
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Raises ImuError, and VideoError if there is no video whose first frame is time 0."""
         packets = read_packets(recording.imu)
-        return stream_of(packets, first_frame_seconds(recording.video), recording.imu)
+        first_frame = first_frame_seconds(recording.video)
+        return (stream_of(packets, first_frame, recording.imu),)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class HaptReader:
             raise DatasetError("dataset.no-files", message)
         return list(rows.values())
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Only the stretch; its first sample is at 0 s."""
         match = re.fullmatch(r"(exp\d+_user\d+)_(\d+)-(\d+)", recording.id)
         assert match is not None
@@ -65,7 +65,7 @@ class HaptReader:
                 raise ImuError("imu.incomplete", f"{path}: shape {signal_N3.shape}; {fix}")
             parts.append(signal_N3[start:end] * factor)
         time_N = np.arange(end - start) / HAPT_RATE_HZ
-        return checked_stream(time_N, np.concatenate(parts, axis=1), recording.imu)
+        return (checked_stream(time_N, np.concatenate(parts, axis=1), recording.imu),)
 
     def _recording(self, line: str, names: dict[int, str], splits: dict[int, str]) -> Recording:
         """The recording of a line of labels.txt. Raises ValueError with what is wrong."""

@@ -32,7 +32,7 @@ class SimulatedReader:
     def recordings(self) -> list[Recording]:
         return self._files.recordings()
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Reads the IMU file; writes it and the video first if they are missing."""
         if not (is_present(Path(recording.video)) and is_present(Path(recording.imu))):
             write_recording(self._rows[recording.id], self._folder)

@@ -25,6 +25,7 @@ import numpy as np
 from comodo.config.datasets import UestcMmeaDataset
 from comodo.data import imu
 from comodo.data.imu import ImuError
+from comodo.data.imu_tables import read_table
 from comodo.data.readers.common_unit import common_unit
 from comodo.data.readers.split_lists import read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
@@ -52,7 +53,7 @@ class UestcMmeaReader:
         refuse_wrong_folder(rows)
         return rows
 
-    def read_imu(self, recording: Recording) -> imu.ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[imu.ImuStream, ...]:
         """Spreads the samples evenly over the clip, as both start and end together: sample k of N
         is at k / N of its length. Windows at 25 Hz have the samples themselves."""
         raw_N6 = _read_sensor(recording.imu, self.settings.first_row)
@@ -68,7 +69,7 @@ class UestcMmeaReader:
         time_N = np.arange(len(raw_N6)) / rate
         notes = [note.format(imu.median_length(raw_N6[:, :3]))]
         stream = imu.checked_stream(time_N, imu_N6, recording.imu, notes)
-        return replace(stream, stretch=MMEA_RATE_HZ / rate)
+        return (replace(stream, stretch=MMEA_RATE_HZ / rate),)
 
     def common_acc_unit(self, recordings: Sequence[Recording]) -> tuple[str, str]:
         """Reads all sensor files, unless the settings have the unit; those that cannot be read say
@@ -113,7 +114,7 @@ def _read_sensor(path: str, first_row: Literal["keep", "drop"]) -> np.ndarray:
         first = file.readline().split(",")[0].strip()
     has_header = first.isidentifier() and first.lower() != "nan"
     header = 0 if has_header or first_row == "drop" else None
-    raw_NC = imu.read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
+    raw_NC = read_table(path, "rows of numbers", header=header, dtype=np.float64).to_numpy()
     if raw_NC.shape[1] < 6:
         form = "six, separated by commas: acceleration x, y, z and angular velocity x, y, z"
         raise ImuError("imu.wrong-shape", f"{path}: {raw_NC.shape[1]} columns; expected {form}")

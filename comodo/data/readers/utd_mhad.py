@@ -36,7 +36,7 @@ class UtdMhadReader:
             raise DatasetError("dataset.no-files", message)
         return rows
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Spreads the samples evenly over the clip, as their true rate is not the nominal one."""
         from scipy.io import loadmat  # slow to import, and not needed to list recordings
 
@@ -47,4 +47,4 @@ class UtdMhadReader:
             message = f"{recording.imu}: cannot be read as UTD-MHAD's: {reason}"
             raise ImuError("imu.unreadable", message) from None
         time_N = np.linspace(0, video_seconds(recording.video), len(imu_NC))
-        return checked_stream(time_N, imu_NC, recording.imu)
+        return (checked_stream(time_N, imu_NC, recording.imu),)

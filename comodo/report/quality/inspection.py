@@ -99,12 +99,13 @@ def _offsets(
 
 
 def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
-    from comodo.data.clock_offset import estimate
+    from comodo.data.clock_offset import estimate, with_gyroscope
 
     if recording is None:
         return {"offset_failed": "it is no longer in the data set"}
     try:
-        found = estimate(recording.video, reader.read_imu(recording))
+        streams = reader.read_imu(recording)
+        found = estimate(recording.video, with_gyroscope(streams, recording.imu))
     except StoreError:
         raise
     except Exception as error:  # one broken recording must not stop the others
