@@ -42,7 +42,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
 from comodo.config import ComodoMethod, TrialConfig
 from comodo.core.store import Store, write_json
-from comodo.data.arrays import FeatureArrays, Split, WindowArrays, pack_resized
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+from comodo.data.packing import pack_resized
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation
 from comodo.training.loader import Batch

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comodo.config import read_sweep_file
+from comodo.config import CHANNELS, read_sweep_file
 from comodo.config.datasets import (
     Ego4dDataset,
     FolderDataset,
@@ -24,7 +24,7 @@ from comodo.config.datasets import (
     HaptDataset,
     UtdMhadDataset,
 )
-from comodo.data.imu import read_csv, read_npy
+from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.recordings import Recording
 from comodo.data.video import decode_frames, video_seconds
 
@@ -132,8 +132,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "mat": _mat,
     "ego4d": _ego4d,
     "hapt": _hapt,
-    "csv": lambda path: read_csv(path),
-    "npy": lambda path: read_npy(path, 50, "g", "deg/s"),
+    "csv": lambda path: read_csv(path, CHANNELS),
+    "npy": lambda path: read_npy(path, CHANNELS, 50, "g", "deg/s"),
     "manifest": _manifest,
     "lists": _lists,
     "sweep": read_sweep_file,

@@ -15,13 +15,21 @@ import torch
 from safetensors.torch import load_file
 
 import comodo
-from comodo.config import ConfigError, FolderDataset, StudentConfig, TeacherConfig, read_sweep_file
+from comodo.config import (
+    CHANNELS,
+    ConfigError,
+    FolderDataset,
+    StudentConfig,
+    TeacherConfig,
+    read_sweep_file,
+)
 from comodo.config.datasets import EgoExo4dDataset
 from comodo.core.errors import StoreError
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
-from comodo.data.imu import ImuError, read_npy
+from comodo.data.imu import ImuError
+from comodo.data.imu_tables import read_npy
 from comodo.data.precomputed import EncodeError, precomputed_features
 from comodo.data.readers.egoexo4d import EgoExo4dReader
 from comodo.data.readers.folder import FolderReader
@@ -173,7 +181,7 @@ def test_planted_features_and_samples_are_refused(tmp_path: Path, plant: Any) ->
         precomputed_features(TeacherConfig(name="precomputed", path=str(path)), wanted)
     path = plant(tmp_path / "imu.npy", arrays)
     with raises(ImuError, "imu.unreadable", str(path), "Object arrays"):
-        read_npy(path, 50, "g", "deg/s")
+        read_npy(path, CHANNELS, 50, "g", "deg/s")
 
 
 # Sweep files.

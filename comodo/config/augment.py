@@ -1,11 +1,11 @@
 """Random changes of the training windows, and the channels that they need."""
 
-from pydantic import Field, ValidationInfo
+from collections.abc import Sequence
+
+from pydantic import Field
 
 from comodo.config.base import Settings
-
-SENSORS = {"acc": "accelerometer", "gyro": "gyroscope"}
-"""What the names of channels begin with, and the sensor."""
+from comodo.config.channels import AXES, QUANTITIES, in_groups, quantity_of, sensor_of
 
 
 class Augmentation(Settings):
@@ -14,8 +14,8 @@ class Augmentation(Settings):
     made in this order."""
 
     rotation: float = Field(0, ge=0, le=180)
-    """Largest angle in degrees by which the device is turned about a random axis, accelerometer and
-    gyroscope together. The student needs all three axes of each sensor that it sees."""
+    """Largest angle in degrees by which each sensor is turned about a random axis, accelerometer
+    and gyroscope together. The student needs all three axes of each sensor that it sees."""
     scale: float = Field(0, ge=0, lt=1)
     """Each channel is multiplied by a factor between 1 - scale and 1 + scale."""
     shift: float = Field(0, ge=0, lt=1)
@@ -24,26 +24,23 @@ class Augmentation(Settings):
     noise: float = Field(0, ge=0)
     """Standard deviation of Gaussian noise, as a share of the sensor's own in the window."""
     drop_sensor: float = Field(0, ge=0, le=1)
-    """Probability that one sensor, accelerometer or gyroscope, is zero in a window. The student
-    needs channels of both."""
+    """Probability that one of several sensors is zero in a window; of a single one, its
+    accelerometer or gyroscope, of both of which the student then needs channels."""
 
 
-def fits_channels(augment: Augmentation, info: ValidationInfo) -> Augmentation:
-    """A trial's augmentation, after its student. Raises ValueError for a change that needs channels
-    which the student does not see."""
-    if (student := info.data.get("student")) is None:
-        return augment  # the student has an error of its own
-    seen = {sensor: [c for c in student.channels if c.startswith(sensor)] for sensor in SENSORS}
-    for sensor, channels in seen.items():
-        if augment.rotation and 0 < len(channels) < 3:
-            needed = ", ".join(f"{sensor}_{axis}" for axis in "xyz")
+def refuse_lacking(augment: Augmentation, channels: Sequence[str]) -> None:
+    """Raises ValueError for a change that needs channels which the student does not see."""
+    for (sensor, quantity), places in in_groups(channels).items():
+        if augment.rotation and len(places) < len(AXES):
+            name = f"{sensor}.{quantity}" if sensor else quantity
+            seen = ", ".join(channels[place] for place in places)
             raise ValueError(
-                f"rotation mixes the axes of the {SENSORS[sensor]}, of which the student sees only "
-                f"{', '.join(channels)}; give student.channels {needed}, or remove rotation"
+                f"rotation mixes the axes of the {QUANTITIES[quantity]}, of which the student sees "
+                f"only {seen}; give student.channels {name}, or remove rotation"
             )
-        if augment.drop_sensor and not channels:
+    if augment.drop_sensor and len(set(map(sensor_of, channels))) == 1:
+        for lacking in QUANTITIES.keys() - set(map(quantity_of, channels)):
             raise ValueError(
-                f"drop_sensor leaves nothing of a student without the {SENSORS[sensor]}; give "
-                "student.channels some of both sensors, or remove drop_sensor"
+                f"drop_sensor leaves nothing of a student without the {QUANTITIES[lacking]}; give "
+                "student.channels some of both, or remove drop_sensor"
             )
-    return augment

@@ -56,7 +56,8 @@ def expanded(names: Iterable[str], known: Iterable[str] | None = None) -> tuple[
     return tuple(found)
 
 
-def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+def checked_channels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as they are. Raises ValueError for one that is none, or that is listed twice."""
     for name in names:
         if not _CHANNEL.fullmatch(name):
             known = (
@@ -68,5 +69,5 @@ def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-WrittenChannels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_checked)]
+WrittenChannels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(checked_channels)]
 """Channels as a sweep file lists them, not `expanded`."""

@@ -22,6 +22,7 @@ from comodo.config.metric import (
 )
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.resources import Budget, EarlyStopping, Resources
+from comodo.config.seen_channels import refuse_lacking_channels, with_channels
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.teacher import TeacherConfig, refuse_pictures
 from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TrialConfig
@@ -136,7 +137,8 @@ class Sweep(Settings):
 
     def _checked(self, data: dict[str, Any], values: Point) -> TrialConfig:
         try:
-            return TrialConfig.model_validate(data, context=self._context)
+            trial = TrialConfig.model_validate(data, context=self._context)
+            return with_channels(trial, self.datasets, values)
         except ValidationError as error:
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
@@ -217,6 +219,7 @@ class Sweep(Settings):
             if trial.student.name == "hand-crafted":
                 fix = "name another; references: [features] compares it with these"
                 raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
+            refuse_lacking_channels(trial, {n: self.datasets[n] for n in self.evaluate_on})
             refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from comodo.config.augment import Augmentation, fits_channels
+from comodo.config.augment import Augmentation
 from comodo.config.base import ADDED_LATER, Settings
 from comodo.config.student import AS_PUBLISHED, STUDENT_PRESETS, StudentConfig
 from comodo.config.teacher import TEACHER_PRESETS, TeacherConfig, as_published
@@ -145,7 +145,7 @@ class TrialConfig(Settings):
         BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
     ]
     """Name of the method, with default settings, or settings."""
-    augment: Annotated[Augmentation, AfterValidator(fits_channels), ADDED_LATER] = Augmentation()
+    augment: Annotated[Augmentation, ADDED_LATER] = Augmentation()
     """Random changes of the training windows; by default none."""
     epochs: int = Field(20, ge=1)
     """Passes over the training windows; published 20."""

@@ -1,49 +1,56 @@
 """Windows and features as memory-mapped arrays that all trials of a node share.
 
-The windows of a data set are packed once, and the features of each teacher in the same order of
-rows. Each split is a sequence of safetensors shards. A trial maps them and copies only the batch
+`packing` packs the windows of a data set once, and the features of each teacher in the same order
+of rows. Each split is a sequence of safetensors shards. A trial maps them and copies only the batch
 that it gathers, so a data set may be larger than memory. Knows neither Ray nor how windows and
 features are computed.
 
 A shard has the windows as `imu` `[N, C, T]` if all of the set have the same length. Otherwise `imu`
 has their values one after the other, and `end` `[N]` the place where those of each window end.
 
-Shapes: N windows, C = 6 channels, T samples, F numbers in a feature, B windows in a batch.
+Shapes: N windows, C channels, T samples, F numbers in a feature, B windows in a batch.
 """
 
-from collections.abc import Collection, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
-from comodo.config import CHANNELS
-from comodo.core.console import track
-from comodo.core.parts import read_parts
-from comodo.core.store import Store, fetched, report_damaged
+from comodo.config.channels import CHANNELS
 from comodo.data import records
 from comodo.data.folds import Fold
-from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.recordings import IN_FOLDS, SPLIT_NAMES
-from comodo.data.resize import resized
-from comodo.data.shards import SHARD_WINDOWS, ArraysError, Shards
-from comodo.data.streaming import described_windows, streamed, window_values
-from comodo.data.window_sets import read_quality
+from comodo.data.shards import ArraysError, Shards
 
-RESIZE_WINDOWS = 256  # of one length, in memory at a time
+Change = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""Changed windows `imu_BCT` from windows, their lengths and their indices in the split."""
 NO_LABEL = -1
 
 
 class Split:
-    """The windows of one split."""
+    """The windows of one split.
 
-    def __init__(self, shards: Shards, uniform: bool, resized: Shards | None = None) -> None:
+    `stored`: the channels of the shards. `seen`: those of the windows that it gives, in their
+    order; by default the stored ones. One that is not stored is 0 in all windows.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        uniform: bool,
+        resized: Shards | None = None,
+        stored: Sequence[str] = CHANNELS,
+        seen: Sequence[str] | None = None,
+    ) -> None:
         self._shards, self._uniform, self._resized = shards, uniform, resized
+        self.stored_channels = tuple(stored)
+        self._picked_C: Tensor | None = None
+        if seen is not None and [*seen] != [*stored]:
+            places = [stored.index(name) if name in stored else len(stored) for name in seen]
+            self._picked_C = torch.tensor(places)
         self.label_N = shards.column("label")  # index of the class, or NO_LABEL
         self.group_N = shards.column("group")
         self.last_N = shards.column("last")
@@ -61,12 +68,13 @@ class Split:
         """The rows of the shards that these windows have, by which they are read."""
         return self._shards.stored(index_B)
 
-    def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+    def imu(self, index_B: Tensor, change: Change | None = None) -> tuple[Tensor, Tensor | None]:
         """Windows for a student, `imu_BCT`, and how many of the last samples of each are not
-        padding, `length_B` (None: all). As resized by `pack_resized`, or else as packed."""
+        padding, `length_B` (None: all). As resized by `pack_resized`, or else as packed; with a
+        `change` of all stored channels."""
         if self._resized is not None:
-            return self._resized.gather("imu", index_B), None
-        return self.packed(index_B)
+            return self._seen(self._resized.gather("imu", index_B), None, index_B, change)
+        return self.packed(index_B, change)
 
     def longest(self, index_B: Tensor) -> int | None:
         """Samples of the longest of these windows; None if `imu` gives all the same length."""
@@ -78,11 +86,23 @@ class Split:
         """Asks the system to read the part of a shard that `imu` needs."""
         (self._shards if self._resized is None else self._resized).read_ahead(shard)
 
-    def packed(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+    def packed(self, index_B: Tensor, change: Change | None = None) -> tuple[Tensor, Tensor | None]:
         """As `imu`, not resized: in g and deg/s, left-padded with zeros to the longest of these."""
-        if not self._uniform:
-            return self._shards.gather_ragged(index_B)
-        return self._shards.gather("imu", index_B), None
+        if self._uniform:
+            return self._seen(self._shards.gather("imu", index_B), None, index_B, change)
+        imu_BCT, length_B = self._shards.gather_ragged(index_B, len(self.stored_channels))
+        return self._seen(imu_BCT, length_B, index_B, change)
+
+    def _seen(
+        self, imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor, change: Change | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if change is not None:
+            imu_BCT = change(imu_BCT, length_B, index_B)
+        if self._picked_C is not None:
+            if int(self._picked_C.max()) == imu_BCT.shape[1]:  # zeros follow the stored channels
+                imu_BCT = functional.pad(imu_BCT, (0, 0, 0, 1))
+            imu_BCT = imu_BCT.index_select(1, self._picked_C)
+        return imu_BCT, length_B
 
 
 @dataclass(frozen=True)
@@ -97,12 +117,29 @@ class WindowArrays:
 
     @classmethod
     def load(
-        cls, folder: Path, samples: int | None = None, fold: Fold | None = None
+        cls,
+        folder: Path,
+        samples: int | None = None,
+        fold: Fold | None = None,
+        channels: Sequence[str] | None = None,
     ) -> "WindowArrays":
-        """Maps the arrays; reads only labels and groups. `samples` is the student's input length:
-        if `pack_resized` has written windows of that length, they are used. `fold`: of a data set
-        with folds, the one whose splits these are."""
+        """Maps the arrays; reads only labels and groups.
+
+        Args:
+            samples: the student's input length: if `pack_resized` has written windows of that
+                length, they are used.
+            fold: of a data set with folds, the one whose splits these are.
+            channels: those that the student sees; by default all.
+
+        Raises ArraysError, `arrays.missing-channel`, for one that the data set has not, unless it
+        says that those are zero.
+        """
         meta = records.WindowArraysMeta.read(folder)
+        lacking = sorted({*(channels or ())}.difference(meta.channels))
+        if lacking and not meta.fills:
+            known = ", ".join(meta.channels)
+            message = f"{folder}: windows have no {', '.join(lacking)}, only {known}"
+            raise ArraysError("arrays.missing-channel", message)
         resized_folder = folder / f"resized-{samples}"
         is_resized = records.ResizedMeta.find(resized_folder) is not None
         splits, rows = {}, None
@@ -110,12 +147,14 @@ class WindowArrays:
             packed = Shards(folder, files)
             small = Shards(resized_folder, files) if is_resized else None
             if fold is None:
-                splits[split] = Split(packed, meta.uniform, small)
+                splits[split] = Split(packed, meta.uniform, small, meta.channels, channels)
                 continue
             rows = fold_rows(fold, meta.groups, packed.column("group"))
             for name, row_N in rows.items():
                 resized_N = None if small is None else small.select(row_N)
-                splits[name] = Split(packed.select(row_N), meta.uniform, resized_N)
+                splits[name] = Split(
+                    packed.select(row_N), meta.uniform, resized_N, meta.channels, channels
+                )
         return cls(splits, meta.classes, meta.groups, rows)
 
 
@@ -158,180 +197,3 @@ class FeatureArrays:
     def read_ahead(self, split: str, shard: int) -> None:
         """Asks the system to read a shard's features."""
         self._shards[split].read_ahead(shard)
-
-
-def pack_windows(store: Store, windows: str) -> str:
-    """Packs a window set unless that is done; returns the arrays' key. Raises ArraysError."""
-    source = store.folder("windows", windows)
-    window_meta = records.WindowsMeta.of(windows, store)
-    assert window_meta is not None
-    key = packed_windows_key(windows, window_meta.rejected)
-    folder = store.folder("arrays", key)
-    if not _is_packed(store, key):
-        frame = described_windows(fetched(source))
-        classes, groups = sorted(frame.label.dropna().unique()), sorted(frame.group.unique())
-        class_of, group_of = ({name: i for i, name in enumerate(n)} for n in (classes, groups))
-        is_last = ~frame.recording.duplicated(keep="last") & ~frame.recording.isin(_drawn(source))
-        columns = {
-            "length": frame.length.to_numpy(np.int64),
-            "label": frame.label.map(class_of).fillna(NO_LABEL).to_numpy(np.int64),
-            "group": frame.group.map(group_of).to_numpy(np.int64),
-            "last": is_last.to_numpy(bool) & (window_meta.window_seconds != "whole"),
-        }
-        uniform = frame.length.nunique() == 1
-        longest = int(frame.length.max()) if len(frame) else 0
-        shape = (len(CHANNELS), longest) if uniform else None
-        splits = frame.split.to_list()
-        values = _finite(source, frame.window, window_values(source))
-        rows = track(((row, 1) for row in values), len(frame), "pack windows")
-        files = _write_shards(folder, splits, columns, "imu", shape, rows)
-        records.WindowArraysMeta(
-            windows=windows, classes=classes, groups=groups, files=files, uniform=uniform,
-            longest=longest,
-        ).write(folder)  # fmt: skip
-    return key
-
-
-def pack_resized(store: Store, windows: str, samples: int) -> None:
-    """Resizes packed windows to `samples`, the input length of some students, once and for all of
-    them; otherwise each would compute the same values at every step. Does nothing if all windows
-    have that length. `windows`: the arrays' key."""
-    if _is_packed(store, resized_key(windows, samples)):
-        return
-    folder, small = (store.folder("arrays", k) for k in (windows, resized_key(windows, samples)))
-    splits, meta = WindowArrays.load(fetched(folder)).splits, records.WindowArraysMeta.read(folder)
-    lengths = {part.packed(torch.arange(1))[0].shape[-1] for part in splits.values()}
-    if meta.uniform and lengths == {samples}:
-        return
-    at_once = RESIZE_WINDOWS if meta.uniform else 1  # so that none is padded to another's length
-    for split, files in meta.files.items():
-        shards = torch.arange(len(splits[split])).split(SHARD_WINDOWS)
-        for file, index_N in zip(files, shards, strict=True):
-            shape = (len(index_N), len(CHANNELS), samples)
-            with streamed(small / file, {}, "imu", shape) as write:
-                parts = ((index_B, len(index_B)) for index_B in index_N.split(at_once))
-                for index_B in track(parts, len(index_N), f"resize {file} to {samples}"):
-                    imu_BCT, length_B = splits[split].packed(index_B)
-                    lengths_B = None if length_B is None else length_B.tolist()
-                    write(resized(imu_BCT, lengths_B, samples).contiguous().numpy())
-    records.ResizedMeta(samples).write(small)
-
-
-def pack_features(store: Store, windows: str, features: str, unread: Collection[str] = ()) -> str:
-    """Packs features in the order of their windows unless that is done; returns the arrays' key, in
-    which val and test do not count: `unread` splits may follow later. A window without a feature
-    keeps its row, marked."""
-    of_windows = records.WindowsMeta.of(windows, store)
-    of_features = records.FeaturesMeta.of(features, store)
-    assert of_windows is not None and of_features is not None
-    rejected = [*of_windows.rejected, *(lost := of_features.lacking(records.MEASURED_ONLY))]
-    key = packed_features_key(windows, features, rejected)
-    lacking = sorted(set(of_features.rejected).difference(lost))
-    folder, packed = store.folder("arrays", key), _packed_splits(store, key, lacking)
-    if missing := [s for s, n in of_windows.windows.items() if n and s not in {*packed, *unread}]:
-        table = read_parts(fetched(store.folder("features", features)), ["window", "feature"])
-        vectors = table["feature"].to_numpy(zero_copy_only=False)
-        feature_of = dict(zip(table["window"].to_pylist(), vectors, strict=True))
-        dim = next((len(vector) for vector in vectors if vector is not None), 0)
-        names = ["split", "window", "rejected"]
-        listed = read_parts(fetched(store.folder("windows", windows)), names)
-        listed = listed.filter(listed["rejected"].is_null())
-        listed = listed.filter(np.isin(listed["split"].to_numpy(), missing))
-        found = [feature_of.get(window) for window in listed["window"].to_pylist()]
-        columns = {"encoded": np.array([vector is not None for vector in found])}
-        zeros = np.zeros(dim, np.float32)
-        values = ((zeros if vector is None else vector, 1) for vector in found)
-        rows = track(values, len(found), "pack features")
-        files = _write_shards(folder, listed["split"].to_pylist(), columns, "feature", (dim,), rows)
-        files = _packed_splits(store, key, lacking) | files  # with those of another driver
-        meta = records.FeatureArraysMeta(features=features, dim=dim, files=files, lacking=lacking)
-        meta.write(folder)
-    return key
-
-
-def _packed_splits(store: Store, key: str, lacking: list[str]) -> dict[str, list[str]]:
-    """Files of the splits whose features are packed; val and test lack those of `lacking`."""
-    if not _is_packed(store, key):
-        return {}
-    meta = records.FeatureArraysMeta.read(store.folder("arrays", key))
-    outdated = () if meta.lacking == lacking else records.MEASURED_ONLY
-    return {split: files for split, files in meta.files.items() if split not in outdated}
-
-
-def _is_packed(store: Store, key: str) -> bool:
-    """Whether arrays are complete, and no shard that is on this machine is damaged."""
-    for path in store.folder("arrays", key).glob("*.safetensors"):
-        try:
-            load_file(path)
-        except SafetensorError:
-            report_damaged(path, "cut off")
-            return False
-    return store.meta("arrays", key) is not None
-
-
-def _drawn(source: Path) -> set[str]:
-    """Recordings whose last window was left out by a draw."""
-    rows = (row for table in read_quality(source) for row in table.to_pylist())
-    return {row["recording"] for row in rows if row["drawn_from"] is not None}
-
-
-def _finite(
-    source: Path, windows: Iterable[str], rows: Iterable[np.ndarray]
-) -> Iterator[np.ndarray]:
-    """The values of the windows; ArraysError, `arrays.not-finite`, for NaN or an infinite value."""
-    for window, row in zip(windows, rows, strict=True):
-        if not np.isfinite(row).all():
-            raise ArraysError(
-                "arrays.not-finite",
-                f"{source}: window {window} has values that are not finite; remove the folder to "
-                "prepare it again",
-            )
-        yield row
-
-
-def _write_shards(
-    folder: Path,
-    splits: list[str],
-    columns: dict[str, np.ndarray],
-    name: str,
-    shape: tuple[int, ...] | None,
-    rows: Iterable[np.ndarray],
-) -> dict[str, list[str]]:
-    """Writes the rows of each split to shards; returns the names of the files by split.
-
-    `splits`, `columns` and `rows` have one entry for each row. `rows` are the float32 values of the
-    array `name`, written as they arrive; None as their shape: windows of unequal lengths.
-    """
-    files: dict[str, list[str]] = {}
-    split_N = np.array(splits)
-    with ExitStack() as stack:
-        writers = {}
-        for split in sorted(set(splits)):
-            index_N = np.flatnonzero(split_N == split)
-            starts = range(0, len(index_N), SHARD_WINDOWS)
-            files[split] = [f"{split}-{i:05d}.safetensors" for i in range(len(starts))]
-            shards = {}
-            for file, start in zip(files[split], starts, strict=True):
-                index_n = index_N[start : start + SHARD_WINDOWS]
-                shards[folder / file] = {key: column[index_n] for key, column in columns.items()}
-            writers[split] = stack.enter_context(closing(_write_split(shards, name, shape)))
-            next(writers[split])
-        for split, row in zip(splits, rows, strict=True):
-            writers[split].send(row)
-    return files
-
-
-def _write_split(
-    shards: dict[Path, dict[str, np.ndarray]], name: str, shape: tuple[int, ...] | None
-) -> Generator[None, np.ndarray]:
-    """Writes the shards of a split, one after the other, from the rows that it is sent."""
-    for path, columns in shards.items():
-        count = len(next(iter(columns.values())))
-        whole = (count, *(shape or ()))
-        if shape is None:
-            end_N = np.cumsum(len(CHANNELS) * columns["length"])
-            columns, whole = columns | {"end": end_N}, (int(end_N[-1]),)
-        with streamed(path, columns, name, whole) as write:
-            for _ in range(count):
-                write((yield))
-    yield

@@ -1,14 +1,14 @@
 """Changes of IMU windows as wearing and sensors cause them: tilt, noise, shift, half rate, a loss.
 
-Pure functions of `imu_BCT`, `[B, 6, T]` in g and deg/s with channels as in `config.CHANNELS`; they
-return a new tensor. Random ones take one NumPy generator for each window, so what a window gets
-does not depend on its batch. Shorter windows are left-padded with zeros: `length_B` are their real
-samples (None: all T), and padding stays zero. Knows no student, data set, training or measure.
+Pure functions of `imu_BCT`, `[B, C, T]` in g and deg/s; they return a new tensor. Random ones take
+one NumPy generator for each window, so what a window gets does not depend on its batch. Shorter
+windows are left-padded with zeros: `length_B` are their real samples (None: all T), and padding
+stays zero. Knows no student, data set, training or measure.
 
-Shape letters: B windows, C = 6 channels, T samples.
+Shape letters: B windows, C channels, T samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from comodo.data.imu import ACC, GYRO
+from comodo.config.channels import in_groups
 
 Generators = Sequence[np.random.Generator]
 
@@ -38,23 +38,25 @@ def random_tilts(generators: Generators, max_degrees: float) -> Tensor:
     return torch.from_numpy(Rotation.from_rotvec(np.stack(vectors)).as_matrix()).float()
 
 
-def rotated(imu_BCT: Tensor, rotation_B33: Tensor) -> Tensor:
-    """Windows of a sensor that is mounted otherwise: accelerometer and gyroscope, which are one
-    device, are rotated together by the matrix of each window."""
-    # Not as a matrix product, whose rounding may depend on the number of windows and samples.
-    sensors = []
-    for sensor in (ACC, GYRO):
-        x, y, z = (rotation_B33[:, :, [i]] * imu_BCT[:, sensor][:, [i]] for i in range(3))
-        sensors.append(x + y + z)
-    return torch.cat(sensors, dim=1)
+def rotated(imu_BCT: Tensor, channels: Sequence[str], rotation_of: Mapping[str, Tensor]) -> Tensor:
+    """Windows of sensors that are mounted otherwise: accelerometer and gyroscope of a sensor, which
+    are one device, are rotated together by the matrices `[B, 3, 3]` of its name. What has not three
+    axes, x, y and z, stays as it is."""
+    out_BCT = imu_BCT.clone()
+    for (sensor, _), places in in_groups(channels).items():
+        if len(places) == 3:
+            # Not as a matrix product, whose rounding may depend on the number of windows.
+            columns = zip(places, rotation_of[sensor].split(1, dim=2), strict=True)
+            x, y, z = (column_B31 * imu_BCT[:, [place]] for place, column_B31 in columns)
+            out_BCT[:, places] = x + y + z
+    return out_BCT
 
 
-def random_noise(generators: Generators, samples: int, acc_g: float, gyro_deg_s: float) -> Tensor:
-    """White Gaussian noise float32 `[B, 6, samples]` with these standard deviations.
+def random_noise(generators: Generators, samples: int, scale_C: np.ndarray) -> Tensor:
+    """White Gaussian noise float32 `[B, C, samples]` with these standard deviations.
 
     It is drawn from the last sample to the first, so padding in front of a window changes nothing.
     """
-    scale_C = np.repeat(np.array([acc_g, gyro_deg_s], np.float32), 3)
     shape = (samples, len(scale_C))
     noise_BTC = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
     return torch.from_numpy((scale_C * noise_BTC[:, ::-1]).transpose(0, 2, 1))
@@ -95,10 +97,10 @@ def half_rate(imu_BCT: Tensor, length_B: Tensor | None = None) -> Tensor:
     return out_BCT
 
 
-def without(imu_BCT: Tensor, sensor: slice) -> Tensor:
-    """Windows of a dead sensor: its channels (`imu.ACC` or `imu.GYRO`) are zero."""
+def without(imu_BCT: Tensor, places: Sequence[int]) -> Tensor:
+    """Windows of a dead sensor, whose channels have these places: they are zero."""
     out_BCT = imu_BCT.clone()
-    out_BCT[:, sensor] = 0
+    out_BCT[:, places] = 0
     return out_BCT
 
 

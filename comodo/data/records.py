@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from comodo.config.channels import CHANNELS
 from comodo.core.errors import ComodoError, nearest
 from comodo.core.json_record import ArtifactMeta, JsonRecord
 from comodo.core.provenance import MadeBy
@@ -26,6 +27,7 @@ class WindowsMeta(ArtifactMeta):
     passing: int = 0  # recordings rejected for a reason that may be gone at the next try
     decided: list[str] = field(default_factory=list)  # from all recordings together, as the unit
     made_by: MadeBy | None = None  # the driver; None: an earlier version did not record it
+    fills: bool = False  # as in `WindowArraysMeta`
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class WindowArraysMeta(ArtifactMeta):
     files: dict[str, list[str]]  # names of the shards of each split
     uniform: bool  # all windows have the same length
     longest: int = 0  # samples of the longest window
+    channels: list[str] = field(default_factory=lambda: list(CHANNELS))
+    """Of the windows; an earlier version, which did not record them, had these."""
+    fills: bool = False
+    """Whether channels that a student sees and the windows lack are zero, as the data set says."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Arrays whose rows are spread over several safetensors files, mapped into memory.
 
 Knows what a window's values look like in them, and nothing of splits or how the files are made.
-Shapes: B windows in a batch, N rows, C = 6 channels, T samples.
+Shapes: B windows in a batch, N rows, C channels, T samples.
 """
 
 import os
@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from comodo.config import CHANNELS
 from comodo.core.errors import ComodoError
 from comodo.core.paths import inside
 
@@ -67,18 +66,18 @@ class Shards:
             out.numpy()[here_B.numpy()] = self._files[number][name].numpy()[rows]
         return out
 
-    def gather_ragged(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows of unequal lengths, left-padded with zeros to the longest of these, `imu_BCT`,
-        and their lengths."""
+    def gather_ragged(self, index_B: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        """Windows of so many channels and of unequal lengths, left-padded with zeros to the longest
+        of these, `imu_BCT`, and their lengths."""
         length_B, end_B = self.gather("length", index_B), self.gather("end", index_B)
         longest = int(length_B.max()) if len(index_B) else 0
-        imu_BCT = torch.zeros(len(index_B), len(CHANNELS), longest)
+        imu_BCT = torch.zeros(len(index_B), channels, longest)
         stored_B = self.stored(index_B)
         rows = zip(stored_B.tolist(), length_B.tolist(), end_B.tolist(), strict=True)
         for imu_CT, (index, length, end) in zip(imu_BCT.numpy(), rows, strict=True):
             flat = self._files[index // SHARD_WINDOWS]["imu"].numpy()
-            window = flat[end - len(CHANNELS) * length : end]
-            imu_CT[:, longest - length :] = window.reshape(len(CHANNELS), length)
+            window = flat[end - channels * length : end]
+            imu_CT[:, longest - length :] = window.reshape(channels, length)
         return imu_BCT, length_B
 
     def read_ahead(self, number: int) -> None:

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comodo.config import CHANNELS
 from comodo.core.parts import parts
 from comodo.core.store import atomic
 
@@ -64,19 +63,20 @@ def streamed(
         yield write
 
 
-def described_windows(folder: Path) -> "pd.DataFrame":
-    """The windows of all parts, always in the same order: not their values, but their `length`."""
+def described_windows(folder: Path, channels: int) -> "pd.DataFrame":
+    """The windows of all parts, with so many channels, always in the same order: not their values,
+    but their `length`."""
     schema = pa.schema([*((name, pa.string()) for name in DESCRIPTION), ("length", pa.int64())])
     found = [schema.empty_table()]
     for batch in _batches(folder, [*DESCRIPTION, "imu"]):
-        lengths = pc.divide(pc.list_value_length(batch["imu"]).cast(pa.int64()), len(CHANNELS))
+        lengths = pc.divide(pc.list_value_length(batch["imu"]).cast(pa.int64()), channels)
         columns = [*(batch[name] for name in DESCRIPTION), lengths]
         found.append(pa.Table.from_arrays(columns, schema=schema))
     return pa.concat_tables(found).to_pandas()
 
 
 def window_values(folder: Path) -> Iterator[np.ndarray]:
-    """The values of the same windows, each `[6 * T]`."""
+    """The values of the same windows, each `[C * T]`."""
     for batch in _batches(folder, ["imu"]):
         values, ends = batch["imu"].values.to_numpy(), batch["imu"].offsets.to_numpy()
         yield from (values[begin:end] for begin, end in itertools.pairwise(ends))

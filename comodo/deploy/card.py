@@ -81,7 +81,8 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
     paragraphs = [
         *demonstration(found.record.sweep, [config.dataset]),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
-        f"six IMU channels: a `{config.student.name}` encoder{distilled}, then {classifier}. "
+        f"{len(about['input']['channels'])} IMU channels: a `{config.student.name}` "
+        f"encoder{distilled}, then {classifier}. "
         f"Units, resampling, encoder and classifier are one network.{inside}",
     ]
     return "\n\n".join(paragraphs)

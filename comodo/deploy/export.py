@@ -17,7 +17,7 @@ import torch
 from rich.table import Column, Table
 from torch import Tensor, nn
 
-from comodo.config import CHANNELS, SupervisedMethod
+from comodo.config import SupervisedMethod
 from comodo.config.metric import accuracy
 from comodo.core.store import Store, fetched, publish, write_json
 from comodo.core.units import format_bytes
@@ -109,8 +109,9 @@ def export_run(
             "program takes windows of one length; set window_seconds to a number",
         )
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
-    preprocessing = Preprocessing(sensor, settings.window_seconds, settings.imu_rate)
     student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
+    channels, seconds = student.channels, settings.window_seconds
+    preprocessing = Preprocessing(sensor, channels, seconds, settings.imu_rate)
     frozen = frozen_student_of(trial, store, student, trial.config.dataset)
     classifier, classes = _classifier(found, store, frozen)
     # A classifier handles padding as in training, a probe as the trial says.
@@ -120,9 +121,9 @@ def export_run(
     program: dict[str, Any] = {
         "input": {
             "name": "imu",
-            "shape": ["windows", len(CHANNELS), samples],
+            "shape": ["windows", len(channels), samples],
             "type": "float32",
-            "channels": list(CHANNELS),
+            "channels": list(channels),
             "rate": sensor.rate,
             "seconds": settings.window_seconds,
             "acc_unit": acc_unit,

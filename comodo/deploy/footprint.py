@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from comodo.config import CHANNELS, TeacherConfig
+from comodo.config import TeacherConfig
 from comodo.core.store import write_json
 
 WARM_UP = (2, 50, 1.0)  # minimum and maximum number of runs, seconds
@@ -119,10 +119,11 @@ def load_network(network: Network) -> _Loaded:
 
     folder = Path(network.source)
     student = load_student(folder).eval()
-    imu_1CT = torch.randn(1, len(CHANNELS), network.samples)
+    imu_1CT = torch.randn(1, len(student.channels), network.samples)
     run = torch.inference_mode()(partial(student, imu_1CT))
     disk = sum(file.stat().st_size for file in folder.iterdir())
-    return _Loaded(f"{network.samples} samples of {len(CHANNELS)} channels", disk, run, student)
+    takes = f"{network.samples} samples of {len(student.channels)} channels"
+    return _Loaded(takes, disk, run, student)
 
 
 def _onnx(path: Path) -> _Loaded:

@@ -2,7 +2,7 @@
 
 Knows networks and formats, not what is recognised.
 
-Shapes: N windows, C = 6 channels, R raw samples, K classes, D numbers in a feature.
+Shapes: N windows, C channels of the student, R raw samples, K classes, D numbers in a feature.
 """
 
 import logging
@@ -31,16 +31,18 @@ MAX_BATCH = 128
 
 Float32Array = npt.NDArray[np.float32]
 Program = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
-"""From raw windows [N, 6, R] to probabilities [N, K] and features [N, D]."""
+"""From raw windows [N, C, R] to probabilities [N, K] and features [N, D]."""
 
 
 def write_programs(
     recogniser: Recogniser, samples: int, notes: dict[str, str], folder: Path
 ) -> None:
-    """Writes the three files, with `notes` as metadata; each takes windows `[N, 6, samples]`.
+    """Writes the three files, with `notes` as metadata; each takes windows `[N, C, samples]`.
     Raises DeployError if the exporters cannot trace this student."""
     name = recogniser.student.description["name"]
-    example = torch.zeros(2, 6, samples)  # with one window, its number would become a constant
+    example = torch.zeros(
+        2, len(recogniser.student.channels), samples
+    )  # with one window, its number would become a constant
     any_number = {"imu": {0: torch.export.Dim("batch", min=1)}}
     recogniser = recogniser.eval()
     with _quiet(), torch.no_grad():

@@ -3,10 +3,11 @@
 Units and rate, the student, then its probe (or its own classifier), all in torch, so that all of it
 can be exported. Knows neither trials nor file formats.
 
-Shapes: B windows, C = 6 channels, R raw samples and T samples at the student's rate, D numbers in a
-feature, K classes, P pairs of classes, S support vectors.
+Shapes: B windows, C channels of the student, R raw samples and T samples at its rate, D numbers in
+a feature, K classes, P pairs of classes, S support vectors.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 from torch.nn import functional
 
+from comodo.config.channels import quantity_of
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuStream, resample, unit_factor
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.students import Student
@@ -28,11 +30,13 @@ class Sensor:
     acc_unit: str = "g"
     gyro_unit: str = "deg/s"
 
-    def factors(self) -> Tensor:
-        """Factors `[6, 1]` to g and deg/s. Raises ImuError for an unknown unit."""
-        acc = unit_factor(self.acc_unit, ACC_UNITS, "accelerometer")
-        gyro = unit_factor(self.gyro_unit, GYRO_UNITS, "gyroscope")
-        return torch.tensor([acc] * 3 + [gyro] * 3).unsqueeze(1)
+    def factors(self, channels: Sequence[str]) -> Tensor:
+        """Factors `[C, 1]` to g and deg/s. Raises ImuError for an unknown unit."""
+        factor_of = {
+            "acc": unit_factor(self.acc_unit, ACC_UNITS, "accelerometer"),
+            "gyro": unit_factor(self.gyro_unit, GYRO_UNITS, "gyroscope"),
+        }
+        return torch.tensor([factor_of[quantity_of(name)] for name in channels]).unsqueeze(1)
 
 
 def resampling(seconds: float, rate: float, to_rate: float) -> Tensor | None:
@@ -49,15 +53,17 @@ def resampling(seconds: float, rate: float, to_rate: float) -> Tensor | None:
 
 
 class Preprocessing(nn.Module):
-    """Converts raw windows [B, 6, R] of `seconds` to the student's input: [B, 6, T], g, deg/s."""
+    """Converts raw windows [B, C, R] of `seconds` to the student's input: [B, C, T], g, deg/s."""
 
     factor_C1: Tensor
     matrix_RT: Tensor | None
 
-    def __init__(self, sensor: Sensor, seconds: float, to_rate: float) -> None:
+    def __init__(
+        self, sensor: Sensor, channels: Sequence[str], seconds: float, to_rate: float
+    ) -> None:
         super().__init__()
         self.rate, self.seconds, self.to_rate = sensor.rate, seconds, to_rate
-        self.register_buffer("factor_C1", sensor.factors())
+        self.register_buffer("factor_C1", sensor.factors(channels))
         self.register_buffer("matrix_RT", resampling(seconds, sensor.rate, to_rate))
 
     def forward(self, raw_BCR: Tensor) -> Tensor:
@@ -66,7 +72,7 @@ class Preprocessing(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """Class probabilities [B, K] and features [B, D] of raw windows [B, 6, R]; `mask` as in
+    """Class probabilities [B, K] and features [B, D] of raw windows [B, C, R]; `mask` as in
     `Student.forward`."""
 
     def __init__(

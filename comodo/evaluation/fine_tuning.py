@@ -137,7 +137,7 @@ def copy_of(student: Student) -> Student:
     with torch.random.fork_rng([]):  # what it draws for its first weights is of no use
         copied = Student(**student.description)
     copied.load_state_dict(student.state_dict())
-    return copied.to(student.picked_C.device).eval()
+    return copied.to(student.limit_C1.device).eval()
 
 
 def _state(*modules: nn.Module) -> list[dict[str, Tensor]]:
@@ -174,7 +174,7 @@ def measure_fine_tuned(frozen: FrozenStudent) -> Measured:
     part, of_test = (frozen.windows.splits[split] for split in ("train", "test"))
     index_N = frozen.training_subset(part.labelled_N)
     rank_RN = draws_of_ranks(label_N, DRAWS, frozen.seed)
-    device = frozen.student.picked_C.device
+    device = frozen.student.limit_C1.device
     hits_of = dict[str, Hits]()
     for k, draws, _ in tuning_runs(np.bincount(label_N)):
         tuned, probed = [], []

@@ -5,7 +5,7 @@ The probe is fitted on the train windows as they are; only val and test are chan
 know how the student was trained. Shape letters: N windows, B batch, C channels, T samples.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from comodo.config import CHANNELS
+from comodo.config.channels import AXES, QUANTITIES, in_groups, quantity_of, sensor_of
 from comodo.data import imu_transforms
-from comodo.data.arrays import Split
-from comodo.data.imu import ACC, GYRO
+from comodo.data.arrays import Change, Split
 from comodo.evaluation.feature_metrics import Hits
 from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
@@ -25,10 +24,7 @@ from comodo.models.students import extract_features
 
 MAX_TILT_DEGREES = 30.0
 SHIFT_SECONDS = 0.5
-NOISE_G, NOISE_DEG_S = 0.1, 10.0  # standard deviations, for each sample and channel
-
-Change = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-"""Changed windows `imu_BCT` from windows, their lengths and their indices in the split."""
+NOISE = {"acc": 0.1, "gyro": 10.0}  # standard deviations in g and deg/s, for each sample
 
 
 @dataclass(frozen=True)
@@ -40,21 +36,29 @@ class ChangedWindows:
 
     def imu(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """As `Split.imu`."""
-        imu_BCT, length_B = self.split.packed(index_B)
-        return self.change(imu_BCT, length_B, index_B), length_B
+        return self.split.packed(index_B, self.change)
 
 
-def changes(channels: list[str], rate: float, seed: int) -> dict[str, Change]:
-    """The changes by metric, for a student with these channels and windows of this rate in Hz.
+def changes(
+    seen: Sequence[str], stored: Sequence[str], rate: float, seed: int
+) -> dict[str, Change]:
+    """The changes by metric, for a student that sees some of the stored channels of windows of this
+    rate in Hz.
 
-    Random ones are drawn for each window from the seed. A missing sensor is only measured of a
-    student that has both.
+    Random ones are drawn for each window from the seed. A device is rotated only where all axes of
+    what the student sees are stored. A missing accelerometer or gyroscope, of all sensors, is only
+    measured of a student that has both.
     """
+    groups = in_groups(stored)
+    sensors = list(dict.fromkeys(map(sensor_of, stored)))
+    places = {q: [i for i, name in enumerate(stored) if quantity_of(name) == q] for q in QUANTITIES}
 
     def rotated(imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor) -> Tensor:
         generators = imu_transforms.window_generators(index_B, seed, 0)
-        tilt_B33 = imu_transforms.random_tilts(generators, MAX_TILT_DEGREES)
-        return imu_transforms.rotated(imu_BCT, tilt_B33)
+        tilts = {
+            sensor: imu_transforms.random_tilts(generators, MAX_TILT_DEGREES) for sensor in sensors
+        }
+        return imu_transforms.rotated(imu_BCT, stored, tilts)
 
     def half_rate(imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor) -> Tensor:
         return imu_transforms.half_rate(imu_BCT, length_B)
@@ -65,22 +69,19 @@ def changes(channels: list[str], rate: float, seed: int) -> dict[str, Change]:
 
     def noisy(imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor) -> Tensor:
         generators = imu_transforms.window_generators(index_B, seed, 1)
-        levels = {"acc_g": NOISE_G, "gyro_deg_s": NOISE_DEG_S}
-        noise_BCT = imu_transforms.random_noise(generators, imu_BCT.shape[-1], **levels)
+        level_C = np.array([NOISE[quantity_of(name)] for name in stored], np.float32)
+        noise_BCT = imu_transforms.random_noise(generators, imu_BCT.shape[-1], level_C)
         return imu_transforms.with_noise(imu_BCT, noise_BCT, length_B)
 
-    def without(sensor: slice, imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor) -> Tensor:
-        return imu_transforms.without(imu_BCT, sensor)
+    def without(quantity: str, imu_BCT: Tensor, length_B: Tensor | None, index_B: Tensor) -> Tensor:
+        return imu_transforms.without(imu_BCT, places[quantity])
 
-    found: dict[str, Change] = {
-        "rotated": rotated,
-        "half_rate": half_rate,
-        "shifted": shifted,
-        "noisy": noisy,
-    }
-    sensors = {"acc": ACC, "gyro": GYRO}
-    if all(set(CHANNELS[sensor]) & set(channels) for sensor in sensors.values()):
-        found |= {f"without_{name}": partial(without, x) for name, x in sensors.items()}
+    found: dict[str, Change] = {}
+    if all(len(groups.get(group, AXES)) == len(AXES) for group in in_groups(seen)):
+        found["rotated"] = rotated
+    found |= {"half_rate": half_rate, "shifted": shifted, "noisy": noisy}
+    if {quantity_of(name) for name in seen} == QUANTITIES.keys():
+        found |= {f"without_{quantity}": partial(without, quantity) for quantity in QUANTITIES}
     return found
 
 
@@ -94,9 +95,9 @@ def measure_robustness(frozen: FrozenStudent) -> Measured:
     hits_of = dict[str, dict[str, Hits]]()
     for split, (features_ND, label_N) in frozen.scored().items():
         part = frozen.windows.splits[split]
-        channels = frozen.student.description["channels"]
+        seen, stored = frozen.student.channels, part.stored_channels
         hits_of[split] = {"clean": _hits(frozen, features_ND, names_K[label_N])}
-        for name, change in changes(channels, frozen.rate, frozen.seed).items():
+        for name, change in changes(seen, stored, frozen.rate, frozen.seed).items():
             windows = ChangedWindows(part, change)
             changed_ND = extract_features(
                 frozen.student, windows, part.labelled_N, frozen.mask, batch_size=frozen.batch_size

@@ -3,7 +3,7 @@
 This module builds, saves and loads students, and extracts the features of a frozen one. It does not
 know how an encoder computes its features, how a student is trained, or what features are used for.
 
-Shape letters: N windows of a split, B batch, C channels, T samples, D feature width.
+Shape letters: N windows of a split, B batch, C channels that it sees, T samples, D feature width.
 """
 
 import copy
@@ -18,11 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from comodo.config import CHANNELS, StudentConfig
+from comodo.config import StudentConfig
+from comodo.config.channels import checked_channels, expanded, quantity_of
 from comodo.config.datasets import G_AND_DEGREES, Units
 from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
-from comodo.data.imu import ACC_UNITS, GYRO_UNITS, LIMIT_C
+from comodo.data.imu import ACC_UNITS, GYRO_UNITS, limits
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.checkpoints import read_encoder
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE, Encoder
@@ -43,11 +44,11 @@ class Student(nn.Module):
     """An IMU encoder with channel pooling; all parameters are trained.
 
     Build one with `build_student` or `load_student`. `pooling` of the channels' features is
-    "concat" or "mean"; it has no effect on a joint encoder. `channels` says which of `CHANNELS` are
-    encoded, and in which order. `dim` is the width of the feature, and `description` has the
-    arguments, for `load_student`. Samples beyond what any sensor measures (`imu.LIMIT_C`) count as
-    that limit: one of them would outweigh a batch, or overflow. `units` are those that the encoder
-    sees, of acceleration and angular velocity. Raises ValueError for no channel, or an unknown one.
+    "concat" or "mean"; it has no effect on a joint encoder. `channels` names those of its windows,
+    in their order. `dim` is the width of the feature, and `description` has the arguments, for
+    `load_student`. Samples beyond what any sensor measures (`imu.limits`) count as that limit: one
+    of them would outweigh a batch, or overflow. `units` are those that the encoder sees, of
+    acceleration and angular velocity. Raises ValueError for no channel, or an unknown name.
     """
 
     def __init__(
@@ -59,26 +60,23 @@ class Student(nn.Module):
         units: Units = G_AND_DEGREES,
     ) -> None:
         super().__init__()
-        unknown = [channel for channel in channels if channel not in CHANNELS]
-        if unknown or not channels:
-            raise ValueError(f"channels {list(channels)}: choose some of {', '.join(CHANNELS)}")
+        if not channels:
+            raise ValueError("channels: a student needs at least one")
+        self.channels = expanded(checked_channels(tuple(channels)))
         self.description: dict[str, Any] = {
             "name": name,
             "encoder_config": encoder_config,
             "pooling": pooling,
-            "channels": list(channels),
+            "channels": list(self.channels),
         }
         encoder = _ENCODERS[name]
-        joint_config = {"channels": len(channels)} if encoder.joint else {}
+        joint_config = {"channels": len(self.channels)} if encoder.joint else {}
         self.encoder = encoder({**encoder_config, **joint_config})
         self.concat = pooling == "concat"
-        features = len(channels) if self.concat and not encoder.joint else 1
+        features = len(self.channels) if self.concat and not encoder.joint else 1
         self.dim: int = self.encoder.dim * features
-        self.picked_C: Tensor
-        picked_C = torch.tensor([CHANNELS.index(channel) for channel in channels])
-        self.register_buffer("picked_C", picked_C, persistent=False)
         self.limit_C1: Tensor
-        limit_C1 = torch.from_numpy(LIMIT_C)[picked_C].unsqueeze(1)
+        limit_C1 = torch.from_numpy(limits(self.channels)).unsqueeze(1)
         self.register_buffer("limit_C1", limit_C1, persistent=False)
         self.scale_C1: Tensor | None
         self.register_buffer("scale_C1", None, persistent=False)
@@ -88,8 +86,9 @@ class Student(nn.Module):
         acc, gyro = units
         self.units: Units = (acc, gyro)
         if self.units != G_AND_DEGREES:
-            factors = [1 / ACC_UNITS[acc]] * 3 + [1 / GYRO_UNITS[gyro]] * 3
-            self.scale_C1 = torch.tensor(factors).to(self.picked_C.device)[self.picked_C, None]
+            factors = {"acc": 1 / ACC_UNITS[acc], "gyro": 1 / GYRO_UNITS[gyro]}
+            scale_C = torch.tensor([factors[quantity_of(channel)] for channel in self.channels])
+            self.scale_C1 = scale_C.unsqueeze(1).to(self.limit_C1.device)
             self.description = {**self.description, "units": list(self.units)}
         else:
             self.scale_C1 = None
@@ -109,27 +108,28 @@ class Student(nn.Module):
         that of MOMENT with `padding` "batch".
 
         Args:
-            imu_BCT: float32 `[B, 6, T]`, channels as in `CHANNELS`, in g and degrees per second
-                whatever `units` are; shorter windows are left-padded with zeros.
+            imu_BCT: float32 `[B, C, T]`, its `channels` in g and degrees per second whatever
+                `units` are; shorter windows are left-padded with zeros.
             length_B: real samples of each window (int, preferably on the CPU); None: all T.
             mask: whether MOMENT masks the padding of windows shorter than its input. The code of
                 COMODO (arXiv 2503.07259) trains with the mask and probes without it; padding then
                 counts as real samples. It makes no difference to other encoders.
 
-        Raises ValueError unless there are six channels, and for lengths that do not fit.
+        Raises ValueError for another number of channels, and for lengths that do not fit.
         """
-        if imu_BCT.ndim != 3 or imu_BCT.shape[1] != len(CHANNELS):
-            raise ValueError(f"IMU windows are [B, 6, T], got {tuple(imu_BCT.shape)}")
+        if imu_BCT.ndim != 3 or imu_BCT.shape[1] != len(self.channels):
+            needed = f"[B, {len(self.channels)}, T]"
+            raise ValueError(f"IMU windows are {needed}, got {tuple(imu_BCT.shape)}")
         batch, _, samples = imu_BCT.shape
         lengths = None if length_B is None else length_B.tolist()
         if lengths is not None and not (
             len(lengths) == batch and all(0 < length <= samples for length in lengths)
         ):
             raise ValueError(f"need {batch} lengths within 1..{samples}, got {lengths}")
-        picked_BCT = imu_BCT.index_select(1, self.picked_C).clamp(-self.limit_C1, self.limit_C1)
+        imu_BCT = imu_BCT.clamp(-self.limit_C1, self.limit_C1)
         if self.scale_C1 is not None:
-            picked_BCT = picked_BCT * self.scale_C1
-        feature_BCD = self.encoder(picked_BCT, lengths, mask)
+            imu_BCT = imu_BCT * self.scale_C1
+        feature_BCD = self.encoder(imu_BCT, lengths, mask)
         return feature_BCD.flatten(1) if self.concat else feature_BCD.mean(dim=1)
 
 
@@ -223,7 +223,7 @@ def extract_features(
     """
     was_training = student.training
     student.eval()
-    device = student.picked_C.device  # hand-crafted features have no parameters
+    device = student.limit_C1.device  # hand-crafted features have no parameters
     features = []
     for index_B in index_N.split(batch_size):
         imu_BCT, length_B = split.imu(index_B)

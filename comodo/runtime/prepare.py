@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from comodo.config import CHANNELS, DatasetConfig
+from comodo.config import DatasetConfig
 from comodo.core.console import console, track
 from comodo.core.lease import Lease, leased
 from comodo.core.parts import remove_rejected
@@ -91,7 +91,7 @@ def _make(
     for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
-    summary = replace(_summary(folder, settings.window_seconds, recordings), decided=decided)
+    summary = replace(_summary(folder, settings, recordings), decided=decided)
     lease.check()
     summary.write(folder)
 
@@ -157,7 +157,7 @@ def _remember(name: str, settings: DatasetConfig, windows: WindowSet, notes: lis
     QualityNote(sorted(names), made_by, windows.leaks, notes).write(windows.folder)
 
 
-def _summary(folder: Path, window_seconds: float | str, recordings: list[Recording]) -> WindowsMeta:
+def _summary(folder: Path, settings: DatasetConfig, recordings: list[Recording]) -> WindowsMeta:
     """The set's meta.json, whose size depends on groups and rejections, not on windows."""
     windows: Counter[str] = Counter()
     classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -173,12 +173,13 @@ def _summary(folder: Path, window_seconds: float | str, recordings: list[Recordi
             if row["label"] is not None:
                 classes[row["split"]][row["label"]] += row["windows"]
     return WindowsMeta(
-        channels=list(CHANNELS),
+        channels=list(settings.imu_channels),
+        fills=settings.missing == "zero",
         windows=dict(windows),
         classes={split: dict(counts) for split, counts in classes.items()},
         leaks=window_sets.leaks_of(r for r in recordings if r.id not in rejected),
         rejected=rejected,
-        window_seconds=window_seconds,
+        window_seconds=settings.window_seconds,
         passing=passing,
         made_by=made_by(),
     )

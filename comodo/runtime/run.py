@@ -13,7 +13,7 @@ from comodo.config import Sweep
 from comodo.core.console import console
 from comodo.core.lease import RETRY_SECONDS, STALE_SECONDS, Lease, LeaseError
 from comodo.core.store import Store
-from comodo.data.arrays import pack_resized, pack_windows
+from comodo.data.packing import pack_resized, pack_windows
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import mlflow_pages, report

@@ -5,7 +5,7 @@ could not be trained or measured. Does not know how a trial runs.
 from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
 from comodo.config.teacher import teacher_on
 from comodo.core.store import Store
-from comodo.data.arrays import pack_features, pack_windows
+from comodo.data.packing import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
 from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split

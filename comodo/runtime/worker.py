@@ -156,7 +156,9 @@ def _train(
 
     if not isinstance(trial.config.method, NoneMethod):
         folder_of_windows = fetched(store.folder("arrays", trial.windows))
-        windows = WindowArrays.load(folder_of_windows, student.encoder.samples, trial.fold)
+        windows = WindowArrays.load(
+            folder_of_windows, student.encoder.samples, trial.fold, student.channels
+        )
         features = None
         if isinstance(trial.config.method, DistillingMethod):
             packed = fetched(store.folder("arrays", trial.features))
@@ -264,7 +266,7 @@ def frozen_student_of(
     `FrozenStudent`."""
     folder = fetched(store.folder("arrays", trial.measured_on()[dataset]))
     fold = trial.fold if dataset == trial.config.dataset else fold
-    windows = WindowArrays.load(folder, student.encoder.samples, fold)
+    windows = WindowArrays.load(folder, student.encoder.samples, fold, student.channels)
     config = trial.config
     student = student.in_units(trial.units_on(dataset))
     return FrozenStudent(

@@ -72,9 +72,11 @@ class Labels:
         if key in ("dataset", "teacher.name", "student.name"):
             return str(value)
         if key == "student.channels":  # acc_x, acc_y, acc_z, gyro_x: acc_xyz+gyro_x
-            axes = (channel.split("_") for channel in value)
+            axes = (channel.rpartition("_") for channel in value)
             sensors = groupby(axes, key=lambda axis: axis[0])
-            return "+".join(f"{name}_{''.join(axis for _, axis in same)}" for name, same in sensors)
+            return "+".join(
+                f"{name}_{''.join(axis[-1] for axis in same)}" for name, same in sensors
+            )
         if isinstance(value, str) and re.search(r"[\s\"]", value):
             value = json.dumps(value)
         end = key.split(".")[-1]

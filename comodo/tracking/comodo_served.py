@@ -2,7 +2,7 @@
 
 MLflow copies this file into the model and imports it there by name, so it needs nothing of comodo.
 
-Shapes: N windows, C = 6 channels, R raw samples, K classes.
+Shapes: N windows, C channels of the student, R raw samples, K classes.
 """
 
 import json
@@ -19,7 +19,7 @@ class Served:
         self._classes = np.array(json.loads(notes["classes"]))
 
     def predict(self, imu_NCR: Any, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """For windows [N, 6, R]: `label` [N] and `probabilities` [N, K]."""
+        """For windows [N, C, R]: `label` [N] and `probabilities` [N, K]."""
         (probability_NK,) = self._session.run(["probabilities"], {"imu": imu_NCR})
         return {"label": self._classes[probability_NK.argmax(1)], "probabilities": probability_NK}
 

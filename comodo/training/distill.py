@@ -220,7 +220,8 @@ class Distillation:
         """The random changes of this epoch's windows; None if there are none."""
         if self.trial.augment == config.Augmentation():
             return None
-        return Augment(self.trial.augment, seed_of(self.seed, "augment", self.epoch))
+        seed = seed_of(self.seed, "augment", self.epoch)
+        return Augment(self.trial.augment, seed, self.train.stored_channels)
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""

@@ -109,9 +109,8 @@ class BatchLoader:
     def _batch(self, row_B: Tensor, change: Change | None) -> Batch:
         label_B = self._split.label_N[row_B]
         row_b = self._workers.share(row_B)
-        imu_bCT, length_b = self._split.imu(row_b) if len(row_b) else (torch.zeros(0, 0, 0), None)
-        if change is not None and len(row_b):
-            imu_bCT = change(imu_bCT, length_b, row_b)
+        none = torch.zeros(0, 0, 0), None
+        imu_bCT, length_b = self._split.imu(row_b, change) if len(row_b) else none
         if len(row_b) < len(row_B) and len(row_b) and (longest := self._split.longest(row_B)):
             # As wide as with a single worker, because a student may pad to the batch's longest.
             imu_bCT = F.pad(imu_bCT, (longest - imu_bCT.shape[-1], 0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comodo.config import CHANNELS, ComodoMethod, Resources, TrialConfig
+from comodo.config import ComodoMethod, Resources, TrialConfig
 from comodo.config.metric import WINDOWS_PER_SECOND
 
 
@@ -60,7 +60,7 @@ def measure_speed(
     count = 4 * trial.batch_size
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
-        "imu": rng.normal(size=(count, len(CHANNELS), samples)).astype(np.float32),
+        "imu": rng.normal(size=(count, len(trial.student.channels), samples)).astype(np.float32),
         "label": np.arange(count) % 2,
         "group": np.zeros(count, np.int64),
         "last": np.zeros(count, bool),
@@ -76,7 +76,9 @@ def measure_speed(
             path = Path(folder) / "train.safetensors"
             save_file(arrays, path)
             shards = Shards(path.parent, [path.name])
-            windows = WindowArrays({"train": Split(shards, True)}, ["a", "b"], ["g"])
+            windows = WindowArrays(
+                {"train": Split(shards, True, stored=trial.student.channels)}, ["a", "b"], ["g"]
+            )
             features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
             student = build_student(trial.student)
             run = Distillation(trial, 0, windows, features, student, device)

@@ -14,18 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comodo.config import CHANNELS
 from comodo.core.parts import write_table
 from comodo.core.store import Store
-from comodo.data import arrays as arrays_module
-from comodo.data import shards, slicing
-from comodo.data.arrays import (
-    NO_LABEL,
-    FeatureArrays,
-    WindowArrays,
-    pack_features,
-    pack_resized,
-    pack_windows,
-)
+from comodo.data import packing, shards, slicing
+from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
+from comodo.data.packing import pack_features, pack_resized, pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import MEASURED_ONLY, FeatureArraysMeta, FeaturesMeta, WindowsMeta
@@ -36,12 +30,12 @@ from tests.helpers import make_arrays
 
 
 def patch_shards(patch: pytest.MonkeyPatch, windows: int) -> None:
-    for module in (arrays_module, shards):
+    for module in (packing, shards):
         patch.setattr(module, "SHARD_WINDOWS", windows)
 
 
 def write_windows_meta(store: Store, rejected: dict[str, str]) -> None:
-    meta = WindowsMeta([], {"train": 6, "test": 1}, {}, {}, rejected, window_seconds=5.0)
+    meta = WindowsMeta([*CHANNELS], {"train": 6, "test": 1}, {}, {}, rejected, window_seconds=5.0)
     meta.write(store.folder("windows", "w"))
 
 
@@ -116,7 +110,7 @@ def test_a_batch_is_as_long_as_its_longest(store: Store) -> None:
 
 
 def test_a_recording_that_was_not_cut_has_no_last_window(store: Store) -> None:
-    meta = WindowsMeta([], {}, {}, {}, {"bad": "empty"}, window_seconds="whole")
+    meta = WindowsMeta([*CHANNELS], {}, {}, {}, {"bad": "empty"}, window_seconds="whole")
     meta.write(store.folder("windows", "w"))
     data = WindowArrays.load(store.folder("arrays", pack_windows(store, "w")))
     assert not any(split.last_N.any() for split in data.splits.values())
@@ -138,7 +132,7 @@ def write_windows(store: Store, imu: list[np.ndarray]) -> None:
     ]
     table = pa.Table.from_pylist(rows, schema=slicing.WINDOW_SCHEMA)
     write_table(store.folder("windows", "w") / "part-0.parquet", table)
-    meta = WindowsMeta([], {}, {}, {}, {}, window_seconds="whole")
+    meta = WindowsMeta([*CHANNELS], {}, {}, {}, {}, window_seconds="whole")
     meta.write(store.folder("windows", "w"))
 
 

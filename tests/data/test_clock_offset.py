@@ -127,7 +127,7 @@ def test_shifts_in_parts_of_a_pixel() -> None:
 def test_a_real_recording_whose_picture_the_camera_steadied(shared_data: Path) -> None:
     gopro = GoproReader(GoproDataset(kind="gopro", path=str(shared_data / "gopro")))
     (recording,) = gopro.recordings()
-    stream = gopro.read_imu(recording)
+    (stream,) = gopro.read_imu(recording)
     found = estimate(recording.video, stream)
     # The camera's own record of its turns agrees with its gyroscope to 0.02 s; its picture, which
     # its stabiliser turned against that, runs ahead by 0.4 s.

@@ -18,12 +18,12 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, cros
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from comodo.config import ConfigError, SimulatedDataset, read_sweep_file
+from comodo.config import CHANNELS, ConfigError, SimulatedDataset, read_sweep_file
 from comodo.config.datasets import FoldSplit, GroupSplit
 from comodo.core.parts import write_table
 from comodo.core.store import Store
 from comodo.data import slicing
-from comodo.data.arrays import FeatureArrays, WindowArrays, pack_features, pack_windows
+from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.data.folds import (
     Fold,
     Folds,
@@ -35,6 +35,7 @@ from comodo.data.folds import (
     make_folds,
     without_split,
 )
+from comodo.data.packing import pack_features, pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.recordings import IN_FOLDS, DatasetError, Recording
 from comodo.data.records import FeaturesMeta, WindowsMeta
@@ -76,7 +77,7 @@ def packed_set(store: Store) -> tuple[list[str | None], list[str], np.ndarray]:
     for part, chunk in enumerate((rows[:90], rows[90:])):
         table = pa.Table.from_pylist(chunk, schema=slicing.WINDOW_SCHEMA)
         write_table(store.folder("windows", "w") / f"part-{part}.parquet", table)
-    WindowsMeta([], {IN_FOLDS: 150}, {}, {}, {}, window_seconds="whole").write(
+    WindowsMeta([*CHANNELS], {IN_FOLDS: 150}, {}, {}, {}, window_seconds="whole").write(
         store.folder("windows", "w")
     )
     features: list[dict[str, Any]] = [{"window": "w5", "rejected": "broken"}]

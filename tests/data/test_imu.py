@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import CHANNELS
+from comodo.data import imu_tables
 from comodo.data.imu import (
     ACC_UNITS,
     STANDARD_GRAVITY,
@@ -18,11 +19,10 @@ from comodo.data.imu import (
     checked_stream,
     has_gap,
     join_sensors,
-    read_csv,
-    read_npy,
     resample,
     unit_by_gravity,
 )
+from comodo.data.imu_tables import read_npy
 from tests.conftest import write_imu
 from tests.errors import raises
 
@@ -31,6 +31,12 @@ def stream_of(rate: float, seconds: float, hz: float = 1.0) -> ImuStream:
     time_N = np.arange(round(rate * seconds)) / rate
     wave_N = np.sin(2 * np.pi * hz * time_N)
     return ImuStream(time_N, np.repeat(wave_N[:, None], 6, axis=1).astype(np.float32))
+
+
+def read_csv(path: Path, *units: str) -> ImuStream:
+    """The stream of a table of one sensor."""
+    (stream,) = imu_tables.read_csv(path, CHANNELS, *units)
+    return stream
 
 
 def write_csv(path: Path, header: str, rows: np.ndarray) -> Path:
@@ -83,14 +89,14 @@ def test_clocks_of_every_unit_come_out_as_seconds(tmp_path: Path, unit: str, fac
 def test_an_array_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", np.ones(shape))
     with raises(ImuError, "imu.wrong-shape", "a.npy", str(shape), "[samples, 6]"):
-        read_npy(tmp_path / "a.npy", 50, "g", "deg/s")
+        read_npy(tmp_path / "a.npy", CHANNELS, 50, "g", "deg/s")
 
 
 def test_npy_in_either_layout(tmp_path: Path) -> None:
     imu_NC = np.random.default_rng(0).normal(size=(30, 6))
     for name, array in (("a", imu_NC), ("b", imu_NC.T)):
         np.save(tmp_path / f"{name}.npy", array)
-        stream = read_npy(tmp_path / f"{name}.npy", 10, "g", "deg/s")
+        stream = read_npy(tmp_path / f"{name}.npy", CHANNELS, 10, "g", "deg/s")
         np.testing.assert_allclose(stream.imu_NC, imu_NC, rtol=1e-6)
         assert stream.rate == pytest.approx(10)
 
@@ -372,7 +378,8 @@ def test_an_exponent_of_many_digits_does_not_end_the_process(tmp_path: Path) -> 
     path = tmp_path / "imu.csv"
     write_imu(path, 1)
     path.write_text(path.read_text().rstrip() + "e+00887753850608\n")
-    program = "import sys; from comodo.data.imu import read_csv; read_csv(sys.argv[1])"
+    program = "import sys; from comodo.data.imu_tables import read_csv; "
+    program += "read_csv(sys.argv[1], ('acc_x',))"
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)], check=False, capture_output=True
     )

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
+from comodo.config import CHANNELS
 from comodo.data import imu_transforms as changed
-from comodo.data.imu import ACC, GYRO
 
 B, T = 5, 40
+ACC, GYRO = [0, 1, 2], [3, 4, 5]  # of the channels
+LEVEL_C = np.repeat(np.array([0.1, 10], np.float32), 3)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_tilts_are_rotations_with_angles_up_to_the_maximum() -> None:
 
 def test_both_sensors_are_rotated_together(imu_BCT: torch.Tensor) -> None:
     rotation_B33 = changed.random_tilts(generators(), 90)
-    rotated_BCT = changed.rotated(imu_BCT, rotation_B33)
+    rotated_BCT = changed.rotated(imu_BCT, CHANNELS, {"": rotation_B33})
     for sensor in (ACC, GYRO):
         for b in range(B):  # one window and one sample at a time
             expected = np.stack([rotation_B33[b].numpy() @ x for x in imu_BCT[b, sensor].T.numpy()])
@@ -64,11 +66,11 @@ def test_both_sensors_are_rotated_together(imu_BCT: torch.Tensor) -> None:
 def test_noise_has_the_stated_levels_and_spares_padding(
     padded_BCT: torch.Tensor, length_B: torch.Tensor
 ) -> None:
-    noise_BCT = changed.random_noise(generators(), T, acc_g=0.1, gyro_deg_s=10)
-    long = changed.random_noise(generators(), 20_000, acc_g=0.1, gyro_deg_s=10)
+    noise_BCT = changed.random_noise(generators(), T, LEVEL_C)
+    long = changed.random_noise(generators(), 20_000, LEVEL_C)
     assert long[:, ACC].std().item() == pytest.approx(0.1, rel=0.02)
     assert long[:, GYRO].std().item() == pytest.approx(10, rel=0.02)
-    short_BCT = changed.random_noise(generators(), 12, acc_g=0.1, gyro_deg_s=10)
+    short_BCT = changed.random_noise(generators(), 12, LEVEL_C)
     assert torch.equal(short_BCT, noise_BCT[:, :, -12:])
     noisy_BCT = changed.with_noise(padded_BCT, noise_BCT, length_B)
     for b, length in enumerate(length_B.tolist()):
@@ -121,7 +123,7 @@ def test_half_rate_of_a_padded_window_is_that_of_its_real_samples(
 
 
 @pytest.mark.parametrize(("sensor", "other"), [(ACC, GYRO), (GYRO, ACC)])
-def test_a_dead_sensor_is_zero(imu_BCT: torch.Tensor, sensor: slice, other: slice) -> None:
+def test_a_dead_sensor_is_zero(imu_BCT: torch.Tensor, sensor: list[int], other: list[int]) -> None:
     before_BCT = imu_BCT.clone()
     out_BCT = changed.without(imu_BCT, sensor)
     assert not out_BCT[:, sensor].any()

@@ -90,15 +90,15 @@ def test_sensors_that_are_dead_or_impossible_are_flagged(
     imu_NC: np.ndarray, flagged: set[str]
 ) -> None:
     found = ImuStream(np.arange(len(imu_NC)) / 100, imu_NC.astype(np.float32))
-    measured = measure_quality(found, VideoTrack(20.0, ()))
+    measured = measure_quality([found], VideoTrack(20.0, ()))
     spans = [(start, start + 5.0) for start in (0, 5, 10, 15)]
-    measured["constant_windows"] = sum(has_constant_channel(found, *span) for span in spans)
+    measured["constant_windows"] = sum(has_constant_channel([found], *span) for span in spans)
     assert flags(measured) - {"gravity"} == flagged - {"gravity"}
 
 
 def test_the_worst_recording_is_named() -> None:
     rows = [
-        {"recording": name, **measure_quality(ImuStream(np.arange(2000) / 100, imu_NC), None)}
+        {"recording": name, **measure_quality([ImuStream(np.arange(2000) / 100, imu_NC)], None)}
         for name, imu_NC in (("good", IMU_NC), ("bad", 60 * IMU_NC), ("worse", 90 * IMU_NC))
     ]
     lines = flag_lines(pd.DataFrame(rows).assign(constant_windows=0))
@@ -109,7 +109,7 @@ def test_the_worst_recording_is_named() -> None:
 
 def test_a_picture_that_stands_still_is_flagged() -> None:
     track = VideoTrack(20.0, ((6.0, 14.0),))
-    found = measure_quality(ImuStream(np.arange(2000) / 100, IMU_NC), track)
+    found = measure_quality([ImuStream(np.arange(2000) / 100, IMU_NC)], track)
     assert found["still_seconds"] == 8
     assert flags(found | {"constant_windows": 0}) == {"still_seconds"}
 
@@ -119,13 +119,14 @@ def test_saturation_is_the_share_that_is_clipped(limit: float, height: float, cy
     wave_N = limit * height * np.sin(np.linspace(0, 2 * np.pi * cycles, 6000))
     imu_NC = np.zeros((6000, 6), np.float32)
     imu_NC[:, 1] = np.clip(wave_N, -limit, limit)
-    assert saturated_share(imu_NC) == pytest.approx((np.abs(wave_N) >= limit).mean(), abs=0.01)
+    time_N, clipped = np.arange(6000) / 100, (np.abs(wave_N) >= limit).mean()
+    assert saturated_share(ImuStream(time_N, imu_NC)) == pytest.approx(clipped, abs=0.01)
     imu_NC[:, 1] = wave_N
-    assert saturated_share(imu_NC) < 0.03  # peaks are no plateau
+    assert saturated_share(ImuStream(time_N, imu_NC)) < 0.03  # peaks are no plateau
 
 
 def test_a_sensor_at_rest_is_not_saturated() -> None:
     rng = np.random.default_rng(0)
     imu_NC = rng.integers(-1, 2, (1000, 6)) * 0.01  # coarse steps: its extremes repeat
     imu_NC[:, 2] += 1
-    assert saturated_share(imu_NC.astype(np.float32)) == 0
+    assert saturated_share(ImuStream(np.arange(1000) / 100, imu_NC.astype(np.float32))) == 0

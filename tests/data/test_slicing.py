@@ -72,7 +72,7 @@ class TestClocks:
         recording = Recording("r", "v.mp4" if video else "", "i.csv", "train", "g")
         config = folder(Path(__file__), window_seconds=2.0).model_copy(update=settings)
         track = None if video is None else VideoTrack(video, ())
-        rows, _ = slice_recording(recording, ImuStream(time_N, imu_NC), track, config)
+        rows, _ = slice_recording(recording, [ImuStream(time_N, imu_NC)], track, config)
         assert all(np.isfinite(row["imu"]).all() and len(row["imu"]) == 300 for row in rows)
         return [row["window"] for row in rows]
 
@@ -121,7 +121,7 @@ def test_every_window_is_inside_what_was_recorded(
     config = folder(Path(__file__), window_seconds=seconds)
     stream = ImuStream(time_N, np.ones((len(time_N), 6), np.float32))
     try:
-        rows, _ = slice_recording(recording, stream, track, config)
+        rows, _ = slice_recording(recording, [stream], track, config)
     except PrepareError:
         rows = []
     spans = [(row["start"], row["end"]) for row in rows]
@@ -152,7 +152,7 @@ def test_an_imu_without_video_is_used_from_its_first_sample() -> None:
     time_N = -24 + np.arange(48 * 50) / 50
     recording = Recording("r", "", "i.csv", "train", "g")
     stream = ImuStream(time_N, np.ones((len(time_N), 6), np.float32))
-    rows, _ = slice_recording(recording, stream, None, folder(Path(__file__), window_seconds=2.0))
+    rows, _ = slice_recording(recording, [stream], None, folder(Path(__file__), window_seconds=2.0))
     assert [row["start"] for row in rows] == pytest.approx(list(range(-24, 24, 2)))
 
 
@@ -293,7 +293,7 @@ def test_files_that_break_before_encoding_are_rejected_alone(manifest: Path) -> 
 def test_windows_of_half_a_sample_more_are_equally_long() -> None:
     stream = ImuStream(np.arange(2_000) / 100, np.zeros((2_000, 6), np.float32))
     settings = SimulatedDataset(kind="simulated", window_seconds=2.5, imu_rate=25)
-    rows, _ = slice_recording(Recording("r", "", "r.csv", "train", "g"), stream, None, settings)
+    rows, _ = slice_recording(Recording("r", "", "r.csv", "train", "g"), [stream], None, settings)
     assert len(rows) == 8
     assert {len(row["imu"]) for row in rows} == {6 * 62}
 
@@ -323,7 +323,7 @@ def test_windows_of_training_recordings_are_drawn(tmp_path: Path) -> None:
     few = settings.model_copy(update={"windows_per_recording": 3})
     for split, config, windows in (("train", few, 3), ("test", few, 20), ("train", settings, 20)):
         recording = Recording("r", "", "i.csv", split, "g")
-        rows, count = slice_recording(recording, stream, None, config)
+        rows, count = slice_recording(recording, [stream], None, config)
         assert (len(rows), count) == (windows, 20)
         assert all(row["end"] - row["start"] == pytest.approx(2) for row in rows)
         assert all(row["start"] == pytest.approx(2 * int(row["window"][2:])) for row in rows)

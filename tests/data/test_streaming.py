@@ -57,7 +57,7 @@ def test_windows_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_o
     for number, chunk in enumerate((rows[:3], rows[3:])):
         table = pa.Table.from_pylist(chunk, schema=slicing.WINDOW_SCHEMA)
         write_table(tmp_path / f"part-{number}.parquet", table)
-    frame = described_windows(tmp_path)
+    frame = described_windows(tmp_path, 6)
     assert frame.window.tolist() == ["w0", "w1", "w2", "w3"]
     assert frame.length.tolist() == [3, 50, 1, 7]
     for found, wanted in zip(window_values(tmp_path), imu, strict=True):
@@ -65,4 +65,4 @@ def test_windows_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_o
 
 
 def test_no_windows(tmp_path: Path) -> None:
-    assert len(described_windows(tmp_path)) == 0
+    assert len(described_windows(tmp_path, 6)) == 0

@@ -32,7 +32,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 from torch import nn
 
-from comodo.config import StudentConfig, read_sweep_file
+from comodo.config import CHANNELS, StudentConfig, read_sweep_file
 from comodo.core.parts import write_table
 from comodo.core.store import Store, read_json
 from comodo.data.arrays import WindowArrays
@@ -97,7 +97,7 @@ def finished(folder: Path, **changes: Any) -> tuple[Selection, Store]:
     tracker.settle()
     counts = {"train": 42, "val": 20, "test": 20}
     classes = {"train": {"c0": 14, "c1": 14, "c2": 14}}
-    meta = WindowsMeta([], counts, classes, {"test": "3 of 4"}, {}, window_seconds=3.2)
+    meta = WindowsMeta([*CHANNELS], counts, classes, {"test": "3 of 4"}, {}, window_seconds=3.2)
     meta.write(store.folder("windows", "set"))
     write_table(store.folder("windows", "set") / "quality-0.parquet", QUALITY_SCHEMA.empty_table())
     return resolve_run(trial.key, store), store
@@ -162,7 +162,7 @@ def test_description_and_table(found: tuple[Selection, Store], exported: Exporte
 
 def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Store]) -> None:
     student = tiny_students.make("mantis").in_units(("m/s^2", "rad/s"))
-    here = Preprocessing(Sensor(20, "m/s^2", "rad/s"), 3.2, 20)
+    here = Preprocessing(Sensor(20, "m/s^2", "rad/s"), CHANNELS, 3.2, 20)
     raw_BCR = torch.tensor(raw(found, 4)[1])
     _, feature_BD = Recogniser(here, student, True, nn.Identity())(raw_BCR)
     expected_BD = student.encoder(raw_BCR, None, True).flatten(1)
@@ -209,7 +209,7 @@ def test_mlflow_has_it(found: tuple[Selection, Store], exported: Exported) -> No
 def test_another_rate_is_resampled_as_recordings_are() -> None:
     """A window at 50 Hz through the matrix, and through the reader of recordings."""
     window = np.random.default_rng(0).normal(size=(6, 160)).astype(np.float32)
-    to_20 = Preprocessing(Sensor(50), 3.2, 20)
+    to_20 = Preprocessing(Sensor(50), CHANNELS, 3.2, 20)
     stream = ImuStream(np.arange(160) / 50, window.T)
     wanted = resample(stream, 0, 3.2, 20).T
     got = to_20(torch.from_numpy(window[None]))[0].numpy()
@@ -220,11 +220,11 @@ def test_another_rate_is_resampled_as_recordings_are() -> None:
 
 def test_units() -> None:
     window = torch.ones(1, 6, 8)
-    got = Preprocessing(Sensor(20, "m/s^2", "rad/s"), 0.4, 20)(window)
+    got = Preprocessing(Sensor(20, "m/s^2", "rad/s"), CHANNELS, 0.4, 20)(window)
     torch.testing.assert_close(got[0, :3], torch.full((3, 8), 1 / STANDARD_GRAVITY))
     torch.testing.assert_close(got[0, 3:], torch.full((3, 8), 180 / np.pi))
     with raises(ImuError, "imu.unknown-unit", "gyroscope", "turns"):
-        Sensor(20, gyro_unit="turns").factors()
+        Sensor(20, gyro_unit="turns").factors(CHANNELS)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])
@@ -264,7 +264,9 @@ def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
 def test_timesnet_cannot_be_exported(tmp_path: Path) -> None:
     size = {"seq_len": 16, "d_model": 4, "d_ff": 4, "periods": 2, "kernels": 1, "layers": 1}
     student = build_student(StudentConfig.model_validate({"name": "timesnet", "size": size}))
-    recogniser = Recogniser(Preprocessing(Sensor(16), 1, 16), student, True, nn.Identity())
+    recogniser = Recogniser(
+        Preprocessing(Sensor(16), student.channels, 1, 16), student, True, nn.Identity()
+    )
     with raises(DeployError, "export.unsupported"):
         write_programs(recogniser, 16, {}, tmp_path)
 
@@ -337,7 +339,7 @@ def test_students(name: str, tmp_path: Path) -> None:
         with torch.inference_mode():
             wanted = student(imu).numpy()
         head = nn.Linear(student.dim, 3)
-        preprocessing = Preprocessing(Sensor(samples), 1, samples)
+        preprocessing = Preprocessing(Sensor(samples), student.channels, 1, samples)
         write_programs(Recogniser(preprocessing, student, True, head), samples, {}, tmp_path)
         assert largest_difference(tmp_path, imu.numpy()) < 1e-5
         _, features = load_onnx(tmp_path / ONNX)(imu.numpy())

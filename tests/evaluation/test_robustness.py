@@ -7,15 +7,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from comodo.config import CHANNELS
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
-from comodo.data.imu import ACC, GYRO
 from comodo.evaluation.evaluate import measure_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.robustness import (
     MAX_TILT_DEGREES,
-    NOISE_DEG_S,
-    NOISE_G,
+    NOISE,
     ChangedWindows,
     changes,
     measure_robustness,
@@ -25,6 +24,7 @@ from tests.helpers import make_arrays, trial_config
 from tests.tiny_students import FAMILIES, make
 
 RATE = 20.0  # of the windows of `make_arrays`
+ACC, GYRO = slice(0, 3), slice(3, 6)  # of the channels
 ALL = {"clean", "rotated", "half_rate", "shifted", "noisy", "without_acc", "without_gyro"}
 
 
@@ -88,7 +88,7 @@ def test_random_changes_follow_the_seed_and_have_the_stated_size(store: Store) -
     before_NCT, _ = split.imu(index_N)
 
     def of(name: str, seed: int, index_N: torch.Tensor = index_N) -> torch.Tensor:
-        change = changes(["acc_x", "gyro_x"], RATE, seed)[name]
+        change = changes(["acc_x", "gyro_x"], CHANNELS, RATE, seed)[name]
         return ChangedWindows(split, change).imu(index_N)[0]
 
     for name in ("rotated", "noisy"):
@@ -96,8 +96,8 @@ def test_random_changes_follow_the_seed_and_have_the_stated_size(store: Store) -
         assert not torch.equal(of(name, 0), of(name, 1))
         assert torch.equal(of(name, 0, index_N[7:9]), of(name, 0)[7:9])  # whatever the batch
     noise_NCT = of("noisy", 0) - before_NCT
-    assert noise_NCT[:, ACC].std().item() == pytest.approx(NOISE_G, rel=0.05)
-    assert noise_NCT[:, GYRO].std().item() == pytest.approx(NOISE_DEG_S, rel=0.05)
+    assert noise_NCT[:, ACC].std().item() == pytest.approx(NOISE["acc"], rel=0.05)
+    assert noise_NCT[:, GYRO].std().item() == pytest.approx(NOISE["gyro"], rel=0.05)
     after_NCT = of("rotated", 0)
     for sensor in (ACC, GYRO):  # lengths stay, directions turn by no more than the tilt
         one, other = before_NCT[:, sensor], after_NCT[:, sensor]
@@ -108,7 +108,7 @@ def test_random_changes_follow_the_seed_and_have_the_stated_size(store: Store) -
 
 
 def test_a_student_with_one_sensor_cannot_miss_it() -> None:
-    assert ALL - changes(["acc_x", "acc_y"], RATE, 0).keys() == {
+    assert ALL - changes(["acc_x", "acc_y"], CHANNELS, RATE, 0).keys() == {
         "clean",
         "without_acc",
         "without_gyro",

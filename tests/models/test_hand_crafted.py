@@ -9,13 +9,12 @@ import torch
 from scipy import signal, stats
 
 from comodo.config import CHANNELS, StudentConfig
-from comodo.config.student import Channel
 from comodo.models.hand_crafted import BANDS, OF_CHANNEL, QUANTILES, SILENCE, window_features
 from comodo.models.students import Student, build_student, load_student, save_student
 from tests.tiny_students import windows
 
 
-def make(channels: tuple[Channel, ...] = CHANNELS) -> Student:
+def make(channels: tuple[str, ...] = CHANNELS) -> Student:
     return build_student(StudentConfig(name="hand-crafted", channels=channels))
 
 

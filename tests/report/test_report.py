@@ -14,12 +14,12 @@ import torch
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from comodo.config import Sweep, read_sweep_file
+from comodo.config import CHANNELS, Sweep, read_sweep_file
 from comodo.core.console import console
 from comodo.core.parts import write_table
 from comodo.core.store import Store, write_json
-from comodo.data.arrays import pack_features, pack_windows
 from comodo.data.feature_sets import feature_key
+from comodo.data.packing import pack_features, pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import FeaturesMeta, QualityNote, WindowsMeta
@@ -288,7 +288,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
     write_table(windows / "quality-000000.parquet", quality)
     counts = {"train": 1000, "val": 1, "test": 1}
-    WindowsMeta([], counts, {}, {}, {}, 2.0).write(windows)
+    WindowsMeta([*CHANNELS], counts, {}, {}, {}, 2.0).write(windows)
     QualityNote(["demo"], {}, {}).write(windows)
     ready = read_window_set(key, store)
     assert ready is not None

@@ -23,7 +23,7 @@ from tests.errors import raises
 class Deadly(FolderReader):
     """A reader whose native parts crash at one of the recordings."""
 
-    def read_imu(self, recording: Recording) -> ImuStream:
+    def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         if recording.id == "r003":
             os.kill(os.getpid(), signal.SIGSEGV)
         return super().read_imu(recording)

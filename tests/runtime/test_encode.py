@@ -17,9 +17,10 @@ from comodo.core.lease import LeaseError
 from comodo.core.parts import parts, read_parts, write_table
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
-from comodo.data.arrays import FeatureArrays, pack_features
+from comodo.data.arrays import FeatureArrays
 from comodo.data.feature_sets import FeatureSet, feature_key, wanted_windows
 from comodo.data.keys import simulated_folder
+from comodo.data.packing import pack_features
 from comodo.data.precomputed import EncodeError
 from comodo.data.readers import open_dataset
 from comodo.data.slicing import slice_chunk, write_part

@@ -60,6 +60,7 @@ class DatasetPlan:
     whole_samples: int | None = None
     """Of all whole recordings together, once they are prepared."""
     seconds: float | str = "whole"  # of a window
+    channels: int = len(CHANNELS)
     videos: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By split, versions of the recordings' videos, until the windows are prepared."""
     folds: Folds = ()
@@ -92,7 +93,7 @@ class DatasetPlan:
         if self.total is None or self.all_samples is None:
             return None
         samples = copies * self.all_samples + self.total * sum(resized)
-        return len(CHANNELS) * samples * FLOAT_BYTES
+        return self.channels * samples * FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
             total = round(seconds * settings.imu_rate)
         counts = [split.counts for split in ready.splits]
         done = len(recordings), 0, counts, train, samples, ready, notes, total
-        return DatasetPlan(name, key, *done, folds=ready.folds)
+        return DatasetPlan(name, key, *done, channels=len(settings.imu_channels), folds=ready.folds)
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     known, at_most = split_bounds(settings, recordings)
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
@@ -208,7 +209,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
     videos = {s: video_versions(settings, listed, files, store) for s, listed in by_split.items()}
     folds = listed_folds(recordings, settings)
-    return replace(plan, seconds=settings.window_seconds, videos=videos, folds=folds)
+    channels, seconds = len(settings.imu_channels), settings.window_seconds
+    return replace(plan, seconds=seconds, channels=channels, videos=videos, folds=folds)
 
 
 def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> list[str]:

@@ -23,7 +23,7 @@ def test_real_recording_on_the_video_s_clock(shared_data: Path, imu: str, rate: 
     assert isinstance(reader, AriaReader)
     (recording,) = reader.recordings()
     assert recording.id == recording.group == "aria_everyday_activities.vrs"
-    stream = reader.read_imu(recording)
+    (stream,) = reader.read_imu(recording)
     assert stream.rate == pytest.approx(rate, rel=0.01)
     assert -0.05 < stream.time_N[0] < 0 and 0.35 < stream.time_N[-1] < 0.4  # around 8 frames
     assert np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() == pytest.approx(1, abs=0.1)
@@ -38,7 +38,7 @@ def test_imus_of_the_second_generation_by_their_labels(imu: str, mean_g: list[fl
     if not folder.is_dir():
         pytest.skip(f"no recording of the second generation at {folder}")
     reader = AriaReader(AriaDataset(kind="aria", path=str(folder), imu=imu))
-    stream = reader.read_imu(reader.recordings()[0])
+    (stream,) = reader.read_imu(reader.recordings()[0])
     np.testing.assert_allclose(stream.imu_NC[:, :3].mean(axis=0), mean_g, atol=0.006)
     assert stream.rate == pytest.approx(800, rel=0.01)
 

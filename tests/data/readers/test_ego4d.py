@@ -53,7 +53,8 @@ def read(settings: Ego4dDataset, frame: pd.DataFrame) -> ImuStream:
     reader = Ego4dReader(settings)
     recording = reader.recordings()[0]
     frame.to_csv(recording.imu, index=False, na_rep="NULL")
-    return reader.read_imu(recording)
+    (stream,) = reader.read_imu(recording)
+    return stream
 
 
 @pytest.fixture

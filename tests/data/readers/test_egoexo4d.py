@@ -94,7 +94,7 @@ def test_both_imus_in_g_and_degrees(tmp_path: Path, aria: Path) -> None:
     settings = make(tmp_path, aria, ["t_1"])
     for imu, count, rate in (("right", 400, 1000), ("left", 319, 800)):
         reader = EgoExo4dReader(settings.model_copy(update={"imu": imu}))
-        stream = reader.read_imu(reader.recordings()[0])
+        (stream,) = reader.read_imu(reader.recordings()[0])
         assert len(stream.time_N) == count
         assert stream.rate == pytest.approx(rate, rel=0.01)
         assert stream.time_N[0] == 0
@@ -109,7 +109,7 @@ def test_timesync_gives_the_videos_clock(tmp_path: Path, aria: Path, missing: in
     begin = int(aria_vrs.read_imu(str(aria), "right")[0][0])
     file = write_timesync(tmp_path / "captures/cap_9", begin + 150e6, missing)
     reader = EgoExo4dReader(settings)
-    stream = reader.read_imu(reader.recordings()[0])
+    (stream,) = reader.read_imu(reader.recordings()[0])
     assert stream.time_N[0] == pytest.approx(-0.15, abs=1e-6)
     assert stream.notes == (f"clock of the video from {file}",)
 
@@ -119,7 +119,7 @@ def test_counted_times_need_no_timesync(tmp_path: Path, aria: Path) -> None:
     clock_ns_N, _ = aria_vrs.read_imu(str(aria), "right")
     write_timesync(tmp_path / "captures/cap_9", float(clock_ns_N[0]) + 150e6)
     reader = EgoExo4dReader(settings.model_copy(update={"window_times": "counted"}))
-    stream = reader.read_imu(reader.recordings()[0])
+    (stream,) = reader.read_imu(reader.recordings()[0])
     rate = int(1e9 / np.mean(np.diff(clock_ns_N)))
     np.testing.assert_allclose(stream.time_N, np.arange(400) / rate)
     assert stream.notes[0].startswith(f"counted at {rate} Hz from 0 s")

@@ -241,7 +241,7 @@ def test_npy_needs_rate_and_units_and_offset_shifts_the_clock(files: Path) -> No
     for name in ("bare", "rate"):
         with raises(ImuError, "imu.missing-unit", "a.npy"):
             reader(files / "m.csv").read_imu(recordings[name])
-    stream = reader(files / "m.csv").read_imu(recordings["all"])
+    (stream,) = reader(files / "m.csv").read_imu(recordings["all"])
     assert stream.time_N[0] == 1.5
 
 
@@ -263,7 +263,7 @@ def test_a_clock_of_its_own_and_its_known_offset(files: Path, unit: str, started
         f"video,imu,split,imu_offset\nvideos/a.mp4,imu/a.csv,train,{0.5 - begin!r}\n"
     )
     folder = reader(files / "m.csv")
-    read = folder.read_imu(folder.recordings()[0])
+    (read,) = folder.read_imu(folder.recordings()[0])
     # A float of seconds since 1970 is exact to a quarter of a microsecond.
     np.testing.assert_allclose(read.time_N, stream.time_N + 0.5, rtol=0, atol=1e-6)
     np.testing.assert_allclose(
@@ -282,7 +282,7 @@ def test_an_offset_estimated_from_the_video(files: Path) -> None:
     )
     folder = reader(files / "m.csv")
     right, other = folder.recordings()
-    read = folder.read_imu(right)
+    (read,) = folder.read_imu(right)
     np.testing.assert_allclose(read.time_N, stream.time_N - 4.56, rtol=0, atol=0.05)
     assert re.fullmatch(
         r"imu_offset estimated: the IMU starts at -4.5\d s of the video, correlation 0.\d\d",

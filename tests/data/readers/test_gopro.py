@@ -26,7 +26,8 @@ USUAL = (200, 200)  # accelerometer and gyroscope samples of a packet
 def read(file: Path) -> ImuStream:
     reader = GoproReader(GoproDataset(kind="gopro", path=str(file.parent)))
     (recording,) = (r for r in reader.recordings() if r.id == file.name)
-    return reader.read_imu(recording)
+    (stream,) = reader.read_imu(recording)
+    return stream
 
 
 def wave(time_N: np.ndarray, hz: float) -> np.ndarray:

@@ -51,7 +51,7 @@ def test_stretches_labels_and_the_authors_splits(tmp_path: Path) -> None:
 
 def test_a_stretch_is_cut_out_in_g_and_degrees(tmp_path: Path) -> None:
     reader = HaptReader(make(tmp_path))
-    stream = reader.read_imu(reader.recordings()[0])
+    (stream,) = reader.read_imu(reader.recordings()[0])
     assert len(stream.time_N) == 150
     assert stream.rate == pytest.approx(50)
     assert stream.time_N[0] == 0

@@ -26,7 +26,7 @@ def test_files_are_written_when_they_are_first_read_and_then_left_alone(tmp_path
     assert len(listed) == 3 * len(simulator.ACTIVITIES)
     assert not list(tmp_path.rglob("*.mp4"))
     chosen = listed[4]
-    stream = reader.read_imu(chosen)
+    (stream,) = reader.read_imu(chosen)
     assert len(stream.time_N) == 100
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert {str(path) for path in files} == {
@@ -34,5 +34,5 @@ def test_files_are_written_when_they_are_first_read_and_then_left_alone(tmp_path
     }  # fmt: skip
     again = SimulatedReader(settings, tmp_path)
     assert again.recordings() == listed
-    assert (again.read_imu(chosen).imu_NC == stream.imu_NC).all()
+    assert (again.read_imu(chosen)[0].imu_NC == stream.imu_NC).all()
     assert files == {path: path.stat().st_mtime_ns for path in files}

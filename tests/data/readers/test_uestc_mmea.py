@@ -54,7 +54,8 @@ def settings(tmp_path: Path) -> UestcMmeaDataset:
 
 def read(settings: UestcMmeaDataset) -> ImuStream:
     reader = UestcMmeaReader(settings)
-    return reader.read_imu(reader.recordings()[0])
+    (stream,) = reader.read_imu(reader.recordings()[0])
+    return stream
 
 
 def sensor(settings: UestcMmeaDataset) -> Path:
@@ -86,7 +87,7 @@ def test_vigorous_clips_are_read_in_the_unit_of_the_others(tmp_path: Path) -> No
     for recording, counts in zip(reader.recordings(), [24576, 8192], strict=False):
         write_sensor(Path(recording.imu), raw(counts=counts))
     expected = [1.5, 0.5] + [1] * 6
-    found = [reader.read_imu(r).imu_NC[1, 1] for r in reader.recordings()]
+    found = [reader.read_imu(r)[0].imu_NC[1, 1] for r in reader.recordings()]
     assert found == pytest.approx(expected)
     with_unit, (note,) = with_common_unit(settings, tmp_path, reader.recordings())
     assert {r.acc_unit for r in with_unit} == {"1/16384 g"}
@@ -107,7 +108,7 @@ def test_an_ambiguous_unit_is_refused_and_can_be_written(tmp_path: Path) -> None
     found, (note,) = with_common_unit(written, tmp_path, recordings)
     assert {r.acc_unit for r in found} == {"1/8192 g"}
     assert "as written" in note
-    assert UestcMmeaReader(written).read_imu(found[0]).imu_NC[1, 1] == 2
+    assert UestcMmeaReader(written).read_imu(found[0])[0].imu_NC[1, 1] == 2
     assert read(written).imu_NC[1, 1] == 2
 
 

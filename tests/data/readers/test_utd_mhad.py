@@ -23,7 +23,7 @@ def test_splits_labels_and_streams(shared_data: Path) -> None:
     train, test = ({r.group for r in recordings if r.split == s} for s in ("train", "test"))
     assert len(train) == len(test) == 4
     assert not train & test
-    stream = reader.read_imu(recordings[0])
+    (stream,) = reader.read_imu(recordings[0])
     assert stream.time_N[-1] == pytest.approx(video_seconds(recordings[0].video))
     assert 0.5 < np.linalg.norm(stream.imu_NC[:, :3], axis=1).mean() < 2
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from comodo.config import Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
+from comodo.config import CHANNELS, Resources, Sweep, TeacherConfig, TrialConfig, read_sweep_file
 from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.core.parts import write_table
 from comodo.core.store import Store, write_json
 from comodo.data import slicing
-from comodo.data.arrays import pack_windows
 from comodo.data.feature_sets import feature_key, list_spans, wanted_windows
+from comodo.data.packing import pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.readers import list_recordings, open_dataset
@@ -170,7 +170,7 @@ def test_what_an_earlier_set_has_need_not_be_encoded(
         rows = slicing.slice_chunk(reader, recordings, settings, store.videos)
         slicing.write_part(folder, "part-0.parquet", rows)
         count = {"train": 3 * len(recordings)}
-        WindowsMeta([], count, {}, {}, {}, 1.0).write(folder)
+        WindowsMeta([*CHANNELS], count, {}, {}, {}, 1.0).write(folder)
         return WindowSet(folder.name, folder, count, {}, {}, {}, files)
 
     left, _, shown = features()
@@ -379,7 +379,7 @@ def write_parts(store: Store, key: str, lengths: list[int], rate: float) -> None
     ]  # fmt: skip
     quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
     write_table(folder / "quality-000000.parquet", quality)
-    WindowsMeta([], {"train": len(lengths)}, {}, {}, {}, "whole").write(folder)
+    WindowsMeta([*CHANNELS], {"train": len(lengths)}, {}, {}, {}, "whole").write(folder)
 
 
 def test_whole_recordings_take_their_own_length_on_the_disk(tmp_path: Path) -> None:
