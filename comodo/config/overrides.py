@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.space import Choices, Point, Range, expanded
-from comodo.config.student import BASELINE_NAMES, STUDENT_SIZES, TAKEN_BY
+from comodo.config.student import BASELINE_NAMES, JOINT_NAMES, STUDENT_SIZES, TAKEN_BY
 from comodo.config.trial import METHODS
 from comodo.core.errors import nearest
 
@@ -92,8 +92,10 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
         foreign = settings.keys() - METHODS[name].model_fields.keys()
     elif part == "student":
         foreign = {key for key, names in TAKEN_BY.items() if name not in names}
+        if name in JOINT_NAMES:
+            foreign |= {"weights", "revision", "pooling"}
         if name in BASELINE_NAMES:
-            foreign |= {"weights", "revision", "pooling", "train_encoder"}
+            foreign |= {"train_encoder"}
         if name in STUDENT_SIZES and "size" in settings:
             size = settings["size"]
             settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}

@@ -33,6 +33,8 @@ def with_channels(
     try:
         refuse_lacking(trial.augment, channels)
     except ValueError as error:
+        if KEY in values:
+            raise ConfigError.at(f"search.space.{KEY}", f"with trial.augment: {error}") from None
         raise ConfigError.at("trial.augment", str(error)) from None
     student = student.model_copy(update={"channels": channels})
     if not is_given:

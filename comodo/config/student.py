@@ -24,7 +24,7 @@ STUDENT_PRESETS: dict[str, dict[str, Any]] = {
         f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
         for size in ("tiny", "mini", "small", "base")
     },
-    **{name: {"name": name} for name in ("dlinear", "informer", "timesnet")},
+    **{name: {"name": name} for name in ("cnn", "dlinear", "informer", "timesnet")},
     # The sizes in the names of the published results; those of `dlinear` are the published ones.
     "informer-published": {"name": "informer", "size": {"factor": 1, "distil": 0}},
     "timesnet-published": {"name": "timesnet", "size": {"layers": 3}},
@@ -36,7 +36,10 @@ AS_PUBLISHED: dict[str, dict[str, Any]] = {
 }
 """The defaults of a family's settings with `protocol: published`, where they differ."""
 
-RESIZED_TO = {"mantis": 512, "mantis-v2": 512, "dlinear": 1000, "informer": 1000, "timesnet": 1000}
+RESIZED_TO = {
+    "mantis": 512, "mantis-v2": 512, "cnn": 256, "dlinear": 1000, "informer": 1000,
+    "timesnet": 1000,
+}  # fmt: skip
 """Samples that these students resize windows to; others take windows of any length."""
 
 _MANTIS_SIZE = {
@@ -50,6 +53,7 @@ STUDENT_SIZES: dict[str, set[str]] = {
     "mantis-v2": _MANTIS_SIZE | {"kernel_size"},
     "moment": _T5_SIZE | {"seq_len", "patch_len"},
     "chronos-bolt": _T5_SIZE | {"context_length", "input_patch_size", "input_patch_stride"},
+    "cnn": {"seq_len", "width", "kernel"},
     "dlinear": {"seq_len", "moving_average"},
     "informer": {"seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout"},
     "timesnet": {"seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout"},
@@ -60,6 +64,8 @@ MANTIS_LAYERS = 6
 """Of Mantis, unless `size.transf_depth` says otherwise."""
 BASELINE_NAMES = ("dlinear", "informer", "timesnet")
 """Students that classify all channels together, and so are trained with labels only."""
+JOINT_NAMES = (*BASELINE_NAMES, "cnn")
+"""Students that take all channels together, and for which there are no weights."""
 CHECKPOINT_NAMES = ("mantis", "moment")
 """Students whose `weights` may be a checkpoint of the published code."""
 TAKEN_BY = {
@@ -75,7 +81,7 @@ class StudentConfig(Settings):
     """The IMU encoder that is trained."""
 
     name: Literal[
-        "mantis", "mantis-v2", "moment", "chronos-bolt", "dlinear", "informer", "timesnet",
+        "mantis", "mantis-v2", "moment", "chronos-bolt", "cnn", "dlinear", "informer", "timesnet",
         "hand-crafted",
     ]  # fmt: skip
     """Family of the encoder. `hand-crafted` is what the reference `features` measures."""
@@ -132,9 +138,9 @@ class StudentConfig(Settings):
         layers, layer = self.size.get("transf_depth", MANTIS_LAYERS), self.return_transf_layer
         if self.weights is None and layer is not None and layer >= layers:
             raise ValueError(f"return_transf_layer: {layer} is not one of 0..{layers - 1}")
-        if self.is_baseline and self.weights is not None:
+        if self.name in JOINT_NAMES and self.weights is not None:
             raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
-        if self.is_baseline and self.pooling != "concat":
+        if self.name in JOINT_NAMES and self.pooling != "concat":
             raise ValueError(f"pooling: {self.name} takes all channels together; remove pooling")
         if self.is_baseline and not self.train_encoder:
             raise ValueError(f"train_encoder: {self.name} starts from scratch; remove it")

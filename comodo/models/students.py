@@ -26,13 +26,15 @@ from comodo.core.store import atomic
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, limits
 from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.checkpoints import read_encoder
+from comodo.models.cnn import CnnEncoder
 from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE, Encoder
 from comodo.models.hand_crafted import HandCraftedEncoder
 
 EXTRACT_BATCH = 128  # windows; features depend on it only if `padding` is "batch"
 _DESCRIPTION_FILE = "student.json"
 _ENCODERS: dict[str, type[Encoder]] = {
-    **ENCODERS, **BASELINE_ENCODERS, HandCraftedEncoder.name: HandCraftedEncoder
+    **ENCODERS, **BASELINE_ENCODERS, CnnEncoder.name: CnnEncoder,
+    HandCraftedEncoder.name: HandCraftedEncoder,
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ TINY_STUDENTS: dict[str, dict[str, int]] = {
     "mantis-v2": {**_MANTIS, "kernel_size": 5},
     "moment": {**_T5, "seq_len": 64},
     "chronos-bolt": {**_T5, "context_length": 256},
+    "cnn": {"seq_len": 64, "width": 8},
     "dlinear": {"seq_len": 64},
     "informer": {"seq_len": 64, "d_model": 16, "heads": 2, "layers": 2, "d_ff": 32},
     "timesnet": {"seq_len": 64, "d_model": 8, "d_ff": 16, "periods": 2, "kernels": 2, "layers": 1},

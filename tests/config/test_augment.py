@@ -67,8 +67,8 @@ def student(*channels: str) -> dict[str, Any]:
     ("augment", "channels", "texts"),
     [
         ({"rotation": 15}, ("acc_x", "gyro_x", "gyro_y", "gyro_z"),
-         ("rotation", "accelerometer", "only acc_x", "acc_x, acc_y, acc_z")),
-        ({"rotation": 15}, (*CHANNELS[:3], "gyro_z"), ("rotation", "gyro_x, gyro_y, gyro_z")),
+         ("rotation", "accelerometer", "only acc_x", "give student.channels acc,")),
+        ({"rotation": 15}, (*CHANNELS[:3], "gyro_z"), ("rotation", "give student.channels gyro,")),
         ({"drop_sensor": 0.1}, CHANNELS[:3], ("drop_sensor", "gyroscope")),
         ({"drop_sensor": 0.1}, ("gyro_x",), ("drop_sensor", "accelerometer")),
     ],

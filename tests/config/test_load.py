@@ -96,7 +96,7 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
             ["absent"],
         ),
         ({"trial__student__channels": []}, "trial.student.channels", []),
-        ({"trial__student__channels": ["acc_x", "acc_x"]}, "trial.student", ["channels"]),
+        ({"trial__student__channels": ["acc_x", "acc_x"]}, "trial.student.channels", ["once"]),
         (
             {"trial__student__size": {"hiden_dim": 8}},
             "trial.student",

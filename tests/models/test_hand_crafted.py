@@ -88,16 +88,13 @@ def test_it_sees_the_channels_of_the_student() -> None:
     imu_BCT = windows(2, 6, 50)
     student = make(("gyro_z", "acc_x"))
     assert student.dim == 2 * OF_CHANNEL + 1
-    expected = window_features(imu_BCT[:, [5, 0]].numpy())
-    np.testing.assert_allclose(student(imu_BCT).numpy(), expected, rtol=1e-6)
-    other_BCT = imu_BCT.clone()
-    other_BCT[:, 1:5] = 7
-    assert torch.equal(student(other_BCT), student(imu_BCT))
+    seen_BCT = imu_BCT[:, [5, 0]]
+    np.testing.assert_allclose(student(seen_BCT), window_features(seen_BCT.numpy()), rtol=1e-6)
 
 
 def test_it_has_nothing_to_train_and_is_stored_as_a_student(tmp_path: Path) -> None:
     student = make(("acc_x", "acc_y"))
     assert not list(student.parameters())
     save_student(student, tmp_path)
-    imu_BCT = windows(2, 6, 50)
+    imu_BCT = windows(2, 2, 50)
     assert torch.equal(load_student(tmp_path)(imu_BCT), student(imu_BCT))

@@ -30,7 +30,8 @@ def test_pooling_and_channels(name: str) -> None:
     few, mean = make(name, channels=["gyro_z", "acc_x"]), make(name, pooling="mean")
     for other in (few, mean):
         other.load_state_dict(whole.state_dict())
-    torch.testing.assert_close(few(imu), features[:, [5, 0]].flatten(1), rtol=0, atol=1e-6)
+    expected = features[:, [5, 0]].flatten(1)
+    torch.testing.assert_close(few(imu[:, [5, 0]]), expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(mean(imu), features.mean(dim=1), rtol=0, atol=1e-6)
     assert (few.dim, mean.dim) == (2 * DIM, DIM)
 
@@ -52,7 +53,7 @@ def test_a_window_does_not_depend_on_its_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_saved_students_load_bit_for_bit(name: str, tmp_path: Path) -> None:
-    student, imu = make(name, channels=["acc_y", "gyro_x"], pooling="mean"), windows(2, 6, 40)
+    student, imu = make(name, channels=["acc_y", "gyro_x"], pooling="mean"), windows(2, 2, 40)
     save_student(make(name), tmp_path)  # is overwritten
     save_student(student, tmp_path)
     loaded = load_student(tmp_path).eval()
@@ -163,7 +164,7 @@ def test_unreachable_weights_name_the_mend(tmp_path: Path, monkeypatch: pytest.M
 
 def test_wrong_settings_and_windows_are_refused() -> None:
     for channels in ([], ["acc_w"]):
-        with pytest.raises(ValueError, match="choose some of acc_x"):
+        with pytest.raises(ValueError, match="channel"):
             make("mantis", channels=channels)
     student, imu = make("moment"), windows(2, 6, 40)
     with pytest.raises(ValueError, match=r"\[B, 6, T\]"):
