@@ -114,7 +114,8 @@ class _Dataset(Settings):
 
 
 class SimulatedDataset(_Dataset):
-    """Egocentric recordings made by a simulation; a demonstration, not data."""
+    """Egocentric recordings made by a simulation; a demonstration, not data. A sensor named `head`
+    is that of the camera, sensors of other names are at a hand."""
 
     kind: Literal["simulated"]
     """Simulated recordings."""
@@ -283,7 +284,7 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
     Windows are made once for all trials of a sweep. So where its protocol `is_swept`, such a
     setting has to be written: raises ValueError for one that is not.
     """
-    kinds = {get_args(c.model_fields["kind"].annotation)[0]: c for c in _Dataset.__subclasses__()}
+    kinds = _kinds()
     filled = {}
     for name, written in datasets.items():
         kind = written.get("kind") if isinstance(written, dict) else None
@@ -297,6 +298,16 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
                 )
         filled[name] = {**implied, **written} if implied and protocol == "published" else written
     return filled
+
+
+def _kinds() -> dict[Any, type[_Dataset]]:
+    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in _Dataset.__subclasses__()}
+
+
+def channels_of_kind(kind: Any) -> tuple[str, ...]:
+    """The channels of the windows of a kind of data set, unless its settings say otherwise."""
+    settings = _kinds().get(kind) if isinstance(kind, str) else None
+    return CHANNELS if settings is None else tuple(settings.model_fields["channels"].default)
 
 
 def fold_split(settings: DatasetConfig) -> FoldSplit | None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import Sweep, read_sweep_file
+from comodo.config.channels import CHANNELS
+from comodo.config.datasets import channels_of_kind
 from comodo.config.space import expanded
 from comodo.core.store import Store, publish
 
@@ -160,8 +162,14 @@ def _is_named(value: Any) -> bool:
 def _dataset(settings: Any, number: int) -> dict[str, Any]:
     """Recordings of 10 s by five simulated people, different for each data set."""
     made = {"kind": "simulated", "subjects": 5, "seconds": 10, "labelled": 1, "seed": number}
-    whole = isinstance(settings, dict) and settings.get("window_seconds") == "whole"
-    return made | ({"window_seconds": "whole"} if whole else {})
+    if not isinstance(settings, dict):
+        return made
+    kept = {key: settings[key] for key in ("channels", "sensor", "missing") if key in settings}
+    if (own := channels_of_kind(settings.get("kind"))) != CHANNELS:
+        kept.setdefault("channels", own)
+    if settings.get("window_seconds") == "whole":
+        kept["window_seconds"] = "whole"
+    return made | kept
 
 
 def tiny_teacher(family: str, store: Store) -> Path:

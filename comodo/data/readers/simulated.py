@@ -27,7 +27,9 @@ class SimulatedReader:
                 writer = csv.DictWriter(file, lines[0])
                 writer.writeheader()
                 writer.writerows(lines)
-        self._files = FolderReader(FolderDataset.model_construct(kind="folder", path=str(path)))
+        self._channels = s.channels
+        files = FolderDataset.model_construct(kind="folder", path=str(path), channels=s.channels)
+        self._files = FolderReader(files)
 
     def recordings(self) -> list[Recording]:
         return self._files.recordings()
@@ -35,7 +37,7 @@ class SimulatedReader:
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Reads the IMU file; writes it and the video first if they are missing."""
         if not (is_present(Path(recording.video)) and is_present(Path(recording.imu))):
-            write_recording(self._rows[recording.id], self._folder)
+            write_recording(self._rows[recording.id], self._folder, self._channels)
         return self._files.read_imu(recording)
 
 

@@ -1,4 +1,5 @@
-"""Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene.
+"""Simulated egocentric recordings: one head, carrying a camera and an IMU, moves through a scene;
+sensors of other names than `head` are worn at a hand.
 
 Writes MP4 videos and IMU CSV files of the same motion, which `FolderReader` reads.
 A demonstration, not a model of any real data set.
@@ -8,8 +9,8 @@ pitch (positive looks down) and roll.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from comodo.config.channels import CHANNELS, quantity_of, sensor_of
 from comodo.core.store import atomic
 from comodo.data.simulation import scenery
 from comodo.data.simulation.scenery import FRAME_PX
@@ -31,7 +33,11 @@ TRAJECTORY_HZ = 200
 IMU_HZ = 100
 VIDEO_FPS = 10
 MOUNT_DEG = 25.0  # standard deviation of the device's mounting angle about each axis
-CSV_HEADER = "time_s,acc_x [g],acc_y [g],acc_z [g],gyro_x [deg/s],gyro_y [deg/s],gyro_z [deg/s]"
+UNITS = {"acc": "g", "gyro": "deg/s"}
+HEAD = "head"
+SHOULDER_M = (0.05, -0.2, -0.5)  # of a hand at rest, from the head, in its axes
+ARM_M, ARM_DEG = 0.3, 40.0  # a hand's movement, and its turn, for a reach of 1
+SWING_M, SWING_DEG = 0.15, 25.0  # of the hands with each double step
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ class Trajectory:
     rotation: Rotation  # (T), from head axes to world axes
     travel_m: FloatArray  # (T,), along the way
     hands: FloatArray  # (T, 2), from rest, right and up, in half frame widths
+    swing: FloatArray  # (T,), of the arms on foot, ahead, -1 to 1
 
 
 def plan_recordings(
@@ -182,12 +189,16 @@ def _with_label(
     return chosen
 
 
-def write_recording(row: Scenario, folder: Path) -> None:
-    """Writes folder/imu/<id>.csv and folder/videos/<id>.mp4, each complete or not at all."""
+def write_recording(row: Scenario, folder: Path, channels: Sequence[str] = CHANNELS) -> None:
+    """Writes folder/imu/<id>.csv, with all axes of the sensors that have these channels, and
+    folder/videos/<id>.mp4, each complete or not at all."""
     moved = trajectory(row)
+    sensors = list(dict.fromkeys(map(sensor_of, channels)))
+    names = [f"{sensor}.{c}".lstrip(".") for sensor in sensors for c in CHANNELS]
+    header = ["time_s", *(f"{name} [{UNITS[quantity_of(name)]}]" for name in names)]
     with atomic(folder / "imu" / f"{row.id}.csv") as path:
-        table = measured_imu(row, moved)
-        np.savetxt(path, table, "%.5f", delimiter=",", header=CSV_HEADER, comments="")
+        table = measured_imu(row, moved, sensors)
+        np.savetxt(path, table, "%.5f", delimiter=",", header=",".join(header), comments="")
     with atomic(folder / "videos" / f"{row.id}.mp4") as path:
         _encode(path, row, moved)
 
@@ -222,7 +233,18 @@ def trajectory(row: Scenario) -> Trajectory:
     turn_deg[:, 1] += activity.pitch_deg + person.normal(0, 3)
     rotation = Rotation.from_euler("ZYX", turn_deg[:, ::-1], degrees=True)
     hands = waves[:, [1, 2]] * activity.reach
-    return Trajectory(time_s, position_m, rotation, travel_m, hands)
+    swing = waves[:, 1] * activity.on_foot
+    return Trajectory(time_s, position_m, rotation, travel_m, hands, swing)
+
+
+def hand_of(moved: Trajectory) -> Trajectory:
+    """Motion of a hand, which follows the head, works in front of it and swings on foot."""
+    right, up = moved.hands.T
+    reach_m = np.stack([SWING_M * moved.swing, -ARM_M * right, ARM_M * up], axis=-1)
+    turn_deg = [ARM_DEG * right, -ARM_DEG * up - SWING_DEG * moved.swing]
+    turn = Rotation.from_euler("xy", np.stack(turn_deg, axis=-1), degrees=True)
+    position_m = moved.position_m + moved.rotation.apply(SHOULDER_M + reach_m)
+    return replace(moved, position_m=position_m, rotation=moved.rotation * turn)
 
 
 def _wander(time_s: FloatArray, up_to_hz: float, rng: np.random.Generator) -> FloatArray:
@@ -263,19 +285,22 @@ def _at(time_s: FloatArray, known_s: FloatArray, values: FloatArray) -> FloatArr
     return np.stack([np.interp(time_s, known_s, column) for column in values.T], axis=-1)
 
 
-def measured_imu(row: Scenario, moved: Trajectory) -> FloatArray:
-    """The CSV's table (N, 7): time in s, acceleration in g, angular rate in deg/s. Each recording
-    has its own mounting angle, gains and biases; the device adds noise, and its times jitter."""
+def measured_imu(row: Scenario, moved: Trajectory, sensors: Sequence[str] = (HEAD,)) -> FloatArray:
+    """The CSV's table: time in s, and for each sensor acceleration in g, angular rate in deg/s.
+    Each recording has its own mounting angles, gains and biases; the devices add noise, and their
+    common times jitter. A sensor without a name is at the head."""
     rng = np.random.default_rng([row.seed, 1])
     nominal_s = np.arange(round(row.seconds * IMU_HZ)) / IMU_HZ
     time_s = nominal_s + rng.uniform(0, 0.2 / IMU_HZ, len(nominal_s))
-    mount = Rotation.from_rotvec(rng.normal(0, MOUNT_DEG, 3), degrees=True)
     columns = [time_s[:, None]]
-    sensors = (specific_force_g(moved), 0.02, 0.03), (angular_rate_deg_s(moved), 1.0, 2.0)
-    for ideal, bias, noise in sensors:
-        sensed = mount.apply(_at(time_s, moved.time_s, ideal))
-        sensed = sensed * rng.normal(1, 0.03, 3) + rng.normal(0, bias, 3)
-        columns.append(sensed + rng.normal(0, noise, sensed.shape))
+    for sensor in sensors:
+        body = moved if sensor in ("", HEAD) else hand_of(moved)
+        mount = Rotation.from_rotvec(rng.normal(0, MOUNT_DEG, 3), degrees=True)
+        parts = (specific_force_g(body), 0.02, 0.03), (angular_rate_deg_s(body), 1.0, 2.0)
+        for ideal, bias, noise in parts:
+            sensed = mount.apply(_at(time_s, body.time_s, ideal))
+            sensed = sensed * rng.normal(1, 0.03, 3) + rng.normal(0, bias, 3)
+            columns.append(sensed + rng.normal(0, noise, sensed.shape))
     return np.concatenate(columns, axis=1)
 
 
