@@ -77,7 +77,7 @@ def count_left(
     """How many windows, except of `unread` splits, have to be encoded, as their spans are in no
     set."""
     folder = fetched(store.folder("features", feature_key(teacher, windows)))
-    wanted = that_are_read(wanted_windows(windows, store, teacher.flips), unread)
+    wanted = that_are_read(wanted_windows(windows, store, teacher), unread)
     missing = in_no_part(wanted, folder)
     known = encoded_elsewhere(teacher, missing, store).values()
     return len(missing) - sum(len(ids) for of_set in known for ids in of_set.values())
@@ -95,21 +95,25 @@ def that_are_read(wanted: pa.Table, unread: Collection[str]) -> pa.Table:
     return wanted.filter(pc.invert(unread_N))
 
 
-def wanted_windows(windows: WindowSet, store: Store, flips: bool = False) -> pa.Table:
-    """The windows to encode, in the order of the recordings: `window`, `recording`, `split`,
-    `video`, `start` and `end`; as `flipped` whether they are mirrored; as `file` the fingerprint of
-    their video in JSON; as `span` what a teacher sees of them, null where nothing identifies the
-    video's version."""
+def wanted_windows(windows: WindowSet, store: Store, teacher: TeacherConfig) -> pa.Table:
+    """The windows to encode, in the order of the recordings: those with a video, for precomputed
+    features all. Columns: `window`, `recording`, `split`, `video`, `start` and `end`; as `flipped`
+    whether they are mirrored; as `file` the fingerprint of their video in JSON; as `span` what a
+    teacher sees of them, null where nothing identifies the video's version."""
     columns = ["window", "recording", "split", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
+    if teacher.name != "precomputed":
+        table = table.filter(pc.greater(pc.binary_length(pc.fill_null(table["video"], "")), 0))
     names = table["video"].to_pylist()
     paths = {name: store.local(name or "") for name in set(names)}
     files = {n: {p: windows.files[p]} if p in windows.files else {} for n, p in paths.items()}
     known = {name: json.dumps(file) for name, file in files.items()}
     versions = {name: _version(path, windows.files, store) for name, path in paths.items()}
     training = zip(table["window"].to_pylist(), table["split"].to_pylist(), strict=True)
-    flipped = [flips and split == "train" and is_drawn(window) for window, split in training]
+    flipped = [
+        teacher.flips and split == "train" and is_drawn(window) for window, split in training
+    ]
     times = zip(names, table["start"].to_pylist(), table["end"].to_pylist(), flipped, strict=True)
     spans = [
         f"{versions[name]} {start!r} {end!r}{FLIPPED * flip}" if versions[name] else None

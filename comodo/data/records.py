@@ -56,8 +56,8 @@ class FeaturesMeta(ArtifactMeta):
     passing: list[str] = field(default_factory=list)
     """Of the rejected: windows that the next run tries again, and that are not counted."""
     splits: dict[str, int] = field(default_factory=dict)
-    """Windows of each split that were encoded, as `count`; empty: an earlier version, which encoded
-    every split."""
+    """Windows of each split that were encoded, as `count`, or have no video; empty: an earlier
+    version, which encoded every split."""
     rejected_in: dict[str, str] = field(default_factory=dict)
     """Of the rejected windows the split; empty: an earlier version."""
     pictures: dict[str, str] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The prepared windows of a data set: their key, their part files, and a summary. Knows no Ray."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -156,6 +157,27 @@ def read_quality(folder: Path) -> Iterator[pa.Table]:
         if is_whole(path):
             tables = [QUALITY_SCHEMA.empty_table(), pq.read_table(path)]
             yield pa.concat_tables(tables, promote_options="permissive")
+
+
+def counts_without_video(folder: Path) -> dict[str, int]:
+    """How many windows of a set have no video, by split; empty if all have one."""
+    counts = Counter[str]()
+    for table in read_quality(folder):
+        for row in table.select(["split", "windows", "video_seconds"]).to_pylist():
+            if row["windows"] and row["video_seconds"] is None:
+                counts[row["split"]] += row["windows"]
+    return dict(counts)
+
+
+USE_WITHOUT = "no student is distilled on them, but the probe and supervised use them"
+
+
+def without_video_note(folder: Path, windows: int) -> list[str]:
+    """That some of a set's windows have no video, as a sentence; nothing if all or none have."""
+    count = sum(counts_without_video(folder).values())
+    if count in (0, windows):
+        return []
+    return [f"{count} of {windows} windows have no video: {USE_WITHOUT}"]
 
 
 FILES = "files of "

@@ -47,7 +47,12 @@ from comodo.data.frames import PIXELS, lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
 from comodo.data.records import FeaturesMeta
 from comodo.data.video import decode_frames
-from comodo.data.window_sets import FileFingerprints, WindowSet, refuse_changed
+from comodo.data.window_sets import (
+    FileFingerprints,
+    WindowSet,
+    counts_without_video,
+    refuse_changed,
+)
 from comodo.runtime.cluster import Capacity
 from comodo.runtime.gpus import refuse_unusable_gpu
 
@@ -81,12 +86,16 @@ def encode_windows(
                 _make(what, teacher, known, windows, unread, store, key, lease)
     elif teacher.name != "precomputed" and not has_spans(teacher, folder):
         # Of an earlier version.
-        list_spans(teacher, wanted_windows(windows, store, teacher.flips), folder)
+        list_spans(teacher, wanted_windows(windows, store, teacher), folder)
     meta = FeaturesMeta.of(key, store)
     assert meta is not None
     unread = unread if meta.splits else ()  # an earlier version: all together
-    lacking, counts = meta.lacking(unread), windows.counts.items()
-    lost, count = len(lacking), sum(number for split, number in counts if split not in unread)
+    lacking, counts = meta.lacking(unread), Counter(windows.counts)
+    counts.subtract(_without_video(teacher, windows))
+    lost, count = len(lacking), sum(n for split, n in counts.items() if split not in unread)
+    if not count:
+        fault = "none of the windows that trials read has a video; add recordings with one"
+        raise EncodeError("features.no-video", f"{name}: {fault}")
     for window in lacking[:5]:
         reason = meta.rejected[window]
         console.print(f"  no feature for {window}: {reason}", style="yellow", markup=False)
@@ -104,6 +113,11 @@ def encode_windows(
             f"of {max_rejected:g}; fix the files, or increase datasets.{name}.max_rejected",
         )
     return FeatureSet(key, folder, lost)
+
+
+def _without_video(teacher: TeacherConfig, windows: WindowSet) -> dict[str, int]:
+    """How many windows the teacher cannot see, by split."""
+    return {} if teacher.name == "precomputed" else counts_without_video(windows.folder)
 
 
 def _unfinished(windows: WindowSet, unread: Collection[str], store: Store, key: str) -> bool:
@@ -125,7 +139,7 @@ def _make(
 ) -> None:
     """Encodes the missing features, and writes their meta.json. Raises LeaseError."""
     folder = fetched(store.folder("features", key))
-    all_splits = wanted_windows(windows, store, teacher.flips)
+    all_splits = wanted_windows(windows, store, teacher)
     wanted = that_are_read(all_splits, unread)
     pinned = _pinned(teacher)
     refuse_other_commit(teacher, folder)
@@ -152,7 +166,8 @@ def _make(
     rejected = _texts(table, "rejected") | passing
     pairs = zip(all_splits["window"].to_pylist(), all_splits["split"].to_pylist(), strict=True)
     split_of = dict(pairs)
-    encoded = Counter(split_of[w] for w in table["window"].to_pylist() if w in split_of)
+    done_in = Counter(split_of[w] for w in table["window"].to_pylist() if w in split_of)
+    done_in.update(_without_video(teacher, windows))
     lease.check()
     FeaturesMeta(
         teacher=teacher.model_dump(mode="json"),
@@ -163,7 +178,7 @@ def _make(
         speed=(len(table) - done) / (time.perf_counter() - began),
         rejected=rejected,
         passing=sorted(passing),
-        splits=dict(encoded),
+        splits=dict(done_in),
         rejected_in={window: split_of[window] for window in rejected if window in split_of},
         pictures=_texts(table, "picture"),
         made_by=made_by(),

@@ -196,7 +196,8 @@ def _report(
     )
     measured = pa.concat_tables(window_sets.read_quality(windows.folder)).to_pandas()
     leaks = window_sets.leakage_notes(windows.leaks)
-    for sentence in [*notes, *leaks, *flag_lines(measured)]:
+    unseen = window_sets.without_video_note(windows.folder, sum(windows.counts.values()))
+    for sentence in [*notes, *unseen, *leaks, *flag_lines(measured)]:
         console.print(f"  {sentence}", style="yellow", markup=False)
     for id, reason in list(windows.rejected.items())[:10]:
         console.print(f"  rejected {id}: {reason}", style="yellow", markup=False)

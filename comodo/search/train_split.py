@@ -23,12 +23,17 @@ class TrainSplit:
     labelled: int | None = None  # None: all of them
     last: int = 0  # windows that are the last one of their recording, which some trials drop
     labelled_last: int = 0
+    unseen: int = 0  # windows without video, which are not distilled on
+    unseen_last: int = 0
 
     def of(self, trial: TrialConfig) -> int:
         """How many windows a trial trains on."""
         windows, last = self.windows, self.last
-        if trial.method.name == "supervised" and self.labelled is not None:
-            windows, last = self.labelled, self.labelled_last
+        if trial.method.name == "supervised":
+            if self.labelled is not None:
+                windows, last = self.labelled, self.labelled_last
+        elif trial.teacher is not None and trial.teacher.name != "precomputed":
+            windows, last = windows - self.unseen, last - self.unseen_last
         return windows - (last if trial.last_window == "drop" else 0)
 
 
@@ -43,7 +48,9 @@ def refuse_untrainable(sweep: Sweep, train: Mapping[str, TrainSplit]) -> None:
             continue
         _refuse_long_queue(config, split, values)
         _refuse_no_step(config, split, values)
-        if "supervised" in sweep.references:
+        # By default it is left out where there are no labels.
+        is_trained = split.labelled != 0 or "references" in sweep.model_fields_set
+        if "supervised" in sweep.references and is_trained:
             method = SupervisedMethod(name="supervised")
             _refuse_no_step(config.model_copy(update={"method": method}), split, values)
 
@@ -56,7 +63,7 @@ def _refuse_long_queue(
         return
     most = windows - MIN_STEP * method.hold_out_queue
     if method.queue_size > most:
-        has = f"{windows} windows"
+        has = f"{windows} windows{' with video' if split.unseen else ''}"
         if config.last_window == "drop" and split.last:
             has += " without the last one of each recording"
         where = _key(values, "method.queue_size", "method", "last_window", "protocol")
@@ -75,18 +82,19 @@ def _refuse_no_step(config: TrialConfig, split: TrainSplit, values: Mapping[str,
     if windows >= MIN_STEP:
         return
     kind = "labelled " if isinstance(config.method, SupervisedMethod) else ""
+    video = " with video" if split.unseen and not kind else ""
     kept = split.of(config.model_copy(update={"last_window": "keep"}))
     if kept >= MIN_STEP:
         raise ConfigError.at(
             _key(values, "last_window", "protocol"),
             f"without the last window of each recording, {windows} of {kept} {kind}training "
-            f"windows of '{name}' are left, and a step needs {MIN_STEP}; use last_window: keep, or "
-            f"shorten datasets.{name}.window_seconds",
+            f"windows{video} of '{name}' are left, and a step needs {MIN_STEP}; use last_window: "
+            f"keep, or shorten datasets.{name}.window_seconds",
         )
     raise ConfigError.at(
         f"datasets.{name}",
-        f"{windows} {kind}training windows, and a step needs {MIN_STEP}; add {kind}recordings to "
-        "its train split, or shorten window_seconds",
+        f"{windows} {kind}training windows{video}, and a step needs {MIN_STEP}; add {kind}"
+        f"recordings{video} to its train split, or shorten window_seconds",
     )
 
 

@@ -37,7 +37,13 @@ from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.records import FeaturesMeta
 from comodo.data.slicing import slice_chunk, write_part
-from comodo.data.window_sets import WindowSet, fingerprints_of, window_key
+from comodo.data.window_sets import (
+    WindowSet,
+    counts_without_video,
+    fingerprints_of,
+    window_key,
+    without_video_note,
+)
 from tests.conftest import write_video
 from tests.core.test_hub import cached
 from tests.errors import raises
@@ -105,7 +111,7 @@ def encoded(
 ) -> dict[str, list[float]]:
     """What encode does, with the numbers of windows as features; returns all features."""
     key = feature_key(teacher, windows)
-    folder, wanted = store.folder("features", key), wanted_windows(windows, store, teacher.flips)
+    folder, wanted = store.folder("features", key), wanted_windows(windows, store, teacher)
     list_spans(teacher, wanted, folder)
     copy_features(teacher, in_no_part(wanted, folder), store, key)
     missing = in_no_part(wanted, folder)["window"].to_pylist()
@@ -171,7 +177,7 @@ def test_only_spans_that_no_set_has_are_encoded(
     write_video(tmp_path / "data/videos/r001.mp4", 3.0, shade=9)
     assert count_left(TEACHER, sliced(manifest, store), store) == 3
     unknown = replace(more, files={})
-    assert wanted_windows(unknown, store)["span"].null_count == 11
+    assert wanted_windows(unknown, store, TEACHER)["span"].null_count == 11
 
 
 def test_half_of_the_training_windows_are_mirrored_the_same_ones_each_time(
@@ -184,13 +190,14 @@ def test_half_of_the_training_windows_are_mirrored_the_same_ones_each_time(
     for split in ("val", "test"):
         replaced(manifest, "train,s0", f"{split},s0")
     windows = sliced(manifest, store)
-    rows = wanted_windows(windows, store, flips=True).to_pylist()
+    flipping = TEACHER.model_copy(update={"flips": True})
+    rows = wanted_windows(windows, store, flipping).to_pylist()
     mine = {row["window"] for row in rows if row["flipped"]}
     training = {row["window"] for row in rows if row["split"] == "train"}
     assert mine == {window for window in training if is_drawn(window)}
     assert 0 < len(mine) < len(training) < len(rows) == 12
     assert {row["window"] for row in rows if row["span"].endswith(" flipped")} == mine
-    assert not any(wanted_windows(windows, store)["flipped"].to_pylist())
+    assert not any(wanted_windows(windows, store, TEACHER)["flipped"].to_pylist())
 
 
 def test_windows_that_are_not_mirrored_are_those_of_a_teacher_without_flips(
@@ -222,7 +229,7 @@ def test_only_the_splits_that_are_read_are_encoded(
     for split in ("val", "test"):
         replaced(manifest, "train,s0", f"{split},s0")
     windows = sliced(manifest, store)
-    wanted = wanted_windows(windows, store)
+    wanted = wanted_windows(windows, store, TEACHER)
     for unread, left in (
         ((), ["val", "test", "train"]), (["val"], ["test", "train"]), (("val", "test"), ["train"])
     ):  # fmt: skip
@@ -292,3 +299,20 @@ def test_commits_that_encoded_a_window_set(tmp_path: Path) -> None:
         )
         meta.write(store.folder("features", key))
     assert commits_of("w", store) == {"some/a": "123"}
+
+
+def test_windows_without_video_are_for_precomputed_features_only(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 4, 3.0)
+    replaced(manifest, "r001,videos/r001.mp4", "r001,")
+    windows = sliced(manifest, store)
+    seen = wanted_windows(windows, store, TEACHER)["recording"].unique().to_pylist()
+    assert seen == ["r000", "r002", "r003"]
+    assert count_left(TEACHER, windows, store) == 9
+    assert counts_without_video(windows.folder) == {"train": 3}
+    assert without_video_note(windows.folder, 12)[0].startswith("3 of 12 windows have no video")
+    assert without_video_note(windows.folder, 3) == []  # none has one, as the listing shows
+    (tmp_path / "given.npz").touch()
+    given = TeacherConfig(name="precomputed", path=str(tmp_path / "given.npz"))
+    assert len(wanted_windows(windows, store, given)) == 12

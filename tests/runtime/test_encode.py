@@ -320,7 +320,9 @@ def test_windows_of_a_store_that_was_moved(tmp_path: Path, videos: str) -> None:
     write_part(before.folder("windows", "w"), "part-0.parquet", _checked(sliced, before, {}))
     before.root.rename(tmp_path / "after")
     after = Store(tmp_path / "after")
-    wanted = wanted_windows(WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after)
+    wanted = wanted_windows(
+        WindowSet("w", after.folder("windows", "w"), {}, {}, {}, {}), after, TEACHER
+    )
     batch = {name: wanted[name].to_numpy(zero_copy_only=False) for name in wanted.column_names}
     decoded = decode_batch(batch, count=1, size=32, store=after, teacher=TEACHER)
     assert [*decoded["rejected"], *decoded["passing"]] == [""] * 4

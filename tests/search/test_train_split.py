@@ -73,6 +73,18 @@ QUEUE = {"name": "comodo", "queue_size": 8}
             ["1 labelled training windows", "labelled recordings"],
         ),
         (
+            {"trial__method": {"name": "comodo", "queue_size": 8}},
+            TrainSplit(90, unseen=81),
+            "trial.method.queue_size",
+            ["9 windows with video", "at most 7"],
+        ),
+        (
+            {"trial__method": "l2"},
+            TrainSplit(90, last=9, unseen=89, unseen_last=8),
+            "datasets.demo",
+            ["1 training windows with video", "add recordings with video"],
+        ),
+        (
             {"trial__method": "l2", "references": ["none", "supervised"]},
             TrainSplit(90, labelled=0),
             "datasets.demo",
@@ -95,6 +107,7 @@ def test_too_few_windows_are_refused(
         ({"trial__method": "infonce"}, TrainSplit(2)),
         ({"trial__method": "none"}, TrainSplit(0)),
         ({"trial__method": "supervised"}, TrainSplit(90, labelled=2)),
+        ({"trial__method": "supervised"}, TrainSplit(90, labelled=2, unseen=90)),
     ],
 )
 def test_enough_windows_are_accepted(

@@ -51,16 +51,20 @@ def least_train_split(windows: WindowSet) -> TrainSplit:
 
 def train_split(windows: WindowSet, number: int = 0) -> TrainSplit:
     """How many prepared windows trials can train on, of a set with folds in one of them."""
-    last = labelled_last = 0
+    last = labelled_last = unseen = unseen_last = 0
+    cut = WindowsMeta.read(windows.folder).window_seconds != "whole"
     fold, windows = windows.folds[number] if windows.folds else None, windows.splits[number]
-    if WindowsMeta.read(windows.folder).window_seconds != "whole":
-        for table in window_sets.read_quality(windows.folder):
-            columns = ["split", "group", "label", "windows", "drawn_from"]
-            for row in table.select(columns).to_pylist():
-                split = row["split"] if fold is None else fold.split_of(row["group"])
-                is_kept = row["windows"] and row["drawn_from"] is None  # none of a rejected one
-                if split == "train" and is_kept:
-                    last += 1
-                    labelled_last += row["label"] is not None
+    for table in window_sets.read_quality(windows.folder):
+        columns = ["split", "group", "label", "windows", "drawn_from", "video_seconds"]
+        for row in table.select(columns).to_pylist():
+            split = row["split"] if fold is None else fold.split_of(row["group"])
+            if split == "train" and row["windows"]:  # none of a rejected one
+                is_last = cut and row["drawn_from"] is None
+                last += is_last
+                labelled_last += is_last and row["label"] is not None
+                if row["video_seconds"] is None:
+                    unseen += row["windows"]
+                    unseen_last += is_last
     labelled = sum(windows.classes.get("train", {}).values())
-    return TrainSplit(windows.counts.get("train", 0), labelled, last, labelled_last)
+    count = windows.counts.get("train", 0)
+    return TrainSplit(count, labelled, last, labelled_last, unseen, unseen_last)

@@ -156,6 +156,7 @@ def test_what_an_earlier_set_has_need_not_be_encoded(
     changes = {"datasets": {"mine": mine}, "trial__dataset": "mine", "trial__method": "l2"}
     sweep = sweep_of(tmp_path, **changes)
     teacher, settings = sweep.trial.teacher, sweep.datasets["mine"]
+    assert teacher is not None
 
     def features() -> tuple[int | None, float | None, str]:
         plan = make_plan(sweep, store)
@@ -178,7 +179,7 @@ def test_what_an_earlier_set_has_need_not_be_encoded(
     windows = prepared()
     assert features()[0] == 6
     folder = store.folder("features", feature_key(teacher, windows))
-    wanted = wanted_windows(windows, store)
+    wanted = wanted_windows(windows, store, teacher)
     list_spans(teacher, wanted, folder)
     rows = [{"window": window, "feature": [1.0]} for window in wanted["window"].to_pylist()]
     write_table(folder / "part-0.parquet", pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA))
