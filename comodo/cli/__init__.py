@@ -203,6 +203,8 @@ def encode(
     with stages_recorded(checked.name, place, alone=True):
         connect()
         encode_all(checked, prepare_all(checked, place), place)
+        if not checked.encoded():
+            console.print("no trial of this sweep needs a teacher: nothing to encode")
 
 
 @app.command(epilog="Example: comodo inspect utd --offsets 0")

@@ -23,6 +23,9 @@ Measure = Literal[
     "calibration",
 ]
 
+WITHOUT_LABELS: list[Measure] = ["alignment"]
+"""The measures that need no labels, which a sweep may have without the probe."""
+
 # Metrics of an epoch.
 TRAIN_LOSS = "train/loss"
 LEARNING_RATE = "train/learning_rate"
@@ -206,4 +209,5 @@ class Objectives(RootModel[tuple[Objective, ...]]):
     def splits(self) -> set[str]:
         """Splits of the training data set whose labels an objective needs."""
         metrics = [Metric.parse(objective.metric) for objective in self.root]
-        return {metric.split for metric in metrics if metric.split and not metric.dataset}
+        needed = [m for m in metrics if not m.dataset and m.measure not in WITHOUT_LABELS]
+        return {metric.split for metric in needed if metric.split}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -11,10 +10,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_of
-from comodo.config.datasets import DatasetConfig, fold_split, following
+from comodo.config.datasets import DatasetConfig, following
+from comodo.config.measuring import refuse_unfit_measures, refuse_unmeasured_objectives
 from comodo.config.metric import (
     Measure,
-    Metric,
     Objective,
     Objectives,
     accuracy,
@@ -25,10 +24,18 @@ from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.seen_channels import refuse_lacking_channels, with_channels
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.teacher import TeacherConfig, refuse_pictures
-from comodo.config.trial import METHODS, Protocol, SupervisedMethod, TrialConfig
+from comodo.config.trial import (
+    METHODS,
+    DistillingMethod,
+    Protocol,
+    SupervisedMethod,
+    TrialConfig,
+)
 from comodo.core.errors import nearest
 
 Reference = Literal["none", "features", "supervised"]
+DECISIVE = ("protocol", "dataset", "teacher")
+"""Keys of a trial that decide what a teacher sees."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes a folder and part of MLflow's names."""
 
@@ -70,9 +77,11 @@ class Sweep(Settings):
     probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
     students trained with labels by their own classifier. `fine-tuned` trains copies of the student
     on labels, which can take longer than its training. For dlinear, informer and timesnet only
-    `classifier`, requested or not, and its `calibration` are measured."""
+    `classifier`, requested or not, and its `calibration` are measured. `[alignment]` alone needs no
+    labels; one of its metrics is then the objective."""
     evaluate_on: list[str] = Field([])
-    """Data sets, with or without video, that students are measured on besides their own."""
+    """Data sets, with or without video, that students are measured on besides their own; on these
+    only, by an objective such as `on/<data set>/val/acc1`, if their own has no labels."""
     references: list[Reference] = Field(default_factory=_references)
     """Also measured for every student: `none`, the student untrained (or as pretrained), which each
     method has to beat; `features`, hand-crafted features of the channels that the student sees,
@@ -220,11 +229,14 @@ class Sweep(Settings):
                 fix = "name another; references: [features] compares it with these"
                 raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
             refuse_lacking_channels(trial, {n: self.datasets[n] for n in self.evaluate_on})
-            refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
+            if trial.teacher is not None:
+                refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
+            elif "alignment" in self.measures:
+                raise ValueError("trial.teacher: the measure alignment needs one; name it here")
             labels = labels or isinstance(trial.method, SupervisedMethod)
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method or the reference supervised")
-        self._check_objectives()
+        refuse_unmeasured_objectives(self.objectives, self.metrics, self.measures, self.datasets)
         return self
 
     def _merge_spellings(self) -> None:
@@ -286,30 +298,8 @@ class Sweep(Settings):
             if not any(map(recipe.fits, flats)):
                 raise ValueError(f"recipes.{number}.when: no configuration meets this")
 
-    def _check_objectives(self) -> None:
-        seen = set()
-        for metric in (objective.metric for objective in self.objectives):
-            if metric not in self.metrics:
-                known = nearest(metric, self.metrics)
-                raise ValueError(f"objective.metric: unknown '{metric}'{known}")
-            if (measure := self.metrics[metric]) not in self.measures:
-                raise ValueError(f"objective.metric: {metric} needs '{measure}' in measures")
-            parsed = Metric.parse(metric)
-            folds = parsed.dataset and fold_split(self.datasets[parsed.dataset])
-            if folds and (parsed.split, parsed.measure) == ("val", "direct"):
-                fix = f"use {replace(parsed, split='test')}"
-                raise ValueError(f"objective.metric: direct has no val split of folds; {fix}")
-            if metric in seen:
-                raise ValueError(f"objective.metric: {metric} is listed twice")
-            seen.add(metric)
-
     def _check_evaluation(self) -> None:
-        if "probe" not in self.measures:
-            raise ValueError("measures: must include probe, which gives the objective")
-        if "direct" in self.measures and not self.evaluate_on:
-            raise ValueError("measures: direct needs evaluate_on, the data sets to transfer to")
-        if self.label_map and "direct" not in self.measures:
-            raise ValueError("label_map: only the measure 'direct' uses it; add it to measures")
+        refuse_unfit_measures(self.measures, self.evaluate_on, self.label_map)
         for key, names in (("evaluate_on", self.evaluate_on), ("label_map", self.label_map)):
             for name in names:
                 self._refuse_unknown_dataset(key, name)
@@ -323,12 +313,25 @@ class Sweep(Settings):
         """The data sets that students are trained or measured on."""
         return list(dict.fromkeys([*(name for name, _ in self.trained_on()), *self.evaluate_on]))
 
-    def trained_on(self) -> list[tuple[str, TeacherConfig]]:
-        """Every pair of data set and teacher that a trial may need."""
-        decisive = ("protocol", "dataset", "teacher")  # the protocol decides what a teacher sees
-        keys = [key for key in self.search.space if key.split(".")[0] in decisive]
+    def trained_on(self) -> list[tuple[str, TeacherConfig | None]]:
+        """Every pair of data set and teacher that a trial may have."""
+        keys = [key for key in self.search.space if key.split(".")[0] in DECISIVE]
         configs = map(self.with_values, self.space.points(keys))
         return list(dict.fromkeys((config.dataset, config.teacher) for config in configs))
+
+    def encoded(self) -> dict[tuple[str, TeacherConfig], str]:
+        """Of `trained_on` the pairs whose features some trial reads, each with the first reader:
+        `the method comodo`, or `the measure alignment`."""
+        models = ("method", "method.name", "student", "student.name")
+        keys = [k for k in self.search.space if k.split(".")[0] in DECISIVE or k in models]
+        found: dict[tuple[str, TeacherConfig], str] = {}
+        for config in map(self.with_values, self.space.points(keys)):
+            reader = "the measure alignment" if "alignment" in self.measures else ""
+            if isinstance(config.method, DistillingMethod):
+                reader = f"the method {config.method.name}"
+            if reader and config.teacher is not None:
+                found.setdefault((config.dataset, config.teacher), reader)
+        return found
 
     def points(self) -> Iterator[Point]:
         """All points of a grid. For another search its first points, and points with each value or

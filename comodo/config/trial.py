@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.config.augment import Augmentation
 from comodo.config.base import ADDED_LATER, Settings
@@ -136,8 +137,9 @@ class TrialConfig(Settings):
     """Whether to follow the paper or its code, see docs/method.md; by default the sweep's."""
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
-    teacher: Annotated[TeacherConfig, _preset(TEACHER_PRESETS, TeacherConfig)]
-    """Name of a preset, or settings."""
+    teacher: Annotated[TeacherConfig | None, _preset(TEACHER_PRESETS, TeacherConfig)] = None
+    """Name of a preset, or settings. Needed by the methods comodo, infonce and l2, and by the
+    measure `alignment`."""
     student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
     """Name of a preset, or settings."""
     method: Annotated[
@@ -200,11 +202,22 @@ class TrialConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _distils_from_a_teacher(self) -> "TrialConfig":
+        if self.teacher is None and isinstance(self.method, DistillingMethod):
+            fix = "name one, such as efficientnet-lite0, or use the method supervised or none"
+            reason = f"the method {self.method.name} learns from a teacher; {fix}"
+            error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+            at_key = InitErrorDetails(type=error, loc=("teacher",), input=None)
+            raise ValidationError.from_exception_data("TrialConfig", [at_key])
+        return self
+
+    @model_validator(mode="after")
     def _published_parts(self) -> "TrialConfig":
         """As published, teachers see other frames, `infonce` and `l2` have a linear head, and some
         students are trained and measured in another way."""
         if self.protocol == "published":
-            object.__setattr__(self, "teacher", as_published(self.teacher))
+            if self.teacher is not None:
+                object.__setattr__(self, "teacher", as_published(self.teacher))
             student = dict(AS_PUBLISHED.get(self.student.name, {}))
             if not isinstance(self.method, DistillingMethod):
                 student.pop("train_encoder", None)  # only learning from a teacher was published so

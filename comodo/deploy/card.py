@@ -75,7 +75,9 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
     config = found.row.trial.config
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
     is_distilled = isinstance(config.method, DistillingMethod)
-    distilled = f" distilled from `{config.teacher.name}`" if is_distilled else ""
+    distilled = (
+        f" distilled from `{config.teacher.name}`" if config.teacher and is_distilled else ""
+    )
     units = about["encoder_units"]
     inside = "" if units == list(G_AND_DEGREES) else f" The encoder sees {' and '.join(units)}."
     paragraphs = [
@@ -104,7 +106,7 @@ def _settings(found: Selection) -> list[list[str]]:
     rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
     if (fold := found.row.trial.fold) is not None:
         rows.append(["fold", f"{fold.number} (of {fold.count}); tested on {', '.join(fold.test)}"])
-    if isinstance(config.method, DistillingMethod):
+    if config.teacher is not None and isinstance(config.method, DistillingMethod):
         rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
     for key, value in flatten(config.model_dump(mode="json", exclude={"teacher"})).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -88,7 +88,8 @@ def profile_trial(found: Selection, store: Store) -> Profile:
     if not networks:
         raise ProfileError("profile.nothing", f"trial {row.trial.key}: {'; '.join(notes)}")
     notes += [f"{name} takes {network.takes}." for name, network in networks.items()]
-    if (speed := encoding_speed(store, row.trial.config.teacher, "cpu")) is not None:
+    teacher = row.trial.config.teacher
+    if teacher and (speed := encoding_speed(store, teacher, "cpu")) is not None:
         notes.append(f"Encoding in sweeps, with decoding and in batches: {speed[1]}.")
     trial, sweep = row.trial, found.record.sweep.name
     return Profile(trial.key, sweep, row.label, trial.seed, networks, notes, describe_machine())
@@ -99,7 +100,9 @@ def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]
     networks: dict[str, Network] = {}
     notes = []
     teacher, key = trial.config.teacher, trial.key
-    if teacher.name == "precomputed":
+    if teacher is None:
+        notes.append("teacher: the sweep has none")
+    elif teacher.name == "precomputed":
         notes.append("teacher: not measured: its features are precomputed")
     else:
         networks["teacher"] = Network("teacher", teacher.model_dump(mode="json"))

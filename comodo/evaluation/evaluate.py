@@ -224,21 +224,25 @@ def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
 
 
 def measure_alignment(frozen: FrozenStudent) -> Measured:
-    """Similarity of student and teacher features of the same windows, before any projector.
+    """Similarity of student and teacher features of the same windows, before any projector: of the
+    labelled windows of a split, or of all if it has no labels.
 
     Splits with fewer than `MIN_ALIGNED` windows with video are skipped.
     """
     assert frozen.teacher is not None
     features = frozen.teacher.features
     metrics: dict[str, float] = {}
-    for split, (features_ND, _) in frozen.scored().items():
-        part = frozen.windows.splits[split]
-        encoded_N = torch.isin(part.labelled_N, features.encoded[split])
-        index_N = torch.nonzero(encoded_N).squeeze(1)
+    scored = frozen.scored()
+    for split in SCORED_SPLITS:
+        if (part := frozen.windows.splits.get(split)) is None:
+            continue
+        window_N = part.labelled_N if split in scored else torch.arange(len(part))
+        index_N = torch.nonzero(torch.isin(window_N, features.encoded[split])).squeeze(1)
         index_N = index_N[:: max(1, -(-len(index_N) // MAX_ALIGNED))]
         if len(index_N) < MIN_ALIGNED:
             continue
-        teacher_NF = features.gather(split, part.labelled_N[index_N]).numpy()
+        teacher_NF = features.gather(split, window_N[index_N]).numpy()
+        features_ND = scored[split][0] if split in scored else frozen.every_window(split)
         student_ND = features_ND[index_N.numpy()]
         cka, overlap = feature_metrics.linear_cka, feature_metrics.neighbour_overlap
         for name, similarity in (("cka", cka), ("neighbours", overlap)):

@@ -103,6 +103,11 @@ class FrozenStudent:
         label_N = self.windows.splits["train"].label_N[index_N]
         return index_N[stratified_subset(label_N.numpy(), MAX_TRAIN_WINDOWS, self.seed)]
 
+    def every_window(self, split: str) -> npt.NDArray[np.float32]:
+        """Features `[N, D]` of all windows of a split, with or without a label."""
+        part = self.windows.splits[split]
+        return self._extract(part, torch.arange(len(part)))
+
     def train(self, all_windows: bool = False) -> Labelled:
         """The labelled train windows that classifiers are fitted on, `training_subset` or all;
         EvaluateError, `evaluate.no-labels`, if there are none."""

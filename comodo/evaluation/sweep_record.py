@@ -16,9 +16,8 @@ from comodo.data.folds import Fold
 from comodo.data.window_sets import WindowSet, group_counts, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search import records
-from comodo.search.configuration import stages, trials_of
+from comodo.search.configuration import references, stages, trials_of
 from comodo.search.labels import Labels
-from comodo.search.ledger import references
 from comodo.search.recorded_settings import settings_of
 from comodo.search.status import StatusError, read_status
 from comodo.search.trial import Evaluation, Trial, Versions, read_result, weights_id
@@ -186,7 +185,7 @@ def _arrays(sweep: Sweep, kept: list[Any]) -> Arrays:
     if len(kept) < len(pairs):
         # Of an earlier version, in which a teacher saw the same frames under each protocol.
         alike = {"frame_choice": "middles", "flips": False}
-        plain = [(name, teacher.model_copy(update=alike)) for name, teacher in pairs]
+        plain = [(name, teacher and teacher.model_copy(update=alike)) for name, teacher in pairs]
         recorded = dict(zip(dict.fromkeys(plain), kept, strict=True))
         return {pair: recorded[of] for pair, of in zip(pairs, plain, strict=True)}
     return dict(zip(pairs, kept, strict=True))

@@ -56,6 +56,7 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
         "student": _published_model("student", config.student, stand_in),
     }
     if isinstance(config.method, DistillingMethod):
+        assert config.teacher is not None
         wanted["teacher"] = _published_model("teacher", config.teacher, stand_in)
     if None in wanted.values():
         return None
@@ -127,7 +128,9 @@ def other_settings(config: TrialConfig, run: Published, stand_in: bool) -> dict[
         method["queue_size"] = run.queue_size
     if run.head is not None:
         method["head"] = {"kind": run.head}
-    teacher = config.teacher.model_dump(mode="json", include=IDENTITY if distils else None)
+    teacher = config.teacher and config.teacher.model_dump(
+        mode="json", include=IDENTITY if distils else None
+    )
     unknown = {key: getattr(config, key) for key in unknown_settings(name, run)}
     known = {key: value for key, value in run.training.items() if value is not None}
     content = {"dataset": config.dataset, "teacher": teacher, "student": student, "method": method}

@@ -209,7 +209,7 @@ def _needs(store: Store, name: str) -> Needs | None:
         record = read_json(folder / "sweep.json")
         asked = read_json(folder / ASKED_FILE)
         ended = set(find_json(folder / ENDED_FILE) or {})
-        packed = {key for pair in record["arrays"] for key in pair}
+        packed = {key for pair in record["arrays"] for key in pair if key}  # some have no features
         packed |= set(record["evaluation"]["targets"].values())
         trials = {key for entry in asked for key in entry["trials"]} | ended
         trials |= {key for entry in asked for key in entry.get("references") or ()}

@@ -2,8 +2,9 @@
 could not be trained or measured. Does not know how a trial runs.
 """
 
-from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.config import ConfigError, StudentConfig, Sweep
 from comodo.config.teacher import teacher_on
+from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.packing import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
@@ -11,9 +12,10 @@ from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split
 from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
-from comodo.search.precheck import refuse_unmeasurable
+from comodo.search.measurable import refuse_unmeasurable, unfit_sets, unlabelled_note
 from comodo.search.train_split import refuse_untrainable
 from comodo.search.trial import unread_splits
+from comodo.search.warm_start import Arrays
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
@@ -26,25 +28,31 @@ def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
     return window_sets
 
 
-def encode_all(
-    sweep: Sweep, window_sets: dict[str, WindowSet], store: Store
-) -> dict[tuple[str, TeacherConfig], tuple[str, str]]:
+def encode_all(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) -> Arrays:
     """Encodes and packs what is missing for all trials, of the splits that they read; returns the
-    keys of the packed windows and features for each pair of dataset and teacher."""
-    arrays, unread = {}, unread_splits(sweep)
+    keys of the packed windows and features for each pair of dataset and teacher, for one whose
+    features no trial reads without a key of them."""
+    arrays: Arrays = {}
+    unread, encoded = unread_splits(sweep), sweep.encoded()
     for name, teacher in sweep.trained_on():
         windows, dataset = window_sets[name], sweep.datasets[name]
-        seeing = teacher_on(teacher, dataset)
-        features = encode_windows(name, seeing, windows, store, dataset.max_rejected, unread)
         packed = pack_windows(store, windows.key)
-        arrays[name, teacher] = packed, pack_features(store, windows.key, features.key, unread)
+        arrays[name, teacher] = packed, ""
+        if teacher is not None and (name, teacher) in encoded:
+            seeing = teacher_on(teacher, dataset)
+            features = encode_windows(name, seeing, windows, store, dataset.max_rejected, unread)
+            arrays[name, teacher] = packed, pack_features(store, windows.key, features.key, unread)
     return arrays
 
 
 def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
-    """Raises ConfigError when trials could not be probed, or a search could not be guided."""
+    """Raises ConfigError when trials could not be probed, or a search could not be guided; prints
+    which data sets are trained on without labels."""
     classes = {name: [w.classes for w in windows.splits] for name, windows in window_sets.items()}
     refuse_unmeasurable(sweep, classes)
+    trained_on = {name for name, _ in sweep.trained_on()}
+    for name in sorted(unfit_sets(classes) & trained_on):
+        console.print(f"{name}: {unlabelled_note(sweep, name)}", style="yellow", markup=False)
 
 
 def lengths_taken(sweep: Sweep) -> set[int]:

@@ -1,5 +1,5 @@
-"""The trials of one configuration: for each seed one, or one for each fold of its data set, and in
-which stages they run. Knows no ledger and no results.
+"""The trials of one configuration: for each seed one, or one for each fold of its data set, those
+that they are compared with, and in which stages they run. Knows no ledger and no results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +26,23 @@ def trials_of(
         for seed in seeds
         for fold in evaluation.folds.get(config.dataset) or (None,)
     ]
+
+
+def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
+    """The trials that the sweep compares these trials' students with: those that can be trained,
+    and of which something is measured."""
+    found = []
+    for name in sweep.references:
+        for trial in trials:
+            if name == "supervised":
+                if trial.config.dataset not in trial.evaluation.unlabelled:
+                    found.append(trial.supervised(sweep.supervised_like(trial.config)))
+            elif name == "features":
+                if any(trial.hand_crafted.measures()):
+                    found.append(trial.hand_crafted)
+            elif not trial.config.student.is_baseline:  # untrained, these have nothing to measure
+                found.append(trial.untrained)
+    return found
 
 
 def trials_each(sweep: Sweep, folds: Mapping[str, int]) -> int:

@@ -24,10 +24,14 @@ class Labels:
         points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
         self._channel_sets = {tuple(point["student"]["channels"]) for point in points}
         for part in ("teacher", "student"):
-            models = {json.dumps(point[part], sort_keys=True) for point in points}
-            names = {point[part]["name"] for point in points}
+            having = [point for point in points if point[part] is not None]
+            models = {json.dumps(point[part], sort_keys=True) for point in having}
+            names = {point[part]["name"] for point in having}
             if 1 < len(names) == len(models):
-                points = [{**point, part: {"name": point[part]["name"]}} for point in points]
+                points = [
+                    {**point, part: point[part] and {"name": point[part]["name"]}}
+                    for point in points
+                ]
         seen: dict[str, set[str]] = {}
         alike = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
         for point in points:

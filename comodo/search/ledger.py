@@ -14,26 +14,18 @@ from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
 from comodo.search import records
-from comodo.search.configuration import OpenConfiguration, stages, trials_each, trials_of
+from comodo.search.configuration import (
+    OpenConfiguration,
+    references,
+    stages,
+    trials_each,
+    trials_of,
+)
 from comodo.search.proposals import GridProposals, OptunaProposals, Outcome, Proposals
 from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
-
-
-def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
-    """The trials that the sweep compares these trials' students with."""
-    found = []
-    for name in sweep.references:
-        for trial in trials:
-            if name == "supervised":
-                found.append(trial.supervised(sweep.supervised_like(trial.config)))
-            elif name == "features":
-                found.append(trial.hand_crafted)
-            elif not trial.config.student.is_baseline:  # untrained, these have nothing to measure
-                found.append(trial.untrained)
-    return found
 
 
 def _is_pruned_by(rule: EarlyStopping | None, end: records.EndedTrial) -> bool:

@@ -1,19 +1,16 @@
 """Checks before Ray starts: that data and labels are there, trials have windows to train on and fit
 on this machine. Imports nothing heavy; reads at most the length of a recording."""
 
-import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
-from comodo.config.metric import Metric
 from comodo.config.student import RESIZED_TO
-from comodo.core.errors import nearest
 from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
@@ -24,6 +21,12 @@ from comodo.data.recordings import DatasetError, Recording
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.search.configuration import trials_each
+from comodo.search.measurable import (
+    MIN_CLASS_WINDOWS,
+    Classes,
+    refuse_unmeasurable,
+    unfit_sets,
+)
 from comodo.search.train_split import TrainSplit, refuse_untrainable
 from comodo.search.trial import Evaluation
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:  # it imports pyarrow
     from comodo.data.window_sets import WindowSet
 
 MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
-MIN_CLASS_WINDOWS = 5  # of the probe
 MIN_SAMPLES = 2  # of a window
 MOMENT_PATCH = 8  # samples, also of the published weights
 MULTIPLES = {
@@ -41,8 +43,6 @@ MULTIPLES = {
     "informer": ("d_model", "heads", 128, 8),
 }
 """Sizes of students, the first a multiple of the second, and their defaults in `models`."""
-Classes = dict[str, dict[str, int]]
-"""Labelled windows of each class, by split."""
 
 
 def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> None:
@@ -61,14 +61,16 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
                 f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
         most, classes, folds = {}, dict[str, list[Classes]](), dict[str, int]()
-        watched = {name for name, teacher in sweep.trained_on() if teacher.name != "precomputed"}
+        watching = {
+            name: reader
+            for (name, teacher), reader in sweep.encoded().items()
+            if teacher.name != "precomputed"
+        }
         for name, settings in sweep.datasets.items():
             refuse_short_windows(name, settings)
             recordings = list_recordings(settings, simulated_folder(settings, store))
-            if name in watched and not any(recording.video for recording in recordings):
-                fix = "use the data set in evaluate_on, or with a precomputed teacher"
-                reason = f"no recording has a video for the teacher; {fix}"
-                raise ConfigError.at(f"datasets.{name}", reason)
+            if name in watching and not any(recording.video for recording in recordings):
+                raise ConfigError.at(f"datasets.{name}", _no_video(watching[name]))
             listed = listed_in_folds(recordings, settings)
             folds[name] = len(listed)
             train = min(([r for r in split if r.split == "train"] for split in listed), key=len)
@@ -83,20 +85,24 @@ def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> No
         raise ConfigError(error.code, f"{file}: {error}") from None
 
 
+def _no_video(reader: str) -> str:
+    """What to do about a data set without video that `reader` needs."""
+    fix = "train on it with supervised or none only, use it in evaluate_on, or name a precomputed"
+    if "alignment" in reader:
+        fix = "leave that out of measures, use the data set in evaluate_on, or name a precomputed"
+    return f"no recording has a video, which {reader} needs; {fix} teacher"
+
+
 def evaluation_of(
     sweep: Sweep, packed: dict[str, str], prepared: "Mapping[str, WindowSet]"
 ) -> Evaluation:
     """What every student is measured by; `packed`: keys of the packed windows by data set,
     `prepared`: the data sets whose windows are prepared."""
-    unfit = {
-        name
-        for name, windows in prepared.items()
-        if any(unfit_for_probe(split.classes.get("train", {})) for split in windows.splits)
-    }
+    classes = {name: [of.classes for of in windows.splits] for name, windows in prepared.items()}
     return Evaluation(
         tuple(sweep.measures),
         {name: packed[name] for name in sweep.evaluate_on},
-        frozenset(unfit & set(sweep.evaluate_on)),
+        frozenset(unfit_sets(classes)),
         sweep.label_map,
         published_units(sweep.datasets),
         {name: sweep.datasets[name].imu_rate for name in sweep.used()},
@@ -118,21 +124,6 @@ def refuse_small_budget(sweep: Sweep, folds: Mapping[str, int]) -> None:
         raise ConfigError.at("budget.trials", reason)
 
 
-def unfit_for_probe(classes: dict[str, int]) -> str | None:
-    """Why no probe can be fitted with these labelled training windows by class, or None."""
-    if not classes:
-        return "no labelled training windows; give some recordings of the train split a label"
-    largest = max(classes.values())
-    # Each fold leaves out a window of the smaller classes, and another has to remain.
-    if largest < MIN_CLASS_WINDOWS or sum(classes.values()) - largest < 2:
-        found = str(classes) if len(classes) > 1 else f"only the class '{next(iter(classes))}'"
-        return (
-            f"the probe needs a class of {MIN_CLASS_WINDOWS} training windows and two windows of "
-            f"other classes; it has {found}; give more recordings a label"
-        )
-    return None
-
-
 def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Classes:
     """An upper bound of the windows of each class. Only whether there are enough is exact for
     windows of recordings that have to be opened to know their length."""
@@ -146,89 +137,6 @@ def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Class
         if recording.label is not None and each:
             classes.setdefault(recording.split, Counter())[recording.label] += each
     return {split: dict(counts) for split, counts in classes.items()}
-
-
-def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Sequence[Classes]]) -> None:
-    """Raises ConfigError when trials could not be probed, or a search could not be guided.
-
-    `classes`: of each fold, or the one split, of each data set that is trained or measured on; of
-    recordings that are not prepared an upper bound.
-    """
-    for number in range(max(map(len, classes.values()), default=0)):
-        _refuse_unmeasurable(sweep, {name: of[number % len(of)] for name, of in classes.items()})
-
-
-def _refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
-    guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
-    trained_on = {name for name, _ in sweep.trained_on()}
-    for name, by_split in classes.items():
-        reason = unfit_for_probe(by_split.get("train", {}))
-        if reason is not None and (name in trained_on or "direct" not in sweep.measures):
-            raise ConfigError(f"datasets.{name}", f"datasets.{name}: {reason}")
-        needed = set(sweep.objective.splits) if guided else set()
-        if sweep.early_stopping is not None:
-            needed.add("val")
-        for split in sorted(needed) if name in trained_on else []:
-            if not by_split.get(split):
-                raise ConfigError(
-                    f"datasets.{name}",
-                    f"datasets.{name}: no labelled windows in its {split} split to guide the "
-                    "search; make one (split_by_group), or use a grid without early_stopping",
-                )
-        if name in sweep.evaluate_on and not by_split.get("test"):
-            raise ConfigError(
-                f"datasets.{name}",
-                f"datasets.{name}: no labelled windows in its test split to measure on",
-            )
-    _refuse_certain_objectives(sweep, classes)
-    _refuse_unknown_names(sweep, classes)
-    if "direct" in sweep.measures:
-        for own, other in itertools.product(sorted(trained_on), sweep.evaluate_on):
-            _refuse_unfit_transfer(sweep, classes, own, other)
-
-
-def _refuse_certain_objectives(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
-    """Acc@k is not measured where there are no more than k classes."""
-    for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
-        for name in [metric.dataset] if metric.dataset else [n for n, _ in sweep.trained_on()]:
-            count = len(classes.get(name, {}).get("train", {}))
-            if metric.name in ("acc3", "acc5") and 0 < count <= int(metric.name[3]):
-                fault = f"{metric} is certain with the {count} classes of '{name}'; use acc1"
-                raise ConfigError.at("objective.metric", fault)
-
-
-def _refuse_unknown_names(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
-    for name, mapped in sweep.label_map.items():
-        if name not in classes:
-            where = f"label_map.{name}"
-            raise ConfigError(where, f"{where}: neither trained on nor in evaluate_on")
-        known = {label for labels in classes[name].values() for label in labels}
-        for label in mapped:
-            if label not in known:
-                where = f"label_map.{name}.{label}"
-                raise ConfigError(where, f"{where}: no class of '{name}'{nearest(label, known)}")
-
-
-def _refuse_unfit_transfer(
-    sweep: Sweep, classes: Mapping[str, Classes], own: str, other: str
-) -> None:
-    """`direct` fits a probe on the train windows of one data set, with the classes of the other."""
-    if own == other:
-        return
-    fitted, scored = Counter[str](), set[str]()
-    for label, count in classes[own].get("train", {}).items():
-        fitted[sweep.label_map.get(own, {}).get(label, label)] += count
-    for split in ("val", "test"):
-        for label in classes[other].get(split, {}):
-            scored.add(sweep.label_map.get(other, {}).get(label, label))
-    shared = {label: count for label, count in fitted.items() if label in scored}
-    if (reason := unfit_for_probe(shared)) is not None:
-        raise ConfigError(
-            "label_map",
-            f"label_map: trained on '{own}' ({', '.join(sorted(fitted))}) and tested on '{other}' "
-            f"({', '.join(sorted(scored))}), the measure direct has too few classes or training "
-            f"windows in common ({reason}); map equivalent classes to one name, or remove direct",
-        )
 
 
 def refuse_short_windows(name: str, settings: DatasetConfig) -> None:

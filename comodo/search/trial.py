@@ -54,7 +54,7 @@ class Evaluation:
     targets: dict[str, str] = field(default_factory=dict)
     """Further data sets: name to key of the packed windows."""
     unlabelled: frozenset[str] = frozenset()
-    """Further data sets that have no labels to fit a probe on."""
+    """Data sets, also to train on, that have too few labels to fit a probe on."""
     label_map: dict[str, dict[str, str]] = field(default_factory=dict)
     published_units: dict[str, Units] = field(default_factory=dict)
     """Of all data sets of the sweep, as `config.datasets` has them; empty for a sweep of an earlier
@@ -231,10 +231,7 @@ class Trial:
                 elif self.is_hand_crafted and measure in (*NEED_TEACHER, "fine-tuned"):
                     continue  # there is nothing to train
                 elif measure in NEED_TEACHER:
-                    if dataset != own or (
-                        measure == "zero-shot"
-                        and not isinstance(self.config.method, DistillingMethod)
-                    ):
+                    if dataset != own or (measure == "zero-shot" and not self._has_anchors):
                         continue
                     depends_on.append(self.features)
                 elif measure == "direct":
@@ -246,6 +243,12 @@ class Trial:
                 if dataset != own and dataset in evaluation.folds:
                     depends_on += [fold.for_key for fold in evaluation.folds[dataset]]
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
+
+    @property
+    def _has_anchors(self) -> bool:
+        """Whether it has projectors, and labelled videos, for the measure zero-shot."""
+        is_labelled = self.config.dataset not in self.evaluation.unlabelled
+        return is_labelled and isinstance(self.config.method, DistillingMethod)
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
         """A measure's predictions on a data set, as `evaluation.evaluate` writes them; None where

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from comodo.config import ConfigError, Sweep, TeacherConfig, TrialConfig
+from comodo.config import ConfigError, DistillingMethod, Sweep, TeacherConfig, TrialConfig
 from comodo.config.metric import Metric
 from comodo.config.space import Choices, Point, flatten
 from comodo.core.errors import nearest
@@ -17,7 +17,7 @@ from comodo.data.folds import Fold
 from comodo.search.records import ASKED_FILE, AskedConfiguration, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result
 
-Arrays = dict[tuple[str, TeacherConfig], tuple[str, str]]
+Arrays = dict[tuple[str, TeacherConfig | None], tuple[str, str]]
 
 
 class _PassedOver(Exception):
@@ -82,7 +82,8 @@ def _learn_one(
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
     windows, features = arrays[here.dataset, here.teacher]
-    if (windows, features) != (trained[0].windows, trained[0].features):
+    theirs = trained[0].features if isinstance(config.method, DistillingMethod) else features
+    if (windows, features) != (trained[0].windows, theirs):
         raise _PassedOver("of another data set or teacher")
     config = config.model_copy(update={"dataset": here.dataset})
     if Trial(config, 0, windows, features).key != Trial(here, 0, windows, features).key:

@@ -218,7 +218,7 @@ class Tracker:
                     runs.PARENT: self._parent,
                     runs.TRIAL: trial.key,
                     "dataset": trial.config.dataset,
-                    "teacher": trial.config.teacher.name,
+                    "teacher": trial.config.teacher.name if trial.config.teacher else "none",
                     "student": trial.config.student.name,
                     "method": trial.config.method.name,
                     "protocol": trial.config.protocol,

@@ -54,7 +54,7 @@ def test_paths_in_the_space_are_relative_to_the_file_too(tmp_path: Path) -> None
     }
     sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
     (trial,) = map(sweep.with_values, sweep.grid())
-    assert trial.teacher.path == str(tmp_path / "features.npz")
+    assert trial.teacher is not None and trial.teacher.path == str(tmp_path / "features.npz")
     assert trial.student.weights == str(tmp_path / "weights")
 
 

@@ -8,8 +8,8 @@ import pytest
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.overrides import shown_overrides
 from comodo.report.plan.confounds import confounds
+from comodo.search.configuration import references
 from comodo.search.labels import Labels
-from comodo.search.ledger import references
 from comodo.search.trial import Trial
 from comodo.search.warm_start import locate
 from tests.config.test_load import sweep_file
@@ -41,7 +41,7 @@ def test_models_of_another_name_leave_out_what_they_do_not_have(tmp_path: Path) 
     sizes = {trial.student.name: trial.student.size for trial in trials}
     assert sizes == {"mantis": {"hidden_dim": 8, "seq_len": 32}, "moment": {"seq_len": 32}}
     assert {trial.student.pooling for trial in trials} == {"mean"}
-    asked = [(teacher.name, teacher.weights) for _, teacher in sweep.trained_on()]
+    asked = [(teacher.name, teacher.weights) for _, teacher in sweep.encoded()]
     assert asked == [("efficientnet-lite0", None), ("timesformer", "a/b")]
 
 
@@ -164,6 +164,7 @@ def test_an_override_is_read_as_if_the_file_had_it(tmp_path: Path) -> None:
         **SWEPT,
     )
     (trial,) = [sweep.with_values(point) for point in sweep.grid()]
+    assert trial.teacher is not None
     assert (trial.learning_rate, trial.teacher.frames, sweep.seeds) == (1e-3, 3, [0, 1])
     method = trial.method.model_dump()
     assert (method["queue_size"], method["student_temperature"]) == (4, 0.5)

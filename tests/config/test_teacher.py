@@ -19,6 +19,7 @@ MMEA = "uestc-mmea-cl"
 
 def seen(**trial: Any) -> tuple[Any, ...]:
     teacher = trial_config(**trial).teacher
+    assert teacher is not None
     return teacher.frame, teacher.frame_choice, teacher.flips
 
 

@@ -126,7 +126,7 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
         assert done.returncode == 2, done.stdout + done.stderr
         return done.stdout.splitlines()[-1]
 
-    assert "datasets.watch: no recording has a video for the teacher; use" in told()
+    assert "datasets.watch: no recording has a video, which the method comodo needs" in told()
     trial = {**content["trial"], "dataset": "video"}
     direct = {"measures": ["probe", "direct"], "evaluate_on": ["watch"]}
     assert (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from comodo.core.store import Store
-from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
 from comodo.evaluation.evaluate import measure_alignment, measure_few_shot, measure_probe
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.models.students import build_student
@@ -61,3 +61,13 @@ def test_alignment_needs_enough_windows(tmp_path: Path) -> None:
     assert enough.keys() == names
     assert all(0 <= value <= 1 for value in enough.values())
     assert measure_alignment(subject_of(tmp_path / "22", 22)).metrics == {}
+
+
+def test_alignment_needs_no_labels(tmp_path: Path) -> None:
+    frozen = subject_of(tmp_path, 24)
+    labelled = measure_alignment(frozen).metrics
+    for split in ("val", "test"):
+        frozen.windows.splits[split].label_N.fill_(NO_LABEL)
+    frozen = FrozenStudent(frozen.student, frozen.windows, 0, teacher=frozen.teacher)
+    assert frozen.scored() == {}
+    assert measure_alignment(frozen).metrics == pytest.approx(labelled)

@@ -292,6 +292,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     QualityNote(["demo"], {}, {}).write(windows)
     ready = read_window_set(key, store)
     assert ready is not None
+    assert sweep.trial.teacher is not None
     encoded = feature_key(sweep.trial.teacher, ready)
     features = [{"window": s, "feature": [1.0, 2.0]} for s in splits]
     table = pa.Table.from_pylist(features, schema=FEATURE_SCHEMA)

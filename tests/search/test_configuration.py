@@ -8,7 +8,7 @@ import pytest
 from comodo.config import Sweep, read_sweep_file
 from comodo.config.datasets import FoldSplit
 from comodo.data.folds import Folds, make_folds
-from comodo.search.configuration import stages, trials_each, trials_of
+from comodo.search.configuration import references, stages, trials_each, trials_of
 from comodo.search.trial import Evaluation, Trial
 from tests.config.test_load import sweep_file
 from tests.helpers import trial_config
@@ -72,3 +72,20 @@ def test_the_budget_counts_the_data_set_with_most_folds(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, datasets=both, search__space={"dataset": ["demo", "more"]})
     assert trials_each(sweep, {}) == 2
     assert trials_each(sweep, {"demo": 4, "more": 7, "unused": 9}) == 14
+
+
+def test_references_that_need_labels_are_left_out_without_them(tmp_path: Path) -> None:
+    """Also features, where nothing is measured of them."""
+    everything = ["none", "features", "supervised"]
+    sweep = sweep_of(tmp_path, references=everything)
+
+    def compared(evaluation: Evaluation) -> list[str]:
+        found = references(sweep, [Trial(trial_config(), 3, "w", "f", evaluation)])
+        return ["features" if t.is_hand_crafted else t.config.method.name for t in found]
+
+    assert compared(Evaluation()) == everything
+    assert compared(Evaluation(targets={"watch": "v"}, unlabelled=frozenset({"d"}))) == [
+        "none",
+        "features",
+    ]
+    assert compared(Evaluation(("alignment",), unlabelled=frozenset({"d"}))) == ["none"]

@@ -146,6 +146,7 @@ def test_no_two_configurations_share_a_name(data: st.DataObject) -> None:
     )
     names, key_of_label = Labels(sweep), dict[str, str]()
     for config in map(sweep.with_values, sweep.grid()):
+        assert config.teacher is not None
         trial = Trial(config, 0, config.dataset, config.teacher.model_dump_json())
         for one in (trial, trial.untrained, trial.supervised(sweep.supervised_like(config))):
             label = names.configuration(one)
@@ -168,3 +169,15 @@ def test_settings_that_only_some_students_have_are_named(tmp_path: Path) -> None
 
 def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}
+
+
+def test_a_teacher_is_named_where_there_is_one(tmp_path: Path) -> None:
+    teachers = ["efficientnet-lite0", "timesformer-base-k400"]
+    when = {"values": teachers, "when": {"method": "l2"}}
+    space = {"method": ["supervised", "l2"], "teacher": when}
+    path = sweep_file(tmp_path, search__space=space, trial__method="none", trial__teacher=None)
+    sweep = read_sweep_file(path)
+    names = Labels(sweep)
+    trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
+    found = [names.configuration(trial) for trial in trials]
+    assert found == ["supervised", "l2 efficientnet-lite0", "l2 timesformer"]

@@ -18,13 +18,12 @@ from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.platt import PLATT_FOLDS as PROBE_FOLDS
 from comodo.evaluation.probe import _validation_folds
 from comodo.models.students import build_student
+from comodo.search.measurable import MIN_CLASS_WINDOWS, unfit_for_probe
 from comodo.search.precheck import (
-    MIN_CLASS_WINDOWS,
     MULTIPLES,
     most_windows,
     precheck,
     refuse_odd_students,
-    unfit_for_probe,
 )
 from tests.config.test_load import sweep_file
 from tests.errors import raises

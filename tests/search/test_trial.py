@@ -58,6 +58,21 @@ def test_keys_of_trials_that_exist_do_not_change(method: str) -> None:
     assert Trial(trial_config(method=method), 3, "w", "f").key == KEYS[method]
 
 
+@pytest.mark.parametrize("method", ["supervised", "none"])
+def test_a_trial_without_teacher_is_that_with_one_that_makes_no_difference(method: str) -> None:
+    trial = Trial(trial_config(method=method, teacher=None), 3, "w", "")
+    assert trial.key == KEYS[method]
+    assert trial.untrained.key == KEYS["none"]
+
+
+def test_without_labels_a_trial_is_measured_on_other_data_sets_only() -> None:
+    measures = ("probe", "few-shot", "zero-shot", "alignment")
+    evaluation = Evaluation(measures, {"watch": "v"}, frozenset({"d"}))
+    trial = Trial(trial_config(), 3, "w", "f", evaluation)
+    found = [(dataset, measure) for dataset, measure, _ in trial.measures()]
+    assert found == [("d", "alignment"), ("watch", "probe"), ("watch", "few-shot")]
+
+
 class LaterStudent(StudentConfig):
     depth: Annotated[int, ADDED_LATER] = 3
 

@@ -7,6 +7,7 @@ not know how long a trial takes.
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -20,13 +21,13 @@ from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched, key_of
 from comodo.data import window_sets
 from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
-from comodo.data.folds import Folds, listed_folds, listed_in_folds
+from comodo.data.folds import Folds, listed_folds
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings, listing_notes
-from comodo.data.recordings import Recording
 from comodo.data.records import MEASURED_ONLY, FeatureArraysMeta, FeaturesMeta, WindowArraysMeta
 from comodo.data.window_sets import WindowSet
 from comodo.report.plan.machine import Machine, this_machine
+from comodo.report.plan.notes import DatasetFacts, dataset_notes
 from comodo.report.plan.splits import split_bounds, train_split
 from comodo.search.configuration import trials_of
 from comodo.search.ledger import Ledger
@@ -65,6 +66,8 @@ class DatasetPlan:
     """By split, versions of the recordings' videos, until the windows are prepared."""
     folds: Folds = ()
     """Until the windows are prepared, as far as the listing tells."""
+    unfit: bool = False
+    """Whether it has too few labels to fit a probe on, as far as the listing tells."""
 
     @property
     def packed(self) -> str:
@@ -132,14 +135,8 @@ class Inventory:
 
     datasets: dict[str, DatasetPlan]
     features: list[FeaturesPlan]
+    arrays: Arrays
     machine: Machine
-
-    @property
-    def arrays(self) -> Arrays:
-        return {
-            (plan.dataset, plan.teacher): (self.datasets[plan.dataset].packed, plan.packed)
-            for plan in self.features
-        }
 
     @property
     def train(self) -> dict[str, TrainSplit]:
@@ -172,9 +169,15 @@ def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     """
     datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
-    pairs = sweep.trained_on()
-    features = [features_plan(datasets[name], t, sweep, store, machine) for name, t in pairs]
-    return Inventory(datasets, features, machine)
+    features = {
+        pair: features_plan(datasets[pair[0]], pair[1], sweep, store, machine)
+        for pair in sweep.encoded()
+    }
+    arrays: Arrays = {}
+    for name, teacher in sweep.trained_on():
+        read = None if teacher is None else features.get((name, teacher))
+        arrays[name, teacher] = datasets[name].packed, "" if read is None else read.packed
+    return Inventory(datasets, list(features.values()), arrays, machine)
 
 
 def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
@@ -185,9 +188,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     key = window_sets.window_key(settings, recordings, files)
     ready = window_sets.read_window_set(key, store, files)
     ready = ready and window_sets.with_folds(ready, settings)
-    leaks = window_sets.leaks_of(recordings) if ready is None else ready.leaks
-    notes = listing_notes(settings, folder, recordings) + window_sets.leakage_notes(leaks)
-    notes += _not_selectable(name, sweep, recordings)
+    facts = DatasetFacts(name, settings, recordings, ready)
+    notes = listing_notes(settings, folder, recordings) + dataset_notes(facts, sweep)
     if settings.window_seconds == "whole":
         rejected = () if ready is None else ready.rejected
         samples = window_samples(store, packed_windows_key(key, rejected))
@@ -201,7 +203,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
             total = round(seconds * settings.imu_rate)
         counts = [split.counts for split in ready.splits]
         done = len(recordings), 0, counts, train, samples, ready, notes, total
-        return DatasetPlan(name, key, *done, channels=len(settings.imu_channels), folds=ready.folds)
+        plan = DatasetPlan(name, key, *done, channels=len(settings.imu_channels))
+        return replace(plan, folds=ready.folds, unfit=facts.unfit)
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     known, at_most = split_bounds(settings, recordings)
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
@@ -209,19 +212,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
     videos = {s: video_versions(settings, listed, files, store) for s, listed in by_split.items()}
     folds = listed_folds(recordings, settings)
-    channels, seconds = len(settings.imu_channels), settings.window_seconds
-    return replace(plan, seconds=seconds, channels=channels, videos=videos, folds=folds)
-
-
-def _not_selectable(name: str, sweep: Sweep, recordings: list[Recording]) -> list[str]:
-    """Which objectives are never known for a data set that is trained on; a search that needs them
-    is refused before."""
-    if name not in {trained for trained, _ in sweep.trained_on()}:
-        return []
-    recordings = listed_in_folds(recordings, sweep.datasets[name])[0]
-    labelled = {recording.split for recording in recordings if recording.label is not None}
-    fault = "no labelled recordings in its {} split, so the objective there is not known"
-    return [fault.format(split) for split in sorted(sweep.objective.splits - labelled)]
+    plan = replace(plan, seconds=settings.window_seconds, channels=len(settings.imu_channels))
+    return replace(plan, videos=videos, folds=folds, unfit=facts.unfit)
 
 
 def window_samples(store: Store, key: str) -> int | None:
@@ -249,7 +241,10 @@ def features_plan(
     if dataset.ready is not None:
         key, counts = feature_key(seeing, dataset.ready), dataset.ready.counts
         meta = FeaturesMeta.of(key, store)
-        total = sum(count for split, count in counts.items() if split not in unread)
+        seen = Counter(counts)
+        if teacher.name != "precomputed":
+            seen.subtract(window_sets.counts_without_video(dataset.ready.folder))
+        total = sum(count for split, count in seen.items() if split not in unread)
         complete = meta is not None and meta.has(counts, unread)
         complete = complete and not damaged_parts(store.folder("features", key))
         done = total if complete else total - count_left(seeing, dataset.ready, store, unread)
@@ -297,7 +292,8 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     prepared = {name: dataset.ready for name, dataset in datasets.items() if dataset.ready}
     evaluation = evaluation_of(sweep, packed, prepared)
     folds = {name: dataset.folds for name, dataset in datasets.items() if dataset.folds}
-    evaluation = replace(evaluation, folds=folds)
+    unfit = frozenset(name for name, dataset in datasets.items() if dataset.unfit)
+    evaluation = replace(evaluation, folds=folds, unlabelled=unfit)
     ledger = Ledger(sweep, store, arrays, evaluation)
 
     def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:

@@ -25,7 +25,7 @@ def show_plan(plan: Plan) -> RenderableType:
     if plan.sweep.search.space:
         parts.append(Text("confounds: what else changes with a swept key", style="bold"))
         lines = confound_lines(plan.confounds)
-        names = dict.fromkeys(features.dataset for features in plan.inventory.features)
+        names = dict.fromkeys(name for name, _ in plan.sweep.trained_on())
         if unknown := ", ".join(name for name in names if name not in plan.inventory.train):
             quantities = "steps, warm-up and learning rate"
             lines.append(f"on {unknown}: {quantities} are not known before comodo prepare")
@@ -50,6 +50,7 @@ def _stages(plan: Plan) -> Table:
     table = Table("data set", "windows", *counts, "teacher", "features", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
+    trained = {name for name, _ in plan.sweep.trained_on()}
     for dataset in plan.inventory.datasets.values():
         state = "prepared"
         if dataset.ready is None:
@@ -57,7 +58,8 @@ def _stages(plan: Plan) -> Table:
         row = [dataset.name, state, *(_count(dataset, split) for split in SPLIT_NAMES)]
         features = [f for f in plan.inventory.features if f.dataset == dataset.name]
         encodings = [_encoding(f, dataset.ready is not None) for f in features]
-        for cells in encodings or [("none: only tested on", "")]:
+        none = "none needed" if dataset.name in trained else "none: only tested on"
+        for cells in encodings or [(none, "")]:
             table.add_row(*row, *cells)
             row = [""] * len(row)
     return table
@@ -83,7 +85,8 @@ def _encoding(features: FeaturesPlan, is_ready: bool) -> tuple[str, str]:
     if features.done:
         left = f"{features.left} of at most {total} windows to encode"
         return name, f"{left}, if the others are cut as before"
-    return name, f"{'' if is_ready else '≤ '}{total} windows to encode"
+    at_most = "" if is_ready or features.total is None else "≤ "
+    return name, f"{at_most}{total} windows to encode"
 
 
 def _facts(plan: Plan) -> Table:
