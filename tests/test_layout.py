@@ -21,6 +21,7 @@ COVERED_BY = {
     "evaluation/fitted_probe": "evaluation/test_evaluate.py",
     "evaluation/labelled_features": "evaluation/test_feature_metrics.py",
     "evaluation/measured": "evaluation/test_evaluate.py",
+    "evaluation/pareto": "evaluation/test_results.py",
     "models/heads": "models/test_students.py",
     "report/figures": "report/test_report.py",
     "report/page": "report/test_report.py",

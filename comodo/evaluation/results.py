@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from operator import ge
 from typing import Any
 
 import pandas as pd
@@ -21,7 +20,9 @@ from comodo.config.metric import Measure, Metric, accuracy
 from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
+from comodo.evaluation.pareto import pareto_front
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
+from comodo.evaluation.scoring import elsewhere, own_unlabelled, scored_on
 from comodo.evaluation.stats import Comparison, Interval, compare, holm, t_interval
 from comodo.search.labels import Labels
 from comodo.search.records import TrainedRecord
@@ -79,23 +80,6 @@ class TransferRow:
     cells: dict[str, Interval | None]  # by the data set tested on
 
 
-def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> list[str]:
-    """Names that no other dominates, by being at least as good in all scores and better in one.
-
-    `signs`: 1 where more is better, -1 where less is. Equal scores do not dominate each other, and
-    scores that differ only by rounding are equal.
-    """
-    good = {
-        name: [round(s * x, 9) for s, x in zip(signs, row, strict=True)]
-        for name, row in scores.items()
-    }
-
-    def dominated(mine: list[float]) -> bool:
-        return any(row != mine and all(map(ge, row, mine)) for row in good.values())
-
-    return [name for name, row in good.items() if not dominated(row)]
-
-
 class Results:
     """The trials of one sweep, finished or not."""
 
@@ -138,16 +122,28 @@ class Results:
         """The data set that a configuration was trained on."""
         return self._first_trials[label].config.dataset
 
+    def scored_on(self, trial: Trial) -> str:
+        """`scoring.scored_on` of a trial in this sweep."""
+        return scored_on(trial, self.sweep)
+
+    @cached_property
+    def elsewhere(self) -> str:
+        """`scoring.elsewhere` of its trials."""
+        return elsewhere([row.trial for row in self.rows], self.sweep)
+
     def _accuracy(
         self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
     ) -> Interval | None:
-        """Acc@k of a configuration with its interval; None where it was not measured."""
-        metric = accuracy(split, k, measure, dataset or self.trained_on(label))
+        """Acc@k of a configuration on a data set, by default the one that it is `scored_on`, with
+        its interval; None where it was not measured."""
+        dataset = dataset or self.scored_on(self._first_trials[label])
+        metric = accuracy(split, k, measure, dataset)
         return self._predictions.interval(self._trials(label), metric)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
-        """Acc@1 of one trial on its own data set: with that seed, on new groups."""
-        metric = accuracy(split, dataset=row.trial.config.dataset)
+        """Acc@1 of one trial on the data set that it is `scored_on`: with that seed, on new
+        groups."""
+        metric = accuracy(split, dataset=self.scored_on(row.trial))
         return self._predictions.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
@@ -176,12 +172,14 @@ class Results:
         }
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
-        """`Predictions.by` of a configuration on its own data set."""
-        return self._predictions.by(self._trials(label), column, self.trained_on(label))
+        """`Predictions.by` of a configuration on the data set that it is `scored_on`."""
+        dataset = self.scored_on(self._first_trials[label])
+        return self._predictions.by(self._trials(label), column, dataset)
 
     def test_predictions(self, label: str) -> pd.DataFrame:
-        """A configuration's predictions on its own test split, of all seeds."""
-        dataset = self.trained_on(label)
+        """A configuration's predictions, of all seeds, on the test split of the data set that it is
+        `scored_on`."""
+        dataset = self.scored_on(self._first_trials[label])
         found = [self._predictions.of(trial, dataset) for trial in self._trials(label)]
         predictions = pd.concat([table for table in found if table is not None])
         return predictions[predictions.split == "test"]
@@ -253,7 +251,8 @@ class Results:
         for first, second in self._pairs():
             first_of = {trial.number: trial for trial in self._trials(first)}
             seconds = [trial for trial in self._trials(second) if trial.number in first_of]
-            firsts, dataset = [first_of[trial.number] for trial in seconds], self.trained_on(first)
+            firsts = [first_of[trial.number] for trial in seconds]
+            dataset = self.scored_on(self._first_trials[first])
             only = self._predictions.only_one_hits(firsts, seconds, "test", dataset)
             if only is not None:
                 comparison, (seeds, groups) = compare(*only, CONFIDENCE), only[0].shape
@@ -292,9 +291,10 @@ class Results:
 
     @cached_property
     def tested_on(self) -> list[str]:
-        """Data sets that some student was measured on, its own or another."""
+        """Data sets with labels that some student was measured on, its own or another."""
         trials = [row.trial for rows in self.by_label.values() for row in rows]
-        return list(dict.fromkeys(name for trial in trials for name in trial.measured_on()))
+        places = ((trial, name) for trial in trials for name in trial.measured_on())
+        return list(dict.fromkeys(n for trial, n in places if n not in own_unlabelled(trial)))
 
     def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all,

@@ -13,9 +13,11 @@ from matplotlib.ticker import EngFormatter
 
 from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS
 from comodo.config.space import flatten
-from comodo.evaluation.results import Results, pareto_front
+from comodo.evaluation.pareto import pareto_front
+from comodo.evaluation.results import Results
 from comodo.evaluation.stats import Interval
 from comodo.report import published, style
+from comodo.report.tables import test_accuracy
 
 MAX_LEARNING_CURVES = 8  # configurations in one picture of learning curves
 MIN_AXIS_POINTS = 10  # points of accuracy on an axis
@@ -97,7 +99,8 @@ def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
     if not joined:
         curves = {"configurations": ordered}
     title = f"test accuracy by {key}: mean and 95 % interval"
-    figure, axes = style.axes_of(7, 4.6, xlabel=key, ylabel="test Acc@1 (%)", title=title)
+    shown = f"{test_accuracy(results)} (%)"
+    figure, axes = style.axes_of(7, 4.6, xlabel=key, ylabel=shown, title=title)
     for number, (name, labels) in enumerate(curves.items()):
         look = style.of_curve(number) | ({} if joined else {"linestyle": "none"})
         shifted = style.spread_out([values[label] for label in labels], number, len(curves))

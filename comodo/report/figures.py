@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from comodo.config import NoneMethod, SupervisedMethod
 from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results
+from comodo.evaluation.scoring import scored_metric
 from comodo.evaluation.stats import Interval
 from comodo.report import curves, style
 from comodo.report.fine_tuning import draw_fine_tuning
+from comodo.report.tables import test_accuracy
 
 MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
 CROWDED_LETTERS = 30  # letters of tick labels below one plot
@@ -69,7 +71,8 @@ def _accuracy(results: Results) -> Figure | None:
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
     for height, label in enumerate(labels):
         rows = results.by_label[label]
-        found = {row.trial.number: row.metrics.get(str(accuracy("test"))) for row in rows}
+        name = scored_metric(accuracy("test"), rows[0].trial, results.sweep)
+        found = {row.trial.number: row.metrics.get(name) for row in rows}
         of_seeds = pd.Series(found, dtype=float).groupby(level=0).mean().dropna()
         seeds = [100 * value for value in of_seeds]
         axes.plot(seeds, [height + 0.2] * len(seeds), "o", color="black", markersize=4, **edge)
@@ -79,7 +82,10 @@ def _accuracy(results: Results) -> Figure | None:
     axes.set_yticks(heights, [style.short(results.title(label)) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, 100)
-    says = ["test Acc@1 (%): bar = mean, line = 95 % interval, dots = seeds", results.star]
+    says = [
+        f"{test_accuracy(results)} (%): bar = mean, line = 95 % interval, dots = seeds",
+        results.star,
+    ]
     axes.set_xlabel("\n".join(filter(None, says)), loc="right")  # there is room below the names
     return figure
 
@@ -123,7 +129,7 @@ def _few_shot(results: Results) -> Figure | None:
         7,
         4.8,
         xlabel="labelled windows of each class",
-        ylabel="test Acc@1 (%) of a linear classifier",
+        ylabel=f"{test_accuracy(results)} (%) of a linear classifier",
         title=f"{results.sweep.name}: few labels, mean and 95 % interval",
     )
     for number, (label, curve) in enumerate(curves_of.items()):
@@ -140,9 +146,9 @@ def _few_shot(results: Results) -> Figure | None:
 
 def _few_shot_curve(results: Results, label: str) -> dict[int, Interval]:
     """Accuracy by number of labelled windows of each class."""
-    curve = {}
+    curve, there = {}, results.elsewhere
     for metric in map(Metric.parse, results.by_label[label][0].metrics):
-        if metric.measure == "few-shot" and not metric.dataset and metric.name.isdecimal():
+        if metric.measure == "few-shot" and metric.dataset == there and metric.name.isdecimal():
             measured = results.measure(label, str(metric))
             assert measured is not None
             curve[int(metric.name)] = measured

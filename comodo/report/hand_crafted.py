@@ -4,6 +4,7 @@ cost seconds and need no video. Does not know how either is measured."""
 import math
 
 from comodo.evaluation.results import Difference, Results
+from comodo.report.tables import test_accuracy
 
 CLASSIFIERS = {"probe/C": "logistic regression", "probe/trees": "a random forest"}
 """By the metric that the fit of each gives."""
@@ -12,8 +13,8 @@ CLASSIFIERS = {"probe/C": "logistic regression", "probe/trees": "a random forest
 def against_hand_crafted(results: Results) -> list[str]:
     """One sentence, without its full stop; none without hand-crafted features to compare with.
 
-    A student is compared with the features of its own channels, on its own data set, as in the
-    table of differences: it beats them if it is distinguishable from them, and better.
+    A student is compared with the features of its own channels, on the data set that it is scored
+    on, as in the table of differences: it beats them if it is distinguishable and better.
     """
     against: dict[str, Difference] = {}
     for difference in results.differences:
@@ -29,7 +30,7 @@ def against_hand_crafted(results: Results) -> list[str]:
     else:
         compared = _named(results, selected.second)
     if selected is not None and selected.first in better:
-        return [f"{results.title(selected.first)} beats {compared}: {_shown(selected)}"]
+        return [f"{results.title(selected.first)} beats {compared}: {_shown(results, selected)}"]
     by = f"the student selected by {results.sweep.objective.metric}"
     if better:
         count = f"{len(better)} of {len(against)} students"
@@ -37,15 +38,16 @@ def against_hand_crafted(results: Results) -> list[str]:
             return [f"{count} beat {compared}"]
         rest = f"{count} beat the features of their channels"
         name = f"{by[0].upper()}{by[1:]}, {selected.first},"
-        return [f"{name} does not beat {compared}: {_shown(selected)}; {rest}"]
+        return [f"{name} does not beat {compared}: {_shown(results, selected)}; {rest}"]
     none = "No student beats"
     if any(_points(d) > 0 for d in against.values()):
         lacks = next((d.lacks for d in against.values() if d.lacks), "")
         none = f"With {lacks} no student is known to beat" if lacks else "No student clearly beats"
     if selected is not None:
-        return [f"{none} {compared}: {by}, {selected.first}, {_shown(selected)}"]
+        return [f"{none} {compared}: {by}, {selected.first}, {_shown(results, selected)}"]
     points = sorted(map(_points, against.values()))
-    differ = f"the differences are {points[0]:+.1f} to {points[-1]:+.1f} points of test Acc@1"
+    what = test_accuracy(results)
+    differ = f"the differences are {points[0]:+.1f} to {points[-1]:+.1f} points of {what}"
     return [f"{none} {compared}: {differ}"]
 
 
@@ -53,9 +55,9 @@ def _points(difference: Difference) -> float:
     return 100 * difference.comparison.difference
 
 
-def _shown(difference: Difference) -> str:
+def _shown(results: Results, difference: Difference) -> str:
     found = difference.comparison
-    text = f"{_points(difference):+.1f} points of test Acc@1"
+    text = f"{_points(difference):+.1f} points of {test_accuracy(results)}"
     if math.isnan(found.low):
         return text
     return f"{text} (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"

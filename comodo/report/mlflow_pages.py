@@ -4,11 +4,12 @@ and charts of its runs that answer the question. Only writes the texts; `trackin
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
 from comodo.config import Sweep
 from comodo.config.datasets import fold_split
-from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, accuracy
+from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, Metric, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
@@ -100,14 +101,23 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
     return text
 
 
-def saved_view(sweep: Sweep, created: float, parent: str) -> str:
+def saved_view(
+    sweep: Sweep, created: float, parent: str, unlabelled: Collection[str] = frozenset()
+) -> str:
     """The tag of the experiment in which MLflow's pages keep a view, as their own `Save view` does:
     a table and charts of the sweep's runs by the swept keys. `created`: when the sweep began, in
-    seconds since 1970; `parent`: the sweep's run."""
+    seconds since 1970; `parent`: the sweep's run; `unlabelled`: data sets to train on that students
+    are not measured on."""
     methods = {sweep.with_values(point).method.name for point in sweep.points()}
     axes = [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
     objectives = [objective.metric for objective in sweep.objectives]
-    metrics = list(dict.fromkeys([*objectives, str(accuracy("val")), str(accuracy("test"))]))
+    scored = [Metric.parse(name).dataset for name in objectives]
+    if any(name not in unlabelled for name, _ in sweep.trained_on()):
+        scored.append("")
+    if "probe" not in sweep.measures:
+        scored = []
+    measured = [accuracy(split, dataset=on) for on in scored for split in ("val", "test")]
+    metrics = list(dict.fromkeys([*objectives, *map(str, measured)]))
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in axes),

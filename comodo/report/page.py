@@ -20,9 +20,15 @@ from comodo.data.feature_sets import commits_of, picture_lines, pictures_of
 from comodo.data.group_split import few_groups_note
 from comodo.data.quality import QUALITY_CHECKS, flag_lines
 from comodo.data.recordings import SPLIT_NAMES
-from comodo.data.window_sets import WindowSet, leakage_notes, read_quality
+from comodo.data.window_sets import (
+    WindowSet,
+    leakage_notes,
+    read_quality,
+    without_video_note,
+)
 from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
+from comodo.evaluation.scoring import own_unlabelled
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
 from comodo.report.environment import environment_section, mixed_libraries
@@ -35,6 +41,7 @@ from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
 from comodo.report.tables import Markup, cell, section
 from comodo.search.labels import swept_keys
+from comodo.search.measurable import unlabelled_note
 from comodo.search.records import SpentRecord, TrainedRecord
 from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns
@@ -129,8 +136,10 @@ def overridden(sweep: Sweep) -> list[str]:
 
 
 def limits(results: Results) -> list[str]:
-    """What limits all that the results say: leakage, few groups in test, one seed."""
-    sentences = [
+    """What limits all that the results say: no labels, leakage, few groups in test, one seed."""
+    unfit = set[str]().union(*(own_unlabelled(row.trial) for row in results.rows))
+    sentences = [f"{name}: {unlabelled_note(results.sweep, name)}" for name in sorted(unfit)]
+    sentences += [
         f"{name}: {sentence}"
         for name, found in results.leaks.items()
         for sentence in leakage_notes(found)
@@ -223,7 +232,8 @@ def _faults(window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
             reasons = Counter(windows.rejected.values()).most_common(3)
             listed = as_text("; ".join(f"{why} ({count} recordings)" for why, count in reasons))
             lines += [f"Most frequent reasons for rejecting recordings of {name}: {listed}.", ""]
-        flagged = flag_lines(pa.concat_tables(read_quality(windows.folder)).to_pandas())
+        flagged = without_video_note(windows.folder, sum(windows.counts.values()))
+        flagged += flag_lines(pa.concat_tables(read_quality(windows.folder)).to_pandas())
         pictures = pictures_of(windows.key, store)
         flagged += picture_lines(pictures, sum(windows.counts.values()))
         lines += [*(f"- {name}: {as_text(line)}" for line in flagged), *([""] if flagged else [])]
@@ -294,9 +304,10 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
         link = "–" if page is None else Markup(f"[run]({page})")
         repetition = row.trial.repetition.removeprefix("seed ")
         rows.append([row.title, repetition, row.state, *cells, link])
+    on = f" on {results.elsewhere}" if results.elsewhere else ""
     text = (
-        "Acc@1 in percent; in brackets the 95 % interval of that student for new groups. Settings "
-        "and all metrics are in results.parquet."
+        f"Acc@1{on} in percent; in brackets the 95 % interval of that student for new groups. "
+        "Settings and all metrics are in results.parquet."
     )
     if runs is not None:
         pages = {

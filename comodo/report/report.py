@@ -95,9 +95,10 @@ def accuracy_on_terminal(results: Results) -> Table:
     left = f"{waiting} trials not begun" if waiting else ""
     notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
     caption = "\n".join(["; ".join(notes), *against_hand_crafted(results), *limits(results)])
+    names = ("seeds", tables.test_accuracy(results))
     columns = (
         Column("configuration", overflow="fold", min_width=20),
-        *(Column(name, justify="right", no_wrap=True) for name in ("seeds", "test Acc@1")),
+        *(Column(name, justify="right", no_wrap=True) for name in names),
         Column("over untrained", no_wrap=True),
     )
     shown = Table(*columns, title=results.sweep.name, caption=caption)

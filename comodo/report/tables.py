@@ -11,6 +11,7 @@ from comodo.config import NoneMethod
 from comodo.config.metric import PARAMETERS, Measure, Metric, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Difference, Results, TrialRow
+from comodo.evaluation.scoring import scored_metric
 from comodo.evaluation.stats import Interval
 
 UNEQUAL = 1.5
@@ -31,16 +32,32 @@ class Markup(str):
 def accuracy_section(results: Results) -> list[str]:
     """Every configuration, even if none of its trials has finished."""
     folds = any(row.trial.fold for row in results.rows)
+    if "probe" not in results.sweep.measures:
+        text = "No probe is measured, so there are no accuracies."
+        labels = dict.fromkeys(row.label for row in results.rows)
+        return section("Configurations", text, *accuracy_table(results, labels))
     lines = section(
         "Accuracy",
         f"{POOLED if folds else ''}"
         "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups "
         "(subjects, captures or days); with one seed, of that student for new groups; with one "
         "group in test there is none. Acc@k only of more than k classes; balanced accuracy where "
-        f"the largest class of test has over {UNEQUAL} times the windows of the smallest.",
+        f"the largest class of test has over {UNEQUAL} times the windows of the smallest."
+        f"{_scored_elsewhere(results)}",
         *accuracy_table(results, dict.fromkeys(row.label for row in results.rows)),
     )
     return [*lines, f"\\{results.star}.", ""] if results.star else lines
+
+
+def _scored_elsewhere(results: Results) -> str:
+    """Which configurations are measured on another data set, as their own has no labels."""
+    trials = [row.trial for row in results.rows]
+    pairs = {(trial.config.dataset, results.scored_on(trial)) for trial in trials}
+    return "".join(
+        f" {own} has too few labels for a probe: students trained on it are measured on {other}."
+        for own, other in sorted(pairs)
+        if own != other
+    )
 
 
 def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], list[list[str]]]:
@@ -63,7 +80,9 @@ def accuracy_table(results: Results, labels: Iterable[str]) -> tuple[list[str], 
 
 def _first_columns(results: Results) -> list[str]:
     """The metrics of `accuracy_table`: Acc@k, macro F1 on test, or where it is an objective, and
-    balanced accuracy of unequal classes."""
+    balanced accuracy of unequal classes; none where no probe is measured."""
+    if "probe" not in results.sweep.measures:
+        return []
     objectives = [objective.metric for objective in results.sweep.objectives]
     shown = []
     for split in ("val", "test"):
@@ -72,8 +91,8 @@ def _first_columns(results: Results) -> list[str]:
             "balanced_accuracy": split == "test" and _has_unequal_classes(results),
         }
         names = ["acc1", *(name for name, wanted in averages.items() if wanted), "acc3", "acc5"]
-        shown += [str(Metric(split, name)) for name in names]
-    always = {str(accuracy(split)) for split in ("val", "test")}
+        shown += [str(Metric(split, name, dataset=results.elsewhere)) for name in names]
+    always = {str(accuracy(split, dataset=results.elsewhere)) for split in ("val", "test")}
     return [
         name
         for name in shown
@@ -85,13 +104,15 @@ def _first_cell(results: Results, label: str, name: str) -> Interval | None:
     metric = Metric.parse(name)
     if metric.name.startswith("acc"):
         return results.accuracy(label, metric.split, int(metric.name[3:]))
-    return results.measure(label, name)
+    trial = results.by_label[label][0].trial
+    return results.measure(label, scored_metric(metric, trial, results.sweep))
 
 
 def _has_unequal_classes(results: Results) -> bool:
-    """Whether any data set that was trained on has, by `UNEQUAL`."""
+    """Whether any data set that students are scored on has, by `UNEQUAL`."""
     measured = [label for label in results.by_label if results.accuracy(label, "test") is not None]
-    for label in {results.trained_on(label): label for label in measured}.values():
+    scored = {results.scored_on(results.by_label[label][0].trial): label for label in measured}
+    for label in scored.values():
         windows = results.test_predictions(label).label.value_counts()
         if windows.max() > UNEQUAL * windows.min():
             return True
@@ -129,6 +150,11 @@ def pareto_section(results: Results) -> list[str]:
     )
 
 
+def test_accuracy(results: Results) -> str:
+    """`test Acc@1`, with the data set where that is none of those trained on."""
+    return f"test Acc@1{f' on {results.elsewhere}' if results.elsewhere else ''}"
+
+
 def difference_section(results: Results) -> list[str]:
     if not results.differences:
         return []
@@ -142,7 +168,14 @@ def difference_section(results: Results) -> list[str]:
         "not. With one seed or one group in test nothing follows for the configurations: the "
         "difference is one between these students on these groups. "
         "More seeds needed: for 50 % power, if the true difference is the one measured here.",
-        ["test Acc@1 of", "pairs", "points (95 %)", "p (Holm)", "verdict", "more seeds needed"],
+        [
+            f"{test_accuracy(results)} of",
+            "pairs",
+            "points (95 %)",
+            "p (Holm)",
+            "verdict",
+            "more seeds needed",
+        ],
         rows,
     )
 

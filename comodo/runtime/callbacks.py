@@ -22,9 +22,10 @@ from comodo.core.errors import StoreError
 from comodo.core.lease import Lease
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
+from comodo.evaluation.scoring import scored_on
 from comodo.runtime.progress import Progress
 from comodo.search.history import drop_checkpoint
-from comodo.search.trial import Trial, read_result
+from comodo.search.trial import Trial, TrialResult, read_result
 from comodo.tracking.tracker import Tracker
 
 PREEMPTED = "its machine is being taken away"
@@ -106,9 +107,7 @@ class SweepCallback(TrialProgressCallback):
             with suppress(OSError, StoreError):  # in a read-only store it stays
                 remove(folder / "failed.txt")
             self._tracker.finish(mine, self._progress.name(mine), result, folder)
-            val, test = (result.metrics.get(str(accuracy(split))) for split in ("val", "test"))
-            acc1 = val if test is None else test
-            self._end(mine, "finished", f"Acc@1 {acc1:.3f}" if acc1 is not None else "")
+            self._end(mine, "finished", self._shown(mine, result))
         elif (limit := self._limits.reason) is not None:
             self._tracker.end(mine, "KILLED", limit)
             self._progress.end(mine, over=False)
@@ -154,6 +153,19 @@ class SweepCallback(TrialProgressCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy for its own way of resuming, which is not used
+
+    def _shown(self, trial: Trial, result: TrialResult) -> str:
+        """Acc@1 on test, or else on val, of the data set with whose labels the trial is judged;
+        where no probe is measured the first objective."""
+        sweep = self._ledger.sweep
+        if (on := scored_on(trial, sweep)) == trial.config.dataset:
+            on = ""
+        for split in ("test", "val"):
+            if (value := result.metrics.get(str(accuracy(split, dataset=on)))) is not None:
+                return f"Acc@1 {value:.3f}{f' on {on}' if on else ''}"
+        metric = sweep.objective.metric
+        value = result.metrics.get(metric)
+        return "" if value is None else f"{metric} {value:.3f}"
 
     def _mine(self, trial: Any) -> Trial:
         return self._ledger.trials[trial.config["key"]]

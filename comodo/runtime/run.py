@@ -91,7 +91,7 @@ def _run_all(sweep: Sweep, store: Store, command: str, lease: Lease) -> tuple[Re
         tracker.begin(
             mlflow_pages.sweep_question(sweep),
             mlflow_pages.running_description(sweep, command),
-            partial(mlflow_pages.saved_view, sweep, time.time()),
+            partial(mlflow_pages.saved_view, sweep, time.time(), unlabelled=evaluation.unlabelled),
             window_sets,
         )
         limits = BudgetTracker(sweep, ledger.folder)

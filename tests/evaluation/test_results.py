@@ -16,7 +16,8 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.config.datasets import FoldSplit
 from comodo.core.store import Store
 from comodo.data.folds import make_folds
-from comodo.evaluation.results import Results, TrialRow, pareto_front
+from comodo.evaluation.pareto import pareto_front
+from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import holm
 from comodo.search.configuration import trials_of
 from comodo.search.labels import Labels

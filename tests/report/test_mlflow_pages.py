@@ -115,3 +115,18 @@ def test_the_view_shows_what_was_swept(tmp_path: Path, methods: int) -> None:
     assert charts[0]["type"] == "PARALLEL" and charts[0]["selectedParams"] == axes
     sections = {section["uuid"] for section in view["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in charts} == sections
+
+
+def test_a_saved_view_shows_accuracies_where_there_are_labels(tmp_path: Path) -> None:
+    datasets = {"demo": {"kind": "simulated"}, "watch": {"kind": "simulated", "seed": 1}}
+    changes = {"datasets": datasets, "evaluate_on": ["watch"]}
+    sweep = sweep_of(tmp_path, **changes, objective={"metric": "on/watch/val/acc1"})
+
+    def bars(unlabelled: frozenset[str]) -> list[str]:
+        envelope = json.loads(saved_view(sweep, 1.5, "p", unlabelled))
+        charts = json.loads(envelope["state"])["compareRunCharts"]
+        return [chart["metricKey"] for chart in charts if chart["type"] == "BAR"]
+
+    there = ["on/watch/val/acc1", "on/watch/test/acc1"]
+    assert bars(frozenset({"demo"})) == there
+    assert bars(frozenset()) == [*there, "val/acc1", "test/acc1"]
