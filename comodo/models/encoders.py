@@ -18,6 +18,7 @@ from mantis.architecture import MantisV1, MantisV2
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from comodo.config.libraries import missing_library
 from comodo.config.student import RESIZED_TO
 from comodo.data.resize import resized
 from comodo.models import mantis_fast
@@ -179,6 +180,7 @@ class MomentEncoder(Encoder):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
+        _check_installed(self.name)
         from momentfm import MOMENTPipeline  # takes seconds to import
 
         config = dict(config)
@@ -261,10 +263,8 @@ class ChronosEncoder(Encoder):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        try:
-            from chronos.chronos_bolt import ChronosBoltModelForForecasting
-        except ImportError as error:
-            raise ValueError(f"{self.name} needs `pip install comodo[chronos]`: {error}") from error
+        _check_installed(self.name)
+        from chronos.chronos_bolt import ChronosBoltModelForForecasting
         from transformers import T5Config
 
         _check_multiple(config["chronos_config"], "input_patch_size", "input_patch_stride")
@@ -312,6 +312,11 @@ ENCODERS: dict[str, type[Encoder]] = {
     encoder.name: encoder
     for encoder in (MantisEncoder, MantisV2Encoder, MomentEncoder, ChronosEncoder)
 }
+
+
+def _check_installed(name: str) -> None:
+    if missing := missing_library(name):
+        raise ValueError(missing)
 
 
 def _check_multiple(config: dict[str, Any], whole: str, part: str) -> None:

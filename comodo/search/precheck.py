@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
+from comodo.config.libraries import missing_library
 from comodo.config.student import RESIZED_TO
 from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
@@ -151,10 +152,13 @@ def refuse_short_windows(name: str, settings: DatasetConfig) -> None:
 
 
 def refuse_odd_students(sweep: Sweep) -> None:
-    """Raises ConfigError for students from scratch whose sizes do not fit each other, with the
-    message that building them has, and for windows that are shorter than a patch of MOMENT."""
+    """Raises ConfigError for students whose library is not installed on this machine, if trials run
+    on it; for students from scratch whose sizes do not fit each other, both with the message that
+    building them has; and for windows that are shorter than a patch of MOMENT."""
     for config in map(sweep.with_values, sweep.points()):
         student, settings = config.student, sweep.datasets[config.dataset]
+        if cluster_address() is None and (missing := missing_library(student.name)):
+            raise ConfigError("trial.student", f"trial.student: {missing}")
         if student.weights is None and student.name in MULTIPLES:
             whole, part, *defaults = MULTIPLES[student.name]
             size = dict(zip((whole, part), defaults, strict=True)) | student.size

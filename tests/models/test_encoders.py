@@ -254,10 +254,19 @@ def test_chronos_strides_as_its_patches_unless_told() -> None:
         chronos_config(input_patch_size=8, input_patch_stride=3)
 
 
-def test_without_its_library_chronos_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "chronos.chronos_bolt", None)
-    with pytest.raises(ValueError, match=r"needs `pip install comodo\[chronos\]`"):
-        make("chronos-bolt")
+@pytest.mark.parametrize(
+    ("name", "library", "command"),
+    [
+        ("moment", "momentfm", "pip install --no-deps momentfm"),
+        ("chronos-bolt", "chronos", "pip install chronos-forecasting"),
+    ],
+)
+def test_without_its_library_a_student_names_the_command(
+    name: str, library: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=f"{name} needs the library {library}: {command}"):
+        make(name)
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

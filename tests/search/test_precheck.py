@@ -193,6 +193,20 @@ def test_what_no_trial_could_use_is_refused_before_anything_is_prepared(
     check(sweep_file(tmp_path, **usual), tmp_path, trials=True)
 
 
+def test_a_student_without_its_library_is_refused_where_its_trials_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "momentfm", None)
+    swept = {"search": {"space": {"student": ["mantis-8m", "moment-small"]}}}
+    path = sweep_file(tmp_path, **swept)
+    check(path, tmp_path)  # it can be prepared
+    with raises(ConfigError, "trial.student", "sweep.yaml", "pip install --no-deps momentfm"):
+        check(path, tmp_path, trials=True)
+    monkeypatch.setenv("RAY_ADDRESS", "cluster:6379")
+    check(path, tmp_path, trials=True)
+
+
 def test_windows_of_less_than_two_samples(tmp_path: Path) -> None:
     short = {"kind": "simulated", "window_seconds": 0.02, "imu_rate": 50}
     with raises(ConfigError, "datasets.demo.window_seconds", "1 samples"):
@@ -253,7 +267,7 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "trial.method.queue_size" in done.stdout
+    assert "trial.method.queue_size" in done.stderr
 
 
 def test_a_draw_limits_the_windows_of_training_recordings() -> None:
