@@ -5,6 +5,7 @@ file for each measure on each data set: measures added later need no further tra
 """
 
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -202,7 +203,8 @@ def _allow_tf32(allowed: bool) -> None:
 
 def _peak_memory(device: str) -> dict[str, int]:
     """Peak memory in bytes since this process started."""
-    peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    unit = 1 if sys.platform == "darwin" else 1024  # `man getrusage`: bytes on macOS, else KiB
+    peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub.constants
@@ -642,3 +643,13 @@ def test_features_that_depend_on_their_batch_are_measured_in_the_published_ones(
     trial = Trial(config, 0, *make_arrays(store))
     frozen = worker.frozen_student_of(trial, store, build_student(config.student), "d")
     assert frozen.batch_size == expected
+
+
+def test_peak_memory_is_in_bytes_also_where_the_system_counts_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = SimpleNamespace(ru_maxrss=3_000)
+    monkeypatch.setattr(worker.resource, "getrusage", lambda who: used)
+    assert worker._peak_memory("cpu") == {"cpu": 3_000 * 1024}
+    monkeypatch.setattr(worker.sys, "platform", "darwin")
+    assert worker._peak_memory("cpu") == {"cpu": 3_000}
