@@ -26,6 +26,8 @@ class _RedactingConsole(Console):
 
 
 console = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+error_console = _RedactingConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+"""For what ends a command, so that results that are piped or stored have only results."""
 
 T = TypeVar("T")
 Watcher = Callable[[str, int, int, float | None], None]
@@ -103,6 +105,10 @@ def handling(handler: Callable[[int, Any], None], *signals: int) -> Iterator[Non
             signal.signal(number, earlier)
 
 
+def show_interrupted() -> None:
+    error_console.print("interrupted; the same command continues from here", style="yellow")
+
+
 def _terminate(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)  # some send it twice, to a process and to its group
     raise Terminated
@@ -110,15 +116,15 @@ def _terminate(number: int, frame: object) -> None:
 
 @contextmanager
 def show_errors(resumes: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Prints errors of the package and of the file system without a traceback; ends the command,
-    also at Ctrl-C and at SIGTERM. Any other error is a bug and keeps its traceback. `resumes`:
-    whether the command, run again, continues where it was interrupted."""
+    """Prints errors of the package and of the file system on stderr, without a traceback; ends the
+    command, also at Ctrl-C and at SIGTERM. Any other error is a bug and keeps its traceback.
+    `resumes`: whether the command, run again, continues where it was interrupted."""
     try:
         with handling(_terminate, signal.SIGTERM):
             yield
     except KeyboardInterrupt as interrupt:
         if resumes():
-            console.print("interrupted; the same command continues from here", style="yellow")
+            show_interrupted()
         number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
         raise typer.Exit(128 + number) from None
     except Exception as error:
@@ -128,5 +134,5 @@ def show_errors(resumes: Callable[[], bool] = lambda: True) -> Iterator[None]:
             if not (wrapped := re.search(r"^comodo(?:\.\w+)+: (.+)$", text, re.MULTILINE)):
                 raise
             text = wrapped[1]
-        console.print(text, style="red", markup=False)
+        error_console.print(text, style="red", markup=False)
         raise typer.Exit(getattr(error, "exit_status", 1)) from None

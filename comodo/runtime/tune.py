@@ -23,7 +23,7 @@ from ray.tune.stopper import Stopper
 
 from comodo.config import ConfigError, Resources, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
-from comodo.core.console import Terminated, console, handling
+from comodo.core.console import Terminated, console, handling, show_interrupted
 from comodo.core.errors import StoreError
 from comodo.core.lease import Lease, LeaseError
 from comodo.core.redaction import redacted
@@ -290,7 +290,7 @@ def _on_interrupt(record: Callable[[], None]) -> Iterator[Interrupt]:
 
     def give_up() -> None:
         record()
-        console.print("interrupted; the same command continues from here", style="yellow")
+        show_interrupted()
         _exit(128 + signal.SIGTERM)
 
     timer = threading.Timer(STOP_SECONDS, give_up)

@@ -100,4 +100,4 @@ def test_without_the_token_nobody_gets_in(
         check=False,
     )
     assert done.returncode != 0
-    assert f"no Ray cluster at {cluster['ADDRESS']} accepts this command" in done.stdout
+    assert f"no Ray cluster at {cluster['ADDRESS']} accepts this command" in done.stderr

@@ -124,7 +124,7 @@ def test_what_cannot_transfer_is_refused(tmp_path: Path, make_folder: Callable[.
         command = [sys.executable, "-m", "comodo", "sweep", str(file), "--store", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 2, done.stdout + done.stderr
-        return done.stdout.splitlines()[-1]
+        return done.stderr.splitlines()[-1]
 
     assert "datasets.watch: no recording has a video, which the method comodo needs" in told()
     trial = {**content["trial"], "dataset": "video"}
