@@ -98,7 +98,7 @@ def test_damaged_files_are_read_or_refused(sources: Path) -> None:
 @pytest.mark.parametrize(("kind", "pattern"), [("gopro", "gopro/*.mp4"), ("vrs", "aria/*.vrs")])
 def test_damaged_recordings_of_cameras(shared_data: Path, kind: str, pattern: str) -> None:
     if kind == "vrs":
-        pytest.importorskip("projectaria_tools", reason="needs pip install comodo[cameras]")
+        pytest.importorskip("projectaria_tools", reason="needs pip install projectaria-tools")
     damage(kind, sorted(shared_data.glob(pattern))[0], 0, 20)
 
 
@@ -125,7 +125,7 @@ def test_damaged_recordings_at_length(
     shared_data: Path, tmp_path: Path, kind: str, pattern: str, count: int
 ) -> None:
     if kind == "vrs":
-        pytest.importorskip("projectaria_tools", reason="needs pip install comodo[cameras]")
+        pytest.importorskip("projectaria_tools", reason="needs pip install projectaria-tools")
     source = sorted(shared_data.glob(pattern))[0]
     if kind == "mat":
         clip = f"utd_mhad/depth_h264/{source.stem.removesuffix('_inertial')}.mp4"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # pyarrow is slow to import
     from comodo.core.bucket import Bucket
 
 DEFAULT_ROOT = ".comodo"
-DEFAULT_CACHE = "~/.cache/comodo"
+DEFAULT_CACHE = "~/.cache"
 DEFAULT_DATA = "~/.local/share"
 PORTABLE = "store:"  # prefix of paths in a store, which may be moved, or mirror a bucket
 Fingerprint = dict[str, int | str]
@@ -232,10 +232,10 @@ class Store:
 
     `root` is a folder, or the fsspec URL of a bucket or of a prefix in one; by default
     $COMODO_STORE, else ./.comodo. A bucket is mirrored in a folder of $COMODO_CACHE, by default
-    ~/.cache/comodo, which can be deleted at any time. Raises StoreError if no installed library
-    knows the URL's protocol. Attributes: `root`, the folder; `url`, of the bucket, or None; `kept`,
-    the folder of what is on this machine only: not in the cache, but in $XDG_DATA_HOME/comodo, by
-    default ~/.local/share/comodo.
+    $XDG_CACHE_HOME/comodo or ~/.cache/comodo, which can be deleted at any time. Raises StoreError
+    if no installed library knows the URL's protocol. Attributes: `root`, the folder; `url`, of the
+    bucket, or None; `kept`, the folder of what is on this machine only: not in the cache, but in
+    $XDG_DATA_HOME/comodo, by default ~/.local/share/comodo.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -244,7 +244,8 @@ class Store:
         if self.url is None:
             self.root = self.kept = Path(given).resolve()
             return
-        cache = Path(os.environ.get("COMODO_CACHE") or DEFAULT_CACHE).expanduser().resolve()
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or DEFAULT_CACHE)
+        cache = Path(os.environ.get("COMODO_CACHE") or caches / "comodo").expanduser().resolve()
         self.root = cache / f"{re.sub('[^0-9A-Za-z]+', '-', self.url)}-{key_of(self.url)[:6]}"
         data = Path(os.environ.get("XDG_DATA_HOME") or DEFAULT_DATA).expanduser().resolve()
         self.kept = data / "comodo" / self.root.name

@@ -13,5 +13,5 @@ class DeployError(ComodoError, ValueError):
 def check_installed(packages: Iterable[str] = ("onnx", "onnxruntime", "onnxscript")) -> None:
     """Raises DeployError if a package is missing that only exporting needs."""
     if missing := [package for package in packages if find_spec(package) is None]:
-        text = f"export needs {', '.join(missing)}: pip install 'comodo[deploy]'"
+        text = f"export needs {', '.join(missing)}: pip install {' '.join(missing)}"
         raise DeployError("export.not-installed", text)

@@ -71,6 +71,20 @@ def elsewhere(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: S
     return store
 
 
+def test_a_bucket_is_mirrored_in_the_user_s_folder_of_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("COMODO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    expected = {None: "home/.cache/comodo", "XDG_CACHE_HOME": "xdg/comodo", "COMODO_CACHE": "own"}
+    for name, place in expected.items():  # each is preferred to those before it
+        if name is not None:
+            own = place.removesuffix("/comodo")
+            monkeypatch.setenv(name, str(tmp_path / own))
+        assert Store("memory://lab").root.parent == tmp_path / place
+
+
 def objects(url: str) -> set[str]:
     """Names in the bucket, below the URL."""
     base = url.removeprefix("s3://")
@@ -339,8 +353,8 @@ def test_errors_name_the_store_and_the_mend(
 ) -> None:
     command = [sys.executable, "-m", "comodo", "status", "--store", "s3://no-such-bucket/x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "")
-    printed = " ".join(done.stdout.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    printed = " ".join(done.stderr.split())
     assert printed.startswith("s3://no-such-bucket/x: ")
 
     def assert_refused(code: str, *names: str) -> None:
@@ -366,7 +380,7 @@ def test_a_package_that_is_absent_is_named(
     monkeypatch.setitem(sys.modules, "s3fs", None)
     known = importlib.import_module("fsspec.registry")._registry
     monkeypatch.delitem(known, "s3", raising=False)
-    with raises(StoreError, "store.unknown-protocol", "s3fs", "pip install 'comodo[s3]'"):
+    with raises(StoreError, "store.unknown-protocol", "pip install s3fs"):
         Store("s3://absent")
     with raises(StoreError, "store.unknown-protocol", "foo://x"):
         Store("foo://x")
