@@ -1,5 +1,8 @@
 """Options of the command line itself; each command is tested where its work is."""
 
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,10 +11,13 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import comodo
 from comodo.cli import app
-from comodo.config import Sweep
+from comodo.config import Sweep, read_sweep_file
 from comodo.core.errors import StoreError
 from comodo.core.store import Store
+from comodo.data.readers import list_recordings
+from comodo.runtime.smoke import load_smoke
 from tests.config.test_load import sweep_file
 
 GROUP = get_command(app)
@@ -22,6 +28,52 @@ VERBS = sorted(GROUP.commands)
 def test_version_is_that_of_the_installed_package() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.stdout) == (0, f"{version('comodo')}\n")
+    assert comodo.__version__ == version("comodo")
+
+
+@pytest.mark.parametrize("arguments", [[], ["plan"]])
+def test_h_is_help(arguments: list[str]) -> None:
+    short, whole = (CliRunner().invoke(app, [*arguments, flag]) for flag in ("-h", "--help"))
+    assert (short.exit_code, short.stdout) == (0, whole.stdout)
+
+
+def test_a_shell_completes_commands() -> None:
+    command = [str(Path(sys.executable).with_name("comodo"))]
+    words = {"COMP_WORDS": "comodo sch", "COMP_CWORD": "1", "_COMODO_COMPLETE": "complete_bash"}
+    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True)
+    assert done.stdout.split() == ["schema"]
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_init_writes_a_sweep_file_and_a_manifest_that_are_read(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "first")])
+    assert done.exit_code == 0
+    file = tmp_path / "first/sweep.yaml"
+    for command in ("sweep {} --smoke", "plan {}", "sweep {}\n"):
+        assert f"comodo {command.format(file)}" in done.stdout
+    manifest = tmp_path / "first/recordings/manifest.csv"
+    for row in manifest.read_text().splitlines()[1:]:
+        for name in row.split(",")[:2]:
+            (manifest.parent / name).parent.mkdir(exist_ok=True)
+    sweep = read_sweep_file(file)
+    recordings = list_recordings(sweep.datasets["mine"], tmp_path)
+    assert {(r.id, r.group, r.label) for r in recordings} == {
+        ("monday", "anna", "walking"), ("tuesday", "ben", None), ("friday", "carla", "cooking"),
+    }  # fmt: skip
+    assert {r.split for r in recordings} == {"train", "val", "test"}
+    assert len(list(sweep.points())) > 1
+    load_smoke(file, Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("name", ["sweep.yaml", "recordings/manifest.csv"])
+def test_init_replaces_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    done = CliRunner().invoke(app, ["init", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"{tmp_path / name} exists and is not replaced" in done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written == [tmp_path / name] and written[0].read_text() == "mine"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -35,8 +87,8 @@ def test_help_has_examples(verb: str) -> None:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     assert VERBS == [
-        "clean", "du", "encode", "export", "inspect", "plan", "prepare", "profile", "report",
-        "schema", "status", "sweep", "ui",
+        "clean", "du", "encode", "export", "init", "inspect", "plan", "prepare", "profile",
+        "report", "schema", "status", "sweep", "ui",
     ]  # fmt: skip
 
 

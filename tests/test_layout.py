@@ -7,6 +7,8 @@ from tests.paths import ROOT
 COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
     "cli/arguments": "test_cli.py",
+    "cli/init": "test_cli.py",
+    "config/libraries": "search/test_precheck.py",
     "config/resources": "config/test_sweep.py",
     "core/disk": "core/test_store.py",
     "core/json_record": "core/test_store.py",

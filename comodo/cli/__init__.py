@@ -23,7 +23,8 @@ from comodo.cli.arguments import (
     VersionOption,
     checked_file,
 )
-from comodo.core.console import console, show_errors
+from comodo.cli.init import init
+from comodo.core.console import console, error_console, show_errors
 from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
 
@@ -44,7 +45,7 @@ app = Typer(
     help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
     "sweeps/demo.yaml",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -52,6 +53,9 @@ app = Typer(
 
 @app.callback()
 def main(version: VersionOption = False) -> None: ...
+
+
+app.command(epilog="Example: comodo init")(init)
 
 
 @app.command(epilog="Example: comodo sweep sweeps/demo.yaml, or first: comodo sweep FILE --smoke")
@@ -83,7 +87,7 @@ def sweep(
     console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
     if failed := sum(row.state == "failed" for row in results.rows):
         reasons = f"the reasons are in {folder}/report.html"
-        console.print(f"{failed} trials failed; {reasons}", style="red")
+        error_console.print(f"{failed} trials failed; {reasons}", style="red", markup=False)
         raise Exit(1)
 
 

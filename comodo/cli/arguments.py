@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from comodo import __version__
 from comodo.core.errors import MissingFileError
 from comodo.core.store import Store
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def _print_version(requested: bool) -> None:
     if requested:
-        from importlib.metadata import version
-
-        print(version("comodo"))
+        print(__version__)
         raise Exit
 
 
@@ -30,7 +29,8 @@ StoreOption = Annotated[
     str | None,
     Option(
         help="Folder of all artifacts, or a bucket as s3://BUCKET/PREFIX, mirrored in "
-        "$COMODO_CACHE (by default ~/.cache/comodo); by default $COMODO_STORE, else ./.comodo."
+        "$COMODO_CACHE (by default $XDG_CACHE_HOME/comodo or ~/.cache/comodo); by default "
+        "$COMODO_STORE, else ./.comodo."
     ),
 ]
 Run = Annotated[
