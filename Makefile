@@ -1,4 +1,5 @@
-# A fresh machine needs Python 3.11, pip, make, gcc and git. Everything else is installed into .venv.
+# A fresh machine needs Python 3.11 to 3.13, pip, make, gcc and git. Everything else is installed into
+# .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 

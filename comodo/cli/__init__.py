@@ -42,8 +42,7 @@ class _Commands(TyperGroup):
 
 app = Typer(
     cls=_Commands,
-    help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo sweep "
-    "sweeps/demo.yaml",
+    help="Sweeps and ablations of video-to-IMU distillation. Start with: comodo init",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

@@ -649,7 +649,7 @@ def test_peak_memory_is_in_bytes_also_where_the_system_counts_in_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used = SimpleNamespace(ru_maxrss=3_000)
-    monkeypatch.setattr(worker.resource, "getrusage", lambda who: used)
+    monkeypatch.setattr("resource.getrusage", lambda who: used)
     assert worker._peak_memory("cpu") == {"cpu": 3_000 * 1024}
-    monkeypatch.setattr(worker.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     assert worker._peak_memory("cpu") == {"cpu": 3_000}
