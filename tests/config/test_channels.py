@@ -43,7 +43,7 @@ def test_short_names_mean_the_axes_that_there_are() -> None:
 )
 def test_other_names_are_refused(channels: list[str], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
-        FolderDataset(kind="folder", path=__file__, channels=channels)  # type: ignore[arg-type]
+        FolderDataset(kind="folder", path=__file__, channels=channels)
 
 
 def test_a_name_for_the_only_sensor_begins_its_channels() -> None:

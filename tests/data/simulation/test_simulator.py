@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from comodo.config import CHANNELS
 from comodo.data.simulation import scenery, simulator
 from comodo.data.simulation.simulator import Scenario, Trajectory
 
@@ -28,6 +29,7 @@ def at_rest(turn: Rotation, samples: int = 400) -> Trajectory:
         rotation=Rotation.concatenate([turn] * samples),
         travel_m=np.zeros(samples),
         hands=np.zeros((samples, 2)),
+        swing=np.zeros(samples),
     )
 
 
@@ -132,7 +134,8 @@ def test_files_open_have_the_right_size_and_repeat(tmp_path: Path) -> None:
         simulator.write_recording(row, tmp_path / name)
     csv, again = (tmp_path / n / "imu" / f"{row.id}.csv" for n in ("first", "again"))
     assert csv.read_bytes() == again.read_bytes()
-    assert csv.read_text().splitlines()[0] == simulator.CSV_HEADER
+    header = "time_s," + ",".join(f"{c} [{'g' if c[0] == 'a' else 'deg/s'}]" for c in CHANNELS)
+    assert csv.read_text().splitlines()[0] == header
     table = np.loadtxt(csv, delimiter=",", skiprows=1)
     assert table.shape == (300, 7)
     assert np.diff(table[:, 0]).min() > 0
