@@ -123,8 +123,13 @@ def test_golden_accuracy_at_each_seed(golden: Any) -> None:
         assert list(accuracy.values()) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("at_once", [0, probe_module.AT_ONCE])
 @pytest.mark.parametrize("case", CASES)
-def test_same_as_grid_search(case: dict[str, Any]) -> None:
+def test_same_as_grid_search(
+    case: dict[str, Any], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a call of libsvm for each pair of classes, and with one for all pairs."""
+    monkeypatch.setattr(probe_module, "AT_ONCE", at_once)
     train_ND, labels_N, test_ND, _ = windows_of(**case)
     probe = SVMProbe().fit(train_ND, labels_N)
     scaled_train_ND, scaled_test_ND = standardised(train_ND, test_ND)
@@ -174,6 +179,7 @@ def test_asks_scikit_learn_for_nothing_private_or_dropped(monkeypatch: pytest.Mo
         return SVC(kernel=kernel, C=C)  # without probability=, which 1.11 drops
 
     monkeypatch.setattr(platt, "SVC", svc)
+    monkeypatch.setattr(probe_module, "SVC", svc)
     train_ND, labels_N, test_ND, _ = windows_of((20, 20, 20))
     SVMProbe().fit(train_ND, labels_N).probabilities(test_ND)
 
