@@ -54,10 +54,22 @@ def _kind_of_split(value: Any) -> str:
     return "FoldSplit" if has_folds else "GroupSplit"
 
 
+class NullClass(Settings):
+    """The class of whatever is none of the activities."""
+
+    label: str = Field(min_length=1)
+    """Its name in the labels, in quotes: an unquoted `null` is no text in YAML."""
+    windows: Literal["unlabelled", "drop"] = "unlabelled"
+    """What its windows are: `unlabelled`, to distil with but not to measure on, or none, `drop`."""
+
+
 SplitByGroup = Annotated[
     Annotated[GroupSplit, Tag("GroupSplit")] | Annotated[FoldSplit, Tag("FoldSplit")],
     Discriminator(_kind_of_split),
 ]
+
+
+LabelShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Dataset(Settings):
@@ -81,6 +93,15 @@ class _Dataset(Settings):
     windows_per_recording: Annotated[int | None, ADDED_LATER] = Field(None, ge=1)
     """At most so many windows of each training recording, drawn as the published code does
     (`num_clips`): a fixed draw of all but the last. By default all; val and test keep all."""
+    stride_seconds: Annotated[float | None, ADDED_LATER] = Field(None, gt=0)
+    """From the start of a window to the start of the next; by default `window_seconds`. Windows
+    overlap if it is less."""
+    boundary: Annotated[Literal["majority", "drop"] | LabelShare, ADDED_LATER] = "majority"
+    """A window over a boundary of labelled intervals has the label of its largest part, or none if
+    that is unlabelled: in any case (`majority`), or where that part is at least a share of the
+    window, such as 0.8; other windows are left out. `drop` is a share of 1."""
+    null_class: Annotated[NullClass | None, ADDED_LATER] = None
+    """A class that is none of the activities; by default every label is a class like any other."""
     channels: Annotated[WrittenChannels, ADDED_LATER] = CHANNELS
     """The channels that windows have, such as `[acc]` without a gyroscope, or `[head.acc,
     left_wrist.acc, left_wrist.gyro_x]` of named sensors. A recording that lacks one is rejected."""
@@ -102,6 +123,19 @@ class _Dataset(Settings):
         """Names of the channels that its windows have, each one axis."""
         named = expanded(self.channels)
         return named if self.sensor is None else tuple(f"{self.sensor}.{c}" for c in named)
+
+    @model_validator(mode="after")
+    def _has_a_stride(self) -> "_Dataset":
+        if self.stride_seconds is None:
+            return self
+        if self.window_seconds == "whole":
+            raise ValueError("stride_seconds: window_seconds: whole has no stride; remove one")
+        if self.stride_seconds > self.window_seconds:
+            raise ValueError(
+                f"stride_seconds: {self.stride_seconds:g} s leave out what is between windows of "
+                f"{self.window_seconds:g} s; lower it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _draws_from_train(self) -> "_Dataset":

@@ -131,15 +131,23 @@ def _version(video: str, files: FileFingerprints, store: Store) -> str | None:
     return key_of([name, *known]) if known or name != video else None
 
 
-def video_versions(
+VideoPart = tuple[str, float, float]
+"""A video's version, with which the spans of its windows begin, and where in it a recording begins
+and ends."""
+
+
+def video_parts(
     settings: DatasetConfig, recordings: list[Recording], files: FileFingerprints, store: Store
-) -> tuple[str, ...]:
-    """What the spans of each recording's windows will begin with."""
-    videos = [recording.video for recording in recordings if recording.video]
-    if settings.videos == "shrink":
-        videos = [str(copy_of(video, store.videos)) for video in videos]
-    found = (_version(video, files, store) for video in videos)
-    return tuple(version for version in found if version is not None)
+) -> tuple[VideoPart, ...]:
+    """The parts of videos that the recordings show."""
+    found = []
+    for recording in recordings:
+        video = recording.video
+        if video and settings.videos == "shrink":
+            video = str(copy_of(video, store.videos))
+        if video and (version := _version(video, files, store)) is not None:
+            found.append((version, *recording.span))
+    return tuple(found)
 
 
 def in_no_part(wanted: pa.Table, folder: Path) -> pa.Table:
@@ -206,21 +214,25 @@ def encoded_elsewhere(
 
 
 def count_known(
-    teacher: TeacherConfig, videos: tuple[str, ...], seconds: float | str, store: Store
+    teacher: TeacherConfig, videos: tuple[VideoPart, ...], seconds: float | str, store: Store
 ) -> int:
-    """How many windows of that length of these videos, by `video_versions`, are in some set; with
-    `flips` also those that will be mirrored and are not there, or the reverse."""
-    spans, wanted = set[str](), set(videos)
+    """How many windows of that length of these parts of videos are in some set; with `flips` also
+    those that will be mirrored and are not there, or the reverse."""
+    spans, wanted = set[str](), {version for version, _, _ in videos}
     for _, found in _encoded_spans(teacher, store, lambda span: span.split()[0] in wanted):
         spans.update(s.removesuffix(FLIPPED) for s in found.values()
                      if teacher.flips or not s.endswith(FLIPPED))  # fmt: skip
-    known = Counter[str]()
+    known = defaultdict[str, list[tuple[float, float]]](list)
     for video, start, end in map(str.split, spans):
+        known[video].append((float(start), float(end)))
+    count = 0
+    for video, first, last in videos:
+        inside = (e - s for s, e in known[video] if first - 1e-6 <= s and e <= last + 1e-6)
         if seconds == "whole":
-            known[video] = 1
-        elif isclose(float(end) - float(start), float(seconds), rel_tol=1e-6):
-            known[video] += 1
-    return sum(known[video] for video in videos)
+            count += any(inside)
+        else:
+            count += sum(isclose(length, float(seconds), rel_tol=1e-6) for length in inside)
+    return count
 
 
 def _encoded_spans(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comodo.config.datasets import DatasetConfig, FoldSplit, fold_split
+from comodo.data.intervals import listed_counts
 from comodo.data.names import MAX_NAMED, common_form
 from comodo.data.recordings import IN_FOLDS, DatasetError, Recording
 
@@ -164,11 +165,11 @@ def _deal(
     return fold_P
 
 
-def counts_of(rows: Iterable[tuple[str, str | None]]) -> dict[str, Counter[str | None]]:
-    """`GroupCounts` of windows or recordings, from the group and label of each."""
+def counts_of(rows: Iterable[tuple[str, str | None, int]]) -> dict[str, Counter[str | None]]:
+    """`GroupCounts` of windows or recordings, from a group, a label, and how many there are."""
     counts: dict[str, Counter[str | None]] = {}
-    for group, label in rows:
-        counts.setdefault(group, Counter())[label] += 1
+    for group, label, number in rows:
+        counts.setdefault(group, Counter())[label] += number
     return counts
 
 
@@ -184,8 +185,10 @@ def listed_folds(recordings: list[Recording], settings: DatasetConfig) -> Folds:
     """The folds as far as the listing tells, in which recordings that will be rejected count too;
     empty for a data set with one split. Raises DatasetError."""
     shares = fold_split(settings)
-    counts = counts_of((recording.group, recording.label) for recording in recordings)
-    return () if shares is None else make_folds(counts, shares)
+    if shares is None:
+        return ()
+    listed = ((r.group, label, n) for r in recordings for label, n in listed_counts(r, settings))
+    return make_folds(counts_of(listed), shares)
 
 
 def listed_in_folds(recordings: list[Recording], settings: DatasetConfig) -> list[list[Recording]]:
@@ -202,8 +205,8 @@ def fold_notes(recordings: Iterable[Recording]) -> list[str]:
     """Sentences about classes that no fold can both learn and test: only one group has them."""
     groups = defaultdict[str, set[str]](set)
     for recording in recordings:
-        if recording.label is not None:
-            groups[recording.label].add(common_form(recording.group))
+        for label in recording.labels:
+            groups[label].add(common_form(recording.group))
     if not (alone := sorted(label for label, names in groups.items() if len(names) == 1)):
         return []
     more = f" and {len(alone) - MAX_NAMED} more" if len(alone) > MAX_NAMED else ""

@@ -36,10 +36,21 @@ class VideoError(ComodoError, ValueError):
 
 @dataclass(frozen=True)
 class VideoTrack:
-    """What pairing a video with an IMU needs to know."""
+    """What pairing a video, or a part of it, with an IMU needs to know."""
 
     seconds: float  # from the first frame to the end of the last
     still: tuple[tuple[float, float], ...]  # spans, as `still_spans`
+    start: float = 0.0  # of a part, by the video's clock
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
+
+    def part(self, start: float, end: float) -> "VideoTrack":
+        """What of it is in a span, which has to have some of it."""
+        start, end = max(start, self.start), min(end, self.end)
+        still = ((max(s, start), min(e, end)) for s, e in self.still if s < end and start < e)
+        return VideoTrack(end - start, tuple(still), start)
 
 
 def frame_times(start: float, end: float, count: int) -> np.ndarray:

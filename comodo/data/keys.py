@@ -29,6 +29,6 @@ def simulated_folder(settings: DatasetConfig, store: Store) -> Path:
     """Folder of a simulated data set's files; not used by other kinds."""
     excluded = {
         "window_seconds", "imu_rate", "max_rejected", "split_by_group", "videos",
-        "windows_per_recording", "sensor", "missing",
+        "windows_per_recording", "sensor", "missing", "stride_seconds", "boundary", "null_class",
     }  # fmt: skip
     return store.folder("simulated", key_of(settings.for_key(excluded)))

@@ -30,8 +30,7 @@ def name_notes(recordings: Iterable[Recording]) -> list[str]:
     groups = set[str]()
     for recording in recordings:
         groups.add(recording.group)
-        if recording.label is not None:
-            labels[recording.split].add(recording.label)
+        labels[recording.split].update(recording.labels)
     classes, notes = set[str]().union(*labels.values()), []
     for kind, names, taken_for in (
         ("labels", classes, "are different classes"),

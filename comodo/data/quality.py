@@ -1,7 +1,7 @@
 """Quality of a recording, measured on its IMU stream and its video's track. Knows no files, windows
 or Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,10 @@ QUALITY_SCHEMA = pa.schema(
         ("turning", pa.float64()),  # deg/s in each g of motion
         ("held", pa.float64()),  # share of samples in which a sensor repeats the one before
         ("twins", pa.float64()),  # share of samples in which two axes of a sensor are equal
+        ("classes", pa.list_(pa.struct([("label", pa.string()), ("windows", pa.int64())]))),
+        # its labelled windows; null: an earlier version, they all have its `label`
+        ("last_labelled", pa.bool_()),  # whether its last window is; null: likewise
+        ("labels_outside", pa.float64()),  # s of labelled intervals that no file has
         ("constant_windows", pa.int64()),  # windows in which a channel never changes
         ("still_seconds", pa.float64()),  # of the video, in which the picture stands still
         ("notes", pa.list_(pa.string())),
@@ -102,7 +106,17 @@ QUALITY_CHECKS = (
         "windows with the gap are left out"),
     QualityCheck("drift", "IMU less video (s)", -1, 1,
         "IMU and video differ in length; check that they start together"),
+    QualityCheck("labels_outside", "labels beyond the recording (s)", 0, 1,
+        "the clock or the unit of its label file is another one; these labels are not used"),
 )  # fmt: skip
+
+
+def class_windows(row: Mapping[Any, Any]) -> dict[str, int]:
+    """Labelled windows of each class in a recording; `row` has columns of `QUALITY_SCHEMA`."""
+    if row["classes"] is not None:
+        return {of["label"]: of["windows"] for of in row["classes"]}
+    label, is_rejected = row["label"], isinstance(row["rejected"], str)
+    return {label: int(row["windows"])} if isinstance(label, str) and not is_rejected else {}
 
 
 def measure_quality(streams: Sequence[ImuStream], track: VideoTrack | None) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """A recording as every reader lists it, and the interface of a reader. Knows no data set."""
 
 import codecs
+import csv
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from comodo.core import paths
 from comodo.core.errors import ComodoError
@@ -21,9 +23,18 @@ class DatasetError(ComodoError, ValueError):
     """The recordings of a data set cannot be listed."""
 
 
+Interval = tuple[float, float, str]
+"""Start and end in seconds of the video's clock, and the label between them, or `LEFT_OUT`."""
+LEFT_OUT = ""
+"""In place of a label: there are no windows."""
+_PARTS = ("start", "end", "intervals")
+"""Fields that are in a window key only if they are set: keys are older than they are."""
+
+
 @dataclass(frozen=True)
 class Recording:
-    """One video file with one IMU stream. The names of its fields are part of window keys."""
+    """One video file with its IMU streams, or a part of it. The names of its fields are part of
+    window keys."""
 
     id: str
     video: str
@@ -39,6 +50,73 @@ class Recording:
     """Seconds to add to the IMU's clock to get the video's; `estimate`: found from the
     camera's motion."""
     beside: tuple[str, ...] = ()  # other files that it is read from
+    start: float | None = None
+    """Seconds of the video's clock at which it begins; None: with its files. Of several recordings
+    of one file with a start or an end, `Reader.read_imu` gives the same whole streams."""
+    end: float | None = None
+    """Seconds of the video's clock before which it ends; None: with its files."""
+    intervals: tuple[Interval, ...] | None = None
+    """Of `intervals.checked`: the labels of its parts, in place of `label`; the rest has none."""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """The inverse of `vars`, also when that went through JSON."""
+        intervals = content["intervals"]
+        made = None if intervals is None else tuple((s, e, label) for s, e, label in intervals)
+        return cls(**{**content, "beside": tuple(content["beside"]), "intervals": made})
+
+    @property
+    def for_key(self) -> dict[str, Any]:
+        """All that its windows depend on, apart from the contents of files."""
+        return {k: v for k, v in vars(self).items() if k not in _PARTS or v is not None}
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of its files, others of which may be other recordings."""
+        return self.start is not None or self.end is not None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Where it begins and ends, as far as it says so."""
+        return (
+            -math.inf if self.start is None else self.start,
+            math.inf if self.end is None else self.end,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its classes, sorted: none if it has no label."""
+        if self.intervals is None:
+            return () if self.label is None else (self.label,)
+        begin, stop = self.span
+        inside = (label for s, e, label in self.intervals if s < stop and begin < e)
+        return tuple(sorted({*inside} - {LEFT_OUT}))
+
+
+SEPARATORS = ",;\t"
+
+
+def separator(text: str, is_known: Callable[[str], bool]) -> str:
+    """The separator of a CSV file that gives its first line the most known names of columns."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+
+    def known(mark: str) -> int:
+        names = next(csv.reader([line], delimiter=mark), [])
+        return sum(map(is_known, {name.strip().casefold() for name in names}))
+
+    return max(SEPARATORS, key=known)
+
+
+def finite_number(column: str, text: str) -> float:
+    """A cell's number. Raises ValueError unless it is finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        fix = "expected a finite number, with a point for decimals"
+        raise ValueError(f"could not convert {column} '{text}'; {fix}")
+    return number
 
 
 def plain_name(name: str) -> str:

@@ -95,7 +95,7 @@ def window_key(
     if settings.kind == "uestc-mmea-cl":
         content["uestc-mmea-cl"] = MMEA_VERSION
     if not isinstance(settings, SimulatedDataset):
-        content["recordings"] = [vars(recording) for recording in recordings]
+        content["recordings"] = [recording.for_key for recording in recordings]
         content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
     elif isinstance(shares := settings.split_by_group, GroupSplit) and not keeps_first_deal(
         recordings, shares
@@ -128,15 +128,26 @@ def group_counts(windows: WindowSet) -> GroupCounts:
     """How many windows of each class each group has."""
     table = read_parts(fetched(windows.folder), ["group", "label", "rejected"])
     table = table.filter(table["rejected"].is_null())
-    return counts_of(zip(*(table[name].to_pylist() for name in ("group", "label")), strict=True))
+    pairs = zip(*(table[name].to_pylist() for name in ("group", "label")), strict=True)
+    return counts_of((group, label, 1) for group, label in pairs)
 
 
 def part_chunks(recordings: list[Recording]) -> dict[str, list[Recording]]:
     """Names of part files, each with the recordings that are sliced and written together: few in a
-    small set, so that all cores have work; a large set has about a thousand parts."""
+    small set, so that all cores have work; a large set has about a thousand parts. Recordings that
+    are parts of one file are together, so that it is opened once."""
     size = max(1, min(16, len(recordings) // 64), len(recordings) // 1000)
-    starts = range(0, len(recordings), size)
-    return {f"part-{i:06d}.parquet": recordings[i : i + size] for i in starts}
+    of_file: dict[tuple[str, ...], list[Recording]] = {}
+    for r in recordings:
+        of_file.setdefault((r.video, r.imu) if r.is_part else (r.id,), []).append(r)
+    chunks: dict[str, list[Recording]] = {}
+    chunk, done = list[Recording](), 0
+    for together in of_file.values():
+        chunk += together
+        if len(chunk) >= size or done + len(chunk) == len(recordings):
+            chunks[f"part-{done:06d}.parquet"] = chunk
+            chunk, done = [], done + len(chunk)
+    return chunks
 
 
 def missing_parts(
@@ -180,48 +191,68 @@ def without_video_note(folder: Path, windows: int) -> list[str]:
     return [f"{count} of {windows} windows have no video: {USE_WITHOUT}"]
 
 
-FILES = "files of "
-"""Begins the keys of `WindowSet.leaks` that count files; other keys count groups."""
+FILES, SPANS = "files of ", "spans of "
+"""Begin the keys of `WindowSet.leaks` that count files, and files that are in two splits by spans
+that do not overlap; other keys count groups."""
 
 
 def leaks_of(recordings: Iterable[Recording]) -> dict[str, str]:
     """How many groups, and how many files, of val and test are also in train, as `3 of 10`, by
-    `test` and `files of test`. Groups whose names differ by case or spacing only are one group,
-    links to one file are one file. Folds share no group, but groups may share a file: by
-    `files of all`."""
+    `test` and `files of test`; files of which only other spans are in train by `spans of test`.
+    Groups whose names differ by case or spacing only are one group, links to one file are one file.
+    Folds share no group, but groups may share a file: by `files of all` and `spans of all`."""
     members: dict[str, set[Any]] = {}
     groups_of: dict[Any, set[str]] = {}  # of a file in a data set with folds
     identity: dict[str, Any] = {}
+    cut = set[Any]()  # files of which recordings are parts
     for recording in recordings:
         members.setdefault(recording.split, set()).add(common_form(recording.group))
         for file in filter(None, (recording.video, recording.imu)):
             if file not in identity:
                 identity[file] = file_identity(file)
             members.setdefault(FILES + recording.split, set()).add(identity[file])
+            if recording.is_part:
+                cut.add(identity[file])
             if recording.split == IN_FOLDS:
                 groups_of.setdefault(identity[file], set()).add(common_form(recording.group))
     leaks = {}
-    if several := sum(len(groups) > 1 for groups in groups_of.values()):
-        leaks[FILES + IN_FOLDS] = f"{several} of {len(groups_of)}"
+    several = {file for file, groups in groups_of.items() if len(groups) > 1}
+    for kind, shared in ((FILES, several - cut), (SPANS, several & cut)):
+        if shared:
+            leaks[kind + IN_FOLDS] = f"{len(shared)} of {len(groups_of)}"
     for kind in ("", FILES):
         train = members.get(f"{kind}train", set())
         for split in SPLIT_NAMES[1:]:
             of_split = members.get(kind + split, set())
-            if shared := of_split & train:
-                leaks[kind + split] = f"{len(shared)} of {len(of_split)}"
+            both = of_split & train
+            by_parts = both & cut if kind == FILES else set()
+            for key, shared in ((kind, both - by_parts), (SPANS, by_parts)):
+                if shared:
+                    leaks[key + split] = f"{len(shared)} of {len(of_split)}"
     return leaks
+
+
+_LEAKS = {
+    "": "leakage: {count} groups of {split} are also in train, which makes its accuracy "
+    "optimistic; split_by_group makes disjoint splits",
+    FILES: "leakage: {count} files of {split} are also in train, which makes its accuracy "
+    "optimistic; list each file in one split",
+    FILES + IN_FOLDS: "leakage: {count} files are of several groups, which makes accuracies "
+    "optimistic; list each file in one group",
+    SPANS: "caution: other parts of {count} files of {split} are in train: no sample is in both, "
+    "but person, place and day are, which makes its accuracy optimistic for new recordings; list "
+    "each file in one split",
+    SPANS + IN_FOLDS: "caution: parts of {count} files are of several groups: no sample is in two, "
+    "but person, place and day may be, which makes accuracies optimistic; list each file in one "
+    "group",
+}
 
 
 def leakage_notes(leaks: dict[str, str]) -> list[str]:
     """`WindowSet.leaks` as sentences."""
     notes = []
-    for split, count in leaks.items():
-        what, fix = f"groups of {split}", "split_by_group makes disjoint splits"
-        if split.startswith(FILES):
-            what, fix = split, "list each file in one split"
-        fault = f"{count} {what} are also in train, which makes its accuracy optimistic"
-        if split == FILES + IN_FOLDS:
-            fault = f"{count} files are of several groups, which makes accuracies optimistic"
-            fix = "list each file in one group"
-        notes.append(f"leakage: {fault}; {fix}")
+    for key, count in leaks.items():
+        kind = next((kind for kind in (FILES, SPANS) if key.startswith(kind)), "")
+        text = _LEAKS.get(key) or _LEAKS[kind]
+        notes.append(text.format(count=count, split=key.removeprefix(kind)))
     return notes

@@ -35,9 +35,11 @@ class CrashGuard:
         return self._reader.recordings()
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
-        """Like the reader's; work on the recording counts until the next one is read."""
-        write_json(self._notes, {"reading": recording.id, "deaths": self._deaths})
-        if self._deaths.get(recording.id, 0) >= MAX_DEATHS:
+        """Like the reader's; work on the recording counts until the next one is read. Recordings
+        that are parts of one file, which is read once for all of them, count together."""
+        name = recording.imu if recording.is_part else recording.id
+        write_json(self._notes, {"reading": name, "deaths": self._deaths})
+        if self._deaths.get(name, 0) >= MAX_DEATHS:
             raise ImuError(
                 "imu.crashes",
                 f"{recording.imu}: {MAX_DEATHS} processes that read it or its video crashed or "

@@ -23,7 +23,7 @@ from comodo.core.provenance import made_by
 from comodo.core.store import Store, fetched, remove
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
-from comodo.data.quality import flag_lines
+from comodo.data.quality import class_windows, flag_lines
 from comodo.data.readers import (
     list_recordings,
     listing_notes,
@@ -119,7 +119,7 @@ def _run(
     def write(row: dict[str, Any]) -> dict[str, Any]:
         notes = Path(tempfile.gettempdir(), f"comodo-{run}-{row['part']}", "reading.json")
         reader = CrashGuard(open_dataset(settings, simulated_folder(settings, store)), notes)
-        found = [Recording(**fields) for fields in json.loads(row["recordings"])]
+        found = [Recording.of(fields) for fields in json.loads(row["recordings"])]
         chunk = [_moved(recording, store.local) for recording in found]
         sliced = slice_chunk(reader, chunk, settings, store.videos)
         checked = _checked(sliced, store, json.loads(row["files"]))
@@ -170,13 +170,12 @@ def _summary(folder: Path, settings: DatasetConfig, recordings: list[Recording])
                 passing += bool(row["passing"])
                 continue
             windows[row["split"]] += row["windows"]
-            if row["label"] is not None:
-                classes[row["split"]][row["label"]] += row["windows"]
+            classes[row["split"]].update(class_windows(row))
     return WindowsMeta(
         channels=list(settings.imu_channels),
         fills=settings.missing == "zero",
         windows=dict(windows),
-        classes={split: dict(counts) for split, counts in classes.items()},
+        classes={split: dict(counts) for split, counts in classes.items() if counts},
         leaks=window_sets.leaks_of(r for r in recordings if r.id not in rejected),
         rejected=rejected,
         window_seconds=settings.window_seconds,

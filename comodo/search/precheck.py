@@ -16,6 +16,7 @@ from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
 from comodo.data.frames import VideoError
+from comodo.data.intervals import most_labelled_windows, window_count
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import DatasetError, Recording
@@ -132,11 +133,14 @@ def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Class
     if settings.window_seconds == "whole":
         each = 1
     elif isinstance(settings, SimulatedDataset):
-        each = int(settings.seconds / settings.window_seconds)
+        each = int(window_count(settings.seconds, settings))
     classes: dict[str, Counter[str]] = {}
     for recording in recordings:
-        if recording.label is not None and each:
-            classes.setdefault(recording.split, Counter())[recording.label] += each
+        for label in recording.labels if each else ():
+            most = each
+            if recording.intervals is not None:
+                most = most_labelled_windows(recording, settings, label)
+            classes.setdefault(recording.split, Counter())[label] += most
     return {split: dict(counts) for split, counts in classes.items()}
 
 
@@ -188,11 +192,13 @@ def most_to_train_on(settings: DatasetConfig, train: list[Recording]) -> TrainSp
     each = _most_of_each(settings, train)
     if not each or not any(each):
         return None
-    labelled = [n for n, recording in zip(each, train, strict=True) if recording.label is not None]
-    # Of recordings with more windows than are kept, the last one is never drawn.
+    labelled = sum(n for n, recording in zip(each, train, strict=True) if recording.labels)
+    # Of recordings with more windows than are kept, the last one is never drawn; of those with
+    # intervals, it need not have a label.
     cut = settings.window_seconds != "whole" and settings.windows_per_recording is None
-    last, labelled_last = (cut * sum(n > 0 for n in part) for part in (each, labelled))
-    return TrainSplit(sum(each), sum(labelled), last, labelled_last)
+    there = [recording for n, recording in zip(each, train, strict=True) if n > 0]
+    last, labelled_last = len(there), sum(r.label is not None for r in there)
+    return TrainSplit(sum(each), labelled, cut * last, cut * labelled_last)
 
 
 def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[int] | None:
@@ -202,14 +208,19 @@ def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[
     most = settings.windows_per_recording or math.inf
     kept = [most if recording.split == "train" else math.inf for recording in recordings]
     if isinstance(settings, SimulatedDataset):
-        each = int(settings.seconds / settings.window_seconds)
+        each = int(window_count(settings.seconds, settings))
         return [int(min(each, count)) for count in kept]
     began, windows = time.monotonic(), list[int]()
     for recording, count in zip(recordings, kept, strict=True):
-        if not recording.video or time.monotonic() - began > MAX_LOOK_SECONDS:
+        begin, end = recording.span
+        if time.monotonic() - began > MAX_LOOK_SECONDS:
             return None
         try:
-            each = int(video_seconds(recording.video) / settings.window_seconds + 0.1)
+            if recording.video:
+                begin, end = max(begin, 0.0), min(end, video_seconds(recording.video))
+            if end - begin == math.inf:
+                return None
+            each = int(window_count(end - begin, settings) + 0.1)
             windows.append(int(min(each, count)))
         except VideoError:
             windows.append(0)  # prepare will reject it, with the reason

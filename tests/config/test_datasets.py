@@ -111,3 +111,21 @@ def test_a_draw_of_training_windows_and_folds_exclude_each_other() -> None:
     assert SimulatedDataset.model_validate(settings).windows_per_recording == 3
     with pytest.raises(ValidationError, match=r"windows_per_recording.*split_by_group\.folds"):
         SimulatedDataset.model_validate({**settings, "split_by_group": {"folds": 3}})
+
+
+def test_a_stride_is_of_windows_and_not_longer() -> None:
+    made = {"kind": "simulated", "window_seconds": 2.0}
+    assert SimulatedDataset.model_validate(made | {"stride_seconds": 2.0}).boundary == "majority"
+    with pytest.raises(ValidationError, match=r"stride_seconds: 2\.5 s leave out"):
+        SimulatedDataset.model_validate(made | {"stride_seconds": 2.5})
+    with pytest.raises(ValidationError, match="stride_seconds: window_seconds: whole"):
+        SimulatedDataset.model_validate({**made, "window_seconds": "whole", "stride_seconds": 1.0})
+    for boundary in ("drop", 0.8, 1):
+        assert SimulatedDataset.model_validate(made | {"boundary": boundary}).boundary == boundary
+    for boundary in ("most", 0, 1.1):
+        with pytest.raises(ValidationError, match="boundary"):
+            SimulatedDataset.model_validate(made | {"boundary": boundary})
+    with pytest.raises(ValidationError, match=r"null_class\.label"):
+        SimulatedDataset.model_validate(made | {"null_class": {"label": None}})
+    plain = SimulatedDataset.model_validate(made)
+    assert not {"stride_seconds", "boundary", "null_class"} & plain.for_key().keys()

@@ -30,7 +30,7 @@ from comodo.data.feature_sets import (
     refuse_other_commit,
     teacher_files,
     that_are_read,
-    video_versions,
+    video_parts,
     wanted_windows,
 )
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
@@ -217,7 +217,7 @@ def test_windows_that_are_not_mirrored_are_those_of_a_teacher_without_flips(
     assert (count_left(TEACHER, other, store), count_left(flipping, other, store)) == (0, 0)
     settings = FolderDataset.model_validate(SETTINGS | {"path": str(manifest)})
     recordings = list_recordings(settings, manifest)
-    videos = video_versions(settings, recordings, windows.files, store)
+    videos = video_parts(settings, recordings, windows.files, store)
     for teacher in (TEACHER, flipping):
         assert count_known(teacher, videos, 1.0, store) == 12
 

@@ -284,7 +284,9 @@ def test_counts_and_classes_of_each_fold(tmp_path: Path) -> None:
     label_N, group_N, _ = packed_set(store)
     windows = read_window_set("w", store)
     assert windows is not None and windows.splits == [windows]
-    assert group_counts(windows) == counts_of(zip(group_N, label_N, strict=True))
+    assert group_counts(windows) == counts_of(
+        zip(group_N, label_N, [1] * len(group_N), strict=True)
+    )
     split = with_folds(windows, SimulatedDataset(kind="simulated", split_by_group=ALL)).splits
     assert len(split) == 6
     for person, fold in zip(PEOPLE, split, strict=False):

@@ -1,6 +1,8 @@
 """Window sets: their key, their parts, and files that change under them."""
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,14 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import CHANNELS, SimulatedDataset
+from comodo.config import CHANNELS, FolderDataset, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.parts import write_table
 from comodo.core.store import Store, write_json
-from comodo.data.recordings import Recording
+from comodo.data.recordings import IN_FOLDS, Recording
 from comodo.data.slicing import quality_file
 from comodo.data.window_sets import (
+    FileFingerprints,
     fingerprints_of,
     leakage_notes,
     leaks_of,
@@ -102,6 +105,51 @@ def test_files_in_two_splits_are_counted_through_links(tmp_path: Path) -> None:
     assert "1 of 2 files of test are also in train" in test
     missing = [Recording(s, "gone.mp4", f"{s}.csv", s, s) for s in ("train", "test")]
     assert leaks_of(missing) == {"files of test": "1 of 2"}
+
+
+def parts(*spans: tuple[float | None, float | None, str]) -> list[Recording]:
+    """Recordings of one file: start, end and split of each."""
+    return [
+        Recording(f"r{i}", "", "a.csv", split, f"g{i}", start=start, end=end)
+        for i, (start, end, split) in enumerate(spans)
+    ]
+
+
+def test_parts_of_a_file_in_two_splits_are_a_caution() -> None:
+    leaks = leaks_of(parts((0, 5, "train"), (5, 9, "val"), (9, None, "test")))
+    assert leaks == {"spans of val": "1 of 1", "spans of test": "1 of 1"}
+    for split, note in zip(("val", "test"), leakage_notes(leaks), strict=True):
+        assert note.startswith(f"caution: other parts of 1 of 1 files of {split} are in train")
+        assert "no sample is in both" in note
+    folds = leaks_of(parts((0, 5, IN_FOLDS), (5, 9, IN_FOLDS)))
+    assert folds == {"spans of all": "1 of 1"}
+    (note,) = leakage_notes(folds)
+    assert note.startswith("caution: parts of 1 of 1 files are of several groups")
+
+
+def test_parts_of_a_file_are_written_together() -> None:
+    listed = recordings(3)
+    cut = [replace(r, start=i, end=i + 1) for r in listed for i in range(4)]
+    mixed = [cut[i] for i in (0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11)]
+    chunks = part_chunks(mixed)
+    assert [*chunks] == ["part-000000.parquet", "part-000004.parquet", "part-000008.parquet"]
+    assert [*chunks.values()] == [cut[:4], cut[4:8], cut[8:]]
+
+
+def test_what_recordings_need_not_say_changes_no_key() -> None:
+    """The key of this set is as it was before recordings could be parts of files."""
+    config = FolderDataset.model_construct(kind="folder", path="m.csv", imu_rate=50.0)
+    listed = [Recording("a", "", "a.csv", "train", "g", "walking", beside=("b.csv",))]
+    files: FileFingerprints = {name: {"size": 1, "modified_ns": 2} for name in ("a.csv", "b.csv")}
+    key = window_key(config, listed, files)
+    assert key == "da443475baeb8989"
+    spans = ((0.0, 1.0, "a"),)
+    changes: list[dict[str, Any]] = [{"start": 0.0}, {"end": 1.0}, {"intervals": spans}]
+    changes.append({"intervals": ()})
+    others = {window_key(config, [replace(listed[0], **change)], files) for change in changes}
+    assert len(others | {key}) == 5
+    for recording in (listed[0], replace(listed[0], start=0.5, intervals=spans)):
+        assert Recording.of(json.loads(json.dumps(vars(recording)))) == recording
 
 
 def test_a_file_that_was_replaced_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from comodo.data.readers.folder import FolderReader
 from comodo.data.recordings import Reader, Recording
 from comodo.runtime import prepare
 from comodo.runtime.crash_guard import CrashGuard
+from tests.conftest import write_imu
 from tests.errors import raises
 
 
@@ -78,3 +79,17 @@ def test_only_what_was_read_when_a_process_ended_is_left_out(
     guarded.read_imu(third)
     guarded.done()
     assert not notes.parent.exists()
+
+
+def test_parts_of_one_file_count_together(tmp_path: Path) -> None:
+    """The file is read for all of them at once, so it is the file that is at fault."""
+    write_imu(tmp_path / "a.csv", 4.0)
+    (tmp_path / "m.csv").write_text("imu,split,start,end\na.csv,train,0,2\na.csv,train,2,4\n")
+    reader = FolderReader(FolderDataset(kind="folder", path=str(tmp_path / "m.csv")))
+    first, second = reader.recordings()
+    notes = tmp_path / "notes" / "reading.json"
+    CrashGuard(reader, notes).read_imu(first)  # and then the process dies
+    CrashGuard(reader, notes).read_imu(second)
+    for part in (first, second):
+        with raises(ImuError, "imu.crashes", "a.csv"):
+            CrashGuard(reader, notes).read_imu(part)

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from comodo.config import ConfigError, SimulatedDataset, read_sweep_file
+from comodo.config import ConfigError, FolderDataset, SimulatedDataset, read_sweep_file
 from comodo.core.store import Store
 from comodo.data.recordings import Recording
 from comodo.evaluation.labelled_features import EvaluateError
@@ -21,10 +22,13 @@ from comodo.models.students import build_student
 from comodo.search.measurable import MIN_CLASS_WINDOWS, unfit_for_probe
 from comodo.search.precheck import (
     MULTIPLES,
+    most_labelled,
+    most_to_train_on,
     most_windows,
     precheck,
     refuse_odd_students,
 )
+from comodo.search.train_split import TrainSplit
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 
@@ -277,3 +281,15 @@ def test_a_draw_limits_the_windows_of_training_recordings() -> None:
         listed = [Recording(str(i), "v.mp4", "i.csv", split, "g") for i in range(4)]
         assert most_windows(few, listed) == 4 * each
         assert most_windows(settings, listed) == 4 * 12
+
+
+def test_windows_of_parts_and_intervals_are_bounded_by_their_lengths() -> None:
+    settings = FolderDataset.model_construct(kind="folder", path="m.csv", window_seconds=2.0)
+    labelled = ((10.0, 14.0, "walk"), (20.0, 21.0, "run"))
+    part = Recording("r", "", "i.csv", "train", "g", start=10.0, end=30.0, intervals=labelled)
+    assert most_windows(settings, [part]) == 10
+    assert most_windows(settings.model_copy(update={"stride_seconds": 0.5}), [part]) == 37
+    assert most_windows(settings, [replace(part, end=None)]) is None  # its length is not known
+    assert most_labelled(settings, [part]) == {"train": {"run": 2, "walk": 4}}
+    split = most_to_train_on(settings, [part, replace(part, intervals=None, label="sit")])
+    assert split == TrainSplit(20, 20, last=2, labelled_last=1)

@@ -8,9 +8,10 @@ from typing import Any
 from comodo.config.datasets import DatasetConfig, GroupSplit, SimulatedDataset, fold_split
 from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
+from comodo.data.intervals import refuse_shared, without_null
 from comodo.data.names import name_notes
 from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
-from comodo.data.recordings import NotingReader, Reader, Recording, UnitReader
+from comodo.data.recordings import DatasetError, NotingReader, Reader, Recording, UnitReader
 
 READERS: dict[str, Callable[[Any], Reader]] = {
     "folder": folder.FolderReader,
@@ -29,7 +30,16 @@ def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recordin
     of `split_by_group`; with folds in `IN_FOLDS`. Raises DatasetError."""
     listed = open_dataset(settings, data_folder).recordings()
     recordings = sorted(listed, key=lambda recording: recording.id)
+    recordings = without_null(recordings, settings.null_class)
     shares = settings.split_by_group
+    ids = [f"'{recording.id}'" for recording in recordings]
+    refuse_shared(recordings, ids, "split" if shares is None else "group")
+    if settings.window_seconds == "whole" and (
+        of := next((r.id for r in recordings if r.intervals is not None), None)
+    ):
+        fix = "give windows a length, or each interval a recording with start and end"
+        message = f"window_seconds: whole makes one window of '{of}', which has intervals; {fix}"
+        raise DatasetError("dataset.whole-intervals", message)
     if shares is None:
         return recordings
     if isinstance(shares, GroupSplit):

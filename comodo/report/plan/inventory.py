@@ -20,7 +20,13 @@ from comodo.config.teacher import teacher_on
 from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched, key_of
 from comodo.data import window_sets
-from comodo.data.feature_sets import count_known, count_left, feature_key, video_versions
+from comodo.data.feature_sets import (
+    VideoPart,
+    count_known,
+    count_left,
+    feature_key,
+    video_parts,
+)
 from comodo.data.folds import Folds, listed_folds
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key, simulated_folder
 from comodo.data.readers import list_recordings, listing_notes
@@ -62,8 +68,8 @@ class DatasetPlan:
     """Of all whole recordings together, once they are prepared."""
     seconds: float | str = "whole"  # of a window
     channels: int = len(CHANNELS)
-    videos: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """By split, versions of the recordings' videos, until the windows are prepared."""
+    videos: dict[str, tuple[VideoPart, ...]] = field(default_factory=dict)
+    """By split, what of videos the recordings show, until the windows are prepared."""
     folds: Folds = ()
     """Until the windows are prepared, as far as the listing tells."""
     unfit: bool = False
@@ -210,7 +216,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
     by_split = {split: [r for r in recordings if r.split == split]
                 for split in dict.fromkeys(r.split for r in recordings)}  # fmt: skip
-    videos = {s: video_versions(settings, listed, files, store) for s, listed in by_split.items()}
+    videos = {s: video_parts(settings, listed, files, store) for s, listed in by_split.items()}
     folds = listed_folds(recordings, settings)
     plan = replace(plan, seconds=settings.window_seconds, channels=len(settings.imu_channels))
     return replace(plan, videos=videos, folds=folds, unfit=facts.unfit)

@@ -60,6 +60,6 @@ def _not_selectable(facts: DatasetFacts, sweep: Sweep) -> list[str]:
     """Which objectives are never known for a data set that is trained on; a search that needs them
     is refused before."""
     recordings = listed_in_folds(facts.recordings, facts.settings)[0]
-    labelled = {recording.split for recording in recordings if recording.label is not None}
+    labelled = {recording.split for recording in recordings if recording.labels}
     fault = "no labelled recordings in its {} split, so the objective there is not known"
     return [fault.format(split) for split in sorted(sweep.objective.splits - labelled)]

@@ -55,13 +55,16 @@ def train_split(windows: WindowSet, number: int = 0) -> TrainSplit:
     cut = WindowsMeta.read(windows.folder).window_seconds != "whole"
     fold, windows = windows.folds[number] if windows.folds else None, windows.splits[number]
     for table in window_sets.read_quality(windows.folder):
-        columns = ["split", "group", "label", "windows", "drawn_from", "video_seconds"]
+        columns = [
+            "split", "group", "label", "windows", "drawn_from", "video_seconds", "last_labelled",
+        ]  # fmt: skip
         for row in table.select(columns).to_pylist():
             split = row["split"] if fold is None else fold.split_of(row["group"])
             if split == "train" and row["windows"]:  # none of a rejected one
                 is_last = cut and row["drawn_from"] is None
+                known = row["last_labelled"]
                 last += is_last
-                labelled_last += is_last and row["label"] is not None
+                labelled_last += is_last and (row["label"] is not None if known is None else known)
                 if row["video_seconds"] is None:
                     unseen += row["windows"]
                     unseen_last += is_last

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from comodo.core.store import atomic
-from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.quality import QUALITY_CHECKS, class_windows
 from comodo.data.recordings import IN_FOLDS
 from comodo.report.style import axes_of, grid_of
 
@@ -22,7 +22,9 @@ RATE_TITLE = "sampling rate (Hz)"
 
 def class_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Windows of each class (rows, most first) in each split that has labels (columns)."""
-    labelled = table[table.rejected.isna() & table.label.notna()]
+    rows = table[table.rejected.isna()].to_dict("records")
+    found = [(row["split"], *of) for row in rows for of in class_windows(row).items()]
+    labelled = pd.DataFrame(found, columns=["split", "label", "windows"])
     counts = labelled.pivot_table("windows", "label", "split", "sum", fill_value=0)
     counts = counts[[split for split in SHADES if split in counts]]
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index

@@ -26,7 +26,7 @@ from comodo.core.parts import write_table
 from comodo.core.store import Store, atomic, fetched, remove
 from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
-from comodo.data.quality import QUALITY_CHECKS
+from comodo.data.quality import QUALITY_CHECKS, class_windows
 from comodo.data.readers import list_recordings, open_dataset
 from comodo.data.recordings import DatasetError, Recording
 from comodo.data.records import QualityNote, newest_windows
@@ -191,14 +191,17 @@ def _splits(table: pd.DataFrame) -> Section:
     for name, part in by_split:
         seconds = part.video_seconds.fillna(part.imu_seconds)
         good = part[part.rejected.isna()]
-        unlabelled = int(good.label.isna().sum())
+        unlabelled = sum(not class_windows(row) for row in good.to_dict("records"))
         counts = [len(part), len(part) - len(good), unlabelled, good.group.nunique()]
         hours = [f"{times.sum() / 3600:.2f}" for times in (seconds, good.window_seconds)]
         windows = int(good.windows.sum())
         rows.append([str(name), *(f"{n:,}" for n in counts), *hours, f"{windows:,}"])
     header = ["split", "recordings", "rejected", "no label", "groups"]
     header += ["hours", "hours used", "windows"]
-    note = "Hours used: in windows. The rest was rejected, has gaps, or is shorter than a window."
+    note = (
+        "Hours used: in windows. The rest was rejected, has gaps, is shorter than a window, or was "
+        "left out by boundary or null_class."
+    )
     return Section("Recordings", note, header, rows)
 
 
