@@ -20,7 +20,10 @@ from comodo.data.recordings import Recording
 from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
+from comodo.report.plan.splits import train_split
+from comodo.report.quality.inspection import inspect_dataset, write_inspection
 from comodo.runtime.prepare import _checked, prepare_windows
+from comodo.search.train_split import TrainSplit
 from tests.conftest import write_imu, write_video
 from tests.data.readers import test_uestc_mmea as mmea
 from tests.errors import raises
@@ -54,6 +57,36 @@ class TestPrepare:
         assert len(rows) == 10
         assert rows[0]["end"] == pytest.approx(3.0, abs=0.03)
         assert len(rows[0]["imu"]) == 6 * 75
+
+    def test_parts_of_files_with_label_files(
+        self, tmp_path: Path, make_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """From the manifest to what `inspect` and packing need of it."""
+        data, store = tmp_path / "data", Store(tmp_path / "store")
+        make_folder(data, recordings=2, seconds=20.0)
+        (data / "l.csv").write_text("start,end,label\n0,9,walking\n9,18,running\n")
+        (data / "m.csv").write_text(
+            "video,imu,start,end,labels,split\n"
+            "videos/r000.mp4,imu/r000.csv,0,12,l.csv,train\n"
+            "videos/r000.mp4,imu/r000.csv,12,20,l.csv,test\n"
+            "videos/r001.mp4,imu/r001.csv,,,l.csv,train\n"
+        )
+        settings = folder(data / "m.csv", stride_seconds=1.0)
+        windows = prepare_windows("mine", settings, store)
+        assert windows.counts == {"train": 11 + 19, "test": 7}
+        train = {"walking": 9 + 9, "running": 2 + 9}
+        assert windows.classes == {"train": train, "test": {"running": 6}}
+        table = read_parts(windows.folder, ["window", "start", "label"]).to_pylist()
+        (last,) = (row for row in table if row["window"] == "r000_12_20:6")
+        assert (last["start"], last["label"]) == (18.0, None)
+        assert train_split(windows) == TrainSplit(30, 29, last=2, labelled_last=1)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "caution: other parts of 2 of 2 files of test are in train" in printed
+        assert "1 of 1 groups of test are also in train" in printed
+        found = inspect_dataset("mine", store, offsets=0)
+        page = (write_inspection(found, store) / "quality.md").read_text()
+        assert "| running | 11 | 6 |" in page and "| walking | 18 | 0 |" in page
+        assert "| all | 3 | 0 | 0 | 2 | 0.01 | 0.01 | 37 |" in page
 
     def test_damaged_recordings_are_rejected_with_reasons(
         self, tmp_path: Path, make_folder: Callable[..., Path]

@@ -9,6 +9,8 @@ recording   optional id; by default the file name of the video, or of the IMU wi
 label       optional activity; empty where it is unknown
 split       train, val or test; optional with split_by_group in the sweep file
 group       optional: subject, capture or day; by default each recording is a group
+start, end  optional seconds of the video's clock: the row is that part of its files
+labels      optional path of a file of label intervals, see `label_file`; in place of label
 acc_unit, gyro_unit, imu_rate, imu_offset     optional, see `Recording`
 
 With an imu_offset of `estimate`, the IMU's clock may start anywhere: the stream is shifted to start
@@ -17,13 +19,13 @@ with the video, and the remaining offset, up to 10 s, is estimated from the came
 
 import csv
 import io
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +35,25 @@ from comodo.config import FolderDataset
 from comodo.config.channels import expanded
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.imu_tables import read_csv, read_npy
+from comodo.data.intervals import overlapping, refuse_shared
 from comodo.data.names import tidy
+from comodo.data.readers.label_file import read_labels
 from comodo.data.recordings import (
     SPLIT_NAMES,
     DatasetError,
+    Interval,
     Recording,
     file_identity,
+    finite_number,
+    separator,
     utf8_text,
 )
 
-SEPARATORS = ",;\t"
 NEAR_MISS = 0.75  # similarity of an unknown column to a known one; `lable` has 0.8
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 MANIFEST_COLUMNS = {
     "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "imu_rate",
-    "imu_offset",
+    "imu_offset", "start", "end", "labels",
 }  # fmt: skip
 
 
@@ -57,6 +63,7 @@ class FolderReader:
         self.manifest = Path(settings.path)
         self.root = Path(settings.root or self.manifest.parent).resolve()
         self._inside_root: dict[Path, bool] = {}  # by folder
+        self._intervals: dict[tuple[str, float | None], tuple[Interval, ...]] = {}
 
     def recordings(self) -> list[Recording]:
         rows = []
@@ -75,6 +82,12 @@ class FolderReader:
                 fix = f"paths in a manifest are relative to {self.manifest.parent}"
                 message = f": the folder {folder} does not exist; {fix}"
                 raise self._failure("missing-folder", message)
+        what = "split" if self.settings.split_by_group is None else "group"
+        numbers = [f"row {number}" for number, _ in self._rows]
+        try:
+            refuse_shared(rows, numbers, what)
+        except DatasetError as error:
+            raise self._failure("shared-span", f", {error}") from None
         return rows
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
@@ -103,10 +116,14 @@ class FolderReader:
             found.append(f"{fault}; write one, or leakage between splits is not seen")
         by_files: defaultdict[Any, list[str]] = defaultdict(list)
         for r in listed:
-            by_files[file_identity(r.video), file_identity(r.imu)].append(f"'{r.id}'")
+            if not r.is_part:
+                by_files[file_identity(r.video), file_identity(r.imu)].append(f"'{r.id}'")
         if again := [" and ".join(ids) for ids in by_files.values() if len(ids) > 1]:
             named = ", ".join(again[:5]) + (" and others" if len(again) > 5 else "")
             found.append(f"the same files are listed more than once: {named}; keep one row of each")
+        if twice := [f"{rows[i][0]} and {rows[j][0]}" for i, j in islice(overlapping(listed), 5)]:
+            fault = f"rows that overlap in time: {', '.join(twice)}"
+            found.append(f"{fault}; what they share is there twice; correct start and end")
         return found
 
     @property
@@ -160,7 +177,9 @@ class FolderReader:
                 text = utf8_text(self.manifest)
                 lines = list(
                     csv.reader(
-                        io.StringIO(text, newline=""), delimiter=_separator(text), strict=True
+                        io.StringIO(text, newline=""),
+                        delimiter=separator(text, MANIFEST_COLUMNS.__contains__),
+                        strict=True,
                     )
                 )
         except (OSError, ValueError, csv.Error) as error:
@@ -185,23 +204,50 @@ class FolderReader:
         offset = filled.get("imu_offset", "0")
         if offset == "estimate" and not video:
             raise ValueError("an imu_offset of estimate needs a video")
-        rate = _number("imu_rate", filled["imu_rate"]) if "imu_rate" in filled else None
+        rate = finite_number("imu_rate", filled["imu_rate"]) if "imu_rate" in filled else None
         if rate is not None and rate <= 0:
             raise ValueError(f"imu_rate is {rate:g}; expected samples per second, over 0")
+        start, end = (
+            finite_number(c, filled[c]) if c in filled else None for c in ("start", "end")
+        )
+        if start is not None and end is not None and start >= end:
+            raise ValueError(f"start is {start:g}, end is {end:g}; expected an earlier start")
+        part = "_".join(filled.get(column, column) for column in ("start", "end"))
+        is_part, file = {start, end} != {None}, video or filled["imu"]
         video, imu = self._inside(video) if video else "", self._inside(filled["imu"])
-        id = filled.get("recording", Path(video or imu).stem)
+        id = filled.get("recording", Path(video or imu).stem + f"_{part}" * is_part)
+        seconds = None if offset == "estimate" else finite_number("imu_offset", offset)
         return Recording(
             id=id,
             video=video,
             imu=imu,
             split=split,
-            group=tidy(filled.get("group", id)),
+            # The parts of a file are of one group: they are of one person and day.
+            group=tidy(filled.get("group", file if is_part else id)),
             label=tidy(filled["label"]) if "label" in filled else None,
             acc_unit=filled.get("acc_unit", ""),
             gyro_unit=filled.get("gyro_unit", ""),
             imu_rate=rate,
-            imu_offset="estimate" if offset == "estimate" else _number("imu_offset", offset),
+            imu_offset="estimate" if seconds is None else seconds,
+            start=start,
+            end=end,
+            intervals=self._labels(filled, seconds),
         )
+
+    def _labels(self, row: dict[str, str], offset: float | None) -> tuple[Interval, ...] | None:
+        """The intervals of a row's label file, which is read once for all rows that name it. Raises
+        ValueError."""
+        if "labels" not in row:
+            return None
+        if "label" in row:
+            raise ValueError("has both label and labels; leave one empty")
+        path = self._inside(row["labels"])
+        if not Path(path).is_file():
+            fix = "labels is the path of a CSV file of intervals; a single label is in column label"
+            raise ValueError(f"labels: no file {path}; {fix}")
+        if (path, offset) not in self._intervals:
+            self._intervals[path, offset] = read_labels(Path(path), offset)
+        return self._intervals[path, offset]
 
     def _inside(self, written: str) -> str:
         """The path of a manifest's cell, which may have the backslashes of Windows. Raises
@@ -226,17 +272,6 @@ class FolderReader:
         return DatasetError(f"dataset.{reason}", f"{self.manifest}{message}")
 
 
-def _separator(text: str) -> str:
-    """The separator that gives the first line of a CSV file the most known columns."""
-    line = next((line for line in text.splitlines() if line.strip()), "")
-
-    def known(separator: str) -> int:
-        names = next(csv.reader([line], delimiter=separator), [])
-        return len({name.strip().casefold() for name in names} & MANIFEST_COLUMNS)
-
-    return max(SEPARATORS, key=known)
-
-
 def _without_blank_end(cells: list[str], width: int) -> list[str]:
     return cells if any(cells[width:]) else cells[:width]
 
@@ -246,18 +281,6 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode()
     return "" if value is None or value != value else str(value)
-
-
-def _number(column: str, text: str) -> float:
-    """A cell's number. Raises ValueError unless it is finite."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        fix = "expected a finite number, with a point for decimals"
-        raise ValueError(f"could not convert {column} '{text}'; {fix}")
-    return number
 
 
 def _aligned(streams: Sequence[ImuStream], recording: Recording) -> tuple[ImuStream, ...]:

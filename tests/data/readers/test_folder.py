@@ -60,6 +60,93 @@ def test_a_parquet_manifest_of_any_types_is_read_or_refused(files: Path) -> None
         reader(files / "m.parquet").recordings()
 
 
+def test_rows_that_are_parts_of_files_and_label_files(files: Path) -> None:
+    (files / "l.csv").write_text("imu_start_ms,imu_end_ms,label\n0,5000,walk\n")
+    (files / "m.csv").write_text(
+        "video,imu,start,end,label,labels,split,imu_offset\n"
+        "videos/a.mp4,imu/a.csv,0,60.5,walk,,train,\n"
+        "videos/a.mp4,imu/a.csv,60.5,,,l.csv,test,1.5\n"
+        ",imu/b.csv,,9,,,test,\n"
+        ",imu/c.csv,,,,l.csv,test,\n"
+    )
+    one, two, three, four = reader(files / "m.csv").recordings()
+    assert [r.id for r in (one, two, three, four)] == ["a_0_60.5", "a_60.5_end", "b_start_9", "c"]
+    assert [r.span for r in (one, two)] == [(0, 60.5), (60.5, float("inf"))]
+    assert one.group == two.group == "videos/a.mp4" and three.group == "imu/b.csv"
+    assert (one.label, one.intervals, two.label) == ("walk", None, None)
+    assert two.intervals == ((1.5, 6.5, "walk"),)
+    assert (three.intervals, four.intervals) == (None, ((0.0, 5.0, "walk"),))
+    assert (four.is_part, four.group) == (False, "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "places"),
+    [
+        ("imu,split,start,end\nimu/a.csv,train,5,5\n", "bad-row", ["row 2: start is 5, end is 5"]),
+        ("imu,split,start\nimu/a.csv,train,soon\n", "bad-row", ["row 2: could not convert start"]),
+        (
+            "imu,split,label,labels\nimu/a.csv,train,walk,l.csv\n",
+            "bad-row",
+            ["row 2: has both label and labels"],
+        ),
+        (
+            "imu,split,labels\nimu/a.csv,train,walking\n",
+            "bad-row",
+            ["row 2: labels: no file", "walking", "column label"],
+        ),
+        (
+            "imu,split,labels\nimu/a.csv,train,../x.csv\n",
+            "bad-row",
+            ["'../x.csv' leads out"],
+        ),
+        ("imu,split,labels\nimu/a.csv,train,bad.csv\n", "bad-row", ["row 2: ", "bad.csv, line 2"]),
+        (
+            "imu,split,start,end\nimu/a.csv,train,0,9\nimu/b.csv,test,,\nimu/a.csv,test,8,20\n",
+            "shared-span",
+            ["row 2 and row 4 overlap in time, in the splits 'train' and 'test'"],
+        ),
+        (
+            "imu,split,start\nimu/a.csv,train,\nimu/a.csv,test,8\n",
+            "shared-span",
+            ["row 2 and row 3"],
+        ),
+    ],
+)
+def test_parts_and_labels_that_cannot_be(
+    files: Path, text: str, code: str, places: list[str]
+) -> None:
+    (files / "bad.csv").write_text("start,end,label\n2,1,walk\n")
+    (files / "m.csv").write_text(text)
+    with raises(DatasetError, f"dataset.{code}", *places):
+        reader(files / "m.csv").recordings()
+
+
+def test_parts_that_overlap_are_noted_or_of_one_group(files: Path) -> None:
+    settings = {"split_by_group": {"folds": "all", "val": 0}}
+    rows = "imu,split,group,start,end\nimu/a.csv,train,{},0,9\nimu/a.csv,train,ben,8,20\n"
+    rows += "imu/b.csv,train,carla,0,5\nimu/b.csv,train,carla,5,9\n"
+    (files / "m.csv").write_text(rows.format("ben"))
+    (note,) = reader(files / "m.csv").notes()
+    assert "rows that overlap in time: 2 and 3" in note
+    assert len(reader(files / "m.csv", **settings).recordings()) == 4
+    (files / "m.csv").write_text(rows.format("anna"))
+    with raises(DatasetError, "dataset.shared-span", "row 2 and row 3", "groups 'anna' and 'ben'"):
+        reader(files / "m.csv", **settings).recordings()
+
+
+def test_settings_of_a_listing_with_intervals(files: Path) -> None:
+    (files / "l.csv").write_text("start,end,label\n0,5,walk\n5,9,null\n")
+    (files / "m.csv").write_text("imu,split,labels\nimu/a.csv,train,l.csv\n")
+    made = {"kind": "folder", "path": str(files / "m.csv")}
+    null = {"label": "null", "windows": "drop"}
+    settings = FolderDataset.model_validate(made | {"null_class": null})
+    (listed,) = list_recordings(settings, files)
+    assert (listed.labels, listed.intervals) == (("walk",), ((0.0, 5.0, "walk"), (5.0, 9.0, "")))
+    whole = FolderDataset.model_validate(made | {"window_seconds": "whole"})
+    with raises(DatasetError, "dataset.whole-intervals", "'a'"):
+        list_recordings(whole, files)
+
+
 @pytest.mark.parametrize(
     ("text", "code", "place"),
     [
