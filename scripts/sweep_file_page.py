@@ -22,7 +22,7 @@ SECTIONS = {
     "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",
-    "GroupSplit": "Split by group", "FoldSplit": "Folds by group",
+    "GroupSplit": "Split by group", "FoldSplit": "Folds by group", "NullClass": "Null class",
     "FolderDataset": "Data set folder",
     "SimulatedDataset": "Data set simulated", "GoproDataset": "Data set gopro",
     "AriaDataset": "Data set aria", "Ego4dDataset": "Data set ego4d",
@@ -114,7 +114,8 @@ def _type(value: dict[str, Any]) -> str:
         if all(option.get("$ref", "").endswith("Dataset") for option in options):
             return _link("Dataset")
         # An entry with a name and settings can be given by its name.
-        texts = ["a name" if "enum" in option else _type(option) for option in options]
+        named = "$ref" in str(options)
+        texts = ["a name" if named and "enum" in o else _type(o) for o in options]
         return ", or ".join(text for text in texts if text != "null")
     if value.get("type") in ("array", "object"):
         inside = value.get("items") or value.get("additionalProperties")

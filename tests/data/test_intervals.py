@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
@@ -69,10 +69,9 @@ def plain_label(label_n: np.ndarray, boundary: str | float) -> tuple[bool, str |
     return count[label] >= share * len(label_n) - 1e-9, label
 
 
-@settings(max_examples=300)
 @given(
     runs=RUNS,
-    length=st.integers(1, 40),
+    length=st.integers(2, 40),
     stride=st.integers(1, 40),
     boundary=st.sampled_from(["majority", "drop", 0.5, 0.6, 0.75, 0.9, 1.0]),
 )
