@@ -26,6 +26,7 @@ from comodo.config.datasets import (
 )
 from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.recordings import Recording
+from comodo.data.tables.presets import Layout
 from comodo.data.video import decode_frames, video_seconds
 
 GIB = 1 << 30
@@ -133,7 +134,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "ego4d": _ego4d,
     "hapt": _hapt,
     "csv": lambda path: read_csv(path, CHANNELS),
-    "npy": lambda path: read_npy(path, CHANNELS, 50, "g", "deg/s"),
+    "npy": lambda path: read_npy(path, CHANNELS, Layout(rate=50, acc_unit="g", gyro_unit="deg/s")),
     "manifest": _manifest,
     "lists": _lists,
     "sweep": read_sweep_file,

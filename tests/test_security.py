@@ -36,6 +36,7 @@ from comodo.data.readers.folder import FolderReader
 from comodo.data.readers.split_lists import id_and_activity
 from comodo.data.recordings import DatasetError
 from comodo.data.shards import ArraysError
+from comodo.data.tables.presets import Layout
 from comodo.models.students import build_student, load_student
 from comodo.models.teachers import build_teacher
 from comodo.runtime.worker import classifier_of, run_trial
@@ -181,7 +182,7 @@ def test_planted_features_and_samples_are_refused(tmp_path: Path, plant: Any) ->
         precomputed_features(TeacherConfig(name="precomputed", path=str(path)), wanted)
     path = plant(tmp_path / "imu.npy", arrays)
     with raises(ImuError, "imu.unreadable", str(path), "Object arrays"):
-        read_npy(path, CHANNELS, 50, "g", "deg/s")
+        read_npy(path, CHANNELS, Layout(rate=50, acc_unit="g", gyro_unit="deg/s"))
 
 
 # Sweep files.

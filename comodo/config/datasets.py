@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Seed, Settings
 from comodo.config.channels import CHANNELS, SENSOR_NAME, WrittenChannels, expanded, sensor_of
+from comodo.config.imu_files import Columns, Preset, SensorName, TimeUnit
 
 Units = tuple[str, str]
 """Of acceleration and angular velocity, from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
@@ -176,6 +177,19 @@ class FolderDataset(_Dataset):
     """The manifest file."""
     root: ExistingPath | None = Field(None, exclude_if=lambda value: value is None)
     """Folder that the manifest's paths must not leave, also by `..` or link; by default its own."""
+    preset: Annotated[Preset | dict[SensorName, Preset] | None, ADDED_LATER] = None
+    """The layout of IMU files that an app or a sensor exports; of several sensors by name."""
+    columns: Annotated[Columns | None, ADDED_LATER] = None
+    """Columns of IMU files: `{time: timestamp, acc_x: "Accel X"}`, or `left_wrist.acc_x` of one
+    sensor; by default those named after channels. `comodo inspect --file` prints it. Where a row
+    has one sensor's values: `{time: t, sensor: kind, acc: ACC, gyro: GYRO, x: x, y: y, z: z}`. Of
+    files without a header, columns are "1", "2", ..."""
+    time_unit: Annotated[TimeUnit | dict[SensorName, TimeUnit] | None, ADDED_LATER] = None
+    """Unit of times for which the file gives none. Times in ISO 8601 need none."""
+    acc_unit: Annotated[str | dict[SensorName, str] | None, ADDED_LATER] = None
+    """Unit of acceleration in IMU files that give none: `g`, `mg` or `m/s^2`."""
+    gyro_unit: Annotated[str | dict[SensorName, str] | None, ADDED_LATER] = None
+    """Unit of rotation in IMU files that give none: `deg/s`, `rad/s`, or a thousandth of these."""
 
 
 class GoproDataset(_Dataset):

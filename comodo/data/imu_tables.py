@@ -2,28 +2,26 @@
 
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comodo.config.channels import quantity_of, sensor_of
-from comodo.data.imu import (
-    ACC_UNITS,
-    GYRO_UNITS,
-    ImuError,
-    ImuStream,
-    checked_stream,
-    join_sensors,
-    refuse_missing,
-    unit_factor,
-)
+from comodo.config.channels import quantity_of
+from comodo.data.imu import ImuError, ImuStream, checked_stream, refuse_missing
+from comodo.data.tables import units
+from comodo.data.tables.columns import Column, columns_of
+from comodo.data.tables.dialect import Dialect, detect
+from comodo.data.tables.presets import Layout
+from comodo.data.tables.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TIME_COLUMNS = {"time_s": 1.0, "time_ms": 1e-3, "time_us": 1e-6, "time_ns": 1e-9}
-_COLUMN = re.compile(r"\s*([\w.]+?)\s*(?:[\[(](.*?)[\])])?\s*(?:\.\d+)?")
+_EPOCHS = re.compile(r"Epoch Period \(hh:mm:ss\) (?!00:00:00)")
+"""In the first lines of an ActiGraph export: it has counts of so long, and no samples."""
 
 
 def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
@@ -45,81 +43,45 @@ def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
         raise ImuError("imu.unreadable", f"{path}: cannot be read as {kind}: {error}") from None
 
 
+def open_table(path: Path, layout: Layout) -> tuple["pd.DataFrame", list[Column], Dialect]:
+    """The table of a CSV file, its columns, and how it is written. Columns without a header are
+    named by the layout, else "1", "2", ... Raises ImuError."""
+    dialect = detect(path)
+    if any(_EPOCHS.search(line) for line in dialect.preamble):
+        fix = "export the raw samples, 30 or more a second"
+        raise ImuError("imu.counts", f"{path}: has counts of an ActiGraph and no samples; {fix}")
+    table = read_table(path, "CSV", **dialect.options())
+    if dialect.header is None:
+        numbered = [str(number) for number in range(1, table.shape[1] + 1)]
+        names = list(layout.header)
+        table = table.set_axis(names if len(names) == len(numbered) else numbered, axis=1)
+    return table, columns_of(table.columns, dialect.units), dialect
+
+
 def read_csv(
-    path: Path, channels: tuple[str, ...], acc_unit: str = "", gyro_unit: str = ""
+    path: Path, channels: Sequence[str], layout: Layout | None = None
 ) -> tuple[ImuStream, ...]:
-    """The streams of a CSV file with a time column (see `TIME_COLUMNS`) and columns of `channels`,
-    one for each sensor; channels that it lacks are left out. A header gives the unit after the
-    channel, as in `acc_x [m/s^2]`; `acc_unit` and `gyro_unit` are for channels without one.
-    Accelerometer and gyroscope may have rows of their own. Raises ImuError."""
-    table = read_table(path, "CSV")
-    columns: dict[str, tuple[str, str]] = {}  # by channel: the column's full name and its unit
-    for column in table.columns:
-        # pandas adds .1 to the name of a second column of the same name.
-        if match := _COLUMN.fullmatch(str(column)):
-            if match[1].lower() in columns:
-                message = f"{path}: two columns are named {match[1].lower()}; rename one"
-                raise ImuError("imu.two-columns", message)
-            columns[match[1].lower()] = (column, match[2] or "")
-
-    time_name = next((name for name in TIME_COLUMNS if name in columns), "time_s")
-    there = [channel for channel in channels if channel in columns]
-    if time_name not in columns or not there:
-        lacking = time_name if time_name not in columns else channels[0]
-        message = f"{path}: no column {lacking}; it has {', '.join(map(str, table.columns))}"
-        raise ImuError("imu.missing-column", message)
-
-    def numbers(name: str) -> np.ndarray:
-        column = columns[name][0]
-        try:
-            return table[column].to_numpy(np.float64)
-        except ValueError as error:
-            raise ImuError("imu.unreadable", f"{path}: column {column}: {error}") from None
-
-    def values(name: str) -> np.ndarray:
-        is_acc = quantity_of(name) == "acc"
-        units, default = (ACC_UNITS, acc_unit) if is_acc else (GYRO_UNITS, gyro_unit)
-        unit = columns[name][1] or default
-        if not unit:
-            known = next(iter(units))
-            fix = f"'{name} [{known}]' in the header, or acc_unit and gyro_unit in the manifest"
-            raise ImuError("imu.missing-unit", f"{path}: no unit for {name}; write {fix}")
-        return numbers(name) * unit_factor(unit, units, str(path))
-
-    time_N = numbers(time_name) * TIME_COLUMNS[time_name]
-    streams = []
-    for sensor in dict.fromkeys(map(sensor_of, there)):
-        own = [channel for channel in there if sensor_of(channel) == sensor]
-        parts = {
-            quantity: {name: values(name) for name in own if quantity_of(name) == quantity}
-            for quantity in dict.fromkeys(map(quantity_of, own))
-        }
-        streams.append(_stream(time_N, parts, str(path)))
-    return tuple(streams)
+    """The streams of a CSV file with columns of `channels`, one for each sensor; channels that it
+    lacks are left out. What the file does not say itself is in `layout`; notes say what was
+    inferred. Accelerometer and gyroscope may have rows of their own. Raises ImuError, with the
+    settings to write where the meaning of a file is not certain."""
+    layout = layout or Layout()
+    table, columns, dialect = open_table(path, layout)
+    samples = Samples(path, table, columns, dialect, layout)
+    first, *others = samples.streams(channels)
+    notes = (*dialect.notes, *samples.notes, *first.notes)
+    return (replace(first, notes=notes), *others)
 
 
-def _stream(time_N: np.ndarray, parts: dict[str, dict[str, np.ndarray]], source: str) -> ImuStream:
-    """The stream of one sensor; `parts` has the values of its channels by quantity."""
-    channels = tuple(name for part in parts.values() for name in part)
-    imu_NC = np.stack([values_N for part in parts.values() for values_N in part.values()], axis=1)
-    if len(parts) == 2:
-        acc_NA, gyro_NA = (np.stack(list(part.values()), axis=1) for part in parts.values())
-        has_acc_N, has_gyro_N = (np.isfinite(x).all(axis=1) for x in (acc_NA, gyro_NA))
-        if (has_acc_N & has_gyro_N).sum() < min(has_acc_N.sum(), has_gyro_N.sum()) / 2:
-            acc, gyro = (
-                (time_N[has_acc_N], acc_NA[has_acc_N]),
-                (time_N[has_gyro_N], gyro_NA[has_gyro_N]),
-            )
-            return join_sensors(*acc, *gyro, source, channels)  # rows of their own
-    return checked_stream(time_N, imu_NC, source, channels=channels)
-
-
-def read_npy(
-    path: Path, channels: tuple[str, ...], rate: float, acc_unit: str, gyro_unit: str
-) -> ImuStream:
-    """An array `[N, C]` or `[C, N]` of samples at a fixed rate in Hz that starts with the video;
-    its columns are the `channels`. Raises ImuError."""
+def read_npy(path: Path, channels: Sequence[str], layout: Layout) -> ImuStream:
+    """An array `[N, C]` or `[C, N]` of samples that starts with the video; its columns are the
+    `channels`, its rate and units those of the layout. Raises ImuError."""
     refuse_missing(path)
+    of_quantity = {"acc": layout.acc_unit, "gyro": layout.gyro_unit}
+    needed = {quantity_of(channel): of_quantity[quantity_of(channel)] for channel in channels}
+    if layout.rate is None or not all(needed.values()):
+        needs = "an .npy file needs imu_rate, acc_unit and gyro_unit in the manifest"
+        raise ImuError("imu.missing-unit", f"{path}: {needs}")
     try:
         imu = np.load(path, allow_pickle=False)
     except Exception as error:  # NumPy raises many kinds for a damaged header
@@ -130,9 +92,8 @@ def read_npy(
         raise ImuError("imu.wrong-shape", message)
     imu_NC = imu if imu.shape[1] == count else imu.T
     factors = {
-        "acc": unit_factor(acc_unit, ACC_UNITS, str(path)),
-        "gyro": unit_factor(gyro_unit, GYRO_UNITS, str(path)),
+        quantity: units.factor(quantity, unit, str(path)) for quantity, unit in needed.items()
     }
     factor_C = np.array([factors[quantity_of(channel)] for channel in channels])
-    time_N = np.arange(len(imu_NC)) / rate
-    return checked_stream(time_N, imu_NC * factor_C, str(path), channels=channels)
+    time_N = np.arange(len(imu_NC)) / layout.rate
+    return checked_stream(time_N, imu_NC * factor_C, str(path), channels=tuple(channels))

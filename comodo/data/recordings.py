@@ -5,10 +5,10 @@ import csv
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from comodo.core import paths
 from comodo.core.errors import ComodoError
@@ -17,6 +17,9 @@ from comodo.data.imu import ImuStream
 SPLIT_NAMES = ("train", "val", "test")
 IN_FOLDS = "all"
 """In place of the split, of all recordings of a data set with folds: a trial's fold decides."""
+
+ADDED_LATER = {"added later": True}
+"""Marks a field of recordings that stores which exist have been made without."""
 
 
 class DatasetError(ComodoError, ValueError):
@@ -27,8 +30,6 @@ Interval = tuple[float, float, str]
 """Start and end in seconds of the video's clock, and the label between them, or `LEFT_OUT`."""
 LEFT_OUT = ""
 """In place of a label: there are no windows."""
-_PARTS = ("start", "end", "intervals")
-"""Fields that are in a window key only if they are set: keys are older than they are."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,20 @@ class Recording:
     acc_unit: str = ""
     gyro_unit: str = ""
     imu_rate: float | None = None  # Hz; only for IMU files without times
-    imu_offset: float | Literal["estimate"] = 0.0
+    imu_offset: float | str = 0.0
     """Seconds to add to the IMU's clock to get the video's; `estimate`: found from the
-    camera's motion."""
+    camera's motion; of several sensors `head=0;left_wrist=1.2`."""
     beside: tuple[str, ...] = ()  # other files that it is read from
-    start: float | None = None
+    sensors: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    """What `imu` and the first of `beside` have, if there are several: `left_wrist`, or a part of
+    a sensor, `left_wrist.acc` or `acc`."""
+    time_unit: str = field(default="", metadata=ADDED_LATER)
+    start: float | None = field(default=None, metadata=ADDED_LATER)
     """Seconds of the video's clock at which it begins; None: with its files. Of several recordings
     of one file with a start or an end, `Reader.read_imu` gives the same whole streams."""
-    end: float | None = None
+    end: float | None = field(default=None, metadata=ADDED_LATER)
     """Seconds of the video's clock before which it ends; None: with its files."""
-    intervals: tuple[Interval, ...] | None = None
+    intervals: tuple[Interval, ...] | None = field(default=None, metadata=ADDED_LATER)
     """Of `intervals.checked`: the labels of its parts, in place of `label`; the rest has none."""
 
     @classmethod
@@ -63,12 +68,16 @@ class Recording:
         """The inverse of `vars`, also when that went through JSON."""
         intervals = content["intervals"]
         made = None if intervals is None else tuple((s, e, label) for s, e, label in intervals)
-        return cls(**{**content, "beside": tuple(content["beside"]), "intervals": made})
+        tuples = {name: tuple(content[name]) for name in ("beside", "sensors")}
+        return cls(**{**content, **tuples, "intervals": made})
 
-    @property
     def for_key(self) -> dict[str, Any]:
-        """All that its windows depend on, apart from the contents of files."""
-        return {k: v for k, v in vars(self).items() if k not in _PARTS or v is not None}
+        """Its fields as window keys have them: those that were added later only if they are set."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.metadata != ADDED_LATER or getattr(self, f.name) != f.default
+        }
 
     @property
     def is_part(self) -> bool:

@@ -95,7 +95,7 @@ def window_key(
     if settings.kind == "uestc-mmea-cl":
         content["uestc-mmea-cl"] = MMEA_VERSION
     if not isinstance(settings, SimulatedDataset):
-        content["recordings"] = [recording.for_key for recording in recordings]
+        content["recordings"] = [recording.for_key() for recording in recordings]
         content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
     elif isinstance(shares := settings.split_by_group, GroupSplit) and not keeps_first_deal(
         recordings, shares
@@ -207,7 +207,8 @@ def leaks_of(recordings: Iterable[Recording]) -> dict[str, str]:
     cut = set[Any]()  # files of which recordings are parts
     for recording in recordings:
         members.setdefault(recording.split, set()).add(common_form(recording.group))
-        for file in filter(None, (recording.video, recording.imu)):
+        of_sensors = recording.beside if recording.sensors else ()
+        for file in filter(None, (recording.video, recording.imu, *of_sensors)):
             if file not in identity:
                 identity[file] = file_identity(file)
             members.setdefault(FILES + recording.split, set()).add(identity[file])

@@ -1,16 +1,10 @@
 """Streams: files, units, clocks, resampling."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import CHANNELS
-from comodo.data import imu_tables
 from comodo.data.imu import (
     ACC_UNITS,
     STANDARD_GRAVITY,
@@ -22,8 +16,6 @@ from comodo.data.imu import (
     resample,
     unit_by_gravity,
 )
-from comodo.data.imu_tables import read_npy
-from tests.conftest import write_imu
 from tests.errors import raises
 
 
@@ -31,74 +23,6 @@ def stream_of(rate: float, seconds: float, hz: float = 1.0) -> ImuStream:
     time_N = np.arange(round(rate * seconds)) / rate
     wave_N = np.sin(2 * np.pi * hz * time_N)
     return ImuStream(time_N, np.repeat(wave_N[:, None], 6, axis=1).astype(np.float32))
-
-
-def read_csv(path: Path, *units: str) -> ImuStream:
-    """The stream of a table of one sensor."""
-    (stream,) = imu_tables.read_csv(path, CHANNELS, *units)
-    return stream
-
-
-def write_csv(path: Path, header: str, rows: np.ndarray) -> Path:
-    np.savetxt(path, rows, delimiter=",", header=header, comments="")
-    return path
-
-
-def test_units_of_header_and_manifest_come_out_as_g_and_degrees(tmp_path: Path) -> None:
-    rows = np.array([[0, 0, 0, STANDARD_GRAVITY, np.pi, 0, 0], [20, 0, 0, 9.80665, np.pi, 0, 0]])
-    units = [" [m/s^2]"] * 3 + [" (rad/s)"] * 3
-    header = ",".join(["time_ms", *(c + u for c, u in zip(CHANNELS, units, strict=True))])
-    in_header = read_csv(write_csv(tmp_path / "a.csv", header, rows))
-    in_manifest = read_csv(
-        write_csv(tmp_path / "b.csv", ",".join(["time_ms", *CHANNELS]), rows), "m/s^2", "rad/s"
-    )
-    for stream in (in_header, in_manifest):
-        np.testing.assert_allclose(stream.imu_NC[0], [0, 0, 1, 180, 0, 0], rtol=1e-6)
-        np.testing.assert_allclose(stream.time_N, [0, 0.02])
-
-
-@pytest.mark.parametrize(
-    ("acc", "gyro", "factors"),
-    [
-        ("g", "deg/s", (1, 1)),
-        ("g", "dps", (1, 1)),
-        ("m/s^2", "rad/s", (1 / 9.80665, 180 / np.pi)),
-        ("m/s2", "dps", (1 / 9.80665, 1)),
-    ],
-)
-def test_every_unit_has_its_factor(
-    tmp_path: Path, acc: str, gyro: str, factors: tuple[float, float]
-) -> None:
-    rows = np.arange(1.0, 15).reshape(2, 7)
-    stream = read_csv(
-        write_csv(tmp_path / "a.csv", ",".join(["time_ms", *CHANNELS]), rows), acc, gyro
-    )
-    np.testing.assert_allclose(stream.imu_NC, rows[:, 1:] * np.repeat(factors, 3), rtol=1e-6)
-
-
-@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
-def test_clocks_of_every_unit_come_out_as_seconds(tmp_path: Path, unit: str, factor: float) -> None:
-    rows = np.ones((3, 7))
-    rows[:, 0] = np.array([0.5, 0.55, 0.65]) * factor
-    header = ",".join([f"time_{unit}", *CHANNELS])
-    stream = read_csv(write_csv(tmp_path / "a.csv", header, rows), "g", "dps")
-    np.testing.assert_allclose(stream.time_N, [0.5, 0.55, 0.65])
-
-
-@pytest.mark.parametrize("shape", [(30, 5), (30,), (6,), (2, 6, 3), ()])
-def test_an_array_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    np.save(tmp_path / "a.npy", np.ones(shape))
-    with raises(ImuError, "imu.wrong-shape", "a.npy", str(shape), "[samples, 6]"):
-        read_npy(tmp_path / "a.npy", CHANNELS, 50, "g", "deg/s")
-
-
-def test_npy_in_either_layout(tmp_path: Path) -> None:
-    imu_NC = np.random.default_rng(0).normal(size=(30, 6))
-    for name, array in (("a", imu_NC), ("b", imu_NC.T)):
-        np.save(tmp_path / f"{name}.npy", array)
-        stream = read_npy(tmp_path / f"{name}.npy", CHANNELS, 10, "g", "deg/s")
-        np.testing.assert_allclose(stream.imu_NC, imu_NC, rtol=1e-6)
-        assert stream.rate == pytest.approx(10)
 
 
 @given(unit=st.sampled_from(["g", "m/s^2"]), seed=st.integers(0, 99), motion=st.floats(0, 0.3))
@@ -123,25 +47,6 @@ def test_acceleration_of_no_unit_is_never_guessed(length: float) -> None:
         unit_by_gravity(acc_N3, {"g": 1.0, "m/s^2": 1 / STANDARD_GRAVITY}, "a.csv")
     with raises(ImuError, "imu.unknown-unit"):  # where two units fit, neither is taken
         unit_by_gravity(np.ones((10, 3)) / np.sqrt(3), {"one": 1.0, "other": 1.1}, "a.csv")
-
-
-@pytest.mark.parametrize(
-    ("header", "code", "name"),
-    [
-        ("time_s,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z", "imu.missing-unit", "acc_x"),
-        ("clock,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z", "imu.missing-column", "time_s"),
-        ("time_s,ax,ay,az,gx,gy,gz", "imu.missing-column", "acc_x"),
-        (
-            "time_s,acc_x [mg],acc_y [g],acc_z [g],gyro_x [dps],gyro_y [dps],gyro_z [dps]",
-            "imu.unknown-unit",
-            "'mg'",
-        ),
-    ],
-)
-def test_wrong_files_are_named(tmp_path: Path, header: str, code: str, name: str) -> None:
-    path = write_csv(tmp_path / "imu.csv", header, np.arange(21.0).reshape(3, 7))
-    with raises(ImuError, code, "imu.csv", name):
-        read_csv(path)
 
 
 def test_clocks_and_samples_that_cannot_be_used() -> None:
@@ -238,28 +143,6 @@ def test_rows_that_lack_a_value_or_repeat_are_counted() -> None:
     assert len(stream.time_N) == 997
 
 
-SWING = np.column_stack([np.arange(40) / 50, np.random.default_rng(0).normal(size=(40, 6))])
-HEADER = ",".join(["time_s", *(f"{c} [g]" if c[0] == "a" else f"{c} [dps]" for c in CHANNELS)])
-
-
-def test_rows_with_another_number_of_cells_than_the_header(tmp_path: Path) -> None:
-    path, rows = tmp_path / "imu.csv", [",".join(map(str, row)) for row in SWING]
-    for end in ("", ",", "\r"):  # a comma after the last cell is no column
-        path.write_text("\n".join([HEADER, *(row + end for row in rows)]))
-        np.testing.assert_allclose(read_csv(path).imu_NC, SWING[:, 1:], rtol=1e-6)
-    path.write_text("\n".join([f"{HEADER},{HEADER.split(',')[1]}", *(f"{row},1" for row in rows)]))
-    with raises(ImuError, "imu.two-columns", "acc_x"):
-        read_csv(path)
-    path.write_text("\n".join([HEADER, *(f"{row},31.5" for row in rows)]))
-    with raises(ImuError, "imu.unreadable", "more cells than the header"):
-        read_csv(path)
-    path.write_text("\n".join([HEADER, *rows[:20], f"{rows[20]},31.5", *rows[21:]]))
-    with raises(ImuError, "imu.unreadable", "line 22"):
-        read_csv(path)
-    path.write_text("\n".join([HEADER, *rows[:20], rows[20].rpartition(",")[0], *rows[21:]]))
-    assert read_csv(path).notes == ("1 of 40 rows lack a time or a value and are left out",)
-
-
 @given(
     acc_rate=st.sampled_from([25.0, 50.0, 100.0, 104.0]),
     gyro_rate=st.sampled_from([50.0, 100.0, 197.5]),
@@ -281,20 +164,6 @@ def test_sensors_on_rows_of_their_own(acc_rate: float, gyro_rate: float, late: f
     np.testing.assert_allclose(stream.imu_NC[inside_N, :3], wave_N3(time_M, 1), atol=0.005)
     np.testing.assert_allclose(stream.imu_NC[inside_N, 3:], 30 * wave_N3(time_M, 2), atol=0.15)
     assert "interpolated" in stream.notes[-1]
-
-
-def test_a_log_with_rows_for_each_sensor(tmp_path: Path) -> None:
-    time_N = np.arange(500) / 100
-    acc = [f"{t},{np.sin(t)},0.1,1,,," for t in time_N]
-    gyro = [f"{t + 0.002},,,,{np.cos(t + 0.002)},20,3" for t in time_N]
-    path = tmp_path / "imu.csv"
-    path.write_text(
-        "\n".join([HEADER, *(row for pair in zip(acc, gyro, strict=True) for row in pair)])
-    )
-    stream = read_csv(path)
-    assert 498 <= len(stream.time_N) <= 500
-    np.testing.assert_allclose(stream.imu_NC[:, 0], np.sin(stream.time_N), atol=1e-3)
-    np.testing.assert_allclose(stream.imu_NC[:, 3], np.cos(stream.time_N), atol=1e-3)
 
 
 def test_resampling_keeps_slow_waves_and_removes_what_the_rate_cannot_carry() -> None:
@@ -367,16 +236,3 @@ def test_a_span_is_computed_from_the_samples_around_it(
     whole_TC = resample(stream, start, 38, 50)
     found_TC = resample(stream, start, seconds, 50)
     np.testing.assert_allclose(found_TC, whole_TC[: len(found_TC)], atol=1e-5)
-
-
-def test_an_exponent_of_many_digits_does_not_end_the_process(tmp_path: Path) -> None:
-    """As pandas' faster way of reading numbers does; in a process of its own, to see it."""
-    path = tmp_path / "imu.csv"
-    write_imu(path, 1)
-    path.write_text(path.read_text().rstrip() + "e+00887753850608\n")
-    program = "import sys; from comodo.data.imu_tables import read_csv; "
-    program += "read_csv(sys.argv[1], ('acc_x',))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], check=False, capture_output=True
-    )
-    assert done.returncode in (0, 1)  # read or refused, and no signal

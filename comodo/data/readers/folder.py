@@ -3,7 +3,8 @@
 CSV is UTF-8 with commas, semicolons or tabs. Blanks around cells do not count, and columns that are
 not listed here are ignored, with a note.
 
-imu         path of a .csv or .npy file, relative to the manifest's folder, and within `root`
+imu         path of a .csv, .npy or .cwa file, relative to the manifest's folder, and within `root`;
+            of several sensors `head=head.csv;left_wrist=lw.csv`, see `imu_files`
 video       path, likewise; optional where students are only measured (`evaluate_on`)
 recording   optional id; by default the file name of the video, or of the IMU without one
 label       optional activity; empty where it is unknown
@@ -11,7 +12,7 @@ split       train, val or test; optional with split_by_group in the sweep file
 group       optional: subject, capture or day; by default each recording is a group
 start, end  optional seconds of the video's clock: the row is that part of its files
 labels      optional path of a file of label intervals, see `label_file`; in place of label
-acc_unit, gyro_unit, imu_rate, imu_offset     optional, see `Recording`
+acc_unit, gyro_unit, time_unit, imu_rate, imu_offset     optional, see `Recording`
 
 With an imu_offset of `estimate`, the IMU's clock may start anywhere: the stream is shifted to start
 with the video, and the remaining offset, up to 10 s, is estimated from the camera's motion.
@@ -34,9 +35,9 @@ import pyarrow.parquet as pq
 from comodo.config import FolderDataset
 from comodo.config.channels import expanded
 from comodo.data.imu import ImuError, ImuStream
-from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.intervals import overlapping, refuse_shared
 from comodo.data.names import tidy
+from comodo.data.readers import imu_files
 from comodo.data.readers.label_file import read_labels
 from comodo.data.recordings import (
     SPLIT_NAMES,
@@ -52,8 +53,8 @@ from comodo.data.recordings import (
 NEAR_MISS = 0.75  # similarity of an unknown column to a known one; `lable` has 0.8
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 MANIFEST_COLUMNS = {
-    "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "imu_rate",
-    "imu_offset", "start", "end", "labels",
+    "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "time_unit",
+    "imu_rate", "imu_offset", "start", "end", "labels",
 }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ class FolderReader:
             fix = "give each recording its own in a column recording"
             raise self._failure("duplicate-id", f": the id '{id}' occurs twice; {fix}")
         # A missing file only rejects its recording.
-        for folder in sorted({Path(p).parent for row in rows for p in (row.video, row.imu) if p}):
+        for folder in sorted({Path(p).parent for row in rows for p in _files_of(row)}):
             if not folder.is_dir():
                 fix = f"paths in a manifest are relative to {self.manifest.parent}"
                 message = f": the folder {folder} does not exist; {fix}"
@@ -91,18 +92,8 @@ class FolderReader:
         return rows
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
-        path, channels = Path(recording.imu), expanded(self.settings.channels)
-        units = recording.acc_unit, recording.gyro_unit
-        if path.suffix == ".npy":
-            if not (recording.imu_rate and recording.acc_unit and recording.gyro_unit):
-                needs = "an .npy file needs imu_rate, acc_unit and gyro_unit in the manifest"
-                raise ImuError("imu.missing-unit", f"{path}: {needs}")
-            streams: tuple[ImuStream, ...] = (read_npy(path, channels, recording.imu_rate, *units),)
-        else:
-            streams = read_csv(path, channels, *units)
-        if recording.imu_offset == "estimate":
-            return _aligned(streams, recording)
-        return tuple(replace(s, time_N=s.time_N + recording.imu_offset) for s in streams)
+        streams = imu_files.read_files(recording, self.settings)
+        return _aligned(streams, recording) if recording.imu_offset == "estimate" else streams
 
     def notes(self) -> list[str]:
         rows, listed = self._rows, self.recordings()
@@ -117,7 +108,7 @@ class FolderReader:
         by_files: defaultdict[Any, list[str]] = defaultdict(list)
         for r in listed:
             if not r.is_part:
-                by_files[file_identity(r.video), file_identity(r.imu)].append(f"'{r.id}'")
+                by_files[tuple(map(file_identity, _files_of(r)))].append(f"'{r.id}'")
         if again := [" and ".join(ids) for ids in by_files.values() if len(ids) > 1]:
             named = ", ".join(again[:5]) + (" and others" if len(again) > 5 else "")
             found.append(f"the same files are listed more than once: {named}; keep one row of each")
@@ -202,6 +193,8 @@ class FolderReader:
             fix = "expected train, val or test, or split_by_group in the sweep file"
             raise ValueError(f"split is '{split}'; {fix}")
         offset = filled.get("imu_offset", "0")
+        files = imu_files.files_in(filled["imu"], expanded(self.settings.channels))
+        paths = list(files.values()) or [filled["imu"]]
         if offset == "estimate" and not video:
             raise ValueError("an imu_offset of estimate needs a video")
         rate = finite_number("imu_rate", filled["imu_rate"]) if "imu_rate" in filled else None
@@ -214,9 +207,10 @@ class FolderReader:
             raise ValueError(f"start is {start:g}, end is {end:g}; expected an earlier start")
         part = "_".join(filled.get(column, column) for column in ("start", "end"))
         is_part, file = {start, end} != {None}, video or filled["imu"]
-        video, imu = self._inside(video) if video else "", self._inside(filled["imu"])
+        video = self._inside(video) if video else ""
+        imu, *beside = map(self._inside, paths)
         id = filled.get("recording", Path(video or imu).stem + f"_{part}" * is_part)
-        seconds = None if offset == "estimate" else finite_number("imu_offset", offset)
+        placed = _offset(offset, tuple(files))
         return Recording(
             id=id,
             video=video,
@@ -228,10 +222,13 @@ class FolderReader:
             acc_unit=filled.get("acc_unit", ""),
             gyro_unit=filled.get("gyro_unit", ""),
             imu_rate=rate,
-            imu_offset="estimate" if seconds is None else seconds,
+            imu_offset=placed,
+            beside=tuple(beside),
+            sensors=tuple(files),
+            time_unit=filled.get("time_unit", ""),
             start=start,
             end=end,
-            intervals=self._labels(filled, seconds),
+            intervals=self._labels(filled, placed if isinstance(placed, float) else None),
         )
 
     def _labels(self, row: dict[str, str], offset: float | None) -> tuple[Interval, ...] | None:
@@ -281,6 +278,25 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode()
     return "" if value is None or value != value else str(value)
+
+
+def _offset(text: str, parts: Sequence[str]) -> float | str:
+    """An imu_offset: seconds, `estimate`, or the seconds of each sensor as they are written. Raises
+    ValueError for anything else, and for a sensor that `imu` does not name."""
+    of_sensors = imu_files.by_sensor(text)
+    if not of_sensors:
+        return text if text == "estimate" else finite_number("imu_offset", text)
+    known = {imu_files.sensor_and_quantity(part)[0] for part in parts}
+    for sensor, seconds in of_sensors.items():
+        if sensor not in known:
+            named = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"imu_offset of '{sensor}', but imu names the sensors {named}")
+        finite_number(f"imu_offset of {sensor}", seconds)
+    return text
+
+
+def _files_of(recording: Recording) -> list[str]:
+    return [f for f in (recording.video, recording.imu, *recording.beside) if f]
 
 
 def _aligned(streams: Sequence[ImuStream], recording: Recording) -> tuple[ImuStream, ...]:
