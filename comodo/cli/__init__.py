@@ -10,12 +10,15 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument, Exit, Option, Typer
+from typer import Argument, BadParameter, Exit, Option, Typer
 from typer.core import TyperGroup
 
 from comodo.cli.arguments import (
     AddressOption,
+    DatasetName,
     File,
+    ImuFileOption,
+    OffsetsOption,
     Run,
     SetOption,
     SmokeOption,
@@ -212,15 +215,20 @@ def encode(
 
 @app.command(epilog="Example: comodo inspect utd --offsets 0")
 def inspect(
-    dataset: Annotated[str, Argument(help="Its name under `datasets:` of a sweep file.")],
+    dataset: DatasetName = None,
     store: StoreOption = None,
-    offsets: Annotated[
-        int, Option(min=0, help="Recordings to estimate the clock offset of: seconds each.")
-    ] = 5,
+    file: ImuFileOption = None,
+    offsets: OffsetsOption = 5,
 ) -> None:
     """Show the quality of a prepared data set: what was rejected and why, classes and splits,
-    leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures.
-    """
+    leakage, gaps, drift, gravity, saturation. Writes a table, a page and figures."""
+    if file is not None and dataset is None:
+        from comodo.report.quality.file_view import view_file
+
+        print(view_file(file).text())
+        return
+    if dataset is None or file is not None:
+        raise BadParameter("name a prepared data set, or an IMU file: --file FILE.csv")
     from comodo.data.records import newest_windows
 
     place = Store(store)

@@ -39,6 +39,20 @@ Run = Annotated[
         help="A trial's key or its first letters, an MLflow run, or a sweep's name for its best."
     ),
 ]
+DatasetName = Annotated[
+    str | None, Argument(help="Its name under `datasets:` of a sweep file; not with --file.")
+]
+ImuFileOption = Annotated[
+    Path | None,
+    Option(
+        "--file",
+        help="An IMU file, before anything is prepared: prints what it has, and a data set for the "
+        "sweep file with which it is read.",
+    ),
+]
+OffsetsOption = Annotated[
+    int, Option(min=0, help="Recordings to estimate the clock offset of: seconds each.")
+]
 SmokeOption = Annotated[
     bool,
     Option(
