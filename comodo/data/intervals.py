@@ -174,7 +174,9 @@ def overlapping(recordings: Sequence[Recording]) -> Iterator[tuple[int, int]]:
         if recording.video:
             spans_of[file_identity(recording.video)].append((begin, stop, place))
         if recording.imu != recording.video and recording.imu_offset != "estimate":
-            shift = recording.imu_offset  # so that spans are of the file's own clock
+            # So that spans are of the file's own clock; of several sensors, whose offsets its other
+            # recordings have too, of the video's.
+            shift = recording.imu_offset if isinstance(recording.imu_offset, float) else 0.0
             spans_of[file_identity(recording.imu)].append((begin - shift, stop - shift, place))
     found = set[tuple[int, int]]()
     for spans in spans_of.values():

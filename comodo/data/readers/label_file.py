@@ -14,7 +14,7 @@ import io
 import re
 from pathlib import Path
 
-from comodo.data.imu_tables import TIME_COLUMNS
+from comodo.data.tables.units import TIME
 from comodo.data.intervals import checked
 from comodo.data.names import tidy
 from comodo.data.recordings import Interval, finite_number, separator, utf8_text
@@ -47,7 +47,7 @@ def read_labels(path: Path, imu_offset: float | None) -> tuple[Interval, ...]:
     if clock["imu"] and imu_offset is None:
         fault = f"{columns[start]} is of the IMU's clock, and imu_offset is estimate"
         raise ValueError(f"{path}: {fault}; write it in seconds, or labels of the video's clock")
-    unit = TIME_COLUMNS[f"time_{clock['unit'] or 's'}"]
+    unit = TIME[clock['unit'] or 's']
     shift = (imu_offset or 0.0) if clock["imu"] else 0.0
     found: list[Interval] = []
     for number, cells in filled[1:]:
