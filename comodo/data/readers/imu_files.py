@@ -114,6 +114,7 @@ def layout_of(
     return replace(
         base,
         columns=of_sensor(columns, sensor, quantity),
+        written=frozenset(of_sensor(settings.columns or {}, sensor, quantity)),
         time_unit=said(settings.time_unit, recording.time_unit) or base.time_unit,
         acc_unit=said(settings.acc_unit, recording.acc_unit) or base.acc_unit,
         gyro_unit=said(settings.gyro_unit, recording.gyro_unit) or base.gyro_unit,

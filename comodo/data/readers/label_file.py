@@ -14,10 +14,10 @@ import io
 import re
 from pathlib import Path
 
-from comodo.data.tables.units import TIME
 from comodo.data.intervals import checked
 from comodo.data.names import tidy
 from comodo.data.recordings import Interval, finite_number, separator, utf8_text
+from comodo.data.tables.units import TIME
 
 _COLUMN = re.compile(r"(?P<imu>imu_)?(?P<bound>start|end)(?:_(?P<unit>s|ms|us|ns))?")
 EXPECTED = (
@@ -47,7 +47,7 @@ def read_labels(path: Path, imu_offset: float | None) -> tuple[Interval, ...]:
     if clock["imu"] and imu_offset is None:
         fault = f"{columns[start]} is of the IMU's clock, and imu_offset is estimate"
         raise ValueError(f"{path}: {fault}; write it in seconds, or labels of the video's clock")
-    unit = TIME[clock['unit'] or 's']
+    unit = TIME[clock["unit"] or "s"]
     shift = (imu_offset or 0.0) if clock["imu"] else 0.0
     found: list[Interval] = []
     for number, cells in filled[1:]:

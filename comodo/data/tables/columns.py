@@ -73,11 +73,20 @@ def mapped(columns: Sequence[Column], pattern: str, source: str) -> Column:
 
 
 def channel_column(
-    columns: Sequence[Column], channel: str, mapping: Mapping[str, str], source: str
+    columns: Sequence[Column],
+    channel: str,
+    mapping: Mapping[str, str],
+    source: str,
+    required: bool = True,
 ) -> tuple[Column | None, str]:
     """The column of a channel, and a note if its name is another one; None if there is none. Raises
-    ImuError if several may be meant."""
+    ImuError if several may be meant, or a `required` one of the mapping is not there."""
     if channel in mapping:
+        pattern = re.compile(mapping[channel], re.IGNORECASE)
+        if not required and not any(
+            pattern.fullmatch(c.name.strip()) or pattern.fullmatch(c.base) for c in columns
+        ):
+            return None, ""
         return mapped(columns, mapping[channel], source), ""
     certain = [c for c in columns if c.plain == channel]
     exact = [c for c in certain if c.base.lower() == channel]

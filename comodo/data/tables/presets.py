@@ -21,6 +21,8 @@ class Layout:
     """Patterns of the columns' names by channel, or `time`. Where each row has one sensor's values:
     `sensor` is the column that says which, `acc` and `gyro` what is in it, `x`, `y`, `z` the
     values. Files of one sensor alone may have `x`, `y`, `z` too."""
+    written: frozenset[str] = frozenset()
+    """The channels in `columns` that have to be there, as the user wrote them."""
     time_unit: str = ""
     acc_unit: str = ""
     gyro_unit: str = ""
@@ -39,8 +41,8 @@ def _axes(channel: str, column: str) -> dict[str, str]:
 PRESETS: dict[str, Layout] = {
     # A file for each sensor; Accelerometer.csv is without gravity, TotalAcceleration.csv with it.
     "sensor-logger": Layout(
-        {"time": "time", "x": "x", "y": "y", "z": "z"}, "ns", "m/s^2", "rad/s",
-        signs=("seconds_elapsed",),
+        {"time": "time", "x": "x", "y": "y", "z": "z"},
+        time_unit="ns", acc_unit="m/s^2", gyro_unit="rad/s", signs=("seconds_elapsed",),
     ),
     "phyphox": Layout(
         {"time": r"Time \(s\)", **_axes("acc", "Acceleration ?"), **_axes("gyro", "Gyroscope ?")},
@@ -55,7 +57,7 @@ PRESETS: dict[str, Layout] = {
     ),
     "xsens-dot": Layout(
         {"time": "SampleTimeFine", **_axes("acc", "Acc_?"), **_axes("gyro", "Gyr_?")},
-        "us", "m/s^2", "deg/s",
+        time_unit="us", acc_unit="m/s^2", gyro_unit="deg/s",
     ),
     "empatica-e4": Layout(
         {"acc_x": "1", "acc_y": "2", "acc_z": "3"}, acc_unit="1/64 g", starts_with_rate=True
@@ -63,7 +65,8 @@ PRESETS: dict[str, Layout] = {
     "android-events": Layout(
         {"time": "time", "sensor": "sensor", "acc": "ACC", "gyro": "GYRO",
          "x": "x", "y": "y", "z": "z"},
-        "ns", "m/s^2", "rad/s", header=("sensor", "time", "x", "y", "z"),
+        time_unit="ns", acc_unit="m/s^2", gyro_unit="rad/s",
+        header=("sensor", "time", "x", "y", "z"),
     ),
     # Raw samples without times: imu_rate in the manifest is what its first line says.
     "actigraph": Layout(

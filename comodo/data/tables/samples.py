@@ -63,7 +63,7 @@ class Samples:
             time_N = self._counted() if column is None else self._seconds(column, self.table)
         there, others = dict[str, Column](), list[str]()
         for channel in channels:
-            found, note = channel_column(self.columns, channel, self.layout.columns, str(self.path))
+            found, note = self._column_of(channel)
             if found is not None:
                 there[channel] = found
                 others += [note] if note else []
@@ -80,6 +80,11 @@ class Samples:
                     part[1][channel] = self._values(channel, found, self.table)
             streams.append(_stream_of(parts, str(self.path)))
         return tuple(streams)
+
+    def _column_of(self, channel: str) -> tuple[Column | None, str]:
+        layout = self.layout
+        required = channel in layout.written
+        return channel_column(self.columns, channel, layout.columns, str(self.path), required)
 
     def time_column(self, channels: Sequence[str]) -> Column | None:
         """The column of times; None for a file that has none but a known rate. Raises ImuError
@@ -189,10 +194,7 @@ class Samples:
 
     def _unit_by_gravity(self) -> str:
         axes = [f"acc_{axis}" for axis in AXES]
-        found = [
-            channel_column(self.columns, name, self.layout.columns, str(self.path))[0]
-            for name in axes
-        ]
+        found = [self._column_of(name)[0] for name in axes]
         whole = [self.numbers(column, self.table) for column in found if column is not None]
         return units.by_gravity(np.stack(whole, axis=1)) if whole else ""
 

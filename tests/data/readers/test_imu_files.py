@@ -26,7 +26,7 @@ def two_sensors(tmp_path: Path) -> Path:
     """A head's accelerometer at 50 Hz in m/s^2, and a wrist's IMU at 100 Hz in g whose clock is
     1.2 s behind, in names of their own."""
     time_N, time_M = np.arange(500) / 50, np.arange(1000) / 100
-    waves = [np.sin(2 * np.pi * hz * time_N) for hz in (0.5, 1.0, 1.5)]
+    waves = [np.sin(2 * np.pi * hz * time_N + 0.5) for hz in (0.5, 1.0, 1.5)]
     write(tmp_path / "head.csv", "time_s,ax,ay,az", np.stack([time_N, *waves], 1) * [1, *[9.8] * 3])
     wrist = [np.cos(2 * np.pi * hz * (time_M + 1.2)) for hz in (0.5, 1.0, 1.5, 0.4, 0.8, 1.2)]
     names = "time_s,acc_x,acc_y,acc_z,gyro_x [dps],gyro_y [dps],gyro_z [dps]"
@@ -54,7 +54,7 @@ def test_each_sensor_has_its_own_clock_units_and_names(two_sensors: Path) -> Non
     assert (head.time_N[0], wrist.time_N[0]) == (0, pytest.approx(1.2))
     np.testing.assert_allclose(wrist.imu_NC[:, 0], np.cos(np.pi * wrist.time_N), atol=1e-5, rtol=0)
     np.testing.assert_allclose(
-        head.imu_NC[:, 0] * 9.80665 / 9.8, np.sin(np.pi * head.time_N), atol=1e-5, rtol=0
+        head.imu_NC[:, 0] * 9.80665 / 9.8, np.sin(np.pi * head.time_N + 0.5), atol=1e-5, rtol=0
     )
 
 
@@ -65,7 +65,7 @@ def test_windows_have_both_sensors_at_the_same_times(two_sensors: Path) -> None:
     assert about.get("rejected") is None and len(rows) == 4  # 1.2 s to 10 s
     imu_CT = np.array(rows[1]["imu"]).reshape(9, -1)
     time_T = rows[1]["start"] + np.arange(100) / 50
-    np.testing.assert_allclose(imu_CT[0] * 1.00068, np.sin(np.pi * time_T), atol=0.01)
+    np.testing.assert_allclose(imu_CT[0] * 1.00068, np.sin(np.pi * time_T + 0.5), atol=0.01)
     np.testing.assert_allclose(imu_CT[3], np.cos(np.pi * time_T), atol=0.01)
 
 
@@ -187,7 +187,7 @@ def test_a_real_video_camera_imu_and_a_second_sensor(shared_data: Path, tmp_path
         "camera=-159538.629079887;foot=-1634808058.216642589\n"
     )
     settings = dataset(
-        tmp_path / "m.csv", root=str(shared_data), channels=("camera.acc", "foot.acc", "foot.gyro"),
+        tmp_path / "m.csv", root="/", channels=("camera.acc", "foot.acc", "foot.gyro"),
         gyro_unit="deg/s", columns={"camera.time": "Unnamed: 0"}, imu_rate=50,
     )  # fmt: skip
     reader = FolderReader(settings)

@@ -1,6 +1,7 @@
 """Presets, on the samples and on real recordings of a Movella DOT."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -76,7 +77,7 @@ def test_phyphox_and_sensor_logger_as_they_are_described(tmp_path: Path) -> None
     with raises(ImuError, "imu.missing-column", "preset: sensor-logger"):
         read(path, None)
     preset = PRESETS["sensor-logger"]
-    layout = Layout(of_sensor(preset.columns, "", "acc"), preset.time_unit, preset.acc_unit)
+    layout = replace(preset, columns=of_sensor(preset.columns, "", "acc"))
     found = read(path, layout)
     np.testing.assert_allclose(found.imu_NC * 9.80665, rows, rtol=1e-5)
     assert found.rate == pytest.approx(100, rel=1e-6)
