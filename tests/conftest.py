@@ -122,13 +122,14 @@ def write_imu(path: Path, seconds: float, rate: float = 50, pitch: float = 1.0) 
 
 
 def sliced(settings: DatasetConfig) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What prepare makes of a data set, without Ray: windows by id, each float32 `[6, T]`, and
+    """What prepare makes of a data set, without Ray: windows by id, each float32 `[C, T]`, and
     the reasons of the rejected recordings by theirs."""
     reader = open_dataset(settings, Path("."))
     chunk = slice_chunk(reader, reader.recordings(), settings, Path("."))
     rows = [row for rows, _ in chunk for row in rows]
+    channels = len(settings.imu_channels)
     windows = {
-        row["window"]: np.array(row["imu"], np.float32).reshape(6, -1)
+        row["window"]: np.array(row["imu"], np.float32).reshape(channels, -1)
         for row in rows
         if "window" in row
     }

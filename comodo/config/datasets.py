@@ -307,6 +307,23 @@ class HaptDataset(_Dataset):
     """Common rate in Hz that every IMU stream is resampled to; the phone has 50."""
 
 
+class WharfDataset(_Dataset):
+    """WHARF: one accelerometer at the right wrist, without video."""
+
+    kind: Literal["wharf"]
+    """WHARF in the layout of its release."""
+    path: ExistingPath
+    """Folder that is searched for Accelerometer-*.txt at any depth."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.5
+    """Length of a window; `whole` takes each file as one. The shortest file has 2.56 s."""
+    imu_rate: float = Field(32.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensor has 32."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = ("acc",)
+    """The channels that windows have, of `[acc]`."""
+    split_by_group: SplitByGroup
+    """Splits by person, as the data set has none of its own: by shares, or folds."""
+
+
 DatasetConfig = Annotated[
     SimulatedDataset
     | FolderDataset
@@ -316,7 +333,8 @@ DatasetConfig = Annotated[
     | Ego4dDataset
     | EgoExo4dDataset
     | UestcMmeaDataset
-    | HaptDataset,
+    | HaptDataset
+    | WharfDataset,
     Field(discriminator="kind"),
 ]
 

@@ -10,7 +10,17 @@ from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null
 from comodo.data.names import name_notes
-from comodo.data.readers import aria, ego4d, egoexo4d, folder, gopro, hapt, uestc_mmea, utd_mhad
+from comodo.data.readers import (
+    aria,
+    ego4d,
+    egoexo4d,
+    folder,
+    gopro,
+    hapt,
+    uestc_mmea,
+    utd_mhad,
+    wharf,
+)
 from comodo.data.recordings import DatasetError, NotingReader, Reader, Recording, UnitReader
 
 READERS: dict[str, Callable[[Any], Reader]] = {
@@ -22,6 +32,7 @@ READERS: dict[str, Callable[[Any], Reader]] = {
     "egoexo4d": egoexo4d.EgoExo4dReader,
     "uestc-mmea-cl": uestc_mmea.UestcMmeaReader,
     "hapt": hapt.HaptReader,
+    "wharf": wharf.WharfReader,
 }
 
 
