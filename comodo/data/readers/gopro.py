@@ -6,6 +6,7 @@ STMP and TICK is not the MP4's). No labels: for encoding and distillation, not f
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import av
 import numpy as np
 from av.stream import Discard
 
+from comodo.config.channels import CHANNELS, QUANTITIES, expanded, quantity_of
 from comodo.config.datasets import GoproDataset
 from comodo.data.gpmf import imu_samples
 from comodo.data.imu import ImuError, ImuStream, checked_stream, join_sensors, refuse_missing
@@ -20,7 +22,7 @@ from comodo.data.recordings import Recording, camera_recordings
 from comodo.data.video import first_frame_seconds
 
 MAX_DEVIATION = 0.2  # of the samples a second in a packet from those of most packets
-SENSORS = {"ACCL": "accelerometer", "GYRO": "gyroscope"}
+SENSORS = {"ACCL": "acc", "GYRO": "gyro"}  # keys of telemetry and what they measure
 
 
 class GoproReader:
@@ -34,7 +36,8 @@ class GoproReader:
         """Raises ImuError, and VideoError if there is no video whose first frame is time 0."""
         packets = read_packets(recording.imu)
         first_frame = first_frame_seconds(recording.video)
-        return (stream_of(packets, first_frame, recording.imu),)
+        channels = expanded(self.settings.channels)
+        return (stream_of(packets, first_frame, recording.imu, channels),)
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,11 @@ class Packet:
     content: bytes
 
 
-def stream_of(packets: list[Packet], first_frame: float, source: str) -> ImuStream:
-    """The stream of packets in ascending order; its time 0 is at `first_frame`, in seconds.
+def stream_of(
+    packets: list[Packet], first_frame: float, source: str, channels: Sequence[str] = CHANNELS
+) -> ImuStream:
+    """The stream of packets in ascending order, of the sensors that measure `channels` and that the
+    packets have; its time 0 is at `first_frame`, in seconds.
 
     A slower sensor is interpolated at the times of the faster one, where both have samples, and a
     note says so, as it does of packets that are left out. Raises ImuError.
@@ -59,12 +65,13 @@ def stream_of(packets: list[Packet], first_frame: float, source: str) -> ImuStre
         number = int(np.argmax(seconds_K < 0)) + 1
         message = f"{source}: the clock runs backwards at packet {number} of its telemetry"
         raise ImuError("imu.clock-backwards", f"{message}; correct it, or split there")
-    parts, notes = [], []
-    for key, name in SENSORS.items():
+    wanted = {quantity_of(channel) for channel in channels}
+    parts, notes = dict[str, tuple[np.ndarray, np.ndarray]](), []
+    for key, quantity in SENSORS.items():
         kept = np.flatnonzero([key in samples for samples in samples_K])
-        if not len(kept):
-            message = f"{source}: no {name} in the telemetry; students need both sensors"
-            raise ImuError("imu.missing-sensor", message)
+        if not len(kept) or quantity not in wanted:
+            continue
+        name = QUANTITIES[quantity]
         values = [samples_K[k][key] for k in kept]
         spans = sample_spans(seconds_K[kept], np.array([len(value) for value in values]))
         placed = np.flatnonzero(np.isfinite(spans))
@@ -76,12 +83,17 @@ def stream_of(packets: list[Packet], first_frame: float, source: str) -> ImuStre
             notes.append(f"{name}: {fault} samples for their time")
         starts = start_K[kept]
         times = [starts[k] + spans[k] * np.arange(len(values[k])) / len(values[k]) for k in placed]
-        parts += [np.concatenate(times), np.concatenate([values[k] for k in placed])]
-    acc_time_N, acc_N3, gyro_time_M, gyro_M3 = parts
-    if np.array_equal(acc_time_N, gyro_time_M):
-        stream = checked_stream(acc_time_N, np.concatenate([acc_N3, gyro_M3], axis=1), source)
+        parts[quantity] = np.concatenate(times), np.concatenate([values[k] for k in placed])
+    if not parts:
+        looked_for = " or ".join(QUANTITIES[quantity] for quantity in sorted(wanted))
+        raise ImuError("imu.missing-sensor", f"{source}: no {looked_for} in its telemetry")
+    times_of, values_of = zip(*parts.values(), strict=True)
+    if all(np.array_equal(times_of[0], time_N) for time_N in times_of):
+        names = expanded(parts)
+        imu_NC = np.concatenate(values_of, axis=1)
+        stream = checked_stream(times_of[0], imu_NC, source, channels=names)
     else:
-        stream = join_sensors(acc_time_N, acc_N3, gyro_time_M, gyro_M3, source)
+        stream = join_sensors(*parts["acc"], *parts["gyro"], source)
     return replace(stream, notes=(*stream.notes, *notes))
 
 

@@ -248,12 +248,34 @@ def test_sensors_of_any_two_rates_come_out_on_the_faster_one_s_clock(
 
 
 def test_a_sensor_that_is_missing_is_named(tmp_path: Path) -> None:
-    for counts, name in (((200, 0), "gyroscope"), ((0, 200), "accelerometer")):
-        file = write_gopro(tmp_path / "a.mp4", track([counts] * 3))
-        with raises(ImuError, "imu.missing-sensor", "a.mp4", name):
-            read(file)
-    with raises(ImuError, "imu.missing-sensor", "a.mp4"):
+    for counts, lacking in (((200, 0), "no gyro_x"), ((0, 200), "no acc_x")):
+        write_gopro(tmp_path / "a.mp4", track([counts] * 3))
+        _, rejected = sliced(GoproDataset(kind="gopro", path=str(tmp_path), window_seconds=1))
+        assert f"a.mp4: {lacking}" in rejected["a.mp4"]
+        assert "list the channels that recordings have" in rejected["a.mp4"]
+    with raises(ImuError, "imu.missing-sensor", "a.mp4", "accelerometer or gyroscope"):
         read(write_gopro(tmp_path / "a.mp4"))
+
+
+def test_one_sensor_alone_has_its_own_times(tmp_path: Path) -> None:
+    folder = {"kind": "gopro", "path": str(tmp_path), "window_seconds": 1}
+    write_gopro(tmp_path / "a.mp4", track([(200, 0)] * 3))
+    windows, rejected = sliced(GoproDataset(**folder, channels=("acc",)))
+    assert not rejected
+    assert {imu_CT.shape for imu_CT in windows.values()} == {(3, 200)}
+    write_gopro(tmp_path / "a.mp4", track([(200, 400)] * 3))  # both, where one is wanted
+    for channels, rate in ((("acc",), 200), (("gyro_x",), 400)):
+        reader = GoproReader(GoproDataset(**folder, channels=channels))
+        (stream,) = reader.read_imu(reader.recordings()[0])
+        assert stream.rate == pytest.approx(rate / PACKET * 1000, rel=1e-3)
+        assert not stream.notes and stream.imu_NC.shape[1] == 3
+    alone, _ = sliced(GoproDataset(**folder, channels=("gyro_x",)))
+    both, _ = sliced(GoproDataset(**folder))
+    for id, imu_CT in alone.items():
+        np.testing.assert_allclose(imu_CT[0], both[id][3], atol=2e-4)  # the ends differ
+    write_gopro(tmp_path / "a.mp4", track([(200, 0)] * 3))
+    with raises(ImuError, "imu.missing-sensor", "a.mp4", "no gyroscope in its telemetry"):
+        reader.read_imu(reader.recordings()[0])
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
