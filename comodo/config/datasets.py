@@ -6,13 +6,23 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Seed, Settings
-from comodo.config.channels import CHANNELS, SENSOR_NAME, WrittenChannels, expanded, sensor_of
+from comodo.config.channels import (
+    CHANNELS,
+    QUANTITIES,
+    SENSOR_NAME,
+    WrittenChannels,
+    expanded,
+    quantity_of,
+    sensor_of,
+)
 from comodo.config.imu_files import Columns, Preset, SensorName, TimeUnit
 
 Units = tuple[str, str]
 """Of acceleration and angular velocity, from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""
 G_AND_DEGREES: Units = ("g", "deg/s")
 """Of all prepared windows."""
+ARIA_IMUS = ("left", "right")
+ANYMO_SENSORS = ("head", "left_wrist", "right_wrist")
 
 
 class GroupSplit(Settings):
@@ -208,9 +218,27 @@ class AriaDataset(_Dataset):
     """Needs `pip install comodo[cameras]`."""
     path: ExistingPath
     """Folder that is searched for .vrs files at any depth."""
-    imu: Literal["right", "left"] = "right"
-    """Which of the glasses' two IMUs. First generation: `right` at 1,000 Hz, `left` at 800 Hz;
-    second: both at 800 Hz."""
+    imu: Literal["right", "left", "both"] = "right"
+    """Which of the glasses' two IMUs; `both`: as sensors `left` and `right`, whose channels are
+    `left.acc`, `right.gyro_x` and so on, by default all. First generation: `right` at 1,000 Hz,
+    `left` at 800 Hz; second: both at 800 Hz."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, written: Any) -> Any:
+        if isinstance(written, dict) and written.get("imu") == "both":
+            every = [f"{sensor}.{c}" for sensor in ARIA_IMUS for c in QUANTITIES]
+            return {"channels": every, **written}
+        return written
+
+    @model_validator(mode="after")
+    def _names_both(self) -> "AriaDataset":
+        wrong = [c for c in self.channels if (sensor_of(c) != "") != (self.imu == "both")]
+        if wrong and self.imu == "both":
+            raise ValueError(f"channels: write {' or '.join(f'{s}.{wrong[0]}' for s in ARIA_IMUS)}")
+        if wrong:
+            raise ValueError(f"imu: {wrong[0]} is a channel of a named sensor; write imu: both")
+        return self
 
 
 class UtdMhadDataset(_Dataset):
@@ -324,6 +352,71 @@ class WharfDataset(_Dataset):
     """Splits by person, as the data set has none of its own: by shares, or folds."""
 
 
+class WharDataset(_Dataset):
+    """One of the 37 sets that the toolkit WHAR-Datasets parses into sessions, without video."""
+
+    kind: Literal["whar"]
+    """Sessions of WHAR-Datasets."""
+    path: ExistingPath
+    """The toolkit's folder of one data set, with metadata/ and sessions/."""
+    columns: dict[str, str] = Field(min_length=1)
+    """The column of each channel, such as `{hand.acc_x: hand_acc_x}`: one axis each, in the order
+    that windows have by default."""
+    acc_unit: Literal["g", "m/s^2"] | None = None
+    """Of the accelerometers' columns, from the documentation of the data set."""
+    gyro_unit: Literal["deg/s", "rad/s"] | None = None
+    """Of the gyroscopes' columns, likewise."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to."""
+    split_by_group: SplitByGroup
+    """Splits by subject, as the toolkit stores none: by shares, or folds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_columns(cls, written: Any) -> Any:
+        if isinstance(written, dict) and isinstance(written.get("columns"), dict):
+            return {"channels": list(written["columns"]), **written}
+        return written
+
+    @model_validator(mode="after")
+    def _units(self) -> "WharDataset":
+        for channel in self.columns:
+            if expanded((channel,)) != (channel,):
+                raise ValueError(f"columns: '{channel}' is no single axis, such as {channel}_x")
+            key = f"{quantity_of(channel)}_unit"
+            if getattr(self, key) is None:
+                raise ValueError(f"{key}: is required for {channel}; see the set's documentation")
+        return self
+
+
+class AnymoBenchDataset(_Dataset):
+    """AnyMo-Bench: labelled windows of Nymeria with an IMU at the head and each wrist, no video."""
+
+    kind: Literal["anymo-bench"]
+    """AnyMo-Bench in its Parquet files."""
+    path: ExistingPath
+    """Folder of one configuration, with train-*.parquet and test-*.parquet."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = "whole"
+    """Length of a window; `whole` takes each row as one, which has up to 5 s."""
+    imu_rate: float = Field(60.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the files have 60."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(
+        f"{sensor}.{quantity}" for sensor in ANYMO_SENSORS for quantity in QUANTITIES
+    )
+    """The channels that windows have: of the sensors head, left_wrist and right_wrist."""
+
+
+class HdEpicDataset(_Dataset):
+    """HD-EPIC: cooking at home with Project Aria glasses, unlabelled here."""
+
+    kind: Literal["hd-epic"]
+    """HD-EPIC in the layout of its download script; needs `pip install comodo[cameras]`."""
+    path: ExistingPath
+    """Folder with Videos/ and VRS/."""
+    imu: Literal["right", "left"] = "right"
+    """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+
+
 DatasetConfig = Annotated[
     SimulatedDataset
     | FolderDataset
@@ -334,7 +427,10 @@ DatasetConfig = Annotated[
     | EgoExo4dDataset
     | UestcMmeaDataset
     | HaptDataset
-    | WharfDataset,
+    | WharfDataset
+    | WharDataset
+    | AnymoBenchDataset
+    | HdEpicDataset,
     Field(discriminator="kind"),
 ]
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from av import VideoFrame
@@ -33,8 +33,9 @@ RGB = "camera-rgb"
 NS_PER_SECOND = 1_000_000_000
 
 
-def read_imu(path: str | Path, stream: Literal["right", "left"]) -> tuple[np.ndarray, np.ndarray]:
-    """Times in ns on the device's clock, int64 [N], and samples in g and deg/s, float64 [N, 6].
+def read_imu(path: str | Path, stream: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of the IMU `right` or `left`: times in ns on the device's clock, int64 [N], and samples in g
+    and deg/s, float64 [N, 6].
 
     Axes are those of that IMU. The file has m/s^2 and rad/s (projectaria-tools, type MotionData).
     Values that the device marks as invalid are NaN. Raises ImuError.

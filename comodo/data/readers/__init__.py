@@ -11,14 +11,17 @@ from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null
 from comodo.data.names import name_notes
 from comodo.data.readers import (
+    anymo_bench,
     aria,
     ego4d,
     egoexo4d,
     folder,
     gopro,
     hapt,
+    hd_epic,
     uestc_mmea,
     utd_mhad,
+    whar,
     wharf,
 )
 from comodo.data.recordings import DatasetError, NotingReader, Reader, Recording, UnitReader
@@ -33,6 +36,9 @@ READERS: dict[str, Callable[[Any], Reader]] = {
     "uestc-mmea-cl": uestc_mmea.UestcMmeaReader,
     "hapt": hapt.HaptReader,
     "wharf": wharf.WharfReader,
+    "whar": whar.WharReader,
+    "anymo-bench": anymo_bench.AnymoBenchReader,
+    "hd-epic": hd_epic.HdEpicReader,
 }
 
 

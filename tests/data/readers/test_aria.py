@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from comodo.config.channels import CHANNELS
 from comodo.config.datasets import AriaDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers import open_dataset
@@ -41,6 +43,41 @@ def test_imus_of_the_second_generation_by_their_labels(imu: str, mean_g: list[fl
     (stream,) = reader.read_imu(reader.recordings()[0])
     np.testing.assert_allclose(stream.imu_NC[:, :3].mean(axis=0), mean_g, atol=0.006)
     assert stream.rate == pytest.approx(800, rel=0.01)
+
+
+@pytest.mark.parametrize("generation", ["data", "faults"])
+def test_both_imus_are_sensors(generation: str) -> None:
+    folder = SHARED / generation / "aria"
+    if not folder.is_dir():
+        pytest.skip(f"no recording at {folder}")
+    both = AriaDataset(kind="aria", path=str(folder), imu="both", window_seconds=0.2)
+    reader = AriaReader(both)
+    (recording,) = reader.recordings()
+    left, right = reader.read_imu(recording)
+    assert left.channels == tuple(f"left.{channel}" for channel in CHANNELS)
+    assert both.imu_channels == (*left.channels, *right.channels)
+    for stream, imu in ((left, "left"), (right, "right")):
+        one = AriaReader(AriaDataset(kind="aria", path=str(folder), imu=imu))
+        (alone,) = one.read_imu(recording)
+        np.testing.assert_array_equal(stream.imu_NC, alone.imu_NC)
+        np.testing.assert_array_equal(stream.time_N, alone.time_N)
+    windows, rejected = sliced(both)
+    assert not rejected
+    assert all(imu_CT.shape == (12, 40) for imu_CT in windows.values())
+    chosen = both.model_copy(update={"channels": ("right.gyro_y", "right.acc")})
+    assert [stream.channels[0] for stream in AriaReader(chosen).read_imu(recording)] == [
+        "right.acc_x"
+    ]
+    cut, _ = sliced(chosen)
+    for id, imu_CT in cut.items():
+        np.testing.assert_array_equal(imu_CT, windows[id][[10, 6, 7, 8]])
+
+
+def test_channels_of_named_sensors_need_both(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"imu: left.acc is a channel of .* imu: both"):
+        AriaDataset(kind="aria", path=str(tmp_path), channels=("left.acc",))
+    with pytest.raises(ValidationError, match=r"channels: write left.acc or right.acc"):
+        AriaDataset(kind="aria", path=str(tmp_path), imu="both", channels=("acc",))
 
 
 def test_windows_of_a_real_recording(shared_data: Path) -> None:
