@@ -23,6 +23,14 @@ G_AND_DEGREES: Units = ("g", "deg/s")
 """Of all prepared windows."""
 ARIA_IMUS = ("left", "right")
 ANYMO_SENSORS = ("head", "left_wrist", "right_wrist")
+ARM_SENSORS = ("hand", "lower_arm", "upper_arm")
+LIMB_SENSORS = {
+    "right_arm": "right_wrist",
+    "right_leg": "right_ankle",
+    "left_leg": "left_ankle",
+    "left_arm": "left_wrist",
+}
+"""Of WEAR: sensors by what its columns are named after."""
 
 
 class GroupSplit(Settings):
@@ -417,6 +425,60 @@ class HdEpicDataset(_Dataset):
     """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
 
 
+class ActRecTutDataset(_Dataset):
+    """ActRecTut's gestures: accelerometers at hand, lower arm and upper arm, without video."""
+
+    kind: Literal["actrectut"]
+    """ActRecTut's gestures in the layout of its repository."""
+    path: ExistingPath
+    """Folder with subject1_gesture/ and, if you have it, subject2_gesture/."""
+    groups: Literal["rounds", "people"] = "rounds"
+    """What stays together in a split: a round of all gestures (about a minute), or a person."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.0
+    """Length of a window; gestures take 2 to 8 s."""
+    imu_rate: float = Field(32.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensors have 32."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(f"{s}.acc" for s in ARM_SENSORS)
+    """The channels that windows have: of the sensors hand, lower_arm and upper_arm, `acc`. The
+    gyroscopes' counts have no known unit."""
+    split_by_group: SplitByGroup
+    """Splits by `groups`, as the data set has none of its own: by shares, or folds."""
+
+
+class WearDataset(_Dataset):
+    """WEAR: workouts with an accelerometer at each wrist and ankle, and a head-mounted camera."""
+
+    kind: Literal["wear"]
+    """WEAR in the layout of its release."""
+    path: ExistingPath
+    """Folder of sbj_*.csv: the release's raw/inertial/50hz."""
+    annotations: ExistingPath
+    """Any one of the release's files annotations/60fps/wear_split_*.json: all list every label."""
+    video_folder: ExistingPath | None = None
+    """Folder of the videos, each named as its CSV file; by default there is no video."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 1.0
+    """Length of a window."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensors have 50."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(
+        f"{sensor}.acc" for sensor in LIMB_SENSORS.values()
+    )
+    """The channels that windows have: `acc` of right_wrist, right_ankle, left_ankle, left_wrist."""
+    split_by_group: SplitByGroup
+    """Splits by subject: `{folds: all}` leaves one out at a time, as the authors do."""
+
+
+class EpicKitchensDataset(_Dataset):
+    """EPIC-KITCHENS-100: cooking at home with a head-mounted GoPro; verbs are the classes."""
+
+    kind: Literal["epic-kitchens"]
+    """The videos of EPIC-KITCHENS-100 that have sensors, in the layout of its download script."""
+    path: ExistingPath
+    """Folder with P01/videos/ and P01/meta_data/."""
+    annotations: ExistingPath
+    """Folder with EPIC_100_train.csv, EPIC_100_validation.csv and EPIC_100_verb_classes.csv."""
+
+
 DatasetConfig = Annotated[
     SimulatedDataset
     | FolderDataset
@@ -430,7 +492,10 @@ DatasetConfig = Annotated[
     | WharfDataset
     | WharDataset
     | AnymoBenchDataset
-    | HdEpicDataset,
+    | HdEpicDataset
+    | ActRecTutDataset
+    | WearDataset
+    | EpicKitchensDataset,
     Field(discriminator="kind"),
 ]
 

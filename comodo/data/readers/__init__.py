@@ -11,16 +11,19 @@ from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null
 from comodo.data.names import name_notes
 from comodo.data.readers import (
+    actrectut,
     anymo_bench,
     aria,
     ego4d,
     egoexo4d,
+    epic_kitchens,
     folder,
     gopro,
     hapt,
     hd_epic,
     uestc_mmea,
     utd_mhad,
+    wear,
     whar,
     wharf,
 )
@@ -39,6 +42,9 @@ READERS: dict[str, Callable[[Any], Reader]] = {
     "whar": whar.WharReader,
     "anymo-bench": anymo_bench.AnymoBenchReader,
     "hd-epic": hd_epic.HdEpicReader,
+    "actrectut": actrectut.ActRecTutReader,
+    "wear": wear.WearReader,
+    "epic-kitchens": epic_kitchens.EpicKitchensReader,
 }
 
 

@@ -37,7 +37,7 @@ def test_person_and_activity_are_in_the_name(tmp_path: Path) -> None:
     ]
     assert settings.imu_channels == ("acc_x", "acc_y", "acc_z")
     with pytest.raises(ValidationError, match="split_by_group"):
-        WharfDataset(kind="wharf", path=str(tmp_path))  # it has no splits of its own
+        WharfDataset(**{"kind": "wharf", "path": str(tmp_path)})  # it has no splits of its own
 
 
 def test_codes_are_g_at_32_hz(tmp_path: Path) -> None:
