@@ -27,7 +27,11 @@ SECTIONS = {
     "SimulatedDataset": "Data set simulated", "GoproDataset": "Data set gopro",
     "AriaDataset": "Data set aria", "Ego4dDataset": "Data set ego4d",
     "EgoExo4dDataset": "Data set egoexo4d", "UestcMmeaDataset": "Data set uestc-mmea-cl",
-    "UtdMhadDataset": "Data set utd-mhad", "HaptDataset": "Data set hapt",
+    "UtdMhadDataset": "Data set utd-mhad", "WearDataset": "Data set wear",
+    "EpicKitchensDataset": "Data set epic-kitchens", "HdEpicDataset": "Data set hd-epic",
+    "HaptDataset": "Data set hapt", "WharfDataset": "Data set wharf",
+    "ActRecTutDataset": "Data set actrectut", "AnymoBenchDataset": "Data set anymo-bench",
+    "WharDataset": "Data set whar",
     "EarlyStopping": "Early stopping", "Resources": "Resources", "Budget": "Budget",
 }  # fmt: skip
 """The page's sections in order, by their names in the schema."""

@@ -176,7 +176,8 @@ def test_every_public_data_set_has_its_lines() -> None:
         if block.page == "docs/datasets.md" and block.kind == "yaml"
         for kind in re.findall(r"kind: (\S+)\n", block.text)
     }
-    assert kinds == {"ego4d", "egoexo4d", "uestc-mmea-cl", "hapt"}
+    with_video = {"ego4d", "egoexo4d", "uestc-mmea-cl", "wear", "epic-kitchens", "hd-epic"}
+    assert kinds == with_video | {"hapt", "wharf", "actrectut", "anymo-bench", "whar"}
 
 
 def test_python_is_run_by_the_test_of_its_page() -> None:
