@@ -8,8 +8,8 @@ Layout, from README.md and settings.m of its repository (github.com/andreas-bull
 
 Columns are, for each IMU, the accelerometer's x, y, z and the gyroscope's x and y. Neither has a
 documented unit. The accelerometers are in mg: the median length is 1,030, which is checked. The
-gyroscopes are in counts of a converter. How gravity turns fits 1.2 to 1.9 deg/s in a count where it
-fits, about axes that are not the accelerometer's: too vague to read them.
+gyroscopes are in counts of a converter. How gravity turns fits 0.6 to 1.9 deg/s in a count, about
+axes that are not the accelerometer's: too vague to read them.
 
 Rows are 1/32 s apart: the events of labels.dat are at the same distances. A sensor's last row is
 repeated where it sent none; over `MAX_GAP_SECONDS` of that are a gap. The gestures have one order,
