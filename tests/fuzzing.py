@@ -17,13 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from comodo.config import CHANNELS, read_sweep_file
-from comodo.config.datasets import (
-    Ego4dDataset,
-    FolderDataset,
-    GoproDataset,
-    HaptDataset,
-    UtdMhadDataset,
-)
+from comodo.config.datasets import FolderDataset, GoproDataset
+from comodo.config.imu_datasets import HaptDataset
+from comodo.config.video_datasets import Ego4dDataset, UtdMhadDataset
 from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.recordings import Recording
 from comodo.data.tables.presets import Layout

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, read_sweep_file
-from comodo.config.datasets import FolderDataset, HaptDataset
+from comodo.config.datasets import FolderDataset
+from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.folder import MANIFEST_COLUMNS, FolderReader
 from comodo.data.readers.gopro import Packet, stream_of

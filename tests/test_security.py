@@ -23,7 +23,7 @@ from comodo.config import (
     TeacherConfig,
     read_sweep_file,
 )
-from comodo.config.datasets import EgoExo4dDataset
+from comodo.config.video_datasets import EgoExo4dDataset
 from comodo.core.errors import StoreError
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError

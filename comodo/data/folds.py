@@ -13,7 +13,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from comodo.config.datasets import DatasetConfig, FoldSplit, fold_split
+from comodo.config.dataset_base import FoldSplit
+from comodo.config.datasets import DatasetConfig, fold_split
 from comodo.data.intervals import listed_counts
 from comodo.data.names import MAX_NAMED, common_form
 from comodo.data.recordings import IN_FOLDS, DatasetError, Recording

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from comodo.config.datasets import GroupSplit
+from comodo.config.dataset_base import GroupSplit
 from comodo.data.names import common_form
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from comodo.config.datasets import DatasetConfig, NullClass
+from comodo.config.dataset_base import NullClass
+from comodo.config.datasets import DatasetConfig
 from comodo.core.errors import nearest
 from comodo.data.names import common_form
 from comodo.data.recordings import (

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig, SimulatedDataset
-from comodo.config.datasets import GroupSplit, fold_split
+from comodo.config.dataset_base import GroupSplit
+from comodo.config.datasets import fold_split
 from comodo.core.errors import ChangedError
 from comodo.core.parts import is_whole, read_parts
 from comodo.core.store import Fingerprint, Store, fetched, fingerprint, key_of

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from comodo.config import DistillingMethod
-from comodo.config.datasets import G_AND_DEGREES
+from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.space import flatten
 from comodo.core.markdown import as_text
 from comodo.core.store import Store

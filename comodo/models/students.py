@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from comodo.config import StudentConfig
 from comodo.config.channels import checked_channels, expanded, quantity_of
-from comodo.config.datasets import G_AND_DEGREES, Units
+from comodo.config.dataset_base import G_AND_DEGREES, Units
 from comodo.core.errors import ComodoError
 from comodo.core.store import atomic
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, limits

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from comodo.config import SimulatedDataset, Sweep
-from comodo.config.datasets import G_AND_DEGREES
+from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.config.overrides import shown_overrides
 from comodo.core.markdown import as_code, as_text

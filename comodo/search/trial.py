@@ -21,7 +21,7 @@ from comodo.config import (
     Sweep,
     TrialConfig,
 )
-from comodo.config.datasets import G_AND_DEGREES, Units
+from comodo.config.dataset_base import G_AND_DEGREES, Units
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit

@@ -8,13 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
-from comodo.config.datasets import (
-    Ego4dDataset,
-    EgoExo4dDataset,
-    SimulatedDataset,
-    UestcMmeaDataset,
-    published_units,
-)
+from comodo.config.datasets import SimulatedDataset, published_units
+from comodo.config.video_datasets import Ego4dDataset, EgoExo4dDataset, UestcMmeaDataset
 from tests.config.test_load import sweep_file
 from tests.paths import ROOT
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from comodo.config import CHANNELS, ConfigError, SimulatedDataset, read_sweep_file
-from comodo.config.datasets import FoldSplit, GroupSplit
+from comodo.config.dataset_base import FoldSplit, GroupSplit
 from comodo.core.parts import write_table
 from comodo.core.store import Store
 from comodo.data import slicing

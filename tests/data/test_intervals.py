@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 
 from comodo.config import FolderDataset
-from comodo.config.datasets import NullClass
+from comodo.config.dataset_base import NullClass
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
 from comodo.data.intervals import (

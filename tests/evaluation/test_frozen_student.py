@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.data.folds import make_folds

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store
 from comodo.data.folds import make_folds
 from comodo.evaluation.pareto import pareto_front

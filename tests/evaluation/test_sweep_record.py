@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.folds import make_folds
 from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record

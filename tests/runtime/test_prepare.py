@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from comodo.config.datasets import FolderDataset, GoproDataset, GroupSplit, SimulatedDataset
+from comodo.config.dataset_base import GroupSplit
+from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.parts import parts, read_parts

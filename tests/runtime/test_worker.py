@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from comodo.config import ComodoMethod, StudentConfig
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from comodo.config import Sweep, read_sweep_file
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.data.folds import Folds, make_folds
 from comodo.search.configuration import references, stages, trials_each, trials_of
 from comodo.search.trial import Evaluation, Trial

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Sweep, TrialConfig, read_sweep_file
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.config.metric import OWN_METRICS, TRANSFER_METRICS, Measure
 from comodo.config.space import Point, flatten
 from comodo.core.store import Store, read_json, write_json

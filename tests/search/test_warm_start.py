@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, read_sweep_file
-from comodo.config.datasets import FoldSplit
+from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store, write_json
 from comodo.data.folds import Folds, make_folds
 from comodo.search.configuration import trials_of

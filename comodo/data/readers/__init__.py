@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comodo.config.datasets import DatasetConfig, GroupSplit, SimulatedDataset, fold_split
+from comodo.config.dataset_base import GroupSplit
+from comodo.config.datasets import DatasetConfig, SimulatedDataset, fold_split
 from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null

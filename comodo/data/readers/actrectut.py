@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config.channels import ACC_CHANNELS
-from comodo.config.datasets import ARM_SENSORS, ActRecTutDataset
+from comodo.config.imu_datasets import ARM_SENSORS, ActRecTutDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data.imu import (
     MAX_GAP_SECONDS,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config.channels import CHANNELS
-from comodo.config.datasets import ANYMO_SENSORS, AnymoBenchDataset
+from comodo.config.imu_datasets import ANYMO_SENSORS, AnymoBenchDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording, visible

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config.datasets import Ego4dDataset
+from comodo.config.video_datasets import Ego4dDataset
 from comodo.data import imu
 from comodo.data.imu_tables import read_table
 from comodo.data.readers.counted_clock import counted_times

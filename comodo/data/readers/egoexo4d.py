@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from comodo.config.datasets import EgoExo4dDataset
+from comodo.config.video_datasets import EgoExo4dDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comodo.config.channels import expanded, quantity_of
-from comodo.config.datasets import EpicKitchensDataset
+from comodo.config.video_datasets import EpicKitchensDataset
 from comodo.data.imu import (
     ACC_UNITS,
     GYRO_UNITS,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config.datasets import HaptDataset
+from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.readers.split_lists import numbered_lines
 from comodo.data.recordings import DatasetError, Recording

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config.channels import CHANNELS
-from comodo.config.datasets import HdEpicDataset
+from comodo.config.video_datasets import HdEpicDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream
 from comodo.data.imu_tables import read_table

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from comodo.config.datasets import UestcMmeaDataset
+from comodo.config.video_datasets import UestcMmeaDataset
 from comodo.data import imu
 from comodo.data.imu import ImuError
 from comodo.data.imu_tables import read_table

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comodo.config.datasets import UtdMhadDataset
+from comodo.config.video_datasets import UtdMhadDataset
 from comodo.data.imu import ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording, visible
 from comodo.data.video import video_seconds

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from comodo.config.channels import ACC_CHANNELS
-from comodo.config.datasets import LIMB_SENSORS, WearDataset
+from comodo.config.video_datasets import LIMB_SENSORS, WearDataset
 from comodo.data.imu import ACC_UNITS, ImuStream, checked_stream, unit_by_gravity
 from comodo.data.imu_tables import read_table
 from comodo.data.intervals import checked

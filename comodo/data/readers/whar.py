@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config.channels import quantity_of, sensor_of
-from comodo.config.datasets import WharDataset
+from comodo.config.imu_datasets import WharDataset
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording
 

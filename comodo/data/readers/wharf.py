@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from comodo.config.channels import ACC_CHANNELS
-from comodo.config.datasets import WharfDataset
+from comodo.config.imu_datasets import WharfDataset
 from comodo.data.imu import ImuError, ImuStream, checked_stream, refuse_missing
 from comodo.data.recordings import DatasetError, Recording, visible
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.io import savemat
 
-from comodo.config.datasets import ActRecTutDataset
+from comodo.config.imu_datasets import ActRecTutDataset
 from comodo.data.imu import ImuError, has_gap
 from comodo.data.readers import list_recordings
 from comodo.data.readers.actrectut import ActRecTutReader

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comodo.config.datasets import AnymoBenchDataset
+from comodo.config.imu_datasets import AnymoBenchDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.anymo_bench import AnymoBenchReader
 from comodo.data.recordings import DatasetError

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import Ego4dDataset
+from comodo.config.video_datasets import Ego4dDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream
 from comodo.data.readers import open_dataset
 from comodo.data.readers.ego4d import Ego4dReader

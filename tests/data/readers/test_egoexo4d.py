@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comodo.config.datasets import EgoExo4dDataset
+from comodo.config.video_datasets import EgoExo4dDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError
 from comodo.data.readers.egoexo4d import EgoExo4dReader

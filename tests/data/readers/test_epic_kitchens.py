@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config.datasets import EpicKitchensDataset
+from comodo.config.video_datasets import EpicKitchensDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.epic_kitchens import EpicKitchensReader, without_overlaps
 from comodo.data.recordings import DatasetError

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from comodo.config import CHANNELS
-from comodo.config.datasets import FolderDataset, GroupSplit
+from comodo.config.dataset_base import GroupSplit
+from comodo.config.datasets import FolderDataset
 from comodo.data.imu import ImuError, ImuStream, resample
 from comodo.data.readers import list_recordings, listing_notes
 from comodo.data.readers.folder import FolderReader

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import HaptDataset
+from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.hapt import HaptReader
 from comodo.data.recordings import DatasetError

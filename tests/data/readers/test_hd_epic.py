@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config.datasets import HdEpicDataset
+from comodo.config.video_datasets import HdEpicDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError
 from comodo.data.readers.hd_epic import HdEpicReader

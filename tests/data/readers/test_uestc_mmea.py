@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import UestcMmeaDataset
+from comodo.config.video_datasets import UestcMmeaDataset
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.readers import with_common_unit
 from comodo.data.readers.uestc_mmea import UestcMmeaReader

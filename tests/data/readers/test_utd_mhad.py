@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config.datasets import GroupSplit, UtdMhadDataset
+from comodo.config.dataset_base import GroupSplit
+from comodo.config.video_datasets import UtdMhadDataset
 from comodo.data.readers import list_recordings
 from comodo.data.readers.utd_mhad import UtdMhadReader
 from comodo.data.recordings import DatasetError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import WearDataset
+from comodo.config.video_datasets import WearDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.wear import WearReader
 from comodo.data.recordings import DatasetError

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import WharDataset
+from comodo.config.imu_datasets import WharDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers.whar import WharReader
 from comodo.data.recordings import DatasetError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.datasets import WharfDataset
+from comodo.config.imu_datasets import WharfDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers import list_recordings
 from comodo.data.readers.wharf import WharfReader
