@@ -27,6 +27,7 @@ from comodo.cli.arguments import (
     checked_file,
 )
 from comodo.cli.init import init
+from comodo.cli.store import clean, du
 from comodo.core.console import console, error_console, show_errors
 from comodo.core.redaction import redacted, without_password
 from comodo.core.store import Store
@@ -308,23 +309,8 @@ def schema() -> None:
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
-@app.command(epilog="Example: comodo du")
-def du(store: StoreOption = None) -> None:
-    """Show what takes the space of a store: by kind, by sweep, and what no sweep needs."""
-    from comodo.report.usage import measure_usage, show_usage
-
-    console.print(show_usage(measure_usage(Store(store))))
-
-
-@app.command(epilog="Example: comodo clean, then: comodo clean --yes")
-def clean(
-    store: StoreOption = None,
-    yes: Annotated[bool, Option("--yes", help="Remove it; else it is only listed.")] = False,
-) -> None:
-    """Remove what no sweep needs, and checkpoints of pruned and failed trials."""
-    from comodo.report.usage import clean_store
-
-    console.print(clean_store(Store(store), yes))
+app.command(epilog="Example: comodo du")(du)
+app.command(epilog="Example: comodo clean, then: comodo clean --yes")(clean)
 
 
 @app.command(epilog="Example: comodo ui --port 5001")

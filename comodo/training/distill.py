@@ -1,8 +1,8 @@
 """The training loop of one trial.
 
 It knows neither Ray nor MLflow. All state of a run is in its checkpoint, which is written after
-every epoch and, in long epochs, in between: a run that is stopped at any step and restarted ends
-bit for bit like one that was never stopped.
+every epoch and, in long epochs, in between: a run that is stopped and restarted ends bit for bit
+like one that never was.
 
 Shape letters: B batch, b this worker's part of it, C channels, T samples, D width, F width of the
 teacher's features, N training windows, Q queue length.
@@ -212,16 +212,16 @@ class Distillation:
         }
 
     def _new_epoch(self) -> Epoch:
-        # A new dropout seed every epoch: a checkpoint between epochs needs no random state.
+        # Seeded every epoch: a checkpoint between epochs needs no random state.
         seed = seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
         return Epoch(self.epoch + 1, seed, self.schedule.steps_of(self.epoch), self.device)
 
     def _augment(self) -> Augment | None:
         """The random changes of this epoch's windows; None if there are none."""
-        if self.trial.augment == config.Augmentation():
+        if (changes := self.trial.augment) == config.Augmentation():
             return None
-        seed = seed_of(self.seed, "augment", self.epoch)
-        return Augment(self.trial.augment, seed, self.train.stored_channels)
+        channels = self.train.stored_channels
+        return Augment(changes, seed_of(self.seed, "augment", self.epoch), channels)
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""
