@@ -185,16 +185,16 @@ def part_of(recording: Recording, files: Files) -> Files:
     Raises PrepareError if its span, or all of its labels, are not of these files."""
     (streams, track), (begin, stop) = files, seconds_of(files)
     (first, last), rounding = recording.span, MAX_GAP_SECONDS
-    found = f"its files run from {begin:.1f} s to {stop:.1f} s of the video's clock"
+    found = f"its files run from {begin:.1f} s to {stop:.1f} s of the video's clock, and"
     starts = recording.start is None or begin - rounding <= first < stop
     ends = recording.end is None or begin < last <= stop + rounding
     if not (starts and ends):
         fault = f"it is to run from {first:.1f} s to {last:.1f} s"
-        raise PrepareError("windows.beyond", f"{found}, and {fault}; correct start and end")
+        raise PrepareError("windows.beyond", f"{found} {fault}; correct start and end")
     labelled = recording.intervals or ()
     if labelled and not any(s < stop and begin < e for s, e, _ in labelled):
         fault = f"its labels from {labelled[0][0]:.1f} s to {labelled[-1][1]:.1f} s"
-        raise PrepareError("windows.labels-beyond", f"{found}, and {fault}; correct their clock")
+        raise PrepareError("windows.labels-beyond", f"{found} {fault}; correct their clock")
     if not recording.is_part:
         return files
     parts = []

@@ -65,7 +65,7 @@ def test_rows_that_are_parts_of_files_and_label_files(files: Path) -> None:
     (files / "l.csv").write_text("imu_start_ms,imu_end_ms,label\n0,5000,walk\n")
     (files / "m.csv").write_text(
         "video,imu,start,end,label,labels,split,imu_offset\n"
-        "videos/a.mp4,imu/a.csv,0,60.5,walk,,train,\n"
+        "videos/a.mp4,imu/a.csv,0,60.5,walk,,train,1.5\n"
         "videos/a.mp4,imu/a.csv,60.5,,,l.csv,test,1.5\n"
         ",imu/b.csv,,9,,,test,\n"
         ",imu/c.csv,,,,l.csv,test,\n"
