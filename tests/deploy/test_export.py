@@ -160,6 +160,32 @@ def test_description_and_table(found: tuple[Selection, Store], exported: Exporte
     assert not list(exported.folder.parent.glob(".*"))  # nothing half-written is left
 
 
+PLACES = [f"{place}.{name}" for place in ("head", "left_wrist", "right_wrist") for name in CHANNELS]
+
+
+@pytest.mark.parametrize("channels", [[*CHANNELS[:3]], PLACES])
+@pytest.mark.parametrize("name", ["mantis", "cnn"])
+def test_a_program_takes_the_channels_of_its_student(
+    name: str, channels: list[str], tmp_path: Path
+) -> None:
+    """Three of an accelerometer, and 18 of three places."""
+    torch.manual_seed(0)
+    size = {"seq_len": 32, "width": 8} if name == "cnn" else tiny_students.SIZES[name]
+    settings = {"name": name, "channels": channels, "size": size}
+    student = build_student(StudentConfig.model_validate(settings)).eval()
+    preprocessing = Preprocessing(Sensor(25, "m/s^2", "rad/s"), student.channels, 3.2, 20)
+    recogniser = Recogniser(preprocessing, student, True, nn.Identity())
+    write_programs(recogniser, 80, {}, tmp_path)
+    raw_NCR = np.random.default_rng(0).normal(size=(3, len(channels), 80)).astype(np.float32)
+    with torch.no_grad():
+        wanted_ND = recogniser(torch.from_numpy(raw_NCR))[1]
+    for file in (ONNX, INT8):
+        _, feature_ND = load_onnx(tmp_path / file)(raw_NCR)
+        assert feature_ND.shape == wanted_ND.shape
+        if file == ONNX:
+            np.testing.assert_allclose(feature_ND, wanted_ND, rtol=1e-3, atol=1e-4)
+
+
 def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Store]) -> None:
     student = tiny_students.make("mantis").in_units(("m/s^2", "rad/s"))
     here = Preprocessing(Sensor(20, "m/s^2", "rad/s"), CHANNELS, 3.2, 20)
@@ -167,7 +193,8 @@ def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Sto
     _, feature_BD = Recogniser(here, student, True, nn.Identity())(raw_BCR)
     expected_BD = student.encoder(raw_BCR, None, True).flatten(1)
     torch.testing.assert_close(feature_BD, expected_BD, rtol=1e-4, atol=1e-5)
-    about = {"classes": CLASSES, "input": {"seconds": 3.2}, "encoder_units": list(student.units)}
+    taken = {"seconds": 3.2, "channels": [*CHANNELS]}
+    about = {"classes": CLASSES, "input": taken, "encoder_units": list(student.units)}
     assert "The encoder sees m/s^2 and rad/s." in card._summary(found[0], about)
     about["encoder_units"] = ["g", "deg/s"]
     assert "The encoder sees" not in card._summary(found[0], about)
