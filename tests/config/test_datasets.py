@@ -19,8 +19,9 @@ def test_every_sweep_of_the_page_on_cameras_loads(
 ) -> None:
     for name in ("GOPRO", "ARIA"):
         monkeypatch.setenv(name, str(tmp_path))
-    (tmp_path / "recordings").mkdir()
-    (tmp_path / "recordings" / "manifest.csv").touch()
+    for name in ("recordings", "watch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.csv").touch()
     page = (ROOT / "docs" / "cameras.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     kinds = []
@@ -29,7 +30,7 @@ def test_every_sweep_of_the_page_on_cameras_loads(
         kinds += [
             dataset.kind for dataset in read_sweep_file(tmp_path / "sweep.yaml").datasets.values()
         ]
-    assert kinds == ["gopro", "aria", "folder"]
+    assert kinds == ["gopro", "folder", "aria", "folder", "folder"]
 
 
 def mmea_file(tmp_path: Path, **changes: Any) -> Path:
