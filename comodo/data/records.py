@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comodo.config.channels import CHANNELS
 from comodo.core.errors import ComodoError, nearest
 from comodo.core.json_record import ArtifactMeta, JsonRecord
 from comodo.core.provenance import MadeBy
@@ -76,6 +75,12 @@ class FeaturesMeta(ArtifactMeta):
         return [w for w in self.rejected if self.rejected_in.get(w) not in unread]
 
 
+def _of_one_imu() -> list[str]:
+    from comodo.config.channels import CHANNELS  # config takes long, and a wrong name need not wait
+
+    return list(CHANNELS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowArraysMeta(ArtifactMeta):
     """Packed windows."""
@@ -87,7 +92,7 @@ class WindowArraysMeta(ArtifactMeta):
     files: dict[str, list[str]]  # names of the shards of each split
     uniform: bool  # all windows have the same length
     longest: int = 0  # samples of the longest window
-    channels: list[str] = field(default_factory=lambda: list(CHANNELS))
+    channels: list[str] = field(default_factory=_of_one_imu)
     """Of the windows; an earlier version, which did not record them, had these."""
     fills: bool = False
     """Whether channels that a student sees and the windows lack are zero, as the data set says."""

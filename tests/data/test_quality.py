@@ -25,7 +25,7 @@ def stream(time_N: np.ndarray, scale: float = 1.0) -> ImuStream:
 
 
 def flags(measured: dict[str, object]) -> set[str]:
-    table = pd.DataFrame([{"constant_windows": 0} | measured])
+    table = pd.DataFrame([{"constant_windows": 0, "labels_outside": 0} | measured])
     return {check.column for check in QUALITY_CHECKS if check.flags(table).any()}
 
 
@@ -101,7 +101,7 @@ def test_the_worst_recording_is_named() -> None:
         {"recording": name, **measure_quality([ImuStream(np.arange(2000) / 100, imu_NC)], None)}
         for name, imu_NC in (("good", IMU_NC), ("bad", 60 * IMU_NC), ("worse", 90 * IMU_NC))
     ]
-    lines = flag_lines(pd.DataFrame(rows).assign(constant_windows=0))
+    lines = flag_lines(pd.DataFrame(rows).assign(constant_windows=0, labels_outside=0))
     (line,) = [line for line in lines if "rotation (deg/s)" in line]
     assert line.startswith("2 of 3 recordings flagged: largest rotation (deg/s) 36")
     assert " in worse: " in line

@@ -200,7 +200,7 @@ def test_chronos_padding_does_not_enter_the_mean(tmp_path: Path) -> None:
     real = [5, 3, 1, 1]
     rows = zip(tokens, real, strict=True)
     expected = torch.stack([row[-(patches + 1) :].mean(dim=0) for row, patches in rows])
-    features = student(imu, torch.tensor(lengths))
+    features = student(imu[:, [4]], torch.tensor(lengths))
     torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
     assert not torch.allclose(features[1:], tokens[1:].mean(dim=1), atol=1e-3)
 

@@ -284,11 +284,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
         {"window": s, "recording": s, "split": s, "group": s, "imu": [0.0] * 12} for s in splits
     ]
     write_table(windows / "part-000000.parquet", pa.Table.from_pylist(rows, schema=WINDOW_SCHEMA))
-    about = [{"recording": s, "split": s, "group": s, "windows": 1} for s in splits]
+    about = [
+        {"recording": s, "split": s, "group": s, "windows": 1, "video_seconds": 2.0} for s in splits
+    ]
     quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
     write_table(windows / "quality-000000.parquet", quality)
     counts = {"train": 1000, "val": 1, "test": 1}
-    WindowsMeta([*CHANNELS], counts, {}, {}, {}, 2.0).write(windows)
+    classes = {"train": {"a": 500, "b": 500}, "val": {"a": 1}, "test": {"a": 1}}
+    WindowsMeta([*CHANNELS], counts, classes, {}, {}, 2.0).write(windows)
     QualityNote(["demo"], {}, {}).write(windows)
     ready = read_window_set(key, store)
     assert ready is not None

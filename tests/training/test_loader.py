@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from comodo.core.store import Store, read_json, write_json
-from comodo.data import arrays, shards
+from comodo.data import shards
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.data.shards import SHARD_WINDOWS, Shards
 from comodo.training import loader
@@ -147,7 +147,7 @@ def cut_in_shards(folder: Path, size: int) -> None:
 def test_each_file_is_read_ahead_once_before_it_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (arrays, shards, loader):
+    for module in (shards, loader):
         monkeypatch.setattr(module, "SHARD_WINDOWS", 16)
     store = Store(tmp_path)
     windows, features = (store.folder("arrays", key) for key in make_arrays(store, windows=158))

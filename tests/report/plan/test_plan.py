@@ -375,7 +375,7 @@ def write_parts(store: Store, key: str, lengths: list[int], rate: float) -> None
     write_table(folder / "part-000000.parquet", table)
     about = [
         {"recording": f"r{i}", "split": "train", "group": f"r{i}", "windows": 1,
-         "window_seconds": n / rate}
+         "window_seconds": n / rate, "video_seconds": n / rate}
         for i, n in enumerate(lengths)
     ]  # fmt: skip
     quality = pa.Table.from_pylist(about, schema=QUALITY_SCHEMA)
