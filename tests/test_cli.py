@@ -137,7 +137,7 @@ def test_what_is_set_is_checked_and_resumes_with_the_sweep(
 ) -> None:
     runs: list[tuple[Sweep, str]] = []
 
-    def run_sweep(checked: Sweep, store: Store, command: str) -> None:
+    def run_sweep(checked: Sweep, store: Store, command: str, *_: bool) -> None:
         runs.append((checked, command))
         raise StoreError("test.done", "as far as this test goes")
 

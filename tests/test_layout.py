@@ -9,6 +9,7 @@ COVERED_BY = {
     "cli/arguments": "test_cli.py",
     "cli/init": "test_cli.py",
     "cli/store": "report/test_usage.py",
+    "cli/ui": "test_cli.py",
     "config/dataset_base": "config/test_load.py",
     "config/imu_datasets": "config/test_load.py",
     "config/video_datasets": "config/test_load.py",

@@ -5,7 +5,6 @@ wrong one is refused at once.
 """
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +17,11 @@ from comodo.cli.arguments import (
     DatasetName,
     File,
     ImuFileOption,
+    NoMlflowOption,
     OffsetsOption,
     Run,
     SetOption,
+    SharedOption,
     SmokeOption,
     StoreOption,
     VersionOption,
@@ -28,8 +29,9 @@ from comodo.cli.arguments import (
 )
 from comodo.cli.init import init
 from comodo.cli.store import clean, du
+from comodo.cli.ui import ui
 from comodo.core.console import console, error_console, show_errors
-from comodo.core.redaction import redacted, without_password
+from comodo.core.redaction import redacted
 from comodo.core.store import Store
 
 RESUMED = ("sweep", "prepare", "encode")
@@ -68,6 +70,8 @@ def sweep(
     overrides: SetOption = None,
     smoke: SmokeOption = False,
     address: AddressOption = None,
+    no_mlflow: NoMlflowOption = False,
+    shared: SharedOption = False,
 ) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
@@ -84,7 +88,10 @@ def sweep(
     again += ["--store", str(place)] if store else []
     again += [part for override in overrides or () for part in ("--set", override)]
     again += ["--address", address] if address else []
-    results, folder = run_sweep(checked, place, redacted(shlex.join(again)))
+    again += ["--no-mlflow"] if no_mlflow else []
+    again += ["--shared"] if shared else []
+    command = redacted(shlex.join(again))
+    results, folder = run_sweep(checked, place, command, not no_mlflow, shared)
     console.print(accuracy_on_terminal(results))
     console.print(f"report:  {folder}/report.html", markup=False)
     console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
@@ -313,29 +320,4 @@ app.command(epilog="Example: comodo du")(du)
 app.command(epilog="Example: comodo clean, then: comodo clean --yes")(clean)
 
 
-@app.command(epilog="Example: comodo ui --port 5001")
-def ui(
-    store: StoreOption = None,
-    port: Annotated[int, Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-    host: Annotated[
-        str, Option(help="Address to listen on; any but this machine's own needs a password.")
-    ] = "127.0.0.1",
-) -> None:
-    """Open the MLflow comparison of all sweeps, by default on this machine only."""
-    place = Store(store)
-    from comodo.tracking.serve import refuse_used, serve, server
-
-    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):  # else no server starts
-        refuse_used(host, port)
-    from comodo.tracking.runs import tracking_uri
-
-    uri = tracking_uri(place)
-    if uri.startswith("http"):
-        console.print(f"a server has the records: open {without_password(uri)}")
-        return
-    command, environment = server(place, host, port)
-
-    def announce() -> None:
-        console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it", markup=False)
-
-    serve(command, environment, port, announce)
+app.command(epilog="Example: comodo ui --port 5001")(ui)

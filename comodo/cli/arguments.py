@@ -77,6 +77,21 @@ AddressOption = Annotated[
         "$RAY_ADDRESS, else Ray is started on this machine."
     ),
 ]
+NoMlflowOption = Annotated[
+    bool,
+    Option(
+        "--no-mlflow",
+        help="Make no records in MLflow while the sweep runs; comodo ui makes them from the store.",
+    ),
+]
+SharedOption = Annotated[
+    bool,
+    Option(
+        "--shared",
+        help="Share the trials with other commands that run this sweep with --shared, on any "
+        "machines that see the store.",
+    ),
+]
 
 
 def checked_file(
@@ -86,8 +101,10 @@ def checked_file(
     address: str | None = None,
     trials: bool = False,
     overrides: Sequence[str] = (),
+    elsewhere: bool = False,
 ) -> "Sweep":
-    """Reads the sweep file and checks all that can be checked before anything heavy starts."""
+    """Reads the sweep file and checks all that can be checked before anything heavy starts.
+    `elsewhere`: it will run on other machines than this one."""
     if not file.exists():
         raise MissingFileError("file.not-found", f"{file}: no such file")
     if address:
@@ -102,7 +119,7 @@ def checked_file(
         checked = read_sweep_file(file, overrides=overrides)
     from comodo.search.precheck import precheck
 
-    precheck(file, checked, Store(store), trials)
+    precheck(file, checked, Store(store), trials, elsewhere)
     if trials:
         from comodo.search.recorded_settings import refuse_other_overrides
 

@@ -52,6 +52,7 @@ class Holder(JsonRecord):
     started: str | None = None  # see `_started`
     since: str = ""  # ISO 8601, UTC
     beat: int = 0  # how often the lease was renewed
+    shares: bool = False  # whether others may take part in the work
 
     def __str__(self) -> str:
         known = f"process {self.pid} on {self.host}, since {self.since}"
@@ -61,7 +62,9 @@ class Holder(JsonRecord):
 class Lease:
     """The right of one process to work on one artifact, sweep or trial; not taken yet."""
 
-    def __init__(self, store: Store, kind: str, key: str, file: str = Holder.FILE) -> None:
+    def __init__(
+        self, store: Store, kind: str, key: str, file: str = Holder.FILE, shares: bool = False
+    ) -> None:
         self._store, self._place = store, (kind, key)
         self._path = store.folder(kind, key) / file
         self._mine = Holder(
@@ -71,6 +74,7 @@ class Lease:
             pid=os.getpid(),
             started=_started(os.getpid()),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
+            shares=shares,
         )
         self._taken_by: Holder | None = None
         self._renewed = 0.0
@@ -80,6 +84,8 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.holder = ""
         """Who has the lease, if it could not be taken."""
+        self.holder_shares = False
+        """Whether the holder lets others take part, if the lease could not be taken."""
         self.holder_lives = False
         """Whether the holder is known to be alive; otherwise that is not known yet."""
 
@@ -96,7 +102,8 @@ class Lease:
         if is_taken:
             self._thread.start()
         else:
-            self.holder = str(found or Holder())
+            found = found or Holder()
+            self.holder, self.holder_shares = str(found), found.shares
         return is_taken
 
     def is_held(self) -> bool:

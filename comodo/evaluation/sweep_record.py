@@ -41,6 +41,8 @@ class SweepRecord:
     `@revision` where one was given."""
     versions: Versions = field(default_factory=Versions)
     """Of the code that started it, by which its trials and measures are found."""
+    mlflow: bool = True
+    """Whether those who run it record it in MLflow; else `comodo ui` does."""
 
     @classmethod
     def of(
@@ -50,13 +52,14 @@ class SweepRecord:
         arrays: Arrays,
         evaluation: Evaluation,
         windows: dict[str, str],
+        mlflow: bool = True,
     ) -> "SweepRecord":
         """A sweep that is about to start."""
         students = (sweep.with_values(point).student for point in sweep.points())
         found = {_weights_name(student): student for student in students}
         weights = {name: weights_id(student) for name, student in found.items()}
         known = {name: version for name, version in weights.items() if version}
-        return cls(sweep, command, arrays, evaluation, windows, known)
+        return cls(sweep, command, arrays, evaluation, windows, known, mlflow=mlflow)
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
@@ -71,6 +74,7 @@ class SweepRecord:
             "windows": self.windows,
             "weights": self.weights,
             "versions": asdict(self.versions),
+            "mlflow": self.mlflow,
         }
         write_json(store.folder("sweeps", self.sweep.name) / "sweep.json", content)
 
@@ -175,7 +179,14 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(
-        sweep, kept["command"], arrays, evaluation, kept["windows"], kept["weights"], versions
+        sweep,
+        kept["command"],
+        arrays,
+        evaluation,
+        kept["windows"],
+        kept["weights"],
+        versions,
+        kept.get("mlflow", True),  # as of earlier versions
     )
 
 

@@ -31,10 +31,10 @@ def report_folder(sweep: str, store: Store) -> Path:
     return store.folder("sweeps", sweep) / "report"
 
 
-def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
+def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bool = True) -> Path:
     """Writes report.md, report.html, results.parquet, environment.json, figures and CSV tables of
-    accuracies into the sweep's report folder, attaches them to its MLflow run, and returns the
-    folder.
+    accuracies into the sweep's report folder, attaches them to its MLflow run (with `mlflow=False`
+    MLflow is left alone), and returns the folder.
 
     Raises ReportError if an earlier report has results that this one would lack; it is kept.
     """
@@ -52,7 +52,7 @@ def write_report(results: Results, record: SweepRecord, store: Store) -> Path:
             with atomic(folder / f"accuracy_by_{name}.csv") as path:
                 results.accuracy_by(label, column).to_csv(path, index=False)
     write_json(folder / "environment.json", environment_file(results))
-    runs = find_runs(results.sweep.name, store)
+    runs = find_runs(results.sweep.name, store) if mlflow else None
     text = redacted(rounded("\n".join(report_page(results, record, store, pictures, runs)) + "\n"))
     for name, content in (("report.md", text), ("report.html", html_page(text, folder))):
         with atomic(folder / name) as path:

@@ -247,7 +247,8 @@ def refuse_sqlite(machines: set[str], tracking_uri: str) -> None:
             f"{len(machines)} machines take part, and a SQLite file of their records breaks "
             "on a shared disk; start a server, `mlflow server --backend-store-uri "
             "postgresql+psycopg2://USER:PASSWORD@HOST/mlflow --artifacts-destination FOLDER` "
-            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address",
+            "(docs/cluster.md), and set MLFLOW_TRACKING_URI to its address, or give --no-mlflow: "
+            "comodo ui then makes the records from the store",
         )
 
 

@@ -118,7 +118,7 @@ class Progress:
         """Of finished trials: by configuration, then by seed and fold."""
         self._needed: dict[str, int] = {}  # trials of each of these configurations
         self._seen: set[str] = set()  # keys of trials that are over
-        self._saved = -HEARTBEAT_SECONDS
+        self._saved, self._others = -HEARTBEAT_SECONDS, 0
         self._began = self._line = time.monotonic()
         self.running: dict[str, Running] = {}
         for trial in ledger.planned():
@@ -159,9 +159,19 @@ class Progress:
             self._line = time.monotonic()
             console.print(f"{self._count_done()}, left: {_time(self._left()) or 'not known yet'}")
 
+    def wait_for(self, others: int) -> None:
+        """There is nothing to do here while other drivers run so many trials."""
+        if others != self._others:
+            self._others = others
+            console.print(f"waiting for {others} trials that other drivers run")
+        self.beat()
+
     def save(self, state: str) -> None:
-        """Writes progress.json; `state`: running, finished, or stopped with the reason."""
+        """Writes progress.json, if this driver leads; `state`: running, finished, or stopped with
+        the reason."""
         self._saved = time.monotonic()
+        if not self.ledger.leads:
+            return
         ProgressRecord(
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             state=state,

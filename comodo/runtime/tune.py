@@ -25,7 +25,7 @@ from comodo.config import ConfigError, Resources, Sweep
 from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS
 from comodo.core.console import Terminated, console, handling, show_interrupted
 from comodo.core.errors import StoreError
-from comodo.core.lease import Lease, LeaseError
+from comodo.core.lease import RETRY_SECONDS, Lease, LeaseError
 from comodo.core.redaction import redacted
 from comodo.runtime.callbacks import SweepCallback
 from comodo.runtime.cluster import trial_resources
@@ -66,8 +66,8 @@ class LedgerSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         trial = next_trial(self._ledger, self._limits)
         if trial is None:
-            # More may follow when a running trial ends: Tune then asks again.
-            held_back = self._limits.reason is None and self._ledger.held_back
+            # More may follow when a trial ends that runs here: Tune then asks again.
+            held_back = self._limits.reason is None and self._ledger.held_back and self.not_ended
             return None if held_back else Searcher.FINISHED
         self.not_ended[trial_id] = trial
         return {
@@ -176,11 +176,12 @@ def run_missing(
     """
     progress = Progress(ledger, limits)
     first = ledger.next_trial()
-    if first is None:
+    if first is None and not ledger.elsewhere:
         progress.save("finished")
         console.print(f"all {ledger.done()} trials are done already")
         return None
-    ledger.put_back(first)
+    if first is not None:
+        ledger.put_back(first)
     if limits.reason is not None:
         progress.save(f"stopped: {limits.reason}")
         return limits.reason
@@ -190,9 +191,12 @@ def run_missing(
     with progress.shown(), _environment(TUNE_SETTINGS), in_order as interrupted:
         stopper = AtLimits(progress, interrupted)
         try:
-            while not interrupted.is_set() and (trial := next_trial(ledger, limits)) is not None:
-                ledger.put_back(trial)
-                _run_round(rounds.next(), ledger, limits, scheduler, stopper, callback)
+            while not interrupted.is_set():
+                if (trial := next_trial(ledger, limits)) is not None:
+                    ledger.put_back(trial)
+                    _run_round(rounds.next(), ledger, limits, scheduler, stopper, callback)
+                elif not _await_others(ledger, limits, interrupted, progress):
+                    break
         except LeaseError:  # the record belongs to another driver now
             raise
         except BaseException as error:
@@ -203,6 +207,8 @@ def run_missing(
                 raise
         finally:
             limits.save()
+    if not ledger.leads and not interrupted.is_set():
+        return limits.reason
     if interrupted.is_set() or progress.running or (limits.reason is None and ledger.unfinished()):
         for trial in ledger.unfinished():
             tracker.end(trial, "KILLED", "interrupted")
@@ -213,6 +219,19 @@ def run_missing(
     stopped = None if complete else limits.reason
     progress.save("finished" if stopped is None else f"stopped: {stopped}")
     return stopped
+
+
+def _await_others(
+    ledger: Ledger, limits: BudgetTracker, interrupted: Interrupt, progress: Progress
+) -> bool:
+    """Waits a moment if there may be more to do once other drivers have ended trials: for the one
+    that leads until none is left, for others while later stages of configurations may follow."""
+    more = ledger.elsewhere and (ledger.leads or ledger.held_back)
+    if limits.reason is not None or not more:
+        return False
+    progress.wait_for(len(ledger.elsewhere))
+    interrupted.wait(RETRY_SECONDS)
+    return True
 
 
 def _run_round(

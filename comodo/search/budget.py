@@ -5,16 +5,27 @@ import re
 import time
 from pathlib import Path
 
-from comodo.config import Sweep
+from comodo.config import ConfigError, Sweep
 from comodo.core.store import fetched
 from comodo.search.records import SpentRecord
 
 
-class BudgetTracker:
-    """Budget and failures of one run of a sweep; `spent.json` has what all its runs spent."""
+def refuse_shared(sweep: Sweep) -> None:
+    """Raises ConfigError for a limit that several drivers of one sweep cannot keep together."""
+    if sweep.budget.gpu_hours is not None:
+        raise ConfigError.at(
+            "budget.gpu_hours",
+            "drivers that share a sweep (--shared, comodo slurm --array) do not know what the "
+            "others spend; remove it, or limit each by its time limit or budget.hours",
+        )
 
-    def __init__(self, sweep: Sweep, folder: Path) -> None:
-        self._budget, self._folder = sweep.budget, folder
+
+class BudgetTracker:
+    """Budget and failures of one run of a sweep; `spent.json` has what all its runs spent, except
+    those that do not `save` it, of drivers that help another one."""
+
+    def __init__(self, sweep: Sweep, folder: Path, saves: bool = True) -> None:
+        self._budget, self._folder, self._saves = sweep.budget, folder, saves
         self.gpus_per_trial = 0.0
         self._began: float | None = None
         self._last = 0.0
@@ -40,7 +51,8 @@ class BudgetTracker:
         self._check()
 
     def save(self) -> None:
-        SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
+        if self._saves:
+            SpentRecord(self._hours_before + self.hours, self.gpu_hours).write(self._folder)
 
     def ended(self, failure: str | None) -> None:
         """Counts consecutive failures of one kind, whose messages differ only in numbers;

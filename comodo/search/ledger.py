@@ -9,7 +9,7 @@ import statistics
 from collections import deque
 from itertools import pairwise
 
-from comodo.config import ConfigError, EarlyStopping, Sweep
+from comodo.config import ConfigError, Sweep
 from comodo.config.space import Point, canonical
 from comodo.core.console import console
 from comodo.core.store import Store, fetched
@@ -28,19 +28,6 @@ from comodo.search.warm_start import Arrays, learn, refuse_unknown_sweeps
 MAX_REJECTED_DRAWS = 20  # consecutive draws without a valid trial, after which the search gives up
 
 
-def _is_pruned_by(rule: EarlyStopping | None, end: records.EndedTrial) -> bool:
-    """Whether a trial was pruned, and stays so under a rule: the same one or a stricter one, which
-    stops trials as early and lets no more of them continue. Of trials without a recorded rule only
-    those that ended before this one stops any run again."""
-    if rule is None or end.state != "pruned":
-        return False
-    if end.rule is None:  # an earlier version did not record it
-        return end.reached is None or rule.grace_epochs <= end.reached[0]
-    earlier = EarlyStopping.model_validate(end.rule)
-    is_as_early = rule.grace_epochs <= earlier.grace_epochs
-    return is_as_early and rule.reduction_factor >= earlier.reduction_factor
-
-
 class Ledger:
     """The trials of one sweep, stored in its folder: `asked.json` has the points and the keys of
     their trials and references, in order, `ended.json` the trials that were pruned or failed, with
@@ -50,6 +37,10 @@ class Ledger:
     compared with; a trial may be in both. Raises ConfigError for a `warm_start` that the store does
     not have.
     """
+
+    leads = True
+    """Whether its driver writes the sweep's report and records; several may run it, see
+    `shared_ledger`."""
 
     def __init__(self, sweep: Sweep, store: Store, arrays: Arrays, evaluation: Evaluation) -> None:
         self.sweep, self.store, self._arrays = sweep, store, arrays
@@ -62,6 +53,7 @@ class Ledger:
         self.references: set[str] = set()
         self._of_point: dict[str, list[Trial]] = {}
         self._waiting: deque[Trial] = deque()
+        self.elsewhere: dict[str, Trial] = {}  # trials that other drivers run, by key
         self._open: dict[str, list[OpenConfiguration]] = {}  # by key of each of their trials
         self._given_up: set[str] = set()
         self._all_asked = False
@@ -69,9 +61,7 @@ class Ledger:
         folder = fetched(self.folder, records.ASKED_FILE, records.ENDED_FILE)
         self._asked = {canonical(asked.values): asked for asked in records.read_asked(folder)}
         self._ends = records.read_ended(folder)
-        # A failed trial is run again, and a pruned one too when early stopping is now looser.
-        rule = sweep.early_stopping
-        self.ended = {k: end for k, end in self._ends.items() if _is_pruned_by(rule, end)}
+        self.ended = self._still_ended()
         is_grid = sweep.search.sampler == "grid"
         points = list(sweep.grid()) if is_grid else [asked.values for asked in self._asked.values()]
         if not is_grid:  # the space may have been changed since they were proposed
@@ -159,6 +149,9 @@ class Ledger:
         """Trials that were started or queued and have not ended."""
         return [trial for trial in self.trials.values() if not self.is_over(trial)]
 
+    def release(self) -> None:
+        """Gives back what it keeps from other drivers: nothing, if the sweep has one driver."""
+
     def put_back(self, trial: Trial) -> None:
         """Makes the trial the next one again."""
         self._waiting.appendleft(trial)
@@ -186,6 +179,10 @@ class Ledger:
 
     def done(self) -> int:
         return len(self.over())
+
+    def _still_ended(self) -> records.Ends:
+        """Without failed trials, which are run again, and those pruned by a stricter rule."""
+        return records.still_pruned(self._ends, self.sweep.early_stopping)
 
     def _make_proposals(self, points: list[Point]) -> Proposals:
         if self.sweep.search.sampler == "grid":

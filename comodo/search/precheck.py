@@ -47,14 +47,18 @@ MULTIPLES = {
 """Sizes of students, the first a multiple of the second, and their defaults in `models`."""
 
 
-def precheck(file: Path, sweep: Sweep, store: Store, trials: bool = False) -> None:
+def precheck(
+    file: Path, sweep: Sweep, store: Store, trials: bool = False, elsewhere: bool = False
+) -> None:
     """Raises ConfigError, with file, key and fix, for a sweep that cannot run. `trials`: also for
-    one whose students cannot be built, trained or measured; preparing does not need that."""
+    one whose students cannot be built, trained or measured; preparing does not need that.
+    `elsewhere`: it will not run on this machine, whose CPUs do not matter."""
     cpus = usable_cpus()
     try:
         refuse_odd_gpus(sweep.resources)
         only_cpus = sweep.resources.model_copy(update={"gpus_per_worker": 0.0})
-        if cluster_address() is None and not trials_that_fit([(cpus, 0)], only_cpus):
+        here = cluster_address() is None and not elsewhere
+        if here and not trials_that_fit([(cpus, 0)], only_cpus):
             workers, each = sweep.resources.workers, sweep.resources.cpus_per_worker
             driver = f" and {DRIVER_CPUS} for its driver" if workers > 1 else ""
             raise ConfigError.at(

@@ -37,6 +37,9 @@ class Proposals(Protocol):
     def ask(self) -> Point | None:
         """The point to try next; None when there are no more."""
 
+    def adopt(self, point: Point) -> None:
+        """Counts a point that another driver has proposed, which `ask` returns before new ones."""
+
     def tell(self, point: Point, outcome: Outcome) -> None:
         """Learns the outcome of a proposed point."""
 
@@ -49,6 +52,9 @@ class GridProposals:
 
     def ask(self) -> Point | None:
         return next(self._points, None)
+
+    def adopt(self, point: Point) -> None:
+        """A grid has all points."""
 
     def tell(self, point: Point, outcome: Outcome) -> None:
         """A grid learns nothing."""
@@ -73,14 +79,12 @@ class OptunaProposals:
         learnt: Sequence[tuple[Point, Outcome]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # With the same seed the first suggestions would repeat.
-        seed = (sweep.search.seed + len(earlier)) % 2**32
-        samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+        self._search = sweep.search
         self._study = optuna.create_study(
-            sampler=samplers[sweep.search.sampler](seed=seed),
             directions=["maximize" if o.mode == "max" else "minimize" for o in sweep.objectives],
         )
-        self._by_chance = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+        self._by_chance = optuna.create_study()
+        self._seed(len(earlier))
         self._space = sweep.space
         self._left = limit - len(earlier)
         self._asked = {canonical(point) for point, _ in earlier}
@@ -91,6 +95,20 @@ class OptunaProposals:
         for point, outcome in [*learnt, *ended]:
             self._remember(point, outcome)
         self._starts = _not_begun(sweep.search.start_with, [point for point, _ in earlier])
+
+    def _seed(self, asked: int) -> None:
+        """Seeds the samplers after so many points: with the same seed suggestions would repeat."""
+        samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+        seed = (self._search.seed + asked) % 2**32
+        self._study.sampler = samplers[self._search.sampler](seed=seed)
+        self._by_chance.sampler = optuna.samplers.RandomSampler(seed)
+
+    def adopt(self, point: Point) -> None:
+        self._asked.add(canonical(point))
+        self._unfinished.append(point)
+        self._left -= 1
+        self._starts = _not_begun(list(self._starts), [point])
+        self._seed(len(self._asked))
 
     def ask(self) -> Point | None:
         if self._unfinished:

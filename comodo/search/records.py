@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from comodo.config import EarlyStopping
 from comodo.config.metric import WINDOWS_PER_SECOND
 from comodo.config.space import Point
 from comodo.core.json_record import JsonRecord
@@ -122,17 +123,39 @@ class EndedTrial:
     it."""
 
 
-def read_ended(folder: Path) -> dict[str, EndedTrial]:
-    """Trials of a sweep that ended without a result, by key; its folder has to be `fetched`."""
+Ends = dict[str, EndedTrial]
+"""Trials of a sweep that ended without a result, by key."""
+
+
+def still_pruned(ends: Ends, rule: EarlyStopping | None) -> Ends:
+    """Those that a new run with this rule does not run again."""
+    return {key: end for key, end in ends.items() if _is_pruned_by(rule, end)}
+
+
+def _is_pruned_by(rule: EarlyStopping | None, end: EndedTrial) -> bool:
+    """Whether a trial was pruned, and stays so under a rule: the same one or a stricter one, which
+    stops trials as early and lets no more of them continue. Of trials without a recorded rule only
+    those that ended before this one stops any run again."""
+    if rule is None or end.state != "pruned":
+        return False
+    if end.rule is None:  # an earlier version did not record it
+        return end.reached is None or rule.grace_epochs <= end.reached[0]
+    earlier = EarlyStopping.model_validate(end.rule)
+    is_as_early = rule.grace_epochs <= earlier.grace_epochs
+    return is_as_early and rule.reduction_factor >= earlier.reduction_factor
+
+
+def read_ended(folder: Path) -> Ends:
+    """Of a sweep, whose folder has to be `fetched`."""
     path = folder / ENDED_FILE
     try:
-        return TypeAdapter(dict[str, EndedTrial]).validate_python(find_json(path) or {})
+        return TypeAdapter(Ends).validate_python(find_json(path) or {})
     except ValueError:
         report_damaged(path, "written by another version")
         return {}
 
 
-def write_ended(folder: Path, ended: dict[str, EndedTrial]) -> None:
+def write_ended(folder: Path, ended: Ends) -> None:
     write_json(folder / ENDED_FILE, {key: vars(end) for key, end in ended.items()})
 
 

@@ -4,6 +4,7 @@
 """
 
 import errno
+import getpass
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from comodo.core.console import console
+from comodo.core.provenance import commit
 from comodo.core.redaction import without_password
 from comodo.core.store import Store, create, fetched, is_present, read_json
 
@@ -29,6 +31,7 @@ LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
 TRIAL, SWEEP, STORE, PARENT = "comodo.trial", "comodo.sweep", "comodo.store", "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+UPDATED = "comodo.updated"  # of a sweep's run that was made from the store: the state it has
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment; with the key of a saved view
 ARTIFACT_COLUMNS = {"artifact_location", "artifact_uri", "source", "storage_location"}
 """Of MLflow's tables: paths of artifacts."""
@@ -152,6 +155,29 @@ class SweepRuns:
         """A comparison of runs, few enough to fit into an address."""
         named = [quote(json.dumps(ids, separators=(",", ":"))) for ids in (runs, [self.experiment])]
         return "#/compare-runs?runs={}&experiments={}".format(*named)
+
+
+def source() -> dict[str, str]:
+    """MLflow's tags of who runs what."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = str(os.getuid())
+    tags = {"mlflow.user": user, "mlflow.source.name": "comodo", "mlflow.source.type": "LOCAL"}
+    if (found := commit()) is not None:
+        tags["mlflow.source.git.commit"] = found.removesuffix("-dirty")
+    return tags
+
+
+def recorded(sweep: str, store: Store) -> str | None:
+    """The `UPDATED` of a sweep's run; None: it has none."""
+    uri = tracking_uri(store)
+    if uri == own_database(store) and not (records_folder(store) / "mlflow.db").exists():
+        return None
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(sweep)
+    run = experiment and sweep_run(client, experiment.experiment_id, sweep, store)
+    return run.data.tags.get(UPDATED) if run else None
 
 
 def find_runs(sweep: str, store: Store) -> SweepRuns | None:

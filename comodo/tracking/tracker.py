@@ -6,7 +6,6 @@ be several), a child for each trial. Records are made by the driver alone, in a 
 command ended is recorded from the store when it runs again.
 """
 
-import getpass
 import json
 import logging
 import os
@@ -30,7 +29,6 @@ from comodo.config.metric import TRAIN_LOSS
 from comodo.config.space import flatten
 from comodo.core.console import console
 from comodo.core.markdown import as_text
-from comodo.core.provenance import commit
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched, write_json
 from comodo.data.window_sets import WindowSet
@@ -53,21 +51,27 @@ def _queued(record: Record[P]) -> Record[P]:
 
     @wraps(record)
     def queue(tracker: "Tracker", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        tracker._records.make(partial(record, tracker, *args, **kwargs))
+        if tracker._records is not None:
+            tracker._records.make(partial(record, tracker, *args, **kwargs))
 
     return queue
 
 
 class Tracker:
-    """The records of one sweep."""
+    """The records of one sweep. With `mlflow=False` none are made: `report.recording` makes them
+    from the store."""
 
-    def __init__(self, store: Store, sweep: str, config: dict[str, Any]) -> None:
+    def __init__(
+        self, store: Store, sweep: str, config: dict[str, Any], mlflow: bool = True
+    ) -> None:
         self._runs: dict[str, str] = {}  # trial key to run id
         self._client: MlflowClient  # set by `_open`, before any other record
         self._windows: Mapping[str, WindowSet] = {}
         self._machine: SystemMetricsMonitor | None = None
-        uri = runs.tracking_uri(store)
-        self._records = RecordQueue(uri, partial(self._open, uri, store, sweep, config))
+        self._records: RecordQueue | None = None
+        if mlflow:
+            uri = runs.tracking_uri(store)
+            self._records = RecordQueue(uri, partial(self._open, uri, store, sweep, config))
 
     def _open(self, uri: str, store: Store, sweep: str, config: dict[str, Any]) -> None:
         for noisy in ("mlflow", "alembic"):
@@ -97,7 +101,7 @@ class Tracker:
             self._experiment = client.create_experiment(sweep, root, tags)
         parent = runs.sweep_run(client, self._experiment, sweep, store)
         if parent is None:
-            tags = {runs.SWEEP: sweep, runs.STORE: runs.store_id(store), **_source()}
+            tags = {runs.SWEEP: sweep, runs.STORE: runs.store_id(store), **runs.source()}
             parent = client.create_run(self._experiment, tags=tags, run_name=f"sweep {sweep}")
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
@@ -117,8 +121,9 @@ class Tracker:
         description: str,
         view: Callable[[str], str],
         windows: Mapping[str, WindowSet],
+        load: bool = True,
     ) -> None:
-        """Describes the sweep, and begins to record the load of this machine.
+        """Describes the sweep, and begins to record the load of this machine if `load` is set.
 
         The list of experiments shows `question`; `runs.attach` replaces `description`, which is
         Markdown; `view` makes the tag of a saved view of the trials below the sweep's run;
@@ -129,7 +134,8 @@ class Tracker:
         key = runs.VIEW_TAG + runs.view_of(self._parent)
         self._client.set_experiment_tag(self._experiment, key, view(self._parent))
         self._client.set_tag(self._parent, runs.NOTE, description)
-        self._watch_machine()
+        if load:
+            self._watch_machine()
 
     @_queued
     def start(self, trial: Trial, name: str) -> None:
@@ -170,28 +176,34 @@ class Tracker:
             self._end(run, status, reason)
 
     @_queued
-    def recall(self, trial: Trial, name: str, reason: str, folder: Path) -> None:
-        """Records a trial that was pruned earlier, unless that is done."""
+    def recall(self, trial: Trial, name: str, state: str, reason: str, folder: Path) -> None:
+        """Records a trial that ended earlier without a result, unless that is done; `state`:
+        pruned or failed."""
         known = self._find(self._client, self._condition(trial))
         if known is not None and REASON in known.data.tags:
             return
         run = self._run_of(trial, name)
         self._log_missing(run, epoch_history(folder))
-        self._end(run, "KILLED", reason)
+        self._end(run, "KILLED" if state == "pruned" else "FAILED", reason)
 
     def settle(self) -> None:
         """As `RecordQueue.settle`."""
-        self._records.settle()
+        if self._records is not None:
+            self._records.settle()
 
-    def close(self, status: str = "FINISHED") -> None:
-        """Closes the sweep's run, after all other records; `KILLED`: the sweep has failed."""
-        self._close(status)
-        self._records.close()
+    def close(self, status: str = "FINISHED", updated: str = "") -> None:
+        """Closes the sweep's run, after all other records; `KILLED`: the sweep has failed.
+        `updated`: the state of the store that was recorded, see `runs.recorded`."""
+        self._close(status, updated)
+        if self._records is not None:
+            self._records.close()
 
     @_queued
-    def _close(self, status: str) -> None:
+    def _close(self, status: str, updated: str) -> None:
         if self._machine is not None:
             self._machine.finish()
+        if updated:
+            self._client.set_tag(self._parent, runs.UPDATED, updated)
         self._client.set_terminated(self._parent, status)
 
     def _watch_machine(self) -> None:
@@ -223,7 +235,7 @@ class Tracker:
                     "method": trial.config.method.name,
                     "protocol": trial.config.protocol,
                     "configuration": name.removesuffix(f" {trial.repetition}"),
-                    **_source(),
+                    **runs.source(),
                     **({} if trial.fold is None else trial.fold.tags),
                 }
                 name = rounded(name)
@@ -320,18 +332,6 @@ def _link(source: Path, target: Path) -> None:
             os.link(path, name)
         except OSError:
             shutil.copy2(path, name)
-
-
-def _source() -> dict[str, str]:
-    """MLflow's tags of who runs what."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        user = str(os.getuid())
-    tags = {"mlflow.user": user, "mlflow.source.name": "comodo", "mlflow.source.type": "LOCAL"}
-    if (found := commit()) is not None:
-        tags["mlflow.source.git.commit"] = found.removesuffix("-dirty")
-    return tags
 
 
 def _make_database(path: Path) -> None:

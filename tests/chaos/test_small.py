@@ -111,11 +111,12 @@ def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Pat
     first.until(lease.exists)
     first.process.send_signal(signal.SIGSTOP)  # so that whatever changes is the second's doing
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
-    told = Driver(tmp_path / "second", None, *command).end(1)
-    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
-    *_, line = told.splitlines()
-    assert line.startswith(f"the sweep 'demo' is being run by process {first.process.pid} on ")
-    assert line.endswith("or end that process and run the same command again")
+    for options in ((), ("--shared",)):  # the first one does not share
+        told = Driver(tmp_path / "second", None, *command, *options).end(1)
+        assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+        *_, line = told.splitlines()
+        assert line.startswith(f"the sweep 'demo' is being run by process {first.process.pid} on ")
+        assert line.endswith("or end that process and run the same command again")
     first.process.send_signal(signal.SIGCONT)
     first.until(lambda: lease.stat().st_mtime_ns > before[lease])  # it goes on
     first.kill()

@@ -124,6 +124,9 @@ class Notes:
     def ask(self) -> Point | None:
         return self.points.pop(0) if self.points else None
 
+    def adopt(self, point: Point) -> None:
+        raise AssertionError("this ledger is not shared")
+
     def tell(self, point: Point, outcome: Outcome) -> None:
         self.outcomes.append((point, outcome))
 

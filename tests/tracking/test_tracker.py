@@ -169,7 +169,7 @@ def test_what_was_pruned_while_mlflow_was_away_is_recorded_later(store: Store) -
     torch.save({"history": HISTORY}, folder / "checkpoint.pt")
     for _ in range(2):
         tracker = Tracker(store, "s", {})
-        tracker.recall(trial, "t", "stopped after epoch 3", folder)
+        tracker.recall(trial, "t", "pruned", "stopped after epoch 3", folder)
         tracker.close()
     (run,) = runs(store)[1]
     assert (run.info.status, run.data.tags["comodo.reason"]) == ("KILLED", "stopped after epoch 3")
@@ -212,7 +212,7 @@ def test_a_planted_file_of_a_pruned_trial_is_named_and_counts_as_absent(
     folder.mkdir(parents=True)
     path = planted(folder, kind)
     tracker = Tracker(store, "s", {})
-    tracker.recall(trial, "t", "stopped after epoch 3", folder)
+    tracker.recall(trial, "t", "pruned", "stopped after epoch 3", folder)
     tracker.close()
     (run,) = runs(store)[1]
     assert (run.info.status, run.data.tags["comodo.reason"]) == ("KILLED", "stopped after epoch 3")
