@@ -88,7 +88,7 @@ def test_help_has_examples(verb: str) -> None:
 def test_the_verbs_are_those_of_the_documentation() -> None:
     assert VERBS == [
         "clean", "du", "encode", "export", "init", "inspect", "plan", "prepare", "profile",
-        "report", "schema", "status", "sweep", "ui",
+        "report", "schema", "slurm", "status", "sweep", "ui",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ COVERED_BY = {
     "__main__": "e2e/test_smoke.py",
     "cli/arguments": "test_cli.py",
     "cli/init": "test_cli.py",
+    "cli/slurm": "runtime/test_slurm.py",
     "cli/store": "report/test_usage.py",
     "cli/ui": "test_cli.py",
     "config/dataset_base": "config/test_load.py",

@@ -28,6 +28,7 @@ from comodo.cli.arguments import (
     checked_file,
 )
 from comodo.cli.init import init
+from comodo.cli.slurm import slurm
 from comodo.cli.store import clean, du
 from comodo.cli.ui import ui
 from comodo.core.console import console, error_console, show_errors
@@ -320,4 +321,5 @@ app.command(epilog="Example: comodo du")(du)
 app.command(epilog="Example: comodo clean, then: comodo clean --yes")(clean)
 
 
+app.command(epilog="Example: comodo slurm sweeps/demo.yaml --gpus 1 --time 8:00:00")(slurm)
 app.command(epilog="Example: comodo ui --port 5001")(ui)
