@@ -198,7 +198,7 @@ class TestEncode:
         video.write_bytes((tmp_path / "data/videos/r002.mp4").read_bytes())
         with pytest.raises(typer.Exit), show_errors():
             encode_windows("mine", TEACHER, windows, store, 0.2)
-        told = capsys.readouterr().out
+        told = capsys.readouterr().err
         assert f"{video} was replaced while the sweep runs; run the same command again" in told
         assert store.meta("features", feature_key(TEACHER, windows)) is None
 

@@ -33,11 +33,21 @@ def own(sweep: Sweep, store: Store) -> Ledger:
     return Ledger(sweep, store, pairs, Evaluation())
 
 
-def drive(make: Callable[[Sweep, Store], Ledger], sweep: Sweep, folder: Path, name: str) -> None:
+def drive(
+    make: Callable[[Sweep, Store], Ledger],
+    sweep: Sweep,
+    folder: Path,
+    name: str,
+    drivers: int,
+) -> None:
     """Runs trials, each a moment long, while there are any; writes the keys of those that it ran.
     Of a search each second configuration fails."""
     store = Store(folder)
     ledger, ran = make(sweep, store), []
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.ready").touch()
+    while len(list(folder.glob("*.ready"))) < drivers:  # so that none has done all before
+        time.sleep(0.02)
     while (trial := ledger.next_trial()) is not None or ledger.elsewhere:
         if trial is None:
             time.sleep(0.05)
@@ -59,7 +69,9 @@ def started(
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
     for number in range(drivers):
-        processes.append(context.Process(target=drive, args=(make, sweep, folder, f"d{number}")))
+        processes.append(
+            context.Process(target=drive, args=(make, sweep, folder, f"d{number}", drivers))
+        )
         processes[-1].start()
     return processes
 
