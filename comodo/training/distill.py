@@ -220,8 +220,8 @@ class Distillation:
         """The random changes of this epoch's windows; None if there are none."""
         if (changes := self.trial.augment) == config.Augmentation():
             return None
-        channels = self.train.stored_channels
-        return Augment(changes, seed_of(self.seed, "augment", self.epoch), channels)
+        seed = seed_of(self.seed, "augment", self.epoch)
+        return Augment(changes, seed, self.train.stored_channels)
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""
