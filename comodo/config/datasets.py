@@ -94,7 +94,7 @@ class AriaDataset(BaseDataset):
     """A folder of VRS files of Project Aria's glasses."""
 
     kind: Literal["aria"]
-    """Needs `pip install comodo[cameras]`."""
+    """Needs `pip install projectaria-tools`."""
     path: ExistingPath
     """Folder that is searched for .vrs files at any depth."""
     imu: Literal["right", "left", "both"] = "right"

@@ -64,7 +64,7 @@ class EgoExo4dDataset(BaseDataset):
     BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
 
     kind: Literal["egoexo4d"]
-    """Ego-Exo4D in the layout of its release; needs `pip install comodo[cameras]`."""
+    """Ego-Exo4D in the layout of its release; needs `pip install projectaria-tools`."""
     path: ExistingPath
     """Folder of the downloaded release, with takes.json and takes/."""
     splits: ExistingPath
@@ -107,7 +107,7 @@ class HdEpicDataset(BaseDataset):
     """HD-EPIC: cooking at home with Project Aria glasses, unlabelled here."""
 
     kind: Literal["hd-epic"]
-    """HD-EPIC in the layout of its download script; needs `pip install comodo[cameras]`."""
+    """HD-EPIC in the layout of its download script; needs `pip install projectaria-tools`."""
     path: ExistingPath
     """Folder with Videos/ and VRS/."""
     imu: Literal["right", "left"] = "right"

@@ -2,7 +2,7 @@
 
 Streams are found by their labels, as the ids of the IMUs depend on the glasses' generation: 1202-1
 is imu-right (1,000 Hz) in the first, imu-left (800 Hz, as imu-right) in the second. Decoded by
-projectaria-tools (`pip install comodo[cameras]`). Knows no data set.
+projectaria-tools (`pip install projectaria-tools`). Knows no data set.
 """
 
 import os
@@ -174,7 +174,7 @@ def _open(
     try:
         from projectaria_tools.core.data_provider import create_vrs_data_provider
     except ImportError:
-        message = "VRS files need projectaria-tools: pip install comodo[cameras]"
+        message = "VRS files need projectaria-tools: pip install projectaria-tools"
         raise failure("missing-library", message) from None
     try:
         with _quiet():

@@ -1,4 +1,4 @@
-"""Axivity's .cwa files, by cwa-reader-rs (`pip install comodo[axivity]`)."""
+"""Axivity's .cwa files, by cwa-reader-rs (`pip install cwa-reader-rs`)."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ def read_cwa(path: Path) -> ImuStream:
     sensor's, in seconds since 1970; the zone of it is not in the file. Raises ImuError."""
     refuse_missing(path)
     if find_spec("cwa_reader_rs") is None:
-        fix = "pip install comodo[axivity], or export CSV with OmGui"
+        fix = "pip install cwa-reader-rs, or export CSV with OmGui"
         raise ImuError("imu.missing-library", f"{path}: .cwa files need cwa-reader-rs: {fix}")
     from cwa_reader_rs import read_cwa_file
 

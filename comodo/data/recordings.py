@@ -193,7 +193,7 @@ def require_library(module: str, folder: str) -> None:
     """Raises DatasetError if the library that reads a folder's files is not installed."""
     if find_spec(module) is None:
         library = module.replace("_", "-")
-        message = f"{folder}: its files need {library}: pip install comodo[cameras]"
+        message = f"{folder}: its files need {library}: pip install {library}"
         raise DatasetError("dataset.missing-library", message)
 
 

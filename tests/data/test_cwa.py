@@ -18,9 +18,9 @@ def test_a_recording_of_an_ax6(tmp_path: Path) -> None:
     if not SAMPLE.exists():
         pytest.skip(f"needs {SAMPLE}")
     if find_spec("cwa_reader_rs") is None:
-        with raises(ImuError, "imu.missing-library", "comodo[axivity]", "OmGui"):
+        with raises(ImuError, "imu.missing-library", "pip install cwa-reader-rs", "OmGui"):
             read_cwa(SAMPLE)
-        pytest.skip("needs pip install comodo[axivity]")
+        pytest.skip("needs pip install cwa-reader-rs")
     stream = read_cwa(SAMPLE)
     assert stream.channels == CHANNELS
     assert len(stream.time_N) == 11_320 and stream.rate == pytest.approx(99, abs=0.1)

@@ -1,6 +1,6 @@
 """A folder of Project Aria's .vrs files, each with RGB frames and two IMUs; each its own group.
 
-Decoded by projectaria-tools (`pip install comodo[cameras]`). No labels: for encoding and
+Decoded by projectaria-tools (`pip install projectaria-tools`). No labels: for encoding and
 distillation, not for probing.
 """
 

@@ -107,7 +107,7 @@ def test_the_library_that_is_missing_is_named(
     (recording,) = reader.recordings()
     for module in ("projectaria_tools", "projectaria_tools.core.data_provider"):
         monkeypatch.setitem(sys.modules, module, None)
-    with raises(DatasetError, "dataset.missing-library", "pip install comodo[cameras]"):
+    with raises(DatasetError, "dataset.missing-library", "pip install projectaria-tools"):
         reader.recordings()
-    with raises(ImuError, "imu.missing-library", "a.vrs", "pip install comodo[cameras]"):
+    with raises(ImuError, "imu.missing-library", "a.vrs", "pip install projectaria-tools"):
         reader.read_imu(recording)
