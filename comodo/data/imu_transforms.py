@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from comodo.config.channels import in_groups
+from comodo.config.channels import axis_of, in_groups
 
 Generators = Sequence[np.random.Generator]
 
@@ -41,10 +41,11 @@ def random_tilts(generators: Generators, max_degrees: float) -> Tensor:
 def rotated(imu_BCT: Tensor, channels: Sequence[str], rotation_of: Mapping[str, Tensor]) -> Tensor:
     """Windows of sensors that are mounted otherwise: accelerometer and gyroscope of a sensor, which
     are one device, are rotated together by the matrices `[B, 3, 3]` of its name. What has not three
-    axes, x, y and z, stays as it is."""
+    axes, in any order, stays as it is."""
     out_BCT = imu_BCT.clone()
     for (sensor, _), places in in_groups(channels).items():
         if len(places) == 3:
+            places = sorted(places, key=lambda place: axis_of(channels[place]))
             # Not as a matrix product, whose rounding may depend on the number of windows.
             columns = zip(places, rotation_of[sensor].split(1, dim=2), strict=True)
             x, y, z = (column_B31 * imu_BCT[:, [place]] for place, column_B31 in columns)

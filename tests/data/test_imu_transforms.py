@@ -63,6 +63,14 @@ def test_both_sensors_are_rotated_together(imu_BCT: torch.Tensor) -> None:
             np.testing.assert_allclose(rotated_BCT[b, sensor].T, expected, atol=1e-5)
 
 
+def test_a_rotation_does_not_depend_on_the_order_of_the_channels(imu_BCT: torch.Tensor) -> None:
+    order = [2, 0, 1, 4, 3, 5]
+    tilts = {"": changed.random_tilts(generators(), 90)}
+    expected_BCT = changed.rotated(imu_BCT, CHANNELS, tilts)[:, order]
+    named = [CHANNELS[place] for place in order]
+    assert torch.equal(changed.rotated(imu_BCT[:, order], named, tilts), expected_BCT)
+
+
 def test_noise_has_the_stated_levels_and_spares_padding(
     padded_BCT: torch.Tensor, length_B: torch.Tensor
 ) -> None:
