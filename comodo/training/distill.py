@@ -80,9 +80,8 @@ class Distillation:
             self.row_N = self.train.labelled_N
             heads = build_classifier(method, student.dim, len(windows.classes)), nn.Identity()
         elif features is None:
-            raise TrainingError(
-                "training.no-features", f"method '{method.name}' needs a teacher's features"
-            )
+            text = f"method '{method.name}' needs a teacher's features"
+            raise TrainingError("training.no-features", text)
         else:
             self.row_N = features.encoded["train"]
             heads = build_heads(method, student.dim, features.dim)
@@ -225,8 +224,8 @@ class Distillation:
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""
-        stored_N = self.train.stored(self.row_N)
-        order_N = epoch_order(stored_N, seed_of(self.seed, "order", self.epoch))
+        seed = seed_of(self.seed, "order", self.epoch)
+        order_N = epoch_order(self.train.stored(self.row_N), seed)
         if self.epoch == 0:  # windows that filled the queue join in the second epoch, as published
             order_N = order_N[~torch.isin(order_N, self.reserved)]
         return order_N
