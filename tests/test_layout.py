@@ -42,6 +42,7 @@ COVERED_BY = {
     "report/plan/splits": "report/plan/test_plan.py",
     "report/plan/view": "report/plan/test_plan.py",
     "report/quality/figures": "report/quality/test_inspection.py",
+    "report/selection": "evaluation/test_nested.py",
     "report/status_view": "search/test_status.py",
     "report/style": "report/test_html.py",
     "report/tables": "report/test_report.py",

@@ -101,7 +101,7 @@ class Results:
             trial = row.trial
             if row.state == "finished" and folds[row.label, trial.seed] >= trial.in_each_seed:
                 self.by_label.setdefault(row.label, []).append(row)
-        self._predictions = Predictions(store)
+        self.predictions = Predictions(store)
         self.accuracy = cache(self._accuracy)
         self.importances = cache(self._importances)
 
@@ -138,20 +138,20 @@ class Results:
         its interval; None where it was not measured."""
         dataset = dataset or self.scored_on(self._first_trials[label])
         metric = accuracy(split, k, measure, dataset)
-        return self._predictions.interval(self._trials(label), metric)
+        return self.predictions.interval(self._trials(label), metric)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
         """Acc@1 of one trial on the data set that it is `scored_on`: with that seed, on new
         groups."""
         metric = accuracy(split, dataset=self.scored_on(row.trial))
-        return self._predictions.interval([row.trial], metric)
+        return self.predictions.interval([row.trial], metric)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name, with an interval for new seeds, from
         predictions also for new groups; None where it was not measured."""
         metric = Metric.parse(name)
         metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
-        if (found := self._predictions.interval(self._trials(label), metric)) is not None:
+        if (found := self.predictions.interval(self._trials(label), metric)) is not None:
             return found
         by_seed = defaultdict[int, list[float]](list)
         for row in self.by_label[label]:
@@ -168,19 +168,19 @@ class Results:
         return {
             name: value
             for name, value in row.metrics.items()
-            if value < 1 or not self._predictions.is_certain(row.trial, Metric.parse(name))
+            if value < 1 or not self.predictions.is_certain(row.trial, Metric.parse(name))
         }
 
     def accuracy_by(self, label: str, column: str) -> pd.DataFrame:
         """`Predictions.by` of a configuration on the data set that it is `scored_on`."""
         dataset = self.scored_on(self._first_trials[label])
-        return self._predictions.by(self._trials(label), column, dataset)
+        return self.predictions.by(self._trials(label), column, dataset)
 
     def test_predictions(self, label: str) -> pd.DataFrame:
         """A configuration's predictions, of all seeds, on the test split of the data set that it is
         `scored_on`."""
         dataset = self.scored_on(self._first_trials[label])
-        found = [self._predictions.of(trial, dataset) for trial in self._trials(label)]
+        found = [self.predictions.of(trial, dataset) for trial in self._trials(label)]
         predictions = pd.concat([table for table in found if table is not None])
         return predictions[predictions.split == "test"]
 
@@ -198,27 +198,26 @@ class Results:
         return tuple(statistics.mean(row.metrics[name] for row in rows) for name in names)
 
     @cached_property
-    def selected(self) -> str | None:
-        """The configuration that the first objective selects, by its mean over seeds.
-
-        The untrained student competes, the one trained with labels only if the sweep searches it;
-        hand-crafted features are no student.
-        """
-        return self._best(
+    def candidates(self) -> list[str]:
+        """What may be selected. The untrained student competes, the one trained with labels only if
+        the sweep searches it; hand-crafted features are no student."""
+        return [
             label
             for label, trial in self._first_trials.items()
             if not trial.is_hand_crafted
             and (isinstance(trial.config.method, NoneMethod) or not self.is_reference(trial))
-        )
+        ]
+
+    @cached_property
+    def selected(self) -> str | None:
+        """The candidate that the first objective selects, by its mean over seeds and folds."""
+        return self._best(self.candidates)
 
     @cached_property
     def best_trained(self) -> str | None:
-        """Like `selected`, without untrained students and references."""
-        return self._best(
-            label
-            for label, trial in self._first_trials.items()
-            if not isinstance(trial.config.method, NoneMethod) and not self.is_reference(trial)
-        )
+        """Like `selected`, without untrained students."""
+        methods = {label: trial.config.method for label, trial in self._first_trials.items()}
+        return self._best(x for x in self.candidates if not isinstance(methods[x], NoneMethod))
 
     def _best(self, labels: Iterable[str]) -> str | None:
         sign = self.sweep.objectives[0].sign
@@ -253,7 +252,7 @@ class Results:
             seconds = [trial for trial in self._trials(second) if trial.number in first_of]
             firsts = [first_of[trial.number] for trial in seconds]
             dataset = self.scored_on(self._first_trials[first])
-            only = self._predictions.only_one_hits(firsts, seconds, "test", dataset)
+            only = self.predictions.only_one_hits(firsts, seconds, "test", dataset)
             if only is not None:
                 comparison, (seeds, groups) = compare(*only, CONFIDENCE), only[0].shape
                 found.append(Difference(first, second, seeds, groups, comparison, comparison.p))
@@ -281,7 +280,7 @@ class Results:
         found = dict[tuple[str, int], set[str]]()  # by data set and fold
         for trial in (row.trial for rows in self.by_label.values() for row in rows):
             for place in ((dataset, trial.number[1]) for dataset in trial.measured_on()):
-                table = None if place in found else self._predictions.of(trial, place[0])
+                table = None if place in found else self.predictions.of(trial, place[0])
                 if table is not None:
                     found[place] = set(table.group[table.split == "test"])
         return {

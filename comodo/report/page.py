@@ -39,6 +39,7 @@ from comodo.report.plan.confounds import confounds
 from comodo.report.plan.splits import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
+from comodo.report.selection import selection_over_folds
 from comodo.report.tables import Markup, cell, section
 from comodo.search.labels import swept_keys
 from comodo.search.measurable import unlabelled_note
@@ -106,6 +107,7 @@ def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
         f"{count} trials finished; state of the sweep: {state}.",
         *tables.missing(results.rows, record.command)[:1],
         selected,
+        *selection_over_folds(results),
         *overridden(sweep),
     ]
     if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
@@ -187,6 +189,8 @@ def protocol_section(
         ),
     ]
     note = "Test accuracy is computed once for each finished trial and selects nothing."
+    if folds_asked(sweep):
+        note = "Test accuracy is computed once for each finished trial; see above for what selects."
     if split == "test":
         note = "**Selection was by the test split**, so its accuracies are optimistic."
     return section("Protocol", note, ["setting", "value"], rows)

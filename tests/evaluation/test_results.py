@@ -135,12 +135,17 @@ def test_large_differences_are_told_apart_and_small_ones_are_not(results: Result
     assert (best, "untrained") in found
 
 
-def folded_results(tmp_path: Path, store: Store, left_out: Sequence[int] = ()) -> Results:
-    """Untrained and `infonce` with three seeds on eight people, each tested in a fold, without the
-    trials that have these places."""
-    sweep = read_sweep_file(
-        sweep_file(tmp_path, search__space={"method": ["none", "infonce"]}, seeds=[0, 1, 2])
-    )
+def folded_results(
+    tmp_path: Path,
+    store: Store,
+    left_out: Sequence[int] = (),
+    methods: Sequence[Any] = ("none", "infonce"),
+    **changes: Any,
+) -> Results:
+    """Methods with three seeds on eight people, each tested in a fold, without the trials that have
+    these places."""
+    space = {"method": list(methods)}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space, seeds=[0, 1, 2], **changes))
     folds = make_folds({f"g{i}": {"a": 9, "b": 9} for i in range(8)}, FoldSplit(folds="all"))
     names, rows = Labels(sweep), list[TrialRow]()
     for config in map(sweep.with_values, sweep.grid()):
