@@ -27,6 +27,10 @@ WITHOUT_RAY = {
     "teacher": "teacher",
     "teacher-bf16": "teacher --precision bf16",
 }
+ON_GPU = {
+    "shares": "shares --precision bf16",
+    "lockstep": "lockstep --student cnn mantis --precision bf16",
+}
 WITH_RAY = {
     "engine": "engine",
     "encode": "encode",
@@ -77,7 +81,7 @@ def table(folder: Path, names: list[str]) -> str:
 
 
 def main() -> None:
-    known = dict(WITHOUT_RAY)
+    known = WITHOUT_RAY | (ON_GPU if torch.cuda.is_available() else {})
     if importlib.util.find_spec("ray") is not None:
         known |= WITH_RAY
     parser = argparse.ArgumentParser(

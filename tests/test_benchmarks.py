@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import RESULTS, WITH_RAY, WITHOUT_RAY, run, table
+from benchmarks.__main__ import ON_GPU, RESULTS, WITH_RAY, WITHOUT_RAY, run, table
 from benchmarks.common import Row, in_turns, show
 from tests.paths import ROOT
 
 
-@pytest.mark.parametrize("module", sorted({c.split()[0] for c in WITHOUT_RAY.values()}))
+@pytest.mark.parametrize("module", sorted({c.split()[0] for c in (WITHOUT_RAY | ON_GPU).values()}))
 def test_what_runs_on_a_borrowed_gpu_needs_neither_ray_nor_mlflow(module: str) -> None:
     code = f"import sys, benchmarks.{module}; print({{'ray', 'mlflow'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -68,8 +68,10 @@ def test_the_performance_page_shows_what_was_measured() -> None:
         "overhead --between 1 2",
         "sharing --megabytes 20 --trials 2",
         "scaling --trials 3 --windows 600 1200 --repeats 1",
+        "lockstep --device cpu --student cnn mantis-small --together 2 --batch 4 --repeats 1",
+        "shares --device cpu --student cnn --at-once 2 --batch 4 --steps 2",
     ],
 )
-def test_the_benchmarks_of_the_engine_run(command: str, tmp_path: Path) -> None:
+def test_the_other_benchmarks_run(command: str, tmp_path: Path) -> None:
     """At the smallest sizes: their numbers mean nothing."""
     assert run(command, tmp_path / "out.txt")
