@@ -78,4 +78,4 @@ def test_the_schema_has_every_form_of_an_entry_and_of_an_objective() -> None:
     assert "when" in schema["$defs"]["Choices"]["properties"]
     assert "when" in schema["$defs"]["Range"]["properties"]
     objective = schema["$defs"]["Objectives"]["anyOf"]
-    assert [form.get("type", "object") for form in objective] == ["object", "array"]
+    assert [form.get("type", "object") for form in objective] == ["string", "object", "array"]

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from comodo.core.errors import ComodoError, nearest
+from comodo.core.errors import ComodoError
 
 
 class ConfigError(ComodoError, ValueError):
@@ -145,6 +145,8 @@ def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
             continue
         if isinstance(data, (str, int, float)) or str(part).startswith(("list[", "constrained")):
             continue
+        if part == "[key]":  # the name itself is wrong
+            continue
         parts.append(str(part))
         around = data
         if isinstance(data, dict):
@@ -165,29 +167,6 @@ def line_of(key: str, node: yaml.Node | None) -> int:
         else:
             break
     return line
-
-
-def reason_of(problem: Any, around: Any) -> str:
-    """Pydantic's message, with the nearest valid name for an unknown key."""
-    if problem["type"] == "extra_forbidden":
-        name, known = str(problem["loc"][-1]), sibling_keys(around)
-        if name in known:
-            return f"{around.get('name', 'this mapping')} has no such key"
-        return f"unknown key{nearest(name, known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in ("value_error", "missing") or isinstance(problem["input"], dict):
-        return str(message)
-    return f"{message}, not {problem['input']!r}"
-
-
-def sibling_keys(mapping: dict[str, Any]) -> set[str]:
-    """The keys of the settings classes that share most keys with a mapping."""
-    models: list[type[Settings]] = [Settings]
-    for model in models:  # grows while it is iterated
-        models.extend(model.__subclasses__())
-    shared = {model: len(model.model_fields.keys() & mapping.keys()) for model in models}
-    closest = [model for model in models if shared[model] == max(shared.values())]
-    return {key for model in closest for key in model.model_fields}
 
 
 def as_list(value: Any) -> Any:

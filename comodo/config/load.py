@@ -10,8 +10,9 @@ import yaml
 from pydantic import ValidationError
 from yaml.constructor import ConstructorError
 
-from comodo.config.base import ConfigError, dotted_key, line_of, reason_of
+from comodo.config.base import ConfigError, dotted_key, line_of
 from comodo.config.overrides import override_file
+from comodo.config.reasons import reason_of
 from comodo.config.sweep import Sweep
 from comodo.core.redaction import redacted
 
@@ -94,14 +95,8 @@ def read_sweep_file(
         return Sweep.model_validate(change(data), context=context)
     except ValidationError as error:
         keys, lines = [], []
-        for problem in error.errors():
-            if problem["type"] == "default_factory_not_called":
-                continue  # caused by another key, which is reported
-            location = problem["loc"]
-            if location[:2] == ("search", "space"):  # then pydantic adds the kind of the span
-                location = location[:3] + location[4:]
-            key, around = dotted_key(location, data)
-            reason = reason_of(problem, around)
+        for (key, _), (problems, around) in _by_key(error, data).items():
+            reason = reason_of(problems, key, around)
             if not key:  # checks of the whole file begin their message with the key
                 key, _, reason = reason.partition(": ")
             keys.append(key)
@@ -113,6 +108,22 @@ def read_sweep_file(
                     place += f" with {_of_override(name)}"
             lines.append(f"{place}: {key}: {reason}")
         raise ConfigError(keys[0], "\n".join(lines)) from None
+
+
+def _by_key(error: ValidationError, data: Any) -> dict[tuple[str, str], tuple[list[Any], Any]]:
+    """Pydantic's errors of each dotted key, and the mapping around it: several where a value may be
+    of several kinds and is of none. What the package's own checks raise is not put together."""
+    found: dict[tuple[str, str], tuple[list[Any], Any]] = {}
+    for problem in error.errors():
+        if problem["type"] == "default_factory_not_called":
+            continue  # caused by another key, which is reported
+        location = problem["loc"]
+        if location[:2] == ("search", "space"):  # then pydantic adds the kind of the span
+            location = location[:3] + location[4:]
+        key, around = dotted_key(location, data)
+        own = problem["msg"] if problem["type"] == "value_error" else ""
+        found.setdefault((key, own), ([], around))[0].append(problem)
+    return found
 
 
 def _content(source: str, text: bytes) -> tuple[Any, yaml.Node | None]:

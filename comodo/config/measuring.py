@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from comodo.config.datasets import DatasetConfig, fold_split
-from comodo.config.metric import WITHOUT_LABELS, Measure, Metric, Objective
+from comodo.config.metric import WITHOUT_LABELS, Measure, Metric, Objective, meant_metric
 from comodo.core.errors import nearest
 
 
@@ -34,7 +34,9 @@ def refuse_unmeasured_objectives(
     seen = set()
     for metric in (objective.metric for objective in objectives):
         if metric not in metrics:
-            raise ValueError(f"objective.metric: unknown '{metric}'{nearest(metric, metrics)}")
+            known = {metric.lower().replace("_", "-"): meant_metric(metric, metrics)}
+            closest = nearest(metric, metrics, known)
+            raise ValueError(f"objective.metric: unknown '{metric}'{closest}")
         if (measure := metrics[metric]) not in measures:
             other = next(name for name, by in metrics.items() if by == measures[0])
             fix = f"add it, or write objective: {{metric: {other}}}"

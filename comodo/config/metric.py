@@ -1,9 +1,9 @@
 """The names of metrics, as files, YAML and MLflow spell them, and those that can judge a sweep.
 Does not know how a metric is computed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
@@ -155,6 +155,25 @@ TRANSFER_METRICS = {
 """The same on another data set, where their names begin with `on/<data set>/`."""
 
 
+_OTHER_NAMES = {
+    "accuracy": "acc1", "acc": "acc1", "top1": "acc1", "top-1": "acc1", "acc-1": "acc1",
+    "acc@1": "acc1", "top3": "acc3", "acc@3": "acc3", "top5": "acc5", "top-5": "acc5",
+    "acc@5": "acc5", "f1": "macro_f1", "f1-score": "macro_f1", "f1-macro": "macro_f1",
+    "macro-f1": "macro_f1", "bacc": "balanced_accuracy", "recall": "balanced_accuracy",
+    "macro-recall": "balanced_accuracy",
+}  # fmt: skip
+"""Metrics of a classification by what others call them; macro recall is balanced accuracy."""
+
+
+def meant_metric(text: str, known: Collection[str]) -> str:
+    """The known metric that `text` is another name of, such as `test/macro_f1` of `test/f1`; empty
+    if there is none. Without a split it is that of val."""
+    before, _, name = text.rpartition("/")
+    name = name.lower().replace("_", "-")
+    meant = f"{before or 'val'}/{_OTHER_NAMES.get(name, text.rpartition('/')[2])}"
+    return meant if meant in known else ""
+
+
 def metrics_of_student(others: Iterable[str]) -> dict[str, Measure]:
     """The metrics of a student on its own data set and on others, with the measure of each."""
     return OWN_METRICS | {
@@ -187,13 +206,19 @@ class Objective(Settings):
         return 1 if self.mode == "max" else -1
 
 
+def _by_metric(value: Any) -> Any:
+    """Objectives that are written as the names of their metrics alone, in full."""
+    return [{"metric": one} if isinstance(one, str) else one for one in as_list(value)]
+
+
 class Objectives(RootModel[tuple[Objective, ...]]):
-    """One objective or several; the first one selects, and is used where only one can be."""
+    """One objective or several; the first one selects, and is used where only one can be. A metric
+    alone, such as `val/macro_f1`, is one in its own direction."""
 
     model_config = ConfigDict(frozen=True)
     root: Annotated[
         tuple[Objective, ...],
-        BeforeValidator(as_list, json_schema_input_type=Objective | list[Objective]),
+        BeforeValidator(_by_metric, json_schema_input_type=str | Objective | list[str | Objective]),
         Field(min_length=1),
     ]
 

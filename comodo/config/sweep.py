@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Seed, Settings, dotted_key, reason_of
+from comodo.config.base import ConfigError, Seed, Settings, dotted_key
 from comodo.config.datasets import DatasetConfig, following
 from comodo.config.measuring import refuse_unfit_measures, refuse_unmeasured_objectives
 from comodo.config.metric import (
@@ -20,6 +20,7 @@ from comodo.config.metric import (
     metrics_of_student,
 )
 from comodo.config.overrides import Recipe, apply_overrides
+from comodo.config.reasons import reason_of
 from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.seen_channels import refuse_lacking_channels, with_channels
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
@@ -151,7 +152,7 @@ class Sweep(Settings):
         except ValidationError as error:
             problem = error.errors()[0]
             key, around = dotted_key(problem["loc"], data)
-            reason = reason_of(problem, around)
+            reason = reason_of([problem], key, around)
             if key in values and "has no such key" in reason:
                 name = key.split(".")[1]
                 methods = [n for n, m in METHODS.items() if name in m.model_fields]

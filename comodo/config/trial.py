@@ -25,6 +25,16 @@ def _by_protocol(corrected: Any, published: Any) -> Any:
     )
 
 
+def _family(family: str, presets: dict[str, dict[str, Any]], from_scratch: bool) -> str:
+    """What to write where the name of a family is in place of that of a model."""
+    known = [name for name, model in presets.items() if model["name"] == family]
+    if not known:
+        return f"'{family}' needs keys of its own: {{name: {family}, ...}}"
+    ways = [f"{{name: {family}}}, which starts from scratch"] if from_scratch else []
+    ways += [f"{' or '.join(known)}, with its weights"]
+    return f"'{family}' is a family of models; write {', or '.join(ways)}"
+
+
 def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
     """A known model may be given by its name alone."""
     schema: Any = Literal[tuple(presets)] | settings
@@ -32,6 +42,8 @@ def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> Bef
     def expand(value: Any) -> Any:
         if not isinstance(value, str):
             return value
+        if value in get_args(settings.model_fields["name"].annotation) and value not in presets:
+            raise ValueError(_family(value, presets, "size" in settings.model_fields))
         if value not in presets:
             raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
         return presets[value]

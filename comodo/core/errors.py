@@ -2,7 +2,7 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 PASSING = {
     errno.EACCES,  # no permission
@@ -49,10 +49,13 @@ class ChangedError(ComodoError, RuntimeError):
     """A file was replaced while the sweep that it belongs to runs."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the closest valid one, or all of them."""
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(valid))}"
+def nearest(name: str, valid: Iterable[str], other_names: Mapping[str, str] = {}) -> str:
+    """The end of a message about an unknown name: the valid one that it is another name of, or the
+    closest, or all of them. `other_names`: valid names by what others call them, in lower case."""
+    known = list(valid)
+    meant = other_names.get(name.lower().replace("_", "-"))
+    close = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"
 
 
 def is_passing(error: BaseException) -> bool:

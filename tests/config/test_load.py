@@ -66,7 +66,7 @@ def sweep_file(tmp_path: Path, **changes: Any) -> Path:
             "trial.student",
             ["references: [features]"],
         ),
-        ({"trial__teacher": "timesformer"}, "trial.teacher", ["'timesformer-base-k400'"]),
+        ({"trial__teacher": "timesformer"}, "trial.teacher", ["write timesformer-base-k400"]),
         ({"trial__dataset": "dmo"}, "trial.dataset", ["'dmo'", "'demo'"]),
         (
             {"datasets__mine": {"kind": "folder", "path": "absent/manifest.csv"}},

@@ -99,7 +99,7 @@ def test_what_follows_is_a_confound_and_no_hindrance_to_warm_start(tmp_path: Pat
 @pytest.mark.parametrize(
     ("recipe", "code", "name"),
     [
-        ({"when": {"epochs": "2"}, "set": {"batch_size": 8}}, "when.epochs", "'method.name'"),
+        ({"when": {"epochs": "2"}, "set": {"batch_size": 8}}, "when.epochs", "method.name"),
         ({"when": {"dataset": "dema"}, "set": {"epochs": 2}}, "when.dataset", "'demo'"),
         ({"when": {"method.name": "l2"}, "set": {"epochs": 2}}, "when", ""),
         ({"when": {"dataset": "demo"}, "set": {"epoch": 2}}, "set", "'epoch'"),
