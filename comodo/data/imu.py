@@ -86,9 +86,10 @@ def checked_stream(
     rows = len(time_N)
     complete_N = np.isfinite(time_N) & ~np.isnan(imu_NC).any(axis=1)
     lacking = int((~complete_N).sum())
+    if rows - lacking < 2:
+        message = f"{source}: fewer than two complete IMU samples{_filled(imu_NC, channels)}"
+        raise ImuError("imu.too-few-samples", message)
     time_N, imu_NC = time_N[complete_N].astype(np.float64), imu_NC[complete_N]
-    if len(time_N) < 2:
-        raise ImuError("imu.too-few-samples", f"{source}: fewer than two complete IMU samples")
     new_M = (np.diff(time_N) != 0) | (imu_NC[1:] != imu_NC[:-1]).any(axis=1)
     copies = int((~new_M).sum())
     time_N, imu_NC = (array[np.append([True], new_M)] for array in (time_N, imu_NC))
@@ -118,6 +119,20 @@ def checked_stream(
     }
     counted = [f"{count:,} of {rows:,} rows {what}" for what, count in counts.items() if count]
     return replace(stream, notes=(*notes, *counted), impossible=impossible)
+
+
+def _filled(imu_NC: np.ndarray, channels: Sequence[str]) -> str:
+    """Which channels lack values in rows of which none is complete, and the fix; empty if it is
+    only that there are no rows."""
+    counts = (~np.isnan(imu_NC)).sum(axis=0).tolist()
+    rows = len(imu_NC)
+    if empty := [name for name, count in zip(channels, counts, strict=True) if not count]:
+        fix = "leave them out with channels, under the data set, or correct the file"
+        return f"; none of {rows:,} rows has {', '.join(empty)}; {fix}" if rows else ""
+    if min(counts) == rows:
+        return ""
+    shown = ", ".join(f"{name} in {count:,}" for name, count in zip(channels, counts, strict=True))
+    return f"; of {rows:,} rows: {shown}; write all values of one time in one row"
 
 
 def _refuse_backwards(time_N: np.ndarray, source: str) -> None:

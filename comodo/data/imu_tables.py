@@ -40,6 +40,11 @@ def read_table(path: str | Path, kind: str, **options: Any) -> "pd.DataFrame":
         message = f"{path}: its rows have more cells than the header has columns; name every column"
         raise ImuError("imu.unreadable", message) from None
     except ValueError as error:  # empty, ragged, not text, or a missing column
+        if ragged := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
+            columns, line, cells = ragged.groups()
+            message = f"{path}, line {line}: {cells} cells, the header has {columns}"
+            fix = "correct the line, or remove it"
+            raise ImuError("imu.unreadable", f"{message}; {fix}") from None
         raise ImuError("imu.unreadable", f"{path}: cannot be read as {kind}: {error}") from None
 
 

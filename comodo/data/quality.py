@@ -68,6 +68,13 @@ class QualityCheck:
     low: float
     high: float
     means: str  # what a flag means
+    signs: tuple[tuple[float, float, str], ...] = ()
+    """Spans, from and to, of values that have one usual cause, and that cause."""
+
+    def cause(self, value: float) -> str:
+        """What a flagged value means."""
+        found = (cause for low, high, cause in self.signs if low <= value <= high)
+        return next(found, self.means)
 
     def flags(self, table: "pd.DataFrame") -> "pd.Series[bool]":
         """Which recordings it flags; none without a measured value."""
@@ -81,7 +88,9 @@ class QualityCheck:
 
 QUALITY_CHECKS = (
     QualityCheck("gravity", "median |acc| (g)", 0.8, 1.2,
-        "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout"),
+        "the unit is wrong, gravity was removed, or the sensor is in strong motion throughout",
+        ((7.8, 11.8, "looks like m/s^2 declared as g; correct acc_unit"),
+         (0.08, 0.12, "looks like g declared as m/s^2; correct acc_unit"))),
     QualityCheck("saturated", "saturated (share)", 0, 0.01,
         "the sensor's range is too narrow for the movement"),
     QualityCheck("impossible", "impossible samples", 0, 0,
@@ -91,7 +100,10 @@ QUALITY_CHECKS = (
     QualityCheck("peak_gyro", "largest rotation (deg/s)", 0, 2100,
         "over what a wearable's sensor measures: deg/s declared as rad/s, or values are damaged"),
     QualityCheck("turning", "rotation of each g of motion (deg/s)", 20, 5000,
-        "rad/s declared as deg/s, or deg/s as rad/s, or a sensor that does not work"),
+        "rad/s declared as deg/s, or deg/s as rad/s, or a sensor that does not work",
+        ((0, 20, "looks like rad/s declared as deg/s, or a gyroscope that does not work; correct "
+          "gyro_unit"),
+         (5000, np.inf, "looks like deg/s declared as rad/s; correct gyro_unit"))),
     QualityCheck("held", "samples that repeat the one before (share)", 0, 0.1,
         "a sensor is stuck, at zero, or slower than its rows"),
     QualityCheck("twins", "samples with two equal axes (share)", 0, 0.5,
@@ -214,7 +226,7 @@ def flag_lines(table: "pd.DataFrame") -> list[str]:
             worst = flagged.iloc[int(value.map(check.outside).argmax())]
             many = f"{len(flagged):,} of {len(table):,} recordings flagged"
             found = f"{check.title} {worst[check.column]:.4g} in {worst.recording}"
-            lines.append(f"{many}: {found}: {check.means}")
+            lines.append(f"{many}: {found}: {check.cause(worst[check.column])}")
     return lines
 
 

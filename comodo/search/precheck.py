@@ -4,11 +4,11 @@ on this machine. Imports nothing heavy; reads at most the length of a recording.
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comodo.config import ConfigError, DatasetConfig, SimulatedDataset, Sweep
+from comodo.config import ConfigError, DatasetConfig, FolderDataset, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.libraries import missing_library
 from comodo.config.student import RESIZED_TO
@@ -77,10 +77,13 @@ def precheck(
             recordings = list_recordings(settings, simulated_folder(settings, store))
             if name in watching and not any(recording.video for recording in recordings):
                 raise ConfigError.at(f"datasets.{name}", _no_video(watching[name]))
+            refuse_absent_files(name, settings, recordings)
             listed = listed_in_folds(recordings, settings)
             folds[name] = len(listed)
             train = min(([r for r in split if r.split == "train"] for split in listed), key=len)
             most[name] = most_to_train_on(settings, train)
+            if most[name] is None:
+                refuse_short_recordings(name, settings, train)
             classes[name] = [most_labelled(settings, split) for split in listed]
         refuse_untrainable(sweep, {name: n for name, n in most.items() if n is not None})
         if trials:
@@ -157,6 +160,47 @@ def refuse_short_windows(name: str, settings: DatasetConfig) -> None:
         key = f"datasets.{name}.window_seconds"
         found = f"{settings.window_seconds:g} s at {settings.imu_rate:g} Hz are {samples} samples"
         raise ConfigError(key, f"{key}: {found}; raise it, or imu_rate")
+
+
+def refuse_absent_files(
+    name: str, settings: DatasetConfig, recordings: Sequence[Recording]
+) -> None:
+    """Raises ConfigError where a manifest names files of which no recording has all: then its paths
+    are wrong. A few that are away only reject their recordings."""
+    if not isinstance(settings, FolderDataset) or not recordings:
+        return
+    absent = ""
+    for recording in recordings:
+        files = [f for f in (recording.video, recording.imu, *recording.beside) if f]
+        if not (lacking := [file for file in files if not Path(file).exists()]):
+            return
+        absent = absent or lacking[0]
+    fault = f"no such file: {absent}, and no recording of {len(recordings)} has all its files"
+    fix = f"correct the paths in {settings.path}"
+    raise ConfigError.at(f"datasets.{name}", f"{fault}; {fix}")
+
+
+def refuse_short_recordings(name: str, settings: DatasetConfig, train: Sequence[Recording]) -> None:
+    """Raises ConfigError if every recording to train on is shorter than one window, as far as that
+    is seen at once."""
+    if settings.window_seconds == "whole" or isinstance(settings, SimulatedDataset) or not train:
+        return
+    began, longest = time.monotonic(), 0.0
+    for recording in train:
+        begin, end = recording.span
+        try:
+            if recording.video:
+                begin, end = max(begin, 0.0), min(end, video_seconds(recording.video))
+        except VideoError:
+            continue  # prepare will reject it, with the reason
+        longest = max(longest, end - begin)
+        if longest >= settings.window_seconds or time.monotonic() - began > MAX_LOOK_SECONDS:
+            return
+    if longest:
+        key = f"datasets.{name}.window_seconds"
+        longer = f"windows of {settings.window_seconds:g} s are longer than the recordings"
+        message = f"{longer}, of which the longest has {longest:.3g} s; lower it"
+        raise ConfigError.at(key, message)
 
 
 def refuse_odd_students(sweep: Sweep) -> None:

@@ -1,17 +1,19 @@
 """CSV files and arrays, from a path to streams: header, units, clocks, rows."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from comodo.config import CHANNELS
 from comodo.data import imu_tables
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream
 from comodo.data.imu_tables import read_npy
-from comodo.data.tables.presets import Layout
+from comodo.data.tables.presets import Layout, literal
 from tests.conftest import write_imu
 from tests.errors import raises
 from tests.paths import SHARED
@@ -122,10 +124,38 @@ def test_rows_with_another_number_of_cells_than_the_header(tmp_path: Path) -> No
     with raises(ImuError, "imu.unreadable", "more cells than the header"):
         read_csv(path)
     path.write_text("\n".join([HEADER, *rows[:20], f"{rows[20]},31.5", *rows[21:]]))
-    with raises(ImuError, "imu.unreadable", "line 22"):
+    with raises(ImuError, "imu.unreadable", "line 22: 8 cells, the header has 7"):
         read_csv(path)
     path.write_text("\n".join([HEADER, *rows[:20], rows[20].rpartition(",")[0], *rows[21:]]))
     assert read_csv(path).notes == ("1 of 40 rows lack a time or a value and are left out",)
+
+
+def test_the_mapping_of_a_log_with_a_sensor_in_each_row_is_suggested(tmp_path: Path) -> None:
+    """It was `acc_x: x`, with which rows of the gyroscope would have been read as acceleration."""
+    path, lines = tmp_path / "imu.csv", ["time_ms,sensor,x,y,z"]
+    for i in range(100):
+        lines.append(f"{20 * i},TYPE_ACCELEROMETER,{np.sin(i / 9)},0.5,9.8")
+        lines.append(f"{20 * i + 3},TYPE_GYROSCOPE,{np.cos(i / 9)},0.2,0.3")
+    path.write_text("\n".join(lines))
+    with raises(ImuError, "imu.missing-column", "columns: {") as caught:
+        read_csv(path, "m/s^2", "rad/s")
+    written = re.search(r"columns: (\{.*?\})", str(caught.value))
+    assert written is not None
+    layout = Layout(literal(yaml.safe_load(written[1])), acc_unit="m/s^2", gyro_unit="rad/s")
+    (stream,) = imu_tables.read_csv(path, CHANNELS, layout)
+    assert stream.rate == pytest.approx(50, rel=0.01)
+    assert np.median(stream.values("acc")[:, 2]) == pytest.approx(1, abs=0.01)
+
+
+def test_rows_without_a_complete_one_say_what_is_empty(tmp_path: Path) -> None:
+    path, header = tmp_path / "imu.csv", ",".join(["time_s", *CHANNELS])
+    path.write_text("\n".join([header, *(f"{i / 50},0.1,{i},1,,," for i in range(60))]))
+    with raises(ImuError, "imu.too-few-samples", "none of 60 rows has gyro_x, gyro_y, gyro_z"):
+        read_csv(path, "g", "dps")
+    one_each = ["0.1,,,,,", ",0.2,,,,", ",,1,,,", ",,,1,,", ",,,,2,", ",,,,,3"]
+    path.write_text("\n".join([header, *(f"{i / 50},{one_each[i % 6]}" for i in range(60))]))
+    with raises(ImuError, "imu.too-few-samples", "of 60 rows: acc_x in 10, ", "in one row"):
+        read_csv(path, "g", "dps")
 
 
 def test_a_log_with_rows_for_each_sensor(tmp_path: Path) -> None:

@@ -107,6 +107,22 @@ def test_the_worst_recording_is_named() -> None:
     assert " in worse: " in line
 
 
+@pytest.mark.parametrize(
+    ("factors", "cause"),
+    [
+        ([9.80665, 1], "looks like m/s^2 declared as g; correct acc_unit"),
+        ([1 / 9.80665, 1], "looks like g declared as m/s^2; correct acc_unit"),
+        ([1, np.pi / 180], "looks like rad/s declared as deg/s"),
+        ([1, 180 / np.pi], "looks like deg/s declared as rad/s; correct gyro_unit"),
+    ],
+)
+def test_the_unit_that_is_meant_is_named(factors: list[float], cause: str) -> None:
+    moved = ImuStream(np.arange(2000) / 100, IMU_NC * np.repeat(factors, 3).astype(np.float32))
+    row = {"recording": "a", "constant_windows": 0, "labels_outside": 0}
+    lines = flag_lines(pd.DataFrame([row | measure_quality([moved], None)]))
+    assert any(cause in line for line in lines), lines
+
+
 def test_a_picture_that_stands_still_is_flagged() -> None:
     track = VideoTrack(20.0, ((6.0, 14.0),))
     found = measure_quality([ImuStream(np.arange(2000) / 100, IMU_NC)], track)

@@ -187,6 +187,8 @@ def test_what_no_trial_could_use_is_refused_before_anything_is_prepared(
     tmp_path: Path, listed: str, changes: dict[str, Any], code: str, names: list[str]
 ) -> None:
     (tmp_path / "m.csv").write_text(listed)
+    for name in ("0.csv", "0.mp4"):
+        (tmp_path / name).touch()
     mine = {"kind": "folder", "path": "m.csv"}
     usual = {"datasets__mine": mine, "trial__dataset": "mine", "trial__method": {"name": "l2"}}
     path = sweep_file(tmp_path, **usual, **changes)
@@ -195,6 +197,37 @@ def test_what_no_trial_could_use_is_refused_before_anything_is_prepared(
         check(path, tmp_path, trials=True)
     (tmp_path / "m.csv").write_text(LISTED)
     check(sweep_file(tmp_path, **usual), tmp_path, trials=True)
+
+
+def test_a_manifest_whose_files_are_all_absent_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(LISTED)
+    mine = {"kind": "folder", "path": "m.csv"}
+    path = sweep_file(tmp_path, datasets={"mine": mine}, trial__dataset="mine")
+    for there in ([], ["0.csv"], ["1.mp4"]):  # no recording has both
+        for name in there:
+            (tmp_path / name).touch()
+        with raises(ConfigError, "datasets.mine", f"no such file: {tmp_path / '0.mp4'}", "m.csv"):
+            check(path, tmp_path)
+    (tmp_path / "0.mp4").touch()
+    check(path, tmp_path)
+
+
+def test_windows_longer_than_every_recording(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    manifest = make_folder(tmp_path / "data", recordings=4, seconds=2.0)
+    for seconds, fits in ((2.0, True), (60.0, False)):
+        mine = {"kind": "folder", "path": str(manifest), "window_seconds": seconds}
+        method = {"name": "supervised"}
+        path = sweep_file(
+            tmp_path, datasets={"mine": mine}, trial__dataset="mine", trial__method=method,
+            trial__batch_size=2,
+        )  # fmt: skip
+        if fits:
+            check(path, tmp_path)
+            continue
+        with raises(ConfigError, "datasets.mine.window_seconds", "windows of 60 s", "has 2 s"):
+            check(path, tmp_path)
 
 
 def test_a_student_without_its_library_is_refused_where_its_trials_run(

@@ -57,6 +57,20 @@ MANIFEST_COLUMNS = {
     "imu_rate", "imu_offset", "start", "end", "labels",
 }  # fmt: skip
 
+OTHER_NAMES = {
+    **dict.fromkeys(("subject", "subject_id", "participant", "participant_id", "person"), "group"),
+    **dict.fromkeys(("person_id", "user", "user_id", "group_id"), "group"),
+    **dict.fromkeys(("activity", "class", "action", "target", "annotation"), "label"),
+    **dict.fromkeys(("subset", "partition", "set"), "split"),
+    **dict.fromkeys(("imu_file", "imu_path", "sensor_file", "csv"), "imu"),
+    **dict.fromkeys(("video_file", "video_path", "mp4"), "video"),
+    **dict.fromkeys(("start_time", "start_s", "begin"), "start"),
+    **dict.fromkeys(("end_time", "end_s", "stop"), "end"),
+    **dict.fromkeys(("rate", "sample_rate", "sampling_rate", "frequency"), "imu_rate"),
+    **dict.fromkeys(("offset", "offset_s"), "imu_offset"),
+}
+"""Columns by what others call them: ignoring them would change what is computed."""
+
 
 class FolderReader:
     def __init__(self, settings: FolderDataset) -> None:
@@ -129,7 +143,8 @@ class FolderReader:
         for column in columns:
             absent = MANIFEST_COLUMNS - set(known)
             near = get_close_matches(column, absent, 1, NEAR_MISS) if column not in known else []
-            if near:
+            meant = OTHER_NAMES.get(column.replace(" ", "_").replace("-", "_"), "")
+            if near := [meant] if meant in absent else near:
                 fix = f"did you mean '{near[0]}'? Rename the column"
                 raise self._failure("bad-columns", f": unknown column '{column}'; {fix}")
             if known.count(column) > 1:

@@ -198,11 +198,26 @@ class Samples:
         whole = [self.numbers(column, self.table) for column in found if column is not None]
         return units.by_gravity(np.stack(whole, axis=1)) if whole else ""
 
+    def _sensor_in_each_row(self) -> dict[str, str]:
+        """The mapping of a table where each row has the values of the sensor that a column names,
+        for the user to confirm; empty for other tables."""
+        axes = {axis: c.name for axis in AXES for c in self.columns if c.plain == axis}
+        times = time_candidates(self.columns, lambda c: clock.is_iso(self.table[c.name]))
+        for column in self.columns if len(axes) == len(AXES) and len(times) == 1 else ():
+            if self.table[column.name].dtype == object:
+                kinds = list(map(str.strip, self.table[column.name].astype(str).unique()[:20]))
+                of = {q: [k for k in kinds if q[:3] in k.lower()] for q in QUANTITIES}
+                if of["acc"]:
+                    named = {quantity: found[0] for quantity, found in of.items() if found}
+                    return {"time": times[0].name, "sensor": column.name, **named, **axes}
+        return {}
+
     def _lacking(
         self, lacking: str, channels: Sequence[str], times: Sequence[str] = ()
     ) -> ImuError:
         known = {"time": times[0]} if times else {}
-        mapping = mapping_text({**known, **suggested(self.columns, channels)} or {"acc_x": "NAME"})
+        found = self._sensor_in_each_row() or {**known, **suggested(self.columns, channels)}
+        mapping = mapping_text(found or {"acc_x": "NAME"})
         names = ", ".join(column.name for column in self.columns)
         several = f", as {' and '.join(times)} may both be" if len(times) > 1 else ""
         message = f"{self.path}: no column {lacking}{several}; it has {names}"

@@ -259,9 +259,25 @@ def notes(manifest: Path) -> list[str]:
 
 
 def test_columns_that_are_not_used_are_told(files: Path) -> None:
-    (files / "m.csv").write_text("imu,split,weather,person\nimu/a.csv,train,rain,anna\n")
+    (files / "m.csv").write_text("imu,split,weather,device\nimu/a.csv,train,rain,7\n")
     (note,) = notes(files / "m.csv")
-    assert "'weather', 'person'" in note and "group" in note
+    assert "'weather', 'device'" in note and "group" in note
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("subject", "group"), ("Participant ID", "group"), ("activity", "label"), ("subset", "split"),
+     ("start-time", "start"), ("lable", "label"), ("video_path", "video")],
+)  # fmt: skip
+def test_a_column_by_another_name_is_refused(files: Path, column: str, meant: str) -> None:
+    settings = {"kind": "folder", "path": str(files / "m.csv"), "split_by_group": {}}
+    (files / "m.csv").write_text(f"imu,{column}\nimu/a.csv,1\n")
+    with raises(DatasetError, "dataset.bad-columns", f"'{column.casefold()}'", f"'{meant}'?"):
+        FolderReader(FolderDataset.model_validate(settings)).recordings()
+    # Next to the column that it could be, it is only not used.
+    (files / "m.csv").write_text(f"imu,group,label,split,{column}\nimu/a.csv,a,b,train,0\n")
+    if meant in ("group", "label", "split"):
+        assert FolderReader(FolderDataset.model_validate(settings)).recordings()
 
 
 def test_rows_without_a_group_among_others_are_told(files: Path) -> None:
