@@ -132,6 +132,27 @@ def test_what_takes_long_says_first_what_it_does(
     assert done.output.replace("\n", "").startswith(f"reading demo in {Store(tmp_path)}")
 
 
+def test_a_folder_is_no_sweep_file(tmp_path: Path) -> None:
+    file = sweep_file(tmp_path)
+    for verb in ("sweep", "plan", "prepare", "encode"):
+        done = CliRunner().invoke(app, [verb, str(tmp_path)])
+        assert done.exit_code == 2
+        said = "".join(done.stderr.split())
+        assert said == f"{tmp_path}:isafolder;nameasweepfile,suchas{file}"
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "status demo", "report demo", "export demo", "profile demo",
+                "inspect demo", "du", "clean"],
+)  # fmt: skip
+def test_a_store_that_is_not_there_is_no_empty_store(command: str, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    done = CliRunner().invoke(app, [*command.split(), "--store", str(absent)])
+    assert done.exit_code == 1
+    assert "".join(done.stderr.split()).startswith(f"{absent}:nosuchstore;")
+    assert not absent.exists()
+
+
 def test_what_is_set_is_checked_and_resumes_with_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from comodo.cli.arguments import (
     StoreOption,
     VersionOption,
     checked_file,
+    existing_store,
 )
 from comodo.cli.init import init
 from comodo.cli.slurm import slurm
@@ -135,7 +136,7 @@ def status(
     """Show how far a sweep is, from any shell or machine that sees its store."""
     from comodo.search.status import read_all, read_status, sweep_folder
 
-    place = Store(store)
+    place = existing_store(store)
     if name is not None:
         sweep_folder(name, place)
     from comodo.report.status_view import show_status, show_statuses
@@ -157,7 +158,7 @@ def report(
     """
     from comodo.search.status import sweep_folder
 
-    place = Store(store)
+    place = existing_store(store)
     sweep_folder(name, place)
     console.print(f"reading the results of {name}", markup=False)
     from comodo.evaluation.sweep_record import read_sweep_record
@@ -240,7 +241,7 @@ def inspect(
         raise BadParameter("name a prepared data set, or an IMU file: --file FILE.csv")
     from comodo.data.records import newest_windows
 
-    place = Store(store)
+    place = existing_store(store)
     newest_windows(dataset, place)
     console.print(f"reading the windows of {dataset}", markup=False)
     from comodo.report.quality import inspection
@@ -276,7 +277,7 @@ def export(
     from comodo.deploy import check_installed
 
     check_installed()
-    place = Store(store)
+    place = existing_store(store)
     console.print(f"reading {run} in {place}, then: export, check, measure", markup=False)
     from comodo.deploy.selection import resolve_run
 
@@ -296,7 +297,7 @@ def profile(run: Run, store: StoreOption = None) -> None:
 
     Each is measured on one thread of this machine's CPU, for one window, in its own process.
     """
-    place = Store(store)
+    place = existing_store(store)
     console.print(f"reading {run} in {place}, then: measure each network", markup=False)
     from comodo.deploy.selection import resolve_run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from comodo import __version__
-from comodo.core.errors import MissingFileError
+from comodo.core.errors import MissingFileError, StoreError
 from comodo.core.store import Store
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ SharedOption = Annotated[
 ]
 
 
+def existing_store(store: str | None) -> Store:
+    """The store of a command that only reads one. Raises StoreError for a folder that is not there:
+    a wrong name is not an empty store."""
+    place = Store(store)
+    if place.url is None and not place.root.is_dir():
+        fix = "name another with --store or $COMODO_STORE, or run a sweep, which makes it"
+        raise StoreError("store.not-found", f"{place}: no such store; {fix}")
+    return place
+
+
 def checked_file(
     file: Path,
     store: str | None,
@@ -107,6 +117,10 @@ def checked_file(
     `elsewhere`: it will run on other machines than this one."""
     if not file.exists():
         raise MissingFileError("file.not-found", f"{file}: no such file")
+    if file.is_dir():
+        found = min(file.glob("*.yaml"), default=file / "sweep.yaml")
+        fix = f"name a sweep file, such as {found}"
+        raise MissingFileError("file.is-folder", f"{file}: is a folder; {fix}")
     if address:
         os.environ["RAY_ADDRESS"] = address
     if smoke:

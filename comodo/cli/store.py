@@ -4,16 +4,15 @@ from typing import Annotated
 
 from typer import Option
 
-from comodo.cli.arguments import StoreOption
+from comodo.cli.arguments import StoreOption, existing_store
 from comodo.core.console import console
-from comodo.core.store import Store
 
 
 def du(store: StoreOption = None) -> None:
     """Show what takes the space of a store: by kind, by sweep, and what no sweep needs."""
     from comodo.report.usage import measure_usage, show_usage
 
-    console.print(show_usage(measure_usage(Store(store))))
+    console.print(show_usage(measure_usage(existing_store(store))))
 
 
 def clean(
@@ -23,4 +22,4 @@ def clean(
     """Remove what no sweep needs, and checkpoints of pruned and failed trials."""
     from comodo.report.usage import clean_store
 
-    console.print(clean_store(Store(store), yes))
+    console.print(clean_store(existing_store(store), yes))
