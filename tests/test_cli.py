@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import comodo
 from comodo.cli import app
 from comodo.config import Sweep, read_sweep_file
+from comodo.core.console import console, results
 from comodo.core.errors import StoreError
 from comodo.core.store import Store
 from comodo.data.readers import list_recordings
@@ -177,3 +178,39 @@ def test_what_is_set_is_checked_and_resumes_with_the_sweep(
         wrong = CliRunner().invoke(app, [verb, str(file), "--set", "trial.epoks=3"])
         assert wrong.exit_code == 2
         assert "did you mean 'epochs'?" in " ".join(wrong.output.split())
+
+
+def test_quiet_prints_results_and_errors_only_and_verbose_tracebacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_sweep(*_: object) -> None:
+        console.print("a phase")
+        results.print("a result")
+        raise StoreError("test.done", "as far as this test goes")
+
+    monkeypatch.setattr("comodo.runtime.run.run_sweep", run_sweep)
+    command = ["sweep", str(sweep_file(tmp_path)), "--store", str(tmp_path / "store")]
+    quiet = CliRunner().invoke(app, [*command, "-q"])
+    assert (quiet.exit_code, quiet.stdout) == (1, "a result\n")
+    assert quiet.stderr == "as far as this test goes\n"
+    usual = CliRunner().invoke(app, command)  # an option of one command is not one of the next
+    assert "a phase" in usual.stdout and "Traceback" not in usual.stderr
+    verbose = CliRunner().invoke(app, [*command, "-v"])
+    assert "Traceback" in verbose.stderr
+    assert verbose.stderr.endswith("as far as this test goes\n")
+
+
+def test_a_smoke_run_says_what_it_is_and_what_runs_in_place_of_what(tmp_path: Path) -> None:
+    for sizes, said in (
+        ([256, 1024], "queue_size 8 for 256, 11 for 1024"),
+        ([16, 32], "weights\n"),
+    ):
+        space = {"method.queue_size": sizes}
+        method = {"name": "comodo", "queue_size": sizes[0]}
+        file = sweep_file(tmp_path, search__space=space, trial__method=method)
+        command = ["plan", str(file), "--smoke", "--store", str(tmp_path / "store")]
+        done = CliRunner().invoke(app, command)
+        assert "its numbers mean nothing" in done.stdout
+        assert " ".join(said.split()) in " ".join(done.stdout.split())
+    kept = load_smoke(file, Store(tmp_path / "store")).search.space["method.queue_size"]
+    assert kept.ends() == [16, 32]

@@ -10,6 +10,7 @@ COVERED_BY = {
     "cli/init": "test_cli.py",
     "cli/slurm": "runtime/test_slurm.py",
     "cli/store": "report/test_usage.py",
+    "cli/student": "test_cli.py",
     "cli/ui": "test_cli.py",
     "config/dataset_base": "config/test_load.py",
     "config/imu_datasets": "config/test_load.py",

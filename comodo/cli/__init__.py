@@ -6,7 +6,6 @@ wrong one is refused at once.
 
 import json
 import shlex
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Exit, Option, Typer
@@ -17,13 +16,15 @@ from comodo.cli.arguments import (
     DatasetName,
     File,
     ImuFileOption,
+    JsonOption,
     NoMlflowOption,
     OffsetsOption,
-    Run,
+    QuietOption,
     SetOption,
     SharedOption,
     SmokeOption,
     StoreOption,
+    VerboseOption,
     VersionOption,
     checked_file,
     existing_store,
@@ -31,8 +32,16 @@ from comodo.cli.arguments import (
 from comodo.cli.init import init
 from comodo.cli.slurm import slurm
 from comodo.cli.store import clean, du
+from comodo.cli.student import export, profile
 from comodo.cli.ui import ui
-from comodo.core.console import console, error_console, show_errors
+from comodo.core.console import (
+    be_quiet,
+    be_verbose,
+    console,
+    error_console,
+    results,
+    show_errors,
+)
 from comodo.core.redaction import redacted
 from comodo.core.store import Store
 
@@ -44,8 +53,12 @@ class _Commands(TyperGroup):
     """Every command shows its errors in the same way."""
 
     def invoke(self, ctx: Any) -> Any:
-        with show_errors(lambda: ctx.invoked_subcommand in RESUMED):
-            return super().invoke(ctx)
+        try:
+            with show_errors(lambda: ctx.invoked_subcommand in RESUMED):
+                return super().invoke(ctx)
+        finally:  # another command of this process is neither
+            be_quiet(False)
+            be_verbose(False)
 
 
 app = Typer(
@@ -74,6 +87,8 @@ def sweep(
     address: AddressOption = None,
     no_mlflow: NoMlflowOption = False,
     shared: SharedOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run a sweep: prepare, encode, train, probe, compare.
 
@@ -93,11 +108,11 @@ def sweep(
     again += ["--no-mlflow"] if no_mlflow else []
     again += ["--shared"] if shared else []
     command = redacted(shlex.join(again))
-    results, folder = run_sweep(checked, place, command, not no_mlflow, shared)
-    console.print(accuracy_on_terminal(results))
-    console.print(f"report:  {folder}/report.html", markup=False)
+    found, folder = run_sweep(checked, place, command, not no_mlflow, shared)
+    results.print(accuracy_on_terminal(found))
+    results.print(f"report:  {folder}/report.html", markup=False)
     console.print(f"compare: comodo ui{f' --store {store}' if store else ''}")
-    if failed := sum(row.state == "failed" for row in results.rows):
+    if failed := sum(row.state == "failed" for row in found.rows):
         reasons = f"the reasons are in {folder}/report.html"
         error_console.print(f"{failed} trials failed; {reasons}", style="red", markup=False)
         raise Exit(1)
@@ -113,6 +128,7 @@ def plan(
     ] = False,
     smoke: SmokeOption = False,
     address: AddressOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a sweep will do, and start nothing: trials, what is stored already, time, memory
     and disk, and what else changes with each swept key.
@@ -121,9 +137,16 @@ def plan(
     checked = checked_file(file, store, smoke, address, trials=True, overrides=overrides or ())
     place = Store(store)
     from comodo.report.plan.plan import make_plan
+
+    found = make_plan(checked, place, measure)
+    if as_json:
+        from comodo.report.as_json import as_text, plan_json
+
+        print(as_text(plan_json(found)))
+        return
     from comodo.report.plan.view import show_plan
 
-    console.print(show_plan(make_plan(checked, place, measure)))
+    console.print(show_plan(found))
 
 
 @app.command(epilog="Example: comodo status demo")
@@ -132,6 +155,7 @@ def status(
         str | None, Argument(help="A sweep's name; without it, all sweeps are listed.")
     ] = None,
     store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how far a sweep is, from any shell or machine that sees its store."""
     from comodo.search.status import read_all, read_status, sweep_folder
@@ -139,6 +163,13 @@ def status(
     place = existing_store(store)
     if name is not None:
         sweep_folder(name, place)
+    if as_json:
+        from comodo.report.as_json import as_text, status_json
+
+        every = read_all(place) if name is None else [read_status(name, place)]
+        found = [status_json(status) for status in every]
+        print(as_text(found if name is None else found[0]))
+        return
     from comodo.report.status_view import show_status, show_statuses
 
     if name is None:
@@ -149,7 +180,9 @@ def status(
 
 @app.command(epilog="Example: comodo report demo")
 def report(
-    name: Annotated[str, Argument(help="A sweep's name.")], store: StoreOption = None
+    name: Annotated[str, Argument(help="A sweep's name.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the report of a sweep so far: tables, also of the published accuracies, figures,
     results.parquet, and one page, report.html.
@@ -166,9 +199,14 @@ def report(
     saved = read_sweep_record(name, place)
     from comodo.report.report import accuracy_on_terminal, write_report
 
-    results = saved.results(place)
-    folder = write_report(results, saved, place)
-    console.print(accuracy_on_terminal(results))
+    found = saved.results(place)
+    folder = write_report(found, saved, place)
+    if as_json:
+        from comodo.report.as_json import as_text, report_json
+
+        print(as_text(report_json(found, folder)))
+        return
+    console.print(accuracy_on_terminal(found))
     console.print(f"report:  {folder}/report.html", markup=False)
 
 
@@ -182,6 +220,8 @@ def prepare(
         Option(help="`shrink` makes small copies, like `videos: shrink` in every data set."),
     ] = None,
     address: AddressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Only slice the recordings of a sweep file's data sets into paired windows."""
     console.print(f"checking {file}, then: prepare", markup=False)
@@ -207,6 +247,8 @@ def encode(
     store: StoreOption = None,
     overrides: SetOption = None,
     address: AddressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Only prepare, and run the frozen teacher over the windows."""
     console.print(f"checking {file}, then: prepare, encode", markup=False)
@@ -252,64 +294,6 @@ def inspect(
     console.print(f"report: {folder}/quality.md", markup=False)
 
 
-@app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")
-def export(
-    run: Run,
-    store: StoreOption = None,
-    out: Annotated[
-        Path | None, Option(help="Folder to write; by default exports/TRIAL in the store.")
-    ] = None,
-    rate: Annotated[
-        float | None,
-        Option(min=1, help="The device's samples per second; by default as in training."),
-    ] = None,
-    acc_unit: Annotated[
-        Literal["g", "m/s^2"], Option(help="The device's unit of acceleration.")
-    ] = "g",
-    gyro_unit: Annotated[
-        Literal["deg/s", "rad/s"], Option(help="The device's unit of rotation.")
-    ] = "deg/s",
-) -> None:
-    """Write a trained student, with its preprocessing and its probe, as one program: raw samples
-    in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
-    a model card; each checked and measured.
-    """
-    from comodo.deploy import check_installed
-
-    check_installed()
-    place = existing_store(store)
-    console.print(f"reading {run} in {place}, then: export, check, measure", markup=False)
-    from comodo.deploy.selection import resolve_run
-
-    found = resolve_run(run, place)
-    from comodo.deploy.export import export_run
-
-    exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
-    console.print(exported.table())
-    for word, fact in exported.facts().items():
-        console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
-
-
-@app.command(epilog="Example: comodo profile demo")
-def profile(run: Run, store: StoreOption = None) -> None:
-    """Compare the cost of a student with its teacher's: parameters, FLOPs, disk, latency, memory,
-    and energy where it can be read, also of the exported programs.
-
-    Each is measured on one thread of this machine's CPU, for one window, in its own process.
-    """
-    place = existing_store(store)
-    console.print(f"reading {run} in {place}, then: measure each network", markup=False)
-    from comodo.deploy.selection import resolve_run
-
-    found = resolve_run(run, place)
-    from comodo.deploy.profiling import profile_trial, show_profile, write_profile
-
-    measured = profile_trial(found, place)
-    folder = write_profile(measured, place)
-    console.print(show_profile(measured))
-    console.print(f"profile: {folder}/profile.md", markup=False)
-
-
 @app.command(epilog="Example: comodo schema > docs/sweep.schema.json")
 def schema() -> None:
     """Print the JSON schema of sweep files, with which editors complete and check keys."""
@@ -318,6 +302,10 @@ def schema() -> None:
     print(json.dumps(Sweep.model_json_schema(), indent=1))
 
 
+app.command(epilog="Example: comodo export demo --rate 104 --acc-unit m/s^2 --gyro-unit rad/s")(
+    export
+)
+app.command(epilog="Example: comodo profile demo")(profile)
 app.command(epilog="Example: comodo du")(du)
 app.command(epilog="Example: comodo clean, then: comodo clean --yes")(clean)
 

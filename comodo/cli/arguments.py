@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from comodo import __version__
+from comodo.core.console import be_quiet, be_verbose
 from comodo.core.errors import MissingFileError, StoreError
 from comodo.core.store import Store
 
@@ -76,6 +77,35 @@ AddressOption = Annotated[
         help="The Ray cluster to run on: `auto` on one of its machines, else HEAD:6379; by default "
         "$RAY_ADDRESS, else Ray is started on this machine."
     ),
+]
+
+
+def _quiet(requested: bool) -> bool:
+    be_quiet(requested)
+    return requested
+
+
+def _verbose(requested: bool) -> bool:
+    be_verbose(requested)
+    return requested
+
+
+QuietOption = Annotated[
+    bool,
+    Option("--quiet", "-q", help="Print only the result, and errors.", callback=_quiet),
+]
+VerboseOption = Annotated[
+    bool,
+    Option(
+        "--verbose",
+        "-v",
+        help="Print also what Ray and its workers log, and the traceback of an error.",
+        callback=_verbose,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    Option("--json", help="Print JSON, and nothing else: docs/terminal.md.", callback=_quiet),
 ]
 NoMlflowOption = Annotated[
     bool,

@@ -36,6 +36,9 @@ class ConfigError(ComodoError, ValueError):
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
+SMOKE_SUFFIX = "-smoke"
+"""At the end of a sweep's name: its numbers mean nothing."""
+
 ADDED_LATER = "added later"
 """Marks a setting that stores which exist have been made without: `key: Annotated[int,
 ADDED_LATER] = 3`. Its default has to mean what was computed before; where it follows the protocol,

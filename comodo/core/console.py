@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -26,8 +27,28 @@ class _RedactingConsole(Console):
 
 
 console = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+results = _RedactingConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+"""For what a command is run for, such as its table: also printed where `console` is quiet."""
 error_console = _RedactingConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 """For what ends a command, so that results that are piped or stored have only results."""
+
+_verbose = False
+
+
+def be_quiet(requested: bool = True) -> None:
+    """Prints from now on only results and errors."""
+    console.quiet = requested
+
+
+def be_verbose(requested: bool) -> None:
+    """Shows from now on also what libraries log, and the tracebacks of errors."""
+    global _verbose
+    _verbose = requested
+
+
+def is_verbose() -> bool:
+    return _verbose
+
 
 T = TypeVar("T")
 Watcher = Callable[[str, int, int, float | None], None]
@@ -134,5 +155,7 @@ def show_errors(resumes: Callable[[], bool] = lambda: True) -> Iterator[None]:
             if not (wrapped := re.search(r"^comodo(?:\.\w+)+: (.+)$", text, re.MULTILINE)):
                 raise
             text = wrapped[1]
+        if _verbose:
+            error_console.print("".join(traceback.format_exception(error)), markup=False)
         error_console.print(text, style="red", markup=False)
         raise typer.Exit(getattr(error, "exit_status", 1)) from None

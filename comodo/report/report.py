@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Column, Table
 
+from comodo.config.base import SMOKE_SUFFIX
 from comodo.core.errors import ComodoError
 from comodo.core.parts import is_whole, write_table
 from comodo.core.redaction import redacted
@@ -101,7 +102,10 @@ def accuracy_on_terminal(results: Results) -> Table:
         *(Column(name, justify="right", no_wrap=True) for name in names),
         Column("over untrained", no_wrap=True),
     )
-    shown = Table(*columns, title=results.sweep.name, caption=caption)
+    title = results.sweep.name
+    if title.endswith(SMOKE_SUFFIX):
+        title += ": a smoke run, its numbers mean nothing"
+    shown = Table(*columns, title=title, caption=caption)
     gains = tables.gains(results)
     for label, rows in results.by_label.items():
         accuracy = tables.cell(results.accuracy(label, "test"))

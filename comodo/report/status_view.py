@@ -17,7 +17,7 @@ def show_status(status: Status) -> RenderableType:
         return Text(f"{status.name}: {status.state}\n({why})")
     age = format_duration(status.age or 0)
     where = f"process {progress.pid} on {progress.host}, {age} ago"
-    done = f"{_done(progress)}, {status.state} ({where})"
+    done = f"{_done(status, progress)}, {status.state} ({where})"
     parts: list[RenderableType] = [Text(f"{status.name}: {done}")]
     if status.state == "silent":
         again = "if it was killed, run the same command again to continue"
@@ -36,12 +36,18 @@ def show_status(status: Status) -> RenderableType:
     return Group(*parts, *(Text(line) for line in lines if line))
 
 
-def _done(progress: ProgressRecord) -> str:
+def _done(status: Status, progress: ProgressRecord) -> str:
     """How much of the trials, or of the stage before them."""
+    is_running = status.state == "running"
     if (stage := progress.stage) is None:
-        return f"{progress.done} of {progress.planned} trials done"
-    left = "" if stage.left is None else f", about {format_duration(stage.left)} left"
+        left = _left(progress.left) if is_running else ""
+        return f"{progress.done} of {progress.planned} trials done{left}"
+    left = _left(stage.left) if is_running else ""
     return f"{stage.name}: {stage.done} of {stage.total} done{left}" if stage.total else stage.name
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {format_duration(seconds)} left"
 
 
 def _running(trials: list[RunningTrial], title: str) -> Table:
@@ -62,7 +68,7 @@ def show_statuses(statuses: list[Status]) -> RenderableType:
     table = Table(*columns, box=None, pad_edge=False)
     for status in statuses:
         progress = status.progress
-        trials = _done(progress).removesuffix(" trials done") if progress else ""
+        trials = _done(status, progress).replace(" trials done", "") if progress else ""
         age = "" if status.age is None else f"{format_duration(status.age)} ago"
         table.add_row(Text(status.name), trials, Text(status.state), age)
     return table

@@ -23,7 +23,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.util import list_named_actors
 
 from comodo.config import Resources
-from comodo.core.console import Terminated, console
+from comodo.core.console import Terminated, console, is_verbose
 from comodo.core.errors import ComodoError
 from comodo.core.machine import usable_cpus, usable_memory
 from comodo.core.paths import create_private
@@ -81,8 +81,8 @@ def connect(dashboard: bool = False) -> None:
                 # A cluster's nodes have been started with what they have.
                 num_cpus=usable_cpus() if address is None else None,
                 object_store_memory=_object_store_bytes() if address is None else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
+                log_to_driver=is_verbose(),
+                logging_level=logging.INFO if is_verbose() else logging.ERROR,
             )
     except Exception as error:  # on a busy machine Ray raises a plain Exception after a timeout
         if address is None:
@@ -98,7 +98,7 @@ def connect(dashboard: bool = False) -> None:
         head = ray.get_runtime_context().gcs_address
         threading.Thread(target=_watch_head, args=(head,), name="head", daemon=True).start()
     ray.data.DataContext.get_current().enable_progress_bars = False  # the package shows its own
-    for name in ("ray.data", "ray.tune", "ray.train"):
+    for name in () if is_verbose() else ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from rich.console import Group
 from rich.live import Live
@@ -28,6 +28,7 @@ from comodo.core.errors import StoreError
 from comodo.core.lease import Holder
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, fetched
+from comodo.core.units import format_duration
 from comodo.search.budget import BudgetTracker
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
@@ -182,6 +183,7 @@ class Progress:
             planned=self._trials(),
             best=self.best(),
             budget=self._budget(),
+            left=self._left() if state == "running" else None,
         ).write(self.ledger.folder)
 
     def best(self) -> BestConfiguration | None:
@@ -274,4 +276,4 @@ def work(trial: Trial) -> int:
 
 
 def _time(seconds: float | None) -> str:
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+    return "" if seconds is None else format_duration(seconds)

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config import Sweep, read_sweep_file
+from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.channels import CHANNELS
 from comodo.config.datasets import channels_of_kind
 from comodo.config.space import expanded
+from comodo.core.console import console
 from comodo.core.store import Store, publish
 
 _VIT = {
@@ -54,6 +56,8 @@ STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 3)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order. Nine queues still fit half of
 the windows, which the published protocol leaves for training."""
+KEPT = {"queue_size": STEPS["queue_size"][0] + 8 * STEPS["queue_size"][1]}
+"""Values up to this are kept as they are, if all of the file's are."""
 SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (
     ".weights", ".revision", ".path", ".ids", ".features", ".frames", ".return_transf_layer",
@@ -62,9 +66,19 @@ MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
 def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of a file, made small; its name ends in `-smoke`. `overrides` and errors are as in
-    `read_sweep_file`."""
-    return read_sweep_file(path, lambda data: _Shrunk(data, store).sweep(), overrides)
+    """The sweep of a file, made small; its name ends in SMOKE_SUFFIX. Prints what is asked for and
+    what runs instead. `overrides` and errors are as in `read_sweep_file`."""
+    shrunk: list[_Shrunk] = []
+
+    def change(data: dict[str, Any]) -> dict[str, Any]:
+        shrunk.append(_Shrunk(data, store))
+        return shrunk[0].sweep()
+
+    sweep = read_sweep_file(path, change, overrides)
+    console.print("smoke run: whether the file runs; its numbers mean nothing", style="yellow")
+    replaced = "; ".join(shrunk[0].replaced())
+    console.print(f"  in place of what the file says: {replaced}", markup=False)
+    return sweep
 
 
 class _Shrunk:
@@ -76,7 +90,7 @@ class _Shrunk:
 
     def sweep(self) -> dict[str, Any]:
         data = {k: self._part(k, v) for k, v in self._data.items() if k != "label_map"}
-        data["name"] = f"{data.get('name')}-smoke"
+        data["name"] = f"{data.get('name')}{SMOKE_SUFFIX}"
         if isinstance(sets := data.get("datasets"), dict):
             for number, name in enumerate(sets):
                 sets[name] = _dataset(sets[name], number)
@@ -111,10 +125,23 @@ class _Shrunk:
             return {k: self._part(key if k in SPAN_KEYS else k, v) for k, v in value.items()}
         if isinstance(value, list):
             return [self._part(key, item) for item in value]
-        if value in self._numbers.get(last, ()):
-            first, step = STEPS[last]
-            return first + step * sorted(set(self._numbers[last])).index(value)
-        return value
+        return self._number(last, value) if value in self._numbers.get(last, ()) else value
+
+    def _number(self, key: str, value: int) -> int:
+        """What runs in place of one of the file's numbers."""
+        numbers, (first, step) = sorted(set(self._numbers[key])), STEPS[key]
+        if numbers[-1] <= KEPT.get(key, 0):
+            return value
+        return first + step * numbers.index(value)
+
+    def replaced(self) -> list[str]:
+        """What the sweep has in place of what the file says, in words."""
+        found = ["simulated recordings and tiny models with random weights"]
+        for key, numbers in self._numbers.items():
+            ran = {n: self._number(key, n) for n in sorted(set(numbers))}
+            if pairs := [f"{small} for {asked}" for asked, small in ran.items() if small != asked]:
+                found.append(f"{key} {', '.join(pairs)}")
+        return found
 
     def _collect(self, tree: Any, key: str = "") -> None:
         if isinstance(tree, dict):

@@ -214,6 +214,9 @@ class ProgressRecord(JsonRecord):
     """For each limit, what was spent and the limit."""
     stage: StageRecord | None = None
     """None: the trials have begun."""
+    left: float | None = None
+    """Seconds until the last trial ends; None: not known, or an earlier version did not record
+    it."""
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from comodo.core.errors import ComodoError, nearest
 from comodo.core.store import Store, fetched
+from comodo.core.units import format_duration
 
 if TYPE_CHECKING:  # slow to import, and a wrong name is refused without it
     from comodo.search.records import ProgressRecord
@@ -90,9 +91,13 @@ def read_all(store: Store) -> list[Status]:
 
 def budget_used(budget: dict[str, list[float | None]]) -> str:
     """How much of each limit of the budget is used, as text."""
-    parts = [
-        f"{spent:g}{'' if limit is None else f' of {limit:g}'} {key.replace('_', ' ')}"
-        for key, (spent, limit) in budget.items()
-        if spent is not None and (limit is not None or spent > 0)
-    ]
+    parts = []
+    for key, (spent, limit) in budget.items():
+        if spent is not None and (limit is not None or spent > 0):
+            used = " of ".join(_amount(key, n) for n in (spent, limit) if n is not None)
+            parts.append(used + {"trials": " trials", "gpu_hours": " of GPUs"}.get(key, ""))
     return f"used: {', '.join(parts)}" if parts else ""
+
+
+def _amount(key: str, number: float) -> str:
+    return format_duration(3600 * number) if key.endswith("hours") else f"{number:g}"

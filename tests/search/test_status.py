@@ -52,7 +52,17 @@ def test_a_running_sweep(store: Store) -> None:
     assert "comodo a=1" in shown
     assert "2/5" in shown
     assert "best so far: comodo a=2, val/acc1 0.500" in shown
-    assert "used: 3 of 8 trials, 0.5 hours\n" in shown
+    assert "used: 3 of 8 trials, 30.0 min\n" in shown
+
+
+def test_times_are_those_that_people_read(store: Store) -> None:
+    beat(store, left=100.0, budget={"hours": [0.0126, 12], "gpu_hours": [2.5, 40]})
+    shown = text(show_status(read_status("mine", store)))
+    assert "mine: 3 of 8 trials done, about 100 s left, running" in shown
+    assert "used: 45 s of 12.0 h, 2.5 h of 40.0 h of GPUs\n" in shown
+    assert "3 of 8, about 100 s left" in text(show_statuses(read_all(store)))
+    beat(store, left=100.0, ago=900)
+    assert "100 s" not in text(show_status(read_status("mine", store)))
 
 
 def test_a_sweep_that_gives_no_sign_of_life(store: Store) -> None:

@@ -21,7 +21,7 @@ Fact = tuple[str, str]
 def show_plan(plan: Plan) -> RenderableType:
     """The complete plan, ready to be printed."""
     parts: list[RenderableType] = [Text(_progress(plan)), _stages(plan), _facts(plan)]
-    parts += [Text(line, style="yellow") for line in _warnings(plan)]
+    parts += [Text(line, style="yellow") for line in warning_lines(plan)]
     if plan.sweep.search.space:
         parts.append(Text("confounds: what else changes with a swept key", style="bold"))
         lines = confound_lines(plan.confounds)
@@ -174,7 +174,7 @@ def _trial_times(plan: Plan) -> Iterator[Fact]:
         rest = "the rest of measuring" if tuning else "measuring"
         yield "  not counted", f"{rest}, which no earlier run recorded"
     yield "  half done", "counted as whole trials" if trials.half_done else ""
-    yield "GPU-hours", f"{plan.gpu_hours:.2g}" if plan.gpu_hours else ""
+    yield "GPU time", format_duration(3600 * plan.gpu_hours) if plan.gpu_hours else ""
     if plan.hours is not None:
         at_once = max(1, min(plan.concurrent or 1, trials.left))
         yield "wall clock", f"{format_duration(3600 * plan.hours)}, {at_once} trials at once"
@@ -220,7 +220,8 @@ def _disk(plan: Plan) -> Iterator[Fact]:
     yield "disk free", f"{format_bytes(plan.free)} at {plan.store}"
 
 
-def _warnings(plan: Plan) -> Iterator[str]:
+def warning_lines(plan: Plan) -> Iterator[str]:
+    """What to look at before the sweep starts."""
     for dataset in plan.inventory.datasets.values():
         yield from (f"{dataset.name}: {note}" for note in dataset.notes)
     known = sum(amount or 0 for amount in plan.disk.values())
@@ -237,7 +238,8 @@ def _warnings(plan: Plan) -> Iterator[str]:
     for key, needed in (("hours", plan.hours), ("gpu_hours", plan.gpu_hours)):
         limit = getattr(plan.sweep.budget, key)
         if limit is not None and needed is not None and needed > limit:
-            yield f"budget.{key}: {limit:g} is not enough, the sweep needs about {needed:.2g}"
+            time = format_duration(3600 * needed)
+            yield f"budget.{key}: {limit:g} is not enough, the sweep needs about {time}"
 
 
 def confound_lines(found: list[Confound]) -> list[str]:

@@ -1,0 +1,65 @@
+"""`comodo export` and `comodo profile`: what becomes of a trained student."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from comodo.cli.arguments import Run, StoreOption, existing_store
+from comodo.core.console import console
+
+
+def export(
+    run: Run,
+    store: StoreOption = None,
+    out: Annotated[
+        Path | None, Option(help="Folder to write; by default exports/TRIAL in the store.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        Option(min=1, help="The device's samples per second; by default as in training."),
+    ] = None,
+    acc_unit: Annotated[
+        Literal["g", "m/s^2"], Option(help="The device's unit of acceleration.")
+    ] = "g",
+    gyro_unit: Annotated[
+        Literal["deg/s", "rad/s"], Option(help="The device's unit of rotation.")
+    ] = "deg/s",
+) -> None:
+    """Write a trained student, with its preprocessing and its probe, as one program: raw samples
+    in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
+    a model card; each checked and measured.
+    """
+    from comodo.deploy import check_installed
+
+    check_installed()
+    place = existing_store(store)
+    console.print(f"reading {run} in {place}, then: export, check, measure", markup=False)
+    from comodo.deploy.selection import resolve_run
+
+    found = resolve_run(run, place)
+    from comodo.deploy.export import export_run
+
+    exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
+    console.print(exported.table())
+    for word, fact in exported.facts().items():
+        console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
+
+
+def profile(run: Run, store: StoreOption = None) -> None:
+    """Compare the cost of a student with its teacher's: parameters, FLOPs, disk, latency, memory,
+    and energy where it can be read, also of the exported programs.
+
+    Each is measured on one thread of this machine's CPU, for one window, in its own process.
+    """
+    place = existing_store(store)
+    console.print(f"reading {run} in {place}, then: measure each network", markup=False)
+    from comodo.deploy.selection import resolve_run
+
+    found = resolve_run(run, place)
+    from comodo.deploy.profiling import profile_trial, show_profile, write_profile
+
+    measured = profile_trial(found, place)
+    folder = write_profile(measured, place)
+    console.print(show_profile(measured))
+    console.print(f"profile: {folder}/profile.md", markup=False)
