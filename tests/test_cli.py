@@ -195,6 +195,7 @@ def test_quiet_prints_results_and_errors_only_and_verbose_tracebacks(
     assert quiet.stderr == "as far as this test goes\n"
     usual = CliRunner().invoke(app, command)  # an option of one command is not one of the next
     assert "a phase" in usual.stdout and "Traceback" not in usual.stderr
+    assert "loading Ray" in usual.stdout
     verbose = CliRunner().invoke(app, [*command, "-v"])
     assert "Traceback" in verbose.stderr
     assert verbose.stderr.endswith("as far as this test goes\n")

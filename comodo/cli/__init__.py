@@ -47,6 +47,7 @@ from comodo.core.store import Store
 
 RESUMED = ("sweep", "prepare", "encode")
 """Commands that continue from what an interrupted one has left."""
+LOADING = "loading Ray and PyTorch"  # seconds, on a busy machine half a minute
 
 
 class _Commands(TyperGroup):
@@ -98,6 +99,7 @@ def sweep(
     console.print(f"checking {file}, then: prepare, encode, pack, train, report", markup=False)
     checked = checked_file(file, store, smoke, address, trials=True, overrides=overrides or ())
     place = Store(store)
+    console.print(LOADING)
     from comodo.report.report import accuracy_on_terminal
     from comodo.runtime.run import run_sweep
 
@@ -227,6 +229,7 @@ def prepare(
     console.print(f"checking {file}, then: prepare", markup=False)
     checked = checked_file(file, store, address=address, overrides=overrides or ())
     place = Store(store)
+    console.print(LOADING)
     from comodo.runtime.cluster import connect
     from comodo.runtime.prepare import prepare_windows
     from comodo.runtime.progress import stages_recorded
@@ -254,6 +257,7 @@ def encode(
     console.print(f"checking {file}, then: prepare, encode", markup=False)
     checked = checked_file(file, store, address=address, overrides=overrides or ())
     place = Store(store)
+    console.print(LOADING)
     from comodo.runtime.cluster import connect
     from comodo.runtime.progress import stages_recorded
     from comodo.runtime.stages import encode_all, prepare_all

@@ -10,8 +10,10 @@ import yaml
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
 from comodo.config.student import STUDENT_SIZES
 from comodo.core.store import Store
+from comodo.evaluation.results import Results
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
+from comodo.report.report import accuracy_on_terminal
 from comodo.runtime.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
 from tests.errors import raises
 
@@ -126,3 +128,11 @@ def test_tiny_students_are_tiny(name: str) -> None:
     student = build_student(settings)
     assert sum(parameter.numel() for parameter in student.parameters()) < 100_000
     assert student(torch.zeros(2, 6, 250)).shape == (2, student.dim)
+
+
+def test_the_table_of_a_smoke_run_says_that_its_numbers_mean_nothing(tmp_path: Path) -> None:
+    sweep = smoke_of(tmp_path)
+    small = accuracy_on_terminal(Results(sweep, [], Store(tmp_path)))
+    assert small.title == "large-smoke: a smoke run, its numbers mean nothing"
+    own = sweep.model_copy(update={"name": "large"})
+    assert accuracy_on_terminal(Results(own, [], Store(tmp_path))).title == "large"
