@@ -38,7 +38,8 @@ from benchmarks.common import Row, machine, show
 from benchmarks.cpu_time import Spent, cpu_time
 from comodo import load_sweep
 from comodo.config import CHANNELS, ComodoMethod, read_sweep_file
-from comodo.data.simulation.simulator import measured_imu, plan_recordings, trajectory
+from comodo.data.simulation.scenarios import SimulatedRecording, plan_recordings
+from comodo.data.simulation.simulator import measured_imu, trajectory
 from comodo.training.schedule import schedule_of
 from tests.conftest import write_video
 
@@ -70,7 +71,7 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
     of_activity = dict(zip(activities, rng.normal(size=(ACTIVITIES, FEATURE)), strict=True))
     ids, features, manifest = [], [], []
     for split, row in zip(splits, plans, strict=False):
-        sensed = measured_imu(row, trajectory(row))
+        sensed = measured_imu(SimulatedRecording(row.id, (row,)), [trajectory(row)])
         time_N = np.arange(length * RATE) / RATE
         imu_NC = np.stack([np.interp(time_N, sensed[:, 0], sensed[:, 1 + c]) for c in range(6)], 1)
         imu_NC += rng.normal(size=imu_NC.shape) * NOISE_C

@@ -50,11 +50,14 @@ class SimulatedDataset(BaseDataset):
     recordings: int = Field(1, ge=1)
     """Recordings of each activity by each subject."""
     seconds: float = Field(60.0, gt=0)
-    """Length of each recording in seconds."""
+    """Length of each activity in seconds."""
     labelled: float = Field(0.2, gt=0, le=1)
-    """Share of the training recordings that carry their label."""
+    """Share of the activities in training recordings that carry their label."""
     seed: Seed = 0
     """Seed of the people, their motions and their splits: another seed is another data set."""
+    pause_seconds: Annotated[float | None, ADDED_LATER] = Field(None, gt=0)
+    """Makes recordings untrimmed: all activities follow each other in one, with pauses of so many
+    seconds, whose class is `null`. By default each activity is a recording."""
 
 
 class FolderDataset(BaseDataset):

@@ -21,7 +21,7 @@ ARM_SENSORS = ("hand", "lower_arm", "upper_arm")
 
 
 class HaptDataset(BaseDataset):
-    """UCI HAPT: a phone's IMU without video, to measure students on."""
+    """UCI HAPT: a phone's IMU at the waist, without video."""
 
     kind: Literal["hapt"]
     """UCI HAPT in its own layout."""

@@ -20,6 +20,7 @@ from comodo.data.intervals import most_labelled_windows, window_count
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.data.recordings import DatasetError, Recording
+from comodo.data.simulation.scenarios import recording_seconds
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.search.configuration import trials_each
@@ -140,7 +141,7 @@ def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Class
     if settings.window_seconds == "whole":
         each = 1
     elif isinstance(settings, SimulatedDataset):
-        each = int(window_count(settings.seconds, settings))
+        each = int(window_count(recording_seconds(settings), settings))
     classes: dict[str, Counter[str]] = {}
     for recording in recordings:
         for label in recording.labels if each else ():
@@ -256,7 +257,7 @@ def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[
     most = settings.windows_per_recording or math.inf
     kept = [most if recording.split == "train" else math.inf for recording in recordings]
     if isinstance(settings, SimulatedDataset):
-        each = int(window_count(settings.seconds, settings))
+        each = int(window_count(recording_seconds(settings), settings))
         return [int(min(each, count)) for count in kept]
     began, windows = time.monotonic(), list[int]()
     for recording, count in zip(recordings, kept, strict=True):

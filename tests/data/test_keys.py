@@ -46,6 +46,8 @@ def test_keys_of_stores_that_exist_do_not_change() -> None:
         ({"seed": 1}, False),
         ({"seconds": 9.0}, False),
         ({"subjects": 4}, False),
+        ({"pause_seconds": 2.0}, False),
+        ({"pause_seconds": None}, True),
     ],
 )
 def test_simulated_recordings_depend_on_what_is_simulated_and_not_on_how_it_is_read(

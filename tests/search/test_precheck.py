@@ -314,6 +314,8 @@ def test_a_draw_limits_the_windows_of_training_recordings() -> None:
         listed = [Recording(str(i), "v.mp4", "i.csv", split, "g") for i in range(4)]
         assert most_windows(few, listed) == 4 * each
         assert most_windows(settings, listed) == 4 * 12
+    untrimmed = settings.model_copy(update={"pause_seconds": 15})
+    assert most_windows(untrimmed, listed) == 4 * (12 * 12 + 11 * 3)
 
 
 def test_windows_of_parts_and_intervals_are_bounded_by_their_lengths() -> None:

@@ -1,6 +1,5 @@
 """The simulated recordings: repeatable, well split, and one cause behind both modalities."""
 
-from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +11,23 @@ from scipy.spatial.transform import Rotation
 
 from comodo.config import CHANNELS
 from comodo.data.simulation import scenery, simulator
-from comodo.data.simulation.simulator import Scenario, Trajectory
+from comodo.data.simulation.scenarios import (
+    ACTIVITIES,
+    NULL,
+    Scenario,
+    SimulatedRecording,
+    plan_recordings,
+)
+from comodo.data.simulation.simulator import Trajectory
 
 
 def row_of(activity: str, seconds: float = 5.0) -> Scenario:
-    rows = simulator.plan_recordings(
-        subjects=3, recordings=1, seconds=seconds, labelled=1.0, seed=3
-    )
+    rows = plan_recordings(subjects=3, recordings=1, seconds=seconds, labelled=1.0, seed=3)
     return next(row for row in rows if row.activity == activity)
+
+
+def recording_of(*rows: Scenario) -> SimulatedRecording:
+    return SimulatedRecording(rows[0].id, rows)
 
 
 def at_rest(turn: Rotation, samples: int = 400) -> Trajectory:
@@ -31,38 +39,6 @@ def at_rest(turn: Rotation, samples: int = 400) -> Trajectory:
         hands=np.zeros((samples, 2)),
         swing=np.zeros(samples),
     )
-
-
-def test_plan_is_repeatable_and_moves_with_the_seed() -> None:
-    first, again, other = (simulator.plan_recordings(5, 2, 10.0, 0.3, seed) for seed in (7, 7, 8))
-    assert first == again
-    assert first != other
-    assert len({row.id for row in first}) == len(first) == 5 * 2 * len(simulator.ACTIVITIES)
-    assert len({row.seed for row in first}) == len(first)
-
-
-def test_there_are_enough_activities_and_they_share_scenes() -> None:
-    assert len(simulator.ACTIVITIES) >= 8
-    in_scene = Counter(s for a in simulator.ACTIVITIES.values() for s in a.scenes)
-    assert set(in_scene) == set(scenery.SCENES)
-    assert min(in_scene.values()) >= 2
-
-
-@pytest.mark.parametrize(("subjects", "sizes"), [(3, (1, 1, 1)), (5, (3, 1, 1)), (15, (9, 3, 3))])
-def test_splits_are_disjoint_by_subject(subjects: int, sizes: tuple[int, int, int]) -> None:
-    of_split = defaultdict(set)
-    for row in simulator.plan_recordings(subjects, 2, 10.0, 0.5, 0):
-        of_split[row.split].add(row.subject)
-    assert tuple(len(of_split[split]) for split in ("train", "val", "test")) == sizes
-    assert len(set.union(*of_split.values())) == subjects
-
-
-@pytest.mark.parametrize(("share", "per_activity"), [(0.01, 1), (0.25, 3), (1.0, 12)])
-def test_the_labelled_share_is_even_over_activities(share: float, per_activity: int) -> None:
-    rows = simulator.plan_recordings(10, 2, 10.0, share, 0)
-    assert all(row.labelled for row in rows if row.split != "train")
-    labelled = Counter(row.activity for row in rows if row.split == "train" and row.labelled)
-    assert labelled == dict.fromkeys(simulator.ACTIVITIES, per_activity)
 
 
 def test_a_level_head_at_rest_measures_one_g_upwards_and_no_rotation() -> None:
@@ -79,7 +55,8 @@ def test_a_head_looking_straight_down_measures_gravity_along_minus_x() -> None:
 
 
 def test_the_sensor_adds_only_small_errors_at_rest() -> None:
-    table = simulator.measured_imu(row_of("typing", seconds=2.0), at_rest(Rotation.identity()))
+    recording = recording_of(row_of("typing", seconds=2.0))
+    table = simulator.measured_imu(recording, [at_rest(Rotation.identity())])
     assert table.shape == (200, 7)
     assert np.linalg.norm(table[:, 1:4], axis=1).mean() == pytest.approx(1.0, abs=0.12)
     assert np.abs(table[:, 4:].mean(axis=0)).max() < 5
@@ -117,7 +94,7 @@ def test_the_picture_turns_with_the_head() -> None:
     turned = Rotation.from_euler("z", yaw_deg[:, None], degrees=True) * moved.rotation
     first, second = (
         picture[:, :, :3].astype(float).mean(axis=2)
-        for picture in simulator.frames(row, replace(moved, rotation=turned))
+        for picture in simulator.frames(row, replace(moved, rotation=turned), 2)
     )
     middle = slice(40, 88)
     errors = [
@@ -131,7 +108,7 @@ def test_the_picture_turns_with_the_head() -> None:
 def test_files_open_have_the_right_size_and_repeat(tmp_path: Path) -> None:
     row = row_of("chopping", seconds=3.0)
     for name in ("first", "again"):
-        simulator.write_recording(row, tmp_path / name)
+        simulator.write_recording(recording_of(row), tmp_path / name)
     csv, again = (tmp_path / n / "imu" / f"{row.id}.csv" for n in ("first", "again"))
     assert csv.read_bytes() == again.read_bytes()
     header = "time_s," + ",".join(f"{c} [{'g' if c[0] == 'a' else 'deg/s'}]" for c in CHANNELS)
@@ -160,15 +137,38 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(simulator, "_encode", fails)
     row = row_of("walking", seconds=1.0)
     with pytest.raises(OSError, match="disk full"):
-        simulator.write_recording(row, tmp_path)
+        simulator.write_recording(recording_of(row), tmp_path)
     assert [path.name for path in (tmp_path / "videos").iterdir()] == []
 
 
-@pytest.mark.parametrize("activity", sorted(simulator.ACTIVITIES))
+@pytest.mark.parametrize("activity", [*sorted(ACTIVITIES), NULL])
 def test_every_activity_gives_finite_plausible_readings(activity: str) -> None:
-    row = row_of(activity)
-    table = simulator.measured_imu(row, simulator.trajectory(row))
+    row = replace(row_of("talking"), activity=activity)
+    table = simulator.measured_imu(recording_of(row), [simulator.trajectory(row)])
     assert np.isfinite(table).all()
     assert 0.85 < np.linalg.norm(table[:, 1:4].mean(axis=0)) < 1.15
     assert np.abs(table[:, 1:4]).max() < 8
     assert np.abs(table[:, 4:]).max() < 500
+
+
+def test_parts_follow_each_other_in_samples_and_picture(tmp_path: Path) -> None:
+    """Samples and picture change activity at the same time, also where a part is no whole number
+    of frames, and there is no jolt where a part ends."""
+    rows = row_of("walking", 2.55), row_of("typing", 1.25), row_of("running", 2.2)
+    recording = recording_of(*rows)
+    assert recording.ends == pytest.approx([2.55, 3.8, 6.0])
+    moved = [simulator.trajectory(row) for row in rows]
+    table = simulator.measured_imu(recording, moved, ["head", "wrist"])
+    assert table.shape == (600, 13)
+    assert np.diff(table[:, 0]).min() > 0
+    force = np.linalg.norm(table[:, 1:4], axis=1)
+    of_parts = [part.std() for part in np.split(force, [255, 380])]
+    assert of_parts[1] < 0.1 < min(of_parts[0], of_parts[2])
+    assert force[253:257].max() < force[:255].max() + 0.1
+
+    simulator.write_recording(recording, tmp_path)
+    with av.open(str(tmp_path / "videos" / f"{recording.id}.mp4")) as container:
+        pictures = [f.to_ndarray(format="gray").astype(float) for f in container.decode(video=0)]
+    assert len(pictures) == 60
+    changes = [np.abs(a - b).mean() for a, b in pairwise(pictures)]
+    assert {int(i) + 1 for i in np.argsort(changes)[-2:]} == {26, 38}
