@@ -80,12 +80,16 @@ def make_folded_arrays(store: Store) -> None:
     """The windows `w` and features `f` of `make_arrays` together, as of a data set with folds."""
     make_arrays(store)
     for key in ("w", "f"):
-        folder = store.folder("arrays", key)
-        meta = read_json(folder / "meta.json")
-        parts = [load_file(folder / file) for (file,) in meta["files"].values()]
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        save_file(whole, folder / "all-00000.safetensors")
-        write_json(folder / "meta.json", meta | {"files": {"all": ["all-00000.safetensors"]}})
+        put_together(store.folder("arrays", key))
+
+
+def put_together(folder: Path) -> None:
+    """Makes arrays those of a data set with folds."""
+    meta = read_json(folder / "meta.json")
+    parts = [load_file(folder / file) for (file,) in meta["files"].values()]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    save_file(whole, folder / "all-00000.safetensors")
+    write_json(folder / "meta.json", meta | {"files": {"all": ["all-00000.safetensors"]}})
 
 
 def trial_config(**changes: object) -> TrialConfig:

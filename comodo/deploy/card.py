@@ -16,9 +16,11 @@ from comodo.core.markdown import as_text
 from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
 from comodo.deploy.selection import Selection
+from comodo.evaluation.scoring import scored_on
 from comodo.report.page import SELECTED_ON_TEST, data_section, demonstration
 from comodo.report.tables import cell, gains, markdown
 from comodo.search.labels import rounded
+from comodo.search.trial import Trial
 
 TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "knowledge-distillation"]
 
@@ -38,7 +40,7 @@ def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
         "training": "\n".join(markdown(["setting", "value"], _settings(found))),
         "measured": "\n".join(_measured(found)),
         "windows": f"{measured['windows']:,}",
-        "split": split,
+        "split": f"{split} of {as_text(measured['dataset'])}",
         "exported": "\n".join(markdown(["file", "Acc@1"], exported)),
         "difference": f"{about['largest_difference']:.1e}",
         "protocol": sweep.protocol,
@@ -56,8 +58,8 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     weights = config.student.weights
     accuracy = EvalResult(
         task_type="time-series-classification",
-        dataset_type=config.dataset,
-        dataset_name=config.dataset,
+        dataset_type=measured["dataset"],
+        dataset_name=measured["dataset"],
         dataset_split=measured["split"],
         metric_type="accuracy",
         metric_value=round(measured["float32"], 4),
@@ -80,14 +82,28 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
     )
     units = about["encoder_units"]
     inside = "" if units == list(G_AND_DEGREES) else f" The encoder sees {' and '.join(units)}."
+    dataset = about["accuracy"]["dataset"]
     paragraphs = [
-        *demonstration(found.record.sweep, [config.dataset]),
+        *demonstration(found.record.sweep, dict.fromkeys((config.dataset, dataset))),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
         f"{len(about['input']['channels'])} IMU channels: a `{config.student.name}` "
         f"encoder{distilled}, then {classifier}. "
         f"Units, resampling, encoder and classifier are one network.{inside}",
+        *_fitted_elsewhere(found.row.trial, dataset),
     ]
     return "\n\n".join(paragraphs)
+
+
+def _fitted_elsewhere(trial: Trial, dataset: str) -> list[str]:
+    """That the probe is of another data set's people than the encoder."""
+    if dataset == trial.config.dataset:
+        return []
+    folds = trial.evaluation.folds.get(dataset)
+    part = f", those of train in the first of its {len(folds)} folds" if folds else ""
+    return [
+        f"**The probe was fitted on the people of data set {as_text(dataset)}{part}:** "
+        f"{as_text(trial.config.dataset)}, on which the encoder was distilled, has too few labels."
+    ]
 
 
 def _input(taken: dict[str, Any]) -> list[list[str]]:
@@ -130,19 +146,22 @@ def _measured(found: Selection) -> list[str]:
             seeds = len(results.by_label[row.label])
             rows.append([f"{split}, this student", cell(of_trial)])
             rows.append([f"{split}, {seeds} seeds", cell(results.accuracy(row.label, split))])
-    lines = markdown(["measured by the sweep", "Acc@1"], rows)
+    dataset = results.scored_on(row.trial)
+    where = f" on {as_text(dataset)}" if dataset != row.trial.config.dataset else ""
+    lines = markdown([f"measured by the sweep{where}", "Acc@1"], rows)
     if gain := gains(results).get(row.label):
         lines += [f"Gain over the untrained student on test, in points: {gain}.", ""]
     return lines
 
 
 def _data(found: Selection, store: Store) -> list[str]:
-    dataset = found.row.trial.config.dataset
-    windows = found.record.window_sets(store).get(dataset)
-    if windows is None:
-        return ["## Data", "", f"{dataset}; its windows are no longer in the store.", ""]
-    lines = data_section(found.record.sweep, {dataset: windows}, store)
+    trial, sweep = found.row.trial, found.record.sweep
+    scored, known = scored_on(trial, sweep), found.record.window_sets(store)
+    names = dict.fromkeys((trial.config.dataset, scored))
+    if any(name not in known for name in names):
+        return ["## Data", "", f"{' and '.join(names)}; windows are no longer in the store.", ""]
+    lines = data_section(sweep, {name: known[name] for name in names}, store)
     none = ["leakage: no group of val or test is also in train"]
-    for sentence in leakage_notes(windows.leaks) or none:
+    for sentence in leakage_notes(known[scored].leaks) or none:
         lines += [f"**{as_text(sentence[0].upper() + sentence[1:])}.**", ""]
     return lines

@@ -29,6 +29,7 @@ from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe
+from comodo.evaluation.scoring import scored_metric, scored_on
 from comodo.models.students import EXTRACT_BATCH, load_student
 from comodo.runtime.worker import classifier_of, frozen_student_of
 from comodo.tracking import registry
@@ -62,7 +63,8 @@ class Exported:
         this machine only, and that send the server a window of the data set."""
         measured, taken = self.about["accuracy"], self.about["input"]
         shape = " x ".join(map(str, taken["shape"]))
-        windows = f"percent of {measured['windows']} labelled windows of {measured['split']}"
+        where = f"{measured['split']} of {measured['dataset']}"
+        windows = f"percent of {measured['windows']} labelled windows of {where}"
         recorded = measured["trial"]
         known = "" if recorded is None else f"; the trial recorded {100 * recorded:.1f}"
         model = self.folder / registry.MODEL
@@ -101,18 +103,21 @@ def export_run(
     trial, sweep = found.row.trial, found.record.sweep
     folder = (out or store.folder("exports", trial.key)).resolve()
     _refuse_another_folder(folder)
-    settings = sweep.datasets[trial.config.dataset]
+    dataset = scored_on(trial, sweep)
+    settings = sweep.datasets[dataset]
     if settings.window_seconds == "whole":
         raise DeployError(
             "export.whole-recordings",
-            f"the windows of data set {trial.config.dataset} are whole recordings, but an exported "
-            "program takes windows of one length; set window_seconds to a number",
+            f"the windows of data set {dataset} are whole recordings, but an exported program "
+            "takes windows of one length; set window_seconds to a number",
         )
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
     student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
     channels, seconds = student.channels, settings.window_seconds
     preprocessing = Preprocessing(sensor, channels, seconds, settings.imu_rate)
-    frozen = frozen_student_of(trial, store, student, trial.config.dataset)
+    folds = () if dataset == trial.config.dataset else trial.evaluation.folds.get(dataset, ())
+    frozen = frozen_student_of(trial, store, student, dataset, fold=folds[0] if folds else None)
+    student = frozen.student
     classifier, classes = _classifier(found, store, frozen)
     # A classifier handles padding as in training, a probe as the trial says.
     mask = trial.config.student.is_baseline or trial.config.probe_mask
@@ -145,9 +150,10 @@ def export_run(
             "encoder_units": list(student.units),
             "largest_difference": programs.largest_difference(temporary, some_NCR),
             "accuracy": {
+                "dataset": dataset,
                 "split": split,
                 "windows": len(index_N),
-                "trial": found.row.metrics.get(str(accuracy(split))),
+                "trial": _recorded(found, split),
                 "float32": windows.accuracy(load_onnx(temporary / ONNX), index_N, classes),
                 "int8": windows.accuracy(load_onnx(temporary / INT8), index_N, classes),
             },
@@ -173,6 +179,16 @@ def _classifier(
     return head, frozen.windows.classes
 
 
+def _recorded(found: Selection, split: str) -> float | None:
+    """The trial's Acc@1 on the data set that it is scored on. On another one with folds it is that
+    of as many probes, none of which has it."""
+    trial, dataset = found.row.trial, scored_on(found.row.trial, found.record.sweep)
+    if dataset != trial.config.dataset and dataset in trial.evaluation.folds:
+        return None
+    name = scored_metric(accuracy(split), trial, found.record.sweep)
+    return found.row.metrics.get(name)
+
+
 def _probe(found: Selection, frozen: FrozenStudent) -> SVMProbe:
     """The trial's own probe, fitted again; DeployError if its accuracy is not the recorded one."""
     row = found.row
@@ -184,7 +200,7 @@ def _probe(found: Selection, frozen: FrozenStudent) -> SVMProbe:
     assert isinstance(probe, SVMProbe)  # `resolve_run` finds students only
     same = row.trained is not None and row.trained.device == "cpu"
     for split, (features_ND, label_N) in frozen.scored().items():
-        recorded = row.metrics.get(str(accuracy(split)))
+        recorded = _recorded(found, split)
         names_N = np.array(frozen.windows.classes)[label_N]
         again = probe.accuracy(features_ND, names_N, (1,))[1]
         allowed = 1e-9 if same else max(OTHER_DEVICE / len(label_N), 0.01)

@@ -23,6 +23,7 @@ from typing import Any
 import mlflow.pyfunc
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -36,9 +37,11 @@ from comodo.config import CHANNELS, StudentConfig, read_sweep_file
 from comodo.core.parts import write_table
 from comodo.core.store import Store, read_json
 from comodo.data.arrays import WindowArrays
+from comodo.data.folds import Fold, Folds
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, resample
 from comodo.data.quality import QUALITY_SCHEMA
 from comodo.data.records import WindowsMeta
+from comodo.data.slicing import WINDOW_SCHEMA
 from comodo.deploy import DeployError, card, check_installed
 from comodo.deploy.export import Exported, export_run
 from comodo.deploy.programs import (
@@ -64,7 +67,7 @@ from comodo.tracking.tracker import Tracker
 from tests import tiny_students
 from tests.config.test_load import sweep_file
 from tests.errors import raises
-from tests.helpers import make_arrays, run_whole, trial_config
+from tests.helpers import make_arrays, put_together, run_whole, trial_config
 from tests.paths import ROOT
 
 CLASSES = ["c0", "c1", "c2"]
@@ -74,20 +77,27 @@ TINY_BASELINES: dict[str, dict[str, int]] = {
 }
 
 
-def finished(folder: Path, **changes: Any) -> tuple[Selection, Store]:
-    """A sweep of one trained trial, without Ray, with its run in MLflow."""
+def finished(
+    folder: Path, evaluation: Evaluation | None = None, **changes: Any
+) -> tuple[Selection, Store]:
+    """A sweep of one trained trial, without Ray, with its run in MLflow; `evaluation`: measured on
+    `e`, and trained without labels."""
     store = Store(folder / "store")
+    sets, more = {"d": {"kind": "simulated", "window_seconds": 3.2, "imu_rate": 20}}, {}
+    if evaluation is not None:
+        make_arrays(store, name="e")
+        if evaluation.folds:
+            put_together(store.folder("arrays", "e"))
+        sets["e"] = sets["d"]
+        more = {"evaluate_on": ["e"], "objective": {"metric": "on/e/val/acc1"}}
     arrays = make_arrays(store)
+    if evaluation is not None:
+        without_labels(store, "train", "val", "test")
     trained = trial_config().model_dump(mode="json", exclude_unset=True)
-    sweep = read_sweep_file(
-        sweep_file(
-            folder,
-            datasets={"d": {"kind": "simulated", "window_seconds": 3.2, "imu_rate": 20}},
-            trial=trained | changes,
-        )
-    )
+    sweep = read_sweep_file(sweep_file(folder, datasets=sets, trial=trained | changes, **more))
+    measuring, of_set = evaluation or Evaluation(), dict.fromkeys(sets, "set")
     saved = SweepRecord.of(
-        sweep, "comodo sweep FILE", {sweep.trained_on()[0]: arrays}, Evaluation(), {"d": "set"}
+        sweep, "comodo sweep FILE", {sweep.trained_on()[0]: arrays}, measuring, of_set
     )
     saved.write(store)
     (trial,) = [row.trial for row in saved.results(store).rows if row.label != "untrained"]
@@ -100,7 +110,19 @@ def finished(folder: Path, **changes: Any) -> tuple[Selection, Store]:
     meta = WindowsMeta([*CHANNELS], counts, classes, {"test": "3 of 4"}, {}, window_seconds=3.2)
     meta.write(store.folder("windows", "set"))
     write_table(store.folder("windows", "set") / "quality-0.parquet", QUALITY_SCHEMA.empty_table())
+    listed = [
+        {"window": f"r{i}:0", "group": f"g{i % 4}", "label": CLASSES[i % 3]} for i in range(12)
+    ]
+    part = pa.Table.from_pylist(listed, schema=WINDOW_SCHEMA)
+    write_table(store.folder("windows", "set") / "part-0.parquet", part)
     return resolve_run(trial.key, store), store
+
+
+def without_labels(store: Store, *splits: str) -> None:
+    for split in splits:
+        file = store.folder("arrays", "w") / f"{split}-00000.safetensors"
+        arrays = load_file(file)
+        save_file(arrays | {"label": np.full_like(arrays["label"], -1)}, file)
 
 
 @pytest.fixture(scope="module")
@@ -281,11 +303,42 @@ def test_what_cannot_be_exported(found: tuple[Selection, Store], tmp_path: Path)
 def test_without_labels(found: tuple[Selection, Store], tmp_path: Path) -> None:
     shutil.copytree(found[1].root, tmp_path / "store")
     store = Store(tmp_path / "store")
-    file = store.folder("arrays", "w") / "train-00000.safetensors"
-    arrays = load_file(file)
-    save_file(arrays | {"label": np.full_like(arrays["label"], -1)}, file)
+    without_labels(store, "train")
     with raises(DeployError, "export.no-labels"):
         export_run(resolve_run("small", store), store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "folds", [(), (Fold(1, 2, ("g0",), ("g1",)), Fold(2, 2, ("g1",), ("g2",)))]
+)
+def test_distilled_without_labels(
+    folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe is that of the data set that the student is measured on."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folded = {"e": folds} if folds else {}
+    evaluation = Evaluation(targets={"e": "e"}, unlabelled=frozenset("d"), folds=folded)
+    found, store = finished(tmp_path, evaluation)
+    exported = export_run(found, store)
+    measured = exported.about["accuracy"]
+    assert (measured["dataset"], measured["split"]) == ("e", "test")
+    assert exported.about["classes"] == CLASSES
+    if folds:
+        assert measured["trial"] is None and measured["windows"] < 80
+    else:
+        assert measured["float32"] == measured["trial"] == found.row.metrics["on/e/test/acc1"]
+    card = ModelCard.load(exported.folder / "README.md")
+    assert card.data.eval_results[0].dataset_name == "e"
+    part = ", those of train in the first of its 2 folds" if folds else ""
+    why = "d, on which the encoder was distilled, has too few labels"
+    assert f"**The probe was fitted on the people of data set e{part}:** {why}." in card.text
+    assert "| measured by the sweep on e | Acc@1 |" in card.text
+    assert "labelled windows of test of e in the input" in card.text
+    other = replace(found.row, metrics=found.row.metrics | {"on/e/test/acc1": 0.01})
+    if not folds:
+        with raises(DeployError, "export.other-accuracy"):
+            export_run(replace(found, row=other), store)
 
 
 def test_timesnet_cannot_be_exported(tmp_path: Path) -> None:
