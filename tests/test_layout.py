@@ -47,6 +47,7 @@ COVERED_BY = {
     "report/status_view": "search/test_status.py",
     "report/style": "report/test_html.py",
     "report/tables": "report/test_report.py",
+    "runtime/decode": "runtime/test_encode.py",
     "runtime/notice": "chaos/test_small.py",
     "runtime/progress": "runtime/test_callbacks.py",
     "runtime/rendezvous": "runtime/test_cluster.py",

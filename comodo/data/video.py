@@ -5,7 +5,7 @@ windows, data sets or encoders.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -104,28 +104,48 @@ def decode_frames(
     that are squeezed. Raises VideoError if the file is missing, empty, damaged, without video, or
     ends too early.
     """
+    return decode_spans(path, [(start, end)], count, size, shape, choice)[0]
+
+
+def decode_spans(
+    path: str | Path,
+    spans: Sequence[tuple[float, float]],
+    count: int,
+    size: int = 224,
+    shape: FrameShape = "crop",
+    choice: FrameChoice = "middles",
+) -> np.ndarray:
+    """The frames of several spans that overlap, each as by `decode_frames`, [spans, count, size,
+    size, 3]: what is between the first and the last is decoded once. Raises VideoError if one of
+    them cannot be decoded."""
     try:
-        times = frame_times(start, end, count)
+        times = np.stack([frame_times(start, end, count) for start, end in spans])
     except ValueError as error:
         raise VideoError("video.bad-span", f"{path}: {error}") from error
     if _is_vrs(path):
-        span = (start, end) if choice == "ends" else None
-        return aria_vrs.decode_frames(path, times, size, shape, span)
+        ends = spans if choice == "ends" else [None] * len(spans)
+        each = zip(times, ends, strict=True)
+        return np.stack([aria_vrs.decode_frames(path, at, size, shape, span) for at, span in each])
     with open_video(path) as (container, stream):
         tick = float(tick_of(stream))
         first = first_tick(container, stream)
         if choice == "ends":
-            ticks = (
-                first + math.floor(start / tick + TICK_TOLERANCE),
-                first + math.ceil(end / tick - TICK_TOLERANCE),
-            )
-            in_span = times_shown(container, stream, *ticks, first)
-            if not len(in_span):
-                raise _no_frame(path, start)
-            wanted = evenly_chosen(in_span, count)
+            each_wanted = []
+            for start, end in spans:
+                ticks = (
+                    first + math.floor(start / tick + TICK_TOLERANCE),
+                    first + math.ceil(end / tick - TICK_TOLERANCE),
+                )
+                in_span = times_shown(container, stream, *ticks, first)
+                if not len(in_span):
+                    raise _no_frame(path, start)
+                each_wanted.append(evenly_chosen(in_span, count))
+            all_wanted = np.stack(each_wanted)
         else:
-            wanted = first + np.floor(times / tick + TICK_TOLERANCE).astype(np.int64)
-        images = np.empty((count, size, size, 3), PIXELS[shape])
+            all_wanted = first + np.floor(times / tick + TICK_TOLERANCE).astype(np.int64)
+        wanted, places = np.unique(all_wanted, return_inverse=True)
+        places = places.reshape(all_wanted.shape)
+        images = np.empty((len(wanted), size, size, 3), PIXELS[shape])
         reformatter = VideoReformatter()
 
         done = 0
@@ -136,17 +156,18 @@ def decode_frames(
             if shown is not None and until > done:
                 images[done:until] = _square(container, stream, shown, size, reformatter, shape)
                 done = until
-                if done == count:
-                    return images
+                if done == len(wanted):
+                    return images[places]
             shown, shown_at = frame, frame_at
 
         # At the end of the file its last frame is shown for its own duration, plus one more.
         if shown is None:
-            raise _no_frame(path, times[0])
+            raise _no_frame(path, times[0, 0])
         seconds = shown.duration * tick or float(1 / (stream.guessed_rate or 25))
-        refuse_too_short(path, (shown_at - first) * tick + seconds, seconds, times)
+        end = (shown_at - first) * tick + seconds
+        refuse_too_short(path, end, seconds, np.sort(times.ravel()))
         images[done:] = _square(container, stream, shown, size, reformatter, shape)
-        return images
+        return images[places]
 
 
 def _no_frame(path: str | Path, time: float) -> VideoError:

@@ -6,7 +6,6 @@ next window. The feature is the teacher's own, before any projector: one encodin
 trial.
 """
 
-import json
 import math
 import time
 from collections import Counter
@@ -22,13 +21,11 @@ import ray.data
 
 from comodo.config import TeacherConfig
 from comodo.core.console import console, track
-from comodo.core.errors import is_passing
 from comodo.core.hub import resolved_commit
 from comodo.core.lease import Lease, leased
 from comodo.core.parts import damaged_parts, parts, read_parts, remove_rejected, write_table
 from comodo.core.provenance import made_by
-from comodo.core.redaction import redacted
-from comodo.core.store import Store, fetched, is_present, key_of, remove
+from comodo.core.store import Store, fetched, key_of, remove
 from comodo.data.feature_sets import (
     FeatureSet,
     copy_features,
@@ -43,10 +40,8 @@ from comodo.data.feature_sets import (
     that_are_read,
     wanted_windows,
 )
-from comodo.data.frames import PIXELS, lifeless
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError, precomputed_features
 from comodo.data.records import FeaturesMeta
-from comodo.data.video import decode_frames
 from comodo.data.window_sets import (
     FileFingerprints,
     WindowSet,
@@ -54,6 +49,7 @@ from comodo.data.window_sets import (
     refuse_changed,
 )
 from comodo.runtime.cluster import Capacity
+from comodo.runtime.decode import decode_batch
 from comodo.runtime.gpus import refuse_unusable_gpu
 
 TEACHER_BATCH = 16  # windows at most in a pass through the teacher
@@ -259,40 +255,6 @@ def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
 def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
     """The teacher with the path of its weights on another machine, if they are in the store."""
     return teacher.model_copy(update={"weights": teacher.weights and to(teacher.weights)})
-
-
-def decode_batch(
-    batch: dict[str, np.ndarray], count: int, size: int, store: Store, teacher: TeacherConfig
-) -> dict[str, np.ndarray]:
-    """Frames `[B, count, size, size, 3]` of the batch's spans as the teacher sees them, and what is
-    wrong with the picture; black with a reason if a file cannot be decoded: `rejected` if the file
-    is at fault, `passing` if a later try may succeed. `store` has the small copies and simulated
-    videos.
-
-    Raises ChangedError for a file that was replaced.
-    """
-    shape, choice = teacher.frame or "crop", teacher.frame_choice
-    frames_BFHW3 = np.zeros((len(batch["window"]), count, size, size, 3), PIXELS[shape])
-    texts: dict[str, list[str]] = {"rejected": [], "passing": [], "picture": []}
-    columns = ("video", "start", "end", "file", "flipped")
-    spans = zip(*(batch[column] for column in columns), strict=True)
-    for row, (name, start, end, file, flipped) in enumerate(spans):
-        video = store.local(name)
-        is_present(Path(video))
-        found = dict.fromkeys(texts, "")
-        try:
-            frames_FHW3 = decode_frames(video, start, end, count, size, shape, choice)
-            frames_BFHW3[row] = frames_FHW3[:, :, ::-1] if flipped else frames_FHW3
-            found["picture"] = lifeless(frames_BFHW3[row]) or ""
-        except Exception as error:  # whatever is wrong with one file, the others continue
-            kind = "passing" if is_passing(error) else "rejected"
-            found[kind] = redacted(f"{type(error).__name__}: {error}")
-        else:
-            refuse_changed(json.loads(file))
-        for column, text in found.items():
-            texts[column].append(text)
-    about = {column: np.array(values) for column, values in texts.items()}
-    return {"window": batch["window"], "frames": frames_BFHW3, **about}
 
 
 class TeacherActor:

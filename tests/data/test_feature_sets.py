@@ -180,6 +180,27 @@ def test_only_spans_that_no_set_has_are_encoded(
     assert wanted_windows(unknown, store, TEACHER)["span"].null_count == 11
 
 
+def test_overlapping_windows_have_features_of_their_own(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    """Only those between the windows that were encoded before are decoded; each one from its own
+    span."""
+    store, manifest = Store(tmp_path / "store"), make_folder(tmp_path / "data", 2, 3.0)
+    features = encoded(sliced(manifest, store), store)
+    assert len(features) == 2 * 3
+    more = sliced(manifest, store, stride_seconds=0.5)
+    wanted = wanted_windows(more, store, TEACHER)
+    assert len(wanted) == len(set(wanted["span"].to_pylist())) == 2 * 5
+    missing = in_no_part(wanted, store.folder("features", feature_key(TEACHER, more)))
+    assert count_left(TEACHER, more, store) == 2 * 2 and len(missing) == 10
+    found = encoded(more, store)
+    for id in ("r000", "r001"):
+        assert [found[f"{id}:{2 * i}"] for i in range(3)] == [
+            features[f"{id}:{i}"] for i in range(3)
+        ]
+    assert count_left(TEACHER, more, store) == 0
+
+
 def test_half_of_the_training_windows_are_mirrored_the_same_ones_each_time(
     tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:

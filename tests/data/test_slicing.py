@@ -28,7 +28,7 @@ from comodo.data.slicing import (
     slice_recording,
     window_numbers,
 )
-from comodo.runtime.encode import decode_batch
+from comodo.runtime.decode import decode_batch
 from tests.conftest import write_imu
 from tests.data.test_video import make_video
 from tests.errors import raises

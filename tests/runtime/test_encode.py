@@ -18,6 +18,7 @@ from comodo.core.parts import parts, read_parts, write_table
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.arrays import FeatureArrays
+from comodo.data.container import open_video
 from comodo.data.feature_sets import FeatureSet, feature_key, wanted_windows
 from comodo.data.keys import simulated_folder
 from comodo.data.packing import pack_features
@@ -27,7 +28,8 @@ from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet
 from comodo.models.teachers import build_teacher
-from comodo.runtime.encode import decode_batch, encode_windows, write_features
+from comodo.runtime.decode import decode_batch
+from comodo.runtime.encode import encode_windows, write_features
 from comodo.runtime.prepare import _checked, prepare_windows
 from tests.data.test_video import make_video, numbers
 from tests.errors import raises
@@ -291,6 +293,64 @@ def test_frames_are_chosen_shaped_and_mirrored_as_the_teacher_s_settings_say(
     assert (seen(flipped=True) == cropped[:, :, ::-1]).all()
 
 
+@pytest.mark.parametrize("choice", ["middles", "ends"])
+@pytest.mark.parametrize("stride", [0.1, 0.25, 0.5])
+def test_overlapping_windows_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, stride: float
+) -> None:
+    """With the same frames as each by itself; of a second video and of a later part of the first
+    one in passes of their own."""
+    one, two = make_video(tmp_path / "one.mp4"), make_video(tmp_path / "two.mp4")
+    opened: list[str] = []
+
+    def opening(path: str | Path) -> Any:
+        opened.append(Path(path).name)
+        return open_video(path)
+
+    monkeypatch.setattr("comodo.data.video.open_video", opening)
+    starts = [float(start) for start in np.arange(0.1, 0.6 + 1e-9, stride)]
+    spans = [(str(one), start, start + 0.6) for start in starts]
+    spans += [(str(one), 1.3, 1.9), (str(two), 0.1, 0.7)]
+    videos, begins, ends = zip(*spans, strict=True)
+    batch = {
+        "window": np.array([f"w{i}" for i in range(len(spans))]),
+        "video": np.array(videos),
+        "start": np.array(begins),
+        "end": np.array(ends),
+        "file": np.array(["{}"] * len(spans)),
+        "flipped": np.arange(len(spans)) % 2 == 1,
+    }
+    teacher = TEACHER.model_copy(update={"frame_choice": choice})
+    frames = decode_batch(batch, 4, 32, Store(tmp_path / "store"), teacher)["frames"]
+    assert opened == ["one.mp4", "one.mp4", "two.mp4"]
+    for row, (video, start, end) in enumerate(spans):
+        alone = decode_frames(video, start, end, 4, 32, choice=choice)
+        assert (frames[row] == (alone[:, :, ::-1] if row % 2 else alone)).all()
+
+
+def test_damage_is_of_the_windows_that_have_it(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4", options={"g": "10", "qp": "0"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(content)
+    starts = np.arange(0, 1.6, 0.2)
+    batch = {
+        "window": np.array([f"w{i}" for i in range(len(starts))]),
+        "video": np.array([str(path)] * len(starts)),
+        "start": starts,
+        "end": starts + 0.4,
+        "file": np.array(["{}"] * len(starts)),
+        "flipped": np.zeros(len(starts), bool),
+    }
+    decoded = decode_batch(batch, 3, 32, Store(tmp_path / "store"), TEACHER)
+    rejected = [bool(text) for text in decoded["rejected"]]
+    assert rejected[:2] == rejected[-2:] == [False, False] and any(rejected)
+    for row in np.flatnonzero(~np.array(rejected)):
+        alone = decode_frames(path, starts[row], starts[row] + 0.4, 3, 32)
+        assert (decoded["frames"][row] == alone).all()
+
+
 @pytest.mark.parametrize(
     "error", [PermissionError(13, "no"), OSError(5, "disk"), MemoryError(), OSError(116, "stale")]
 )
@@ -300,7 +360,7 @@ def test_an_error_that_may_pass_is_not_kept(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("comodo.runtime.encode.decode_frames", fail)
+    monkeypatch.setattr("comodo.runtime.decode.decode_spans", fail)
     decoded = decode_batch(one_window("a.mp4"), 1, 8, Store(tmp_path), TEACHER)
     assert decoded["passing"][0] and not decoded["rejected"][0]
     batch = {**decoded, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
