@@ -13,6 +13,8 @@ from comodo.search.trial import Trial
 OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
 """Keys that can make a difference between two untrained students and their metrics, except"""
 OF_TRAINED = ("student.train_encoder",)
+HEAD, PROJECTOR = "method.head.kind", "method.head.teacher_projector"
+"""The second one follows from the first, unless it is set."""
 
 
 class Labels:
@@ -46,6 +48,10 @@ class Labels:
             for key in set[str]().union(*keys).difference(keys[0].intersection(*keys)):
                 seen[key].add("absent")
         named_elsewhere = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
+        if all(
+            flat.get(PROJECTOR) in (None, flat.get(HEAD) == "mlp") for flat in map(flatten, points)
+        ):
+            named_elsewhere.add(PROJECTOR)
         self.keys = [
             key for key, values in seen.items() if len(values) > 1 and key not in named_elsewhere
         ]
@@ -72,8 +78,8 @@ class Labels:
         return f"{self.configuration(trial)} {trial.repetition}"
 
     def _shown(self, key: str, value: Any) -> str:
-        """`queue_size=256`; of data sets and models only the name."""
-        if key in ("dataset", "teacher.name", "student.name"):
+        """`queue_size=256`; of data sets, models and heads only the name."""
+        if key in ("dataset", "teacher.name", "student.name", HEAD):
             return str(value)
         if key == "student.channels":  # acc_x, acc_y, acc_z, gyro_x: acc_xyz+gyro_x
             axes = (channel.rpartition("_") for channel in value)

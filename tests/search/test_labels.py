@@ -28,6 +28,24 @@ def test_names_say_what_varies(tmp_path: Path) -> None:
     assert names.trial(trials[1]) == "comodo queue_size=16 seed 4"
 
 
+def test_a_head_is_named_once(tmp_path: Path) -> None:
+    """Whether the teacher has a projector follows from the head's kind, unless it is set."""
+    kinds = {"method.head.kind": ["mlp", "linear"]}
+
+    def labels(**space: list[Any]) -> list[str]:
+        sweep = read_sweep_file(sweep_file(tmp_path, search__space=kinds | space))
+        names = Labels(sweep)
+        trials = (Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid())
+        return [names.configuration(trial) for trial in trials]
+
+    assert labels() == ["comodo mlp", "comodo linear"]
+    more = {"method.queue_size": [8, 16]}
+    assert labels(**more)[:2] == ["comodo queue_size=8 mlp", "comodo queue_size=16 mlp"]
+    both = {"method.head.teacher_projector": [True, False]}
+    shown = [f"{k} teacher_projector={p}" for k in ("mlp", "linear") for p in (True, False)]
+    assert labels(**both) == [f"comodo {part}" for part in shown]
+
+
 def test_models_are_named_and_channels_are_short(tmp_path: Path) -> None:
     channels = [["acc_x", "acc_y", "acc_z"], ["acc_x", "gyro_x", "gyro_z"]]
     teachers = ["efficientnet-lite0", "timesformer-base-k400"]
