@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-import pyarrow.compute as pc
-
 from comodo.config import CHANNELS, Sweep, TeacherConfig
 from comodo.config.space import Point
 from comodo.config.teacher import teacher_on
@@ -205,8 +203,10 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         train, total = train_split(ready), None
         if settings.window_seconds == "whole":
             tables = window_sets.read_quality(ready.folder)
-            seconds = sum(pc.sum(table["window_seconds"]).as_py() or 0 for table in tables)
-            total = round(seconds * settings.imu_rate)
+            seconds = [s or 0.0 for t in tables for s in t["window_seconds"].to_pylist()]
+            total = round(sum(seconds) * settings.imu_rate)
+            # Until they are packed, which is after prepare.
+            samples = samples or round(max(seconds, default=0.0) * settings.imu_rate) or None
         counts = [split.counts for split in ready.splits]
         done = len(recordings), 0, counts, train, samples, ready, notes, total
         plan = DatasetPlan(name, key, *done, channels=len(settings.imu_channels))

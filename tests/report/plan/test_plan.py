@@ -397,6 +397,7 @@ def test_whole_recordings_take_their_own_length_on_the_disk(tmp_path: Path) -> N
     write_parts(store, plan.inventory.datasets["mine"].key, lengths, 50)
     plan = make_plan(sweep, store)
     assert plan.disk["windows"] == sum(lengths) * 6 * 4
+    assert plan.inventory.datasets["mine"].samples == 5000  # which `--measure` needs
     pack_windows(store, plan.inventory.datasets["mine"].key)
     plan = make_plan(sweep, store)
     assert (plan.disk["windows"], plan.inventory.datasets["mine"].samples) == (0, 5000)
