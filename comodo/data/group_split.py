@@ -82,8 +82,8 @@ class _Deals:
 
 
 def few_groups_notes(recordings: Iterable[Recording]) -> list[str]:
-    """A sentence if the test split has groups, but too few."""
-    groups = {common_form(recording.group) for recording in recordings if recording.split == "test"}
+    """A sentence if the test split has groups with labels to measure on, but too few."""
+    groups = {common_form(r.group) for r in recordings if r.split == "test" and r.labels}
     return few_groups_note(len(groups))
 
 

@@ -115,10 +115,11 @@ def test_windows_have_another_key_only_if_their_splits_changed(sizes: list[int],
 
 
 def test_few_groups_in_test_are_noted() -> None:
-    def notes(*names: str) -> list[str]:
-        train = recordings_of([1] * 5)
-        return few_groups_notes([*train, *(Recording("t", "v", "i", "test", n) for n in names)])
+    def notes(*names: str, label: str | None = "walk") -> list[str]:
+        test = (Recording("t", "v", "i", "test", n, label) for n in names)
+        return few_groups_notes([*recordings_of([1] * 5), *test])
 
     assert notes() == notes("a", "b", "c") == []
     assert len(notes("a", "b", "B")) == len(notes("a")) == 1
     assert notes("a", "A") == notes("a") != notes("a", "b")
+    assert notes("a", label=None) == []  # no accuracy is measured there
