@@ -62,6 +62,7 @@ SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (
     ".weights", ".revision", ".path", ".ids", ".features", ".frames", ".return_transf_layer",
 )  # fmt: skip
+KEPT_KEYS = ("channels", "sensor", "missing", "boundary")  # of data sets
 MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
@@ -104,6 +105,8 @@ class _Shrunk:
         data["resources"] = {"max_concurrent_trials": 2}
         trials = (data.get("budget") or {}).get("trials")
         data["budget"] = {} if trials is None else {"trials": min(trials, MAX_SMOKE_TRIALS)}
+        if "'folds'" in str(data.get("datasets")) and _is_grid(data):
+            data["budget"] = {}  # a grid with folds is run whole
         if data.get("early_stopping"):
             data["early_stopping"] |= {"grace_epochs": 1}
         if isinstance(data.get("search"), dict):
@@ -177,6 +180,11 @@ class _Shrunk:
         return {"name": given["name"], "weights": str(tiny_teacher(family, self._store))}
 
 
+def _is_grid(data: dict[str, Any]) -> bool:
+    search = data.get("search")
+    return not isinstance(search, dict) or search.get("sampler", "grid") == "grid"
+
+
 def _when(span: Any) -> dict[str, Any]:
     when = span.get("when") if isinstance(span, dict) else None
     return when if isinstance(when, dict) else {}
@@ -187,11 +195,21 @@ def _is_named(value: Any) -> bool:
 
 
 def _dataset(settings: Any, number: int) -> dict[str, Any]:
-    """Recordings of 10 s by five simulated people, different for each data set."""
+    """Recordings of 10 s by five simulated people, different for each data set; by eight with
+    folds, of which two are left. Untrimmed ones if the settings are of intervals."""
     made = {"kind": "simulated", "subjects": 5, "seconds": 10, "labelled": 1, "seed": number}
     if not isinstance(settings, dict):
         return made
-    kept = {key: settings[key] for key in ("channels", "sensor", "missing") if key in settings}
+    shares = settings.get("split_by_group")
+    if isinstance(shares, dict) and "folds" in shares:
+        made |= {"subjects": 8, "split_by_group": shares | {"folds": 2}}
+    if settings.keys() & {"stride_seconds", "boundary", "null_class"}:
+        made["pause_seconds"] = 5
+    if "stride_seconds" in settings:
+        made["stride_seconds"] = 2.5  # half a window
+    if isinstance(null := settings.get("null_class"), dict):
+        made["null_class"] = null | {"label": "null"}
+    kept = {key: settings[key] for key in KEPT_KEYS if key in settings}
     if (own := channels_of_kind(settings.get("kind"))) != CHANNELS:
         kept.setdefault("channels", own)
     if settings.get("window_seconds") == "whole":

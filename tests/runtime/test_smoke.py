@@ -8,8 +8,11 @@ import torch
 import yaml
 
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
+from comodo.config.dataset_base import FoldSplit
 from comodo.config.student import STUDENT_SIZES
 from comodo.core.store import Store
+from comodo.data.folds import listed_in_folds
+from comodo.data.readers import list_recordings
 from comodo.evaluation.results import Results
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
@@ -51,6 +54,30 @@ def test_data_sets_and_models_are_replaced_under_their_names(tmp_path: Path) -> 
     assert teacher.name == "videomae" and Path(teacher.weights).is_dir()
     assert sweep.trial.epochs == 2 and sweep.trial.method.queue_size == 8
     assert sweep.seeds == [5, 6] and sweep.budget.hours is None
+
+
+def test_folds_and_intervals_are_kept(tmp_path: Path) -> None:
+    """Two folds, and half overlapping windows of untrimmed recordings with a null class."""
+    null = {"label": "other", "windows": "drop"}
+    cut = {"kind": "folder", "path": "nowhere.csv", "window_seconds": 1, "stride_seconds": 0.2}
+    glasses = {**cut, "boundary": 0.8, "null_class": null}
+    folded = {
+        "kind": "folder",
+        "path": "nowhere.csv",
+        "split_by_group": {"folds": "all", "seed": 3},
+    }
+    sweep = smoke_of(
+        tmp_path, datasets={"glasses": glasses, "clips": folded}, budget={"trials": 100}
+    )
+    one, two = sweep.datasets["glasses"], sweep.datasets["clips"]
+    assert one.pause_seconds == 5 and one.stride_seconds == one.window_seconds / 2
+    assert one.boundary == 0.8 and one.null_class.model_dump() == null | {"label": "null"}
+    assert two.split_by_group == FoldSplit(folds=2, seed=3) and two.pause_seconds is None
+    assert sweep.budget.trials is None
+    assert len(list_recordings(one, tmp_path / "one")) == one.subjects
+    folds = listed_in_folds(list_recordings(two, tmp_path / "two"), two)
+    assert len(folds) == 2  # with as many people in train as nine sizes of queues need
+    assert min(len({r.group for r in fold if r.split == "train"}) for fold in folds) >= 3
 
 
 def test_numbers_shrink_in_their_order_and_stay_different(tmp_path: Path) -> None:
