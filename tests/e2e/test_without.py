@@ -45,7 +45,8 @@ def write_set(
 
 
 def run(tmp_path: Path, command: str, status: int = 0, **content: Any) -> str:
-    """Runs a command on a sweep file with these contents; returns what it prints in one line."""
+    """Runs a command on a sweep file with these contents; returns what it prints, or the error of a
+    refusal, in one line."""
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump({"name": "s", **content}))
     words = [sys.executable, "-m", "comodo", command, str(file), "--store", str(tmp_path / "s")]
@@ -54,7 +55,7 @@ def run(tmp_path: Path, command: str, status: int = 0, **content: Any) -> str:
         words, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == status, done.stdout + done.stderr
-    return " ".join(done.stdout.split())
+    return " ".join((done.stderr if status else done.stdout).split())
 
 
 def reported(tmp_path: Path) -> tuple[str, pd.DataFrame]:
