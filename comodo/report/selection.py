@@ -12,12 +12,13 @@ def selection_over_folds(results: Results) -> list[str]:
         return []
     accuracy, counts = found
     competing = sum(results.objectives(label) is not None for label in results.candidates)
-    chosen = ", ".join(f"{as_text(label)} in {count}" for label, count in counts.most_common(3))
-    others = len(counts) - 3
-    rest = f" and {others} others" if others > 1 else " and another" if others == 1 else ""
+    most = counts.most_common(3)
+    chosen = [f"{as_text(label)} in {count} of the folds" for label, count in most]
+    if others := sum(counts.values()) - sum(count for _, count in most):
+        chosen.append(f"others in {others}")
     return [
         "The val groups of one fold are in test of others, so the selected configuration was "
         "chosen by groups that it is tested on. Chosen in each fold by its own val groups, out of "
-        f"{competing} configurations, {test_accuracy(results)} is {cell(accuracy)} % ({chosen}"
-        f"{rest} of the folds)."
+        f"{competing} configurations, {test_accuracy(results)} is {cell(accuracy)} % "
+        f"({', '.join(chosen)})."
     ]

@@ -12,6 +12,7 @@ import typer
 
 from comodo.config import TeacherConfig
 from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
+from comodo.config.teacher import FrameChoice
 from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
 from comodo.core.parts import parts, read_parts, write_table
@@ -296,7 +297,7 @@ def test_frames_are_chosen_shaped_and_mirrored_as_the_teacher_s_settings_say(
 @pytest.mark.parametrize("choice", ["middles", "ends"])
 @pytest.mark.parametrize("stride", [0.1, 0.25, 0.5])
 def test_overlapping_windows_are_decoded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, stride: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: FrameChoice, stride: float
 ) -> None:
     """With the same frames as each by itself; of a second video and of a later part of the first
     one in passes of their own."""
