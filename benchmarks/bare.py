@@ -24,7 +24,9 @@ class BareTraining:
     def __init__(self, trial: TrialConfig, first_QF: Tensor) -> None:
         assert isinstance(trial.method, ComodoMethod)
         self.method, self.student = trial.method, build_student(trial.student).train()
-        self.head, self.teacher_head = build_heads(self.method, self.student.dim, first_QF.shape[1])
+        feature_dim = first_QF.shape[1]
+        heads = build_heads(self.method.head, self.student.dim, feature_dim)
+        self.head, self.teacher_head = heads
         self.queue = TeacherQueue(self._embed(first_QF))
         self.optimizer = torch.optim.AdamW(
             [*self.student.parameters(), *self.head.parameters()],

@@ -19,6 +19,8 @@ SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",
     "StudentConfig": "Student", "ComodoMethod": "Method comodo", "InfonceMethod": "Method infonce",
     "L2Method": "Method l2", "SupervisedMethod": "Method supervised", "NoneMethod": "Method none",
+    "TermsMethod": "Method terms", "Terms": "Terms", "ComodoTerm": "Term comodo",
+    "InfonceTerm": "Term infonce", "L2Term": "Term l2", "SupervisedTerm": "Term supervised",
     "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",

@@ -16,6 +16,7 @@ COVERED_BY = {
     "config/imu_datasets": "config/test_load.py",
     "config/video_datasets": "config/test_load.py",
     "config/seen_channels": "config/test_channels.py",
+    "config/short_forms": "config/test_space.py",
     "config/libraries": "search/test_precheck.py",
     "config/resources": "config/test_sweep.py",
     "core/disk": "core/test_store.py",
@@ -56,6 +57,12 @@ COVERED_BY = {
     "runtime/trainable": "runtime/test_tune.py",
     "search/recorded_settings": "evaluation/test_sweep_record.py",
     "search/history": "search/test_trial.py",
+    "training/optimizer": "training/test_terms.py",
+    "training/terms/comodo": "training/test_terms.py",
+    "training/terms/infonce": "training/test_terms.py",
+    "training/terms/l2": "training/test_terms.py",
+    "training/terms/supervised": "training/test_terms.py",
+    "training/terms/term": "training/test_terms.py",
     "tracking/comodo_served": "deploy/test_export.py",
     "tracking/record_queue": "tracking/test_tracker.py",
     "tracking/registry": "deploy/test_export.py",
@@ -79,6 +86,7 @@ CROSS_CUTTING = {
     "test_security",
     "test_spot_notice",
     "test_sweeps",
+    "training/test_terms",
 }
 """Test files about several modules or packages, or about files next to the package."""
 

@@ -9,19 +9,20 @@ from comodo.config.base import ConfigError
 from comodo.config.channels import CHANNELS
 from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
 from comodo.config.load import read_sweep_file
+from comodo.config.methods import (
+    ComodoMethod,
+    InfonceMethod,
+    L2Method,
+    Method,
+    NoneMethod,
+    SupervisedMethod,
+    TermsMethod,
+)
 from comodo.config.resources import EarlyStopping, Resources
 from comodo.config.student import StudentConfig
 from comodo.config.sweep import Sweep
 from comodo.config.teacher import TeacherConfig
-from comodo.config.trial import (
-    ComodoMethod,
-    DistillingMethod,
-    InfonceMethod,
-    L2Method,
-    NoneMethod,
-    SupervisedMethod,
-    TrialConfig,
-)
+from comodo.config.trial import TrialConfig
 
 __all__ = [
     "CHANNELS",
@@ -29,11 +30,11 @@ __all__ = [
     "ComodoMethod",
     "ConfigError",
     "DatasetConfig",
-    "DistillingMethod",
     "EarlyStopping",
     "FolderDataset",
     "InfonceMethod",
     "L2Method",
+    "Method",
     "NoneMethod",
     "Resources",
     "SimulatedDataset",
@@ -41,6 +42,7 @@ __all__ = [
     "SupervisedMethod",
     "Sweep",
     "TeacherConfig",
+    "TermsMethod",
     "TrialConfig",
     "read_sweep_file",
 ]

@@ -144,6 +144,13 @@ def dotted_key(location: tuple[int | str, ...], data: Any) -> tuple[str, Any]:
     parts: list[str] = []
     around = data
     for i, part in enumerate(location):
+        if isinstance(data, list) and isinstance(part, str):  # of entries that go by their names
+            named = [dict(entry) for entry in data if isinstance(entry, dict) and "name" in entry]
+            data = {entry.pop("name"): entry for entry in named}
+        if location[i + 1 : i + 2] == (part,) and isinstance(data, dict):
+            inside = data.get(part)
+            if not isinstance(inside, dict) or part not in inside:
+                continue  # the tag of a union that is named like the key inside it
         if isinstance(data, dict) and part not in data and i + 1 < len(location):
             continue
         if isinstance(data, (str, int, float)) or str(part).startswith(("list[", "constrained")):

@@ -9,12 +9,14 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
-from comodo.config.space import Choices, Point, Range, expanded
+from comodo.config.methods import METHODS
+from comodo.config.short_forms import expanded
+from comodo.config.space import Choices, Point, Range
 from comodo.config.student import BASELINE_NAMES, JOINT_NAMES, STUDENT_SIZES, TAKEN_BY
-from comodo.config.trial import METHODS
 from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
+TERMS = ["method", "terms"]
 
 
 class Recipe(Settings):
@@ -74,9 +76,16 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
     for key in sorted(values, key=lambda key: (key.count("."), not key.endswith(".name"))):
         *parents, last = key.split(".")
         at: Any = data
-        for parent in parents:
-            if isinstance(at, dict) and isinstance(at.get(parent), str):
-                at[parent] = copy.copy(expanded(parent, at[parent]))
+        for depth, parent in enumerate(parents):
+            if isinstance(at, dict) and isinstance(at.get(parent), str | list):
+                try:
+                    at[parent] = copy.copy(expanded(parent, at[parent]))
+                except ValueError as error:
+                    inside = ".".join(parents[: depth + 1])
+                    raise ConfigError.at(f"{where}{inside}", str(error)) from None
+            if isinstance(at, dict) and parents[:depth] == TERMS and parent not in at:
+                reason = f"method.terms has no term '{parent}'{nearest(parent, at)}; list it there"
+                raise ConfigError.at(f"{where}{key}", reason)
             at = at.setdefault(parent, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
             raise ConfigError.at(f"{where}{key}", "trial has no such key")

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from comodo.config.base import Seed, Settings, as_list, kind_of
-from comodo.config.student import STUDENT_PRESETS
-from comodo.config.teacher import TEACHER_PRESETS
+from comodo.config.short_forms import expanded, named
 from comodo.core.errors import nearest
 
 Point = dict[str, Any]
@@ -319,17 +318,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def expanded(part: str, value: Any) -> Any:
-    """A method or model that is given by its name alone, as a mapping; others as they are."""
-    presets = {"teacher": TEACHER_PRESETS, "student": STUDENT_PRESETS}.get(part, {})
-    return presets.get(value, {"name": value}) if isinstance(value, str) else value
-
-
-def named(part: str, value: Any) -> Any:
-    """The name of a method or model, given by its name alone or as a mapping."""
-    return expanded(part, value).get("name")
 
 
 def canonical(point: Point) -> str:

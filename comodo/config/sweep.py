@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key
 from comodo.config.datasets import DatasetConfig, following
 from comodo.config.measuring import refuse_unfit_measures, refuse_unmeasured_objectives
+from comodo.config.methods import METHODS
 from comodo.config.metric import (
     Measure,
     Objective,
@@ -25,13 +26,7 @@ from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.seen_channels import refuse_lacking_channels, with_channels
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.teacher import TeacherConfig, refuse_pictures
-from comodo.config.trial import (
-    METHODS,
-    DistillingMethod,
-    Protocol,
-    SupervisedMethod,
-    TrialConfig,
-)
+from comodo.config.trial import Protocol, TrialConfig
 from comodo.core.errors import nearest
 
 Reference = Literal["none", "features", "supervised"]
@@ -234,9 +229,9 @@ class Sweep(Settings):
                 refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
             elif "alignment" in self.measures:
                 raise ValueError("trial.teacher: the measure alignment needs one; name it here")
-            labels = labels or isinstance(trial.method, SupervisedMethod)
+            labels = labels or trial.method.needs_labels
         if "classifier" in self.measures and not labels:
-            raise ValueError("measures: classifier needs the method or the reference supervised")
+            raise ValueError("measures: classifier needs the method, term or reference supervised")
         refuse_unmeasured_objectives(self.objectives, self.metrics, self.measures, self.datasets)
         return self
 
@@ -324,12 +319,15 @@ class Sweep(Settings):
         """Of `trained_on` the pairs whose features some trial reads, each with the first reader:
         `the method comodo`, or `the measure alignment`."""
         models = ("method", "method.name", "student", "student.name")
-        keys = [k for k in self.search.space if k.split(".")[0] in DECISIVE or k in models]
+        keys = [
+            key
+            for key in self.search.space
+            if key.split(".")[0] in DECISIVE or key in models or key.startswith("method.terms")
+        ]
         found: dict[tuple[str, TeacherConfig], str] = {}
         for config in map(self.with_values, self.space.points(keys)):
             reader = "the measure alignment" if "alignment" in self.measures else ""
-            if isinstance(config.method, DistillingMethod):
-                reader = f"the method {config.method.name}"
+            reader = config.method.teacher_reader or reader
             if reader and config.teacher is not None:
                 found.setdefault((config.dataset, config.teacher), reader)
         return found

@@ -1,12 +1,21 @@
-"""The settings of a trial: teacher, method, training, protocol."""
+"""The settings of a trial: teacher, student, training, protocol."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.config.augment import Augmentation
 from comodo.config.base import ADDED_LATER, Settings
+from comodo.config.methods import (
+    Head,
+    InfonceMethod,
+    L2Method,
+    MethodConfig,
+    MethodName,
+    SupervisedMethod,
+    method_settings,
+)
 from comodo.config.student import AS_PUBLISHED, STUDENT_PRESETS, StudentConfig
 from comodo.config.teacher import TEACHER_PRESETS, TeacherConfig, as_published
 from comodo.core.errors import nearest
@@ -51,95 +60,7 @@ def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> Bef
     return BeforeValidator(expand, json_schema_input_type=schema)
 
 
-class Head(Settings):
-    """The student's projector, and whether the teacher has one: a random, frozen MLP. Either `mlp`
-    on both sides, or one `linear` layer from student to feature size and none for the teacher."""
-
-    kind: Literal["mlp", "linear"] = "mlp"
-    """The student's projector: `mlp` is linear, batch norm, GELU, linear; `linear` is one layer."""
-    teacher_projector: bool = Field(default_factory=lambda data: data.get("kind") == "mlp")
-    """Whether a random, frozen MLP projects the teacher's feature; by default only with `mlp`."""
-    hidden_dim: int = Field(2048, ge=1)
-    """Width of the MLP's hidden layer; published 2048."""
-    output_dim: int = Field(128, ge=1)
-    """Size of the projectors' output; without a teacher projector that of the feature."""
-
-
-class ComodoMethod(Settings):
-    """COMODO: the student's similarities to a queue are trained to match the teacher's."""
-
-    name: Literal["comodo"]
-    """Equations 1 to 3 of the paper: similarities to a queue of teacher embeddings."""
-    queue_size: int = Field(1024, ge=1)
-    """Teacher embeddings in the queue; limited by the training windows, as the first epoch needs
-    some that are not in the queue."""
-    teacher_temperature: float = Field(0.1, gt=0)
-    """Divides the teacher's similarities; with a smaller one fewer entries count; published 0.1."""
-    student_temperature: float = Field(0.05, gt=0)
-    """Divides the student's similarities; published 0.05."""
-    hold_out_queue: bool = True
-    """Whether the windows that fill the queue are trained on only from the second epoch."""
-    head: Head = Head()
-    """Projectors of student and teacher."""
-
-
-class InfonceMethod(Settings):
-    """InfoNCE: a contrastive loss within the batch."""
-
-    name: Literal["infonce"]
-    """Each window has to identify its own video within the batch."""
-    temperature: float = Field(0.1, gt=0)
-    """Divides the cosine similarities."""
-    symmetric: bool = False
-    """Whether to add the direction from video to IMU."""
-    head: Head = Head()
-    """Projectors of student and teacher; with `protocol: published` `linear` by default."""
-
-
-class L2Method(Settings):
-    """The student's embedding is trained to match the teacher's."""
-
-    name: Literal["l2"]
-    """Mean squared error between the normalised embeddings of student and teacher."""
-    head: Head = Head()
-    """Projectors of student and teacher; with `protocol: published` `linear` by default."""
-
-
-class SupervisedMethod(Settings):
-    """The student trained with labels instead of a teacher, through a linear layer."""
-
-    name: Literal["supervised"]
-    """Cross-entropy on the labels; windows without a label are left out."""
-    layer_norm: Annotated[bool, ADDED_LATER] = False
-    """Whether a layer normalisation precedes the linear layer; with `protocol: published` it does
-    for mantis."""
-
-
-class NoneMethod(Settings):
-    """The student before training: untrained or as pretrained."""
-
-    name: Literal["none"]
-    """No training."""
-
-
-DistillingMethod = ComodoMethod | InfonceMethod | L2Method
-"""Methods that learn from a teacher."""
-MethodConfig = Annotated[
-    DistillingMethod | SupervisedMethod | NoneMethod, Field(discriminator="name")
-]
-METHODS = {
-    get_args(method.model_fields["name"].annotation)[0]: method
-    for method in (ComodoMethod, InfonceMethod, L2Method, SupervisedMethod, NoneMethod)
-}
-"""Their settings, by name."""
-MethodName = Literal["comodo", "infonce", "l2", "supervised", "none"]
-
-
 _Drawn = Annotated[Literal["seed", "published"], ADDED_LATER]
-
-
-def _method_by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class TrialConfig(Settings):
@@ -150,15 +71,16 @@ class TrialConfig(Settings):
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
     teacher: Annotated[TeacherConfig | None, _preset(TEACHER_PRESETS, TeacherConfig)] = None
-    """Name of a preset, or settings. Needed by the methods comodo, infonce and l2, and by the
-    measure `alignment`."""
+    """Name of a preset, or settings. Needed by the methods comodo, infonce and l2, also as terms,
+    and by the measure `alignment`."""
     student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
     """Name of a preset, or settings."""
     method: Annotated[
         MethodConfig,
-        BeforeValidator(_method_by_name, json_schema_input_type=MethodName | MethodConfig),
+        BeforeValidator(method_settings, json_schema_input_type=MethodName | MethodConfig),
     ]
-    """Name of the method, with default settings, or settings."""
+    """Name of the method, with default settings, or settings; `{terms: [...]}` is a weighted sum of
+    losses."""
     augment: Annotated[Augmentation, ADDED_LATER] = Augmentation()
     """Random changes of the training windows; by default none."""
     epochs: int = Field(20, ge=1)
@@ -215,9 +137,9 @@ class TrialConfig(Settings):
 
     @model_validator(mode="after")
     def _distils_from_a_teacher(self) -> "TrialConfig":
-        if self.teacher is None and isinstance(self.method, DistillingMethod):
+        if self.teacher is None and (reader := self.method.teacher_reader):
             fix = "name one, such as efficientnet-lite0, or use the method supervised or none"
-            reason = f"the method {self.method.name} learns from a teacher; {fix}"
+            reason = f"{reader} learns from a teacher; {fix}"
             error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
             at_key = InitErrorDetails(type=error, loc=("teacher",), input=None)
             raise ValidationError.from_exception_data("TrialConfig", [at_key])
@@ -231,7 +153,7 @@ class TrialConfig(Settings):
             if self.teacher is not None:
                 object.__setattr__(self, "teacher", as_published(self.teacher))
             student = dict(AS_PUBLISHED.get(self.student.name, {}))
-            if not isinstance(self.method, DistillingMethod):
+            if not self.method.needs_teacher:
                 student.pop("train_encoder", None)  # only learning from a teacher was published so
             self._by_default("student", student)
             if isinstance(self.method, InfonceMethod | L2Method):

@@ -9,7 +9,6 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from comodo.config import DistillingMethod
 from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.space import flatten
 from comodo.core.markdown import as_text
@@ -76,10 +75,10 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
 def _summary(found: Selection, about: dict[str, Any]) -> str:
     config = found.row.trial.config
     classifier = "its own classifier" if config.student.is_baseline else "an SVM probe"
-    is_distilled = isinstance(config.method, DistillingMethod)
-    distilled = (
-        f" distilled from `{config.teacher.name}`" if config.teacher and is_distilled else ""
-    )
+    how = ["trained with labels"] if config.method.needs_labels else []
+    if config.teacher is not None and config.method.needs_teacher:
+        how.insert(0, f"distilled from `{config.teacher.name}`")
+    trained = f" {' and '.join(how)}" if how else ""
     units = about["encoder_units"]
     inside = "" if units == list(G_AND_DEGREES) else f" The encoder sees {' and '.join(units)}."
     dataset = about["accuracy"]["dataset"]
@@ -87,7 +86,7 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
         *demonstration(found.record.sweep, dict.fromkeys((config.dataset, dataset))),
         f"Recognises {len(about['classes'])} activities from {about['input']['seconds']:g} s of "
         f"{len(about['input']['channels'])} IMU channels: a `{config.student.name}` "
-        f"encoder{distilled}, then {classifier}. "
+        f"encoder{trained}, then {classifier}. "
         f"Units, resampling, encoder and classifier are one network.{inside}",
         *_fitted_elsewhere(found.row.trial, dataset),
     ]
@@ -122,7 +121,7 @@ def _settings(found: Selection) -> list[list[str]]:
     rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
     if (fold := found.row.trial.fold) is not None:
         rows.append(["fold", f"{fold.number} (of {fold.count}); tested on {', '.join(fold.test)}"])
-    if config.teacher is not None and isinstance(config.method, DistillingMethod):
+    if config.teacher is not None and config.method.needs_teacher:
         rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
     for key, value in flatten(config.model_dump(mode="json", exclude={"teacher"})).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from comodo.config import DistillingMethod, SupervisedMethod
+from comodo.config.methods import Head, SupervisedLoss
 
 
 def build_head(
@@ -22,16 +22,14 @@ def build_head(
     return nn.Sequential(first, nn.BatchNorm1d(hidden_dim), nn.GELU(), last)
 
 
-def build_heads(
-    method: DistillingMethod, student_dim: int, feature_dim: int
-) -> tuple[nn.Module, nn.Module]:
+def build_heads(head: Head, student_dim: int, feature_dim: int) -> tuple[nn.Module, nn.Module]:
     """The student's projector, which is trained, and the teacher's, which is random and frozen:
     both follow from the seed of torch's random numbers.
 
-    Without `head.teacher_projector` the teacher's is the identity, and the student's projects to
+    Without `teacher_projector` the teacher's is the identity, and the student's projects to
     the width of the teacher's features.
     """
-    head, output_dim = method.head, feature_dim
+    output_dim = feature_dim
     teacher: nn.Module = nn.Identity()
     if head.teacher_projector:
         output_dim = head.output_dim
@@ -40,13 +38,13 @@ def build_heads(
     return student, teacher.eval().requires_grad_(False)
 
 
-def build_classifier(method: SupervisedMethod, student_dim: int, classes: int) -> nn.Module:
+def build_classifier(loss: SupervisedLoss, student_dim: int, classes: int) -> nn.Module:
     """The head of a student that is trained with labels, from features to scores of the classes.
 
     With `layer_norm` it is the one of the published Mantis: LayerNorm - Linear.
     """
     linear = nn.Linear(student_dim, classes)
-    return nn.Sequential(nn.LayerNorm(student_dim), linear) if method.layer_norm else linear
+    return nn.Sequential(nn.LayerNorm(student_dim), linear) if loss.layer_norm else linear
 
 
 def digest_of(head: nn.Module) -> str:

@@ -136,7 +136,9 @@ def _few_shot(results: Results) -> Figure | None:
         shots = list(curve)
         shifted = style.spread_out([float(shot) for shot in shots], number, len(curves_of))
         found, look = curves.percents(curve.values()), style.of_curve(number)
-        axes.errorbar(shifted, *found, capsize=2, label=style.short(label), **look)
+        saw_all = results.by_label[label][0].trial.config.method.needs_labels
+        name = style.short(label) + ", trained with all labels" * saw_all
+        axes.errorbar(shifted, *found, capsize=2, label=name, **look)
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])
     axes.minorticks_off()

@@ -156,6 +156,10 @@ def limits(results: Results) -> list[str]:
     for name, units in sorted(seen):
         if units != G_AND_DEGREES:
             sentences.append(f"{name}: students see {' and '.join(units)}, as published")
+    methods = {label: rows[0].trial.config.method for label, rows in results.by_label.items()}
+    if both := [x for x, method in methods.items() if method.needs_teacher and method.needs_labels]:
+        also = "also few-shot and fine-tuned accuracy comes after training with all labels"
+        sentences.append(f"distilled and trained with labels: {', '.join(both)}; {also}")
     if len(results.sweep.seeds) == 1:
         fix = "add some (seeds: [0, 1, 2]); what is finished is not run again"
         sentences.append(f"one seed: nothing is said about configurations; {fix}")

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from comodo.config import DistillingMethod, StudentConfig, Sweep, TeacherConfig, TrialConfig
+from comodo.config import StudentConfig, Sweep, TeacherConfig, TrialConfig
 from comodo.config.space import flatten
 from comodo.config.student import STUDENT_PRESETS
 from comodo.config.teacher import TEACHER_PRESETS
@@ -55,7 +55,7 @@ def find(sweep: Sweep, config: TrialConfig, tested_on: str) -> Published | None:
         "method": config.method.name,
         "student": _published_model("student", config.student, stand_in),
     }
-    if isinstance(config.method, DistillingMethod):
+    if config.method.needs_teacher:
         assert config.teacher is not None
         wanted["teacher"] = _published_model("teacher", config.teacher, stand_in)
     if None in wanted.values():
@@ -117,7 +117,7 @@ def other_settings(config: TrialConfig, run: Published, stand_in: bool) -> dict[
     differs besides. A stand-in's model is not compared, as it is a tiny one.
     """
     name = config.method.name
-    distils = isinstance(config.method, DistillingMethod)
+    distils = config.method.needs_teacher
     student = config.student.model_dump(mode="json", include={*IDENTITY, "size"})
     if run.pooling is not None:
         student["pooling"] = run.pooling

@@ -16,7 +16,7 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.channels import CHANNELS
 from comodo.config.datasets import channels_of_kind
-from comodo.config.space import expanded
+from comodo.config.short_forms import expanded
 from comodo.core.console import console
 from comodo.core.store import Store, publish
 
@@ -124,6 +124,11 @@ class _Shrunk:
         last = key.rsplit(".", 1)[-1]
         if last in ("teacher", "student", "method") and _is_named(value):
             return getattr(self, f"_{last}")(value)
+        if last == "terms" and _is_sum(value):
+            terms = {k: self._part(k, v) for k, v in expanded("terms", value).items()}
+            if "comodo" in terms:
+                terms["comodo"] = {"queue_size": STEPS["queue_size"][0], **terms["comodo"]}
+            return terms
         if isinstance(value, dict):
             return {k: self._part(key if k in SPAN_KEYS else k, v) for k, v in value.items()}
         if isinstance(value, list):
@@ -192,6 +197,13 @@ def _when(span: Any) -> dict[str, Any]:
 
 def _is_named(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and "name" in value)
+
+
+def _is_sum(value: Any) -> bool:
+    """Whether these are the terms of one method, not the lists of them that a search has."""
+    if isinstance(value, list):
+        return not any(isinstance(term, list) for term in value)
+    return isinstance(value, dict) and not value.keys() & {*SPAN_KEYS}
 
 
 def _dataset(settings: Any, number: int) -> dict[str, Any]:

@@ -10,13 +10,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from comodo.config import DistillingMethod, NoneMethod, SupervisedMethod, TrialConfig
+from comodo.config import NoneMethod, TrialConfig
+from comodo.config.methods import SupervisedLoss
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by
@@ -161,7 +163,7 @@ def _train(
             folder_of_windows, student.encoder.samples, trial.fold, student.channels
         )
         features = None
-        if isinstance(trial.config.method, DistillingMethod):
+        if trial.config.method.needs_teacher:
             packed = fetched(store.folder("arrays", trial.features))
             features = FeatureArrays.load(packed, windows.rows)
         zero_shot = "zero-shot" in trial.evaluation.measures
@@ -230,7 +232,7 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
                 frozen[name, fold] = frozen_student_of(trial, store, student, *args)
         if measure in NEED_TEACHER and frozen[mine].teacher is None:
             frozen[mine].teacher = _teacher(trial, store, student, frozen[mine].windows)
-        has_classifier = isinstance(trial.config.method, SupervisedMethod) and dataset == own
+        has_classifier = trial.config.method.needs_labels and dataset == own
         if measure in NEED_CLASSIFIER and has_classifier:
             frozen[mine].head = classifier_of(trial, store, student)
         function = MEASURE_FUNCTIONS[measure]
@@ -299,13 +301,13 @@ def _teacher(trial: Trial, store: Store, student: Student, windows: WindowArrays
     trained the student."""
     packed = fetched(store.folder("arrays", trial.features))
     features = FeatureArrays.load(packed, windows.rows)
-    method = trial.config.method
-    if not isinstance(method, DistillingMethod):
+    projectors = trial.config.method.projectors
+    if projectors is None:
         return TeacherContext(features, None)
     folder = store.folder("trials", trial.key)
     torch.manual_seed(seed_of(trial.seed, "heads"))
-    heads = build_heads(method, student.dim, features.dim)
-    state, of_teacher = _saved_heads(trial, store)
+    heads = build_heads(projectors, student.dim, features.dim)
+    state, of_teacher, *_ = _saved_heads(trial, store)
     heads[0].load_state_dict(state)
     if isinstance(of_teacher, dict):  # of an earlier version, which stored its weights
         heads[1].load_state_dict(of_teacher)
@@ -323,16 +325,19 @@ def _teacher(trial: Trial, store: Store, student: Student, windows: WindowArrays
 
 def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
     """The classifier of a student that was trained with labels."""
-    state, _ = _saved_heads(trial, store)
-    assert isinstance(trial.config.method, SupervisedMethod)
+    head_state, _, *classifier = _saved_heads(trial, store)
+    loss = trial.config.method.losses["supervised"]
+    assert isinstance(loss, SupervisedLoss)
+    state = classifier[0] if classifier else head_state
     *_, bias = state.values()
-    head = build_classifier(trial.config.method, student.dim, len(bias))
+    head = build_classifier(loss, student.dim, len(bias))
     head.load_state_dict(state)
     return head.to(next(student.parameters()).device)
 
 
-def _saved_heads(trial: Trial, store: Store) -> tuple[dict[str, Tensor], dict[str, Tensor] | str]:
-    """State of the student's head after training, and the digest, or state, of the teacher's."""
+def _saved_heads(trial: Trial, store: Store) -> list[Any]:
+    """State of the student's head after training; the digest, or state, of the teacher's; of a
+    student with a projector and a classifier the state of that."""
     folder = fetched(store.folder("trials", trial.key), "heads.pt")
-    state, of_teacher = load_tensors(folder / "heads.pt")
-    return state, of_teacher
+    saved: list[Any] = load_tensors(folder / "heads.pt")
+    return saved

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import Any
 
-from comodo.config import NoneMethod, SupervisedMethod, Sweep
+from comodo.config import NoneMethod, Sweep
 from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
 
@@ -15,6 +15,7 @@ OF_UNTRAINED = ("dataset", "student.", "protocol", "probe_")
 OF_TRAINED = ("student.train_encoder",)
 HEAD, PROJECTOR = "method.head.kind", "method.head.teacher_projector"
 """The second one follows from the first, unless it is set."""
+OF_TERMS = "method.terms."
 
 
 class Labels:
@@ -52,6 +53,9 @@ class Labels:
             flat.get(PROJECTOR) in (None, flat.get(HEAD) == "mlp") for flat in map(flatten, points)
         ):
             named_elsewhere.add(PROJECTOR)
+        # Which terms a sum has is in its title; of these keys only the weights remain, as axes.
+        self._in_title = {key for key, values in seen.items() if _is_of_some_sums(key, values)}
+        named_elsewhere |= {key for key in self._in_title if not key.endswith(".weight")}
         self.keys = [
             key for key, values in seen.items() if len(values) > 1 and key not in named_elsewhere
         ]
@@ -61,8 +65,8 @@ class Labels:
         """The label of a configuration, the same for all seeds and folds; `leave_out`: a key to
         omit."""
         mine = flatten(trial.config.model_dump(mode="json"))
-        name: str = trial.config.method.name
-        keys = [key for key in self.keys if key != leave_out]
+        name: str = trial.config.method.title
+        keys = [key for key in self.keys if key not in (leave_out, *self._in_title)]
         if trial.is_hand_crafted:
             name = "hand-crafted features"
             keys = [key for key in keys if key == "dataset"]
@@ -70,7 +74,7 @@ class Labels:
         elif isinstance(trial.config.method, NoneMethod):
             name = "as pretrained" if trial.config.student.weights else "untrained"
             keys = [key for key in keys if key.startswith(OF_UNTRAINED) and key not in OF_TRAINED]
-        if isinstance(trial.config.method, SupervisedMethod):
+        elif not trial.config.method.needs_teacher:
             keys = [key for key in keys if not key.startswith("teacher.")]
         return " ".join([name, *(self._shown(key, mine[key]) for key in keys if key in mine)])
 
@@ -89,8 +93,17 @@ class Labels:
             )
         if isinstance(value, str) and re.search(r"[\s\"]", value):
             value = json.dumps(value)
+        if key.startswith(OF_TERMS):
+            return f"{key.removeprefix(OF_TERMS)}={value}"
         end = key.split(".")[-1]
         return f"{end if self._ends[end] == 1 else key}={value}"
+
+
+def _is_of_some_sums(key: str, values: set[str]) -> bool:
+    """Whether a key of a term has one value in all sums that have the term."""
+    found = values - {"absent"}
+    of_term = key.startswith(OF_TERMS) and len(found) == 1 < len(values)
+    return of_term and not (key.endswith(".weight") and not any(map(float, found)))
 
 
 def rounded(text: str) -> str:

@@ -75,8 +75,9 @@ def _refuse_need_of_labels(
     needs, instead = "", ""
     configs = map(sweep.with_values, sweep.points())
     metric = _own_labels(sweep)
-    if any(c.dataset == name and c.method.name == "supervised" for c in configs):
-        needs = "the method supervised"
+    learnt = [c.method.name for c in configs if c.dataset == name and c.method.needs_labels]
+    if learnt:
+        needs = f"the {'term' if 'terms' in learnt else 'method'} supervised"
     elif "references" in sweep.model_fields_set and "supervised" in sweep.references:
         needs, instead = "the reference supervised", "leave that out of references"
     elif "direct" in sweep.measures:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from comodo.config import (
-    ComodoMethod,
     ConfigError,
     NoneMethod,
     SupervisedMethod,
     Sweep,
     TrialConfig,
 )
+from comodo.config.methods import queue_key
 
 MIN_STEP = 2  # windows: batch normalisation has no variance in one
 
@@ -29,7 +29,7 @@ class TrainSplit:
     def of(self, trial: TrialConfig) -> int:
         """How many windows a trial trains on."""
         windows, last = self.windows, self.last
-        if trial.method.name == "supervised":
+        if trial.method.needs_labels and not trial.method.needs_teacher:
             if self.labelled is not None:
                 windows, last = self.labelled, self.labelled_last
         elif trial.teacher is not None and trial.teacher.name != "precomputed":
@@ -58,21 +58,22 @@ def refuse_untrainable(sweep: Sweep, train: Mapping[str, TrainSplit]) -> None:
 def _refuse_long_queue(
     config: TrialConfig, split: TrainSplit, values: Mapping[str, object]
 ) -> None:
-    method, windows = config.method, split.of(config)
-    if not isinstance(method, ComodoMethod) or windows < MIN_STEP:
+    loss, windows = config.method.queue, split.of(config)
+    if loss is None or windows < MIN_STEP:
         return
-    most = windows - MIN_STEP * method.hold_out_queue
-    if method.queue_size > most:
+    most = windows - MIN_STEP * loss.hold_out_queue
+    if loss.queue_size > most:
         has = f"{windows} windows{' with video' if split.unseen else ''}"
         if config.last_window == "drop" and split.last:
             has += " without the last one of each recording"
-        where = _key(values, "method.queue_size", "method", "last_window", "protocol")
+        keys = ("method.terms", "method", "last_window", "protocol")
+        where = _key(values, queue_key(config.method), *keys)
         fix = f"choose at most {most}, better a quarter of that"
         if most < 1:
             fix = f"add recordings, or shorten datasets.{config.dataset}.window_seconds"
         raise ConfigError.at(
             where,
-            f"a queue of {method.queue_size} is too long for the training split of "
+            f"a queue of {loss.queue_size} is too long for the training split of "
             f"'{config.dataset}', which has {has}; {fix}",
         )
 
@@ -81,7 +82,7 @@ def _refuse_no_step(config: TrialConfig, split: TrainSplit, values: Mapping[str,
     name, windows = config.dataset, split.of(config)
     if windows >= MIN_STEP:
         return
-    kind = "labelled " if isinstance(config.method, SupervisedMethod) else ""
+    kind = "" if config.method.needs_teacher else "labelled "
     video = " with video" if split.unseen and not kind else ""
     kept = split.of(config.model_copy(update={"last_window": "keep"}))
     if kept >= MIN_STEP:

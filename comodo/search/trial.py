@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import (
-    DistillingMethod,
     NoneMethod,
     StudentConfig,
     SupervisedMethod,
@@ -132,7 +131,7 @@ class Trial:
             kept = ("student", "method", "imu_units", "probe_mask", "probe_ties", "probe_windows")
             content = {key: content[key] for key in kept if key in content}
             content["student"].pop("train_encoder", None)
-        elif not isinstance(method, SupervisedMethod):
+        elif method.needs_teacher:
             content["features"] = self.features
         if weights:
             content["weights"] = weights
@@ -226,7 +225,7 @@ class Trial:
             for measure in measures:
                 depends_on: list[Any] = [(self.versions or Versions()).measures]
                 if measure == "classifier":
-                    if dataset != own or not isinstance(self.config.method, SupervisedMethod):
+                    if dataset != own or not self.config.method.needs_labels:
                         continue
                 elif self.is_hand_crafted and measure in (*NEED_TEACHER, "fine-tuned"):
                     continue  # there is nothing to train
@@ -248,7 +247,7 @@ class Trial:
     def _has_anchors(self) -> bool:
         """Whether it has projectors, and labelled videos, for the measure zero-shot."""
         is_labelled = self.config.dataset not in self.evaluation.unlabelled
-        return is_labelled and isinstance(self.config.method, DistillingMethod)
+        return is_labelled and self.config.method.needs_teacher
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
         """A measure's predictions on a data set, as `evaluation.evaluate` writes them; None where

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from comodo.config import ConfigError, DistillingMethod, Sweep, TeacherConfig, TrialConfig
+from comodo.config import ConfigError, Sweep, TeacherConfig, TrialConfig
 from comodo.config.metric import Metric
 from comodo.config.space import Choices, Point, flatten
 from comodo.core.errors import nearest
@@ -82,7 +82,7 @@ def _learn_one(
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
     windows, features = arrays[here.dataset, here.teacher]
-    theirs = trained[0].features if isinstance(config.method, DistillingMethod) else features
+    theirs = trained[0].features if config.method.needs_teacher else features
     if (windows, features) != (trained[0].windows, theirs):
         raise _PassedOver("of another data set or teacher")
     config = config.model_copy(update={"dataset": here.dataset})

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from comodo import config
 from comodo.config import metric
+from comodo.config.methods import ComodoLoss
 from comodo.core.store import atomic, key_of, report_damaged
 from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
-from comodo.models.heads import build_classifier, build_heads, digest_of
+from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import Student
 from comodo.training.augment import Augment
 from comodo.training.cuda_graph import StudentForward
@@ -29,9 +30,11 @@ from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import Checkpoints, Epoch, ShouldStop, TrainingError
 from comodo.training.epoch_accuracy import AnchorAccuracy, ClassMeans, anchor_rows, epoch_accuracy
 from comodo.training.loader import Batch, BatchLoader, epoch_order
-from comodo.training.losses import comodo_loss, infonce_loss, l2_loss
-from comodo.training.queue import TeacherQueue, published_windows
+from comodo.training.optimizer import build_optimizer
+from comodo.training.queue import TeacherQueue, first_windows
 from comodo.training.schedule import learning_rate, schedule_of
+from comodo.training.terms import Step, build_terms
+from comodo.training.terms.term import scalars
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -44,13 +47,13 @@ def seed_of(seed: int, purpose: str, number: int = 0) -> int:
 
 
 class Distillation:
-    """One run: student and head, the teacher's embeddings, the queue and the optimizer.
+    """One run: student and head, the teacher's embeddings, the losses and the optimizer.
 
-    The method `supervised` uses labels instead of `features`; its head is a linear classifier. The
-    split `train` is trained on; `val`, if there is one, is measured every epoch, with `zero_shot`
-    also as the published code does, if the trial's anchors are the published ones. The student is
-    trained in place, and moved to the device, "cpu" or "cuda". Without `student.train_encoder` only
-    the head is trained, and the student stays in eval mode.
+    Without a loss that needs a teacher `features` are not used, and the head is the classifier of
+    the one that needs labels. The split `train` is trained on; `val`, if there is one, is measured
+    every epoch, with `zero_shot` also as the published code does, if the trial's anchors are the
+    published ones. The student is trained in place, and moved to the device, "cpu" or "cuda".
+    Without `student.train_encoder` only heads are trained, and the student stays in eval mode.
 
     Raises TrainingError for the method `none`, if the method needs features and there are none, and
     if the training split has too few windows, or too few for the queue.
@@ -74,41 +77,44 @@ class Distillation:
         self.windows, self.train = windows, windows.splits["train"]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
-        heads: tuple[nn.Module, nn.Module]
-        if isinstance(method, config.SupervisedMethod):
+        self.head: nn.Module = nn.Identity()
+        self.teacher_head: nn.Module = nn.Identity()
+        if (projectors := method.projectors) is None:
             features = None
             self.row_N = self.train.labelled_N
-            heads = build_classifier(method, student.dim, len(windows.classes)), nn.Identity()
         elif features is None:
-            text = f"method '{method.name}' needs a teacher's features"
+            text = f"{method.teacher_reader} needs a teacher's features"
             raise TrainingError("training.no-features", text)
         else:
             self.row_N = features.encoded["train"]
-            heads = build_heads(method, student.dim, features.dim)
-        self.head, self.teacher_head = (head.to(device) for head in heads)
+            self.head, self.teacher_head = build_heads(projectors, student.dim, features.dim)
+        self.terms = build_terms(method, student.dim, len(windows.classes)).to(device)
+        if features is None:
+            self.head = self.terms["supervised"].classifier
+        self.head, self.teacher_head = self.head.to(device), self.teacher_head.to(device)
         if trial.last_window == "drop":
             self.row_N = self.row_N[~self.train.last_N[self.row_N]]
         if len(self.row_N) < 2:
-            raise TrainingError(
-                "training.no-step",
-                f"{len(self.row_N)} training windows are left, and a step needs two; add "
-                "recordings to the train split, or shorten their windows",
-            )
+            left = f"{len(self.row_N)} training windows are left, and a step needs two"
+            fix = "add recordings to the train split, or shorten their windows"
+            raise TrainingError("training.no-step", f"{left}; {fix}")
+        if method.needs_labels and not (self.train.label_N[self.row_N] >= 0).any():
+            none = f"none of {len(self.row_N)} training windows with video has a label"
+            fix = "label some of their recordings, or leave the term supervised out"
+            raise TrainingError("training.no-labels", f"{none}; {fix}")
         self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)
         # The head computes in this precision, even if autocast made the features bf16.
         self.precision = next(self.head.parameters()).dtype
-        trained = [self.student, self.head] if trial.student.train_encoder else [self.head]
-        self.parameters = [parameter for part in trained for parameter in part.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=trial.learning_rate, weight_decay=trial.weight_decay, fused=True
-        )
+        trained = [self.student] if trial.student.train_encoder else []
+        trained += [self.head, self.terms]  # a classifier is in both
+        self.parameters = list(dict.fromkeys(p for part in trained for p in part.parameters()))
+        self.optimizer = build_optimizer(trial, self.parameters, scalars(self.terms))
         self.queue: TeacherQueue | None = None
         self.reserved = torch.empty(0, dtype=torch.long)  # places in row_N left out of epoch 0
-        if isinstance(method, config.ComodoMethod):
-            assert features is not None
-            self._fill_queue(method, features)
+        if features is not None and method.queue is not None:
+            self._fill_queue(method.queue, features)
         self.anchors: AnchorAccuracy | None = None
         if zero_shot and features is not None and trial.zero_shot_anchors == "first":
             self.anchors = self._anchor_accuracy(features)
@@ -117,24 +123,13 @@ class Distillation:
         self.running: Epoch | None = None
         self.history: list[dict[str, Any]] = []
 
-    def _fill_queue(self, method: config.ComodoMethod, features: FeatureArrays) -> None:
-        """Starts the queue with the embeddings of some training windows, by `queue_windows`."""
-        count = len(self.row_N)
-        if method.queue_size > count - 2 * method.hold_out_queue:
-            raise TrainingError(
-                "training.queue-too-long",
-                f"method.queue_size: {method.queue_size} leaves too little of {count} "
-                "training windows for the first epoch",
-            )
-        if self.trial.queue_windows == "published":
-            drawn_Q = published_windows(count, method.queue_size)
-        else:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, "queue"))
-            drawn_Q = torch.randperm(count, generator=generator)[: method.queue_size]
+    def _fill_queue(self, loss: ComodoLoss, features: FeatureArrays) -> None:
+        """Starts the queue with the embeddings of some training windows."""
+        drawn_Q = first_windows(self.trial, len(self.row_N), seed_of(self.seed, "queue"))
         parts = (features.gather("train", row_B) for row_B in self.row_N[drawn_Q].split(1024))
         embeddings = [self._embeddings(feature_BF.to(self.device)) for feature_BF in parts]
-        self.queue = TeacherQueue(torch.cat(embeddings))
-        if method.hold_out_queue:
+        self.queue = self.terms["comodo"].queue = TeacherQueue(torch.cat(embeddings))
+        if loss.hold_out_queue:
             self.reserved = drawn_Q
 
     @torch.no_grad()
@@ -143,7 +138,7 @@ class Distillation:
         return F.normalize(self.teacher_head(feature_BF), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The method's loss of one batch, whose teacher embeddings then enter the queue.
+        """The weighted sum of the losses of one batch; each on its own is in `term_losses`.
 
         With several workers each runs the student on its part of the batch; everything else is
         computed on the whole batch by all of them.
@@ -156,21 +151,16 @@ class Distillation:
             feature_bD = torch.zeros(0, self.student.dim, device=self.device)
         feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
         self.class_means.add(feature_BD, batch.label_B)
-        student_BD = self.head(feature_BD)
-        if isinstance(self.method, config.SupervisedMethod):
-            return F.cross_entropy(student_BD, batch.label_B)
-        assert batch.feature_BF is not None
-        teacher_BD = self._embeddings(batch.feature_BF)
-        match self.method:
-            case config.ComodoMethod(teacher_temperature=tau_v, student_temperature=tau_x):
-                assert self.queue is not None
-                loss = comodo_loss(student_BD, teacher_BD, self.queue.keys_QD, tau_v, tau_x)
-                self.queue.push(teacher_BD)
-                return loss
-            case config.InfonceMethod(temperature=tau, symmetric=symmetric):
-                return infonce_loss(student_BD, teacher_BD, tau, symmetric)
-            case config.L2Method():
-                return l2_loss(student_BD, teacher_BD)
+        if batch.feature_BF is None:
+            student_BD = teacher_BD = feature_BD.new_empty(batch.size, 0)
+        else:
+            student_BD, teacher_BD = self.head(feature_BD), self._embeddings(batch.feature_BF)
+        step = Step(feature_BD, batch.label_B, student_BD, teacher_BD)
+        weights = self.method.weights
+        losses = {name: term(step) for name, term in self.terms.items()}
+        self.term_losses = {name: loss.detach() for name, loss in losses.items()}
+        first, *others = (weights[name] * loss for name, loss in losses.items())
+        return sum(others, start=first)
 
     def _capture_student(self) -> None:
         """Captures a CUDA graph for full batches, if all windows have the same length."""
@@ -187,6 +177,7 @@ class Distillation:
         """
         self.student.train(self.trial.student.train_encoder)
         self.head.train()
+        self.terms.train()
         self._capture_student()
         order_N = self._epoch_order()
         first, steps = self.schedule.steps_before(self.epoch), self.schedule.steps_of(self.epoch)
@@ -200,11 +191,12 @@ class Distillation:
             running.add(*self._step(batch, self._rate(first + running.steps)))
             after_step()
         running.check_finite(self.parameters)
-        mean_loss, mean_norm = running.means()
+        (mean_loss, mean_norm), of_terms = running.means(), running.term_means()
         self.epoch, self.running = self.epoch + 1, None
         return {
             "epoch": self.epoch,
             metric.TRAIN_LOSS: mean_loss,
+            **{f"{metric.TRAIN_LOSS}/{name}": mean for name, mean in of_terms.items()},
             metric.LEARNING_RATE: self._rate(first + steps - 1),
             metric.GRAD_NORM: mean_norm,
             metric.WINDOWS_PER_SECOND: len(order_N) / running.seconds,
@@ -213,7 +205,8 @@ class Distillation:
     def _new_epoch(self) -> Epoch:
         # Seeded every epoch: a checkpoint between epochs needs no random state.
         seed = seed_of(self.seed, f"dropout {self.workers.rank}", self.epoch)
-        return Epoch(self.epoch + 1, seed, self.schedule.steps_of(self.epoch), self.device)
+        steps, summed = self.schedule.steps_of(self.epoch), len(self.terms) > 1
+        return Epoch(self.epoch + 1, seed, steps, self.device, [*self.terms] if summed else ())
 
     def _augment(self) -> Augment | None:
         """The random changes of this epoch's windows; None if there are none."""
@@ -230,8 +223,8 @@ class Distillation:
             order_N = order_N[~torch.isin(order_N, self.reserved)]
         return order_N
 
-    def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
-        """Trains on one batch; returns its loss and the norm of the gradient.
+    def _step(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Trains on one batch; returns its loss, the norm of the gradient and the summed losses.
 
         A method, so that the graph of the loss is freed when it returns. Kept into the next step,
         it would fragment that step's memory: a trial of Mantis-8M would need a fifth more.
@@ -245,7 +238,8 @@ class Distillation:
             self.workers.sum_gradients(self.student)
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         self.optimizer.step()
-        return loss.detach(), norm
+        summed = [*self.term_losses.values()] if len(self.terms) > 1 else []
+        return loss.detach(), norm, summed
 
     def _rate(self, step: int) -> float:
         trial = self.trial
@@ -280,10 +274,13 @@ class Distillation:
             return self.anchors.measure(self.student, self.head)
 
     def save_heads(self, path: Path) -> None:
-        """Saves the student's projector, which some measures need, and the digest of the
-        teacher's, which follows from the seed."""
+        """Saves the student's head, which some measures need, and the digest of the teacher's,
+        which follows from the seed; of a student with a projector and a classifier that too."""
+        state: list[Any] = [self.head.state_dict(), digest_of(self.teacher_head)]
+        if self.method.needs_teacher and self.method.needs_labels:
+            state.append(self.terms["supervised"].classifier.state_dict())
         with atomic(path) as temporary:
-            torch.save([self.head.state_dict(), digest_of(self.teacher_head)], temporary)
+            torch.save(state, temporary)
 
     def save(self, path: Path) -> None:
         """Writes everything that `restore` needs; all workers must call it together.
@@ -296,6 +293,7 @@ class Distillation:
             "history": self.history,
             "student": self.student.state_dict(),
             "head": self.head.state_dict(),
+            "terms": self.terms.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "queue": None if self.queue is None else self.queue.state_dict(),
         }
@@ -313,6 +311,7 @@ class Distillation:
         self.epoch, self.history = state["epoch"], state["history"]
         self.student.load_state_dict(state["student"])
         self.head.load_state_dict(state["head"])
+        self.terms.load_state_dict(state.get("terms", {}), strict="terms" in state)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.queue is not None:
             self.queue.load_state_dict(state["queue"])

@@ -1,7 +1,8 @@
 """An epoch in progress, which is part of the checkpoint, and when a checkpoint is written.
 
 A run that stops in the middle of an epoch therefore loses nothing. This module does not know
-students, methods or the checkpoint's file. Shape letters: S steps of the epoch.
+students, methods or the checkpoint's file. Shape letters: S steps of the epoch,
+V values of each.
 """
 
 import time
@@ -32,37 +33,45 @@ class Paused(RuntimeError):
 class Epoch:
     """Losses and gradient norms of the steps so far, and the time that they took.
 
-    Epochs are numbered from 1. `seed` is for this worker's dropout in the epoch.
+    Epochs are numbered from 1. `seed` is for this worker's dropout in the epoch; `terms` are the
+    names of the losses that are summed, if there are several.
     """
 
-    def __init__(self, number: int, seed: int, planned_steps: int, device: str) -> None:
-        self.number, self.steps = number, 0
+    def __init__(
+        self, number: int, seed: int, planned_steps: int, device: str, terms: Sequence[str] = ()
+    ) -> None:
+        self.number, self.steps, self._terms = number, 0, tuple(terms)
         # One tensor for all steps: small ones, allocated between those of a step, would fragment
-        # the memory.
-        self._loss_and_norm_2S = torch.zeros(2, planned_steps, device=device)
+        # the memory. Losses, gradient norms, then the terms.
+        self._values_VS = torch.zeros(2 + len(terms), planned_steps, device=device)
         self._seconds, self._began = 0.0, time.perf_counter()
         torch.manual_seed(seed)
 
     @property
     def _so_far(self) -> tuple[Tensor, Tensor]:
         """Losses and gradient norms of the steps so far."""
-        return self._loss_and_norm_2S[0, : self.steps], self._loss_and_norm_2S[1, : self.steps]
+        return self._values_VS[0, : self.steps], self._values_VS[1, : self.steps]
 
     @property
     def seconds(self) -> float:
         """Time spent on the epoch, in this process and in those before it."""
         return self._seconds + time.perf_counter() - self._began
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
+    def add(self, loss: Tensor, norm: Tensor, terms: Sequence[Tensor] = ()) -> None:
         """Records one step, without waiting for the device."""
-        self._loss_and_norm_2S[0, self.steps] = loss.detach()
-        self._loss_and_norm_2S[1, self.steps] = norm
+        for place, value in enumerate((loss, norm, *terms)):
+            self._values_VS[place, self.steps] = value.detach()
         self.steps += 1
 
     def means(self) -> tuple[float, float]:
         """Mean loss and mean gradient norm."""
         losses, norms = self._so_far
         return float(losses.mean()), float(norms.mean())
+
+    def term_means(self) -> dict[str, float]:
+        """Mean of each loss that is summed, before its weight; empty for a single one."""
+        means = self._values_VS[2:, : self.steps].mean(dim=1).tolist()
+        return dict(zip(self._terms, means, strict=True))
 
     def check_finite(self, parameters: Sequence[Tensor]) -> None:
         """Raises TrainingError if a loss or gradient so far, or a weight, is infinite or NaN."""
@@ -87,6 +96,7 @@ class Epoch:
             "number": self.number,
             "losses": losses.clone(),
             "norms": norms.clone(),
+            "terms": self._values_VS[2:, : self.steps].clone(),
             "seconds": self.seconds,
             "random": workers.collect(_random_state()),
         }
@@ -97,7 +107,9 @@ class Epoch:
         With another number of workers than before, dropout continues with new random numbers.
         """
         self.steps = len(state["losses"])
-        self._loss_and_norm_2S[:, : self.steps] = torch.stack([state["losses"], state["norms"]])
+        self._values_VS[:2, : self.steps] = torch.stack([state["losses"], state["norms"]])
+        if self._terms:
+            self._values_VS[2:, : self.steps] = state["terms"]
         self._seconds = state["seconds"]
         if len(state["random"]) == workers.size:
             _set_random_state(state["random"][workers.rank])

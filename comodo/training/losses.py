@@ -91,7 +91,10 @@ def comodo_loss(
 
 
 def infonce_loss(
-    student_BD: Tensor, teacher_BD: Tensor, temperature: float = 0.1, symmetric: bool = False
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    temperature: float | Tensor = 0.1,
+    symmetric: bool = False,
 ) -> Tensor:
     """InfoNCE, in nats: each IMU window has to find its own video among the videos of the batch.
 
@@ -99,10 +102,12 @@ def infonce_loss(
 
     The loss of contrastive predictive coding (arXiv 1807.03748) as IMU2CLIP (arXiv 2210.14395) uses
     it, which is a baseline of COMODO (arXiv 2503.07259). `symmetric` adds, without averaging, the
-    loss of the other direction, in which each video has to find its IMU window.
+    loss of the other direction, in which each video has to find its IMU window. A temperature that
+    is a tensor, positive, receives a gradient too.
     """
     _check_pairs(student_BD, teacher_BD)
-    _check_temperature("temperature", temperature)
+    if not isinstance(temperature, Tensor):  # to look at a tensor is to wait for the device
+        _check_temperature("temperature", temperature)
     student, teacher = _unit(student_BD), _frozen_unit(teacher_BD, like=student_BD)
     own = torch.arange(len(student), device=student.device)
     with torch.autocast(student.device.type, enabled=False):

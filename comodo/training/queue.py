@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from comodo.config import TrialConfig
+from comodo.config.methods import queue_key
+from comodo.training.epoch import TrainingError
+
 PUBLISHED_SEED = 16349
 
 
@@ -20,6 +24,26 @@ def published_windows(count: int, size: int) -> Tensor:
     lists is the oldest in the queue."""
     drawn_Q = np.random.RandomState(PUBLISHED_SEED).choice(count, size, replace=False)
     return torch.from_numpy(np.sort(drawn_Q))
+
+
+def first_windows(trial: TrialConfig, count: int, seed: int) -> Tensor:
+    """Places `[Q]` of the windows that fill the queue of a trial that has one, by its
+    `queue_windows`, among `count` training windows.
+
+    Raises TrainingError if they leave too few for the first epoch.
+    """
+    loss = trial.method.queue
+    assert loss is not None
+    if loss.queue_size > count - 2 * loss.hold_out_queue:
+        raise TrainingError(
+            "training.queue-too-long",
+            f"{queue_key(trial.method)}: {loss.queue_size} leaves too little of {count} "
+            "training windows for the first epoch",
+        )
+    if trial.queue_windows == "published":
+        return published_windows(count, loss.queue_size)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=generator)[: loss.queue_size]
 
 
 class TeacherQueue:

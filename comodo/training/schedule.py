@@ -6,7 +6,7 @@ This module does not know which windows a step trains on.
 import math
 from dataclasses import dataclass
 
-from comodo.config import ComodoMethod, TrialConfig
+from comodo.config import TrialConfig
 
 
 def learning_rate(step: int, steps: int, warmup: float, peak: float, cosine: bool = False) -> float:
@@ -50,8 +50,8 @@ class Schedule:
 
 def schedule_of(trial: TrialConfig, windows: int) -> Schedule:
     """The schedule of a trial with `windows` training windows."""
-    queue = trial.method.queue_size if isinstance(trial.method, ComodoMethod) else 0
-    held_out = isinstance(trial.method, ComodoMethod) and trial.method.hold_out_queue
+    comodo = trial.method.queue
+    queue, held_out = (comodo.queue_size, comodo.hold_out_queue) if comodo else (0, False)
     first_windows = windows - queue if held_out else windows
     first, later = steps_in(first_windows, trial.batch_size), steps_in(windows, trial.batch_size)
     real = planned = first + later * (trial.epochs - 1)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comodo.config import ComodoMethod, Resources, TrialConfig
+from comodo.config import Resources, TrialConfig
+from comodo.config.methods import queue_key
 from comodo.config.metric import WINDOWS_PER_SECOND
+from comodo.config.overrides import apply_overrides
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,13 @@ def measure_speed(
         "last": np.zeros(count, bool),
         "feature": rng.normal(size=(count, feature_dim)).astype(np.float32),
     }
-    if isinstance(trial.method, ComodoMethod):
-        queue = min(trial.method.queue_size, count - trial.batch_size)
-        method = trial.method.model_copy(update={"queue_size": queue, "hold_out_queue": False})
+    if (loss := trial.method.queue) is not None:
+        size = queue_key(trial.method)
+        hold_out = size.replace("queue_size", "hold_out_queue")
+        data = {"method": trial.method.model_dump(mode="json")}
+        fitting = {size: min(loss.queue_size, count - trial.batch_size), hold_out: False}
+        apply_overrides(data, fitting, "")
+        method = type(trial.method).model_validate(data["method"])
         trial = trial.model_copy(update={"method": method})
     trial = trial.model_copy(update={"schedule": "steps", "epochs": 1_000})
     try:

@@ -541,7 +541,7 @@ def test_the_teacher_s_projector_is_made_again_from_its_seed(store: Store) -> No
     torch.manual_seed(seed_of(0, "heads"))
     method = trial.config.method
     assert isinstance(method, ComodoMethod)
-    projector = build_heads(method, load_student(folder / "student").dim, 12)[1].state_dict()
+    projector = build_heads(method.head, load_student(folder / "student").dim, 12)[1].state_dict()
 
     def measured_with(of_teacher: object) -> dict[str, float]:
         for path in folder.glob("measures/w/*"):
@@ -624,6 +624,28 @@ def test_a_classifier_with_a_layer_norm_is_measured_as_it_was_trained(store: Sto
     assert [type(layer) for layer in head.children()] == [nn.LayerNorm, nn.Linear]
     test = WindowArrays.load(store.folder("arrays", "w")).splits["test"]
     score_NK = extract_features(student, test, torch.arange(len(test)), head=head)
+    right_N = score_NK.argmax(1) == test.label_N
+    assert result.metrics["classifier/test/acc1"] == pytest.approx(float(right_N.float().mean()))
+    assert result.metrics["classifier/test/acc1"] > 0.5  # of three classes
+
+
+def test_a_student_with_projector_and_classifier_is_measured_by_both(store: Store) -> None:
+    terms = {"l2": {}, "supervised": {"layer_norm": True}}
+    method = {"terms": terms, "head": {"hidden_dim": 16, "output_dim": 8}}
+    config = trial_config(method=method, epochs=30)
+    evaluation = Evaluation(("probe", "classifier", "zero-shot"))
+    trial = Trial(config, 0, *make_arrays(store), evaluation)
+    result = run_whole(trial, store)
+    assert {"test/acc1", "classifier/test/acc1", "test/zero_shot/acc1"} <= result.metrics.keys()
+    folder = store.folder("trials", trial.key)
+    student = load_student(folder / "student").eval()
+    *_, classifier = torch.load(folder / "heads.pt")
+    test = WindowArrays.load(store.folder("arrays", "w"), 32).splits["test"]
+    feature_ND = extract_features(student, test, torch.arange(len(test)))
+    normed_ND = nn.functional.layer_norm(
+        feature_ND, (student.dim,), classifier["0.weight"], classifier["0.bias"]
+    )
+    score_NK = normed_ND @ classifier["1.weight"].T + classifier["1.bias"]
     right_N = score_NK.argmax(1) == test.label_N
     assert result.metrics["classifier/test/acc1"] == pytest.approx(float(right_N.float().mean()))
     assert result.metrics["classifier/test/acc1"] > 0.5  # of three classes

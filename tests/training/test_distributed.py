@@ -17,8 +17,13 @@ from comodo.training.distill import Distillation, distil
 from tests.helpers import TINY_MANTIS, make_arrays, trial_config
 
 HEAD = {"hidden_dim": 16, "output_dim": 8}
+TERMS = {
+    "comodo": {"queue_size": 5},  # shorter than the batch
+    "infonce": {"learn_temperature": True},
+    "supervised": {"weight": 0.5},
+}
 METHODS: list[dict[str, Any]] = [
-    {"name": "comodo", "queue_size": 5, "head": HEAD},  # shorter than the batch
+    {"terms": TERMS, "head": HEAD},
     {"name": "infonce", "head": HEAD},
 ]
 
@@ -48,7 +53,8 @@ def train(root: Path, method: dict[str, Any], name: str) -> None:
     run = Distillation(config, 0, windows, features, student, "cpu")
     history = distil(run, root / f"{name}.checkpoint", lambda metrics: None)
     queue = None if run.queue is None else run.queue.ordered()
-    state = {"student": run.student.state_dict(), "head": run.head.state_dict(), "queue": queue}
+    parts = {"student": run.student, "head": run.head, "terms": run.terms}
+    state = {name: part.state_dict() for name, part in parts.items()} | {"queue": queue}
     losses = [metrics["train/loss"] for metrics in history]
     torch.save({**state, "losses": losses}, root / f"{name}-{run.workers.rank}.pt")
 
@@ -63,7 +69,7 @@ def worker(rank: int, root: Path, method: dict[str, Any], workers: int) -> None:
 
 def flat(state: Any) -> torch.Tensor:
     """All weights in one row."""
-    weights = [*state["student"].values(), *state["head"].values()]
+    weights = [weight for part in ("student", "head", "terms") for weight in state[part].values()]
     return torch.cat([weight.flatten() for weight in weights])
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from comodo.config import ComodoMethod, DistillingMethod, NoneMethod, Sweep, TrialConfig
+from comodo.config import NoneMethod, Sweep, TrialConfig
 from comodo.config.space import flatten
 from comodo.search.train_split import TrainSplit
 from comodo.training.schedule import schedule_of
@@ -86,19 +86,22 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
             "windows trained on": windows,
         }
     else:  # published: the queue changes the rate, but how much depends on the windows
-        queue = method.queue_size if isinstance(method, ComodoMethod) else 0
+        queue = 0 if method.queue is None else method.queue.queue_size
         counted = (trial.epochs - 1) * queue if trial.schedule == "published" else 0
         found = {"learning rate by steps planned for the queue": counted}
-    head = "to the classes"
-    if isinstance(method, DistillingMethod):
-        projector = "with" if method.head.teacher_projector else "without"
-        head = f"{method.head.kind} {projector} a teacher's projector"
-        if method.head.kind == "mlp":
-            head += f", hidden {method.head.hidden_dim}"
-        if method.head.teacher_projector:
-            head += f", output {method.head.output_dim}"
+    heads = []
+    if (projectors := method.projectors) is not None:
+        projector = "with" if projectors.teacher_projector else "without"
+        head = f"{projectors.kind} {projector} a teacher's projector"
+        if projectors.kind == "mlp":
+            head += f", hidden {projectors.hidden_dim}"
+        if projectors.teacher_projector:
+            head += f", output {projectors.output_dim}"
+        heads.append(head)
+    if method.needs_labels:
+        heads.append("to the classes")
     return found | {
-        "head": head,
+        "head": " and ".join(heads),
         "batch size": trial.batch_size,
         "learning rate": trial.learning_rate,
         "epochs": trial.epochs,
