@@ -61,6 +61,8 @@ COVERED_BY = {
     "training/terms/comodo": "training/test_terms.py",
     "training/terms/infonce": "training/test_terms.py",
     "training/terms/l2": "training/test_terms.py",
+    "training/terms/relational": "training/test_terms.py",
+    "training/terms/siglip": "training/test_terms.py",
     "training/terms/supervised": "training/test_terms.py",
     "training/terms/term": "training/test_terms.py",
     "tracking/comodo_served": "deploy/test_export.py",

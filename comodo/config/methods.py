@@ -198,6 +198,21 @@ class L2Term(L2Loss, Term):
     """The loss of the method l2."""
 
 
+class SiglipTerm(Term):
+    """SigLIP: each pair of a window and a video of the batch is a match or none (arXiv 2303.15343);
+    the factor of the similarities and the bias are trained, from 10 and -10."""
+
+
+class RkdDistanceTerm(Term):
+    """RKD-D (arXiv 1904.05068): the distances between the windows of a batch, relative to their
+    mean; published with weight 1."""
+
+
+class RkdAngleTerm(Term):
+    """RKD-A (arXiv 1904.05068): the angles between three windows of a batch; published with weight
+    2. Memory grows with the cube of the batch."""
+
+
 class SupervisedTerm(SupervisedLoss, Term):
     """The loss of the method supervised, on the student's feature before its projector. With a term
     that needs a teacher it learns from those windows with video that have a label."""
@@ -214,6 +229,12 @@ class Terms(Settings):
     """Distance between the embeddings of student and teacher."""
     supervised: SupervisedTerm | None = None
     """Cross-entropy on the labels."""
+    siglip: SiglipTerm | None = None
+    """Each pair of window and video within the batch is a match or none."""
+    rkd_distance: RkdDistanceTerm | None = None
+    """Distances between the windows of a batch."""
+    rkd_angle: RkdAngleTerm | None = None
+    """Angles between the windows of a batch."""
 
     @model_serializer(mode="wrap")
     def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -242,7 +263,7 @@ def terms_by_name(value: Any) -> Any:
     return value
 
 
-TermName = Literal["comodo", "infonce", "l2", "supervised"]
+TermName = Literal["comodo", "infonce", "l2", "supervised", "siglip", "rkd_distance", "rkd_angle"]
 
 
 class TermsMethod(Method):

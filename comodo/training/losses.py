@@ -127,6 +127,66 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))
 
 
+def siglip_loss(
+    student_BD: Tensor, teacher_BD: Tensor, scale: float | Tensor, bias: float | Tensor
+) -> Tensor:
+    """SigLIP, in nats: each pair of a window and a video of the batch is a match or none.
+
+        loss = mean over i of sum over j of -log sigmoid(l_ij (scale z_x[i] . z_v[j] + bias))
+
+    with l_ij = 1 for a window and its own video, otherwise -1 (algorithm 1 of arXiv 2303.15343).
+    A `scale`, positive, or a `bias` that is a tensor receives a gradient too.
+    """
+    _check_pairs(student_BD, teacher_BD)
+    student, teacher = _unit(student_BD), _frozen_unit(teacher_BD, like=student_BD)
+    with torch.autocast(student.device.type, enabled=False):
+        logits_BB = student @ teacher.T * scale + bias
+        sign_BB = 2 * torch.eye(len(student), dtype=logits_BB.dtype, device=student.device) - 1
+        return -functional.logsigmoid(sign_BB * logits_BB).sum(dim=1).mean()
+
+
+def relational_distance_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    """Distances between the windows of a batch, relative to their mean, should be the teacher's.
+
+    Smooth L1 distance (of 1) between ||z[i] - z[j]|| / mu of student and teacher, averaged over all
+    B x B pairs; mu is the mean over the pairs of two different windows. RKD-D, equations 5 to 7 of
+    arXiv 1904.05068, whose sum is a mean here, as in its code. 0 for a single window.
+    """
+    _check_pairs(student_BD, teacher_BD)
+    return functional.smooth_l1_loss(
+        _relative_distances(_unit(student_BD)),
+        _relative_distances(_frozen_unit(teacher_BD, like=student_BD)),
+    )
+
+
+def relational_angle_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
+    """Angles between the windows of a batch should be the teacher's.
+
+    Smooth L1 distance (of 1) between cos of the angle i-j-k of student and teacher, averaged over
+    all B x B x B triplets. RKD-A, equations 8 to 10 of arXiv 1904.05068, whose sum is a mean here,
+    as in its code. Memory and time grow with the cube of the batch: 50 MB for 128 windows.
+    """
+    _check_pairs(student_BD, teacher_BD)
+    student, teacher = _unit(student_BD), _frozen_unit(teacher_BD, like=student_BD)
+    with torch.autocast(student.device.type, enabled=False):
+        return functional.smooth_l1_loss(_angles(student), _angles(teacher))
+
+
+def _relative_distances(embedding_BD: Tensor) -> Tensor:
+    """Distances `[B, B]`, divided by their mean without the diagonal."""
+    distance_BB = (embedding_BD.unsqueeze(0) - embedding_BD.unsqueeze(1)).norm(dim=2)
+    pairs = max(1, len(embedding_BD) * (len(embedding_BD) - 1))
+    mean = distance_BB.sum() / pairs
+    return distance_BB / mean.clamp(min=torch.finfo(mean.dtype).eps)
+
+
+def _angles(embedding_BD: Tensor) -> Tensor:
+    """Cosines `[B, B, B]` of the angles at the first of three windows."""
+    difference_BBD = embedding_BD.unsqueeze(0) - embedding_BD.unsqueeze(1)
+    direction_BBD = functional.normalize(difference_BBD, dim=2)
+    return direction_BBD @ direction_BBD.transpose(1, 2)
+
+
 def _queue_cross_entropy(
     student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor, tau_v: float, tau_x: float
 ) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,12 @@
 """A weighted sum of losses in the sweep file: its forms, its keys and what is refused."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from comodo.config import ConfigError, Sweep, TermsMethod, read_sweep_file
-from comodo.config.methods import METHODS, InfonceLoss, Terms
+from comodo.config.methods import METHODS, InfonceLoss, TermName, Terms
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
@@ -132,4 +132,5 @@ def test_the_key_of_a_sum_has_its_terms_only() -> None:
 
 
 def test_every_method_but_none_is_a_sum_of_terms() -> None:
-    assert METHODS.keys() == {*Terms.model_fields, "none", "terms"}
+    assert get_args(TermName) == tuple(Terms.model_fields)
+    assert METHODS.keys() - Terms.model_fields.keys() == {"none", "terms"}

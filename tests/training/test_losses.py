@@ -1,5 +1,7 @@
 """The losses against golden numbers and against plain second formulations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
 from comodo.training import losses
-from comodo.training.losses import comodo_loss, infonce_loss, l2_loss
+from comodo.training.losses import (
+    comodo_loss,
+    infonce_loss,
+    l2_loss,
+    relational_angle_loss,
+    relational_distance_loss,
+    siglip_loss,
+)
 from comodo.training.queue import TeacherQueue
 from tests.paths import GOLDEN
 
@@ -211,3 +220,89 @@ def test_errors_name_what_is_wrong() -> None:
         comodo_loss(four, four, four, 0.1, -1.0)
     with pytest.raises(ValueError, match="temperature must be positive, got nan"):
         infonce_loss(four, four, float("nan"))
+
+
+def plain_siglip(student: Tensor, teacher: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """The paper's sum, pair by pair."""
+    student, teacher = (functional.normalize(x, dim=1) for x in (student, teacher))
+    total = torch.zeros((), dtype=student.dtype)
+    for i, window in enumerate(student):
+        for j, video in enumerate(teacher):
+            logit = scale * (window * video).sum() + bias
+            total = total + torch.log1p(torch.exp(-logit if i == j else logit))
+    return total / len(student)
+
+
+def huber(difference: Tensor) -> Tensor:
+    size = difference.abs()
+    return torch.where(size <= 1, difference**2 / 2, size - 0.5)
+
+
+def plain_distances(rows: Tensor) -> Tensor:
+    """Pair by pair, divided by the mean over those of two windows."""
+    zero = rows.new_zeros(())
+    pairs = [
+        [(one - other).square().sum().sqrt() if i != j else zero for j, other in enumerate(rows)]
+        for i, one in enumerate(rows)
+    ]
+    distances = torch.stack([torch.stack(row) for row in pairs])
+    return distances / (distances.sum() / (len(rows) * (len(rows) - 1)))
+
+
+def plain_angles(rows: Tensor) -> Tensor:
+    """Cosine of the angle at j between i and k, triplet by triplet; 0 where two are the same."""
+    cosines = []
+    for j, corner in enumerate(rows):
+        for i, one in enumerate(rows):
+            for k, other in enumerate(rows):
+                a, b = one - corner, other - corner
+                same = i == j or k == j
+                cosine = a @ b / (a.norm() * b.norm()) if not same else rows.new_zeros(())
+                cosines.append(cosine)
+    return torch.stack(cosines)
+
+
+def plain_relational(compare: str, student: Tensor, teacher: Tensor) -> Tensor:
+    of = plain_distances if compare == "distance" else plain_angles
+    student, teacher = (of(functional.normalize(x, dim=1)) for x in (student, teacher))
+    return huber(student - teacher).mean()
+
+
+def test_siglip_and_its_gradients_are_those_of_the_paper_s_sum() -> None:
+    student, teacher = embeddings(6, 4), embeddings(6, 4, seed=1)
+    results = []
+    for loss in (siglip_loss, plain_siglip):
+        inputs = [with_grad(student), *map(with_grad, torch.tensor([3.0, -1.5]).double())]
+        value = loss(inputs[0], teacher, *inputs[1:])
+        results.append((value, torch.autograd.grad(value, inputs)))
+    torch.testing.assert_close(*results)
+    low = with_grad(student.float())
+    value = siglip_loss(low, teacher.float(), 3.0, -1.5)
+    (gradient,) = torch.autograd.grad(value, low)
+    torch.testing.assert_close(gradient.double(), results[0][1][0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("compare", ["distance", "angle"])
+def test_relational_losses_are_those_of_the_paper_s_sums(compare: str) -> None:
+    of = {"distance": relational_distance_loss, "angle": relational_angle_loss}[compare]
+    student, teacher = embeddings(5, 4), embeddings(5, 4, seed=1)
+    results = []
+    for loss in (of, lambda *both: plain_relational(compare, *both)):
+        given = with_grad(student)
+        value = loss(given, teacher)
+        results.append((value, torch.autograd.grad(value, given)))
+    torch.testing.assert_close(*results)
+    assert float(results[0][0].detach()) > 0.01
+    low = with_grad(student.float())
+    (gradient,) = torch.autograd.grad(of(low, teacher.float()), low)
+    torch.testing.assert_close(gradient.double(), results[0][1][0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [relational_distance_loss, relational_angle_loss])
+def test_relational_losses_see_no_rotation_and_survive_equal_windows(loss: Any) -> None:
+    student = embeddings(6, 4)
+    turn, _ = torch.linalg.qr(embeddings(4, 4, seed=2))
+    assert float(loss(student, student @ turn)) == pytest.approx(0, abs=1e-12)
+    same = with_grad(student[:1].repeat(3, 1))
+    loss(same, embeddings(3, 4)).backward()
+    assert same.grad is not None and same.grad.isfinite().all()

@@ -15,7 +15,13 @@ from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
-from comodo.training.losses import comodo_loss, l2_loss
+from comodo.training.losses import (
+    comodo_loss,
+    l2_loss,
+    relational_angle_loss,
+    relational_distance_loss,
+    siglip_loss,
+)
 from comodo.training.terms.infonce import InfonceTerm
 from comodo.training.terms.supervised import SupervisedTerm
 from comodo.training.terms.term import Step
@@ -30,9 +36,16 @@ SUM: dict[str, Any] = {
         "infonce": {"weight": 0.5, "learn_temperature": True},
         "l2": {"weight": 3.0},
         "supervised": {"weight": 0.1},
+        "siglip": {"weight": 0.2},
+        "rkd_distance": {"weight": 4.0},
+        "rkd_angle": {"weight": 2.0},
     },
     "head": HEAD,
 }
+WEIGHTS = {
+    "comodo": 1.0, "infonce": 0.5, "l2": 3.0, "supervised": 0.1, "siglip": 0.2,
+    "rkd_distance": 4.0, "rkd_angle": 2.0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +115,8 @@ def test_the_sum_and_its_gradient_are_those_of_the_formulas(root: Store) -> None
     assert scale.item() == pytest.approx(1 / 0.07)
     logits = scale * student @ teacher.T
     scores = run.terms["supervised"].classifier(step.feature_BW)
+    pairs = run.terms["siglip"]
+    assert (pairs.log_scale.exp().item(), pairs.bias.item()) == (pytest.approx(10), -10)
     found = step.label_B >= 0  # rows 2 to 4
     assert found.tolist() == [True] * 3 + [False] * 4
     plain = {
@@ -109,14 +124,16 @@ def test_the_sum_and_its_gradient_are_those_of_the_formulas(root: Store) -> None
         "infonce": -logits.log_softmax(dim=1).diagonal().mean(),
         "l2": l2_loss(step.student_BD, teacher),
         "supervised": -scores.log_softmax(dim=1)[found, step.label_B[found]].mean(),
+        "siglip": siglip_loss(step.student_BD, teacher, pairs.log_scale.exp(), pairs.bias),
+        "rkd_distance": relational_distance_loss(step.student_BD, teacher),
+        "rkd_angle": relational_angle_loss(step.student_BD, teacher),
     }
-    weights = {"comodo": 1.0, "infonce": 0.5, "l2": 3.0, "supervised": 0.1}
-    expected = sum(weights[name] * loss for name, loss in plain.items())
+    expected = sum(WEIGHTS[name] * loss for name, loss in plain.items())
     assert isinstance(expected, Tensor)
     learnt = list(run.terms.parameters())
     by_formula = torch.autograd.grad(expected, [*learnt, step.feature_BW], retain_graph=True)
     losses = {name: term(step) for name, term in run.terms.items()}
-    total = sum(weights[name] * loss for name, loss in losses.items())
+    total = sum(WEIGHTS[name] * loss for name, loss in losses.items())
     assert isinstance(total, Tensor)
     for name, loss in losses.items():
         torch.testing.assert_close(loss, plain[name], msg=name)
@@ -127,11 +144,10 @@ def test_the_sum_and_its_gradient_are_those_of_the_formulas(root: Store) -> None
 
 def test_every_term_is_recorded_next_to_the_sum(root: Store, tmp_path: Path) -> None:
     (metrics,) = distil(new_run(root, SUM, epochs=1), tmp_path / "c.pt", ignore)
-    weights = {"comodo": 1.0, "infonce": 0.5, "l2": 3.0, "supervised": 0.1}
-    found = {name: metrics[f"train/loss/{name}"] for name in weights}
-    total = sum(weights[name] * value for name, value in found.items())
+    found = {name: metrics[f"train/loss/{name}"] for name in WEIGHTS}
+    total = sum(WEIGHTS[name] * value for name, value in found.items())
     assert metrics["train/loss"] == pytest.approx(total, rel=1e-5)
-    assert len(set(found.values())) == 4
+    assert len(set(found.values())) == len(WEIGHTS)
 
 
 def test_windows_without_a_label_distil_and_do_not_reach_the_classifier() -> None:
@@ -181,7 +197,8 @@ def test_the_learnt_temperature_stays_at_a_hundredth(root: Store) -> None:
     run = new_run(root, SUM)
     before = run.terms["infonce"].log_scale.item()
     apart = [group for group in run.optimizer.param_groups if not group["weight_decay"]]
-    assert [group["params"] for group in apart] == [[run.terms["infonce"].log_scale]]
+    scalars = [run.terms["infonce"].log_scale, *run.terms["siglip"].parameters()]
+    assert {id(p) for group in apart for p in group["params"]} == {id(p) for p in scalars}
     run.train_epoch()
     assert run.terms["infonce"].log_scale.item() != before
 
@@ -223,7 +240,7 @@ def test_a_sum_goes_on_bit_for_bit(root: Store, tmp_path: Path) -> None:
     assert_same(state_of(whole), state_of(again))
     assert weights_equal(whole.head, again.head)
     names = [name for name in history[0] if name.startswith("train/loss")]
-    assert len(names) == 5
+    assert len(names) == 1 + len(WEIGHTS)
     for name in names:
         assert [m[name] for m in history[1:]] == [m[name] for m in resumed]
 

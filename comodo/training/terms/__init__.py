@@ -10,6 +10,8 @@ from comodo.config import Method
 from comodo.training.terms.comodo import ComodoTerm
 from comodo.training.terms.infonce import InfonceTerm
 from comodo.training.terms.l2 import L2Term
+from comodo.training.terms.relational import AngleTerm, DistanceTerm
+from comodo.training.terms.siglip import SiglipTerm
 from comodo.training.terms.supervised import SupervisedTerm
 from comodo.training.terms.term import Step, Term
 
@@ -20,6 +22,9 @@ TERMS: dict[str, type[Term]] = {
     "infonce": InfonceTerm,
     "l2": L2Term,
     "supervised": SupervisedTerm,
+    "siglip": SiglipTerm,
+    "rkd_distance": DistanceTerm,
+    "rkd_angle": AngleTerm,
 }
 
 
