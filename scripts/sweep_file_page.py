@@ -21,6 +21,8 @@ SECTIONS = {
     "L2Method": "Method l2", "SupervisedMethod": "Method supervised", "NoneMethod": "Method none",
     "TermsMethod": "Method terms", "Terms": "Terms", "ComodoTerm": "Term comodo",
     "InfonceTerm": "Term infonce", "L2Term": "Term l2", "SupervisedTerm": "Term supervised",
+    "SiglipTerm": "Term siglip", "RkdDistanceTerm": "Term rkd_distance",
+    "RkdAngleTerm": "Term rkd_angle",
     "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",
