@@ -1,22 +1,24 @@
-"""The methods that train a student, and the losses that they are made of.
+"""The methods that train a student: of one loss, or of several in a weighted sum.
 
-A loss is the whole of one method, or a term of the method `terms`, a weighted sum. Code outside
-asks a method what it needs, not which one it is.
+Code outside asks a method what it needs, not which one it is.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
+from pydantic import BeforeValidator, Field, model_validator
+
+from comodo.config.base import Settings
+from comodo.config.terms import (
+    ComodoLoss,
+    InfonceLoss,
+    L2Loss,
+    Loss,
+    SupervisedLoss,
+    Term,
+    TermName,
+    Terms,
+    terms_by_name,
 )
-
-from comodo.config.base import ADDED_LATER, Settings
-from comodo.core.errors import nearest
 
 
 class Head(Settings):
@@ -31,56 +33,6 @@ class Head(Settings):
     """Width of the MLP's hidden layer; published 2048."""
     output_dim: int = Field(128, ge=1)
     """Size of the projectors' output; without a teacher projector that of the feature."""
-
-
-class Loss(Settings):
-    """The settings of a loss."""
-
-    needs_teacher: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = False
-
-
-class ComodoLoss(Loss):
-    """COMODO: the student's similarities to a queue are trained to match the teacher's."""
-
-    queue_size: int = Field(1024, ge=1)
-    """Teacher embeddings in the queue; limited by the training windows, as the first epoch needs
-    some that are not in the queue."""
-    teacher_temperature: float = Field(0.1, gt=0)
-    """Divides the teacher's similarities; with a smaller one fewer entries count; published 0.1."""
-    student_temperature: float = Field(0.05, gt=0)
-    """Divides the student's similarities; published 0.05."""
-    hold_out_queue: bool = True
-    """Whether the windows that fill the queue are trained on only from the second epoch."""
-
-
-class InfonceLoss(Loss):
-    """InfoNCE: a contrastive loss within the batch."""
-
-    learn_temperature: Annotated[bool, ADDED_LATER] = False
-    """Whether the temperature is trained too, as in CLIP; it stays at 0.01 or above."""
-    temperature: float = Field(
-        default_factory=lambda data: 0.07 if data.get("learn_temperature") else 0.1, gt=0
-    )
-    """Divides the cosine similarities; by default 0.1. With `learn_temperature` the first value, by
-    default 0.07."""
-    symmetric: bool = False
-    """Whether to add the direction from video to IMU."""
-
-
-class L2Loss(Loss):
-    """The student's embedding is trained to match the teacher's."""
-
-
-class SupervisedLoss(Loss):
-    """Cross-entropy on the labels, through a linear layer."""
-
-    needs_teacher: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = True
-
-    layer_norm: Annotated[bool, ADDED_LATER] = False
-    """Whether a layer normalisation precedes the linear layer; with `protocol: published` it does
-    for mantis, unless it is a term."""
 
 
 class Method(Settings):
@@ -107,6 +59,16 @@ class Method(Settings):
     def needs_labels(self) -> bool:
         """Whether the student learns from labels, and so has a classifier."""
         return any(loss.needs_labels for loss in self.losses.values())
+
+    @property
+    def needs_views(self) -> bool:
+        """Whether the student sees each window in two random changes."""
+        return any(loss.needs_views for loss in self.losses.values())
+
+    @property
+    def only_labels(self) -> bool:
+        """Whether windows without a label teach it nothing."""
+        return self.needs_labels and not (self.needs_teacher or self.needs_views)
 
     @property
     def projectors(self) -> Head | None:
@@ -177,93 +139,6 @@ class NoneMethod(Method):
 
     name: Literal["none"]
     """No training."""
-
-
-class Term(Loss):
-    """A loss with its weight in a sum."""
-
-    weight: float = Field(1.0, ge=0)
-    """Multiplies the loss; with 0 it is not computed."""
-
-
-class ComodoTerm(ComodoLoss, Term):
-    """The loss of the method comodo."""
-
-
-class InfonceTerm(InfonceLoss, Term):
-    """The loss of the method infonce."""
-
-
-class L2Term(L2Loss, Term):
-    """The loss of the method l2."""
-
-
-class SiglipTerm(Term):
-    """SigLIP: each pair of a window and a video of the batch is a match or none (arXiv 2303.15343);
-    the factor of the similarities and the bias are trained, from 10 and -10."""
-
-
-class RkdDistanceTerm(Term):
-    """RKD-D (arXiv 1904.05068): the distances between the windows of a batch, relative to their
-    mean; published with weight 1."""
-
-
-class RkdAngleTerm(Term):
-    """RKD-A (arXiv 1904.05068): the angles between three windows of a batch; published with weight
-    2. Memory grows with the cube of the batch."""
-
-
-class SupervisedTerm(SupervisedLoss, Term):
-    """The loss of the method supervised, on the student's feature before its projector. With a term
-    that needs a teacher it learns from those windows with video that have a label."""
-
-
-class Terms(Settings):
-    """The terms of a sum, each once; those that are not listed are not in it."""
-
-    comodo: ComodoTerm | None = None
-    """Similarities to a queue of teacher embeddings."""
-    infonce: InfonceTerm | None = None
-    """Each window has to identify its own video within the batch."""
-    l2: L2Term | None = None
-    """Distance between the embeddings of student and teacher."""
-    supervised: SupervisedTerm | None = None
-    """Cross-entropy on the labels."""
-    siglip: SiglipTerm | None = None
-    """Each pair of window and video within the batch is a match or none."""
-    rkd_distance: RkdDistanceTerm | None = None
-    """Distances between the windows of a batch."""
-    rkd_angle: RkdAngleTerm | None = None
-    """Angles between the windows of a batch."""
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: term for name, term in dump(self).items() if term is not None}
-
-
-def terms_by_name(value: Any) -> Any:
-    """A list of terms, each a name or a mapping with a name, as a mapping by name; other values as
-    they are. Raises ValueError for a term that is unknown, or listed twice."""
-    if isinstance(value, list):
-        found: dict[str, Any] = {}
-        for entry in value:
-            term = {"name": entry} if isinstance(entry, str) else entry
-            if not isinstance(term, dict) or not isinstance(term.get("name"), str):
-                raise ValueError(f"each term needs a name, such as {{name: l2}}, not {entry!r}")
-            if term["name"] in found:
-                raise ValueError(f"the term '{term['name']}' is listed twice; keep one")
-            found[term["name"]] = {key: part for key, part in term.items() if key != "name"}
-        value = found
-    if isinstance(value, Mapping):
-        for name in value:
-            if name not in Terms.model_fields:
-                raise ValueError(f"unknown term '{name}'{nearest(str(name), Terms.model_fields)}")
-            if value[name] is None:
-                raise ValueError(f"{name}: write {{}} for its default settings, or leave it out")
-    return value
-
-
-TermName = Literal["comodo", "infonce", "l2", "supervised", "siglip", "rkd_distance", "rkd_angle"]
 
 
 class TermsMethod(Method):

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from comodo.config.methods import method_settings, terms_by_name
+from comodo.config.methods import method_settings
 from comodo.config.student import STUDENT_PRESETS
 from comodo.config.teacher import TEACHER_PRESETS
+from comodo.config.terms import terms_by_name
 
 
 def expanded(part: str, value: Any) -> Any:

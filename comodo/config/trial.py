@@ -146,6 +146,16 @@ class TrialConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _changes_for_views(self) -> "TrialConfig":
+        if self.method.needs_views and self.augment == Augmentation():
+            reason = "the term vicreg compares two random changes of a window; set at least one"
+            reason += ", such as {rotation: 15, noise: 0.1}"
+            error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+            at_key = InitErrorDetails(type=error, loc=("augment",), input=None)
+            raise ValidationError.from_exception_data("TrialConfig", [at_key])
+        return self
+
+    @model_validator(mode="after")
     def _published_parts(self) -> "TrialConfig":
         """As published, teachers see other frames, `infonce` and `l2` have a linear head, and some
         students are trained and measured in another way."""

@@ -5,7 +5,8 @@ from typing import Literal
 
 from torch import nn
 
-from comodo.config.methods import Head, SupervisedLoss
+from comodo.config.methods import Head
+from comodo.config.terms import SupervisedLoss
 
 
 def build_head(

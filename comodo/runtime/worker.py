@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from comodo.config import NoneMethod, TrialConfig
-from comodo.config.methods import SupervisedLoss
+from comodo.config.terms import SupervisedLoss
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by

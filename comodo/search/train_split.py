@@ -29,10 +29,10 @@ class TrainSplit:
     def of(self, trial: TrialConfig) -> int:
         """How many windows a trial trains on."""
         windows, last = self.windows, self.last
-        if trial.method.needs_labels and not trial.method.needs_teacher:
+        if trial.method.only_labels:
             if self.labelled is not None:
                 windows, last = self.labelled, self.labelled_last
-        elif trial.teacher is not None and trial.teacher.name != "precomputed":
+        elif trial.method.needs_teacher and trial.teacher and trial.teacher.name != "precomputed":
             windows, last = windows - self.unseen, last - self.unseen_last
         return windows - (last if trial.last_window == "drop" else 0)
 
@@ -82,7 +82,7 @@ def _refuse_no_step(config: TrialConfig, split: TrainSplit, values: Mapping[str,
     name, windows = config.dataset, split.of(config)
     if windows >= MIN_STEP:
         return
-    kind = "" if config.method.needs_teacher else "labelled "
+    kind = "labelled " if config.method.only_labels else ""
     video = " with video" if split.unseen and not kind else ""
     kept = split.of(config.model_copy(update={"last_window": "keep"}))
     if kept >= MIN_STEP:

@@ -232,7 +232,7 @@ class Tracker:
                     "dataset": trial.config.dataset,
                     "teacher": trial.config.teacher.name if trial.config.teacher else "none",
                     "student": trial.config.student.name,
-                    "method": trial.config.method.name,
+                    "method": trial.config.method.title,
                     "protocol": trial.config.protocol,
                     "configuration": name.removesuffix(f" {trial.repetition}"),
                     **runs.source(),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from comodo import config
 from comodo.config import metric
-from comodo.config.methods import ComodoLoss
+from comodo.config.terms import ComodoLoss
 from comodo.core.store import atomic, key_of, report_damaged
 from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
@@ -35,6 +35,7 @@ from comodo.training.queue import TeacherQueue, first_windows
 from comodo.training.schedule import learning_rate, schedule_of
 from comodo.training.terms import Step, build_terms
 from comodo.training.terms.term import scalars
+from comodo.training.train_rows import train_rows
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -50,10 +51,11 @@ class Distillation:
     """One run: student and head, the teacher's embeddings, the losses and the optimizer.
 
     Without a loss that needs a teacher `features` are not used, and the head is the classifier of
-    the one that needs labels. The split `train` is trained on; `val`, if there is one, is measured
-    every epoch, with `zero_shot` also as the published code does, if the trial's anchors are the
-    published ones. The student is trained in place, and moved to the device, "cpu" or "cuda".
-    Without `student.train_encoder` only heads are trained, and the student stays in eval mode.
+    the one that needs labels, if any. The split `train` is trained on; `val`, if there is one, is
+    measured every epoch, with `zero_shot` also as the published code does, if the trial's anchors
+    are the published ones. The student is trained in place, and moved to the device, "cpu" or
+    "cuda". Without `student.train_encoder` only heads are trained, and the student stays in eval
+    mode.
 
     Raises TrainingError for the method `none`, if the method needs features and there are none, and
     if the training split has too few windows, or too few for the queue.
@@ -77,39 +79,25 @@ class Distillation:
         self.windows, self.train = windows, windows.splits["train"]
         self.student = student.to(device)
         torch.manual_seed(seed_of(seed, "heads"))
+        self.row_N = train_rows(trial, self.train, features)
         self.head: nn.Module = nn.Identity()
         self.teacher_head: nn.Module = nn.Identity()
         if (projectors := method.projectors) is None:
             features = None
-            self.row_N = self.train.labelled_N
-        elif features is None:
-            text = f"{method.teacher_reader} needs a teacher's features"
-            raise TrainingError("training.no-features", text)
-        else:
-            self.row_N = features.encoded["train"]
+        elif features is not None:
             self.head, self.teacher_head = build_heads(projectors, student.dim, features.dim)
         self.terms = build_terms(method, student.dim, len(windows.classes)).to(device)
-        if features is None:
+        if features is None and method.needs_labels:
             self.head = self.terms["supervised"].classifier
         self.head, self.teacher_head = self.head.to(device), self.teacher_head.to(device)
-        if trial.last_window == "drop":
-            self.row_N = self.row_N[~self.train.last_N[self.row_N]]
-        if len(self.row_N) < 2:
-            left = f"{len(self.row_N)} training windows are left, and a step needs two"
-            fix = "add recordings to the train split, or shorten their windows"
-            raise TrainingError("training.no-step", f"{left}; {fix}")
-        if method.needs_labels and not (self.train.label_N[self.row_N] >= 0).any():
-            none = f"none of {len(self.row_N)} training windows with video has a label"
-            fix = "label some of their recordings, or leave the term supervised out"
-            raise TrainingError("training.no-labels", f"{none}; {fix}")
         self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)
-        # The head computes in this precision, even if autocast made the features bf16.
-        self.precision = next(self.head.parameters()).dtype
         trained = [self.student] if trial.student.train_encoder else []
         trained += [self.head, self.terms]  # a classifier is in both
         self.parameters = list(dict.fromkeys(p for part in trained for p in part.parameters()))
+        # Heads compute in this precision, even if autocast made the features bf16.
+        self.precision = self.parameters[-1].dtype
         self.optimizer = build_optimizer(trial, self.parameters, scalars(self.terms))
         self.queue: TeacherQueue | None = None
         self.reserved = torch.empty(0, dtype=torch.long)  # places in row_N left out of epoch 0
@@ -137,6 +125,21 @@ class Distillation:
         """Unit-length embeddings `[B, D]` of the teacher's features."""
         return F.normalize(self.teacher_head(feature_BF), dim=1)
 
+    def _features(self, batch: Batch) -> list[Tensor]:
+        """The student's features `[B, D]` of a batch's windows, then those of their second view, if
+        there is one: both in one pass, as a graph of the student can only be replayed once."""
+        imu_bCT, length_b, own = batch.imu_bCT, batch.length_b, len(batch.imu_bCT)
+        if batch.view_bCT is not None:
+            imu_bCT = torch.cat([imu_bCT, batch.view_bCT])
+            length_b = None if length_b is None else length_b.repeat(2)
+        if own:
+            with torch.set_grad_enabled(self.trial.student.train_encoder):
+                feature_bD = self.forward(imu_bCT, length_b)
+        else:  # this worker has no part of a small last batch
+            feature_bD = torch.zeros(0, self.student.dim, device=self.device)
+        parts = [feature_bD] if batch.view_bCT is None else [feature_bD[:own], feature_bD[own:]]
+        return [self.workers.gather(part.to(self.precision), batch.size) for part in parts]
+
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of the losses of one batch; each on its own is in `term_losses`.
 
@@ -144,18 +147,14 @@ class Distillation:
         computed on the whole batch by all of them.
         """
         batch.await_copy()
-        if len(batch.imu_bCT):
-            with torch.set_grad_enabled(self.trial.student.train_encoder):
-                feature_bD = self.forward(batch.imu_bCT, batch.length_b)
-        else:  # this worker has no part of a small last batch
-            feature_bD = torch.zeros(0, self.student.dim, device=self.device)
-        feature_BD = self.workers.gather(feature_bD.to(self.precision), batch.size)
+        feature_BD, *view = self._features(batch)
         self.class_means.add(feature_BD, batch.label_B)
         if batch.feature_BF is None:
             student_BD = teacher_BD = feature_BD.new_empty(batch.size, 0)
         else:
             student_BD, teacher_BD = self.head(feature_BD), self._embeddings(batch.feature_BF)
-        step = Step(feature_BD, batch.label_B, student_BD, teacher_BD)
+        view_BW = view[0] if view else feature_BD[:0]
+        step = Step(feature_BD, batch.label_B, student_BD, teacher_BD, view_BW)
         weights = self.method.weights
         losses = {name: term(step) for name, term in self.terms.items()}
         self.term_losses = {name: loss.detach() for name, loss in losses.items()}
@@ -186,8 +185,8 @@ class Distillation:
             self.running = self._new_epoch()
         running = self.running
         rest_N = self.row_N[order_N[running.steps * self.trial.batch_size :]]
-        rest_steps, change = steps - running.steps, self._augment()
-        for batch in self.loader.read(rest_N, self.trial.batch_size, rest_steps, change):
+        rest_steps, changes = steps - running.steps, self._augment()
+        for batch in self.loader.read(rest_N, self.trial.batch_size, rest_steps, *changes):
             running.add(*self._step(batch, self._rate(first + running.steps)))
             after_step()
         running.check_finite(self.parameters)
@@ -208,12 +207,13 @@ class Distillation:
         steps, summed = self.schedule.steps_of(self.epoch), len(self.terms) > 1
         return Epoch(self.epoch + 1, seed, steps, self.device, [*self.terms] if summed else ())
 
-    def _augment(self) -> Augment | None:
-        """The random changes of this epoch's windows; None if there are none."""
+    def _augment(self) -> list[Augment]:
+        """The random changes of this epoch's windows, one for each view; empty for none."""
         if (changes := self.trial.augment) == config.Augmentation():
-            return None
-        seed = seed_of(self.seed, "augment", self.epoch)
-        return Augment(changes, seed, self.train.stored_channels)
+            return []
+        views = ("augment", "second view") if self.method.needs_views else ("augment",)
+        seeds = (seed_of(self.seed, view, self.epoch) for view in views)
+        return [Augment(changes, seed, self.train.stored_channels) for seed in seeds]
 
     def _epoch_order(self) -> Tensor:
         """The random order of this epoch's windows, as places in `row_N`."""

@@ -53,6 +53,7 @@ class Batch:
     imu_bCT: Tensor
     length_b: Tensor | None  # real samples of each window, on the CPU; None if all have T
     copied: torch.cuda.Event | None  # recorded when the copy to the GPU is complete
+    view_bCT: Tensor | None = None  # the windows in another random change, if it is needed
 
     def await_copy(self) -> None:
         """Makes the current stream wait for the copy, which runs in a stream of its own."""
@@ -60,7 +61,7 @@ class Batch:
             return
         stream = torch.cuda.current_stream()
         stream.wait_event(self.copied)
-        for tensor in (self.label_B, self.feature_BF, self.imu_bCT):
+        for tensor in (self.label_B, self.feature_BF, self.imu_bCT, self.view_bCT):
             if tensor is not None:
                 tensor.record_stream(stream)  # or its memory could be reused while it is read
 
@@ -76,17 +77,17 @@ class BatchLoader:
         self._stream = torch.cuda.Stream() if device == "cuda" else None
 
     def read(
-        self, row_N: Tensor, batch_size: int, steps: int, change: Change | None = None
+        self, row_N: Tensor, batch_size: int, steps: int, *changes: Change | None
     ) -> Iterator[Batch]:
         """The first `steps` batches of these rows, with their windows changed; the next ones are
-        read while one is used."""
+        read while one is used. With a second change they have a second view."""
         first_uses, pending = self._first_uses(row_N), deque[Future[Batch]]()
         batches, files = ThreadPoolExecutor(1, "batches"), ThreadPoolExecutor(1, "files")
         try:
             for step, row_B in enumerate(islice(row_N.split(batch_size), steps)):
                 while first_uses and first_uses[-1][0] <= step * batch_size + SHARD_WINDOWS:
                     files.submit(self._read_ahead, first_uses.pop()[1])
-                pending.append(batches.submit(self._batch, row_B, change))
+                pending.append(batches.submit(self._batch, row_B, *changes))
                 if len(pending) > BATCHES_AHEAD:
                     yield pending.popleft().result()
             while pending:
@@ -106,22 +107,30 @@ class BatchLoader:
         if self._features is not None:
             self._features.read_ahead("train", shard)
 
-    def _batch(self, row_B: Tensor, change: Change | None) -> Batch:
+    def _batch(
+        self, row_B: Tensor, change: Change | None = None, other: Change | None = None
+    ) -> Batch:
         label_B = self._split.label_N[row_B]
         row_b = self._workers.share(row_B)
         none = torch.zeros(0, 0, 0), None
         imu_bCT, length_b = self._split.imu(row_b, change) if len(row_b) else none
+        view_bCT = None
+        if other is not None:
+            view_bCT = self._split.imu(row_b, other)[0] if len(row_b) else imu_bCT
         if len(row_b) < len(row_B) and len(row_b) and (longest := self._split.longest(row_B)):
             # As wide as with a single worker, because a student may pad to the batch's longest.
-            imu_bCT = F.pad(imu_bCT, (longest - imu_bCT.shape[-1], 0))
+            wider = longest - imu_bCT.shape[-1], 0
+            imu_bCT = F.pad(imu_bCT, wider)
+            view_bCT = None if view_bCT is None else F.pad(view_bCT, wider)
         feature_BF = None if self._features is None else self._features.gather("train", row_B)
         copied = None
         if self._stream is not None:
             with torch.cuda.stream(self._stream):
                 label_B, imu_bCT = self._copy(label_B), self._copy(imu_bCT)
                 feature_BF = None if feature_BF is None else self._copy(feature_BF)
+                view_bCT = None if view_bCT is None else self._copy(view_bCT)
                 copied = self._stream.record_event()
-        return Batch(len(row_B), label_B, feature_BF, imu_bCT, length_b, copied)
+        return Batch(len(row_B), label_B, feature_BF, imu_bCT, length_b, copied, view_bCT)
 
     def _copy(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self._device, non_blocking=True)

@@ -127,6 +127,29 @@ def l2_loss(student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
     return functional.mse_loss(_unit(student_BD), _frozen_unit(teacher_BD, like=student_BD))
 
 
+def vicreg_loss(one_BD: Tensor, other_BD: Tensor) -> Tensor:
+    """VICReg of the embeddings of two views of a batch's windows, which are not normalised here.
+
+    25 (mean squared difference) + 25 (mean over dimensions and views of max(0, 1 - standard
+    deviation)) + 1 (sum over views of the squared covariances of different dimensions, over D):
+    arXiv 2105.04906 with its published weights and, where the paper has sums, the means of its
+    code. Both views receive a gradient.
+    """
+    _check_pairs(one_BD, other_BD)
+    dtype = torch.promote_types(one_BD.dtype, torch.float32)
+    views = [view.to(dtype) for view in (one_BD, other_BD)]
+    variance = covariance = torch.zeros((), dtype=dtype, device=one_BD.device)
+    with torch.autocast(one_BD.device.type, enabled=False):
+        for view_BD in views:
+            centred_BD = view_BD - view_BD.mean(dim=0)
+            covariance_DD = centred_BD.T @ centred_BD / max(1, len(centred_BD) - 1)
+            spread_D = (covariance_DD.diagonal() + 1e-4).sqrt()
+            variance = variance + functional.relu(1 - spread_D).mean() / 2
+            apart_DD = covariance_DD - covariance_DD.diagonal().diag()
+            covariance = covariance + apart_DD.square().sum() / view_BD.shape[1]
+        return 25 * functional.mse_loss(*views) + 25 * variance + covariance
+
+
 def siglip_loss(
     student_BD: Tensor, teacher_BD: Tensor, scale: float | Tensor, bias: float | Tensor
 ) -> Tensor:

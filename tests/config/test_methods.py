@@ -6,7 +6,8 @@ from typing import Any, get_args
 import pytest
 
 from comodo.config import ConfigError, Sweep, TermsMethod, read_sweep_file
-from comodo.config.methods import METHODS, InfonceLoss, TermName, Terms
+from comodo.config.methods import METHODS
+from comodo.config.terms import InfonceLoss, TermName, Terms
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
@@ -46,6 +47,14 @@ def test_what_a_sum_needs_follows_from_its_terms(tmp_path: Path) -> None:
     assert sweep.encoded() == {}
     with raises(ConfigError, "trial.teacher", "the term l2 learns from a teacher"):
         read(tmp_path, {"terms": ["supervised", "l2"]}, trial__teacher=None)
+
+
+def test_views_of_a_window_need_an_augmentation(tmp_path: Path) -> None:
+    method = {"terms": ["vicreg"]}
+    changed = read(tmp_path, method, trial__teacher=None, trial__augment={"noise": 0.1})
+    assert changed.trial.method.needs_views
+    with raises(ConfigError, "trial.augment", "the term vicreg", "noise: 0.1"):
+        read(tmp_path, method, trial__augment={"noise": 0})
 
 
 @pytest.mark.parametrize(

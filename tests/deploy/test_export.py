@@ -222,6 +222,26 @@ def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Sto
     assert "The encoder sees" not in card._summary(found[0], about)
 
 
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (["comodo"], "encoder distilled from `efficientnet-lite0`, then"),
+        (["comodo", "supervised"], "from `efficientnet-lite0` and trained with labels, then"),
+        (["supervised"], "encoder trained with labels, then"),
+    ],
+)
+def test_the_card_says_what_a_student_has_learnt_from(
+    found: tuple[Selection, Store], terms: list[str], said: str
+) -> None:
+    taken = {"seconds": 3.2, "channels": [*CHANNELS]}
+    about = {"classes": CLASSES, "input": taken, "encoder_units": ["g", "deg/s"]}
+    row = found[0].row
+    method = trial_config(method={"terms": terms}).method
+    trial = replace(row.trial, config=row.trial.config.model_copy(update={"method": method}))
+    selection = replace(found[0], row=replace(row, trial=trial))
+    assert said in card._summary(selection, about)
+
+
 def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     card = ModelCard.load(exported.folder / "README.md")
     (result,) = card.data.eval_results

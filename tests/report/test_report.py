@@ -196,6 +196,22 @@ def test_units_that_differ_are_said(tmp_path: Path, store: Store) -> None:
         assert [sentence for sentence in found if "students see" in sentence] == said
 
 
+def test_students_that_are_also_trained_with_labels_are_named(tmp_path: Path, store: Store) -> None:
+    both = {"terms": [{"name": "comodo", "queue_size": 8}, "supervised"]}
+    for method, named in ((both, True), ("infonce", False), ("supervised", False)):
+        sweep = read_sweep_file(sweep_file(tmp_path, trial__method=method))
+        trial = Trial(sweep.trial, 0, "w", "f")
+        label = Labels(sweep).configuration(trial)
+        answer(store, trial, 0.7)
+        result = read_result(trial, store)
+        assert result is not None
+        rows = [TrialRow(trial, label, "finished", result.metrics, trained=result.trained)]
+        said = " ".join(limits(Results(sweep, rows, store)))
+        assert ("distilled and trained with labels: comodo+supervised; also few-shot" in said) == (
+            named
+        )
+
+
 def test_nothing_finished(store: Store, results: Results) -> None:
     failed = Results(results.sweep, results.rows[-1:], store)
     page = page_of(failed, store)

@@ -21,6 +21,7 @@ TERMS = {
     "comodo": {"queue_size": 5},  # shorter than the batch
     "infonce": {"learn_temperature": True},
     "supervised": {"weight": 0.5},
+    "vicreg": {"weight": 0.1, "width": 8},
 }
 METHODS: list[dict[str, Any]] = [
     {"terms": TERMS, "head": HEAD},

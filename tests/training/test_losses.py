@@ -19,6 +19,7 @@ from comodo.training.losses import (
     relational_angle_loss,
     relational_distance_loss,
     siglip_loss,
+    vicreg_loss,
 )
 from comodo.training.queue import TeacherQueue
 from tests.paths import GOLDEN
@@ -306,3 +307,30 @@ def test_relational_losses_see_no_rotation_and_survive_equal_windows(loss: Any) 
     same = with_grad(student[:1].repeat(3, 1))
     loss(same, embeddings(3, 4)).backward()
     assert same.grad is not None and same.grad.isfinite().all()
+
+
+def plain_vicreg(one: Tensor, other: Tensor) -> Tensor:
+    """Dimension by dimension, with torch's variance and covariance."""
+    views, width = (one, other), one.shape[1]
+    total = 25 * (one - other).square().mean()
+    for view in views:
+        covariance = torch.cov(view.T)
+        for i in range(width):
+            total = total + 25 * (1 - (view[:, i].var() + 1e-4).sqrt()).clamp(min=0) / width / 2
+            for j in range(width):
+                if i != j:
+                    total = total + covariance[i, j] ** 2 / width
+    return total
+
+
+def test_vicreg_and_its_gradients_are_those_of_the_plain_sum() -> None:
+    one, other = 0.6 * embeddings(7, 5), 1.4 * embeddings(7, 5, seed=1)
+    results = []
+    for loss in (vicreg_loss, plain_vicreg):
+        inputs = [with_grad(one), with_grad(other)]
+        value = loss(*inputs)
+        results.append((value, torch.autograd.grad(value, inputs)))
+    torch.testing.assert_close(*results)
+    low = with_grad(one.float())
+    (gradient,) = torch.autograd.grad(vicreg_loss(low, other.float()), low)
+    torch.testing.assert_close(gradient.double(), results[0][1][0], rtol=1e-4, atol=1e-5)

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from comodo.config.methods import InfonceLoss, SupervisedLoss
+from comodo.config.terms import InfonceLoss, SupervisedLoss
 from comodo.core.store import Store
 from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
+from comodo.training.loader import Batch
 from comodo.training.losses import (
     comodo_loss,
     l2_loss,
     relational_angle_loss,
     relational_distance_loss,
     siglip_loss,
+    vicreg_loss,
 )
 from comodo.training.terms.infonce import InfonceTerm
 from comodo.training.terms.supervised import SupervisedTerm
@@ -102,7 +104,8 @@ def step_of(run: Distillation) -> Step:
     assert run.loader._features is not None
     feature_BW = run.student(imu_BCT, length_B)
     teacher_BD = run._embeddings(run.loader._features.gather("train", row_B))
-    return Step(feature_BW, run.train.label_N[row_B], run.head(feature_BW), teacher_BD)
+    none = feature_BW[:0]
+    return Step(feature_BW, run.train.label_N[row_B], run.head(feature_BW), teacher_BD, none)
 
 
 def test_the_sum_and_its_gradient_are_those_of_the_formulas(root: Store) -> None:
@@ -156,13 +159,13 @@ def test_windows_without_a_label_distil_and_do_not_reach_the_classifier() -> Non
     feature_BW = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
     label_B = torch.tensor([0, NO_LABEL, 2, NO_LABEL, 1, NO_LABEL])
     none = feature_BW.new_empty(6, 0)
-    loss = term(Step(feature_BW, label_B, none, none))
+    loss = term(Step(feature_BW, label_B, none, none, none))
     expected = functional.cross_entropy(term.classifier(feature_BW[::2]), label_B[::2])
     torch.testing.assert_close(loss, expected)
     (gradient,) = torch.autograd.grad(loss, feature_BW)
     assert gradient[::2].abs().sum() > 0
     assert not gradient[1::2].any()
-    empty = term(Step(feature_BW, torch.full((6,), NO_LABEL), none, none))
+    empty = term(Step(feature_BW, torch.full((6,), NO_LABEL), none, none, none))
     empty.backward()
     assert empty.item() == 0
     assert feature_BW.grad is not None and not feature_BW.grad.any()
@@ -187,7 +190,8 @@ def test_labels_of_windows_decide_the_classifier_only_where_there_are_some(root:
 def test_the_learnt_temperature_stays_at_a_hundredth(root: Store) -> None:
     term = InfonceTerm(InfonceLoss(learn_temperature=True, temperature=0.001), 4, 3)
     student, teacher = torch.randn(2, 5, 4).unbind()
-    step = Step(student, torch.zeros(5, dtype=torch.long), student, functional.normalize(teacher))
+    teacher = functional.normalize(teacher)
+    step = Step(student, torch.zeros(5, dtype=torch.long), student, teacher, student[:0])
     loss = term(step)
     assert term.log_scale.item() == pytest.approx(math.log(100))
     logits = 100 * functional.normalize(student) @ step.teacher_BD.T
@@ -264,3 +268,58 @@ def test_a_checkpoint_of_before_there_were_terms_goes_on(
 def test_a_term_that_never_sees_a_label_is_refused(root: Store) -> None:
     with raises(TrainingError, "training.no-labels", "40 training windows with video"):
         new_run(root, SUM, labelled=2)  # the two without a feature
+
+
+VIEWS: dict[str, Any] = {"vicreg": {"width": 8, "weight": 0.1}}
+CHANGES = {"noise": 0.3, "scale": 0.2}
+
+
+def test_the_two_views_of_a_batch_are_changed_apart_and_compared(
+    root: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {"terms": {"l2": {}, **VIEWS}, "head": HEAD}
+    run = new_run(root, method, augment=CHANGES)
+    alone = new_run(root, {"terms": {"l2": {}}, "head": HEAD}, augment=CHANGES)
+    seen: list[Batch] = []
+    loss = Distillation.loss
+
+    def noting(self: Distillation, batch: Batch) -> Tensor:
+        seen.append(batch)
+        return loss(self, batch)
+
+    monkeypatch.setattr(Distillation, "loss", noting)
+    run.train_epoch()
+    with_views = seen[:]
+    seen.clear()
+    alone.train_epoch()
+    for batch, plain in zip(with_views, seen, strict=True):
+        assert plain.view_bCT is None
+        assert batch.view_bCT is not None
+        assert torch.equal(batch.imu_bCT, plain.imu_bCT)  # the first view is the usual one
+        assert not torch.equal(batch.view_bCT, batch.imu_bCT)
+    run.student.eval()
+    batch = with_views[0]
+    value = run.loss(batch)
+    term = run.terms["vicreg"].train()
+    assert batch.view_bCT is not None
+    views = [term.expander(run.student(x, batch.length_b)) for x in (batch.imu_bCT, batch.view_bCT)]
+    expected = run.term_losses["l2"] + 0.1 * vicreg_loss(*views)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_student_learns_from_views_alone_and_goes_on_bit_for_bit(
+    root: Store, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"teacher": None, "augment": CHANGES, "epochs": 3}
+    method = {"terms": {**VIEWS, "supervised": {"weight": 0.1}}}
+    whole, first, again = (new_run(root, method, labelled=9, **settings) for _ in range(3))
+    assert len(whole.row_N) == 42  # also those without a feature or a label
+    distil(whole, tmp_path / "whole.pt", ignore)
+    stopped_in_the_second_epoch(first, tmp_path / "part.pt")
+    torch.manual_seed(12345)
+    distil(again, tmp_path / "part.pt", ignore)
+    assert_same(state_of(whole), state_of(again))
+    unlabelled = new_run(root, {"terms": VIEWS}, labelled=0, **settings)
+    history = distil(unlabelled, tmp_path / "alone.pt", ignore)
+    assert history[-1]["train/loss"] < history[0]["train/loss"]
+    unlabelled.save_heads(tmp_path / "heads.pt")

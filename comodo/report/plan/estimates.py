@@ -103,7 +103,7 @@ class Speeds:
     def of(self, trial: Trial) -> Estimate:
         """What the trial will take, from the records of the most similar trials, if any."""
         config, alike = trial.config, self._alike(trial)
-        same = [r for r in alike if r.trial.method.name == config.method.name]
+        same = [r for r in alike if r.trial.method.title == config.method.title]
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
             measuring=self._measuring([place for *_, place in trial.measures()], alike),
@@ -178,7 +178,7 @@ class Speeds:
     def _other(self, record: SpeedRecord, config: TrialConfig) -> list[str]:
         """How the conditions of a record differ from those of the trial."""
         pairs = [
-            ("method", record.trial.method.name, config.method.name),
+            ("method", record.trial.method.title, config.method.title),
             ("batch", record.trial.batch_size, config.batch_size),
             ("workers", record.workers, self._workers),
             ("threads", record.threads, self._threads),

@@ -14,6 +14,7 @@ from comodo.training.terms.relational import AngleTerm, DistanceTerm
 from comodo.training.terms.siglip import SiglipTerm
 from comodo.training.terms.supervised import SupervisedTerm
 from comodo.training.terms.term import Step, Term
+from comodo.training.terms.vicreg import VicregTerm
 
 __all__ = ["Step", "Term", "build_terms"]
 
@@ -25,6 +26,7 @@ TERMS: dict[str, type[Term]] = {
     "siglip": SiglipTerm,
     "rkd_distance": DistanceTerm,
     "rkd_angle": AngleTerm,
+    "vicreg": VicregTerm,
 }
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from comodo.config.methods import ComodoLoss
+from comodo.config.terms import ComodoLoss
 from comodo.training.losses import comodo_loss
 from comodo.training.queue import TeacherQueue
 from comodo.training.terms.term import Step, Term

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from comodo.config.methods import InfonceLoss
+from comodo.config.terms import InfonceLoss
 from comodo.training.losses import infonce_loss
 from comodo.training.terms.term import Step, Term, log_scale
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from comodo.config.methods import SupervisedLoss
+from comodo.config.terms import SupervisedLoss
 from comodo.data.arrays import NO_LABEL
 from comodo.models.heads import build_classifier
 from comodo.training.terms.term import Step, Term

@@ -20,6 +20,8 @@ class Step:
     """The student's embeddings, not normalised; without a teacher of width 0, as the next."""
     teacher_BD: Tensor
     """Unit-length embeddings of the teacher's features."""
+    view_BW: Tensor
+    """Features of the windows in another random change; none (B = 0) if no term needs them."""
 
 
 class Term(nn.Module):

@@ -1,0 +1,166 @@
+"""The losses that students are trained with, and the terms of a weighted sum of them.
+
+Most losses are also a method of their own, in `methods`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from comodo.config.base import ADDED_LATER, Settings
+from comodo.core.errors import nearest
+
+
+class Loss(Settings):
+    """The settings of a loss."""
+
+    needs_teacher: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
+    needs_views: ClassVar[bool] = False
+    """Whether it compares two random changes of a window."""
+
+
+class ComodoLoss(Loss):
+    """COMODO: the student's similarities to a queue are trained to match the teacher's."""
+
+    queue_size: int = Field(1024, ge=1)
+    """Teacher embeddings in the queue; limited by the training windows, as the first epoch needs
+    some that are not in the queue."""
+    teacher_temperature: float = Field(0.1, gt=0)
+    """Divides the teacher's similarities; with a smaller one fewer entries count; published 0.1."""
+    student_temperature: float = Field(0.05, gt=0)
+    """Divides the student's similarities; published 0.05."""
+    hold_out_queue: bool = True
+    """Whether the windows that fill the queue are trained on only from the second epoch."""
+
+
+class InfonceLoss(Loss):
+    """InfoNCE: a contrastive loss within the batch."""
+
+    learn_temperature: Annotated[bool, ADDED_LATER] = False
+    """Whether the temperature is trained too, as in CLIP; it stays at 0.01 or above."""
+    temperature: float = Field(
+        default_factory=lambda data: 0.07 if data.get("learn_temperature") else 0.1, gt=0
+    )
+    """Divides the cosine similarities; by default 0.1. With `learn_temperature` the first value, by
+    default 0.07."""
+    symmetric: bool = False
+    """Whether to add the direction from video to IMU."""
+
+
+class L2Loss(Loss):
+    """The student's embedding is trained to match the teacher's."""
+
+
+class SupervisedLoss(Loss):
+    """Cross-entropy on the labels, through a linear layer."""
+
+    needs_teacher: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
+
+    layer_norm: Annotated[bool, ADDED_LATER] = False
+    """Whether a layer normalisation precedes the linear layer; with `protocol: published` it does
+    for mantis, unless it is a term."""
+
+
+class Term(Loss):
+    """A loss with its weight in a sum."""
+
+    weight: float = Field(1.0, ge=0)
+    """Multiplies the loss; with 0 it is not computed."""
+
+
+class ComodoTerm(ComodoLoss, Term):
+    """The loss of the method comodo."""
+
+
+class InfonceTerm(InfonceLoss, Term):
+    """The loss of the method infonce."""
+
+
+class L2Term(L2Loss, Term):
+    """The loss of the method l2."""
+
+
+class SiglipTerm(Term):
+    """SigLIP: each pair of a window and a video of the batch is a match or none (arXiv 2303.15343);
+    the factor of the similarities and the bias are trained, from 10 and -10."""
+
+
+class RkdDistanceTerm(Term):
+    """RKD-D (arXiv 1904.05068): the distances between the windows of a batch, relative to their
+    mean; published with weight 1."""
+
+
+class RkdAngleTerm(Term):
+    """RKD-A (arXiv 1904.05068): the angles between three windows of a batch; published with weight
+    2. Memory grows with the cube of the batch."""
+
+
+class VicregTerm(Term):
+    """VICReg (arXiv 2105.04906): two changes of a window, by `augment`, should have one embedding,
+    whose dimensions vary and do not repeat each other. Needs neither teacher nor labels."""
+
+    needs_teacher: ClassVar[bool] = False
+    needs_views: ClassVar[bool] = True
+
+    width: int = Field(1024, ge=2)
+    """Width of the three layers between feature and embedding; published 8192."""
+
+
+class SupervisedTerm(SupervisedLoss, Term):
+    """The loss of the method supervised, on the student's feature before its projector. With a term
+    that needs a teacher it learns from those windows with video that have a label."""
+
+
+class Terms(Settings):
+    """The terms of a sum, each once; those that are not listed are not in it."""
+
+    comodo: ComodoTerm | None = None
+    """Similarities to a queue of teacher embeddings."""
+    infonce: InfonceTerm | None = None
+    """Each window has to identify its own video within the batch."""
+    l2: L2Term | None = None
+    """Distance between the embeddings of student and teacher."""
+    supervised: SupervisedTerm | None = None
+    """Cross-entropy on the labels."""
+    siglip: SiglipTerm | None = None
+    """Each pair of window and video within the batch is a match or none."""
+    rkd_distance: RkdDistanceTerm | None = None
+    """Distances between the windows of a batch."""
+    rkd_angle: RkdAngleTerm | None = None
+    """Angles between the windows of a batch."""
+    vicreg: VicregTerm | None = None
+    """Two changes of a window by `augment`, with neither teacher nor labels."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: term for name, term in dump(self).items() if term is not None}
+
+
+def terms_by_name(value: Any) -> Any:
+    """A list of terms, each a name or a mapping with a name, as a mapping by name; other values as
+    they are. Raises ValueError for a term that is unknown, or listed twice."""
+    if isinstance(value, list):
+        found: dict[str, Any] = {}
+        for entry in value:
+            term = {"name": entry} if isinstance(entry, str) else entry
+            if not isinstance(term, dict) or not isinstance(term.get("name"), str):
+                raise ValueError(f"each term needs a name, such as {{name: l2}}, not {entry!r}")
+            if term["name"] in found:
+                raise ValueError(f"the term '{term['name']}' is listed twice; keep one")
+            found[term["name"]] = {key: part for key, part in term.items() if key != "name"}
+        value = found
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in Terms.model_fields:
+                raise ValueError(f"unknown term '{name}'{nearest(str(name), Terms.model_fields)}")
+            if value[name] is None:
+                raise ValueError(f"{name}: write {{}} for its default settings, or leave it out")
+    return value
+
+
+TermName = Literal[
+    "comodo", "infonce", "l2", "supervised", "siglip", "rkd_distance", "rkd_angle", "vicreg"
+]
