@@ -10,7 +10,7 @@ teacher's features, N training windows, Q queue length.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ from comodo.training.optimizer import build_optimizer
 from comodo.training.queue import TeacherQueue, first_windows
 from comodo.training.schedule import learning_rate, schedule_of
 from comodo.training.terms import Step, build_terms
+from comodo.training.terms.comodo import ComodoTerm
 from comodo.training.terms.term import scalars
 from comodo.training.train_rows import train_rows
 
@@ -54,8 +55,7 @@ class Distillation:
     the one that needs labels, if any. The split `train` is trained on; `val`, if there is one, is
     measured every epoch, with `zero_shot` also as the published code does, if the trial's anchors
     are the published ones. The student is trained in place, and moved to the device, "cpu" or
-    "cuda". Without `student.train_encoder` only heads are trained, and the student stays in eval
-    mode.
+    "cuda"; without `student.train_encoder` only heads are, and it stays in eval mode.
 
     Raises TrainingError for the method `none`, if the method needs features and there are none, and
     if the training split has too few windows, or too few for the queue.
@@ -88,13 +88,13 @@ class Distillation:
             self.head, self.teacher_head = build_heads(projectors, student.dim, features.dim)
         self.terms = build_terms(method, student.dim, len(windows.classes)).to(device)
         if features is None and method.needs_labels:
-            self.head = self.terms["supervised"].classifier
+            self.head = self.terms.get_submodule("supervised.classifier")
         self.head, self.teacher_head = self.head.to(device), self.teacher_head.to(device)
         self.loader = BatchLoader(self.train, features, self.workers, device)
         self.class_means = ClassMeans(len(windows.classes), student.dim, device)
         self.forward = StudentForward(self.student, trial.precision == "bf16", device)
-        trained = [self.student] if trial.student.train_encoder else []
-        trained += [self.head, self.terms]  # a classifier is in both
+        encoder = [self.student] if trial.student.train_encoder else []
+        trained: list[nn.Module] = [*encoder, self.head, self.terms]  # a classifier is in both
         self.parameters = list(dict.fromkeys(p for part in trained for p in part.parameters()))
         # Heads compute in this precision, even if autocast made the features bf16.
         self.precision = self.parameters[-1].dtype
@@ -115,8 +115,8 @@ class Distillation:
         """Starts the queue with the embeddings of some training windows."""
         drawn_Q = first_windows(self.trial, len(self.row_N), seed_of(self.seed, "queue"))
         parts = (features.gather("train", row_B) for row_B in self.row_N[drawn_Q].split(1024))
-        embeddings = [self._embeddings(feature_BF.to(self.device)) for feature_BF in parts]
-        self.queue = self.terms["comodo"].queue = TeacherQueue(torch.cat(embeddings))
+        key_QD = torch.cat([self._embeddings(feature_BF.to(self.device)) for feature_BF in parts])
+        self.queue = cast(ComodoTerm, self.terms["comodo"]).queue = TeacherQueue(key_QD)
         if loss.hold_out_queue:
             self.reserved = drawn_Q
 
@@ -278,7 +278,7 @@ class Distillation:
         which follows from the seed; of a student with a projector and a classifier that too."""
         state: list[Any] = [self.head.state_dict(), digest_of(self.teacher_head)]
         if self.method.needs_teacher and self.method.needs_labels:
-            state.append(self.terms["supervised"].classifier.state_dict())
+            state.append(self.terms.get_submodule("supervised.classifier").state_dict())
         with atomic(path) as temporary:
             torch.save(state, temporary)
 

@@ -137,17 +137,17 @@ def vicreg_loss(one_BD: Tensor, other_BD: Tensor) -> Tensor:
     """
     _check_pairs(one_BD, other_BD)
     dtype = torch.promote_types(one_BD.dtype, torch.float32)
-    views = [view.to(dtype) for view in (one_BD, other_BD)]
+    one_BD, other_BD = one_BD.to(dtype), other_BD.to(dtype)
     variance = covariance = torch.zeros((), dtype=dtype, device=one_BD.device)
     with torch.autocast(one_BD.device.type, enabled=False):
-        for view_BD in views:
+        for view_BD in (one_BD, other_BD):
             centred_BD = view_BD - view_BD.mean(dim=0)
             covariance_DD = centred_BD.T @ centred_BD / max(1, len(centred_BD) - 1)
             spread_D = (covariance_DD.diagonal() + 1e-4).sqrt()
             variance = variance + functional.relu(1 - spread_D).mean() / 2
             apart_DD = covariance_DD - covariance_DD.diagonal().diag()
             covariance = covariance + apart_DD.square().sum() / view_BD.shape[1]
-        return 25 * functional.mse_loss(*views) + 25 * variance + covariance
+        return 25 * functional.mse_loss(one_BD, other_BD) + 25 * variance + covariance
 
 
 def siglip_loss(

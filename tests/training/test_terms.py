@@ -72,6 +72,10 @@ def ignore(metrics: dict[str, Any]) -> None:
     """A report that nobody reads."""
 
 
+def term_of(run: Distillation, name: str) -> Any:
+    return run.terms[name]
+
+
 def state_of(run: Distillation) -> dict[str, Tensor]:
     """All that is trained, and the queue."""
     queue = {} if run.queue is None else {"queue": run.queue.ordered()}
@@ -114,11 +118,11 @@ def test_the_sum_and_its_gradient_are_those_of_the_formulas(root: Store) -> None
     step, queue = step_of(run), run.queue
     assert queue is not None
     student, teacher = functional.normalize(step.student_BD, dim=1), step.teacher_BD
-    scale = run.terms["infonce"].log_scale.exp()
+    scale = term_of(run, "infonce").log_scale.exp()
     assert scale.item() == pytest.approx(1 / 0.07)
     logits = scale * student @ teacher.T
-    scores = run.terms["supervised"].classifier(step.feature_BW)
-    pairs = run.terms["siglip"]
+    scores = term_of(run, "supervised").classifier(step.feature_BW)
+    pairs = term_of(run, "siglip")
     assert (pairs.log_scale.exp().item(), pairs.bias.item()) == (pytest.approx(10), -10)
     found = step.label_B >= 0  # rows 2 to 4
     assert found.tolist() == [True] * 3 + [False] * 4
@@ -199,12 +203,12 @@ def test_the_learnt_temperature_stays_at_a_hundredth(root: Store) -> None:
     loss.backward()
     assert term.log_scale.grad is not None and term.log_scale.grad.abs() > 0  # it can come back
     run = new_run(root, SUM)
-    before = run.terms["infonce"].log_scale.item()
+    before = term_of(run, "infonce").log_scale.item()
     apart = [group for group in run.optimizer.param_groups if not group["weight_decay"]]
-    scalars = [run.terms["infonce"].log_scale, *run.terms["siglip"].parameters()]
+    scalars = [term_of(run, "infonce").log_scale, *term_of(run, "siglip").parameters()]
     assert {id(p) for group in apart for p in group["params"]} == {id(p) for p in scalars}
     run.train_epoch()
-    assert run.terms["infonce"].log_scale.item() != before
+    assert term_of(run, "infonce").log_scale.item() != before
 
 
 def test_a_term_with_weight_0_is_not_computed(root: Store, tmp_path: Path) -> None:
@@ -300,7 +304,7 @@ def test_the_two_views_of_a_batch_are_changed_apart_and_compared(
     run.student.eval()
     batch = with_views[0]
     value = run.loss(batch)
-    term = run.terms["vicreg"].train()
+    term = term_of(run, "vicreg").train()
     assert batch.view_bCT is not None
     views = [term.expander(run.student(x, batch.length_b)) for x in (batch.imu_bCT, batch.view_bCT)]
     expected = run.term_losses["l2"] + 0.1 * vicreg_loss(*views)
