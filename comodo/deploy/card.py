@@ -16,8 +16,10 @@ from comodo.core.store import Store
 from comodo.data.window_sets import leakage_notes
 from comodo.deploy.selection import Selection
 from comodo.evaluation.scoring import scored_on
-from comodo.report.page import SELECTED_ON_TEST, data_section, demonstration
-from comodo.report.tables import cell, gains, markdown
+from comodo.report.differences import gains
+from comodo.report.head import SELECTED_ON_TEST, demonstration
+from comodo.report.page import data_section
+from comodo.report.tables import cell, markdown
 from comodo.search.labels import rounded
 from comodo.search.trial import Trial
 

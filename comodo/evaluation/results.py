@@ -24,11 +24,9 @@ from comodo.evaluation.pareto import pareto_front
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
 from comodo.evaluation.scoring import elsewhere, own_unlabelled, scored_on
 from comodo.evaluation.stats import Comparison, Interval, compare, holm, t_interval
-from comodo.search.labels import Labels
+from comodo.search.labels import Labels, distinguishing_digits, rounded
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
-
-STAR = "* of its own classifier, not of a probe"
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class TrialRow:
 
     @property
     def title(self) -> str:
-        """The label, with a star where `STAR` holds."""
+        """The label, with a star where the accuracy is of its own classifier, not of a probe."""
         return f"{self.label}*" if self.trial.config.student.is_baseline else self.label
 
 
@@ -110,13 +108,13 @@ class Results:
         return {label: rows[0].trial for label, rows in self.by_label.items()}
 
     def title(self, label: str) -> str:
-        """`TrialRow.title` of a configuration."""
-        return self.by_label[label][0].title
+        """`TrialRow.title` of a configuration, for people to read."""
+        return rounded(self.by_label[label][0].title, self.digits)
 
     @cached_property
-    def star(self) -> str:
-        """`STAR`, if any configuration has one."""
-        return STAR if any(self.title(label) != label for label in self.by_label) else ""
+    def digits(self) -> int:
+        """Significant digits of drawn values in titles: as many as tell configurations apart."""
+        return distinguishing_digits(row.label for row in self.rows)
 
     def trained_on(self, label: str) -> str:
         """The data set that a configuration was trained on."""

@@ -51,7 +51,9 @@ def draw_learning(results: Results) -> Figure | None:
             values = scale * epochs.dropna(subset=measure).set_index("epoch")[measure]
             by_epoch = values.groupby("epoch").agg(["mean", "min", "max"])
             look, every = style.of_curve(number), max(1, len(by_epoch) // 8)
-            axes.plot(by_epoch["mean"], label=style.short(label), markevery=every, **look)
+            axes.plot(
+                by_epoch["mean"], label=style.short(results.title(label)), markevery=every, **look
+            )
             band = by_epoch.index, by_epoch["min"], by_epoch["max"]
             axes.fill_between(*band, color=look["color"], alpha=0.15, lw=0)
         axes.set(xlabel="epoch", ylabel=title)

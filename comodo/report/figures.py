@@ -15,9 +15,11 @@ from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results
 from comodo.evaluation.scoring import scored_metric
 from comodo.evaluation.stats import Interval
-from comodo.report import curves, style
+from comodo.report import curves, search_figures, style
+from comodo.report.accuracy import MAX_SHOWN, ranked
+from comodo.report.differences import draw_differences, forest_caption
 from comodo.report.fine_tuning import draw_fine_tuning
-from comodo.report.tables import test_accuracy
+from comodo.report.tables import star, test_accuracy
 
 MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
 CROWDED_LETTERS = 30  # letters of tick labels below one plot
@@ -33,11 +35,17 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
     Returns what each shows, by the name of its PNG file.
     """
     drawn = {
+        "differences.png": (forest_caption(results), draw_differences(results)),
         "accuracy.png": ("test accuracy by configuration", _accuracy(results)),
         "transfer.png": ("transfer grid", _transfer(results)),
         "few_shot.png": ("accuracy against labelled windows", _few_shot(results)),
         "fine_tuned.png": ("frozen and fine-tuned accuracy", draw_fine_tuning(results)),
         "effects.png": ("mean objective by value of each key", _effects(results)),
+        "history.png": ("the objective in the order tried", search_figures.draw_history(results)),
+        "parallel.png": (
+            "settings of each configuration; a light line: a better objective",
+            search_figures.draw_parallel(results),
+        ),
         "importance.png": ("share of the variance by key", curves.draw_importance(results)),
         "pareto.png": ("configurations and their Pareto front", curves.draw_pareto(results)),
         "learning.png": ("learning curves", curves.draw_learning(results)),
@@ -55,17 +63,20 @@ def draw_figures(results: Results, folder: Path) -> dict[str, str]:
 
 def _accuracy(results: Results) -> Figure | None:
     """Bars: mean. Lines: interval. Dots: seeds."""
-    labels = [x for x in results.by_label if results.accuracy(x, "test") is not None]
-    if not labels:
+    known = [x for x in results.by_label if results.accuracy(x, "test") is not None]
+    if not known:
         return None
-    longest = max(len(style.short(label)) for label in labels)
+    references = [x for x in known if results.is_reference(results.by_label[x][0].trial)]
+    best = [x for x in ranked(results) if x in known and x not in references][:MAX_SHOWN]
+    labels = [x for x in known if x in (*references, *best)]
+    longest = max(len(style.short(results.title(label))) for label in labels)
     title = f"{results.sweep.name}: IMU-only accuracy of the probe"
     figure, axes = style.axes_of(5 + 0.07 * longest, 1.4 + 0.45 * len(labels), title=title)
     heights = range(len(labels))
     means, errors = curves.percents(results.accuracy(label, "test") for label in labels)
     methods = [results.by_label[label][0].trial.config.method for label in labels]
-    references = [isinstance(method, NoneMethod | SupervisedMethod) for method in methods]
-    axes.barh(heights, means, color=[style.GREY if x else style.BLUE for x in references])
+    grey = [isinstance(method, NoneMethod | SupervisedMethod) for method in methods]
+    axes.barh(heights, means, color=[style.GREY if x else style.BLUE for x in grey])
     for color, width in (("white", 3.5), ("black", 1.5)):  # readable on bars and beyond
         axes.errorbar(means, heights, xerr=errors, fmt="none", color=color, elinewidth=width)
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}
@@ -84,7 +95,10 @@ def _accuracy(results: Results) -> Figure | None:
     axes.set_xlim(0, 100)
     says = [
         f"{test_accuracy(results)} (%): bar = mean, line = 95 % interval, dots = seeds",
-        results.star,
+        star(results),
+        f"the best {MAX_SHOWN} of {len(known) - len(references)}"
+        if len(labels) < len(known)
+        else "",
     ]
     axes.set_xlabel("\n".join(filter(None, says)), loc="right")  # there is room below the names
     return figure
@@ -137,7 +151,7 @@ def _few_shot(results: Results) -> Figure | None:
         shifted = style.spread_out([float(shot) for shot in shots], number, len(curves_of))
         found, look = curves.percents(curve.values()), style.of_curve(number)
         saw_all = results.by_label[label][0].trial.config.method.needs_labels
-        name = style.short(label) + ", trained with all labels" * saw_all
+        name = style.short(results.title(label)) + ", trained with all labels" * saw_all
         axes.errorbar(shifted, *found, capsize=2, label=name, **look)
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(shot) for shot in shots])

@@ -14,7 +14,8 @@ from comodo.evaluation.results import Difference, Results
 from comodo.evaluation.stats import Interval, holm
 from comodo.report import style
 from comodo.report.curves import percents
-from comodo.report.tables import cell, difference_cells, section
+from comodo.report.differences import difference_cells
+from comodo.report.tables import cell, section
 
 SHOTS = (*map(str, FINE_TUNED_SHOTS), "all")
 KINDS = {"frozen": "frozen_", "fine-tuned": ""}

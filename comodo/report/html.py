@@ -15,30 +15,43 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 KINDS = ("html", "js")
+MAX_ROWS = 24  # of a table that is not folded
 MEASURED_VALUE = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with its interval
 
 
 def html_page(text: str, folder: Path) -> str:
     """HTML of Markdown whose pictures are PNG files in `folder`, where each is also an SVG.
 
-    The first heading is the title; headings of the second level are linked at the top. HTML in the
-    Markdown is shown as text, and so are other pictures. The page's policy lets it load nothing and
-    run nothing but its own script.
+    The first heading is the title; what is above the first heading of the second level is the first
+    screen, and links to those headings follow it. From a heading of the third level to the end of
+    the next table everything is folded, and so is a long table. HTML in the Markdown is shown as
+    text, and so are other pictures. The page's policy lets it load nothing and run nothing but its
+    own script.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens, sections, title = [], [], ""
     parsed = markdown.parse(text)
     _replace_foreign(parsed, folder)
+    rows = _rows_of_tables(parsed)
+    tokens, sections, title, name, folded = list[Token](), list[str](), "", "", False
+    contents_at = 0
     for token, following in pairwise([*parsed, *parsed[-1:]]):  # the last with itself
-        if token.type == "heading_open" and token.tag == "h1":
-            title = _plain(following)
-        elif token.type == "heading_open":
-            sections.append(_plain(following))
-            token.attrSet("id", f"section-{len(sections)}")
+        if token.type == "heading_open":
+            name = _plain(following)
+            if token.tag == "h3":
+                tokens.append(_html("<details>\n"))
+                folded = True
+            elif token.tag == "h1":
+                title = name
+            else:
+                sections.append(name)
+                token.attrSet("id", f"section-{len(sections)}")
+                contents_at = contents_at or len(tokens)
         elif token.type == "table_open":
-            name = escape(sections[-1] if sections else title)
-            opened = f'<div class="wide" role="region" tabindex="0" aria-label="{name}">\n'
-            tokens.append(Token("html_block", "", 0, content=opened))
+            if (count := rows.pop(0)) > MAX_ROWS and not folded:
+                tokens.append(_html(f"<details><summary>{count} rows</summary>\n"))
+                folded = True
+            frame = f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name)}">\n'
+            tokens.append(_html(frame))
         elif token.type == "td_open" and MEASURED_VALUE.fullmatch(following.content):
             token.attrSet("class", "measured")
         elif picture := _picture(following):
@@ -46,18 +59,38 @@ def html_page(text: str, folder: Path) -> str:
             _embed(picture, following, folder)
         elif token.type == "paragraph_close" and tokens[-2].tag == "figure":
             token.tag = "figure"
+        if token.type in ("heading_open", "heading_close") and token.tag == "h3":
+            token.tag = "summary"
         tokens.append(token)
         if token.type == "table_close":
-            tokens.append(Token("html_block", "", 0, content="</div>\n"))
-    contents = "".join(
+            tokens.append(_html("</div>\n</details>\n" if folded else "</div>\n"))
+            folded = False
+    links = "".join(
         f'<li><a href="#section-{number}">{escape(name)}</a></li>'
         for number, name in enumerate(sections, 1)
     )
+    contents = _html(f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n')
+    tokens.insert(contents_at or len(tokens), contents)
     body = markdown.renderer.render(tokens, markdown.options, {})
     template, script = (Path(__file__).with_name(f"page.{kind}").read_text() for kind in KINDS)
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    parts = {"title": escape(title), "contents": contents, "body": body}
+    parts = {"title": escape(title), "body": body}
     return Template(template).substitute(parts, script=script, digest=digest)
+
+
+def _html(content: str) -> Token:
+    return Token("html_block", "", 0, content=content)
+
+
+def _rows_of_tables(tokens: list[Token]) -> list[int]:
+    """The number of rows in the body of each table."""
+    counts: list[int] = []
+    for token in tokens:
+        if token.type == "table_open":
+            counts.append(-1)  # its header
+        elif token.type == "tr_open":
+            counts[-1] += 1
+    return counts
 
 
 def _plain(line: Token) -> str:

@@ -3,7 +3,6 @@ and charts of its runs that answer the question. Only writes the texts; `trackin
 """
 
 import json
-import math
 from collections.abc import Collection
 from typing import Any
 
@@ -13,8 +12,9 @@ from comodo.config.metric import QUICK_ACCURACY, TRAIN_LOSS, Metric, accuracy
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report.hand_crafted import against_hand_crafted
-from comodo.report.tables import accuracy_table, markdown, missing
+from comodo.report.accuracy import accuracy_table, ranked
+from comodo.report.answer import answer_sentences
+from comodo.report.tables import markdown, missing
 from comodo.search.labels import Labels, rounded, swept_keys
 from comodo.tracking.runs import PARENT, SweepRuns
 
@@ -57,13 +57,7 @@ def running_description(sweep: Sweep, command: str) -> str:
 def finished_description(results: Results, record: SweepRecord, runs: SweepRuns) -> str:
     """The description of a sweep with results: the question, links to pages that compare its runs,
     and the table of accuracies, best first, cut to the length that MLflow keeps."""
-    first = results.sweep.objectives[0]
-
-    def badness(label: str) -> float:
-        found = results.objectives(label) if label in results.by_label else None
-        return math.inf if found is None else -first.sign * found[0]
-
-    labels = sorted(dict.fromkeys(row.label for row in results.rows), key=badness)
+    labels = ranked(results)
     own = [
         run
         for label in labels
@@ -81,12 +75,14 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
     datasets = results.sweep.datasets.items()
     simulated = ", ".join(name for name, settings in datasets if settings.kind == "simulated")
     selected = (
-        f"Selected: **{as_text(results.selected)}**." if results.selected else "None is selected."
+        f"Selected: **{as_text(results.title(results.selected))}**."
+        if results.selected
+        else "None is selected."
     )
     paragraphs = [
         running_description(results.sweep, record.command),
         *([f"**A demonstration** on simulated data ({simulated})."] if simulated else []),
-        *(f"**{as_text(sentence)}.**" for sentence in against_hand_crafted(results)),
+        *(f"**{as_text(sentence)}.**" for sentence in answer_sentences(results)),
         "\n".join([selected, *missing(results.rows, record.command)[:1]]),
         f"See {', '.join(pages)}; files and figures are among the artifacts.",
     ]
@@ -95,7 +91,7 @@ def finished_description(results: Results, record: SweepRecord, runs: SweepRuns)
     for cut in range(len(rows) + 1):
         more = f"{cut} more configurations are in report/report.html among the artifacts."
         lines = [*head, *markdown(header, rows[: len(rows) - cut]), *([more] if cut else [])]
-        text = rounded("\n".join(lines)).rstrip("\n")
+        text = rounded("\n".join(lines), results.digits).rstrip("\n")
         if len(text) <= MAX_NOTE_LETTERS:
             break
     return text

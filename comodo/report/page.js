@@ -15,8 +15,10 @@ const compare = (a, b) => {
 for (const head of document.querySelectorAll("thead th")) {
   const button = document.createElement("button");
   button.type = "button";
-  button.append(...head.childNodes);
-  head.append(button);
+  for (const part of head.textContent.split(/(?<=[/_])/)) {
+    button.append(part, document.createElement("wbr"));  // where a narrow column may break it
+  }
+  head.replaceChildren(button);
   button.addEventListener("click", () => {
     const ascending = head.getAttribute("aria-sort") !== "ascending";
     for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
@@ -31,3 +33,12 @@ for (const head of document.querySelectorAll("thead th")) {
     body.append(...rows);
   });
 }
+// What is folded is printed too, and is folded again afterwards.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  for (const part of opened) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of opened) part.open = false;
+});

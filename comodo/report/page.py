@@ -1,53 +1,45 @@
 """Puts the page of a sweep together as lines of Markdown, and writes its sections on protocol,
-data, confounds, cost and trials. Does not know how tables, figures and HTML are produced.
+data, confounds, cost and trials. Does not know how its head, tables, figures and HTML are produced.
 """
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pyarrow as pa
 
-from comodo.config import SimulatedDataset, Sweep
-from comodo.config.dataset_base import G_AND_DEGREES
+from comodo.config import Sweep
 from comodo.config.metric import QUICK_ACCURACY, Metric
-from comodo.config.overrides import shown_overrides
-from comodo.core.markdown import as_code, as_text
+from comodo.core.markdown import as_text
 from comodo.core.redaction import without_password
 from comodo.core.store import Store
 from comodo.core.units import format_bytes, format_duration
 from comodo.data.feature_sets import commits_of, picture_lines, pictures_of
-from comodo.data.group_split import few_groups_note
 from comodo.data.quality import QUALITY_CHECKS, flag_lines
 from comodo.data.recordings import SPLIT_NAMES
 from comodo.data.window_sets import (
     WindowSet,
-    leakage_notes,
     read_quality,
     without_video_note,
 )
 from comodo.evaluation.dataframes import measuring_seconds
 from comodo.evaluation.results import Results
-from comodo.evaluation.scoring import own_unlabelled
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import tables
-from comodo.report.environment import environment_section, mixed_libraries
+from comodo.report.accuracy import accuracy_section, other_measures_section
+from comodo.report.differences import difference_section
+from comodo.report.environment import environment_section
 from comodo.report.fine_tuning import fine_tuning_section
-from comodo.report.hand_crafted import against_hand_crafted
+from comodo.report.head import head
 from comodo.report.mlflow_pages import folds_asked
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.splits import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
-from comodo.report.selection import selection_over_folds
 from comodo.report.tables import Markup, cell, section
 from comodo.search.labels import swept_keys
-from comodo.search.measurable import unlabelled_note
 from comodo.search.records import SpentRecord, TrainedRecord
-from comodo.search.status import read_status
 from comodo.tracking.runs import SweepRuns
-
-SELECTED_ON_TEST = "**Selected on the test split**: test accuracies are optimistic."
 
 
 def report_page(
@@ -65,105 +57,33 @@ def report_page(
 
     window_sets = record.window_sets(store)
     by_number = [name for name in pictures if name.startswith("by_")]
+    confounded = _confounded(results.sweep, window_sets)
     return [
-        *_head(results, record, store),
+        *head(results, record, store, window_sets, shown("differences.png"), list(confounded)),
         *paper_comparison(results),
-        *tables.accuracy_section(results),
-        *shown("accuracy.png", *by_number),
-        *tables.difference_section(results),
+        *accuracy_section(results),
+        *shown("accuracy.png"),
+        *shown("history.png", "parallel.png", *by_number),
+        *difference_section(results),
+        *tables.importance_section(results),
+        *shown("importance.png", "effects.png"),
         *tables.pareto_section(results),
         *shown("pareto.png"),
         *tables.transfer_section(results, record.command),
         *shown("transfer.png"),
-        *tables.importance_section(results),
-        *shown("importance.png", "effects.png"),
         *fine_tuning_section(results, store),
         *shown("fine_tuned.png"),
-        *tables.other_metrics_section(results),
+        *other_measures_section(results),
         *shown("few_shot.png", "confusion.png"),
         *(["## Learning", "", *curve] if (curve := shown("learning.png")) else []),
         *protocol_section(record, window_sets, store),
         *data_section(results.sweep, window_sets, store),
         *_faults(window_sets, store),
-        *_confounds(results.sweep, window_sets),
+        *_confounds(results.sweep, confounded),
         *_cost(results, store),
         *environment_section(results),
         *_trials(results, runs, store),
     ]
-
-
-def _head(results: Results, record: SweepRecord, store: Store) -> list[str]:
-    """What a reader has to know first."""
-    sweep = results.sweep
-    count = f"{sum(row.state == 'finished' for row in results.rows)} of {len(results.rows)}"
-    state = read_status(sweep.name, store).state
-    selected = f"Selected by {sweep.objective.metric}: **{as_text(results.selected or '')}**."
-    if results.selected is None:
-        selected = f"No trial has {sweep.objective.metric}, so none is selected."
-    paragraphs = [
-        f"# {sweep.name}",
-        *(f"**{as_text(sentence)}.**" for sentence in against_hand_crafted(results)),
-        *demonstration(sweep, sweep.datasets),
-        f"{count} trials finished; state of the sweep: {state}.",
-        *tables.missing(results.rows, record.command)[:1],
-        selected,
-        *selection_over_folds(results),
-        *overridden(sweep),
-    ]
-    if any(Metric.parse(o.metric).split == "test" for o in sweep.objectives):
-        paragraphs.append(SELECTED_ON_TEST)
-    if record.other_versions:
-        fault = f"Trained and measured by another version ({record.other_versions})"
-        paragraphs.append(f"**{fault}**: for numbers of this version run `{record.command}`")
-    paragraphs += mixed_libraries(results)
-    paragraphs += [f"**{as_text(sentence)}.**" for sentence in limits(results)]
-    return [line for paragraph in paragraphs for line in (paragraph, "")]
-
-
-def demonstration(sweep: Sweep, datasets: Iterable[str]) -> list[str]:
-    """A note if any of these data sets are simulated."""
-    simulated = [name for name in datasets if isinstance(sweep.datasets[name], SimulatedDataset)]
-    note = (
-        f"> **A demonstration** on simulated data ({', '.join(simulated)}). The numbers show that "
-        "the software works; they say nothing about real recordings."
-    )
-    return [note] if simulated else []
-
-
-def overridden(sweep: Sweep) -> list[str]:
-    """The keys of the sweep file that the command line set, if any."""
-    if not sweep.overrides:
-        return []
-    return [f"Set on the command line, over the file: {as_code(shown_overrides(sweep.overrides))}."]
-
-
-def limits(results: Results) -> list[str]:
-    """What limits all that the results say: no labels, leakage, few groups in test, one seed."""
-    unfit = set[str]().union(*(own_unlabelled(row.trial) for row in results.rows))
-    sentences = [f"{name}: {unlabelled_note(results.sweep, name)}" for name in sorted(unfit)]
-    sentences += [
-        f"{name}: {sentence}"
-        for name, found in results.leaks.items()
-        for sentence in leakage_notes(found)
-    ]
-    for name, groups in results.test_groups.items():
-        sentences += [f"{name}: {sentence}" for sentence in few_groups_note(groups)]
-    seen = {
-        (name, t.units_on(name))
-        for t in (r.trial for r in results.rows)
-        for name in t.measured_on()
-    }
-    for name, units in sorted(seen):
-        if units != G_AND_DEGREES:
-            sentences.append(f"{name}: students see {' and '.join(units)}, as published")
-    methods = {label: rows[0].trial.config.method for label, rows in results.by_label.items()}
-    if both := [x for x, method in methods.items() if method.needs_teacher and method.needs_labels]:
-        also = "also few-shot and fine-tuned accuracy comes after training with all labels"
-        sentences.append(f"distilled and trained with labels: {', '.join(both)}; {also}")
-    if len(results.sweep.seeds) == 1:
-        fix = "add some (seeds: [0, 1, 2]); what is finished is not run again"
-        sentences.append(f"one seed: nothing is said about configurations; {fix}")
-    return sentences
 
 
 def protocol_section(
@@ -248,12 +168,20 @@ def _faults(window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     return lines
 
 
-def _confounds(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[str]:
+def _confounded(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> dict[str, str]:
+    """What else changes with each swept key, of those with which something does."""
+    if not sweep.search.space:
+        return {}
+    train = {name: train_split(windows) for name, windows in window_sets.items()}
+    lines = confound_lines(confounds(sweep, train))
+    return {line.partition(":")[0]: line for line in lines}
+
+
+def _confounds(sweep: Sweep, found: Mapping[str, str]) -> list[str]:
     if not sweep.search.space:
         return []
-    train = {name: train_split(windows) for name, windows in window_sets.items()}
-    found = [f"- {as_text(line)}" for line in confound_lines(confounds(sweep, train))]
-    return ["## Confounds", "", *(found or ["Nothing else changes with a swept key."]), ""]
+    lines = [f"- {as_text(line)}" for line in found.values()]
+    return ["## Confounds", "", *(lines or ["Nothing else changes with a swept key."]), ""]
 
 
 def _cost(results: Results, store: Store) -> list[str]:

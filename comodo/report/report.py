@@ -15,11 +15,14 @@ from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report import figures, tables
+from comodo.report.accuracy import ranked
+from comodo.report.answer import answer_sentences
+from comodo.report.differences import gains
 from comodo.report.environment import environment_file
-from comodo.report.hand_crafted import against_hand_crafted
+from comodo.report.head import limits
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
-from comodo.report.page import limits, report_page
+from comodo.report.page import report_page
 from comodo.search.labels import rounded
 from comodo.tracking.runs import attach, find_runs
 
@@ -54,7 +57,8 @@ def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bo
                 results.accuracy_by(label, column).to_csv(path, index=False)
     write_json(folder / "environment.json", environment_file(results))
     runs = find_runs(results.sweep.name, store) if mlflow else None
-    text = redacted(rounded("\n".join(report_page(results, record, store, pictures, runs)) + "\n"))
+    page = "\n".join(report_page(results, record, store, pictures, runs))
+    text = redacted(rounded(page, results.digits)) + "\n"
     for name, content in (("report.md", text), ("report.html", html_page(text, folder))):
         with atomic(folder / name) as path:
             path.write_text(content)
@@ -91,11 +95,13 @@ def _refuse_emptier(results: Results, folder: Path) -> None:
 
 
 def accuracy_on_terminal(results: Results) -> Table:
-    """The accuracies of all configurations."""
-    waiting = sum(row.state == "not begun" for row in results.rows)
+    """The accuracies of all configurations, the best by the objective first."""
+    states = [row.state for row in results.rows]
+    waiting, pruned = states.count("not begun"), states.count("pruned")
     left = f"{waiting} trials not begun" if waiting else ""
-    notes = ["percent, with 95 % intervals", *filter(None, [results.star, left])]
-    caption = "\n".join(["; ".join(notes), *against_hand_crafted(results), *limits(results)])
+    ended = f"{pruned} trials pruned" if pruned else ""
+    notes = ["percent, with 95 % intervals", *filter(None, [tables.star(results), left, ended])]
+    caption = "\n".join(["; ".join(notes), *answer_sentences(results), *limits(results)])
     names = ("seeds", tables.test_accuracy(results))
     columns = (
         Column("configuration", overflow="fold", min_width=20),
@@ -106,12 +112,15 @@ def accuracy_on_terminal(results: Results) -> Table:
     if title.endswith(SMOKE_SUFFIX):
         title += ": a smoke run, its numbers mean nothing"
     shown = Table(*columns, title=title, caption=caption)
-    gains = tables.gains(results)
-    for label, rows in results.by_label.items():
+    gained = gains(results)
+    for label in (label for label in ranked(results) if label in results.by_label):
         accuracy = tables.cell(results.accuracy(label, "test"))
-        seeds = str(len({row.trial.seed for row in rows}))
-        shown.add_row(results.title(label), seeds, accuracy, gains.get(label, ""))
+        seeds = str(len({row.trial.seed for row in results.by_label[label]}))
+        style = "bold" if label == results.selected else None
+        title = results.title(label)
+        shown.add_row(title, seeds, accuracy, gained.get(label, ""), style=style)
     for row in results.rows:
-        if row.state not in ("finished", "not begun"):
-            shown.add_row(f"{row.label} {row.trial.repetition}", "", row.state, "")
+        if row.state not in ("finished", "not begun", "pruned"):
+            name = rounded(f"{row.label} {row.trial.repetition}", results.digits)
+            shown.add_row(name, "", row.state, "")
     return shown

@@ -13,7 +13,7 @@ def selection_over_folds(results: Results) -> list[str]:
     accuracy, counts = found
     competing = sum(results.objectives(label) is not None for label in results.candidates)
     most = counts.most_common(3)
-    chosen = [f"{as_text(label)} in {count} of the folds" for label, count in most]
+    chosen = [f"{as_text(results.title(label))} in {count} of the folds" for label, count in most]
     if others := sum(counts.values()) - sum(count for _, count in most):
         chosen.append(f"others in {others}")
     return [

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -106,9 +107,22 @@ def _is_of_some_sums(key: str, values: set[str]) -> bool:
     return of_term and not (key.endswith(".weight") and not any(map(float, found)))
 
 
-def rounded(text: str) -> str:
-    """Labels with drawn values cut to four digits, for people to read; no longer unique."""
-    return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
+def rounded(text: str, digits: int = 4) -> str:
+    """Labels with drawn values cut to significant digits, for people to read; unique with the
+    `distinguishing_digits`."""
+
+    def cut(found: re.Match[str]) -> str:
+        value = float(found[0])
+        return f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
+
+    return re.sub(r"(?<==)\d+\.\d{5,}(e-?\d+)?", cut, text)
+
+
+def distinguishing_digits(labels: Iterable[str]) -> int:
+    """The fewest significant digits, at least two, with which `rounded` labels differ."""
+    different = set(labels)
+    enough = (d for d in range(2, 17) if len({rounded(x, d) for x in different}) == len(different))
+    return next(enough, 17)
 
 
 def swept_keys(sweep: Sweep) -> dict[str, str]:

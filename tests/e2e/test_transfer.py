@@ -81,7 +81,7 @@ def test_transfer_to_a_watch(
         assert page.count(line) == 2  # with a probe of the target's own, and directly
     for name in ("untrained", "hand-crafted features"):
         assert page.count(f"| – | {name} | ") == page.count(f"| video | {name} | ") == 1
-    assert "| on/watch/test/knn/acc1 | " in page
+    assert " | on/watch/test/knn/acc1 |" in page
     trials = pd.read_parquet(report / "results.parquet")
     trial = trials[trials.configuration == "comodo"].iloc[0]
     for name in ("zero_shot/acc1", "knn/acc1", "few_shot/5", "alignment/cka", "macro_f1"):

@@ -122,9 +122,10 @@ def test_without_labels(tmp_path: Path) -> None:
     assert trials["test/alignment/cka"].dropna().between(-1, 1).sum() == 2
     assert "test/acc1" not in trials and "test/zero_shot/acc1" not in trials
     assert "Selected by on/watch/val/acc1: **" in page
-    assert "| configuration | seeds | on/watch/val/acc1 | on/watch/test/acc1 |" in page
-    assert "| test Acc@1 on watch of | pairs |" in page
-    assert "points of test Acc@1 on watch" in page.split("trials finished")[0]
+    assert "| configuration | seeds | on/watch/test/acc1 | " in page
+    assert " | on/watch/val/acc1 |\n" in page
+    assert "| test Acc@1 on watch of | points (95 %) |" in page
+    assert "Test Acc@1 on watch of " in page.split("trials finished")[0]
     assert f"**{note}" in page
 
 

@@ -13,7 +13,8 @@ from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.folds import make_folds
 from comodo.evaluation.sweep_record import UNRECORDED, SweepRecord, read_sweep_record
-from comodo.report.page import overridden, protocol_section
+from comodo.report.head import overridden
+from comodo.report.page import protocol_section
 from comodo.search.ledger import Ledger
 from comodo.search.recorded_settings import refuse_other_overrides
 from comodo.search.status import StatusError

@@ -15,7 +15,7 @@ from comodo.config.metric import OWN_METRICS, Measure
 from comodo.config.student import STUDENT_SIZES
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
-from comodo.evaluation.results import STAR, Results, TrialRow
+from comodo.evaluation.results import Results, TrialRow
 from comodo.models.baselines import (
     BASELINE_ENCODERS,
     DLinear,
@@ -33,6 +33,7 @@ from comodo.models.students import (
     load_student,
     save_student,
 )
+from comodo.report.tables import STAR
 from comodo.search.labels import Labels
 from comodo.search.ledger import Ledger
 from comodo.search.trial import Evaluation, Trial

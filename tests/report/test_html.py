@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Page
 
-from comodo.report.html import html_page
+from comodo.report.html import MAX_ROWS, html_page
 from comodo.report.style import save_figure
 from tests.browser import Seen, browser
 
@@ -31,6 +31,14 @@ Said of <b>it</b>.
 | a | -3.0 | – | 20 | 2 |
 
 ![what it shows](drawn.png)
+
+### More measures
+
+| configuration | test/acc3 |
+| --- | --- |
+| b | 9.5 |
+
+After what is folded.
 
 ## Trials
 
@@ -104,7 +112,19 @@ def test_it_fits(file: Path, width: int) -> None:
         inside = seen.page.evaluate(
             "(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.wide'))"
         )
-        assert (inside[0] > inside[1]) == (width == PHONE)  # a wide table scrolls in its own frame
+        assert inside[0] == inside[1]  # also on a phone five columns are seen without scrolling
+        _check_clean(seen, file)
+
+
+def test_a_wider_table_scrolls_in_its_frame(file: Path) -> None:
+    header = " | ".join(f"measure/number_{n}" for n in range(20))
+    table = f"| {header} |\n|{' --- |' * 20}\n| {' | '.join('7' * 20)} |\n"
+    file.write_text(html_page(f"# t\n\n## s\n\n{table}", file.parent))
+    with browser(PHONE) as seen:
+        seen.page.goto(file.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE
+        frame = seen.page.locator(".wide")
+        assert frame.evaluate("e => e.scrollWidth > e.clientWidth")
         _check_clean(seen, file)
 
 
@@ -113,7 +133,7 @@ def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
         page = seen.page
         page.goto(file.as_uri())
         reached = []
-        for _ in range(12):
+        for _ in range(13):
             page.keyboard.press("Tab")
             focus = _focus(page)
             assert focus["line"] >= 2, focus
@@ -130,12 +150,77 @@ def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
             ("A", "Trials"),
             ("DIV", ""),  # the table's frame, to be scrolled
             *(("BUTTON", name) for name in header),
+            ("SUMMARY", "More measures"),
             ("DIV", ""),
             ("BUTTON", "trial"),
             ("BUTTON", "record"),
             ("A", "run"),
         ]
         _check_clean(seen, file)
+
+
+def test_what_is_folded_opens_by_keyboard_and_in_print(file: Path, tmp_path: Path) -> None:
+    with browser(LAPTOP) as seen:
+        page = seen.page
+        page.goto(file.as_uri())
+        fold = page.locator("details")
+        assert fold.locator("summary").inner_text() == "More measures"
+        assert not fold.locator("table").is_visible()
+        assert page.get_by_text("After what is folded").is_visible()
+        fold.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert fold.locator("table").is_visible()
+        page.keyboard.press("Enter")
+        assert not fold.locator("table").is_visible()
+        opened = "() => window.opened = document.querySelectorAll('details[open]').length"
+        page.evaluate(f"() => addEventListener('beforeprint', {opened})")
+        page.pdf(path=tmp_path / "page.pdf")
+        assert page.evaluate("window.opened") == 1
+        assert not fold.locator("table").is_visible()  # again
+        _check_clean(seen, file)
+
+
+def test_a_long_table_is_folded(file: Path) -> None:
+    def page_of(rows: int) -> str:
+        table = "| a |\n| --- |\n" + "| 1 |\n" * rows
+        return html_page(f"# t\n\n## s\n\n{table}\nafter\n", file.parent)
+
+    assert "<details>" not in page_of(MAX_ROWS)
+    whole = page_of(MAX_ROWS + 1)
+    assert f"<details><summary>{MAX_ROWS + 1} rows</summary>" in whole
+    assert whole.index("</table>") < whole.index("</details>") < whole.index("<p>after")
+    assert whole.count("<details>") == whole.count("</details>") == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_systems_colours_and_prints_dark_on_white(file: Path, scheme: Any) -> None:
+    colours = """() => {
+        const of = (name, key) => getComputedStyle(document.querySelector(name))[key];
+        return [of("body", "backgroundColor"), of("body", "color"), of("th", "backgroundColor"),
+                of("figure img", "filter")];
+    }"""
+    with browser(PHONE) as seen:
+        page = seen.page
+        page.emulate_media(color_scheme=scheme)
+        page.goto(file.as_uri())
+        back, text, head, filtered = page.evaluate(colours)
+        assert back == head == ("rgb(26, 26, 26)" if scheme == "dark" else "rgb(255, 255, 255)")
+        assert text == ("rgb(232, 232, 232)" if scheme == "dark" else "rgb(26, 26, 26)")
+        assert (filtered == "none") == (scheme == "light")
+        page.emulate_media(color_scheme=scheme, media="print")
+        printed = page.evaluate(colours)
+        assert printed == ["rgb(255, 255, 255)", "rgb(26, 26, 26)", "rgb(255, 255, 255)", "none"]
+        _check_clean(seen, file)
+
+
+def test_what_is_above_the_sections_is_the_first_screen(file: Path) -> None:
+    page = file.read_text()
+    order = ["<h1>", "Said of", "<nav ", "<h2 id"]
+    assert sorted(order, key=page.index) == order
+    with browser(PHONE, 844) as seen:
+        seen.page.goto(file.as_uri())
+        said = seen.page.get_by_text("Said of").bounding_box()
+        assert said is not None and said["y"] < 200
 
 
 def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
@@ -199,7 +284,7 @@ def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
         try:
             seen.page.goto(file.as_uri())
             assert seen.page.title() == "A sweep & more"
-            assert len(seen.page.locator("th button").all()) == 7  # its own script ran
+            assert len(seen.page.locator("th button").all()) == 9  # its own script ran
         finally:
             server.shutdown()
     assert asked == []

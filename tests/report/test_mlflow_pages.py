@@ -72,8 +72,9 @@ def test_the_best_come_first_and_pages_are_linked(tmp_path: Path) -> None:
     trials = [({"method.queue_size": 8}, 0.5), ({"method.queue_size": 16}, 0.8)]
     text = described(sweep, trials, Store(tmp_path / "store"))
     assert f"`{COMMAND}`" in text and "**A demonstration**" in text
-    lines = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| comodo")]
-    assert lines == ["| comodo queue_size=16", "| comodo queue_size=8"]
+    rows = (line for line in text.splitlines() if line.startswith("| ") and "queue_size=" in line)
+    found = [line.split(" | ")[0] for line in rows]
+    assert found == ["| **comodo queue_size=16** (selected)", "| comodo queue_size=8"]
     assert (
         f"(#/experiments/7/runs?viewStateShareKey=comodo-{'p' * 32}&compareRunsMode=CHART)" in text
     )
@@ -87,7 +88,8 @@ def test_a_long_table_is_cut_where_mlflow_would_cut_it(tmp_path: Path) -> None:
     trials = [({"method.queue_size": queue}, 0.4 + queue / 300) for queue in queues]
     text = described(sweep, trials, Store(tmp_path / "store"))
     assert MAX_NOTE_LETTERS - 300 < len(text) <= MAX_NOTE_LETTERS
-    shown = sum(line.startswith("| comodo queue_size=") for line in text.splitlines())
+    rows = ("| comodo queue_size=", "| **comodo queue_size=")
+    shown = sum(line.startswith(rows) for line in text.splitlines())
     assert text.endswith(
         f"{100 - shown} more configurations are in report/report.html among the artifacts."
     )
