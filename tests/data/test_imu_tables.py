@@ -147,6 +147,14 @@ def test_the_mapping_of_a_log_with_a_sensor_in_each_row_is_suggested(tmp_path: P
     assert np.median(stream.values("acc")[:, 2]) == pytest.approx(1, abs=0.01)
 
 
+def test_a_file_without_times_says_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "imu.csv"
+    path.write_text("".join(f"{i},{i % 7},9\n" for i in range(60)))
+    fix = "columns: {time: NAME, acc_x: NAME}, or imu_rate in the manifest if it has no times"
+    with raises(ImuError, "imu.missing-column", "it has 1, 2, 3", fix):
+        read_csv(path)
+
+
 def test_rows_without_a_complete_one_say_what_is_empty(tmp_path: Path) -> None:
     path, header = tmp_path / "imu.csv", ",".join(["time_s", *CHANNELS])
     path.write_text("\n".join([header, *(f"{i / 50},0.1,{i},1,,," for i in range(60))]))

@@ -16,7 +16,7 @@ from typing import Any
 from comodo.data.imu import ImuError, refuse_missing
 from comodo.data.tables.units import is_unit
 
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t "  # one blank or more
 HEAD_BYTES = 8_192  # that are looked at
 SAMPLE_LINES = 5  # the last of these, from which the separator is found
 COMMENT = ("#", "%", "//")
@@ -43,7 +43,7 @@ class Dialect:
         """For pandas' read_csv."""
         skipped = [line for line in range(self.first) if line != self.header]
         return {
-            "sep": self.separator,
+            "sep": r"\s+" if self.separator == " " else self.separator,
             "decimal": self.decimal,
             "encoding": self.encoding,
             "header": None if self.header is None else 0,
@@ -97,6 +97,10 @@ def detect(path: Path) -> Dialect:
     if not spoken and names and len(cells(names[-1])) >= width:
         spoken = names  # a header behind the mark of a comment
     header = spoken[-1] if spoken else None
+    if separator == " " and header is not None and len(cells(header)) != width:
+        message = f"{path}: its header has {len(cells(header))} words and its rows {width} values"
+        fix = "write commas between them, or names without blanks"
+        raise ImuError("imu.unreadable", f"{message}; {fix}")
     preamble = tuple(lines[: first if header is None else header])
     return Dialect(separator, decimal, encoding, header, units, first, preamble, notes)
 
@@ -112,7 +116,8 @@ def _decoded(head: bytes) -> tuple[str, str]:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in line.split(separator)]
+    words = line.split() if separator == " " else line.split(separator)
+    return [cell.strip().strip('"') for cell in words]
 
 
 def _without_end(cells: list[str]) -> list[str]:

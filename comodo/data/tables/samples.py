@@ -27,6 +27,7 @@ from comodo.data.tables.columns import (
 )
 from comodo.data.tables.dialect import Dialect
 from comodo.data.tables.presets import Layout, recognised
+from comodo.data.tables.sensor_rows import kinds_by_row, mapping_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,19 +57,25 @@ class Samples:
         """A stream for each sensor of `channels`, of those that the table has. Raises ImuError."""
         if "sensor" in self.layout.columns:
             return (_stream_of(self._parts_by_row(channels), str(self.path)),)
-        if self.layout.starts_with_rate:
-            time_N = self._counted_from_first_rows()
-        else:
-            column = self.time_column(channels)
-            time_N = self._counted() if column is None else self._seconds(column, self.table)
         there, others = dict[str, Column](), list[str]()
         for channel in channels:
             found, note = self._column_of(channel)
             if found is not None:
                 there[channel] = found
                 others += [note] if note else []
+        self._refuse_mixed_rows(there)
+        if self.layout.starts_with_rate:
+            time_N = self._counted_from_first_rows()
+        else:
+            column = self.time_column(channels)
+            time_N = self._counted() if column is None else self._seconds(column, self.table)
         if not there:
             raise self._lacking(channels[0], channels)
+        acc = [
+            self.numbers(c, self.table) for name, c in there.items() if quantity_of(name) == "acc"
+        ]
+        if acc and not self.layout.starts_with_rate and units.are_codes(np.stack(acc, axis=1)):
+            self.notes.append(units.CODES)
         if others:
             self.notes.append(f"read by another name: {', '.join(others)}")
         streams = []
@@ -91,7 +98,7 @@ class Samples:
         unless there is exactly one."""
         if "time" in self.layout.columns:
             return mapped(self.columns, self.layout.columns["time"], str(self.path))
-        found = time_candidates(self.columns, lambda column: clock.is_iso(self.table[column.name]))
+        found = self._time_candidates()
         if not found and self.layout.rate is not None:
             return None
         if len(found) != 1:
@@ -187,37 +194,62 @@ class Samples:
         fix = f"write {quantity}_unit ({known}) under the data set or in the manifest"
         if preset := self.preset():
             fix = f"write preset: {preset}, which it fits, under the data set"
-        elif quantity == "acc" and (found := self._unit_by_gravity()):
-            fix += f"; in {found} it is 1 g mostly"
+        elif quantity == "acc" and (acc_NA := self._acceleration()) is not None:
+            if units.are_codes(acc_NA):
+                fix = units.CODES
+            elif found := units.by_gravity(acc_NA):
+                fix += f"; in {found} it is 1 g mostly"
         message = f"{self.path}: no unit for {channel} (column '{column.name}'); {fix}"
         return ImuError("imu.missing-unit", message)
 
-    def _unit_by_gravity(self) -> str:
-        axes = [f"acc_{axis}" for axis in AXES]
-        found = [self._column_of(name)[0] for name in axes]
+    def _acceleration(self) -> np.ndarray | None:
+        """The acceleration of one sensor as written; None without columns of it."""
+        found = [self._column_of(f"acc_{axis}")[0] for axis in AXES]
         whole = [self.numbers(column, self.table) for column in found if column is not None]
-        return units.by_gravity(np.stack(whole, axis=1)) if whole else ""
+        return np.stack(whole, axis=1) if whole else None
 
-    def _sensor_in_each_row(self) -> dict[str, str]:
+    def sensor_in_each_row(self) -> dict[str, str]:
         """The mapping of a table where each row has the values of the sensor that a column names,
         for the user to confirm; empty for other tables."""
         axes = {axis: c.name for axis in AXES for c in self.columns if c.plain == axis}
-        times = time_candidates(self.columns, lambda c: clock.is_iso(self.table[c.name]))
-        for column in self.columns if len(axes) == len(AXES) and len(times) == 1 else ():
-            if self.table[column.name].dtype == object:
-                kinds = list(map(str.strip, self.table[column.name].astype(str).unique()[:20]))
-                of = {q: [k for k in kinds if q[:3] in k.lower()] for q in QUANTITIES}
-                if of["acc"]:
-                    named = {quantity: found[0] for quantity, found in of.items() if found}
-                    return {"time": times[0].name, "sensor": column.name, **named, **axes}
-        return {}
+        found = kinds_by_row(self.table, self.columns) if len(axes) == len(AXES) else None
+        times = self._time_candidates()
+        return mapping_by_row(*found, times[0].name, axes) if found and len(times) == 1 else {}
+
+    def _refuse_mixed_rows(self, there: dict[str, Column]) -> None:
+        """Raises ImuError if the rows of several sensors would be read as those of one."""
+        axes = {AXES[axis_of(channel)]: column.name for channel, column in there.items()}
+        if len({column.name for column in there.values()}) > len(AXES):
+            return  # each row has the values of several sensors
+        if not axes or (found := kinds_by_row(self.table, self.columns)) is None:
+            return
+        column, kinds = found
+        mapping = mapping_by_row(column, kinds, self._time_name(), axes)
+        several = f"its rows are of several sensors ({', '.join(kinds[:10])})"
+        message = f"{self.path}: column '{column.name}' says that {several}"
+        fix = f"write which to read, under the data set {mapping_text(mapping)}; {INSPECT}"
+        raise ImuError("imu.mixed-rows", f"{message}; {fix}")
+
+    def _time_candidates(self) -> list[Column]:
+        return time_candidates(self.columns, lambda c: clock.is_iso(self.table[c.name]))
+
+    def _time_name(self) -> str:
+        """The column of times as a suggestion."""
+        if "time" in self.layout.columns:
+            return mapped(self.columns, self.layout.columns["time"], str(self.path)).name
+        times = self._time_candidates()
+        return times[0].name if times else "NAME"
 
     def _lacking(
         self, lacking: str, channels: Sequence[str], times: Sequence[str] = ()
     ) -> ImuError:
         known = {"time": times[0]} if times else {}
-        found = self._sensor_in_each_row() or {**known, **suggested(self.columns, channels)}
-        mapping = mapping_text(found or {"acc_x": "NAME"})
+        found = self.sensor_in_each_row() or {**known, **suggested(self.columns, channels)}
+        without_times = lacking == "time_s" and not times
+        mapping = mapping_text(
+            {**({"time": "NAME"} if without_times else {}), **(found or {"acc_x": "NAME"})}
+        )
+        mapping += ", or imu_rate in the manifest if it has no times" if without_times else ""
         names = ", ".join(column.name for column in self.columns)
         several = f", as {' and '.join(times)} may both be" if len(times) > 1 else ""
         message = f"{self.path}: no column {lacking}{several}; it has {names}"

@@ -55,10 +55,28 @@ def is_unit(written: str) -> bool:
     return written.lower() in _OTHERS
 
 
+CODES = (
+    "its acceleration is in whole numbers that are never negative: if these are codes of a "
+    "converter, convert them to g, mg or m/s^2 first"
+)
+"""What to do where `are_codes`."""
+
+
+def are_codes(acc_NA: np.ndarray) -> bool:
+    """Whether acceleration seems to be codes of a converter, with an offset: all axes change, in
+    whole numbers that are never negative. No unit makes them g."""
+    acc_NA = acc_NA[np.isfinite(acc_NA).all(axis=1)]
+    if not acc_NA.size or acc_NA.min() < 0:
+        return False
+    return bool((acc_NA == np.rint(acc_NA)).all() and (np.ptp(acc_NA, axis=0) > 0).all())
+
+
 def by_gravity(acc_N3: np.ndarray) -> str:
     """The unit in which the median length is about 1 g, for the user to confirm; empty if there is
-    none, or an axis is missing."""
-    fitting = fitting_units(median_length(acc_N3), ACC) if acc_N3.shape[1] == 3 else []
+    none, an axis is missing, or the values seem to be codes."""
+    if acc_N3.shape[1] != 3 or are_codes(acc_N3):
+        return ""
+    fitting = fitting_units(median_length(acc_N3), ACC)
     return fitting[0] if len(fitting) == 1 else ""
 
 

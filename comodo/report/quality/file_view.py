@@ -27,13 +27,14 @@ from comodo.data.tables.columns import (
     time_candidates,
 )
 from comodo.data.tables.dialect import Dialect
-from comodo.data.tables.presets import Layout
+from comodo.data.tables.presets import PRESETS, Layout
 from comodo.data.tables.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "blanks"}
+LATE_START = 10.0  # seconds; a clock that starts later probably does not start with a video
 KNOWN_UNITS = {"acc": "g, mg or m/s^2", "gyro": "deg/s or rad/s"}
 
 
@@ -56,10 +57,16 @@ def view_file(path: Path) -> FileView:
         table, columns, dialect = open_table(path, Layout())
         facts += [_writing(dialect), f"rows: {len(table):,}", *_listed(columns, table)]
         wanted = sensors_in(columns) or CHANNELS
-        if preset := Samples(path, table, columns, dialect, Layout()).preset():
+        samples = Samples(path, table, columns, dialect, Layout())
+        if preset := samples.preset():
             keys = {"preset": preset}
+            facts.append(f"fits preset {preset}{_units_of(PRESETS[preset])}")
+        elif by_row := samples.sensor_in_each_row():
+            keys = {"columns": by_row}
+            wanted = expanded([quantity for quantity in QUANTITIES if quantity in by_row])
+            questions = [_unit_question(q) for q in QUANTITIES if q in by_row]
         else:
-            keys, questions = _suggested(columns, table, wanted)
+            keys, questions, wanted = _suggested(columns, table, wanted)
     try:
         try:
             streams = _read(path, wanted, keys)
@@ -73,9 +80,11 @@ def view_file(path: Path) -> FileView:
     else:
         facts += [line for stream in streams for line in _about(stream)]
         wanted = [channel for stream in streams for channel in stream.channels]
-        if (first := streams[0].time_N[0]) > WALL_CLOCK:
+        first = streams[0].time_N[0]
+        if abs(first) > LATE_START:
             together = f"imu_offset: {-first:.3f} if it starts with its video"
-            questions.append(f"# its clock is the time of day; in the manifest, {together}")
+            what = "is the time of day" if first > WALL_CLOCK else f"starts at {first:.3f} s"
+            questions.append(f"# its clock {what}; in the manifest, {together}")
     return FileView(tuple(facts), _as_yaml({**_channels(wanted), **keys}, questions))
 
 
@@ -103,8 +112,9 @@ def _listed(columns: Sequence[Column], table: "pd.DataFrame") -> list[str]:
 
 def _suggested(
     columns: Sequence[Column], table: "pd.DataFrame", wanted: Sequence[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """Settings with which the file may be read, and comments on what only the user can know."""
+) -> tuple[dict[str, Any], list[str], Sequence[str]]:
+    """Settings with which the file may be read, comments on what only the user can know, and those
+    of the `wanted` channels that it seems to have, or all if it seems to have none."""
     found = suggested(columns, wanted)
     of_channel = {c: next(x for x in columns if x.name == name) for c, name in found.items()}
     mapping = {c: x.name for c, x in of_channel.items() if not has_own_name(x, c)}
@@ -126,16 +136,31 @@ def _suggested(
             continue
         by_gravity = ""
         if quantity == "acc" and all(table[column.name].dtype != object for column in own):
-            by_gravity = units.by_gravity(table[[column.name for column in own]].to_numpy(float))
+            acc_NA = table[[column.name for column in own]].to_numpy(float)
+            if units.are_codes(acc_NA):
+                questions.append(f"# {units.CODES}")
+                continue
+            by_gravity = units.by_gravity(acc_NA)
         if by_gravity:
             keys["acc_unit"] = by_gravity
             questions.append(
                 f"# acc_unit: not in the file; in {by_gravity} it is 1 g mostly: check"
             )
         else:
-            known = KNOWN_UNITS[quantity]
-            questions.append(f"# {quantity}_unit: write {known}; the file does not say which")
-    return keys, questions
+            questions.append(_unit_question(quantity))
+    return keys, questions, list(found) or wanted
+
+
+def _unit_question(quantity: str) -> str:
+    known = KNOWN_UNITS[quantity]
+    return f"# {quantity}_unit: write {known}; the file does not say which"
+
+
+def _units_of(layout: Layout) -> str:
+    """What a preset takes for the units that the file does not write."""
+    assumed = {"time": layout.time_unit, "acc": layout.acc_unit, "gyro": layout.gyro_unit}
+    text = ", ".join(f"{what} in {unit}" for what, unit in assumed.items() if unit)
+    return f"; where the file writes no unit: {text}" if text else ""
 
 
 def _about(stream: ImuStream) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from comodo.data.imu import ImuError
 from comodo.data.imu_tables import read_csv
 from comodo.data.tables.dialect import detect
+from comodo.data.tables.presets import Layout
 from tests.errors import raises
 
 NAMES = ["time_s", "acc_x", "acc_y", "acc_z"]
@@ -60,6 +61,24 @@ def test_a_file_without_a_header(tmp_path: Path) -> None:
     assert detect(tmp_path / "a.csv").header is None
     (tmp_path / "a.csv").write_text("\n".join([f"# {';'.join(NAMES)}", *lines]))
     assert detect(tmp_path / "a.csv").header == 0
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_values_between_blanks(tmp_path: Path, decimal: str) -> None:
+    """Their first row was taken for the header."""
+    path = tmp_path / "a.csv"
+    rows = "\n".join("  " + "   ".join(f"{x:.4f}" for x in row) for row in ROWS)
+    for header in ("", "# logger 3\n", "time_s acc_x[g] acc_y[g] acc_z[g]\n"):
+        path.write_text(header + rows.replace(".", decimal))
+        layout = None if "acc_x" in header else Layout(
+            {"time": "1", "acc_x": "2", "acc_y": "3", "acc_z": "4"}, time_unit="s", acc_unit="g"
+        )  # fmt: skip
+        (stream,) = read_csv(path, NAMES[1:], layout)
+        np.testing.assert_allclose(stream.imu_NC, ROWS[:, 1:], rtol=1e-6)
+        np.testing.assert_allclose(stream.time_N, ROWS[:, 0])
+    path.write_text("time (s) acc_x acc_y acc_z\n" + rows.replace(".", decimal))
+    with raises(ImuError, "imu.unreadable", "a.csv", "5 words", "4 values"):
+        read_csv(path, NAMES[1:])
 
 
 def test_a_comma_that_may_be_of_thousands_is_refused(tmp_path: Path) -> None:

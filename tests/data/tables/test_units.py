@@ -42,3 +42,14 @@ def test_gravity_only_suggests() -> None:
     assert units.by_gravity(one_g_N3 * 1000) == "mg"
     assert units.by_gravity(one_g_N3 * 3) == ""
     assert units.by_gravity(one_g_N3[:, :2]) == ""
+
+
+def test_codes_of_a_converter_are_no_unit() -> None:
+    """Those from 0 to 63 of a range of 3 g were suggested to be `1/64 g`, for no rest is at 0."""
+    code_N3 = np.random.default_rng(0).integers(25, 50, (99, 3)).astype(float)
+    assert units.are_codes(code_N3) and units.by_gravity(code_N3) == ""
+    assert not units.are_codes(code_N3 - 32) and not units.are_codes(code_N3 + 0.5)
+    code_N3[5] = np.nan
+    assert units.are_codes(code_N3)
+    code_N3[:, 0] = 7  # an axis that does not change
+    assert not units.are_codes(code_N3)

@@ -83,6 +83,35 @@ def test_a_unit_that_gravity_shows_is_suggested_and_one_that_nothing_shows_is_as
         reader.read_imu(reader.recordings()[0])
 
 
+def test_codes_of_a_converter_are_noted_and_get_no_unit(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(25, 50, (200, 3))
+    text = "".join(f"{i / 50} {x} {y} {z}\n" for i, (x, y, z) in enumerate(rows))
+    (tmp_path / "b.csv").write_text(f"time_s acc_x acc_y acc_z\n{text}")
+    view = view_file(tmp_path / "b.csv")
+    keys = yaml.safe_load(view.data_set)["datasets"]["mine"]
+    assert keys["channels"] == ["acc"] and "acc_unit" not in keys
+    assert "separated by blanks" in view.text() and "codes of a converter" in view.data_set
+    settings = FolderDataset(**pasted(tmp_path / "b.csv", tmp_path), acc_unit="mg")
+    reader = FolderReader(settings)
+    (stream,) = reader.read_imu(reader.recordings()[0])
+    assert any("codes of a converter" in note for note in stream.notes)
+
+
+def test_a_clock_that_does_not_start_with_a_video(tmp_path: Path) -> None:
+    header = "time_s,acc_x [g],acc_y [g],acc_z [g]"
+    assert "imu_offset" not in view_file(write(tmp_path / "a.csv", header, 3)).data_set
+    rows = "".join(f"{4294 + i / 50},0.1,0.2,{1 + i % 3}\n" for i in range(100))
+    (tmp_path / "b.csv").write_text(f"{header}\n{rows}")
+    view = view_file(tmp_path / "b.csv")
+    assert "starts at 4294.000 s; in the manifest, imu_offset: -4294.000" in view.data_set
+
+
+def test_the_units_that_a_preset_takes_are_shown(tmp_path: Path) -> None:
+    header = "SampleTimeFine,Acc_X,Acc_Y,Acc_Z,Gyr_X,Gyr_Y,Gyr_Z"
+    view = view_file(write(tmp_path / "a.csv", header))
+    assert any("time in us, acc in m/s^2, gyro in deg/s" in fact for fact in view.facts)
+
+
 def test_columns_of_sensors_become_channels(tmp_path: Path) -> None:
     names = [f"left_wrist.acc_{axis} [m/s^2]" for axis in "xyz"]
     view = view_file(write(tmp_path / "a.csv", ",".join(["time_s", *names, "hip.gyro_x [dps]"]), 4))
