@@ -4,7 +4,7 @@ pydantic speaks of its own types. Does not know where in the file the value is.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from comodo.config.base import Settings
 from comodo.core.errors import nearest
@@ -109,11 +109,25 @@ def _needed(problem: Any, key: str) -> str:
 
 
 def sibling_keys(mapping: dict[str, Any]) -> set[str]:
-    """The keys of the settings classes that share most keys with a mapping."""
+    """The keys of the settings classes that share most keys with a mapping; its name or kind counts
+    twice if the class is for it."""
     models = _all_settings()
-    shared = {model: len(model.model_fields.keys() & mapping.keys()) for model in models}
+    shared = {
+        model: len(model.model_fields.keys() & mapping.keys()) + _is_of(model, mapping)
+        for model in models
+    }
     closest = [model for model in models if shared[model] == max(shared.values())]
     return {key for model in closest for key in model.model_fields}
+
+
+def _is_of(model: type[Settings], mapping: dict[str, Any]) -> bool:
+    """Whether the name or kind in a mapping is one of those that a settings class is for."""
+    allowed = (
+        (mapping.get(key), get_args(model.model_fields[key].annotation))
+        for key in ("name", "kind")
+        if key in model.model_fields
+    )
+    return any(isinstance(value, str) and value in names for value, names in allowed)
 
 
 def _all_settings() -> list[type[Settings]]:

@@ -101,11 +101,14 @@ def slice_recording(
         start, end = max(track.start, start), min(track.end, end)
     if end <= start:
         spans_of = [f"{s.time_N[0]:.1f} s to {s.time_N[-1]:.1f} s" for s in streams]
-        what = "the IMU runs" if len(streams) == 1 else "the sensors run"
-        message = (
-            f"video and IMU do not overlap: {what} from {', and '.join(spans_of)} of the video's "
-            "clock; correct its times"
-        )
+        who = "the IMU runs" if len(streams) == 1 else "the sensors run"
+        message = f"do not overlap: {who} from {', and '.join(spans_of)}"
+        if track is None:
+            message = f"the sensors {message}"
+        else:
+            video = f"the video from {track.start:.1f} s to {track.end:.1f} s"
+            message = f"video and IMU {message}, and {video}"
+        message += "; correct their times, in a manifest with imu_offset"
         raise PrepareError("windows.no-overlap", message)
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}

@@ -329,3 +329,19 @@ def test_windows_of_training_recordings_are_drawn(tmp_path: Path) -> None:
         assert all(row["start"] == pytest.approx(2 * int(row["window"][2:])) for row in rows)
     assert "windows_per_recording" not in settings.for_key()  # so that keys stay
     assert few.for_key()["windows_per_recording"] == 3
+
+
+def test_what_does_not_overlap_says_when_each_runs() -> None:
+    """It named the video also where there is none, and neither its span nor what to write."""
+    settings = FolderDataset(kind="folder", path=__file__)
+    late, early = (
+        ImuStream(start + np.arange(300) / 50, np.ones((300, 1)), channels=(f"{name}.acc_x",))
+        for start, name in ((159538.6, "hand"), (0.0, "foot"))
+    )
+    row = Recording("a", "", "a.csv", "train", "")
+    fix = "correct their times, in a manifest with imu_offset"
+    with raises(PrepareError, "windows.no-overlap", "the sensors do not", "0.0 s to 6.0 s", fix):
+        slice_recording(row, (late, early), None, settings)
+    track = VideoTrack(2.0, ())
+    with raises(PrepareError, "windows.no-overlap", "and the video from 0.0 s to 2.0 s", fix):
+        slice_recording(row, (late,), track, settings)

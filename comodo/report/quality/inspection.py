@@ -36,6 +36,7 @@ from comodo.report.tables import section
 
 MAX_SHOWN_ROWS = 12  # rows of a table on the terminal
 MAX_LISTED_ROWS = 200  # and on the page; quality.parquet has all
+NO_CLEAR_OFFSET = "no offset fits much better than all others"
 NUMBER = re.compile(r"(-?[\d,]+(\.\d+)?( %)?|–)?")
 
 
@@ -250,8 +251,9 @@ def _offset_rows(table: pd.DataFrame) -> Section:
         for row in table[table.offset.notna() | table.offset_failed.notna()].itertuples():
             cells = ["–", "–", "–", str(row.offset_failed)]
             if not isinstance(row.offset_failed, str):
-                reliable = "yes" if row.offset_reliable else "no"
-                cells = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}", reliable, ""]
+                good = bool(row.offset_reliable)
+                found = [f"{row.offset:+.3f}", f"{row.offset_correlation:.2f}"]
+                cells = [*found, "yes" if good else "no", "" if good else NO_CLEAR_OFFSET]
             rows.append([str(row.recording), *cells])
     note = (
         "To add to the IMU's clock (imu_offset of a manifest), from camera motion and gyroscope. "

@@ -115,7 +115,7 @@ def test_offsets_are_shown_with_their_reliability(store: Store, tmp_path: Path) 
     folder = write_inspection(replace(found, recordings=table), Store(tmp_path))
     page = (folder / "quality.md").read_text()
     assert "| r000 | +0.120 | 0.90 | yes |  |" in page
-    assert "| r001 | -0.500 | 0.10 | no |  |" in page
+    assert "| r001 | -0.500 | 0.10 | no | no offset fits much better than all others |" in page
     assert "| r002 | – | – | – | VideoError: broken |" in page
     assert "| r003 | – |" not in page  # its offset was not requested
     assert "](offsets.png)" in page and (folder / "offsets.png").exists()
