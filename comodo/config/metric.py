@@ -25,6 +25,8 @@ Measure = Literal[
 
 WITHOUT_LABELS: list[Measure] = ["alignment"]
 """The measures that need no labels, which a sweep may have without the probe."""
+MIN_ALIGNED = 12
+"""Windows with video of a split whose alignment is measured."""
 
 # Metrics of an epoch.
 TRAIN_LOSS = "train/loss"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from comodo.config.metric import OF_CLASSIFIER, Measure, Metric, accuracy
+from comodo.config.metric import MIN_ALIGNED, OF_CLASSIFIER, Measure, Metric, accuracy
 from comodo.config.student import BASELINE_NAMES
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.fine_tuning import measure_fine_tuned
@@ -27,7 +27,7 @@ from comodo.evaluation.measured import Measured, groups_of, hit_metrics
 from comodo.evaluation.robustness import measure_robustness
 from comodo.models.students import extract_features
 
-MIN_ALIGNED, MAX_ALIGNED = 12, 2_000  # number of windows for comparing student and teacher
+MAX_ALIGNED = 2_000  # number of windows for comparing student and teacher
 Prediction = tuple[str, Any, Any, Any]
 """Of a split: its name, groups [N], labels [N] and probabilities [N, K] of its windows."""
 

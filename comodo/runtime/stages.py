@@ -12,7 +12,12 @@ from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split
 from comodo.runtime.encode import encode_windows
 from comodo.runtime.prepare import prepare_windows
-from comodo.search.measurable import refuse_unmeasurable, unfit_sets, unlabelled_note
+from comodo.search.measurable import (
+    refuse_few_aligned,
+    refuse_unmeasurable,
+    unfit_sets,
+    unlabelled_note,
+)
 from comodo.search.train_split import refuse_untrainable
 from comodo.search.trial import unread_splits
 from comodo.search.warm_start import Arrays
@@ -51,6 +56,8 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
     classes = {name: [w.classes for w in windows.splits] for name, windows in window_sets.items()}
     refuse_unmeasurable(sweep, classes)
     trained_on = {name for name, _ in sweep.trained_on()}
+    counts = {name: [w.counts for w in window_sets[name].splits] for name in sorted(trained_on)}
+    refuse_few_aligned(sweep, counts)
     for name in sorted(unfit_sets(classes) & trained_on):
         console.print(f"{name}: {unlabelled_note(sweep, name)}", style="yellow", markup=False)
 

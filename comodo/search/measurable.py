@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from comodo.config import ConfigError, Sweep
-from comodo.config.metric import WITHOUT_LABELS, Metric
+from comodo.config.metric import MIN_ALIGNED, WITHOUT_LABELS, Metric
 from comodo.core.errors import nearest
 
 MIN_CLASS_WINDOWS = 5  # of the probe
@@ -42,6 +42,20 @@ def refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Sequence[Classes]]) 
     """
     for number in range(max(map(len, classes.values()), default=0)):
         _refuse_unmeasurable(sweep, {name: of[number % len(of)] for name, of in classes.items()})
+
+
+def refuse_few_aligned(sweep: Sweep, counts: Mapping[str, Sequence[Mapping[str, int]]]) -> None:
+    """Raises ConfigError for an objective of alignment on a split with too few windows for it, of
+    which no trial would be selected. `counts`: windows by split, of each fold, or the one split, of
+    each data set that is trained on."""
+    for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
+        for name, folds in counts.items() if metric.measure == "alignment" else ():
+            fewest = min(of.get(metric.split, 0) for of in folds)
+            if fewest < MIN_ALIGNED:
+                found = f"'{name}' has {fewest} windows in its {metric.split} split"
+                fault = f"{metric} is never known: {found}, and alignment needs {MIN_ALIGNED}"
+                fix = "make the split larger, or windows shorter or overlapping (stride_seconds)"
+                raise ConfigError.at("objective.metric", f"{fault}; {fix}")
 
 
 def _refuse_unmeasurable(sweep: Sweep, classes: Mapping[str, Classes]) -> None:

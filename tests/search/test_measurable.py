@@ -8,6 +8,7 @@ import pytest
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.search.measurable import (
     Classes,
+    refuse_few_aligned,
     refuse_unmeasurable,
     unfit_sets,
     unlabelled_note,
@@ -44,6 +45,16 @@ def test_alignment_alone_needs_no_labels(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, **aligned, evaluate_on=[])
     refuse_unmeasurable(sweep, {"demo": [{}]})
     assert "only alignment" in unlabelled_note(sweep, "demo")
+
+
+def test_an_objective_of_alignment_needs_windows(tmp_path: Path) -> None:
+    """All was trained, and none selected: splits with fewer are not measured."""
+    aligned = {"measures": ["alignment"], "objective": {"metric": "val/alignment/cka"}}
+    sweep = sweep_of(tmp_path, **aligned, evaluate_on=[])
+    refuse_few_aligned(sweep, {"demo": [{"train": 40, "val": 12}]})
+    with raises(ConfigError, "objective.metric", "'demo' has 2 windows in its val split", "12"):
+        refuse_few_aligned(sweep, {"demo": [{"train": 40, "val": 12}, {"train": 50, "val": 2}]})
+    refuse_few_aligned(sweep_of(tmp_path, **THERE), {"demo": [{"train": 40}]})
 
 
 @pytest.mark.parametrize(
