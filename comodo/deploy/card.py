@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from comodo.config.channels import quantity_of
 from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.space import flatten
 from comodo.core.markdown import as_text
@@ -23,7 +24,9 @@ from comodo.report.tables import cell, markdown
 from comodo.search.labels import rounded
 from comodo.search.trial import Trial
 
-TAGS = ["human-activity-recognition", "imu", "accelerometer", "gyroscope", "knowledge-distillation"]
+TAGS = ["human-activity-recognition", "imu"]
+DISTILLED = "knowledge-distillation"
+SENSORS = {"acc": "accelerometer", "gyro": "gyroscope"}
 
 
 def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
@@ -57,6 +60,7 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     """For the hub. No licence: whoever shares the model has to choose it."""
     config, measured = found.row.trial.config, about["accuracy"]
     weights = config.student.weights
+    distils = config.method.needs_teacher
     accuracy = EvalResult(
         task_type="time-series-classification",
         dataset_type=measured["dataset"],
@@ -68,7 +72,7 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     return ModelCardData(
         model_name=f"comodo-{about['sweep']}",
         library_name="onnx",
-        tags=TAGS,
+        tags=[*TAGS, *units_taken(about["input"]), *([DISTILLED] * distils)],
         base_model=weights if weights == _source(weights) else None,
         eval_results=[accuracy],
     )
@@ -113,9 +117,14 @@ def _input(taken: dict[str, Any]) -> list[list[str]]:
         ["shape", f"windows x {channels} x {samples}, {taken['type']}"],
         ["channels", ", ".join(taken["channels"])],
         ["rate", f"{taken['rate']:g} Hz, {taken['seconds']:g} s"],
-        ["accelerometer", taken["acc_unit"]],
-        ["gyroscope", taken["gyro_unit"]],
+        *map(list, units_taken(taken).items()),
     ]
+
+
+def units_taken(taken: dict[str, Any]) -> dict[str, str]:
+    """The unit of each kind of sensor that a program takes; `taken` is `input` of `model.json`."""
+    kinds = dict.fromkeys(map(quantity_of, taken["channels"]))
+    return {SENSORS[kind]: taken[f"{kind}_unit"] for kind in kinds}
 
 
 def _settings(found: Selection) -> list[list[str]]:

@@ -72,7 +72,7 @@ class Exported:
         example = shlex.quote(f"@{model / 'serving_input_example.json'}")
         to = "http://127.0.0.1:5001/invocations -H 'Content-Type: application/json'"
         return {
-            "input": f"{shape}, {taken['rate']:g} Hz, {taken['acc_unit']}, {taken['gyro_unit']}",
+            "input": ", ".join([shape, f"{taken['rate']:g} Hz", *card.units_taken(taken).values()]),
             "Acc@1": windows + known,
             "ONNX": f"differs from PyTorch by at most {self.about['largest_difference']:.1e}",
             "card": str(self.folder / CARD),

@@ -247,6 +247,8 @@ def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     (result,) = card.data.eval_results
     assert (result.dataset_name, result.metric_type) == ("d", "accuracy")
     assert result.metric_value == round(exported.about["accuracy"]["float32"], 4)
+    tags = ["accelerometer", "gyroscope", "knowledge-distillation"]
+    assert card.data.tags == ["human-activity-recognition", "imu", *tags]
     for expected in ("**A demonstration**", "efficientnet-lite0", "Leakage: 3 of 4 groups of test",
                  "2503.07259", "| method.queue_size | 10 |", "Intended use"):  # fmt: skip
         assert expected in card.text
@@ -254,6 +256,16 @@ def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(exported.folder)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.count("'c") == 2, done.stderr
+
+
+def test_a_card_names_the_sensors_that_the_program_takes() -> None:
+    """A gyroscope was named of programs that take three channels of an accelerometer."""
+    taken = {"shape": ["windows", 2, 64], "type": "float32", "rate": 32, "seconds": 2,
+             "acc_unit": "g", "gyro_unit": "deg/s"}  # fmt: skip
+    taken["channels"] = ["hand.acc_x", "hip.acc_y"]
+    assert card._input(taken)[3:] == [["accelerometer", "g"]]
+    taken["channels"] = [*CHANNELS]
+    assert card._input(taken)[3:] == [["accelerometer", "g"], ["gyroscope", "deg/s"]]
 
 
 def test_mlflow_has_it(found: tuple[Selection, Store], exported: Exported) -> None:
