@@ -102,13 +102,12 @@ def slice_recording(
     if end <= start:
         spans_of = [f"{s.time_N[0]:.1f} s to {s.time_N[-1]:.1f} s" for s in streams]
         who = "the IMU runs" if len(streams) == 1 else "the sensors run"
-        message = f"do not overlap: {who} from {', and '.join(spans_of)}"
-        if track is None:
-            message = f"the sensors {message}"
-        else:
+        runs = f"{who} from {', and '.join(spans_of)}"
+        fix = "correct their times, in a manifest with imu_offset"
+        message = f"the sensors do not overlap: {runs}; {fix}"
+        if track is not None:
             video = f"the video from {track.start:.1f} s to {track.end:.1f} s"
-            message = f"video and IMU {message}, and {video}"
-        message += "; correct their times, in a manifest with imu_offset"
+            message = f"video and IMU do not overlap: {runs}, and {video}; {fix}"
         raise PrepareError("windows.no-overlap", message)
     if settings.window_seconds == "whole":
         spans = {0: (start, end)}

@@ -225,8 +225,8 @@ class Samples:
             return
         column, kinds = found
         mapping = mapping_by_row(column, kinds, self._time_name(), axes)
-        several = f"its rows are of several sensors ({', '.join(kinds[:10])})"
-        message = f"{self.path}: column '{column.name}' says that {several}"
+        name, listed = f"{self.path}: column '{column.name}'", ", ".join(kinds[:10])
+        message = f"{name} says that its rows are of several sensors ({listed})"
         fix = f"write which to read, under the data set {mapping_text(mapping)}; {INSPECT}"
         raise ImuError("imu.mixed-rows", f"{message}; {fix}")
 
