@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import Sweep, read_sweep_file
+from comodo.config import SimulatedDataset, Sweep, read_sweep_file
 from comodo.config.datasets import fold_split
 from comodo.core.store import Store
+from comodo.data.folds import listed_in_folds
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
 from comodo.report.published import find, other_settings
@@ -106,10 +107,15 @@ def test_made_small_it_still_fits_its_data(file: Path, tmp_path: Path) -> None:
     windows = {}
     for name, settings in sweep.datasets.items():
         recordings = list_recordings(settings, simulated_folder(settings, store))
-        train = [recording for recording in recordings if recording.split == "train"]
-        windows[name] = most_windows(settings, train) or 0
+        folds = listed_in_folds(recordings, settings)
+        trained = [[r for r in fold if r.split == "train"] for fold in folds]
+        windows[name] = min(most_windows(settings, train) or 0 for train in trained)
+        assert isinstance(settings, SimulatedDataset)
+        if settings.pause_seconds is None:
+            assert windows[name] == SMOKE_WINDOWS
+        else:  # untrimmed, with overlapping windows and pauses
+            assert windows[name] > SMOKE_WINDOWS
     assert whole.datasets.keys() == windows.keys()
-    assert all(n == SMOKE_WINDOWS for n in windows.values())
     # Recordings of a smoke sweep have two windows, of which published trials drop the last.
     splits = {name: TrainSplit(count, last=count // 2) for name, count in windows.items()}
     refuse_untrainable(sweep, splits)

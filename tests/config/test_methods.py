@@ -68,7 +68,7 @@ def test_views_of_a_window_need_an_augmentation(tmp_path: Path) -> None:
         ([{"name": "l2", "weight": 0}], "trial.method.terms", "weight above 0"),
         ([], "trial.method.terms", "weight above 0"),
         ([{"name": "l2", "wieght": 2}], "trial.method.terms.l2.wieght", "did you mean 'weight'"),
-        ({"l2": {"weight": -1}}, "trial.method.terms.l2.weight", "greater than or equal to 0"),
+        ({"l2": {"weight": -1}}, "trial.method.terms.l2.weight", "a number at least 0"),
         ([{"name": "infonce", "learn_temperature": 1}],
          "trial.method.terms.infonce.learn_temperature", "needs true or false"),
     ],

@@ -317,7 +317,7 @@ def test_a_split_in_a_large_set_knows_its_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shares", "code", "says"),
     [
-        ({"folds": 1}, "datasets.demo.split_by_group.folds", "greater than or equal to 2"),
+        ({"folds": 1}, "datasets.demo.split_by_group.folds", "a number at least 2 or all"),
         ({"folds": "none"}, "datasets.demo.split_by_group.folds", "'none'"),
         ({"folds": 3, "val": 0.8}, "datasets.demo.split_by_group.val", "0.5"),
         ({"folds": 3, "train": 0.8}, "datasets.demo.split_by_group.train", "no such key"),

@@ -208,6 +208,13 @@ def test_a_program_takes_the_channels_of_its_student(
             np.testing.assert_allclose(feature_ND, wanted_ND, rtol=1e-3, atol=1e-4)
 
 
+def about_of(selection: Selection, taken: dict[str, Any]) -> dict[str, Any]:
+    """What the card's summary reads of `model.json`."""
+    measured = {"dataset": selection.row.trial.config.dataset}
+    about = {"classes": CLASSES, "input": taken, "accuracy": measured}
+    return about | {"encoder_units": ["g", "deg/s"]}
+
+
 def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Store]) -> None:
     student = tiny_students.make("mantis").in_units(("m/s^2", "rad/s"))
     here = Preprocessing(Sensor(20, "m/s^2", "rad/s"), CHANNELS, 3.2, 20)
@@ -216,10 +223,9 @@ def test_a_program_converts_to_what_its_encoder_sees(found: tuple[Selection, Sto
     expected_BD = student.encoder(raw_BCR, None, True).flatten(1)
     torch.testing.assert_close(feature_BD, expected_BD, rtol=1e-4, atol=1e-5)
     taken = {"seconds": 3.2, "channels": [*CHANNELS]}
-    about = {"classes": CLASSES, "input": taken, "encoder_units": list(student.units)}
+    about = about_of(found[0], taken) | {"encoder_units": list(student.units)}
     assert "The encoder sees m/s^2 and rad/s." in card._summary(found[0], about)
-    about["encoder_units"] = ["g", "deg/s"]
-    assert "The encoder sees" not in card._summary(found[0], about)
+    assert "The encoder sees" not in card._summary(found[0], about_of(found[0], taken))
 
 
 @pytest.mark.parametrize(
@@ -234,8 +240,7 @@ def test_the_card_says_what_a_student_has_learnt_from(
     found: tuple[Selection, Store], terms: list[str], said: str
 ) -> None:
     taken = {"seconds": 3.2, "channels": [*CHANNELS]}
-    about = {"classes": CLASSES, "input": taken, "encoder_units": ["g", "deg/s"]}
-    row = found[0].row
+    row, about = found[0].row, about_of(found[0], taken)
     method = trial_config(method={"terms": terms}).method
     trial = replace(row.trial, config=row.trial.config.model_copy(update={"method": method}))
     selection = replace(found[0], row=replace(row, trial=trial))
