@@ -99,7 +99,7 @@ def test_a_grid_is_run_once_by_three_drivers(tmp_path: Path) -> None:
     assert not list(folder.glob("trials/*/driver.json")), "claims are left"
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.slow)])
 def test_a_search_proposes_its_budget_once(tmp_path: Path, sampler: str) -> None:
     space = {"epochs": {"min": 1, "max": 999, "integer": True}}
     changes = {"search__sampler": sampler, "budget": {"trials": 24}, "references": []}
