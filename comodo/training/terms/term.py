@@ -27,16 +27,13 @@ class Step:
 class Term(nn.Module):
     """A loss with what it trains and remembers.
 
-    `forward` takes a Step and returns a scalar. Parameters without dimensions, such as a
-    temperature, are trained without weight decay.
+    `forward` takes a Step and returns a scalar; each term has its own. Parameters without
+    dimensions, such as a temperature, are trained without weight decay.
     """
 
     def __init__(self, settings: Any, student_dim: int, classes: int) -> None:
         super().__init__()
         self.settings = settings
-
-    def forward(self, step: Step) -> Tensor:
-        raise NotImplementedError
 
 
 def scalars(module: nn.Module) -> list[nn.Parameter]:
