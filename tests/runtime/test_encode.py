@@ -92,6 +92,7 @@ class TestEncode:
         for window, vector in before.items():
             np.testing.assert_allclose(after[window], vector, atol=1e-4)
 
+    @pytest.mark.slow
     def test_a_corrected_label_encodes_nothing_again(
         self, tmp_path: Path, store: Store, windows: WindowSet
     ) -> None:

@@ -87,6 +87,7 @@ def ran(folder: Path) -> Counter[str]:
     return Counter(key for path in folder.glob("*.ran") for key in read_json(path))
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_once_by_three_drivers(tmp_path: Path) -> None:
     sweep = grid(tmp_path, search__space={"method.queue_size": [8, 16, 32]}, seeds=[0, 1, 2])
     folder = tmp_path / "store"
