@@ -80,5 +80,5 @@ def _decoded(
         return list(decode_spans(video, spans, count, size, shape, choice))
     except Exception as error:
         if len(spans) == 1:
-            return [error]
+            return [error]  # the reason is stored with the window, and reported
     return [found for span in spans for found in _decoded(video, [span], count, size, teacher)]
