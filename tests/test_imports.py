@@ -107,3 +107,9 @@ def test_a_long_command_says_what_it_does_before_anything_heavy_is_loaded(verb: 
     text, loaded = json.loads(done.stdout)
     assert "sweeps/demo.yaml" in text
     assert loaded == []
+
+
+def test_a_report_is_made_without_pytorch() -> None:
+    code = "import comodo.report.report, sys; print({'torch', 'ray'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

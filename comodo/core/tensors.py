@@ -4,8 +4,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from comodo.core.errors import ComodoError
 
 
@@ -20,6 +18,8 @@ class CutOffError(WeightsError):
 def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
     """The file's content, on a device; `mmap` leaves tensors in the file until they are used.
     Raises FileNotFoundError, CutOffError, or WeightsError for a file that has other objects."""
+    import torch  # takes seconds, which a report without checkpoints need not wait for
+
     try:
         return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except FileNotFoundError:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
 from comodo.config.space import Point
@@ -60,6 +59,8 @@ def importances(
 
 def _fanova(trials: list[FrozenTrial], generator: np.random.Generator) -> dict[str, float]:
     """Importances from one bootstrap resample, one whose scores are not all equal."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # takes seconds
+
     sample = [trials[0]]
     while len({trial.value for trial in sample}) == 1:
         sample = [trials[i] for i in generator.integers(len(trials), size=len(trials))]
