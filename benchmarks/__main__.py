@@ -28,6 +28,7 @@ WITHOUT_RAY = {
     "teacher-bf16": "teacher --precision bf16",
 }
 ON_GPU = {
+    "encode-alone": "encode_alone --device cuda --precision bf16",
     "shares": "shares --precision bf16",
     "lockstep": "lockstep --student cnn mantis --precision bf16",
 }
