@@ -1,5 +1,6 @@
 """A SLURM on this machine's loopback: Debian's `slurm-wlm` and `munge`, with all files in a
-temporary folder. It has one node with two cores and four pretended GPUs."""
+temporary folder. It has a node with two cores and four pretended GPUs, and two small nodes in a
+partition of their own."""
 
 import getpass
 import os
@@ -45,7 +46,10 @@ ReturnToService=2
 KillWait={kill_wait}
 GresTypes=gpu
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 Gres=gpu:4
+NodeName=small1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_of_small1} CPUs=1
+NodeName=small2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_of_small2} CPUs=1
 PartitionName=short Nodes=node1 Default=YES MaxTime=1:00:00 State=UP
+PartitionName=pair Nodes=small[1-2] MaxTime=1:00:00 State=UP
 """
 # Any devices will do: SLURM only counts and names them.
 GPUS = """
@@ -120,6 +124,8 @@ def slurm_cluster() -> Iterator[Slurm]:
             ctld_port=_free_port(),
             first=1000 + os.getpid(),  # jobs of two such clusters have different folders
             port=_free_port(),
+            port_of_small1=_free_port(),
+            port_of_small2=_free_port(),
             kill_wait=KILL_WAIT,
         )
         (folder / "slurm.conf").write_text(settings)
@@ -135,7 +141,7 @@ def slurm_cluster() -> Iterator[Slurm]:
             for command in (
                 ["munged", "--foreground", *munge],
                 ["slurmctld", "-D", "-i"],
-                ["slurmd", "-D", "-N", "node1"],
+                *(["slurmd", "-D", "-N", node] for node in ("node1", "small1", "small2")),
             ):
                 program = _program(command[0])
                 assert program is not None

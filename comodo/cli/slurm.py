@@ -22,6 +22,9 @@ def slurm(
         str | None, Option(help="Time limit, 8:00:00; at it the job is queued again.")
     ] = None,
     partition: Annotated[str | None, Option(help="The partition to queue in.")] = None,
+    nodes: Annotated[
+        int | None, Option(min=1, help="Nodes of one job, as a Ray cluster of its own.")
+    ] = None,
     array: Annotated[
         int | None,
         Option(min=2, help="Jobs that share the sweep's trials, without a network between them."),
@@ -62,6 +65,7 @@ def slurm(
         gpus,
         cpus,
         partition,
+        nodes,
         array,
         preamble and preamble.resolve(),
         tuple(sbatch or ()),

@@ -31,14 +31,14 @@ trap stop TERM  # from scancel, or because the node is needed
 
 export PATH={path}:"$PATH"
 run=()  # what has to precede each command, as a container does: run=(apptainer exec ...)
-{preamble}
+{ray_options}{preamble}
 # Ray's files of this job, on the disk of each node.
 export RAY_TMPDIR="${{RAY_TMPDIR:-/tmp}}/comodo-$SLURM_JOB_ID"
 rm -rf "$RAY_TMPDIR"
 mkdir -m 700 "$RAY_TMPDIR" || exit 1
 # Without a server, MLflow's records are made from the store, by comodo ui.
 [ -n "$MLFLOW_TRACKING_URI" ] || records=--no-mlflow
-"${{run[@]}}" {sweep} $records &
+{cluster}"${{run[@]}}" {sweep} $records &
 driver=$!
 [ -z "$stopping" ] || stop
 while true; do  # a signal ends `wait` before the sweep has ended
@@ -46,7 +46,7 @@ while true; do  # a signal ends `wait` before the sweep has ended
   status=$?
   [ $status -gt 128 ] && kill -0 "$driver" 2> /dev/null || break
 done
-rm -rf "$RAY_TMPDIR"
+{end}rm -rf "$RAY_TMPDIR"
 
 if [ -n "$limit" ] && [ $status -gt 128 ]; then
   job=$SLURM_JOB_ID
@@ -56,6 +56,49 @@ if [ -n "$limit" ] && [ $status -gt 128 ]; then
 fi
 exit $status
 """
+
+# All ports are free ones, so that jobs that share a node do not collide. Nothing here is ended by
+# `ray stop`, which would end the Ray of the user's other jobs on the node too.
+CLUSTER = """\
+# Ray on the job's nodes, for those who know its token only; its head and the sweep on the first.
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
+ray_on() {{  # the number of nodes and the first of them, then options of `ray start`
+  srun --nodes="$1" --ntasks="$1" --relative="$2" --cpus-per-task="$SLURM_CPUS_ON_NODE" \\
+    "${{run[@]}}" bash -c 'mkdir -pm 700 "$RAY_TMPDIR"; exec ray start --block "$@" \\
+      --num-cpus="$(nproc)" --disable-usage-stats --dashboard-agent-listen-port=0' \\
+    ray "${{@:3}}" "${{ray_options[@]}}" > /dev/null &
+  nodes="$nodes $!"
+}}
+port=$("${{run[@]}}" python -c "
+import socket
+print(socket.create_server(('', 0)).getsockname()[1])")
+ray_on 1 0 --head --port=0 --dashboard-port=0 --ray-client-server-port="$port"
+until RAY_ADDRESS=$(cat "$RAY_TMPDIR/ray/ray_current_cluster" 2> /dev/null); do
+  kill -0 $nodes 2> /dev/null || {{ echo 'the head of Ray has not started'; exit 1; }}
+  sleep 1
+done
+export RAY_ADDRESS
+ray_on $((SLURM_NNODES - 1)) 1 --address="$RAY_ADDRESS"
+"${{run[@]}}" python -c "
+import ray, time
+ray.init(logging_level='ERROR')
+began = time.monotonic()
+while (alive := sum(node['Alive'] for node in ray.nodes())) < $SLURM_NNODES:
+    if time.monotonic() - began > {wait}:
+        raise SystemExit(f'only {{alive}} of $SLURM_NNODES nodes have started Ray')
+    time.sleep(1)
+" || {{ kill $nodes; exit 1; }}
+"""
+END_CLUSTER = """\
+kill $nodes
+wait $nodes
+srun rm -rf "$RAY_TMPDIR"
+"""
+RAY_OPTIONS = """\
+ray_options=()  # more of `ray start` on all nodes
+"""
+WAIT_SECONDS = 300  # for the nodes' Rays, whose files may come from a slow shared disk
 
 
 class SlurmError(ComodoError, ValueError):
@@ -76,6 +119,8 @@ class SlurmJob:
     """A number, or `a100:2`."""
     cpus: int | None = None
     partition: str | None = None
+    nodes: int | None = None
+    """Of the job; with several, they are a Ray cluster."""
     array: int | None = None
     """Jobs that share the trials, each on a node."""
     preamble: Path | None = None
@@ -94,7 +139,13 @@ class SlurmJob:
         return f"{self.name}-{'%A_%a' if self.array else '%j'}.log"
 
     def script(self) -> str:
-        """The script. Raises SlurmError for a time limit that is too short or cannot be read."""
+        """The script. Raises SlurmError for a time limit that is too short or cannot be read, and
+        for an array of jobs of several nodes."""
+        if self.array and self._is_cluster:
+            raise SlurmError(
+                "slurm.array-of-clusters",
+                "--array and --nodes: give one of them; each job of an array runs on one node",
+            )
         if self.time is not None and (seconds := seconds_of(self.time)) < MIN_SECONDS:
             raise SlurmError(
                 "slurm.short-time",
@@ -109,8 +160,15 @@ class SlurmJob:
             notice=NOTICE_SECONDS,
             path=shlex.quote(str(Path(sys.executable).parent)),
             preamble=preamble,
+            ray_options=RAY_OPTIONS if self._is_cluster else "",
+            cluster=CLUSTER.format(wait=WAIT_SECONDS) if self._is_cluster else "",
+            end=END_CLUSTER if self._is_cluster else "",
             sweep=shlex.join([*self.sweep, *(["--shared"] if self.array else [])]),
         )
+
+    @property
+    def _is_cluster(self) -> bool:
+        return (self.nodes or 1) > 1
 
     def _sbatch(self) -> list[str]:
         asked = {
@@ -122,7 +180,7 @@ class SlurmJob:
         }
         return [
             f"--job-name={self.name}",
-            "--nodes=1",
+            f"--nodes={self.nodes or 1}",
             "--ntasks-per-node=1",
             *(f"--{name}={value}" for name, value in asked.items() if value is not None),
             f"--output={self.log}",

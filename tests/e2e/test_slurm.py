@@ -132,6 +132,23 @@ def test_two_jobs_at_once_each_from_sbatch_to_the_report(
     assert gpus == {"0,1", "2,3"}
 
 
+def test_the_nodes_of_a_job_are_one_cluster(
+    slurm: Slurm, tmp_path: Path, data: Path, encoded: Path
+) -> None:
+    """While another Ray, of another job, runs on the same machine, and is left alone."""
+    preamble = tmp_path / "set up.sh"
+    preamble.write_text("ray_options=(--node-ip-address=127.0.0.2)\n")
+    file = sweep_file(tmp_path, data, seeds=[5, 6])
+    options = ["--nodes", "2", "--cpus", "1", "--partition", "pair", "--time", "30"]
+    job = submitted(slurm, tmp_path, file, encoded, *options, "--preamble", str(preamble))
+    slurm.until(job, ENDED, LIMIT)
+    text = log_of(tmp_path, job)
+    assert slurm.state(job) == "COMPLETED", text
+    assert "up to 2 trials at once" in text
+    assert len(finished(text)) == 6
+    assert not rays(job) and not Path(f"/tmp/comodo-{job}").exists()
+
+
 def test_a_time_limit_queues_the_job_again_until_the_sweep_is_finished(
     slurm: Slurm, tmp_path: Path, data: Path, encoded: Path
 ) -> None:

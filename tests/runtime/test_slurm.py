@@ -22,6 +22,7 @@ JOBS = {
     "least": SlurmJob("demo", SWEEP),
     "large": SlurmJob("demo", SWEEP, "1-0", gpus="a100:4", cpus=32),
     "array": SlurmJob("demo", SWEEP, "8:00:00", partition="gpu", array=4),
+    "nodes": SlurmJob("demo", SWEEP, nodes=4, gpus="4", cpus=32),
     "all": SlurmJob(
         "demo",
         SWEEP,
@@ -56,6 +57,13 @@ def test_options_are_those_asked_for_and_no_others() -> None:
     assert {"--account=lab", "--qos=long"} <= set(options(JOBS["all"].script()))
 
 
+def test_several_nodes_are_a_cluster_and_one_is_none() -> None:
+    scripts = {name: job.script() for name, job in JOBS.items()}
+    assert {name for name, text in scripts.items() if "ray start" in text} == {"nodes"}
+    assert "--nodes=4" in options(scripts["nodes"])
+    assert not any("ray stop" in text for text in scripts.values()), "it would end other jobs' Ray"
+
+
 def test_an_array_shares() -> None:
     scripts = {name: job.script() for name, job in JOBS.items()}
     assert {name for name, text in scripts.items() if "--shared" in text} == {"array"}
@@ -69,11 +77,13 @@ def test_times_are_those_of_slurm(time: str, seconds: int) -> None:
     assert seconds_of(time) == seconds
 
 
-def test_a_limit_that_cannot_be_used_is_refused() -> None:
+def test_what_cannot_be_run_is_refused() -> None:
     with raises(SlurmError, "slurm.bad-time"):
         seconds_of("8h")
     with raises(SlurmError, "slurm.short-time"):
         SlurmJob("demo", SWEEP, "4").script()
+    with raises(SlurmError, "slurm.array-of-clusters"):
+        SlurmJob("demo", SWEEP, nodes=2, array=2).script()
 
 
 def test_without_slurm_the_script_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
