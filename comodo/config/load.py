@@ -69,9 +69,11 @@ def read_sweep_file(
     path: str | Path,
     change: Callable[[Any], Any] = lambda data: data,
     overrides: Sequence[str] = (),
+    asked: dict[str, dict[str, int]] | None = None,
 ) -> Sweep:
     """Reads and checks a sweep file. `overrides`: `KEY=VALUE`, dotted keys of the file with other
-    values, in YAML; then `change` is applied to the content. Raises ConfigError with a line for
+    values, in YAML; then `change` is applied to the content. `asked`: of the sweep, filled by
+    `change`. Raises ConfigError with a line for
     each problem: file and line, or override; dotted key, reason, fix."""
     path = Path(path)
     if not path.is_file():
@@ -91,7 +93,11 @@ def read_sweep_file(
         except ConfigError as error:
             raise ConfigError(error.code, f"{_of_override(name)}: {error}") from None
     try:
-        context = {"folder": path.parent, "overrides": given}
+        context = {
+            "folder": path.parent,
+            "overrides": given,
+            "asked": {} if asked is None else asked,
+        }
         return Sweep.model_validate(change(data), context=context)
     except ValidationError as error:
         keys, lines = [], []

@@ -108,6 +108,11 @@ class Sweep(Settings):
         return dict(self._context.get("overrides", {}))
 
     @property
+    def asked(self) -> dict[str, dict[str, int]]:
+        """By the last part of a key and what a smoke run has: what its file has there."""
+        return dict(self._context.get("asked", {}))
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         return self.objective.root
 

@@ -17,7 +17,6 @@ import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
 from comodo.config.metric import Measure, Metric, accuracy
-from comodo.config.space import flatten
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.pareto import pareto_front
@@ -320,7 +319,7 @@ class Results:
             rows = self.by_label[label]
             known = [row.metrics[metric] for row in rows if metric in row.metrics]
             if known and not self.is_reference(trial):
-                config = flatten(trial.config.model_dump(mode="json"))
+                config = self.labels.settings(trial)
                 points.append({key: config[key] for key in keys if key in config})
                 scores.append(statistics.mean(known))
         return points, scores

@@ -68,6 +68,7 @@ class SweepRecord:
             "folder": str(self.sweep.folder.resolve()),
             "sweep": settings_of(self.sweep),
             "overrides": self.sweep.overrides,
+            "asked": self.sweep.asked,
             "command": self.command,
             "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
             "evaluation": asdict(self.evaluation) | {"unlabelled": unlabelled},
@@ -159,8 +160,8 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
 
 
 def _read(kept: dict[str, Any]) -> SweepRecord:
-    overrides = kept.get("overrides", {})
-    context = {"folder": Path(kept["folder"]), "overrides": overrides, "read_back": True}
+    shown = {key: kept.get(key, {}) for key in ("overrides", "asked")}
+    context = {"folder": Path(kept["folder"]), **shown, "read_back": True}
     # Sweeps whose references were not recorded had those that were then the default.
     then = ["none", "supervised"] if kept["sweep"].get("evaluate_on") else ["none"]
     sweep = Sweep.model_validate({"references": then, **kept["sweep"]}, context=context)

@@ -6,6 +6,7 @@ computed.
 from collections.abc import Iterable, Mapping, Sequence
 
 from comodo.config import SimulatedDataset, Sweep
+from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.metric import Metric
 from comodo.config.overrides import shown_overrides
@@ -20,6 +21,7 @@ from comodo.report.answer import answer_sentences, highest_on_test, rests_on
 from comodo.report.environment import mixed_libraries
 from comodo.report.selection import selection_over_folds
 from comodo.report.tables import missing
+from comodo.search.labels import ran_instead
 from comodo.search.measurable import unlabelled_note
 from comodo.search.status import read_status
 
@@ -46,6 +48,7 @@ def head(
     cautions += mixed_libraries(results)
     paragraphs = [
         f"# {sweep.name}",
+        *_smoke_note(sweep),
         *([f"**{' '.join(sentences)}**"] if sentences else []),
         *demonstration(sweep, sweep.datasets),
         *(f"{as_text(sentence)}." for sentence in rests_on(results, window_sets)),
@@ -64,6 +67,13 @@ def head(
         fault = f"Trained and measured by another version ({record.other_versions})"
         below.append(f"**{fault}**: for numbers of this version run `{record.command}`")
     return [*lines, *forest, *(line for paragraph in below for line in (paragraph, ""))]
+
+
+def _smoke_note(sweep: Sweep) -> list[str]:
+    if not sweep.name.endswith(SMOKE_SUFFIX):
+        return []
+    text = "; ".join(filter(None, ["its numbers mean nothing", as_text(ran_instead(sweep))]))
+    return [f"> **A smoke run**: {text}."]
 
 
 def _selected_on_test(sweep: Sweep) -> bool:

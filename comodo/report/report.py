@@ -23,7 +23,7 @@ from comodo.report.head import limits
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import report_page
-from comodo.search.labels import rounded
+from comodo.search.labels import ran_instead, rounded
 from comodo.tracking.runs import attach, find_runs
 
 
@@ -101,6 +101,8 @@ def accuracy_on_terminal(results: Results) -> Table:
     left = f"{waiting} trials not begun" if waiting else ""
     ended = f"{pruned} trials pruned" if pruned else ""
     notes = ["percent, with 95 % intervals", *filter(None, [tables.star(results), left, ended])]
+    if instead := ran_instead(results.sweep):
+        notes.append(instead)
     caption = "\n".join(["; ".join(notes), *answer_sentences(results), *limits(results)])
     names = ("seeds", tables.test_accuracy(results))
     columns = (

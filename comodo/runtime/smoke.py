@@ -70,12 +70,14 @@ def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep
     """The sweep of a file, made small; its name ends in SMOKE_SUFFIX. Prints what is asked for and
     what runs instead. `overrides` and errors are as in `read_sweep_file`."""
     shrunk: list[_Shrunk] = []
+    asked: dict[str, dict[str, int]] = {}
 
     def change(data: dict[str, Any]) -> dict[str, Any]:
         shrunk.append(_Shrunk(data, store))
+        asked.update(shrunk[0].asked())
         return shrunk[0].sweep()
 
-    sweep = read_sweep_file(path, change, overrides)
+    sweep = read_sweep_file(path, change, overrides, asked)
     console.print("smoke run: whether the file runs; its numbers mean nothing", style="yellow")
     replaced = "; ".join(shrunk[0].replaced())
     console.print(f"  in place of what the file says: {replaced}", markup=False)
@@ -150,6 +152,18 @@ class _Shrunk:
             if pairs := [f"{small} for {asked}" for asked, small in ran.items() if small != asked]:
                 found.append(f"{key} {', '.join(pairs)}")
         return found
+
+    def asked(self) -> dict[str, dict[str, int]]:
+        """`Sweep.asked`; a value that is drawn from a range has none."""
+        search = self._data.get("search")
+        space = search.get("space") if isinstance(search, dict) else None
+        spans = space if isinstance(space, dict) else {}
+        drawn = {key.rsplit(".", 1)[-1] for key, span in spans.items() if "min" in (span or ())}
+        return {
+            key: {str(self._number(key, n)): n for n in numbers}
+            for key, numbers in self._numbers.items()
+            if key not in drawn and any(self._number(key, n) != n for n in numbers)
+        }
 
     def _collect(self, tree: Any, key: str = "") -> None:
         if isinstance(tree, dict):

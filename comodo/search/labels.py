@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +18,8 @@ HEAD, PROJECTOR = "method.head.kind", "method.head.teacher_projector"
 """The second one follows from the first, unless it is set."""
 OF_TERMS = "method.terms."
 
+Asked = Mapping[str, Mapping[str, int]]
+
 
 class Labels:
     """The names in one sweep, a different one for each configuration; `keys`: dotted keys of
@@ -25,6 +27,7 @@ class Labels:
     whose values follow from the others. Of models whose names all differ, only the name."""
 
     def __init__(self, sweep: Sweep) -> None:
+        self._asked = sweep.asked
         points = [sweep.with_values(point).model_dump(mode="json") for point in sweep.points()]
         self._channel_sets = {tuple(point["student"]["channels"]) for point in points}
         for part in ("teacher", "student"):
@@ -65,7 +68,7 @@ class Labels:
     def configuration(self, trial: Trial, leave_out: str = "") -> str:
         """The label of a configuration, the same for all seeds and folds; `leave_out`: a key to
         omit."""
-        mine = flatten(trial.config.model_dump(mode="json"))
+        mine = self.settings(trial)
         name: str = trial.config.method.title
         keys = [key for key in self.keys if key not in (leave_out, *self._in_title)]
         if trial.is_hand_crafted:
@@ -79,6 +82,11 @@ class Labels:
             keys = [key for key in keys if not key.startswith("teacher.")]
         return " ".join([name, *(self._shown(key, mine[key]) for key in keys if key in mine)])
 
+    def settings(self, trial: Trial) -> dict[str, Any]:
+        """Values of dotted keys, for people to read: of a smoke run those of its file."""
+        flat = flatten(trial.config.model_dump(mode="json"))
+        return {key: file_value(self._asked, key, value) for key, value in flat.items()}
+
     def trial(self, trial: Trial) -> str:
         return f"{self.configuration(trial)} {trial.repetition}"
 
@@ -86,18 +94,21 @@ class Labels:
         """`queue_size=256`; of data sets, models and heads only the name."""
         if key in ("dataset", "teacher.name", "student.name", HEAD):
             return str(value)
-        if key == "student.channels":  # acc_x, acc_y, acc_z, gyro_x: acc_xyz+gyro_x
-            axes = (channel.rpartition("_") for channel in value)
-            sensors = groupby(axes, key=lambda axis: axis[0])
-            return "+".join(
-                f"{name}_{''.join(axis[-1] for axis in same)}" for name, same in sensors
-            )
+        if key == "student.channels":
+            return channels_name(value)
         if isinstance(value, str) and re.search(r"[\s\"]", value):
             value = json.dumps(value)
         if key.startswith(OF_TERMS):
             return f"{key.removeprefix(OF_TERMS)}={value}"
         end = key.split(".")[-1]
         return f"{end if self._ends[end] == 1 else key}={value}"
+
+
+def channels_name(channels: Iterable[str]) -> str:
+    """`acc_xyz+gyro_x` of acc_x, acc_y, acc_z and gyro_x."""
+    axes = (channel.rpartition("_") for channel in channels)
+    sensors = groupby(axes, key=lambda axis: axis[0])
+    return "+".join(f"{name}_{''.join(axis[-1] for axis in same)}" for name, same in sensors)
 
 
 def _is_of_some_sums(key: str, values: set[str]) -> bool:
@@ -126,17 +137,34 @@ def distinguishing_digits(labels: Iterable[str]) -> int:
 
 
 def swept_keys(sweep: Sweep) -> dict[str, str]:
-    """The values that the sweep gives to each key, as text."""
+    """The values that the sweep gives to each key, of a smoke run those of its file, as text."""
     return {
         key: f"{span.min:g} to {span.max:g}{', log' * span.log}"
         if isinstance(span, Range)
-        else ", ".join(map(_choice, span.values))
+        else ", ".join(_choice(sweep.asked, key, value) for value in span.values)
         for key, span in sweep.search.space.items()
     }
 
 
-def _choice(value: Any) -> str:
+def _choice(asked: Asked, key: str, value: Any) -> str:
     """`comodo queue_size=64` for settings."""
     if not isinstance(value, dict):
-        return str(value)
-    return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
+        return str(file_value(asked, key, value))
+    return " ".join(
+        str(v) if k == "name" else f"{k}={file_value(asked, k, v)}" for k, v in value.items()
+    )
+
+
+def file_value(asked: Asked, key: str, value: Any) -> Any:
+    """What the file of a smoke run has where the run has `value`; `asked`: `Sweep.asked`."""
+    found = asked.get(key.rsplit(".", 1)[-1], {})
+    return found.get(str(value), value) if type(value) is int else value
+
+
+def ran_instead(sweep: Sweep) -> str:
+    """What a smoke run had in place of the values of its file, which are shown; else empty."""
+    ran = [
+        f"{key} {', '.join(f'{small} for {asked}' for small, asked in of.items())}"
+        for key, of in sweep.asked.items()
+    ]
+    return f"settings are shown as in the file; in their place ran {'; '.join(ran)}" if ran else ""

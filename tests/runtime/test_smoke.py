@@ -10,15 +10,20 @@ import yaml
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
 from comodo.config.dataset_base import FoldSplit
 from comodo.config.student import STUDENT_SIZES
+from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
 from comodo.data.readers import list_recordings
-from comodo.evaluation.results import Results
+from comodo.evaluation.results import Results, TrialRow
+from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
 from comodo.report.report import accuracy_on_terminal
 from comodo.runtime.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
+from comodo.search.labels import Labels, swept_keys
+from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
+from tests.helpers import answer, write_report
 
 
 def smoke_of(tmp_path: Path, **changes: Any) -> Any:
@@ -163,3 +168,41 @@ def test_the_table_of_a_smoke_run_says_that_its_numbers_mean_nothing(tmp_path: P
     assert small.title == "large-smoke: a smoke run, its numbers mean nothing"
     own = sweep.model_copy(update={"name": "large"})
     assert accuracy_on_terminal(Results(own, [], Store(tmp_path))).title == "large"
+
+
+def test_tables_of_a_smoke_run_have_the_values_of_the_file(tmp_path: Path) -> None:
+    """And say what ran in their place, also when they are read from the store."""
+    space = {"method": [{"name": "comodo", "queue_size": size} for size in (256, 65536)]}
+    sweep, store = smoke_of(tmp_path, search={"space": space}), Store(tmp_path / "store")
+    trials = [Trial(sweep.with_values(point), 0, "w", "f") for point in sweep.grid()]
+    assert [trial.config.method.queue_size for trial in trials] == [8, 11]
+    pairs = dict.fromkeys(sweep.trained_on(), ("w", "f"))
+    SweepRecord.of(sweep, "comodo sweep FILE --smoke", pairs, Evaluation(), {}).write(store)
+    record = read_sweep_record(sweep.name, store)
+    labels, rows = Labels(record.sweep), list[TrialRow]()
+    for trial in trials:
+        answer(store, trial, 0.7)
+        result = read_result(trial, store)
+        assert result is not None
+        label = labels.configuration(trial)
+        rows.append(TrialRow(trial, label, "finished", result.metrics, trained=result.trained))
+    found = Results(record.sweep, rows, store)
+    page = (write_report(found, store) / "report.md").read_text()
+    ran = "settings are shown as in the file; in their place ran queue_size 8 for 256, 11 for 65536"
+    assert f"\n> **A smoke run**: its numbers mean nothing; {ran}.\n" in page
+    assert "| swept: method | comodo queue_size=256, comodo queue_size=65536 |" in page
+    with console.capture() as captured:
+        console.print(accuracy_on_terminal(found), width=200)
+    for text in (page, captured.get()):
+        assert "comodo queue_size=256 " in text and "comodo queue_size=65536 " in text
+        assert "queue_size=8" not in text and "queue_size=11" not in text
+    assert ran in captured.get()
+    assert found.points()[0][1]["method.queue_size"] == 65536
+
+
+def test_a_number_that_is_drawn_is_shown_as_it_ran(tmp_path: Path) -> None:
+    span = {"min": 64, "max": 65536, "integer": True}
+    search = {"sampler": "random", "space": {"method.queue_size": span}}
+    sweep = smoke_of(tmp_path, search=search, budget={"trials": 4})
+    assert "queue_size" not in sweep.asked
+    assert swept_keys(sweep) == {"method.queue_size": "8 to 11"}
