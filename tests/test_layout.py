@@ -49,7 +49,6 @@ COVERED_BY = {
     "report/quality/figures": "report/quality/test_inspection.py",
     "report/selection": "evaluation/test_nested.py",
     "report/status_view": "search/test_status.py",
-    "report/style": "report/test_html.py",
     "report/tables": "report/test_report.py",
     "runtime/decode": "runtime/test_encode.py",
     "runtime/notice": "chaos/test_small.py",

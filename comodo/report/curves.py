@@ -12,14 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS
-from comodo.config.space import flatten
 from comodo.evaluation.pareto import pareto_front
-from comodo.evaluation.results import Results
+from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
 from comodo.report import published, style
-from comodo.report.tables import test_accuracy
+from comodo.report.names import key_name, metric_axis, metric_name
+from comodo.report.tables import mean_cell, test_accuracy
+from comodo.search.labels import rounded
 
 MAX_LEARNING_CURVES = 8  # configurations in one picture of learning curves
+MAX_CURVES = 10  # of accuracy by a number
+MIN_INCHES = 2  # width of one of the plots of learning
 MIN_AXIS_POINTS = 10  # points of accuracy on an axis
 PARETO_LOOKS: dict[str, dict[str, Any]] = {
     "on the front": {"marker": "D", "color": style.BLUE, "zorder": 4},
@@ -31,9 +34,7 @@ PARETO_LOOKS: dict[str, dict[str, Any]] = {
 def draw_learning(results: Results) -> Figure | None:
     """Loss and quick accuracy by epoch: mean and range over seeds."""
     histories = {
-        label: found
-        for label, rows in results.by_label.items()
-        if (found := [row.trained.history for row in rows if row.trained and row.trained.history])
+        label: found for label, rows in results.by_label.items() if (found := _histories(rows))
     }
     if not histories:
         return None
@@ -41,7 +42,9 @@ def draw_learning(results: Results) -> Figure | None:
     titles = {TRAIN_LOSS: "training loss"}
     if any(QUICK_ACCURACY in epoch for label in shown for epoch in histories[label][0]):
         titles[QUICK_ACCURACY] = "quick validation accuracy (%)"
-    figure, plots = style.grid_of(len(titles), len(titles), (4.5 * len(titles), 4.2))
+    columns = len(titles) if style.width_of(9) > MIN_INCHES * len(titles) else 1
+    size = 4.5 * columns, 4.2 if columns == len(titles) else 3.2 * len(titles)
+    figure, plots = style.grid_of(len(titles), columns, size)
     for axes, (measure, title) in zip(plots, titles.items(), strict=True):
         scale = 100 if measure == QUICK_ACCURACY else 1
         for number, label in enumerate(shown):
@@ -51,17 +54,25 @@ def draw_learning(results: Results) -> Figure | None:
             values = scale * epochs.dropna(subset=measure).set_index("epoch")[measure]
             by_epoch = values.groupby("epoch").agg(["mean", "min", "max"])
             look, every = style.of_curve(number), max(1, len(by_epoch) // 8)
-            axes.plot(
-                by_epoch["mean"], label=style.short(results.title(label)), markevery=every, **look
-            )
+            axes.plot(by_epoch["mean"], label=results.title(label), markevery=every, **look)
             band = by_epoch.index, by_epoch["min"], by_epoch["max"]
             axes.fill_between(*band, color=look["color"], alpha=0.15, lw=0)
         axes.set(xlabel="epoch", ylabel=title)
         axes.locator_params("x", integer=True)
     style.legend_below(figure, plots[0])
-    cut = f"; the best and worst {MAX_LEARNING_CURVES // 2}" if len(shown) < len(histories) else ""
-    figure.suptitle(f"learning: mean and range over seeds{cut}", fontsize="medium")
     return figure
+
+
+def learning_caption(results: Results) -> str:
+    """What `draw_learning` shows."""
+    learnt = [x for x, rows in results.by_label.items() if _histories(rows)]
+    cut = f"; the best and worst {MAX_LEARNING_CURVES // 2} of {len(learnt)}"
+    many = len(learnt) > MAX_LEARNING_CURVES
+    return f"learning: mean and range over seeds{cut * many}"
+
+
+def _histories(rows: Iterable[TrialRow]) -> list[list[dict[str, Any]]]:
+    return [row.trained.history for row in rows if row.trained and row.trained.history]
 
 
 def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
@@ -77,7 +88,7 @@ def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
 def draw_by_numbers(results: Results) -> dict[str, Figure]:
     """For each swept number, test accuracy against it; by the number's dotted key."""
     flat = {
-        label: flatten(rows[0].trial.config.model_dump(mode="json"))
+        label: results.labels.settings(rows[0].trial)
         for label, rows in results.by_label.items()
         if not results.is_reference(rows[0].trial) and results.accuracy(label, "test") is not None
     }
@@ -91,23 +102,24 @@ def draw_by_numbers(results: Results) -> dict[str, Figure]:
 
 
 def _by_number(results: Results, key: str, values: dict[str, float]) -> Figure:
-    """A curve for each configuration apart from the key; only dots if each has a single value."""
+    """A curve for each configuration apart from the key; only dots if each has a single value, or
+    if there are too many to tell apart."""
     curves: dict[str, list[str]] = {}
     ordered = sorted(values, key=lambda label: values[label])
     for label in ordered:
         name = results.labels.configuration(results.by_label[label][0].trial, leave_out=key)
         curves.setdefault(name, []).append(label)
-    joined = len(curves) < len(values)
+    joined = len(curves) < len(values) and len(curves) <= MAX_CURVES
     if not joined:
         curves = {"configurations": ordered}
-    title = f"test accuracy by {key}: mean and 95 % interval"
-    shown = f"{test_accuracy(results)} (%)"
-    figure, axes = style.axes_of(7, 4.6, xlabel=key, ylabel=shown, title=title)
-    for number, (name, labels) in enumerate(curves.items()):
+    labels = {"xlabel": key_name(key), "ylabel": f"{test_accuracy(results)} (%)"}
+    figure, axes = style.axes_of(7, 4.6, **labels)
+    for number, (name, of) in enumerate(curves.items()):
         look = style.of_curve(number) | ({} if joined else {"linestyle": "none"})
-        shifted = style.spread_out([values[label] for label in labels], number, len(curves))
-        found = percents(results.accuracy(label, "test") for label in labels)
-        axes.errorbar(shifted, *found, capsize=2, label=style.short(name), **look)
+        shifted = style.spread_out([values[label] for label in of], number, len(curves))
+        found = percents(results.accuracy(label, "test") for label in of)
+        shown = rounded(name, results.digits)
+        axes.errorbar(shifted, *found, capsize=2, label=shown, **look)
     if key == "method.queue_size" and (points := _published(results, values)):
         axes.plot(*zip(*points, strict=True), "*", color="black", markersize=9,
                   label="published, single runs", linestyle="none")  # fmt: skip
@@ -159,15 +171,12 @@ def draw_importance(results: Results) -> Figure | None:
     found = results.importances()
     if not found:
         return None
-    xlabel = f"share of the variance of {results.sweep.objective.metric} (%)"
-    title = "hyperparameter importance: mean and 5 to 95 % of resamplings"
-    figure, axes = style.axes_of(7, 1.2 + 0.45 * len(found), xlabel=xlabel, title=title)
-    places = range(len(found))
+    says = [mean_cell(share) for share in found.values()]
+    xlabel = f"share of the variance of {metric_name(results.sweep.objective.metric)} (%)"
+    figure, axes, rows = style.rows_of(list(map(key_name, found)), says, 5.6, xlabel)
     mean_N, errors_2N = percents(found.values())
-    axes.barh(places, mean_N, color=style.BLUE)
-    axes.errorbar(mean_N, places, xerr=errors_2N, fmt="none", color="black", capsize=3)
-    axes.set_yticks(places, list(found))
-    axes.invert_yaxis()
+    axes.errorbar(mean_N, rows, xerr=errors_2N, fmt="o", color=style.BLUE, capsize=3)
+    axes.grid(axis="x", color="0.9", lw=0.6)
     axes.set_xlim(0, 100)
     return figure
 
@@ -197,9 +206,8 @@ def draw_pareto(results: Results) -> Figure | None:
         "others": [label for label in own if label not in front],
         "references": [label for label in dots if label not in own],
     }
-    ylabel, xlabel = (name if name == PARAMETERS else f"{name} (%)" for name in metrics)
-    title = "Pareto front: no other configuration is better in both"
-    figure, axes = style.axes_of(7, 4.6, ylabel=ylabel, xlabel=xlabel, title=title)
+    ylabel, xlabel = map(metric_axis, metrics)
+    figure, axes = style.axes_of(7, 4.6, ylabel=ylabel, xlabel=xlabel)
     for name, labels in groups.items():
         y, x = np.reshape([dots[label] for label in labels], (-1, 2)).T
         axes.plot(x, y, linestyle="none", label=name, **PARETO_LOOKS[name])

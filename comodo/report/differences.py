@@ -3,10 +3,7 @@ one. Does not know how they are computed, nor the page around them.
 """
 
 import math
-import textwrap
 from dataclasses import replace
-from itertools import accumulate
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,7 +14,6 @@ from comodo.report.accuracy import ranked
 from comodo.report.tables import markdown, section, test_accuracy
 
 MAX_SHOWN = 6  # other configurations in the forest plot
-MAX_LETTERS = 66  # of a line of a name in it
 
 
 def from_selected(results: Results) -> dict[str, Difference]:
@@ -157,16 +153,15 @@ def draw_differences(results: Results) -> Figure | None:
     shown = [*references, *others[:MAX_SHOWN]]
     if not shown:
         return None
-    xlabel = f"← the other is better    points of {test_accuracy(results)}    selected is better →"
-    names = [textwrap.wrap(results.title(label), MAX_LETTERS) for label in shown]
-    heights = [1 + 0.45 * (len(lines) - 1) for lines in names]  # in rows of one line
-    figure, axes = style.axes_of(5.6, 0.75 + 0.42 * sum(heights), xlabel=xlabel)
+    sides = "← the other is better        selected is better →"
+    xlabel = f"points of {test_accuracy(results)}\n{sides}"
+    points = {x: f"{100 * found[x].comparison.difference:+.1f}" for x in shown}
+    says = [", ".join(filter(None, [points[x].replace("-", "−"), p_of(found[x])])) for x in shown]
+    titles = [results.title(label) for label in shown]
+    figure, axes, rows = style.rows_of(titles, says, 5.6, xlabel)
     axes.xaxis.label.set_fontsize("small")
     axes.axvline(0, color="0.4", lw=1)
-    across = axes.get_yaxis_transform()  # x as a share of the width, y as a row
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line at zero
-    above: dict[str, Any] = {"transform": across, "va": "bottom", "fontsize": "small", "bbox": box}
-    for row, lines, label in zip(accumulate(heights), names, shown, strict=True):
+    for row, label in zip(rows, shown, strict=True):
         difference = found[label]
         c, clear = difference.comparison, difference.distinguishable
         errors = None
@@ -177,10 +172,4 @@ def draw_differences(results: Results) -> Figure | None:
             [100 * c.difference], [row], xerr=errors, fmt="D" if label in references else "o",
             color=color, markerfacecolor=color if clear else "white", capsize=3, markersize=6,
         )  # fmt: skip
-        says = ", ".join(filter(None, [f"{100 * c.difference:+.1f}", p_of(difference)]))
-        axes.text(0, row - 0.22, "\n".join(lines), ha="left", **above)
-        axes.text(1, row - 0.22, says, ha="right", **above)
-    axes.set_ylim(sum(heights) + 0.4, 0.25)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
     return figure

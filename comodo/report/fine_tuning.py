@@ -63,7 +63,6 @@ def draw_fine_tuning(results: Results) -> Figure | None:
         4.8,
         xlabel="labelled windows of each class",
         ylabel="test Acc@1 (%)",
-        title=f"{results.sweep.name}: frozen and fine-tuned, mean and 95 % interval",
     )
     lines = [(label, kind) for label in labels for kind in KINDS]
     for number, (label, kind) in enumerate(lines):
@@ -71,7 +70,7 @@ def draw_fine_tuning(results: Results) -> Figure | None:
         shift = 0.04 * (number - (len(lines) - 1) / 2)  # so that intervals are apart
         places = [place + shift for place, x in enumerate(found) if x is not None]
         look = style.of_curve(number // 2) | {"linestyle": "--" if kind == "frozen" else "-"}
-        name = f"{style.short(results.title(label))}, {kind}"
+        name = f"{results.title(label)}, {kind}"
         axes.errorbar(places, *percents(found), capsize=2, label=name, **look)
     axes.set_xticks(range(len(shown)), shown)
     style.legend_below(figure, axes)

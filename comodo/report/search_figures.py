@@ -11,12 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from comodo.config.metric import PARAMETERS
-from comodo.config.space import flatten
 from comodo.evaluation.results import Results
 from comodo.report import style
+from comodo.report.names import key_name, metric_axis, value_name
 
 MIN_CONFIGURATIONS = 8  # fewer are read in the table
 MAX_AXES = 8  # keys; the most important ones
+MIN_INCHES = 1  # for each axis
 MAX_TICKS = 4  # values with a tick each
 ABSENT = "absent"
 ABSENT_PLACE = -0.14  # below the axis, whose values are at 0 to 1
@@ -30,7 +31,7 @@ def draw_history(results: Results) -> Figure | None:
     known = {x: found for x in order if (found := _score(results, x)) is not None}
     if len(known) < 2:
         return None
-    metric, sign = _objective(results), results.sweep.objectives[0].sign
+    metric, sign = metric_axis(results.sweep.objective.metric), results.sweep.objectives[0].sign
     figure, axes = style.axes_of(7, 3.4, xlabel="configurations in the order tried", ylabel=metric)
     places = {label: number for number, label in enumerate(order, 1)}
     axes.plot([places[x] for x in known], list(known.values()), "o", color=style.BLUE,
@@ -39,8 +40,9 @@ def draw_history(results: Results) -> Figure | None:
     axes.step([places[x] for x in known], best, where="post", color="0.2", label="best so far")
     states = {row.label: row.state for row in results.rows if row.label not in results.by_label}
     pruned = [place for label, place in places.items() if states.get(label) == "pruned"]
-    axes.plot(pruned, [0.02] * len(pruned), "x", color="0.4", markersize=5,
-              transform=axes.get_xaxis_transform(), label="pruned")  # fmt: skip
+    if pruned:
+        axes.plot(pruned, [0.02] * len(pruned), "x", color="0.4", markersize=5,
+                  transform=axes.get_xaxis_transform(), label="pruned")  # fmt: skip
     if results.selected in known:
         axes.plot([places[results.selected]], [known[results.selected]], "D", color="#D55E00",
                   markersize=7, label="selected")  # fmt: skip
@@ -53,7 +55,7 @@ def draw_history(results: Results) -> Figure | None:
 class Axis:
     """Where the values of one key are on its axis, from 0 to 1; absent ones below it."""
 
-    key: str
+    name: str
     places: dict[str, float]
     """By label."""
     ticks: list[tuple[float, str]]
@@ -63,17 +65,18 @@ def draw_parallel(results: Results) -> Figure | None:
     """A line for each configuration across the values of the swept keys and the objective. A key
     that a configuration lacks has a place of its own, so that none is left out."""
     scores = {x: found for x in _tried(results) if (found := _score(results, x)) is not None}
-    flat = {
-        label: flatten(results.by_label[label][0].trial.config.model_dump(mode="json"))
-        for label in scores
-    }
-    values = {key: {x: f.get(key, ABSENT) for x, f in flat.items()} for key in _keys(results)}
-    varied = [key for key, of in values.items() if len(set(map(str, of.values()))) > 1][:MAX_AXES]
+    flat = {label: results.labels.settings(results.by_label[label][0].trial) for label in scores}
+    values = {key: {x: _value(f, key) for x, f in flat.items()} for key in _keys(results)}
+    varied = [key for key, of in values.items() if len(set(map(str, of.values()))) > 1]
+    varied = varied[: min(MAX_AXES, int(style.width_of(99) / MIN_INCHES) - 1)]
     if len(scores) < MIN_CONFIGURATIONS or len(varied) < 2:
         return None
-    metric = _objective(results)
-    axes_of = [axis_of(key, values[key]) for key in varied] + [axis_of(metric, dict(scores))]
-    figure, axes = style.axes_of(1.6 + 1.35 * len(axes_of), 4.0)
+    metric = metric_axis(results.sweep.objective.metric)
+    axes_of = [axis_of(key_name(key), values[key]) for key in varied]
+    axes_of.append(axis_of(metric, dict(scores)))
+    width = 1.6 + 1.35 * len(axes_of)
+    room = style.width_of(width) / len(axes_of)  # inches for each axis
+    figure, axes = style.axes_of(width, 4.0)
     axes.spines[:].set_visible(False)
     sign = results.sweep.objectives[0].sign
     better = sorted(scores, key=lambda x: sign * scores[x])
@@ -89,10 +92,11 @@ def draw_parallel(results: Results) -> Figure | None:
         axes.axvline(x, ymin=0.0, color="0.3", lw=1)
         for place, text in axis.ticks:
             box = {"facecolor": "white", "alpha": 0.8, "pad": 0.8, "edgecolor": "none"}
-            axes.text(
-                x + 0.04, place, style.short(text, 18), fontsize="small", va="center", bbox=box
-            )
-    axes.set_xticks(range(len(axes_of)), [_wrapped(axis.key) for axis in axes_of])
+            name = style.wrapped(text, style.letters(0.9 * room))
+            aligned = "top" if place > 0.8 and "\n" in name else "center"
+            axes.text(x + 0.04, place, name, fontsize="small", va=aligned, bbox=box)
+    names = [style.wrapped(axis.name, style.letters(0.85 * room)) for axis in axes_of]
+    axes.set_xticks(range(len(axes_of)), names, fontsize="small")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_yticks([])
@@ -101,7 +105,7 @@ def draw_parallel(results: Results) -> Figure | None:
     return figure
 
 
-def axis_of(key: str, values: dict[str, Any]) -> Axis:
+def axis_of(name: str, values: dict[str, Any]) -> Axis:
     """Numbers by their size, on a logarithmic scale if they span a wide range, others evenly."""
     present = {x: value for x, value in values.items() if value != ABSENT}
     numbers = all(type(value) in (int, float) for value in present.values())
@@ -116,22 +120,23 @@ def axis_of(key: str, values: dict[str, Any]) -> Axis:
         if len(set(present.values())) <= MAX_TICKS:
             ticks = [((place(v) - place(low)) / span, _number(v)) for v in set(present.values())]
     else:
-        names = sorted(set(map(str, present.values())))
-        at = {name: n / max(len(names) - 1, 1) for n, name in enumerate(names)}
+        known = sorted(set(map(str, present.values())))
+        at = {text: n / max(len(known) - 1, 1) for n, text in enumerate(known)}
         places = {x: at[str(value)] for x, value in present.items()}
-        ticks = [(place, name) for name, place in at.items()]
+        ticks = [(place, text) for text, place in at.items()]
     if len(present) < len(values):
         ticks.append((ABSENT_PLACE, ABSENT))
-    return Axis(key, {x: places.get(x, ABSENT_PLACE) for x in values}, ticks)
+    return Axis(name, {x: places.get(x, ABSENT_PLACE) for x in values}, ticks)
+
+
+def _value(settings: dict[str, Any], key: str) -> Any:
+    """A number, or the name of another value."""
+    value = settings.get(key, ABSENT)
+    return value if type(value) in (int, float) else value_name(key, value)
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _wrapped(key: str) -> str:
-    """A dotted key on as many lines as it has parts."""
-    return key.replace(".", ".\n")
 
 
 def _keys(results: Results) -> list[str]:
@@ -152,8 +157,3 @@ def _score(results: Results, label: str) -> float | None:
     found = results.objectives(label) if label in results.by_label else None
     scale = 1 if results.sweep.objective.metric == PARAMETERS else 100
     return None if found is None else scale * found[0]
-
-
-def _objective(results: Results) -> str:
-    metric = results.sweep.objective.metric
-    return metric if metric == PARAMETERS else f"{metric} (%)"

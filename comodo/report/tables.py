@@ -106,6 +106,11 @@ def importance_section(results: Results) -> list[str]:
     )
 
 
+def mean_cell(found: Interval | None) -> str:
+    """A value without its interval, in percent."""
+    return "–" if found is None else f"{100 * found.mean:.1f}"
+
+
 def cell(found: Interval | None) -> str:
     """A value with its interval, in percent."""
     if found is None:

@@ -70,8 +70,18 @@ def test_accuracy_by_queue_is_on_a_log_axis(tmp_path: Path, store: Store) -> Non
     (axes,) = figures["method.queue_size"].axes
     assert axes.get_xscale() == "log"
     assert names_of(figures["method.queue_size"]) == ["untrained", "comodo"]
+    assert axes.get_xlabel() == "queue size" and axes.get_ylabel() == "test Acc@1 (%)"
     low, high = axes.get_ylim()
     assert high - low >= curves.MIN_AXIS_POINTS
+
+
+def test_curves_that_nobody_could_tell_apart_are_dots(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = queues(tmp_path, store, [8, 16])
+    monkeypatch.setattr(curves, "MAX_CURVES", 0)
+    figure = curves.draw_by_numbers(results)["method.queue_size"]
+    assert names_of(figure) == ["untrained", "configurations"]
 
 
 def test_the_front_of_accuracy_and_size(tmp_path: Path, store: Store) -> None:
@@ -83,7 +93,8 @@ def test_the_front_of_accuracy_and_size(tmp_path: Path, store: Store) -> None:
     ]
     figure = curves.draw_pareto(Results(results.sweep, rows, store))
     assert figure is not None
-    assert figure.axes[0].get_xlabel() == PARAMETERS
+    assert figure.axes[0].get_xlabel() == "parameters of the student"
+    assert figure.axes[0].get_ylabel() == "validation Acc@1 (%)"
     assert names_of(figure) == ["on the front", "others", "references"]
 
 

@@ -28,6 +28,7 @@ from comodo.data.window_sets import read_window_set
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
+from comodo.report.figures import drawn_figures
 from comodo.report.head import limits
 from comodo.report.plan.plan import make_plan
 from comodo.report.report import accuracy_on_terminal
@@ -149,6 +150,26 @@ def test_files(results: Results, store: Store) -> None:
     again = {path: path.read_bytes() for path in folder.glob("*.svg")}
     write_report(results, store)
     assert all(path.read_bytes() == content for path, content in again.items())
+
+
+def test_accuracies_are_dots_with_intervals_and_not_from_zero(results: Results) -> None:
+    shows, figure = drawn_figures(results)["accuracy"]
+    assert "filled: selected, diamonds: references" in shows
+    (axes,) = figure.axes
+    assert not axes.patches  # bars would be
+    low, high = axes.get_xlim()
+    assert 0 < low < high <= 100
+    labels = [str(container.get_label()) for container in axes.containers]
+    assert sorted(labels) == sorted(map(results.title, results.by_label))
+    for label, container in zip(labels, axes.containers, strict=True):
+        found = results.accuracy(label, "test")
+        dot, _, (bars,) = container.lines  # type: ignore[attr-defined]
+        (ends,) = bars.get_segments()
+        assert found is not None
+        assert dot.get_xdata()[0] == pytest.approx(100 * found.mean)
+        assert [x for x, _ in ends] == pytest.approx([100 * found.low, 100 * found.high])
+        assert (dot.get_marker() == "D") == (label == "untrained")
+        assert (dot.get_markerfacecolor() != "white") == (label == results.selected)
 
 
 def test_selection_on_test_is_shown(tmp_path: Path, store: Store) -> None:
