@@ -19,6 +19,7 @@ from comodo.cli.arguments import (
     JsonOption,
     NoMlflowOption,
     OffsetsOption,
+    PaperOption,
     QuietOption,
     SetOption,
     SharedOption,
@@ -184,6 +185,7 @@ def status(
 def report(
     name: Annotated[str, Argument(help="A sweep's name.")],
     store: StoreOption = None,
+    paper: PaperOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the report of a sweep so far: tables, also of the published accuracies, figures,
@@ -203,6 +205,10 @@ def report(
 
     found = saved.results(place)
     folder = write_report(found, saved, place)
+    if paper is not None:
+        from comodo.report.paper import write_paper
+
+        write_paper(found, (folder / "report.md").read_text(), paper)
     if as_json:
         from comodo.report.as_json import as_text, report_json
 
@@ -210,6 +216,8 @@ def report(
         return
     console.print(accuracy_on_terminal(found))
     console.print(f"report:  {folder}/report.html", markup=False)
+    if paper is not None:
+        console.print(f"paper:   {paper}/paper.tex shows its figures and tables", markup=False)
 
 
 @app.command(epilog="Example: comodo prepare sweeps/gopro.yaml --videos shrink")

@@ -107,6 +107,14 @@ JsonOption = Annotated[
     bool,
     Option("--json", help="Print JSON, and nothing else: docs/terminal.md.", callback=_quiet),
 ]
+PaperOption = Annotated[
+    Path | None,
+    Option(
+        "--paper",
+        file_okay=False,
+        help="Also write figures (PDF, SVG) and tables (LaTeX, CSV) for a paper into this folder.",
+    ),
+]
 NoMlflowOption = Annotated[
     bool,
     Option(
