@@ -242,7 +242,7 @@ _LEAKS = {
     FILES + IN_FOLDS: "leakage: {count} files are of several groups, which makes accuracies "
     "optimistic; list each file in one group",
     SPANS: "caution: other parts of {count} files of {split} are in train: no sample is in both, "
-    "but person, place and day are, which makes its accuracy optimistic for new recordings; list "
+    "but person, place and day are, which makes its results optimistic for new recordings; list "
     "each file in one split",
     SPANS + IN_FOLDS: "caution: parts of {count} files are of several groups: no sample is in two, "
     "but person, place and day may be, which makes accuracies optimistic; list each file in one "

@@ -95,7 +95,8 @@ def _refuse_emptier(results: Results, folder: Path) -> None:
 
 
 def accuracy_on_terminal(results: Results) -> Table:
-    """The accuracies of all configurations, the best by the objective first."""
+    """The accuracies of all configurations, or without a probe the first objective; the best by it
+    first."""
     states = [row.state for row in results.rows]
     waiting, pruned = states.count("not begun"), states.count("pruned")
     left = f"{waiting} trials not begun" if waiting else ""
@@ -104,7 +105,9 @@ def accuracy_on_terminal(results: Results) -> Table:
     if instead := ran_instead(results.sweep):
         notes.append(instead)
     caption = "\n".join(["; ".join(notes), *answer_sentences(results), *limits(results)])
-    names = ("seeds", tables.test_accuracy(results))
+    objective = results.sweep.objectives[0].metric
+    probed = "probe" in results.sweep.measures
+    names = ("seeds", tables.test_accuracy(results) if probed else objective)
     columns = (
         Column("configuration", overflow="fold", min_width=20),
         *(Column(name, justify="right", no_wrap=True) for name in names),
@@ -116,11 +119,13 @@ def accuracy_on_terminal(results: Results) -> Table:
     shown = Table(*columns, title=title, caption=caption)
     gained = gains(results)
     for label in (label for label in ranked(results) if label in results.by_label):
-        accuracy = tables.cell(results.accuracy(label, "test"))
+        value = tables.measured(results, label, objective)
+        if probed:
+            value = tables.cell(results.accuracy(label, "test"))
         seeds = str(len({row.trial.seed for row in results.by_label[label]}))
         style = "bold" if label == results.selected else None
         title = results.title(label)
-        shown.add_row(title, seeds, accuracy, gained.get(label, ""), style=style)
+        shown.add_row(title, seeds, value, gained.get(label, ""), style=style)
     for row in results.rows:
         if row.state not in ("finished", "not begun", "pruned"):
             name = rounded(f"{row.label} {row.trial.repetition}", results.digits)

@@ -11,6 +11,7 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
 from comodo.report.answer import answer_sentences, highest_on_test, rests_on
+from comodo.report.report import accuracy_on_terminal
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial, read_result
 from tests.config.test_load import sweep_file
@@ -125,3 +126,15 @@ def test_an_untrained_student_that_is_selected_is_compared_with_the_others(
     sentence = answer_sentences(results)[-1]
     assert sentence.startswith("untrained reaches ")
     assert sentence.endswith("better than comodo queue_size=8, comodo queue_size=16 or infonce")
+
+
+def test_without_a_probe_the_terminal_shows_the_objective(tmp_path: Path) -> None:
+    metric = "val/alignment/cka"
+    changes = {"measures": ["alignment"], "objective": {"metric": metric}, "seeds": [0]}
+    sweep, store = read_sweep_file(sweep_file(tmp_path, **changes)), Store(tmp_path / "store")
+    names, trial = Labels(sweep), Trial(sweep.trial, 0, "w", "f")
+    label = names.configuration(trial)
+    row = TrialRow(trial, label, "finished", {metric: 0.4})
+    table = accuracy_on_terminal(Results(sweep, [row], store))
+    assert [column.header for column in table.columns[2:3]] == [metric]
+    assert list(table.columns[2].cells) == ["40.0"]
