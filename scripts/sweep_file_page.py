@@ -12,7 +12,7 @@ from typing import Any
 
 from comodo.config import Sweep
 from comodo.config.metric import OWN_METRICS
-from comodo.config.student import STUDENT_PRESETS, STUDENT_SIZES
+from comodo.config.student import FAMILIES, STUDENT_PRESETS
 from comodo.config.teacher import TEACHER_PRESETS
 
 SECTIONS = {
@@ -143,7 +143,8 @@ def _short_forms(name: str) -> list[str]:
     lines += [f"| `{short}` | `{_yaml(whole)}` |" for short, whole in presets.items()]
     if name == "StudentConfig":
         lines += ["", "| `name` | keys of `size` |", "|---|---|"]
-        lines += [f"| `{name}` | {_listed(sorted(keys))} |" for name, keys in STUDENT_SIZES.items()]
+        sizes = {name: sorted(of.size) for name, of in FAMILIES.items() if of.size}
+        lines += [f"| `{name}` | {_listed(keys)} |" for name, keys in sizes.items()]
     return lines if presets else []
 
 

@@ -8,6 +8,10 @@ from typer import Option
 from comodo.cli.arguments import Run, StoreOption, existing_store
 from comodo.core.console import console
 
+AllowCode = Annotated[
+    bool, Option("--allow-code", help="Run the code of a custom student, which is in the store.")
+]
+
 
 def export(
     run: Run,
@@ -25,6 +29,7 @@ def export(
     gyro_unit: Annotated[
         Literal["deg/s", "rad/s"], Option(help="The device's unit of rotation.")
     ] = "deg/s",
+    allow_code: AllowCode = False,
 ) -> None:
     """Write a trained student, with its preprocessing and its probe, as one program: raw samples
     in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
@@ -40,13 +45,13 @@ def export(
     found = resolve_run(run, place)
     from comodo.deploy.export import export_run
 
-    exported = export_run(found, place, rate, acc_unit, gyro_unit, out)
+    exported = export_run(found, place, rate, acc_unit, gyro_unit, out, allow_code)
     console.print(exported.table())
     for word, fact in exported.facts().items():
         console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
 
 
-def profile(run: Run, store: StoreOption = None) -> None:
+def profile(run: Run, store: StoreOption = None, allow_code: AllowCode = False) -> None:
     """Compare the cost of a student with its teacher's: parameters, FLOPs, disk, latency, memory,
     and energy where it can be read, also of the exported programs.
 
@@ -59,7 +64,7 @@ def profile(run: Run, store: StoreOption = None) -> None:
     found = resolve_run(run, place)
     from comodo.deploy.profiling import profile_trial, show_profile, write_profile
 
-    measured = profile_trial(found, place)
+    measured = profile_trial(found, place, allow_code)
     folder = write_profile(measured, place)
     console.print(show_profile(measured))
     console.print(f"profile: {folder}/profile.md", markup=False)

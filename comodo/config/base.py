@@ -44,6 +44,13 @@ ADDED_LATER = "added later"
 ADDED_LATER] = 3`. Its default has to mean what was computed before; where it follows the protocol,
 that of `corrected` has to."""
 
+FILLED_IN = "filled in"
+"""Marks a setting that reading the file gives a value, whatever the file says."""
+
+NOT_IN_KEY = "not in key"
+"""Marks a setting that changes nothing that is computed: a path to what another setting identifies
+by its content."""
+
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change after reading."""
@@ -54,16 +61,20 @@ class Settings(BaseModel):
 
     def for_key(self, exclude: Collection[str] = ()) -> dict[str, Any]:
         """The settings as a key of the store has them, without those of `exclude`: as JSON, but
-        one that is ADDED_LATER is in it only with another value than its default."""
+        one that is ADDED_LATER is in it only with another value than its default, and one that is
+        NOT_IN_KEY never."""
         content = self.model_dump(mode="json", exclude=set(exclude))
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name not in content:
                 continue
-            if ADDED_LATER in field.metadata and value == _before(field, self):
+            unchanged = ADDED_LATER in field.metadata and value == _before(field, self)
+            if unchanged or NOT_IN_KEY in field.metadata:
                 del content[name]
             elif isinstance(value, Settings):
                 content[name] = value.for_key()
+        for name, value in (self.model_extra or {}).items():
+            content[name] = value.for_key()
         return content
 
     @model_validator(mode="wrap")
@@ -75,8 +86,9 @@ class Settings(BaseModel):
         for false and true for 1, but a condition or a list of the search would not."""
         checked = check(data)
         if isinstance(data, dict) and not (info.context or {}).get("read_back"):
+            names = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
             for key, value in data.items():
-                if reason := _conversion(value, getattr(checked, key)):
+                if reason := _conversion(value, getattr(checked, names.get(key) or key)):
                     error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
                     at_key = InitErrorDetails(type=error, loc=(key,), input=value)
                     raise ValidationError.from_exception_data(cls.__name__, [at_key])

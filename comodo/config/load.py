@@ -12,6 +12,7 @@ from yaml.constructor import ConstructorError
 
 from comodo.config.base import ConfigError, dotted_key, line_of
 from comodo.config.overrides import override_file
+from comodo.config.own_code import allowed_code
 from comodo.config.reasons import reason_of
 from comodo.config.sweep import Sweep
 from comodo.core.redaction import redacted
@@ -97,6 +98,7 @@ def read_sweep_file(
             "folder": path.parent,
             "overrides": given,
             "asked": {} if asked is None else asked,
+            "code": allowed_code(data, path.parent),
         }
         return Sweep.model_validate(change(data), context=context)
     except ValidationError as error:

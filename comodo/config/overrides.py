@@ -10,9 +10,10 @@ from pydantic import Field, field_validator
 
 from comodo.config.base import ConfigError, Settings, as_list
 from comodo.config.methods import METHODS
+from comodo.config.own_code import CUSTOM
 from comodo.config.short_forms import expanded
 from comodo.config.space import Choices, Point, Range
-from comodo.config.student import BASELINE_NAMES, JOINT_NAMES, STUDENT_SIZES, TAKEN_BY
+from comodo.config.student import OPTIONS, STUDENTS, Family, family_of
 from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
@@ -50,7 +51,7 @@ class Recipe(Settings):
         known = {
             "dataset": datasets,
             "method.name": list(METHODS),
-            "student.name": list(STUDENT_SIZES),
+            "student.name": [*(n for n in STUDENTS.names() if n != "hand-crafted"), CUSTOM],
         }
         for key, wanted in self.when.items():
             for name in as_list(wanted):
@@ -100,14 +101,16 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
     if part == "method" and name in METHODS:
         foreign = settings.keys() - METHODS[name].model_fields.keys()
     elif part == "student":
-        foreign = {key for key, names in TAKEN_BY.items() if name not in names}
-        if name in JOINT_NAMES:
+        family = Family(None, joint=True) if name not in STUDENTS else family_of(name)
+        foreign = {option for option in OPTIONS if option not in family.options}
+        foreign |= {"code"} if name == CUSTOM else {"file", "class", "code"}
+        if family.joint:
             foreign |= {"weights", "revision", "pooling"}
-        if name in BASELINE_NAMES:
+        if family.only_labels:
             foreign |= {"train_encoder"}
-        if name in STUDENT_SIZES and "size" in settings:
+        if family.size is not None and "size" in settings:
             size = settings["size"]
-            settings["size"] = {key: size[key] for key in size if key in STUDENT_SIZES[name]}
+            settings["size"] = {key: size[key] for key in size if key in family.size}
     elif part == "teacher":
         if name in ("efficientnet-lite0", "precomputed"):
             foreign |= {"weights", "revision"}

@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from comodo.config.base import Settings
+from comodo.config.base import FILLED_IN, Settings
+from comodo.config.own_code import OwnCode
 from comodo.core.errors import nearest
 
 OTHER_NAMES = {
     "simclr": "infonce", "clip": "infonce", "imu2clip": "infonce", "contrastive": "infonce",
     "nt-xent": "infonce", "mse": "l2", "distance": "l2", "cross-entropy": "supervised",
     "baseline": "none", "untrained": "none", "pretrained": "none",
-    "csv": "folder", "manifest": "folder", "own": "folder", "custom": "folder",
+    "csv": "folder", "manifest": "folder", "own": "folder",
     "bayesian": "tpe", "optuna": "tpe",
 }  # fmt: skip
 """Methods, kinds of data sets and samplers by what others call them."""
@@ -117,13 +118,19 @@ def sibling_keys(mapping: dict[str, Any]) -> set[str]:
         for model in models
     }
     closest = [model for model in models if shared[model] == max(shared.values())]
-    return {key for model in closest for key in model.model_fields}
+    return {
+        field.alias or key
+        for model in closest
+        for key, field in model.model_fields.items()
+        if FILLED_IN not in field.metadata
+    }
 
 
 def _is_of(model: type[Settings], mapping: dict[str, Any]) -> bool:
     """Whether the name or kind in a mapping is one of those that a settings class is for."""
+    members = model.MEMBERS.names() if issubclass(model, OwnCode) and model is not OwnCode else ()
     allowed = (
-        (mapping.get(key), get_args(model.model_fields[key].annotation))
+        (mapping.get(key), get_args(model.model_fields[key].annotation) or members)
         for key in ("name", "kind")
         if key in model.model_fields
     )

@@ -1,90 +1,115 @@
 """The settings of a student: its encoder, weights or size, and channels."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Settings, Weights
+from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Weights
 from comodo.config.channels import CHANNELS, WrittenChannels
+from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.errors import nearest
+from comodo.core.members import Code, Members
 
-STUDENT_PRESETS: dict[str, dict[str, Any]] = {
-    "mantis-8m": {"name": "mantis", "weights": "paris-noah/Mantis-8M"},
-    # As its library recommends for a frozen encoder.
-    "mantis-v2": {
-        "name": "mantis-v2",
-        "weights": "paris-noah/MantisV2",
-        "return_transf_layer": 2,
-        "output_token": "combined",
+STUDENTS = Members(
+    "comodo.students",
+    {
+        "mantis": "comodo.models.mantis:MantisEncoder",
+        "mantis-v2": "comodo.models.mantis:MantisV2Encoder",
+        "moment": "comodo.models.moment:MomentEncoder",
+        "chronos-bolt": "comodo.models.chronos:ChronosEncoder",
+        "cnn": "comodo.models.cnn:CnnEncoder",
+        "dlinear": "comodo.models.baselines:DLinearEncoder",
+        "informer": "comodo.models.baselines:InformerEncoder",
+        "timesnet": "comodo.models.baselines:TimesNetEncoder",
+        "hand-crafted": "comodo.models.hand_crafted:HandCraftedEncoder",
     },
-    "moment-small": {"name": "moment", "weights": "AutonLab/MOMENT-1-small"},
-    "moment-base": {"name": "moment", "weights": "AutonLab/MOMENT-1-base"},
-    "moment-large": {"name": "moment", "weights": "AutonLab/MOMENT-1-large"},
-    **{
-        f"chronos-bolt-{size}": {"name": "chronos-bolt", "weights": f"amazon/chronos-bolt-{size}"}
-        for size in ("tiny", "mini", "small", "base")
-    },
-    **{name: {"name": name} for name in ("cnn", "dlinear", "informer", "timesnet")},
-    # The sizes in the names of the published results; those of `dlinear` are the published ones.
-    "informer-published": {"name": "informer", "size": {"factor": 1, "distil": 0}},
-    "timesnet-published": {"name": "timesnet", "size": {"layers": 3}},
-}
+)
+"""The classes of students by name; those of other packages and files are described in
+docs/extending.md."""
+OWN_SAMPLES = 256
+"""Samples that windows are resized to for classes of other packages and files, unless their
+SAMPLES says otherwise."""
 
-AS_PUBLISHED: dict[str, dict[str, Any]] = {
-    "moment": {"padding": "batch", "averaged_patches": "all"},
-    "chronos-bolt": {"train_encoder": False},
-}
-"""The defaults of a family's settings with `protocol: published`, where they differ."""
 
-RESIZED_TO = {
-    "mantis": 512, "mantis-v2": 512, "cnn": 256, "dlinear": 1000, "informer": 1000,
-    "timesnet": 1000,
-}  # fmt: skip
-"""Samples that these students resize windows to; others take windows of any length."""
+@dataclass(frozen=True)
+class Family:
+    """What is known of students of a name before their code is run: constants of the class, by the
+    same names in capitals."""
 
-_MANTIS_SIZE = {
-    "seq_len", "hidden_dim", "num_patches", "scalar_scales", "hidden_dim_scalar_enc",
-    "epsilon_scalar_enc", "transf_depth", "transf_num_heads", "transf_mlp_dim",
-    "transf_dim_head", "transf_dropout",
-}  # fmt: skip
-_T5_SIZE = {"d_model", "num_layers", "num_heads", "d_kv", "d_ff", "dropout_rate"}
-STUDENT_SIZES: dict[str, set[str]] = {
-    "mantis": _MANTIS_SIZE,
-    "mantis-v2": _MANTIS_SIZE | {"kernel_size"},
-    "moment": _T5_SIZE | {"seq_len", "patch_len"},
-    "chronos-bolt": _T5_SIZE | {"context_length", "input_patch_size", "input_patch_stride"},
-    "cnn": {"seq_len", "width", "kernel"},
-    "dlinear": {"seq_len", "moving_average"},
-    "informer": {"seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout"},
-    "timesnet": {"seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout"},
+    size: Collection[str] | None = ()
+    """Keys of `size`, arguments of the class's constructor; None: it takes any."""
+    samples: int | None = None
+    """Samples that windows are resized to, unless weights say otherwise; None: to none."""
+    tiny: dict[str, int | float] = field(default_factory=dict)
+    """Its `size` in smoke runs."""
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings by short names."""
+    published: dict[str, Any] = field(default_factory=dict)
+    """Defaults of settings with `protocol: published`, where they differ."""
+    options: tuple[str, ...] = ()
+    """Further settings that it has."""
+    joint: bool = False
+    """Whether it takes all channels together; there are no weights for it."""
+    only_labels: bool = False
+    """Whether it is a classifier, which is trained with labels only."""
+    checkpoints: bool = False
+    """Whether `weights` may be a checkpoint of the published code."""
+
+    @classmethod
+    def of(cls, name: str) -> "Family":
+        """That of one of this package's students."""
+        constants = STUDENTS.code(name).constants
+        known = {each.name: each.name.upper() for each in fields(cls)}
+        return cls(**{key: constants[name] for key, name in known.items() if name in constants})
+
+    @classmethod
+    def of_own(cls, code: Code) -> "Family":
+        """That of a class of another package or file, which takes the channels' number and its
+        size."""
+        taken, samples = code.arguments, code.constants.get("SAMPLES", OWN_SAMPLES)
+        size = None if taken is None else [key for key in taken if key != "channels"]
+        return cls(size, samples, code.constants.get("TINY", {}), joint=True)
+
+
+FAMILIES = {name: Family.of(name) for name in STUDENTS.built_in}
+"""Those of this package."""
+STUDENT_PRESETS = {
+    short: of for family in FAMILIES.values() for short, of in family.presets.items()
 }
-"""The keys of `size` for students from scratch: constructor arguments of their libraries."""
-MANTIS_NAMES = ("mantis", "mantis-v2")
+OPTIONS = sorted({option for family in FAMILIES.values() for option in family.options})
+"""Settings that only some families have."""
 MANTIS_LAYERS = 6
 """Of Mantis, unless `size.transf_depth` says otherwise."""
-BASELINE_NAMES = ("dlinear", "informer", "timesnet")
-"""Students that classify all channels together, and so are trained with labels only."""
-JOINT_NAMES = (*BASELINE_NAMES, "cnn")
-"""Students that take all channels together, and for which there are no weights."""
-CHECKPOINT_NAMES = ("mantis", "moment")
-"""Students whose `weights` may be a checkpoint of the published code."""
-TAKEN_BY = {
-    "return_transf_layer": MANTIS_NAMES,
-    "output_token": MANTIS_NAMES,
-    "padding": ("moment",),
-    "averaged_patches": ("moment",),
-}
-"""The families that have these settings."""
 
 
-class StudentConfig(Settings):
+def family_of(name: str) -> Family:
+    """The family of a student that is known by its name. Raises CodeError."""
+    return FAMILIES.get(name) or Family.of_own(STUDENTS.code(name))
+
+
+def families_with(option: str) -> list[str]:
+    """Names of the families that have a setting, or for which a constant is true."""
+    return [
+        name
+        for name, family in FAMILIES.items()
+        if option in family.options or getattr(family, option, False)
+    ]
+
+
+def _known_names(schema: dict[str, Any]) -> None:
+    schema["enum"] = [*STUDENTS.names(), CUSTOM]
+
+
+class StudentConfig(OwnCode):
     """The IMU encoder that is trained."""
 
-    name: Literal[
-        "mantis", "mantis-v2", "moment", "chronos-bolt", "cnn", "dlinear", "informer", "timesnet",
-        "hand-crafted",
-    ]  # fmt: skip
-    """Family of the encoder. `hand-crafted` is what the reference `features` measures."""
+    MEMBERS: ClassVar[Members] = STUDENTS
+
+    name: str = Field(json_schema_extra=_known_names)
+    """Family of the encoder. `hand-crafted` is what the reference `features` measures; `custom` is
+    the class of a file. Installed packages may have others."""
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`. For mantis and moment also a file,
     `model.pth`, as the published code writes it: its encoder is used, its projector is not."""
@@ -117,14 +142,19 @@ class StudentConfig(Settings):
     """Whether the encoder is trained, or only the head, with the encoder in evaluation mode; with
     `protocol: published` no teacher trains chronos-bolt, as its weights were in no optimizer."""
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known_member(name, STUDENTS)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "StudentConfig":
-        known = STUDENT_SIZES.get(self.name, set())
+        family = self.family
         for key in self.size:
-            if key not in known:
-                raise ValueError(f"size.{key}: unknown{nearest(key, known)}")
-        if self.is_checkpoint and self.name not in CHECKPOINT_NAMES:
-            names = " and ".join(CHECKPOINT_NAMES)
+            if family.size is not None and key not in family.size:
+                raise ValueError(f"size.{key}: unknown{nearest(key, family.size)}")
+        if self.is_checkpoint and not family.checkpoints:
+            names = " and ".join(families_with("checkpoints"))
             raise ValueError(
                 f"weights: {self.weights} is a file, which only {names} can be loaded from; give a "
                 "hub id or a folder"
@@ -132,30 +162,38 @@ class StudentConfig(Settings):
         if self.weights is not None and not self.is_checkpoint and self.size:
             raise ValueError("size is for students from scratch; remove weights or size")
         for found in self.options:
-            if self.name not in TAKEN_BY[found]:
-                names = " and ".join(TAKEN_BY[found])
+            if found not in family.options:
+                names = " and ".join(families_with(found))
                 raise ValueError(f"{found}: only for {names}; remove {found}")
         layers, layer = self.size.get("transf_depth", MANTIS_LAYERS), self.return_transf_layer
         if self.weights is None and layer is not None and layer >= layers:
             raise ValueError(f"return_transf_layer: {layer} is not one of 0..{layers - 1}")
-        if self.name in JOINT_NAMES and self.weights is not None:
+        if family.joint and self.weights is not None:
             raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
-        if self.name in JOINT_NAMES and self.pooling != "concat":
+        if family.joint and self.pooling != "concat":
             raise ValueError(f"pooling: {self.name} takes all channels together; remove pooling")
         if self.is_baseline and not self.train_encoder:
             raise ValueError(f"train_encoder: {self.name} starts from scratch; remove it")
         return self
 
     @property
+    def family(self) -> Family:
+        """What is known of its class."""
+        if self.name in FAMILIES:
+            return FAMILIES[self.name]
+        code = self.read_code
+        return Family(None, joint=True) if code is None else Family.of_own(code)
+
+    @property
     def samples(self) -> int | None:
         """Samples that it resizes windows to, unless its weights say otherwise; None: to none."""
-        default = RESIZED_TO.get(self.name)
+        default = self.family.samples
         return None if default is None else int(self.size.get("seq_len", default))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The settings of TAKEN_BY that are not at their defaults."""
-        return self.model_dump(include=set(TAKEN_BY), exclude_defaults=True)
+        """The settings of OPTIONS that are not at their defaults."""
+        return self.model_dump(include=set(OPTIONS), exclude_defaults=True)
 
     @property
     def is_checkpoint(self) -> bool:
@@ -164,5 +202,5 @@ class StudentConfig(Settings):
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is one of BASELINE_NAMES."""
-        return self.name in BASELINE_NAMES
+        """Whether it is a classifier, which is trained with labels only."""
+        return self.family.only_labels

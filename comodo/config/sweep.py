@@ -93,6 +93,9 @@ class Sweep(Settings):
     """What a trial needs from the machine or cluster; not part of any key."""
     budget: Budget = Budget()
     """When the sweep stops."""
+    allow_code: list[str] = Field([])
+    """Python files whose code may run, as `file` of a custom student: list only files that you have
+    read. Without that no file that a sweep file names is run, see docs/extending.md."""
 
     _context: dict[str, Any] = PrivateAttr({})
     """The validation context, for trials that are created later."""
@@ -111,6 +114,11 @@ class Sweep(Settings):
     def asked(self) -> dict[str, dict[str, int]]:
         """By the last part of a key and what a smoke run has: what its file has there."""
         return dict(self._context.get("asked", {}))
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The texts of `allow_code`, by the names there, as they were when the sweep was read."""
+        return dict(self._context.get("code", {}))
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

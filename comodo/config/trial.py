@@ -1,5 +1,6 @@
 """The settings of a trial: teacher, student, training, protocol."""
 
+from collections.abc import Collection, Container
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -16,7 +17,8 @@ from comodo.config.methods import (
     SupervisedMethod,
     method_settings,
 )
-from comodo.config.student import AS_PUBLISHED, STUDENT_PRESETS, StudentConfig
+from comodo.config.own_code import CUSTOM
+from comodo.config.student import FAMILIES, STUDENT_PRESETS, STUDENTS, StudentConfig
 from comodo.config.teacher import TEACHER_PRESETS, TeacherConfig, as_published
 from comodo.core.errors import nearest
 
@@ -44,22 +46,31 @@ def _family(family: str, presets: dict[str, dict[str, Any]], from_scratch: bool)
     return f"'{family}' is a family of models; write {', or '.join(ways)}"
 
 
-def _preset(presets: dict[str, dict[str, Any]], settings: type[Settings]) -> BeforeValidator:
+def _preset(
+    presets: dict[str, dict[str, Any]],
+    settings: type[Settings],
+    families: Collection[str],
+    installed: Container[str] = (),
+) -> BeforeValidator:
     """A known model may be given by its name alone."""
     schema: Any = Literal[tuple(presets)] | settings
 
     def expand(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value in get_args(settings.model_fields["name"].annotation) and value not in presets:
+        if value in families and value not in presets:
             raise ValueError(_family(value, presets, "size" in settings.model_fields))
-        if value not in presets:
-            raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
-        return presets[value]
+        if value in presets:
+            return presets[value]
+        if value in installed:
+            return {"name": value}
+        raise ValueError(f"unknown name '{value}'{nearest(value, presets)}")
 
     return BeforeValidator(expand, json_schema_input_type=schema)
 
 
+TEACHERS = get_args(TeacherConfig.model_fields["name"].annotation)
+_PRESET_OF_STUDENT = _preset(STUDENT_PRESETS, StudentConfig, [*FAMILIES, CUSTOM], STUDENTS)
 _Drawn = Annotated[Literal["seed", "published"], ADDED_LATER]
 
 
@@ -70,10 +81,12 @@ class TrialConfig(Settings):
     """Whether to follow the paper or its code, see docs/method.md; by default the sweep's."""
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
-    teacher: Annotated[TeacherConfig | None, _preset(TEACHER_PRESETS, TeacherConfig)] = None
+    teacher: Annotated[TeacherConfig | None, _preset(TEACHER_PRESETS, TeacherConfig, TEACHERS)] = (
+        None
+    )
     """Name of a preset, or settings. Needed by the methods comodo, infonce and l2, also as terms,
     and by the measure `alignment`."""
-    student: Annotated[StudentConfig, _preset(STUDENT_PRESETS, StudentConfig)]
+    student: Annotated[StudentConfig, _PRESET_OF_STUDENT]
     """Name of a preset, or settings."""
     method: Annotated[
         MethodConfig,
@@ -148,7 +161,8 @@ class TrialConfig(Settings):
     @model_validator(mode="after")
     def _changes_for_views(self) -> "TrialConfig":
         if self.method.needs_views and self.augment == Augmentation():
-            reason = "the term vicreg compares two random changes of a window; set at least one"
+            views = next(n for n, loss in self.method.losses.items() if loss.needs_views)
+            reason = f"the term {views} compares two random changes of a window; set at least one"
             reason += ", such as {rotation: 15, noise: 0.1}"
             error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
             at_key = InitErrorDetails(type=error, loc=("augment",), input=None)
@@ -162,7 +176,7 @@ class TrialConfig(Settings):
         if self.protocol == "published":
             if self.teacher is not None:
                 object.__setattr__(self, "teacher", as_published(self.teacher))
-            student = dict(AS_PUBLISHED.get(self.student.name, {}))
+            student = dict(self.student.family.published)
             if not self.method.needs_teacher:
                 student.pop("train_encoder", None)  # only learning from a teacher was published so
             self._by_default("student", student)

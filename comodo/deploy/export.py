@@ -90,6 +90,7 @@ def export_run(
     acc_unit: str = "g",
     gyro_unit: str = "deg/s",
     out: Path | None = None,
+    allow_code: bool = False,
 ) -> Exported:
     """Exports a trial's student for a device.
 
@@ -97,6 +98,7 @@ def export_run(
         rate: sampling rate of the device in Hz; by default that of the training windows.
         acc_unit: one of `imu.ACC_UNITS`; `gyro_unit` is one of `imu.GYRO_UNITS`.
         out: by default `exports/<trial>` of the store; replaces an earlier export there.
+        allow_code: whether the code of a `custom` student may run, as it is in the store.
 
     Raises DeployError if it cannot be exported.
     """
@@ -112,7 +114,8 @@ def export_run(
             "takes windows of one length; set window_seconds to a number",
         )
     sensor = Sensor(rate or settings.imu_rate, acc_unit, gyro_unit)
-    student = load_student(fetched(store.folder("trials", trial.key) / "student")).eval()
+    code = trial.config.student.code if allow_code else None
+    student = load_student(fetched(store.folder("trials", trial.key) / "student"), code).eval()
     channels, seconds = student.channels, settings.window_seconds
     preprocessing = Preprocessing(sensor, channels, seconds, settings.imu_rate)
     folds = () if dataset == trial.config.dataset else trial.evaluation.folds.get(dataset, ())

@@ -37,6 +37,8 @@ class Network:
     """A teacher's settings, a student's folder, or an ONNX file."""
     samples: int = 0
     """Of a window, for a student."""
+    code: str | None = None
+    """Of a custom student the SHA-256 of its code, if that may run."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def load_network(network: Network) -> _Loaded:
     from comodo.models.students import load_student
 
     folder = Path(network.source)
-    student = load_student(folder).eval()
+    student = load_student(folder, network.code).eval()
     imu_1CT = torch.randn(1, len(student.channels), network.samples)
     run = torch.inference_mode()(partial(student, imu_1CT))
     disk = sum(file.stat().st_size for file in folder.iterdir())

@@ -73,11 +73,12 @@ class Profile:
                 if teacher[key] and student[key]}  # fmt: skip
 
 
-def profile_trial(found: Selection, store: Store) -> Profile:
+def profile_trial(found: Selection, store: Store, allow_code: bool = False) -> Profile:
     """Measures the networks of a finished trial on one thread of this machine's CPU; ProfileError
-    if none of them could be measured."""
+    if none of them could be measured. `allow_code`: whether the code of a custom student may
+    run."""
     row = found.row
-    to_measure, notes = _networks(row.trial, store)
+    to_measure, notes = _networks(row.trial, store, allow_code)
     networks = {}
     for name, network in to_measure.items():
         console.print(f"measure {name}")
@@ -95,7 +96,9 @@ def profile_trial(found: Selection, store: Store) -> Profile:
     return Profile(trial.key, sweep, row.label, trial.seed, networks, notes, describe_machine())
 
 
-def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]]:
+def _networks(
+    trial: Trial, store: Store, allow_code: bool = False
+) -> tuple[dict[str, Network], list[str]]:
     """The networks of a trial that can be measured, and notes on those that cannot."""
     networks: dict[str, Network] = {}
     notes = []
@@ -110,7 +113,8 @@ def _networks(trial: Trial, store: Store) -> tuple[dict[str, Network], list[str]
         notes.append("student: not measured: its training windows are no longer in the store")
     else:
         folder = fetched(store.folder("trials", key) / "student")
-        networks["student"] = Network("student", str(folder), samples)
+        code = trial.config.student.code if allow_code else None
+        networks["student"] = Network("student", str(folder), samples, code)
     for name, file in EXPORTS.items():
         path = fetched(store.folder("exports", key), file) / file
         if path.exists():

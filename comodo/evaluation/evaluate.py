@@ -17,7 +17,6 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from comodo.config.metric import MIN_ALIGNED, OF_CLASSIFIER, Measure, Metric, accuracy
-from comodo.config.student import BASELINE_NAMES
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.fine_tuning import measure_fine_tuned
 from comodo.evaluation.fitted_probe import Probe, class_names, fit_probe
@@ -86,7 +85,7 @@ def measure_calibration(frozen: FrozenStudent) -> Measured:
     `measure_probe` and, under `classifier_`, of the student's own classifier, if it has one; of a
     baseline only of that. Raises the errors of `fit_probe`."""
     sources = {}
-    if frozen.student.description["name"] not in BASELINE_NAMES:
+    if not frozen.student.encoder.ONLY_LABELS:
         sources[""] = _probe_predictions(fit_probe(frozen), frozen)
     if frozen.head is not None:
         sources[OF_CLASSIFIER] = _classifier_predictions(frozen)

@@ -76,6 +76,7 @@ class SweepRecord:
             "weights": self.weights,
             "versions": asdict(self.versions),
             "mlflow": self.mlflow,
+            "code": self.sweep.code,
         }
         write_json(store.folder("sweeps", self.sweep.name) / "sweep.json", content)
 
@@ -160,7 +161,8 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
 
 
 def _read(kept: dict[str, Any]) -> SweepRecord:
-    shown = {key: kept.get(key, {}) for key in ("overrides", "asked")}
+    # Earlier versions had no code.
+    shown = {key: kept.get(key, {}) for key in ("overrides", "asked", "code")}
     context = {"folder": Path(kept["folder"]), **shown, "read_back": True}
     # Sweeps whose references were not recorded had those that were then the default.
     then = ["none", "supervised"] if kept["sweep"].get("evaluate_on") else ["none"]

@@ -8,16 +8,15 @@ Shape letters: B batch, C channels, T samples, D width of the model, H heads, E 
 L length of a sequence, S sampled keys, K periods, F frequencies, R rows of P samples.
 """
 
-import inspect
 import math
+from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comodo.config.student import RESIZED_TO
 from comodo.data.resize import by_group, resized
 from comodo.models.encoders import Encoder
 
@@ -276,14 +275,16 @@ class BaselineEncoder(Encoder):
     windows, as the libraries of these models do with their data sets.
     """
 
-    joint = True
+    JOINT = True
+    ONLY_LABELS = True
+    SAMPLES = 1000
     library: type[Any]
     samples: int
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         self.network = self.library(**config)
-        self.samples = config.get("seq_len", RESIZED_TO[self.name])
+        self.samples = config.get("seq_len", self.SAMPLES)
         self.standardise = nn.BatchNorm1d(config["channels"], momentum=None, affine=False)
         self.dim = self.network.dim
 
@@ -292,22 +293,41 @@ class BaselineEncoder(Encoder):
         return self.network(x_BCT).flatten(1).unsqueeze(1)
 
 
-def _sizes(library: type[Any]) -> set[str]:
-    return set(inspect.signature(library).parameters) - {"channels"}
-
-
 class DLinearEncoder(BaselineEncoder):
-    name, library, size_keys = "dlinear", DLinear, _sizes(DLinear)
+    name = "dlinear"
+    SIZE: ClassVar[Collection[str]] = ("seq_len", "moving_average")
+    TINY: ClassVar[Mapping[str, int]] = {"seq_len": 64}
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {"dlinear": {"name": "dlinear"}}
+    library = DLinear
 
 
 class InformerEncoder(BaselineEncoder):
-    name, library, size_keys = "informer", Informer, _sizes(Informer)
+    name = "informer"
+    SIZE: ClassVar[Collection[str]] = (
+        "seq_len", "d_model", "heads", "layers", "d_ff", "factor", "distil", "dropout",
+    )  # fmt: skip
+    TINY: ClassVar[Mapping[str, int]] = {
+        "seq_len": 64, "d_model": 16, "heads": 2, "layers": 2, "d_ff": 32,
+    }  # fmt: skip
+    # The size is that in the names of the published results, also of `timesnet-published`; those
+    # of `dlinear` have the default one.
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {
+        "informer": {"name": "informer"},
+        "informer-published": {"name": "informer", "size": {"factor": 1, "distil": 0}},
+    }
+    library = Informer
 
 
 class TimesNetEncoder(BaselineEncoder):
-    name, library, size_keys = "timesnet", TimesNet, _sizes(TimesNet)
-
-
-BASELINE_ENCODERS: dict[str, type[Encoder]] = {
-    encoder.name: encoder for encoder in (DLinearEncoder, InformerEncoder, TimesNetEncoder)
-}
+    name = "timesnet"
+    SIZE: ClassVar[Collection[str]] = (
+        "seq_len", "d_model", "d_ff", "periods", "kernels", "layers", "dropout",
+    )  # fmt: skip
+    TINY: ClassVar[Mapping[str, int]] = {
+        "seq_len": 64, "d_model": 8, "d_ff": 16, "periods": 2, "kernels": 2, "layers": 1,
+    }  # fmt: skip
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {
+        "timesnet": {"name": "timesnet"},
+        "timesnet-published": {"name": "timesnet", "size": {"layers": 3}},
+    }
+    library = TimesNet

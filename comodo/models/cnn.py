@@ -7,11 +7,13 @@ trained on before.
 Shape letters: B batch, C channels, T samples, W width of a layer.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comodo.config.student import RESIZED_TO
 from comodo.data.resize import resized
 from comodo.models.encoders import Encoder
 
@@ -44,14 +46,17 @@ class CnnEncoder(Encoder):
     """
 
     name = "cnn"
-    joint = True
-    size_keys = ("seq_len", "width", "kernel")
+    SIZE: ClassVar[dict[str, int]] = {"seq_len": 256, "width": 32, "kernel": 5}  # with defaults
+    SAMPLES = 256
+    TINY: ClassVar[Mapping[str, int]] = {"seq_len": 64, "width": 8}
+    PRESETS: ClassVar[Mapping[str, dict[str, Any]]] = {"cnn": {"name": "cnn"}}
+    JOINT = True
     samples: int
 
     def __init__(self, config: dict[str, int]) -> None:
         super().__init__()
-        self.samples = config.get("seq_len", RESIZED_TO[self.name])
-        width, kernel = config.get("width", 32), config.get("kernel", 5)
+        config = self.SIZE | config
+        self.samples, width, kernel = config["seq_len"], config["width"], config["kernel"]
         if width % GROUPS or kernel % 2 == 0:
             raise ValueError(f"size of cnn: width must be a multiple of {GROUPS}, kernel odd")
         widths = [width * factor for factor in STAGES]

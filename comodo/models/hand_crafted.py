@@ -33,8 +33,7 @@ class HandCraftedEncoder(Encoder):
     length, each without its padding."""
 
     name = "hand-crafted"
-    joint = True
-    size_keys = ()
+    JOINT = True
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()

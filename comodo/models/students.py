@@ -21,21 +21,20 @@ from torch import Tensor, nn
 from comodo.config import StudentConfig
 from comodo.config.channels import checked_channels, expanded, quantity_of
 from comodo.config.dataset_base import G_AND_DEGREES, Units
+from comodo.config.own_code import CUSTOM
+from comodo.config.student import STUDENTS
 from comodo.core.errors import ComodoError
+from comodo.core.members import Code
 from comodo.core.store import atomic
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, limits
-from comodo.models.baselines import BASELINE_ENCODERS
 from comodo.models.checkpoints import read_encoder
-from comodo.models.cnn import CnnEncoder
-from comodo.models.encoders import CONFIG_FILE, ENCODERS, WEIGHTS_FILE, Encoder
-from comodo.models.hand_crafted import HandCraftedEncoder
+from comodo.models.encoders import CONFIG_FILE, WEIGHTS_FILE, Encoder
+from comodo.models.own import encoder_of
 
 EXTRACT_BATCH = 128  # windows; features depend on it only if `padding` is "batch"
 _DESCRIPTION_FILE = "student.json"
-_ENCODERS: dict[str, type[Encoder]] = {
-    **ENCODERS, **BASELINE_ENCODERS, CnnEncoder.name: CnnEncoder,
-    HandCraftedEncoder.name: HandCraftedEncoder,
-}  # fmt: skip
+CODE_FILE = "encoder.py"
+"""Next to it, the code of a student whose network is a class of the user's file."""
 
 
 class StudentError(ComodoError, ValueError):
@@ -50,7 +49,9 @@ class Student(nn.Module):
     in their order. `dim` is the width of the feature, and `description` has the arguments, for
     `load_student`. Samples beyond what any sensor measures (`imu.limits`) count as that limit: one
     of them would outweigh a batch, or overflow. `units` are those that the encoder sees, of
-    acceleration and angular velocity. Raises ValueError for no channel, or an unknown name.
+    acceleration and angular velocity. Of a network from another package or file, `code` is as in
+    the settings, and `own_code` the class of the file. Raises ValueError for no channel, or an
+    unknown name.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Student(nn.Module):
         pooling: str,
         channels: Sequence[str],
         units: Units = G_AND_DEGREES,
+        code: str | None = None,
+        own_code: Code | None = None,
     ) -> None:
         super().__init__()
         if not channels:
@@ -71,11 +74,16 @@ class Student(nn.Module):
             "pooling": pooling,
             "channels": list(self.channels),
         }
-        encoder = _ENCODERS[name]
-        joint_config = {"channels": len(self.channels)} if encoder.joint else {}
+        self.own_code = own_code
+        if code is not None:
+            self.description["code"] = code
+        if own_code is not None:
+            self.description |= {"file": own_code.file, "class": own_code.name}
+        encoder = _encoder_class(name, own_code)
+        joint_config = {"channels": len(self.channels)} if encoder.JOINT else {}
         self.encoder = encoder({**encoder_config, **joint_config})
         self.concat = pooling == "concat"
-        features = len(self.channels) if self.concat and not encoder.joint else 1
+        features = len(self.channels) if self.concat and not encoder.JOINT else 1
         self.dim: int = self.encoder.dim * features
         self.limit_C1: Tensor
         limit_C1 = torch.from_numpy(limits(self.channels)).unsqueeze(1)
@@ -142,10 +150,12 @@ def build_student(settings: StudentConfig, units: Units = G_AND_DEGREES) -> Stud
     Raises ValueError for unknown keys in size or channels, and for weights that are not found or do
     not fit.
     """
-    encoder = _ENCODERS[settings.name]
+    own_code = settings.own_code
+    encoder = _encoder_class(settings.name, own_code)
     if settings.weights is None:
         config = encoder.config_from_size(settings.size) | settings.options
-        return Student(settings.name, config, settings.pooling, settings.channels, units)
+        args = settings.name, config, settings.pooling, settings.channels, units
+        return Student(*args, settings.code, own_code)
     if settings.is_checkpoint:
         return _from_checkpoint(settings, units)
     folder = _find_weights(settings.weights, settings.revision)
@@ -158,7 +168,7 @@ def build_student(settings: StudentConfig, units: Units = G_AND_DEGREES) -> Stud
 def _from_checkpoint(settings: StudentConfig, units: Units) -> Student:
     """A student with the encoder of a file that the published code wrote."""
     file = str(settings.weights)
-    config = _ENCODERS[settings.name].config_from_size(settings.size) | settings.options
+    config = STUDENTS.get(settings.name).config_from_size(settings.size) | settings.options
     student = Student(settings.name, config, settings.pooling, settings.channels, units)
     state, taken = read_encoder(Path(file))
     unknown = [name for name in student.encoder.load_state(state, f"weights {file!r}")
@@ -178,27 +188,70 @@ def _from_checkpoint(settings: StudentConfig, units: Units) -> Student:
     return student
 
 
+def _encoder_class(name: str, own_code: Code | None) -> type[Encoder]:
+    """The class of a student's encoder. Raises CodeError, a ValueError."""
+    if own_code is not None:
+        return encoder_of(own_code.run())
+    if name == CUSTOM:
+        raise ValueError("only its settings were recorded, not the code of its file")
+    found = STUDENTS.get(name)
+    return found if name in STUDENTS.built_in else encoder_of(found)
+
+
 def save_student(student: Student, folder: Path | str) -> None:
-    """Writes a student into a folder; each file is written atomically."""
+    """Writes a student into a folder, with the code of a `custom` one; each file is written
+    atomically."""
     folder = Path(folder)
+    if student.own_code is not None:
+        with atomic(folder / CODE_FILE) as path:
+            path.write_text(student.own_code.text, encoding="utf-8")
     with atomic(folder / WEIGHTS_FILE) as path:
         save_file({name: x.contiguous() for name, x in student.state_dict().items()}, path)
     with atomic(folder / _DESCRIPTION_FILE) as path:
         path.write_text(json.dumps(student.description, indent=2))
 
 
-def load_student(folder: Path | str) -> Student:
+def load_student(folder: Path | str, code: str | None = None) -> Student:
     """Loads a student that `save_student` wrote, on the CPU and without the hub; ValueError if the
-    folder holds none."""
+    folder holds none. `code`: the SHA-256 of the code of a `custom` student, which may be run; for
+    other code, and without it, StudentError, `student.own-code`."""
     folder = Path(folder)
     try:
         description = json.loads((folder / _DESCRIPTION_FILE).read_text())
         state = load_file(folder / WEIGHTS_FILE)
     except (FileNotFoundError, SafetensorError, ValueError) as error:
         raise ValueError(f"{folder} holds no saved student: {error}") from error
-    student = Student(**description)
+    student = Student(**_with_code(description, folder, code))
     student.load_state_dict(state)
     return student
+
+
+def _with_code(description: dict[str, Any], folder: Path, allowed: str | None) -> dict[str, Any]:
+    """The arguments of a saved student, with its code if it has some."""
+    recorded, name = description.get("code"), description.get("name")
+    if (file := description.get("file")) is not None:
+        try:
+            text = (folder / CODE_FILE).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{folder} holds no saved student: {error}") from error
+        own_code = Code(str(file), str(description.get("class")), text, may_run=True)
+        if own_code.digest != allowed:
+            raise StudentError(
+                "student.own-code",
+                f"{folder}: the network is code of the file {file}, which is only run if that is "
+                f"allowed; read {folder / CODE_FILE}, then add --allow-code",
+            )
+        rest = {k: v for k, v in description.items() if k not in ("file", "class")}
+        return {**rest, "own_code": own_code}
+    if recorded is not None and isinstance(name, str) and name in STUDENTS:
+        now = f"version {STUDENTS.code(name).constants.get('VERSION')}"
+        if now != recorded:
+            raise StudentError(
+                "student.other-version",
+                f"{folder}: was trained with {recorded} of '{name}', but {now} is installed; "
+                "install the package that it was trained with",
+            )
+    return description
 
 
 class Windows(Protocol):

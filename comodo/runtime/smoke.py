@@ -16,8 +16,11 @@ from comodo.config import Sweep, read_sweep_file
 from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.channels import CHANNELS
 from comodo.config.datasets import channels_of_kind
+from comodo.config.own_code import CUSTOM, allowed_code
 from comodo.config.short_forms import expanded
+from comodo.config.student import STUDENTS, Family, family_of
 from comodo.core.console import console
+from comodo.core.members import Code
 from comodo.core.store import Store, publish
 
 _VIT = {
@@ -37,21 +40,6 @@ TINY_TEACHERS: dict[str, tuple[str, dict[str, int]]] = {
     "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
 }  # fmt: skip
 """Classes of transformers, without `Config` and `Model`, and their tiny sizes."""
-_MANTIS = {
-    "seq_len": 64, "num_patches": 4, "hidden_dim": 16, "hidden_dim_scalar_enc": 4,
-    "transf_depth": 1, "transf_num_heads": 2, "transf_mlp_dim": 32, "transf_dim_head": 8,
-}  # fmt: skip
-_T5 = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8, "d_ff": 32}
-TINY_STUDENTS: dict[str, dict[str, int]] = {
-    "mantis": _MANTIS,
-    "mantis-v2": {**_MANTIS, "kernel_size": 5},
-    "moment": {**_T5, "seq_len": 64},
-    "chronos-bolt": {**_T5, "context_length": 256},
-    "cnn": {"seq_len": 64, "width": 8},
-    "dlinear": {"seq_len": 64},
-    "informer": {"seq_len": 64, "d_model": 16, "heads": 2, "layers": 2, "d_ff": 32},
-    "timesnet": {"seq_len": 64, "d_model": 8, "d_ff": 16, "periods": 2, "kernels": 2, "layers": 1},
-}
 STEPS = {"epochs": (2, 1), "batch_size": (16, 8), "queue_size": (8, 3)}
 """For each key its smallest value in the file becomes the first number here, and each next value
 adds the second, so that different values stay different and in order. Nine queues still fit half of
@@ -73,7 +61,7 @@ def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep
     asked: dict[str, dict[str, int]] = {}
 
     def change(data: dict[str, Any]) -> dict[str, Any]:
-        shrunk.append(_Shrunk(data, store))
+        shrunk.append(_Shrunk(data, store, allowed_code(data, path.parent)))
         asked.update(shrunk[0].asked())
         return shrunk[0].sweep()
 
@@ -85,8 +73,8 @@ def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep
 
 
 class _Shrunk:
-    def __init__(self, data: dict[str, Any], store: Store) -> None:
-        self._data, self._store = data, store
+    def __init__(self, data: dict[str, Any], store: Store, code: dict[str, str]) -> None:
+        self._data, self._store, self._code = data, store, code
         self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
         self._collect(data)
         self._queues_follow = "method.queue_size" in str(data.get("recipes"))
@@ -184,10 +172,17 @@ class _Shrunk:
 
     def _student(self, student: Any) -> dict[str, Any]:
         given = expanded("student", student)
-        keys = ("name", "pooling", "channels", "output_token", "padding", "averaged_patches",
-                "train_encoder")  # fmt: skip
+        keys = ("name", "file", "class", "pooling", "channels", "output_token", "padding",
+                "averaged_patches", "train_encoder")  # fmt: skip
         kept = {key: given[key] for key in keys if key in given}
-        return {**kept, "size": TINY_STUDENTS.get(given["name"], {})}
+        return {**kept, "size": self._tiny_size(given)}
+
+    def _tiny_size(self, student: dict[str, Any]) -> dict[str, Any]:
+        """The tiny size of a student; none of one that is refused when the file is checked."""
+        name, file = student["name"], student.get("file")
+        if name == CUSTOM and file in self._code:
+            return Family.of_own(Code(file, str(student.get("class")), self._code[file])).tiny
+        return family_of(name).tiny if name in STUDENTS else {}
 
     def _teacher(self, teacher: Any) -> dict[str, Any]:
         given = expanded("teacher", teacher)

@@ -67,9 +67,12 @@ def lengths_taken(sweep: Sweep) -> set[int]:
     student that cannot be built, before anything is encoded."""
     lengths = set()
     configs = map(sweep.with_values, sweep.points())
-    for student in dict.fromkeys(config.student.model_dump_json() for config in configs):
+    students = dict[str, StudentConfig]()
+    for config in configs:
+        students.setdefault(config.student.model_dump_json(), config.student)
+    for student in students.values():
         try:
-            built = build_student(StudentConfig.model_validate_json(student))
+            built = build_student(student)
         except (ValueError, AssertionError) as error:
             raise ConfigError.at("trial.student", str(error)) from None
         if built.encoder.samples is not None:

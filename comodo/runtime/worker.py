@@ -84,7 +84,8 @@ def run_trial(
     try:
         _await(lease, workers, report)
         folder = fetched(store.folder("trials", trial.key))
-        student = _trained_student(folder) if workers.rank == 0 else None
+        code = trial.config.student.code
+        student = _trained_student(folder, code) if workers.rank == 0 else None
         # As the first worker sees it: on a network disk the others may not see its file yet.
         if not workers.collect(student is not None)[0]:
             _allow_tf32(trial.config.precision == "tf32")
@@ -93,7 +94,7 @@ def run_trial(
         if workers.rank > 0:
             return None
         began = time.perf_counter()
-        student = (student or load_student(folder / "student")).to(device)
+        student = (student or load_student(folder / "student", code)).to(device)
         if made := _measure(trial, store, student, lease):
             seconds = time.perf_counter() - began
             MeasuringRecord(made, seconds, _made_by(device)).write(folder)
@@ -104,7 +105,7 @@ def run_trial(
         lease.release()
 
 
-def _trained_student(folder: Path) -> Student | None:
+def _trained_student(folder: Path, code: str | None) -> Student | None:
     """The student in a trial's folder; None if it is not trained, or has to be trained again
     because one of its files is damaged."""
     if TrainedRecord.find(folder) is None:
@@ -117,7 +118,7 @@ def _trained_student(folder: Path) -> Student | None:
         report_damaged(heads, "cut off")
         return None
     try:
-        return load_student(folder / "student")
+        return load_student(folder / "student", code)
     except ValueError as error:
         report_damaged(folder / "student", error.__cause__ or error)
         return None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from comodo.config import ConfigError, DatasetConfig, FolderDataset, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.libraries import missing_library
-from comodo.config.student import RESIZED_TO
 from comodo.core.machine import usable_cpus
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
@@ -40,8 +39,8 @@ MAX_LOOK_SECONDS = 1.0  # for reading the lengths of videos
 MIN_SAMPLES = 2  # of a window
 MOMENT_PATCH = 8  # samples, also of the published weights
 MULTIPLES = {
-    "mantis": ("seq_len", "num_patches", RESIZED_TO["mantis"], 32),
-    "mantis-v2": ("seq_len", "num_patches", RESIZED_TO["mantis-v2"], 32),
+    "mantis": ("seq_len", "num_patches", 512, 32),
+    "mantis-v2": ("seq_len", "num_patches", 512, 32),
     "chronos-bolt": ("input_patch_size", "input_patch_stride", 16, 16),
     "informer": ("d_model", "heads", 128, 8),
 }

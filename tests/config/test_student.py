@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, read_sweep_file
-from comodo.config.student import STUDENT_PRESETS, STUDENT_SIZES, TAKEN_BY, StudentConfig
+from comodo.config.student import FAMILIES, STUDENT_PRESETS, StudentConfig, families_with
 from tests.config.test_load import sweep_file
 
 
@@ -17,7 +17,8 @@ def test_presets_are_valid_settings_that_say_nothing_needlessly(preset: str) -> 
 
 
 def test_every_family_has_a_preset() -> None:
-    assert {preset["name"] for preset in STUDENT_PRESETS.values()} == STUDENT_SIZES.keys()
+    names = {preset["name"] for preset in STUDENT_PRESETS.values()}
+    assert names == FAMILIES.keys() - {"hand-crafted"}
 
 
 def test_the_published_sizes_of_the_baselines() -> None:
@@ -29,7 +30,7 @@ def test_the_published_sizes_of_the_baselines() -> None:
     assert {informer.samples, timesnet.samples, StudentConfig(name="dlinear").samples} == {1000}
 
 
-@pytest.mark.parametrize("name", STUDENT_SIZES)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -41,10 +42,10 @@ def test_the_published_sizes_of_the_baselines() -> None:
 )
 def test_settings_of_one_family_are_refused_elsewhere(name: str, key: str, value: Any) -> None:
     settings: dict[str, Any] = {"name": name, key: value}
-    if name in TAKEN_BY[key]:
+    if name in (having := families_with(key)):
         assert StudentConfig.model_validate(settings).options == {key: value}
     else:
-        with pytest.raises(ValueError, match=f"{key}: only for {TAKEN_BY[key][0]}.*remove {key}"):
+        with pytest.raises(ValueError, match=f"{key}: only for {having[0]}.*remove {key}"):
             StudentConfig.model_validate(settings)
 
 

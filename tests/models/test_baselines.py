@@ -1,5 +1,6 @@
 """The supervised baselines: what defines each, as students, and their way through a trial."""
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any, get_args
@@ -10,14 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comodo.config import ConfigError, StudentConfig, read_sweep_file
-from comodo.config import student as settings
 from comodo.config.metric import OWN_METRICS, Measure
-from comodo.config.student import STUDENT_SIZES
+from comodo.config.student import STUDENTS, families_with
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
 from comodo.evaluation.results import Results, TrialRow
 from comodo.models.baselines import (
-    BASELINE_ENCODERS,
     DLinear,
     Inception,
     decompose,
@@ -58,9 +57,12 @@ def make(name: str, **changes: Any) -> Student:
 
 
 def test_sizes_of_the_sweep_file_are_those_of_the_networks() -> None:
-    assert set(BASELINE_ENCODERS) == set(settings.BASELINE_NAMES) == set(NAMES)
-    for name, encoder in BASELINE_ENCODERS.items():
-        assert STUDENT_SIZES[name] == set(encoder.size_keys)
+    assert families_with("only_labels") == NAMES
+    for name in NAMES:
+        encoder = STUDENTS.get(name)
+        assert set(encoder.SIZE) == inspect.signature(encoder.library).parameters.keys() - {
+            "channels"
+        }
 
 
 def test_published_sizes_are_the_defaults() -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
 from comodo.config.dataset_base import FoldSplit
-from comodo.config.student import STUDENT_SIZES
+from comodo.config.student import FAMILIES
 from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
@@ -19,7 +19,7 @@ from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
 from comodo.report.report import accuracy_on_terminal
-from comodo.runtime.smoke import TINY_STUDENTS, load_smoke, tiny_teacher
+from comodo.runtime.smoke import load_smoke, tiny_teacher
 from comodo.search.labels import Labels, swept_keys
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
@@ -154,9 +154,9 @@ def test_tiny_teachers_load_as_others_do(tmp_path: Path, name: str) -> None:
     assert teacher(torch.zeros(shape, dtype=torch.uint8)).shape == (1, teacher.dim)
 
 
-@pytest.mark.parametrize("name", STUDENT_SIZES)
+@pytest.mark.parametrize("name", [name for name, of in FAMILIES.items() if of.size])
 def test_tiny_students_are_tiny(name: str) -> None:
-    settings = StudentConfig.model_validate({"name": name, "size": TINY_STUDENTS[name]})
+    settings = StudentConfig.model_validate({"name": name, "size": FAMILIES[name].tiny})
     student = build_student(settings)
     assert sum(parameter.numel() for parameter in student.parameters()) < 100_000
     assert student(torch.zeros(2, 6, 250)).shape == (2, student.dim)
