@@ -22,7 +22,7 @@ SECTIONS = {
     "TermsMethod": "Method terms", "Terms": "Terms", "ComodoTerm": "Term comodo",
     "InfonceTerm": "Term infonce", "L2Term": "Term l2", "SupervisedTerm": "Term supervised",
     "SiglipTerm": "Term siglip", "RkdDistanceTerm": "Term rkd_distance",
-    "RkdAngleTerm": "Term rkd_angle", "VicregTerm": "Term vicreg",
+    "RkdAngleTerm": "Term rkd_angle", "VicregTerm": "Term vicreg", "OwnTerm": "Own term",
     "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",

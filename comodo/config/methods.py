@@ -13,6 +13,7 @@ from comodo.config.terms import (
     InfonceLoss,
     L2Loss,
     Loss,
+    OwnTerm,
     SupervisedLoss,
     Term,
     TermName,
@@ -75,6 +76,12 @@ class Method(Settings):
         """Those of student and teacher; None without a teacher."""
         head: Head | None = getattr(self, "head", None)
         return head if self.needs_teacher else None
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The texts of the files that its losses are from, by name."""
+        own = [loss for loss in self.losses.values() if isinstance(loss, OwnTerm)]
+        return {file: text for loss in own for file, text in loss.texts.items()}
 
     @property
     def queue(self) -> ComodoLoss | None:
@@ -166,8 +173,7 @@ class TermsMethod(Method):
 
     @property
     def _terms(self) -> dict[str, Term]:
-        terms = {name: getattr(self.terms, name) for name in Terms.model_fields}
-        return {name: term for name, term in terms.items() if term is not None and term.weight}
+        return {name: term for name, term in self.terms.all.items() if term.weight}
 
     @property
     def losses(self) -> dict[str, Loss]:

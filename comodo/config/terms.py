@@ -3,13 +3,42 @@
 Most losses are also a method of their own, in `methods`.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from comodo.config.base import ADDED_LATER, Settings
+from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.errors import nearest
+from comodo.core.members import Members
+
+TERMS = Members(
+    "comodo.terms",
+    {
+        "comodo": "comodo.training.terms.comodo:ComodoTerm",
+        "infonce": "comodo.training.terms.infonce:InfonceTerm",
+        "l2": "comodo.training.terms.l2:L2Term",
+        "supervised": "comodo.training.terms.supervised:SupervisedTerm",
+        "siglip": "comodo.training.terms.siglip:SiglipTerm",
+        "rkd_distance": "comodo.training.terms.relational:DistanceTerm",
+        "rkd_angle": "comodo.training.terms.relational:AngleTerm",
+        "vicreg": "comodo.training.terms.vicreg:VicregTerm",
+    },
+)
+"""The classes of losses by the names of their terms; those of other packages and files are
+described in docs/extending.md."""
+OF_TRAINING = ("student_dim", "classes")
+"""Arguments of an own loss's constructor that the training gives."""
+TERM_NAME = r"[a-z][a-z0-9_]*"
 
 
 class Loss(Settings):
@@ -114,8 +143,51 @@ class SupervisedTerm(SupervisedLoss, Term):
     that needs a teacher it learns from those windows with video that have a label."""
 
 
+class OwnTerm(OwnCode, Term):
+    """A loss of a file, under any name, or of an installed package, under its name there. What it
+    needs are constants of the class, see docs/extending.md."""
+
+    MEMBERS: ClassVar[Members] = TERMS
+
+    name: str = CUSTOM
+    """Filled in: `custom`, or the name in an installed package."""
+    settings: dict[str, float | bool | str] = Field({})
+    """Arguments of the class's constructor."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known_member(name, TERMS)
+
+    @model_validator(mode="after")
+    def _takes_its_settings(self) -> "OwnTerm":
+        code = self.read_code
+        known = None if code is None else code.arguments
+        for key in self.settings:
+            if known is not None and key not in known:
+                close = nearest(key, [name for name in known if name not in OF_TRAINING])
+                raise ValueError(f"settings.{key}: unknown{close}")
+        return self
+
+    def _constant(self, name: str, default: bool) -> bool:
+        code = self.read_code
+        return default if code is None else bool(code.constants.get(name, default))
+
+    @property
+    def needs_teacher(self) -> bool:  # type: ignore[override]
+        return self._constant("NEEDS_TEACHER", True)
+
+    @property
+    def needs_views(self) -> bool:  # type: ignore[override]
+        return self._constant("NEEDS_VIEWS", False)
+
+
 class Terms(Settings):
-    """The terms of a sum, each once; those that are not listed are not in it."""
+    """The terms of a sum, each once; those that are not listed are not in it. Others are own
+    terms."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, OwnTerm] = Field(init=False)
 
     comodo: ComodoTerm | None = None
     """Similarities to a queue of teacher embeddings."""
@@ -138,6 +210,17 @@ class Terms(Settings):
     def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: term for name, term in dump(self).items() if term is not None}
 
+    @property
+    def all(self) -> dict[str, Term]:
+        """Those in the sum, by name."""
+        found = {name: getattr(self, name) for name in Terms.model_fields}
+        return {name: term for name, term in found.items() if term is not None} | self.own
+
+    @property
+    def own(self) -> dict[str, OwnTerm]:
+        """Those of files and of installed packages."""
+        return dict(self.__pydantic_extra__)
+
 
 def terms_by_name(value: Any) -> Any:
     """A list of terms, each a name or a mapping with a name, as a mapping by name; other values as
@@ -154,11 +237,24 @@ def terms_by_name(value: Any) -> Any:
         value = found
     if isinstance(value, Mapping):
         for name in value:
-            if name not in Terms.model_fields:
-                raise ValueError(f"unknown term '{name}'{nearest(str(name), Terms.model_fields)}")
             if value[name] is None:
                 raise ValueError(f"{name}: write {{}} for its default settings, or leave it out")
+        return {name: _own_term(name, term) for name, term in value.items()}
     return value
+
+
+def _own_term(name: Any, term: Any) -> Any:
+    """A term of a file or an installed package with its name there; others as they are. Raises
+    ValueError for an unknown one."""
+    if name in Terms.model_fields:
+        return term
+    if isinstance(term, Mapping) and "file" in term:
+        if not re.fullmatch(TERM_NAME, str(name)):
+            raise ValueError(f"{name}: needs small letters, digits and underscores, as my_loss")
+        return {**term, "name": CUSTOM}
+    if name not in TERMS:
+        raise ValueError(f"unknown term '{name}'{nearest(str(name), TERMS.names())}")
+    return {**term, "name": name} if isinstance(term, Mapping) else term
 
 
 TermName = Literal[

@@ -21,6 +21,7 @@ from comodo.search.measurable import (
 from comodo.search.train_split import refuse_untrainable
 from comodo.search.trial import unread_splits
 from comodo.search.warm_start import Arrays
+from comodo.training.terms import refuse_unusable
 
 
 def prepare_all(sweep: Sweep, store: Store) -> dict[str, WindowSet]:
@@ -64,12 +65,16 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
 
 def lengths_taken(sweep: Sweep) -> set[int]:
     """Lengths, in samples, that the sweep's students resize windows to. Raises ConfigError for a
-    student that cannot be built, before anything is encoded."""
+    student, or a loss, that cannot be built, before anything is encoded."""
     lengths = set()
     configs = map(sweep.with_values, sweep.points())
     students = dict[str, StudentConfig]()
     for config in configs:
         students.setdefault(config.student.model_dump_json(), config.student)
+        try:
+            refuse_unusable(config.method)
+        except ValueError as error:
+            raise ConfigError.at("trial.method", str(error)) from None
     for student in students.values():
         try:
             built = build_student(student)

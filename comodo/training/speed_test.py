@@ -74,7 +74,8 @@ def measure_speed(
         data = {"method": trial.method.model_dump(mode="json")}
         fitting = {size: min(loss.queue_size, count - trial.batch_size), hold_out: False}
         apply_overrides(data, fitting, "")
-        method = type(trial.method).model_validate(data["method"])
+        context = {"code": trial.method.code}
+        method = type(trial.method).model_validate(data["method"], context=context)
         trial = trial.model_copy(update={"method": method})
     trial = trial.model_copy(update={"schedule": "steps", "epochs": 1_000})
     try:
