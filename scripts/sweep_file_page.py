@@ -35,7 +35,7 @@ SECTIONS = {
     "EpicKitchensDataset": "Data set epic-kitchens", "HdEpicDataset": "Data set hd-epic",
     "HaptDataset": "Data set hapt", "WharfDataset": "Data set wharf",
     "ActRecTutDataset": "Data set actrectut", "AnymoBenchDataset": "Data set anymo-bench",
-    "WharDataset": "Data set whar",
+    "WharDataset": "Data set whar", "OwnDataset": "Data set custom",
     "EarlyStopping": "Early stopping", "Resources": "Resources", "Budget": "Budget",
 }  # fmt: skip
 """The page's sections in order, by their names in the schema."""

@@ -66,7 +66,7 @@ class Block(NamedTuple):
     @property
     def file(self) -> str:
         """The file name under which the reader should save it; "" if none."""
-        named = re.match(r"# (\S+\.yaml)\n", self.text)
+        named = re.match(r"# (\S+\.(?:yaml|py))\n", self.text)
         return named[1] if named else ""
 
 
@@ -159,6 +159,9 @@ def test_sweep_files_and_parts_of_them_are_read(
         (place.parent if place.suffix else place).mkdir(parents=True, exist_ok=True)
         if place.suffix:
             place.touch()
+    for code in (other for other in BLOCKS if other.page == block.page and other.kind == "python"):
+        if code.file:
+            (tmp_path / code.file).write_text(code.text)
     content = yaml.safe_load(block.text)
     if not {"name", "datasets", "trial"} <= content.keys():
         part, content = content, {**WHOLE, **content}

@@ -1,9 +1,9 @@
 """The settings of each kind of data set: of the user's own recordings, and all together."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Seed
 from comodo.config.channels import (
@@ -24,6 +24,7 @@ from comodo.config.imu_datasets import (
     WharfDataset,
 )
 from comodo.config.imu_files import Columns, Preset, SensorName, TimeUnit
+from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.config.video_datasets import (
     Ego4dDataset,
     EgoExo4dDataset,
@@ -33,8 +34,33 @@ from comodo.config.video_datasets import (
     UtdMhadDataset,
     WearDataset,
 )
+from comodo.core.errors import nearest
+from comodo.core.members import Members
 
 ARIA_IMUS = ("left", "right")
+READERS = Members(
+    "comodo.readers",
+    {
+        "simulated": "comodo.data.readers.simulated:SimulatedReader",
+        "folder": "comodo.data.readers.folder:FolderReader",
+        "gopro": "comodo.data.readers.gopro:GoproReader",
+        "aria": "comodo.data.readers.aria:AriaReader",
+        "utd-mhad": "comodo.data.readers.utd_mhad:UtdMhadReader",
+        "ego4d": "comodo.data.readers.ego4d:Ego4dReader",
+        "egoexo4d": "comodo.data.readers.egoexo4d:EgoExo4dReader",
+        "uestc-mmea-cl": "comodo.data.readers.uestc_mmea:UestcMmeaReader",
+        "hapt": "comodo.data.readers.hapt:HaptReader",
+        "wharf": "comodo.data.readers.wharf:WharfReader",
+        "whar": "comodo.data.readers.whar:WharReader",
+        "anymo-bench": "comodo.data.readers.anymo_bench:AnymoBenchReader",
+        "hd-epic": "comodo.data.readers.hd_epic:HdEpicReader",
+        "actrectut": "comodo.data.readers.actrectut:ActRecTutReader",
+        "wear": "comodo.data.readers.wear:WearReader",
+        "epic-kitchens": "comodo.data.readers.epic_kitchens:EpicKitchensReader",
+    },
+)
+"""The classes of readers by kinds of data sets; those of other packages and files are described in
+docs/extending.md."""
 
 
 class SimulatedDataset(BaseDataset):
@@ -123,6 +149,46 @@ class AriaDataset(BaseDataset):
         return self
 
 
+class OwnDataset(BaseDataset, OwnCode):
+    """Recordings that a class of a file reads, or of an installed package: of that the kind is the
+    name there."""
+
+    MEMBERS: ClassVar[Members] = READERS
+    NAMED_BY: ClassVar[str] = "reader"
+
+    kind: Literal["custom"]
+    """A reader of your own, see docs/extending.md."""
+    reader: str = CUSTOM
+    """Filled in: `custom`, or the name in an installed package."""
+    path: ExistingPath
+    """File or folder that the reader is given."""
+    settings: dict[str, int | float | bool | str] = Field({})
+    """Further arguments of the class's constructor."""
+
+    @field_validator("reader")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known_member(name, READERS)
+
+    @model_validator(mode="after")
+    def _takes_its_settings(self) -> "OwnDataset":
+        code = self.read_code
+        known = None if code is None else code.arguments
+        for key in self.settings:
+            if known is not None and key not in known:
+                close = nearest(key, [name for name in known if name != "path"])
+                raise ValueError(f"settings.{key}: unknown{close}")
+        return self
+
+
+def _of_installed(written: Any) -> Any:
+    """A data set whose kind is the name of an installed package's reader, as an OwnDataset."""
+    kind = written.get("kind") if isinstance(written, dict) else None
+    if isinstance(kind, str) and kind != CUSTOM and READERS.is_installed(kind):
+        return {**written, "kind": CUSTOM, "reader": kind}
+    return written
+
+
 DatasetConfig = Annotated[
     SimulatedDataset
     | FolderDataset
@@ -139,8 +205,10 @@ DatasetConfig = Annotated[
     | HdEpicDataset
     | ActRecTutDataset
     | WearDataset
-    | EpicKitchensDataset,
+    | EpicKitchensDataset
+    | OwnDataset,
     Field(discriminator="kind"),
+    BeforeValidator(_of_installed),
 ]
 
 

@@ -1,52 +1,24 @@
 """The readers: one module for each kind of data set, all with the interface `Reader`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from comodo.config.dataset_base import GroupSplit
-from comodo.config.datasets import DatasetConfig, SimulatedDataset, fold_split
+from comodo.config.datasets import (
+    READERS,
+    DatasetConfig,
+    OwnDataset,
+    SimulatedDataset,
+    fold_split,
+)
 from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null
 from comodo.data.names import name_notes
-from comodo.data.readers import (
-    actrectut,
-    anymo_bench,
-    aria,
-    ego4d,
-    egoexo4d,
-    epic_kitchens,
-    folder,
-    gopro,
-    hapt,
-    hd_epic,
-    uestc_mmea,
-    utd_mhad,
-    wear,
-    whar,
-    wharf,
-)
+from comodo.data.readers.own import OwnReader
 from comodo.data.recordings import DatasetError, NotingReader, Reader, Recording, UnitReader
-
-READERS: dict[str, Callable[[Any], Reader]] = {
-    "folder": folder.FolderReader,
-    "gopro": gopro.GoproReader,
-    "aria": aria.AriaReader,
-    "utd-mhad": utd_mhad.UtdMhadReader,
-    "ego4d": ego4d.Ego4dReader,
-    "egoexo4d": egoexo4d.EgoExo4dReader,
-    "uestc-mmea-cl": uestc_mmea.UestcMmeaReader,
-    "hapt": hapt.HaptReader,
-    "wharf": wharf.WharfReader,
-    "whar": whar.WharReader,
-    "anymo-bench": anymo_bench.AnymoBenchReader,
-    "hd-epic": hd_epic.HdEpicReader,
-    "actrectut": actrectut.ActRecTutReader,
-    "wear": wear.WearReader,
-    "epic-kitchens": epic_kitchens.EpicKitchensReader,
-}
 
 
 def list_recordings(settings: DatasetConfig, data_folder: Path) -> list[Recording]:
@@ -97,9 +69,11 @@ def with_common_unit(
 
 def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
     """The reader for a data set's settings; `data_folder` is where simulated files are written."""
+    if isinstance(settings, OwnDataset):
+        return OwnReader(settings)
+    reader: Any = READERS.get(
+        settings.kind
+    )  # imports only that one: SciPy's geometry takes a second
     if isinstance(settings, SimulatedDataset):
-        # Imports SciPy's geometry: a second that other data sets need not wait.
-        from comodo.data.readers.simulated import SimulatedReader
-
-        return SimulatedReader(settings, data_folder)
-    return READERS[settings.kind](settings)
+        return reader(settings, data_folder)
+    return reader(settings)
