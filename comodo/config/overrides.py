@@ -14,6 +14,7 @@ from comodo.config.own_code import CUSTOM
 from comodo.config.short_forms import expanded
 from comodo.config.space import Choices, Point, Range
 from comodo.config.student import OPTIONS, STUDENTS, Family, family_of
+from comodo.config.teacher import TEACHERS, WITHOUT_WEIGHTS
 from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
@@ -112,7 +113,8 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
             size = settings["size"]
             settings["size"] = {key: size[key] for key in size if key in family.size}
     elif part == "teacher":
-        if name in ("efficientnet-lite0", "precomputed"):
+        foreign |= {"code"} if name == CUSTOM else {"file", "class", "code"}
+        if name in WITHOUT_WEIGHTS or name not in TEACHERS.built_in:
             foreign |= {"weights", "revision"}
         if name != "precomputed":
             foreign |= {"path", "ids", "features"}

@@ -1,11 +1,27 @@
 """The settings of a teacher, and what it sees of a data set's windows under each protocol."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPath, Settings, Weights
+from comodo.config.base import ADDED_LATER, ExistingPath, Weights
 from comodo.config.datasets import DatasetConfig, fold_split
+from comodo.config.own_code import CUSTOM, OwnCode, known_member
+from comodo.core.members import Members
+
+TEACHERS = Members(
+    "comodo.teachers",
+    {
+        "timesformer": "comodo.models.teachers:timesformer",
+        "videomae": "comodo.models.teachers:videomae",
+        "vjepa2": "comodo.models.teachers:vjepa2",
+        "image": "comodo.models.teachers:image",
+        "efficientnet-lite0": "comodo.models.teachers:efficientnet_lite0",
+        "precomputed": "comodo.data.precomputed:precomputed_features",
+    },
+)
+"""What makes each teacher; classes of other packages and files are described in
+docs/extending.md."""
 
 
 def on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
@@ -23,18 +39,27 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 
+WITHOUT_WEIGHTS = ("efficientnet-lite0", "precomputed")
+"""Teachers that are not given weights."""
 FrameShape = Literal["squeeze", "crop"]
 FrameChoice = Literal["middles", "ends"]
 PUBLISHED_FRAMES: dict[str, Any] = {"frame_choice": "ends", "flips": True}
 """Defaults of a teacher's settings with `protocol: published`."""
 
 
-class TeacherConfig(Settings):
+def _known_names(schema: dict[str, Any]) -> None:
+    schema["enum"] = [*TEACHERS.names(), CUSTOM]
+
+
+class TeacherConfig(OwnCode):
     """The frozen video encoder. `image` is any image encoder of transformers, with its features
     averaged over the frames."""
 
-    name: Literal["timesformer", "videomae", "vjepa2", "image", "efficientnet-lite0", "precomputed"]
-    """Family of the encoder; `precomputed` reads features from a file."""
+    MEMBERS: ClassVar[Members] = TEACHERS
+
+    name: str = Field(json_schema_extra=_known_names)
+    """Family of the encoder; `precomputed` reads features from a file; `custom` is the class of a
+    file. Installed packages may have others."""
     weights: Weights | None = None
     """A hub id or a local folder; required for the families of transformers."""
     revision: str | None = None
@@ -63,9 +88,17 @@ class TeacherConfig(Settings):
     features: str = "feature"
     """`precomputed`: name of the array or column of features."""
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known_member(name, TEACHERS)
+
     @model_validator(mode="after")
     def _complete(self) -> "TeacherConfig":
-        if self.weights is None and self.name not in ("efficientnet-lite0", "precomputed"):
+        is_own = self.name not in TEACHERS.built_in
+        if is_own and self.weights is not None:
+            raise ValueError(f"weights: {self.name} loads its own; remove weights")
+        if self.weights is None and not is_own and self.name not in WITHOUT_WEIGHTS:
             raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
         if self.allow_remote_code not in (None, self.weights):
             raise ValueError("allow_remote_code must repeat weights, whose code may then run")

@@ -1,7 +1,7 @@
 """The settings of a trial: teacher, student, training, protocol."""
 
 from collections.abc import Collection, Container
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -19,7 +19,7 @@ from comodo.config.methods import (
 )
 from comodo.config.own_code import CUSTOM
 from comodo.config.student import FAMILIES, STUDENT_PRESETS, STUDENTS, StudentConfig
-from comodo.config.teacher import TEACHER_PRESETS, TeacherConfig, as_published
+from comodo.config.teacher import TEACHER_PRESETS, TEACHERS, TeacherConfig, as_published
 from comodo.core.errors import nearest
 
 Protocol = Literal["corrected", "published"]
@@ -69,7 +69,7 @@ def _preset(
     return BeforeValidator(expand, json_schema_input_type=schema)
 
 
-TEACHERS = get_args(TeacherConfig.model_fields["name"].annotation)
+_PRESET_OF_TEACHER = _preset(TEACHER_PRESETS, TeacherConfig, [*TEACHERS.built_in, CUSTOM], TEACHERS)
 _PRESET_OF_STUDENT = _preset(STUDENT_PRESETS, StudentConfig, [*FAMILIES, CUSTOM], STUDENTS)
 _Drawn = Annotated[Literal["seed", "published"], ADDED_LATER]
 
@@ -81,9 +81,7 @@ class TrialConfig(Settings):
     """Whether to follow the paper or its code, see docs/method.md; by default the sweep's."""
     dataset: str
     """Name of the data set, under `datasets`, to train on."""
-    teacher: Annotated[TeacherConfig | None, _preset(TEACHER_PRESETS, TeacherConfig, TEACHERS)] = (
-        None
-    )
+    teacher: Annotated[TeacherConfig | None, _PRESET_OF_TEACHER] = None
     """Name of a preset, or settings. Needed by the methods comodo, infonce and l2, also as terms,
     and by the measure `alignment`."""
     student: Annotated[StudentConfig, _PRESET_OF_STUDENT]

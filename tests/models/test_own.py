@@ -1,16 +1,19 @@
-"""Students whose network is a class of another package or of the user's file."""
+"""Students and teachers that are classes of another package or of the user's file."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from comodo.config import ConfigError, StudentConfig, Sweep, read_sweep_file
+from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig, read_sweep_file
 from comodo.models.students import CODE_FILE, StudentError, build_student, load_student
 from comodo.models.students import save_student as save
+from comodo.models.teachers import build_teacher
 from tests.config.test_load import sweep_file
 from tests.core.test_members import installed
+from tests.test_docs import BLOCKS
 
 NET = """
 import torch
@@ -166,3 +169,60 @@ def test_an_installed_package_has_students(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="'theirs' of others has no VERSION"):
         read_sweep_file(sweep_file(tmp_path, trial__student="theirs"))
     monkeypatch.delitem(vars(STUDENTS), "installed")
+
+
+TEACHER = next(block.text for block in BLOCKS if block.file == "my_teacher.py")
+
+
+def teacher(folder: Path, text: str = TEACHER, **changes: Any) -> TeacherConfig:
+    (folder / "my_teacher.py").write_text(text)
+    own = {"name": "custom", "file": "my_teacher.py", "class": "Colours", **changes}
+    file = sweep_file(folder, trial__teacher=own, allow_code=["my_teacher.py"])
+    found = read_sweep_file(file).trial.teacher
+    assert found is not None
+    return found
+
+
+def test_the_teacher_of_the_page_encodes_frames(tmp_path: Path) -> None:
+    built = build_teacher(pickle.loads(pickle.dumps(teacher(tmp_path))))  # as in Ray's workers
+    assert (built.frames, built.image_size, built.dim) == (4, 64, 48)
+    frames_BFHW3 = torch.randint(0, 256, (2, 4, 64, 64, 3), dtype=torch.uint8)
+    mean_BHW3 = frames_BFHW3.float().mean(dim=1) / 255
+    mean_B3HW = mean_BHW3.movedim(-1, 1)
+    squares_B3 = mean_B3HW[:, :, :16, :16].mean(dim=(2, 3))  # the first of 4 x 4
+    torch.testing.assert_close(built(frames_BFHW3)[:, ::16], squares_B3)
+    assert build_teacher(teacher(tmp_path, frames=2)).frames == 2
+
+
+def test_a_teachers_features_follow_its_content(tmp_path: Path) -> None:
+    one, other = teacher(tmp_path), teacher(tmp_path, TEACHER + "#")
+    assert one.for_key() != other.for_key() and "file" not in one.for_key()
+    assert len({one, other, teacher(tmp_path)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"class": "Colors"}, "my_teacher.py defines no Colors; it has Colours"),
+        ({"weights": "a/b"}, "weights: custom loads its own; remove weights"),
+        ({"name": "costum"}, r"teacher\.name: unknown 'costum'; did you mean 'custom'"),
+    ],
+)
+def test_wrong_settings_of_a_teacher(tmp_path: Path, changes: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        teacher(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (".flatten(1)", "", r"has to map frames \[1, 4, 3, 64, 64\] to features \[1, D\]"),
+        ("mean(dim=1)", "mean(dims=1)", "Colours of my_teacher.py cannot be used: TypeError"),
+    ],
+)
+def test_a_teacher_that_breaks_the_contract(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    settings = teacher(tmp_path, TEACHER.replace(old, new))
+    with pytest.raises(ValueError, match=reason):
+        build_teacher(settings)
