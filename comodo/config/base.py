@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.core.errors import ComodoError
+from comodo.core.paths import is_url
 
 
 class ConfigError(ComodoError, ValueError):
@@ -126,13 +127,27 @@ def _existing_path(value: str, info: ValidationInfo) -> str:
     """The path with `~` and `$VARIABLES` expanded, relative to the sweep file's folder. It must
     exist, but not with the context `read_back`: finished sweeps are read on any machine."""
     context = info.context or {}
-    expanded = os.path.expandvars(os.path.expanduser(value))
-    if unset := re.search(r"\$\{?(\w+)", expanded):
-        raise ValueError(f"the environment variable {unset[1]} is not set; export {unset[1]}=...")
-    path = (Path(context.get("folder", ".")) / expanded).resolve()
+    path = (Path(context.get("folder", ".")) / _expanded(value)).resolve()
     if not path.exists() and not context.get("read_back"):
         raise ValueError(f"{path} does not exist; give a path that does")
     return str(path)
+
+
+def _existing_path_or_url(value: str, info: ValidationInfo) -> str:
+    """The URL of a file or a folder in a bucket, or a path as by `_existing_path`. Whether the
+    bucket has it is seen when it is listed."""
+    if not is_url(value):
+        return _existing_path(value, info)
+    if value.startswith("file:"):
+        raise ValueError("write the path without file://")
+    return _expanded(value).rstrip("/")
+
+
+def _expanded(path: str) -> str:
+    expanded = os.path.expandvars(os.path.expanduser(path))
+    if unset := re.search(r"\$\{?(\w+)", expanded):
+        raise ValueError(f"the environment variable {unset[1]} is not set; export {unset[1]}=...")
+    return expanded
 
 
 def _hub_id_or_path(value: str, info: ValidationInfo) -> str:
@@ -144,6 +159,7 @@ def _hub_id_or_path(value: str, info: ValidationInfo) -> str:
 
 
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
+ExistingPathOrUrl = Annotated[str, AfterValidator(_existing_path_or_url)]
 Weights = Annotated[str, AfterValidator(_hub_id_or_path)]
 """A hub id, or a folder written as a path: ./here, ~/there, /there, $THERE; for some students a
 checkpoint, a file whose name ends in one of CHECKPOINT_SUFFIXES."""

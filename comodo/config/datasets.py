@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPath, Seed
+from comodo.config.base import ADDED_LATER, ExistingPathOrUrl, Seed
 from comodo.config.channels import (
     CHANNELS,
     QUANTITIES,
@@ -36,6 +36,7 @@ from comodo.config.video_datasets import (
 )
 from comodo.core.errors import nearest
 from comodo.core.members import Members
+from comodo.core.paths import is_url
 
 ARIA_IMUS = ("left", "right")
 READERS = Members(
@@ -91,10 +92,11 @@ class FolderDataset(BaseDataset):
 
     kind: Literal["folder"]
     """A manifest that names each recording."""
-    path: ExistingPath
-    """The manifest file."""
-    root: ExistingPath | None = Field(None, exclude_if=lambda value: value is None)
-    """Folder that the manifest's paths must not leave, also by `..` or link; by default its own."""
+    path: ExistingPathOrUrl
+    """The manifest file, also in a bucket: `s3://bucket/recordings/manifest.csv`."""
+    root: ExistingPathOrUrl | None = Field(None, exclude_if=lambda value: value is None)
+    """Folder that the manifest's paths must not leave, also by `..` or link; by default its own.
+    One in a bucket, `s3://bucket/recordings`, is for the manifest's URLs."""
     preset: Annotated[Preset | dict[SensorName, Preset] | None, ADDED_LATER] = None
     """The layout of IMU files that an app or a sensor exports; of several sensors by name."""
     columns: Annotated[Columns | None, ADDED_LATER] = None
@@ -109,14 +111,20 @@ class FolderDataset(BaseDataset):
     gyro_unit: Annotated[str | dict[SensorName, str] | None, ADDED_LATER] = None
     """Unit of rotation in IMU files that give none: `deg/s`, `rad/s`, or a thousandth of these."""
 
+    @model_validator(mode="after")
+    def _root_of_urls(self) -> "FolderDataset":
+        if self.root is not None and is_url(self.path) and not is_url(self.root):
+            raise ValueError("root: path is a URL, so name a URL that its files begin with")
+        return self
+
 
 class GoproDataset(BaseDataset):
     """A folder of MP4 files that carry their telemetry."""
 
     kind: Literal["gopro"]
     """Recordings of GoPro cameras."""
-    path: ExistingPath
-    """Folder that is searched for .mp4 files at any depth."""
+    path: ExistingPathOrUrl
+    """Folder that is searched for .mp4 files at any depth, also in a bucket."""
 
 
 class AriaDataset(BaseDataset):
@@ -124,8 +132,8 @@ class AriaDataset(BaseDataset):
 
     kind: Literal["aria"]
     """Needs `pip install projectaria-tools`."""
-    path: ExistingPath
-    """Folder that is searched for .vrs files at any depth."""
+    path: ExistingPathOrUrl
+    """Folder that is searched for .vrs files at any depth, also in a bucket."""
     imu: Literal["right", "left", "both"] = "right"
     """Which of the glasses' two IMUs; `both`: as sensors `left` and `right`, whose channels are
     `left.acc`, `right.gyro_x` and so on, by default all. First generation: `right` at 1,000 Hz,

@@ -38,6 +38,10 @@ class Bucket:
     """The files under a URL, and the folder that mirrors them. Every method raises StoreError when
     the bucket cannot be used: at once if it has never answered, later only after retries."""
 
+    OF = "store"  # begins the codes of errors
+    RIGHTS = "read and write"
+    OTHER = "create the bucket, or choose another with --store or COMODO_STORE"
+
     def __init__(self, url: str, root: Path) -> None:
         self.url, self.root = url, root
         self._answered = False
@@ -47,7 +51,7 @@ class Bucket:
             self._fs, self._base = url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             fix = EXTRAS.get(scheme, "use a folder, s3://BUCKET/PREFIX or another fsspec URL")
-            raise StoreError("store.unknown-protocol", f"{url}: {error}; {fix}") from None
+            raise StoreError(f"{self.OF}.unknown-protocol", f"{url}: {error}; {fix}") from None
 
     def put(self, source: Path, path: Path) -> None:
         """Uploads a file as `path` and sets the modification time that all copies of it have."""
@@ -87,6 +91,16 @@ class Bucket:
     def sizes(self, folder: Path, *patterns: str) -> dict[Path, int]:
         """Sizes in bytes of the files in a folder that match a pattern relative to it."""
         return {path: info["size"] for path, info in self._list(folder, patterns).items()}
+
+    def versions(self, folder: Path) -> dict[Path, tuple[int, int]]:
+        """Sizes in bytes and modification times in ns, as all copies have them, of the files that
+        are directly in a folder."""
+        with suppress(FileNotFoundError):
+            name = self._name(folder)
+            found = self._try(lambda: self._fs.ls(name, detail=True), absent_ok=True)
+            files = [info for info in found if info["type"] == "file"]
+            return {folder / Path(f["name"]).name: (f["size"], _stamp(f)) for f in files}
+        return {}
 
     def fetch(self, path: Path, patterns: Collection[str], names: Collection[str] = ()) -> None:
         """Makes a file, or the files of a folder, the same as in the bucket: downloads those that
@@ -144,7 +158,7 @@ class Bucket:
                 raise
             fix = "free some space (the cache can be deleted), or set COMODO_CACHE"
             message = f"{self.url}: its cache {self.root} cannot be written ({error.strerror})"
-            raise StoreError("store.cache-not-writable", f"{message}; {fix}") from None
+            raise StoreError(f"{self.OF}.cache-not-writable", f"{message}; {fix}") from None
 
     def _local(
         self, path: Path, patterns: Collection[str], names: Collection[str]
@@ -179,7 +193,7 @@ class Bucket:
                     listed[inside(folder, below) if below else folder] = info
                 except ValueError as error:
                     message = f"{self.url}: {error}; remove the object {name}"
-                    raise StoreError("store.bad-name", message) from None
+                    raise StoreError(f"{self.OF}.bad-name", message) from None
         return listed
 
     def _name(self, path: Path) -> str:
@@ -197,8 +211,8 @@ class Bucket:
             except FileNotFoundError as error:
                 if absent_ok:
                     raise
-                fix = "create the bucket, or choose another with --store or COMODO_STORE"
-                raise StoreError("store.no-such-bucket", f"{self.url}: {error}; {fix}") from None
+                code, message = f"{self.OF}.no-such-bucket", f"{self.url}: {error}; {self.OTHER}"
+                raise StoreError(code, message) from None
             except Exception as error:  # each service's library has its own
                 if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
                     raise
@@ -213,14 +227,24 @@ class Bucket:
 
     def _unusable(self, error: Exception, refused: bool) -> StoreError:
         if refused:
-            code = "store.access-denied"
-            fix = "give credentials that may read and write there: for S3 AWS_ACCESS_KEY_ID and "
-            fix += "AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role"
+            code = f"{self.OF}.access-denied"
+            fix = (
+                f"give credentials that may {self.RIGHTS} there: for S3 AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the machine's role"
+            )
         else:
-            code = "store.unreachable"
-            fix = "the store cannot be reached; check the network and, for an S3 service other "
-            fix += "than Amazon's, AWS_ENDPOINT_URL; then the same command continues"
+            code = f"{self.OF}.unreachable"
+            fix = (
+                "the bucket cannot be reached; check the network and, for an S3 service other "
+                "than Amazon's, AWS_ENDPOINT_URL; then the same command continues"
+            )
         return StoreError(code, f"{self.url}: {type(error).__name__}: {error}; {fix}")
+
+
+class InputBucket(Bucket):
+    """A bucket of the user's own files, which are only read."""
+
+    OF, RIGHTS, OTHER = "recordings", "read", "correct the path"
 
 
 def _stamp(info: dict[str, Any]) -> int:

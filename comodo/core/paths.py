@@ -7,6 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def is_url(path: str) -> bool:
+    """Whether a path is the URL of a file in a bucket, such as `s3://bucket/a.mp4`."""
+    return "://" in path
+
+
 def plain_name(name: str) -> str:
     """The name of one file or folder. Raises ValueError if it would lead elsewhere."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:

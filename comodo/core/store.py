@@ -227,6 +227,17 @@ def report_damaged(path: Path, reason: object) -> None:
         )
 
 
+def cache_folder() -> Path:
+    """The folder of what this machine keeps of buckets; it can be deleted at any time."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or DEFAULT_CACHE)
+    return Path(os.environ.get("COMODO_CACHE") or caches / "comodo").expanduser().resolve()
+
+
+def mirror_of(url: str, folder: Path) -> Path:
+    """The folder in `folder` that mirrors a bucket."""
+    return folder / f"{re.sub('[^0-9A-Za-z]+', '-', url)}-{key_of(url)[:6]}"
+
+
 class Store:
     """The folder of all artifacts on this machine; unpickled on another machine, the folder there.
 
@@ -244,9 +255,7 @@ class Store:
         if self.url is None:
             self.root = self.kept = Path(given).resolve()
             return
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or DEFAULT_CACHE)
-        cache = Path(os.environ.get("COMODO_CACHE") or caches / "comodo").expanduser().resolve()
-        self.root = cache / f"{re.sub('[^0-9A-Za-z]+', '-', self.url)}-{key_of(self.url)[:6]}"
+        self.root = mirror_of(self.url, cache_folder())
         data = Path(os.environ.get("XDG_DATA_HOME") or DEFAULT_DATA).expanduser().resolve()
         self.kept = data / "comodo" / self.root.name
         if self.root not in _remotes:

@@ -144,7 +144,7 @@ def video_parts(
     for recording in recordings:
         video = recording.video
         if video and settings.videos == "shrink":
-            video = str(copy_of(video, store.videos))
+            video = str(copy_of(video, files.get(video) or fingerprint(video), store.videos))
         if video and (version := _version(video, files, store)) is not None:
             found.append((version, *recording.span))
     return tuple(found)

@@ -4,14 +4,17 @@ import codecs
 import csv
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from comodo.core import paths
 from comodo.core.errors import ComodoError
+from comodo.core.inputs import local_copy, urls_below
+from comodo.core.store import Fingerprint
 from comodo.data.imu import ImuStream
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -80,6 +83,16 @@ class Recording:
         }
 
     @property
+    def files(self) -> list[str]:
+        """Paths, or URLs in a bucket, of what it is read from."""
+        return [file for file in (self.video, self.imu, *self.beside) if file]
+
+    def moved(self, to: Callable[[str], str]) -> "Recording":
+        """The recording with other paths of its files."""
+        video, imu, *beside = map(to, (self.video, self.imu, *self.beside))
+        return replace(self, video=video, imu=imu, beside=tuple(beside))
+
+    @property
     def is_part(self) -> bool:
         """Whether it is a part of its files, others of which may be other recordings."""
         return self.start is not None or self.end is not None
@@ -100,6 +113,18 @@ class Recording:
         begin, stop = self.span
         inside = (label for s, e, label in self.intervals if s < stop and begin < e)
         return tuple(sorted({*inside} - {LEFT_OUT}))
+
+
+@contextmanager
+def on_this_machine(
+    recording: Recording, versions: Mapping[str, Fingerprint]
+) -> Iterator[Recording]:
+    """The recording with the paths by which its files are read within the block: of those in a
+    bucket their copies, which have the given versions. Raises as `local_copy`."""
+    with ExitStack() as copies:
+        yield recording.moved(
+            lambda file: copies.enter_context(local_copy(file, versions.get(file)))
+        )
 
 
 SEPARATORS = ",;\t"
@@ -204,13 +229,17 @@ def visible(folder: Path, pattern: str) -> list[Path]:
     return [p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts)]
 
 
-def camera_recordings(folder: Path, suffix: str, library: str) -> list[Recording]:
+def camera_recordings(folder: str, suffix: str, library: str) -> list[Recording]:
     """Recordings of a camera that writes video and IMU to one file, which `library` reads; each
     file is its own group. Raises DatasetError if no file at any depth has that suffix."""
-    require_library(library, str(folder))
-    files = [path for path in visible(folder, "**/*") if path.suffix.lower() == suffix]
+    require_library(library, folder)
+    if paths.is_url(folder):
+        files = urls_below(folder, suffix)
+    else:
+        found = visible(Path(folder), "**/*")
+        files = [str(path) for path in found if path.suffix.lower() == suffix]
     if not files:
         message = f"{folder}: no {suffix} files; path is the folder that has them"
         raise DatasetError("dataset.no-files", message)
-    ids = {path: str(path.relative_to(folder)) for path in files}
-    return [Recording(ids[p], str(p), str(p), "train", group=ids[p]) for p in files]
+    ids = {file: file[len(folder) :].lstrip("/") for file in files}
+    return [Recording(ids[f], f, f, "train", group=ids[f]) for f in files]

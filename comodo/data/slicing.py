@@ -3,7 +3,7 @@ the duration of a video. Knows neither Ray nor the layout of the store."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig
-from comodo.core.errors import ComodoError, StoreError, is_passing
+from comodo.core.errors import ChangedError, ComodoError, StoreError, is_passing
 from comodo.core.parts import write_table
 from comodo.core.redaction import redacted
-from comodo.core.store import atomic
+from comodo.core.store import Fingerprint, atomic
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import MAX_GAP_SECONDS, ImuStream, has_gap, resample_all, with_channels
 from comodo.data.intervals import label_of, seconds_outside
 from comodo.data.quality import QUALITY_SCHEMA, has_constant_channel, measure_quality
-from comodo.data.recordings import Reader, Recording
+from comodo.data.recordings import Reader, Recording, on_this_machine
 from comodo.data.transcode import transcode
 from comodo.data.video import read_track
 
@@ -222,21 +222,27 @@ Sliced = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 def slice_chunk(
-    reader: Reader, chunk: list[Recording], settings: DatasetConfig, videos: Path
+    reader: Reader,
+    chunk: list[Recording],
+    settings: DatasetConfig,
+    videos: Path,
+    versions: Mapping[str, Fingerprint] = {},
 ) -> Iterator[Sliced]:
     """Windows and quality of several recordings, one after the other. A recording that fails has a
-    single row with the reason instead of windows. `videos` is the folder for small copies."""
+    single row with the reason instead of windows. `videos` is the folder for small copies,
+    `versions` those that files in buckets have to have. Raises StoreError and ChangedError."""
     opened = _Opened(reader, settings)
     for recording in chunk:
-        about = _columns_of(recording)
+        about, here = _columns_of(recording), recording
         try:
-            files = opened.files_of(recording)
-            streams, track = part_of(recording, files)
-            about |= measure_quality(streams, track)
-            rows, count = slice_recording(recording, streams, track, settings)
-            if recording.video and settings.videos == "shrink":
-                copy = transcode(recording.video, videos)
-                rows = [{**row, "video": copy} for row in rows]
+            with on_this_machine(recording, versions) as here:
+                files = opened.files_of(here)
+                streams, track = part_of(recording, files)
+                about |= measure_quality(streams, track)
+                rows, count = slice_recording(recording, streams, track, settings)
+                if recording.video and settings.videos == "shrink":
+                    small = transcode(here.video, videos, recording.video)
+                    rows = [{**row, "video": small} for row in rows]
             about["windows"] = len(rows)
             about["drawn_from"] = count if count > len(rows) else None
             spans = [(row["start"], row["end"]) for row in rows]
@@ -248,10 +254,13 @@ def slice_chunk(
             ]
             about["last_labelled"] = labels[-1] is not None
             about["constant_windows"] = sum(has_constant_channel(streams, *span) for span in spans)
-        except StoreError:  # not the recording's fault
+        except (StoreError, ChangedError):  # not the recording's fault
             raise
         except Exception as error:  # one bad recording must not stop the others
-            about["rejected"] = redacted(f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            for copy, file in zip(here.files, recording.files, strict=True):
+                reason = reason.replace(copy, file)
+            about["rejected"] = redacted(reason)
             about["passing"] = is_passing(error)
             rows = [{**_columns_of(recording), "rejected": about["rejected"]}]
         yield rows, about

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from comodo.core.store import atomic, fingerprint, is_present, key_of
+from comodo.core.store import Fingerprint, atomic, fingerprint, is_present, key_of
 from comodo.core.versions import TRANSCODER_VERSION
 from comodo.data.video import decode_frames, video_seconds
 
@@ -27,15 +27,16 @@ TRANSCODER = {
 """What a copy depends on besides its source."""
 
 
-def copy_of(video: str, folder: Path) -> Path:
-    """Where `transcode` writes the copy."""
-    return folder / f"{key_of([TRANSCODER, video, fingerprint(video)])}.mp4"
+def copy_of(video: str, version: Fingerprint, folder: Path) -> Path:
+    """Where `transcode` writes the copy of a version of a video."""
+    return folder / f"{key_of([TRANSCODER, video, version])}.mp4"
 
 
-def transcode(video: str, folder: Path) -> str:
-    """Path of the copy of a video in `folder`; makes it if there is none. Raises VideoError if the
-    source cannot be decoded to its end."""
-    copy = copy_of(video, folder)
+def transcode(video: str, folder: Path, name: str = "") -> str:
+    """Path of the copy of a video in `folder`; makes it if there is none. `name`: of the video on
+    all machines, if it is not its path. Raises VideoError if the source cannot be decoded to its
+    end."""
+    copy = copy_of(name or video, fingerprint(video), folder)
     if not is_present(copy):
         with atomic(copy) as temporary:
             _write(video, temporary)

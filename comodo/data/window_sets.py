@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from comodo.config import DatasetConfig, SimulatedDataset
 from comodo.config.dataset_base import GroupSplit
 from comodo.config.datasets import fold_split
-from comodo.core.errors import ChangedError
+from comodo.core.inputs import changed, versions
 from comodo.core.parts import is_whole, read_parts
+from comodo.core.paths import is_url
 from comodo.core.store import Fingerprint, Store, fetched, fingerprint, key_of
 from comodo.core.versions import MMEA_VERSION, SPLIT_VERSION, WINDOW_VERSION
 from comodo.data import transcode
@@ -65,20 +66,15 @@ def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> Fil
     whose files follow from the settings."""
     if isinstance(settings, SimulatedDataset):
         return {}
-    return {file: fingerprint(file) for file in {f for r in recordings for f in _files_of(r)}}
-
-
-def _files_of(recording: Recording) -> list[str]:
-    return [file for file in (recording.video, recording.imu, *recording.beside) if file]
+    return versions({file for recording in recordings for file in recording.files})
 
 
 def refuse_changed(files: FileFingerprints) -> None:
-    """Raises ChangedError for a file that no longer has its fingerprint."""
+    """Raises ChangedError for a file that no longer has its fingerprint. Copies of those in buckets
+    were compared when they were read."""
     for file, known in files.items():
-        if Path(file).exists() and fingerprint(file) != known:
-            fix = "run the same command again to make windows and features from the new file"
-            message = f"{file} was replaced while the sweep runs; {fix}"
-            raise ChangedError("dataset.file-changed", message)
+        if not is_url(file) and Path(file).exists() and fingerprint(file) != known:
+            raise changed(file)
 
 
 def window_key(
@@ -97,7 +93,7 @@ def window_key(
         content["uestc-mmea-cl"] = MMEA_VERSION
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [recording.for_key() for recording in recordings]
-        content["files"] = [[files[f] for f in _files_of(r)] for r in recordings]
+        content["files"] = [[files[f] for f in r.files] for r in recordings]
     elif isinstance(shares := settings.split_by_group, GroupSplit) and not keeps_first_deal(
         recordings, shares
     ):

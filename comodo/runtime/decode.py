@@ -6,13 +6,14 @@ Letters: B windows, F frames of each, H rows and columns of pixels.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from comodo.config import TeacherConfig
 from comodo.core.errors import is_passing
+from comodo.core.inputs import InputError, local_copy
 from comodo.core.redaction import redacted
 from comodo.core.store import Store, is_present
 from comodo.data.frames import PIXELS, lifeless
@@ -38,12 +39,19 @@ def decode_batch(
         video = store.local(name)
         is_present(Path(video))
         spans = [(float(batch["start"][row]), float(batch["end"][row])) for row in rows]
-        decoded = _decoded(video, spans, count, size, teacher)
+        version = json.loads(batch["file"][rows[0]]).get(video)
+        decoded: Sequence[np.ndarray | Exception]
+        try:
+            with local_copy(video, version) as here:
+                decoded = _decoded(here, spans, count, size, teacher)
+        except InputError as error:
+            here, decoded = video, [error] * len(rows)
         for row, frames_FHW3 in zip(rows, decoded, strict=True):
             found = dict.fromkeys(texts, "")
             if isinstance(frames_FHW3, Exception):
                 kind = "passing" if is_passing(frames_FHW3) else "rejected"
-                found[kind] = redacted(f"{type(frames_FHW3).__name__}: {frames_FHW3}")
+                reason = f"{type(frames_FHW3).__name__}: {frames_FHW3}"
+                found[kind] = redacted(reason.replace(here, video))
             else:
                 flipped = batch["flipped"][row]
                 frames_BFHW3[row] = frames_FHW3[:, :, ::-1] if flipped else frames_FHW3

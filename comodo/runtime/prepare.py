@@ -7,7 +7,7 @@ import json
 import tempfile
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,8 @@ def _run(
     rows = [
         {
             "part": part,
-            "recordings": json.dumps([vars(_moved(r, store.portable)) for r in chunk]),
-            "files": json.dumps({file: files[file] for file in fingerprints_of(settings, chunk)}),
+            "recordings": json.dumps([vars(r.moved(store.portable)) for r in chunk]),
+            "files": json.dumps({f: files[f] for r in chunk for f in r.files if f in files}),
         }
         for part, chunk in chunks.items()
     ]
@@ -120,9 +120,9 @@ def _run(
         notes = Path(tempfile.gettempdir(), f"comodo-{run}-{row['part']}", "reading.json")
         reader = CrashGuard(open_dataset(settings, simulated_folder(settings, store)), notes)
         found = [Recording.of(fields) for fields in json.loads(row["recordings"])]
-        chunk = [_moved(recording, store.local) for recording in found]
-        sliced = slice_chunk(reader, chunk, settings, store.videos)
-        checked = _checked(sliced, store, json.loads(row["files"]))
+        chunk, versions = [r.moved(store.local) for r in found], json.loads(row["files"])
+        sliced = slice_chunk(reader, chunk, settings, store.videos, versions)
+        checked = _checked(sliced, store, versions)
         write_part(store.folder("windows", key), row["part"], checked)
         reader.done()
         return {"part": row["part"], "recordings": len(chunk)}
@@ -141,12 +141,6 @@ def _checked(sliced: Iterator[Sliced], store: Store, files: FileFingerprints) ->
                 row["video"] = store.portable(row["video"])
         yield rows, about
     window_sets.refuse_changed(files)
-
-
-def _moved(recording: Recording, to: Callable[[str], str]) -> Recording:
-    """The recording with the paths of its files on another machine."""
-    video, imu, *beside = map(to, (recording.video, recording.imu, *recording.beside))
-    return replace(recording, video=video, imu=imu, beside=tuple(beside))
 
 
 def _remember(name: str, settings: DatasetConfig, windows: WindowSet, notes: list[str]) -> None:

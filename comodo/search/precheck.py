@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from comodo.config import ConfigError, DatasetConfig, FolderDataset, SimulatedDataset, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.libraries import missing_library
+from comodo.core.inputs import ABSENT, versions
 from comodo.core.machine import usable_cpus
+from comodo.core.paths import is_url
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
 from comodo.data.frames import VideoError
@@ -169,10 +171,12 @@ def refuse_absent_files(
     are wrong. A few that are away only reject their recordings."""
     if not isinstance(settings, FolderDataset) or not recordings:
         return
-    absent = ""
+    absent, in_buckets = "", versions({f for r in recordings for f in r.files if is_url(f)})
     for recording in recordings:
-        files = [f for f in (recording.video, recording.imu, *recording.beside) if f]
-        if not (lacking := [file for file in files if not Path(file).exists()]):
+        there = {
+            f: in_buckets.get(f, ABSENT) != ABSENT or Path(f).exists() for f in recording.files
+        }
+        if not (lacking := [file for file, is_there in there.items() if not is_there]):
             return
         absent = absent or lacking[0]
     fault = f"no such file: {absent}, and no recording of {len(recordings)} has all its files"
@@ -189,7 +193,7 @@ def refuse_short_recordings(name: str, settings: DatasetConfig, train: Sequence[
     for recording in train:
         begin, end = recording.span
         try:
-            if recording.video:
+            if recording.video and not is_url(recording.video):
                 begin, end = max(begin, 0.0), min(end, video_seconds(recording.video))
         except VideoError:
             continue  # prepare will reject it, with the reason
@@ -264,7 +268,7 @@ def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[
         if time.monotonic() - began > MAX_LOOK_SECONDS:
             return None
         try:
-            if recording.video:
+            if recording.video and not is_url(recording.video):
                 begin, end = max(begin, 0.0), min(end, video_seconds(recording.video))
             if end - begin == math.inf:
                 return None

@@ -19,14 +19,16 @@ def test_files_are_found_in_all_folders_whatever_their_case(tmp_path: Path) -> N
     for name in ("b.mp4", "day/GX01.MP4", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = {recording.id: recording for recording in camera_recordings(tmp_path, ".mp4", "av")}
+    found = {
+        recording.id: recording for recording in camera_recordings(str(tmp_path), ".mp4", "av")
+    }
     assert found.keys() == {"b.mp4", "day/GX01.MP4"}
     path = str(tmp_path / "b.mp4")
     assert found["b.mp4"] == Recording("b.mp4", path, path, "train", group="b.mp4")
     with raises(DatasetError, "dataset.no-files", str(tmp_path), ".vrs"):
-        camera_recordings(tmp_path, ".vrs", "av")
+        camera_recordings(str(tmp_path), ".vrs", "av")
     with raises(DatasetError, "dataset.missing-library", "no-such-library"):
-        camera_recordings(tmp_path, ".mp4", "no_such_library")
+        camera_recordings(str(tmp_path), ".mp4", "no_such_library")
 
 
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
@@ -34,12 +36,12 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     for name in ("a.mp4", "day/b.mp4", "._a.mp4", "day/._b.mp4", ".Trashes/501/c.mp4"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    found = {recording.id for recording in camera_recordings(root, ".mp4", "av")}
+    found = {recording.id for recording in camera_recordings(str(root), ".mp4", "av")}
     assert found == {"a.mp4", "day/b.mp4"}
     for name in ("a.mp4", "day/b.mp4"):
         (root / name).unlink()
     with raises(DatasetError, "dataset.no-files", str(root)):
-        camera_recordings(root, ".mp4", "av")
+        camera_recordings(str(root), ".mp4", "av")
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "..", "/a", "a\0b"])

@@ -4,8 +4,6 @@ Decoded by projectaria-tools (`pip install projectaria-tools`). No labels: for e
 distillation, not for probing.
 """
 
-from pathlib import Path
-
 from comodo.config.channels import CHANNELS, sensor_of
 from comodo.config.datasets import AriaDataset
 from comodo.data import aria_vrs
@@ -18,7 +16,7 @@ class AriaReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        return camera_recordings(Path(self.settings.path), ".vrs", "projectaria_tools")
+        return camera_recordings(self.settings.path, ".vrs", "projectaria_tools")
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         channels_of: dict[str, tuple[str, ...]] = {self.settings.imu: CHANNELS}

@@ -3,7 +3,8 @@
 CSV is UTF-8 with commas, semicolons or tabs. Blanks around cells do not count, and columns that are
 not listed here are ignored, with a note.
 
-imu         path of a .csv, .npy or .cwa file, relative to the manifest's folder, and within `root`;
+imu         path of a .csv, .npy or .cwa file, relative to the manifest's folder, and within `root`,
+            or a URL in a bucket;
             of several sensors `head=head.csv;left_wrist=lw.csv`, see `imu_files`
 video       path, likewise; optional where students are only measured (`evaluate_on`)
 recording   optional id; by default the file name of the video, or of the IMU without one
@@ -20,6 +21,7 @@ with the video, and the remaining offset, up to 10 s, is estimated from the came
 
 import csv
 import io
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -34,6 +36,8 @@ import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
 from comodo.config.channels import expanded
+from comodo.core.inputs import InputError, joined, local_copy
+from comodo.core.paths import is_url
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.intervals import overlapping, refuse_shared
 from comodo.data.names import tidy
@@ -75,8 +79,11 @@ OTHER_NAMES = {
 class FolderReader:
     def __init__(self, settings: FolderDataset) -> None:
         self.settings = settings
-        self.manifest = Path(settings.path)
-        self.root = Path(settings.root or self.manifest.parent).resolve()
+        self.manifest = settings.path
+        self.folder = os.path.dirname(settings.path)  # of a URL too
+        root = settings.root or self.folder
+        self.root_url = root if is_url(root) else ""
+        self.root = Path(self.folder if self.root_url else root).resolve()
         self._inside_root: dict[Path, bool] = {}  # by folder
         self._intervals: dict[tuple[str, float | None], tuple[Interval, ...]] = {}
 
@@ -92,9 +99,10 @@ class FolderReader:
             fix = "give each recording its own in a column recording"
             raise self._failure("duplicate-id", f": the id '{id}' occurs twice; {fix}")
         # A missing file only rejects its recording.
-        for folder in sorted({Path(p).parent for row in rows for p in _files_of(row)}):
+        here = (path for row in rows for path in row.files if not is_url(path))
+        for folder in sorted({Path(path).parent for path in here}):
             if not folder.is_dir():
-                fix = f"paths in a manifest are relative to {self.manifest.parent}"
+                fix = f"paths in a manifest are relative to {self.folder}"
                 message = f": the folder {folder} does not exist; {fix}"
                 raise self._failure("missing-folder", message)
         what = "split" if self.settings.split_by_group is None else "group"
@@ -122,7 +130,7 @@ class FolderReader:
         by_files: defaultdict[Any, list[str]] = defaultdict(list)
         for r in listed:
             if not r.is_part:
-                by_files[tuple(map(file_identity, _files_of(r)))].append(f"'{r.id}'")
+                by_files[tuple(map(file_identity, r.files))].append(f"'{r.id}'")
         if again := [" and ".join(ids) for ids in by_files.values() if len(ids) > 1]:
             named = ", ".join(again[:5]) + (" and others" if len(again) > 5 else "")
             found.append(f"the same files are listed more than once: {named}; keep one row of each")
@@ -175,19 +183,8 @@ class FolderReader:
     def _table(self) -> tuple[list[str], list[tuple[int, list[str]]]]:
         """Names of the columns, and the cells of the rows that are not empty with their numbers."""
         try:
-            if self.manifest.suffix == ".parquet":
-                table = pq.read_table(self.manifest, partitioning=None)
-                columns = zip(*(map(_as_text, c.to_pylist()) for c in table.columns), strict=True)
-                lines = [table.column_names, *map(list, columns)]
-            else:
-                text = utf8_text(self.manifest)
-                lines = list(
-                    csv.reader(
-                        io.StringIO(text, newline=""),
-                        delimiter=separator(text, MANIFEST_COLUMNS.__contains__),
-                        strict=True,
-                    )
-                )
+            with local_copy(self.manifest) as file:
+                lines = _lines_of(Path(file))
         except (OSError, ValueError, csv.Error) as error:
             message = f": cannot be read as a manifest: {error}"
             raise self._failure("unreadable", message) from None
@@ -254,22 +251,33 @@ class FolderReader:
         if "label" in row:
             raise ValueError("has both label and labels; leave one empty")
         path = self._inside(row["labels"])
-        if not Path(path).is_file():
+        if (path, offset) in self._intervals:
+            return self._intervals[path, offset]
+        try:
+            with local_copy(path) as file:
+                if not Path(file).is_file():
+                    raise FileNotFoundError
+                self._intervals[path, offset] = read_labels(Path(file), offset)
+        except (FileNotFoundError, InputError):
             fix = "labels is the path of a CSV file of intervals; a single label is in column label"
-            raise ValueError(f"labels: no file {path}; {fix}")
-        if (path, offset) not in self._intervals:
-            self._intervals[path, offset] = read_labels(Path(path), offset)
+            raise ValueError(f"labels: no file {path}; {fix}") from None
         return self._intervals[path, offset]
 
     def _inside(self, written: str) -> str:
-        """The path of a manifest's cell, which may have the backslashes of Windows. Raises
-        ValueError if it leads out of the root, or is an absolute path of Windows."""
-        path = self.manifest.parent / written
+        """The path, or the URL, of a manifest's cell, which may have the backslashes of Windows.
+        Raises ValueError if it leads out of the root, or is an absolute path of Windows."""
+        path = Path(self.folder, written)
         if not path.drive and WINDOWS_PATH.match(written):
-            fix = f"write paths relative to {self.manifest.parent}"
+            fix = f"write paths relative to {self.folder}"
             raise ValueError(f"'{written}' is an absolute path of Windows; {fix}")
+        if is_url(self.folder) or is_url(written):
+            url = joined(self.folder, written.replace("\\", "/"))
+            if self.root_url and url.startswith(f"{self.root_url}/") and written[0] != "/":
+                return url
+            fix = "set root, next to path, to the URL of a folder that contains all recordings"
+            raise ValueError(f"'{written}' leads out of {self.root_url or self.folder}; {fix}")
         if "\\" in written and not path.exists():
-            path = self.manifest.parent / written.replace("\\", "/")
+            path = Path(self.folder, written.replace("\\", "/"))
         if path.parent not in self._inside_root:  # resolved once, as the disk may be remote
             self._inside_root[path.parent] = path.parent.resolve().is_relative_to(self.root)
         inside = self._inside_root[path.parent] and path.name != ".."
@@ -282,6 +290,17 @@ class FolderReader:
 
     def _failure(self, reason: str, message: str) -> DatasetError:
         return DatasetError(f"dataset.{reason}", f"{self.manifest}{message}")
+
+
+def _lines_of(manifest: Path) -> list[list[str]]:
+    """The cells of each line of a manifest. Raises OSError, ValueError and csv.Error."""
+    if manifest.suffix == ".parquet":
+        table = pq.read_table(manifest, partitioning=None)
+        columns = zip(*(map(_as_text, c.to_pylist()) for c in table.columns), strict=True)
+        return [table.column_names, *map(list, columns)]
+    text = utf8_text(manifest)
+    mark = separator(text, MANIFEST_COLUMNS.__contains__)
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
 
 
 def _without_blank_end(cells: list[str], width: int) -> list[str]:
@@ -308,10 +327,6 @@ def _offset(text: str, parts: Sequence[str]) -> float | str:
             raise ValueError(f"imu_offset of '{sensor}', but imu names the sensors {named}")
         finite_number(f"imu_offset of {sensor}", seconds)
     return text
-
-
-def _files_of(recording: Recording) -> list[str]:
-    return [f for f in (recording.video, recording.imu, *recording.beside) if f]
 
 
 def _aligned(streams: Sequence[ImuStream], recording: Recording) -> tuple[ImuStream, ...]:

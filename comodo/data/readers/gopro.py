@@ -8,7 +8,6 @@ STMP and TICK is not the MP4's). No labels: for encoding and distillation, not f
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import av
 import numpy as np
@@ -30,7 +29,7 @@ class GoproReader:
         self.settings = settings
 
     def recordings(self) -> list[Recording]:
-        return camera_recordings(Path(self.settings.path), ".mp4", "av")
+        return camera_recordings(self.settings.path, ".mp4", "av")
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
         """Raises ImuError, and VideoError if there is no video whose first frame is time 0."""

@@ -28,7 +28,7 @@ from comodo.data.feature_sets import picture_lines, pictures_of
 from comodo.data.keys import simulated_folder
 from comodo.data.quality import QUALITY_CHECKS, class_windows
 from comodo.data.readers import list_recordings, open_dataset
-from comodo.data.recordings import DatasetError, Recording
+from comodo.data.recordings import DatasetError, Recording, on_this_machine
 from comodo.data.records import QualityNote, newest_windows
 from comodo.data.window_sets import leakage_notes, read_quality
 from comodo.report.quality import figures
@@ -105,8 +105,9 @@ def _offset(reader: Any, recording: Recording | None) -> dict[str, Any]:
     if recording is None:
         return {"offset_failed": "it is no longer in the data set"}
     try:
-        streams = reader.read_imu(recording)
-        found = estimate(recording.video, with_gyroscope(streams, recording.imu))
+        with on_this_machine(recording, {}) as here:
+            streams = reader.read_imu(here)
+            found = estimate(here.video, with_gyroscope(streams, here.imu))
     except StoreError:
         raise
     except Exception as error:  # one broken recording must not stop the others
