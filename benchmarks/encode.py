@@ -43,6 +43,7 @@ from comodo.core.store import Store, read_json, write_json
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints
 from comodo.models.teachers import build_teacher
+from comodo.runtime.actor_pool import TEACHER_BATCH
 from comodo.runtime.cluster import connect
 from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_video
@@ -65,8 +66,10 @@ class Encoded(NamedTuple):
 class TimedActor(comodo.runtime.encode.TeacherActor):
     """The stage's own encoder, which also records when the teacher is busy."""
 
-    def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
-        super().__init__(settings, store, known)
+    def __init__(
+        self, settings: TeacherConfig, store: Store, known: FileFingerprints, threads: int
+    ) -> None:
+        super().__init__(settings, store, known, threads)
         self.store = store
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -140,8 +143,8 @@ def loop(spans: list[dict[str, Any]], settings: TeacherConfig) -> Encoded:
     teacher = build_teacher(settings).to(device)
     loaded = time.perf_counter()
     busy, features = 0.0, dict[str, np.ndarray]()
-    for start in range(0, len(spans), comodo.runtime.encode.TEACHER_BATCH):
-        batch = spans[start : start + comodo.runtime.encode.TEACHER_BATCH]
+    for start in range(0, len(spans), TEACHER_BATCH):
+        batch = spans[start : start + TEACHER_BATCH]
         frames_BFHW3 = np.stack(
             [
                 decode_frames(

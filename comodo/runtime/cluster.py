@@ -215,11 +215,12 @@ def _native_silence() -> Iterator[None]:
 
 
 class Capacity:
-    """CPUs and GPUs of the cluster's nodes that are alive now, used or not."""
+    """CPUs, GPUs and bytes of memory of the cluster's nodes that are alive now, used or not."""
 
     def __init__(self) -> None:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in alive]
+        self.memory = [float(node.get("memory", math.inf)) for node in alive]
         self.cpus = sum(cpus for cpus, _ in self.nodes)
         self.gpus = sum(gpus for _, gpus in self.nodes)
 

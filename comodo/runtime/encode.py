@@ -48,11 +48,11 @@ from comodo.data.window_sets import (
     counts_without_video,
     refuse_changed,
 )
+from comodo.runtime.actor_pool import Balance, Node, actor_pool
 from comodo.runtime.cluster import Capacity
 from comodo.runtime.decode import decode_batch
 from comodo.runtime.gpus import refuse_unusable_gpu
 
-TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 ROWS_PER_PART = 64
 
 
@@ -145,7 +145,7 @@ def _make(
         list_spans(teacher, all_splits, folder)
         copy_features(teacher, in_no_part(wanted, folder), store, key)
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
-    began = time.perf_counter()
+    began, balance = time.perf_counter(), Balance()
     if teacher.name == "precomputed":
         features = precomputed_features(teacher, wanted)
         refuse_changed(known)
@@ -153,9 +153,12 @@ def _make(
     elif len(missing := in_no_part(wanted, folder)):
         written = track(_encode(pinned, known, missing, store, key), len(missing), what)
         for batch in written:
+            balance.add(batch)
             devices.update(batch["device"])
             windows_of = zip(batch["window"], batch["passing"], strict=True)
             passing |= {window: reason for window, reason in windows_of if reason}
+        if found := balance.sentence(len(missing)):
+            console.print(f"  {found}", markup=False)
     columns = ["window", "rejected", "picture"]
     none = FEATURE_SCHEMA.empty_table()
     table = read_parts(folder, columns) if parts(fetched(folder)) else none
@@ -197,37 +200,32 @@ def _encode(
     teacher: TeacherConfig, known: FileFingerprints, missing: pa.Table, store: Store, key: str
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """Yields what `write_features` returns, with its number of windows."""
+    frames, size, weights = _input_of(teacher)
     has = Capacity()
-    if has.gpus:
-        # However many GPUs there are for each core, one core is left for decoding.
-        actors, actor_gpus, decode_cpus = int(has.gpus), 1.0, min(1.0, has.cpus / 2)
-        actor_cpus = min(0.5, (has.cpus - decode_cpus) / actors)
-    else:
-        # Unequal shares keep Ray Data from fusing decoding into the actors.
-        actors, actor_cpus, actor_gpus, decode_cpus = max(1, int(has.cpus)), 0.75, 0.0, 0.25
+    nodes = [Node(*node, memory) for node, memory in zip(has.nodes, has.memory, strict=True)]
+    pool = actor_pool(nodes, weights, frames * size * size * 3)
     # Batches divide evenly among the actors; otherwise, with few windows, some would get none and
     # others would work a minute longer.
-    rounds = math.ceil(len(missing) / (TEACHER_BATCH * actors))
-    batch = math.ceil(len(missing) / (rounds * actors))
+    rounds = math.ceil(len(missing) / (pool.batch * pool.actors))
+    batch = math.ceil(len(missing) / (rounds * pool.actors))
     # Cut here: Ray's own repartition would wait for the CPU that the actors hold.
     rows = batch * max(1, len(missing) // (1000 * batch))
     blocks = [missing.slice(start, rows) for start in range(0, len(missing), rows)]
-    frames, size = _input_of(teacher)
     windows: Any = ray.data.from_arrow(blocks)
     written = (
         windows.map_batches(
             decode_batch,
             fn_kwargs={"count": frames, "size": size, "store": store, "teacher": teacher},
             batch_size=batch,
-            num_cpus=decode_cpus,
+            num_cpus=pool.decode_cpus,
         )
         .map_batches(
             TeacherActor,
-            fn_constructor_args=(_moved(teacher, store.portable), store, known),
+            fn_constructor_args=(_moved(teacher, store.portable), store, known, pool.threads),
             batch_size=batch,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
-            num_cpus=actor_cpus,
-            num_gpus=actor_gpus,
+            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(blocks))),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
         )
         .map_batches(
             write_features,
@@ -240,16 +238,17 @@ def _encode(
         yield done, len(done["window"])
 
 
-def _input_of(teacher: TeacherConfig) -> tuple[int, int]:
-    """The teacher's number of frames and their height. Raises EncodeError for a teacher that cannot
-    be built, before any actor starts."""
+def _input_of(teacher: TeacherConfig) -> tuple[int, int, int]:
+    """The teacher's number of frames, their height, and the bytes of its weights. Raises
+    EncodeError for a teacher that cannot be built, before any actor starts."""
     from comodo.models.teachers import build_teacher
 
     try:
         built = build_teacher(teacher)
     except ValueError as error:
         raise EncodeError("features.no-teacher", f"trial.teacher: {error}") from None
-    return built.frames, built.image_size
+    weights = sum(weight.numel() * weight.element_size() for weight in built.parameters())
+    return built.frames, built.image_size, weights
 
 
 def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
@@ -258,9 +257,12 @@ def _moved(teacher: TeacherConfig, to: Callable[[str], str]) -> TeacherConfig:
 
 
 class TeacherActor:
-    """Holds the frozen teacher on the device that Ray gave to the actor."""
+    """Holds the frozen teacher on the device that Ray gave to the actor, and measures how long it
+    computes and waits; on a CPU it computes in so many threads."""
 
-    def __init__(self, settings: TeacherConfig, store: Store, known: FileFingerprints) -> None:
+    def __init__(
+        self, settings: TeacherConfig, store: Store, known: FileFingerprints, threads: int
+    ) -> None:
         import torch
 
         from comodo.models.teachers import build_teacher
@@ -271,25 +273,33 @@ class TeacherActor:
         self.device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
         self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
         if self.device == "cpu":
-            torch.set_num_threads(1)  # one actor for each core
+            torch.set_num_threads(threads)
         here = _moved(settings, store.local)
         if here != settings:
             fetched(Path(str(here.weights)))
         self.teacher, self.known = build_teacher(here).to(self.device), known
+        self.ended = math.nan  # of the pass before
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         import torch
 
+        began = time.perf_counter()
         refuse_changed(self.known)
         frames_BFHW3 = torch.from_numpy(np.array(batch.pop("frames")))
         feature_BD = self.teacher(frames_BFHW3.to(self.device)).cpu().numpy()
-        device = np.array([self.label] * len(feature_BD))
-        return {**batch, "feature": feature_BD, "device": device}
+        count, waited, self.ended = len(feature_BD), began - self.ended, time.perf_counter()
+        made = {
+            "feature": feature_BD,
+            "device": np.array([self.label] * count),
+            "computed": np.full(count, (self.ended - began) / count),
+            "waited": np.full(count, waited / count),
+        }
+        return batch | made
 
 
 def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict[str, np.ndarray]:
     """Writes one part, named by the windows in it, of those that need not be tried again. Returns
-    all windows, with device and `passing`."""
+    all windows, with device and `passing`, and how long the actor computed and waited."""
     columns = ("window", "feature", "rejected", "passing", "picture")
     rows: list[dict[str, Any]] = []
     for window, feature, reason, passing, picture in zip(*(batch[c] for c in columns), strict=True):
@@ -303,4 +313,4 @@ def write_features(batch: dict[str, np.ndarray], store: Store, key: str) -> dict
         part = f"part-{key_of([row['window'] for row in rows])}.parquet"
         table = pa.Table.from_pylist(rows, schema=FEATURE_SCHEMA)
         write_table(store.folder("features", key) / part, table)
-    return {name: batch[name] for name in ("window", "device", "passing")}
+    return {name: batch[name] for name in ("window", "device", "passing", "computed", "waited")}

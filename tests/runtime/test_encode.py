@@ -1,5 +1,6 @@
 """encode: features by an actor pool on a real Ray, resuming, damaged files, given features."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,13 @@ class TestEncode:
         return prepare_windows("mine", settings, store)
 
     def test_features_equal_a_direct_use_and_actors_get_the_gpu(
-        self, tmp_path: Path, store: Store, windows: WindowSet
+        self, tmp_path: Path, store: Store, windows: WindowSet, capsys: pytest.CaptureFixture[str]
     ) -> None:
         features = encode_windows("mine", TEACHER, windows, store, 0)
+        printed = " ".join(capsys.readouterr().out.split())
+        shares = re.search(r"computed (\d+)% of the time, and waited for frames (\d+)%", printed)
+        assert shares is not None and sum(map(int, shares.groups())) in (99, 100, 101)
+        assert "limits the speed" in printed
         found = vectors(features)
         assert len(found) == 40
         meta = read_json(features.folder / "meta.json")
@@ -260,7 +265,8 @@ def test_what_is_kept_of_windows_that_cannot_be_decoded_and_of_dead_pictures(
     assert [bool(text) for text in decoded["rejected"]] == [False, False, True, False]
     assert [bool(text) for text in decoded["passing"]] == [False, False, False, True]
     assert list(decoded["picture"]) == ["of one colour", "black", "", ""]
-    batch = {**decoded, "feature": np.ones((4, 3)), "device": np.array(["cpu"] * 4)}
+    times = {"computed": np.ones(4), "waited": np.zeros(4)}
+    batch = {**decoded, **times, "feature": np.ones((4, 3)), "device": np.array(["cpu"] * 4)}
     written = write_features(batch, Store(tmp_path / "store"), "key")
     assert list(written["window"]) == list(names)
     rows = read_parts(tmp_path / "store/features/key", ["window", "rejected", "picture"])
@@ -365,7 +371,8 @@ def test_an_error_that_may_pass_is_not_kept(
     monkeypatch.setattr("comodo.runtime.decode.decode_spans", fail)
     decoded = decode_batch(one_window("a.mp4"), 1, 8, Store(tmp_path), TEACHER)
     assert decoded["passing"][0] and not decoded["rejected"][0]
-    batch = {**decoded, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
+    times = {"computed": np.ones(1), "waited": np.zeros(1)}
+    batch = {**decoded, **times, "feature": np.ones((1, 3)), "device": np.array(["cpu"])}
     assert write_features(batch, Store(tmp_path), "key")["passing"][0]
     assert not parts(tmp_path / "features" / "key")
 
