@@ -23,6 +23,7 @@ from comodo.report.head import limits
 from comodo.report.html import html_page
 from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import report_page
+from comodo.report.study import write_study
 from comodo.search.labels import ran_instead, rounded
 from comodo.tracking.runs import attach, find_runs
 
@@ -36,9 +37,9 @@ def report_folder(sweep: str, store: Store) -> Path:
 
 
 def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bool = True) -> Path:
-    """Writes report.md, report.html, results.parquet, environment.json, figures and CSV tables of
-    accuracies into the sweep's report folder, attaches them to its MLflow run (with `mlflow=False`
-    MLflow is left alone), and returns the folder.
+    """Writes report.md, report.html, results.parquet, the study, environment.json, figures and CSV
+    tables of accuracies into the sweep's report folder, attaches them to its MLflow run (with
+    `mlflow=False` MLflow is left alone), and returns the folder.
 
     Raises ReportError if an earlier report has results that this one would lack; it is kept.
     """
@@ -51,6 +52,7 @@ def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bo
     pictures = figures.draw_figures(results, folder)
     trials = pa.Table.from_pandas(SweepFrames(results, store).trials, preserve_index=False)
     write_table(folder / "results.parquet", trials)
+    write_study(results, store, folder)
     if (label := results.selected) is not None and results.accuracy(label, "test") is not None:
         for column, name in (("label", "class"), ("group", "group")):
             with atomic(folder / f"accuracy_by_{name}.csv") as path:

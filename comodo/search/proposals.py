@@ -174,7 +174,7 @@ class OptunaProposals:
             create_trial(
                 state=state,
                 params={key: _param(spans[key], value) for key, value in point.items()},
-                distributions={key: _distribution(spans[key]) for key in point},
+                distributions={key: distribution(spans[key]) for key in point},
                 values=outcome.scores if state == TrialState.COMPLETE else None,
                 intermediate_values=self._reached(outcome),
             )
@@ -216,7 +216,7 @@ def _suggest(trial: optuna.Trial, key: str, span: Choices | Range) -> Any:
     return trial.suggest_float(key, span.min, span.max, log=span.log)
 
 
-def _distribution(span: Choices | Range) -> distributions.BaseDistribution:
+def distribution(span: Choices | Range) -> distributions.BaseDistribution:
     if isinstance(span, Choices):
         return distributions.CategoricalDistribution([_param(span, value) for value in span.values])
     if span.integer:
