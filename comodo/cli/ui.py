@@ -26,18 +26,27 @@ def ui(
 
     if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):  # else no server starts
         refuse_used(host, port)
-    from comodo.tracking.runs import tracking_uri
+    from comodo.search.status import sweep_names
+    from comodo.tracking.runs import experiment_pages, tracking_uri
 
     uri = tracking_uri(place)
     command, environment = ([], {}) if uri.startswith("http") else server(place, host, port)
     from comodo.report.recording import record_from_store
 
     record_from_store(place)
+    pages = experiment_pages(sweep_names(place), place)
+
+    def print_pages(address: str) -> None:
+        for name, page in pages.items():
+            console.print(f"  {name}: {address}/{page}", markup=False, soft_wrap=True)
+
     if not command:
         console.print(f"a server has the records: open {without_password(uri)}")
+        print_pages(without_password(uri).rstrip("/"))
         return
 
     def announce() -> None:
         console.print(f"MLflow on http://{host}:{port}  ({uri}); Ctrl-C ends it", markup=False)
+        print_pages(f"http://{host}:{port}")
 
     serve(command, environment, port, announce)

@@ -248,8 +248,9 @@ def _trials(results: Results, runs: SweepRuns | None, store: Store) -> list[str]
     if runs is not None:
         pages = {
             "the sweep's run": runs.run_page(runs.parent),
-            "its trials": runs.runs_page(),
+            "its configurations": runs.runs_page(),
             "parallel coordinates": runs.runs_page(charts=True),
+            "its trials": runs.runs_page(trials=True),
         }
         named = ", ".join(f"[{name}]({runs.link(address)})" for name, address in pages.items())
         where = f"MLflow at {as_text(without_password(runs.uri))}: {named}"

@@ -60,7 +60,7 @@ def _record(record: SweepRecord, store: Store, state: str, updated: str) -> None
         mlflow_pages.sweep_question(sweep),
         mlflow_pages.running_description(sweep, record.command),
         partial(
-            mlflow_pages.saved_view, sweep, time.time(), unlabelled=record.evaluation.unlabelled
+            mlflow_pages.trials_view, sweep, time.time(), unlabelled=record.evaluation.unlabelled
         ),
         record.window_sets(store),
         load=False,  # of this machine, which has not run it

@@ -1,5 +1,6 @@
 """Writes the files of a sweep's report, and builds its table for the terminal."""
 
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,17 +15,17 @@ from comodo.core.store import Store, atomic, fetched, remove, write_json
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report import figures, tables
+from comodo.report import figures, mlflow_pages, tables
 from comodo.report.accuracy import ranked
 from comodo.report.answer import answer_sentences
 from comodo.report.differences import gains
 from comodo.report.environment import environment_file
 from comodo.report.head import limits
 from comodo.report.html import html_page
-from comodo.report.mlflow_pages import finished_description
 from comodo.report.page import report_page
 from comodo.report.study import write_study
 from comodo.search.labels import ran_instead, rounded
+from comodo.tracking import configurations
 from comodo.tracking.runs import attach, find_runs
 
 
@@ -65,7 +66,18 @@ def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bo
         with atomic(folder / name) as path:
             path.write_text(content)
     if runs is not None:
-        attach(folder, runs, finished_description(results, record, runs))
+        attach(
+            folder,
+            runs,
+            mlflow_pages.finished_description(results, record, runs),
+            mlflow_pages.experiment_answer(results, runs),
+        )
+        configurations.record(
+            mlflow_pages.configurations(results, runs),
+            {row.trial.key: row.label for row in results.rows},
+            mlflow_pages.configurations_view(results, time.time(), runs.parent),
+            runs,
+        )
     return folder
 
 

@@ -128,7 +128,7 @@ def _run_all(
         tracker.begin(
             mlflow_pages.sweep_question(sweep),
             mlflow_pages.running_description(sweep, command),
-            partial(mlflow_pages.saved_view, sweep, time.time(), unlabelled=evaluation.unlabelled),
+            partial(mlflow_pages.trials_view, sweep, time.time(), unlabelled=evaluation.unlabelled),
             window_sets,
         )
         limits = BudgetTracker(sweep, ledger.folder, saves=leads)

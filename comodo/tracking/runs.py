@@ -11,6 +11,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,11 @@ from comodo.core.store import Store, create, fetched, is_present, read_json
 
 LOCAL = "http://127.0.0.1:5000"  # where comodo ui serves by default
 MAX_RUNS = 10_000
+MAX_QUESTION = 2_000  # characters; the list of experiments shows the first few
 TRIAL, SWEEP, STORE, PARENT = "comodo.trial", "comodo.sweep", "comodo.store", "mlflow.parentRunId"
+SWEEP_RUN = "comodo.sweep_run"
+"""Tag of the runs of trials and configurations: the sweep's run. Trials of earlier versions, which
+are below the sweep's run, lack it."""
 NOTE = "mlflow.note.content"
 UPDATED = "comodo.updated"  # of a sweep's run that was made from the store: the state it has
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment; with the key of a saved view
@@ -109,9 +114,25 @@ def store_id(store: Store) -> str:
     return str(read_json(fetched(path))["id"])
 
 
-def view_of(parent: str) -> str:
-    """The key of the saved view of a sweep's trials: an experiment may have those of two stores."""
-    return f"comodo-{parent}"
+def view_of(parent: str, trials: bool = False) -> str:
+    """The key of the saved view of a sweep's configurations, or of its trials: an experiment may
+    have those of two stores."""
+    return f"comodo-{parent}{'-trials' * trials}"
+
+
+def is_of(run: Run, parent: str) -> bool:
+    """Whether a run is that of a trial or configuration of the sweep with this run."""
+    return parent in (run.data.tags.get(SWEEP_RUN), run.data.tags.get(PARENT))
+
+
+def trial_runs(
+    client: MlflowClient, experiment: str, parent: str, condition: str = ""
+) -> list[Run]:
+    """The runs of a sweep's trials that meet a condition, below its run or those of its
+    configurations."""
+    conditions = [f"tags.`{TRIAL}` != ''", *filter(None, [condition])]
+    found = client.search_runs([experiment], " and ".join(conditions), max_results=MAX_RUNS)
+    return [run for run in found if is_of(run, parent)]
 
 
 def sweep_run(client: MlflowClient, experiment: str, sweep: str, store: Store) -> Run | None:
@@ -145,10 +166,10 @@ class SweepRuns:
     def run_page(self, run: str) -> str:
         return f"#/experiments/{self.experiment}/runs/{run}"
 
-    def runs_page(self, charts: bool = False) -> str:
-        """All trials, in the sweep's saved view."""
+    def runs_page(self, charts: bool = False, trials: bool = False) -> str:
+        """All configurations, or all trials, in the sweep's saved view of them."""
         mode = "&compareRunsMode=CHART" if charts else ""
-        view = view_of(self.parent)
+        view = view_of(self.parent, trials)
         return f"#/experiments/{self.experiment}/runs?viewStateShareKey={view}{mode}"
 
     def compare_page(self, runs: list[str]) -> str:
@@ -169,11 +190,35 @@ def source() -> dict[str, str]:
     return tags
 
 
+def _has_none(store: Store) -> bool:
+    """Whether no database of the store was made yet; looking would make it."""
+    own = tracking_uri(store) == own_database(store)
+    return own and not (records_folder(store) / "mlflow.db").exists()
+
+
+def experiment_pages(sweeps: Iterable[str], store: Store) -> dict[str, str]:
+    """Of the recorded ones, the address of the page with their runs, within MLflow. Without the
+    last part MLflow opens, on a first visit, a page for traces of language models."""
+    if _has_none(store):
+        return {}
+    client = MlflowClient(tracking_uri(store))
+    try:
+        found = {name: client.get_experiment_by_name(name) for name in sweeps}
+    except FAILURES as error:
+        print_failure(error, "no links to it")
+        return {}
+    return {
+        name: f"#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
+        for name, experiment in found.items()
+        if experiment is not None
+    }
+
+
 def recorded(sweep: str, store: Store) -> str | None:
     """The `UPDATED` of a sweep's run; None: it has none."""
-    uri = tracking_uri(store)
-    if uri == own_database(store) and not (records_folder(store) / "mlflow.db").exists():
+    if _has_none(store):
         return None
+    uri = tracking_uri(store)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(sweep)
     run = experiment and sweep_run(client, experiment.experiment_id, sweep, store)
@@ -182,9 +227,9 @@ def recorded(sweep: str, store: Store) -> str | None:
 
 def find_runs(sweep: str, store: Store) -> SweepRuns | None:
     """The records of a sweep; None if there are none, or MLflow is away, which is printed."""
-    uri = tracking_uri(store)
-    if uri == own_database(store) and not (records_folder(store) / "mlflow.db").exists():
+    if _has_none(store):
         return None
+    uri = tracking_uri(store)
     try:
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(sweep)
@@ -194,23 +239,24 @@ def find_runs(sweep: str, store: Store) -> SweepRuns | None:
         if (found := sweep_run(client, id, sweep, store)) is None:
             return None
         parent = str(found.info.run_id)
-        runs = client.search_runs([id], f"tags.`{PARENT}` = '{parent}'", max_results=MAX_RUNS)
+        runs = trial_runs(client, id, parent)
     except FAILURES as error:
         print_failure(error, "no links to it")
         return None
-    trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs if TRIAL in run.data.tags}
+    trials = {run.data.tags[TRIAL]: str(run.info.run_id) for run in runs}
     return SweepRuns(uri, id, parent, trials)
 
 
-def attach(report: Path, runs: SweepRuns, description: str) -> None:
-    """Puts a report and its figures into the sweep's run, with a description of it; prints why if
-    that fails."""
+def attach(report: Path, runs: SweepRuns, description: str, answer: str) -> None:
+    """Puts a report and its figures into the sweep's run, with a description of it, and the answer
+    above the experiment's runs; both are Markdown. Prints why if that fails."""
     client = MlflowClient(runs.uri)
     try:
         client.log_artifacts(runs.parent, str(report), "report")
         for picture in sorted(report.glob("*.png")):
             client.log_artifact(runs.parent, str(picture), "figures")
         client.set_tag(runs.parent, NOTE, description)
+        client.set_experiment_tag(runs.experiment, NOTE, answer[:MAX_QUESTION])
     except FAILURES as error:
         print_failure(error, "not attached")
 

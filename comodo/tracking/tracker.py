@@ -1,26 +1,21 @@
 """The one place that records in MLflow.
 
 Experiment = sweep's name; a parent run for each store's sweep of this name (on a server there may
-be several), a child for each trial. Records are made by the driver alone, in a separate thread (see
-`RecordQueue`), so that no trial ever waits for MLflow. What could not be recorded before the
-command ended is recorded from the store when it runs again.
+be several), a child for each trial, which `configurations` moves. Records are made by the driver
+alone, in a separate thread (see `RecordQueue`), so that no trial ever waits for MLflow. What could
+not be recorded before the command ended is recorded from the store when it runs again.
 """
 
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
@@ -30,7 +25,7 @@ from comodo.config.space import flatten
 from comodo.core.console import console
 from comodo.core.markdown import as_text
 from comodo.core.redaction import redacted
-from comodo.core.store import Store, fetched, write_json
+from comodo.core.store import Store
 from comodo.data.window_sets import WindowSet
 from comodo.search.history import epoch_history
 from comodo.search.labels import rounded
@@ -38,9 +33,9 @@ from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial, TrialResult
 from comodo.tracking import runs
 from comodo.tracking.record_queue import RecordQueue
+from comodo.tracking.students import Students, has_model
 
 REASON = "comodo.reason"
-MAX_QUESTION = 2_000  # characters; the list of experiments shows the first few
 SAMPLING, SAMPLES = 10, 3  # seconds between readings of the load; readings in a recorded mean
 P = ParamSpec("P")
 Record = Callable[Concatenate["Tracker", P], None]
@@ -106,13 +101,17 @@ class Tracker:
         self._parent = str(parent.info.run_id)
         client.log_dict(self._parent, config, "sweep.json")
         client.update_run(self._parent, "RUNNING")
-        running = f"tags.`{runs.PARENT}` = '{self._parent}' and attributes.status = 'RUNNING'"
-        for run in client.search_runs([self._experiment], running, max_results=runs.MAX_RUNS):
+        running = "attributes.status = 'RUNNING'"
+        for run in runs.trial_runs(client, self._experiment, self._parent, running):
             client.set_terminated(run.info.run_id, "KILLED")  # left by a driver that was killed
         self._client = client
+        self._students = Students(client, self._experiment, self._parent)
 
-    def _find(self, client: MlflowClient, condition: str) -> Run | None:
-        return next(iter(client.search_runs([self._experiment], condition, max_results=1)), None)
+    def _find(self, trial: Trial) -> Run | None:
+        """The trial's run in this sweep."""
+        condition = f"tags.`{runs.TRIAL}` = '{trial.key}'"
+        found = runs.trial_runs(self._client, self._experiment, self._parent, condition)
+        return next(iter(found), None)
 
     @_queued
     def begin(
@@ -130,8 +129,8 @@ class Tracker:
         `windows`: by data set, the trials' inputs.
         """
         self._windows = windows
-        self._client.set_experiment_tag(self._experiment, runs.NOTE, question[:MAX_QUESTION])
-        key = runs.VIEW_TAG + runs.view_of(self._parent)
+        self._client.set_experiment_tag(self._experiment, runs.NOTE, question[: runs.MAX_QUESTION])
+        key = runs.VIEW_TAG + runs.view_of(self._parent, trials=True)
         self._client.set_experiment_tag(self._experiment, key, view(self._parent))
         self._client.set_tag(self._parent, runs.NOTE, description)
         if load:
@@ -156,17 +155,22 @@ class Tracker:
     @_queued
     def finish(self, trial: Trial, name: str, result: TrialResult, folder: Path) -> None:
         """Records a finished trial: missing epochs, measures, files."""
-        known = self._find(self._client, self._condition(trial))
+        known = self._find(trial)
         logged = {} if known is None else known.data.metrics
         found = result.metrics | _costs(result.trained)
         measures = {k: value for k, value in found.items() if logged.get(k) != value}
-        if known is not None and known.info.status == "FINISHED" and not measures:
+        is_finished = known is not None and known.info.status == "FINISHED"
+        has_student = known is not None and (trial.is_hand_crafted or has_model(known))
+        if is_finished and has_student and not measures:
             return
         run = self._run_of(trial, name)
         self._log_missing(run, result.trained.history)
         now = get_current_time_millis()
         self._log_epochs(run, [{"epoch": len(result.trained.history), **measures}], now)
-        self._attach(run, result, folder)
+        self._students.attach(run, result, folder)
+        if not trial.is_hand_crafted:
+            data = {dataset.name: dataset for dataset in self._datasets(trial)}
+            self._students.log_model(self._client.get_run(run), trial, name, result, data)
         self._client.set_terminated(run, "FINISHED")
 
     @_queued
@@ -179,7 +183,7 @@ class Tracker:
     def recall(self, trial: Trial, name: str, state: str, reason: str, folder: Path) -> None:
         """Records a trial that ended earlier without a result, unless that is done; `state`:
         pruned or failed."""
-        known = self._find(self._client, self._condition(trial))
+        known = self._find(trial)
         if known is not None and REASON in known.data.tags:
             return
         run = self._run_of(trial, name)
@@ -224,10 +228,11 @@ class Tracker:
 
     def _run_of(self, trial: Trial, name: str) -> str:
         if trial.key not in self._runs:
-            run = self._find(self._client, self._condition(trial))
+            run = self._find(trial)
             if run is None:
                 tags = {
                     runs.PARENT: self._parent,
+                    runs.SWEEP_RUN: self._parent,
                     runs.TRIAL: trial.key,
                     "dataset": trial.config.dataset,
                     "teacher": trial.config.teacher.name if trial.config.teacher else "none",
@@ -256,20 +261,24 @@ class Tracker:
     def _inputs(self, trial: Trial) -> list[DatasetInput]:
         """The data set that a trial trains on, and those that it is only tested on."""
         inputs = []
-        for name in trial.measured_on():
-            if (windows := self._windows.get(name)) is None:
+        for data in self._datasets(trial):
+            if data.name in self._windows:
+                context = "training" if data.name == trial.config.dataset else "testing"
+                inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
+        return inputs
+
+    def _datasets(self, trial: Trial) -> list[Dataset]:
+        """The data sets that a trial is measured on."""
+        found = []
+        for name, key in trial.measured_on().items():
+            if (windows := self._windows.get(name)) is None:  # no longer in the store
+                found.append(Dataset(name, key, "local", "{}"))
                 continue
             classes = {label for counts in windows.classes.values() for label in counts}
             profile = {"windows": windows.counts, "classes": len(classes)}
             source = json.dumps({"uri": str(windows.folder)})
-            data = Dataset(name, windows.key, "local", source, profile=json.dumps(profile))
-            context = "training" if name == trial.config.dataset else "testing"
-            inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
-        return inputs
-
-    def _condition(self, trial: Trial) -> str:
-        """MLflow's filter for the trial's run in this sweep."""
-        return f"tags.`{runs.PARENT}` = '{self._parent}' and tags.`{runs.TRIAL}` = '{trial.key}'"
+            found.append(Dataset(name, windows.key, "local", source, profile=json.dumps(profile)))
+        return found
 
     def _log_epochs(self, run: str, epochs: list[dict[str, Any]], now: int) -> None:
         """`now`, in ms, stays the same in a retry, so that MLflow stores equal values only once."""
@@ -288,21 +297,6 @@ class Tracker:
         missing = [epoch for epoch in history if epoch["epoch"] not in steps]
         self._log_epochs(run, missing, get_current_time_millis())
 
-    def _attach(self, run: str, result: TrialResult, folder: Path) -> None:
-        """Adds a trial's files to its run, on this machine without storing the student again.
-        MLflow's client would keep an object for each run."""
-        uri = self._client.get_run(run).info.artifact_uri
-        artifacts = get_artifact_repository(uri, self._client.tracking_uri)
-        with tempfile.TemporaryDirectory() as temporary:
-            content = asdict(result.trained) | {"metrics": result.metrics}
-            write_json(Path(temporary, "result.json"), content)
-            artifacts.log_artifacts(temporary)
-        student = fetched(folder / "student")
-        if isinstance(artifacts, LocalArtifactRepository):
-            _link(student, Path(artifacts.artifact_dir, "student"))
-        else:
-            artifacts.log_artifacts(str(student), "student")
-
     def _end(self, run: str, status: str, reason: str) -> None:
         reason = redacted(reason)[:500]
         self._client.set_tag(run, REASON, reason)
@@ -320,18 +314,6 @@ def _costs(trained: TrainedRecord) -> dict[str, float]:
         **{f"peak_memory_megabytes_{device}": bytes / 1e6 for device, bytes in peak.items()},
     }
     return {f"system/{name}": float(value) for name, value in found.items() if value is not None}
-
-
-def _link(source: Path, target: Path) -> None:
-    """Gives the files of a folder a second name in another, or copies them on a disk without
-    links."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
-        (name := target / path.name).unlink(missing_ok=True)
-        try:
-            os.link(path, name)
-        except OSError:
-            shutil.copy2(path, name)
 
 
 def _make_database(path: Path) -> None:

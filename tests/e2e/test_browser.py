@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import FloatRect
 
 from comodo.core.store import Store
-from comodo.tracking.runs import SweepRuns, find_runs
+from comodo.tracking.runs import SweepRuns, experiment_pages, find_runs
 from tests.browser import PATIENCE, Seen, browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
@@ -47,8 +47,9 @@ SWEEP = {
 }
 NAME = "contrast-smoke"
 SWEPT = ("method.queue_size", "method.teacher_temperature", "method.student_temperature")
-TRIALS = 18  # eight configurations and the untrained student, of two seeds
+TRIALS = 20  # ten configurations, two of them references, of two seeds
 OWN = 16  # of them trained
+CONFIGURATIONS = TRIALS // 2
 NOT_OURS = (
     "/users/current",  # asks who has logged in, which a server without users does not know
     "ResizeObserver loop",
@@ -158,33 +159,52 @@ def test_experiments_are_sweeps_with_their_question(visit: Callable[[str], Seen]
     seen = visit("#/experiments")
     row = seen.page.get_by_role("row").filter(has_text=NAME)
     row.wait_for()
-    assert "val/acc1 (max) by method.queue_size (8, 12)" in row.inner_text()
+    assert "A smoke run, its numbers mean nothing" in row.inner_text()
     keep(seen, "experiments")
 
 
-def test_trials_stand_below_their_sweep(visit: Callable[[str], Seen], runs: SweepRuns) -> None:
-    page = visit(f"#/experiments/{runs.experiment}/runs").page
-    cell = page.get_by_role("gridcell").filter(has_text=f"sweep {NAME}")
-    cell.wait_for()
-    trial = page.get_by_role("link", name="comodo queue_size=12", exact=False)
+def test_the_page_opens_with_the_answer_and_configurations(
+    visit: Callable[[str], Seen], runs: SweepRuns, store: Store
+) -> None:
+    seen = visit(experiment_pages([NAME], store)[NAME])
+    page = seen.page
+    rows = page.get_by_role("row").filter(has=page.locator("a[href*='/runs/']"))
+    rows.first.wait_for()
+    names = page.locator("a[href*='/runs/']").all_inner_texts()
+    *configurations, sweep = names
+    assert len(configurations) == CONFIGURATIONS and sweep == f"sweep {NAME}"
+    means = [float(name.removeprefix("★ ").split()[0]) for name in configurations]
+    assert means == sorted(means, reverse=True)
+    assert [name.startswith("★ ") for name in configurations].count(True) == 1
+    page.get_by_text("A smoke run, its numbers mean nothing").first.wait_for()
+    keep(seen, "configurations")
+    trial = page.get_by_role("link", name="comodo queue_size=12", exact=False).filter(
+        has_text="seed 0"
+    )
     assert trial.count() == 0
-    cell.get_by_role("button").first.click()
+    chosen = page.get_by_role("gridcell").filter(has_text="comodo queue_size=12").first
+    chosen.get_by_role("button").first.click()
     trial.first.wait_for()
 
 
-def test_the_saved_view_has_columns_for_what_was_swept(
+def test_the_saved_views_have_columns_for_what_was_swept(
     visit: Callable[[str], Seen], runs: SweepRuns
 ) -> None:
-    seen = visit(runs.runs_page())
-    seen.page.get_by_text(f"{TRIALS} matching runs").wait_for()
     measured = [f"metrics.`{name}`" for name in ("val/acc1", "test/acc1")]
-    for name in (*measured, *(f"params.`{key}`" for key in (*SWEPT, "seed"))):
+    params = [f"params.`{key}`" for key in SWEPT]
+    seen = visit(runs.runs_page(trials=True))
+    seen.page.get_by_text(f"{TRIALS} matching runs").wait_for()
+    for name in (*measured, *params, "params.`seed`"):
         head = seen.page.locator(f'.ag-header-cell[col-id="{name}"]')
         head.wait_for()
         box = head.bounding_box()
         assert box is not None and box["x"] + box["width"] <= WIDTH, name
     names = seen.page.locator("a[href*='/runs/']").all_inner_texts()
     assert "comodo queue_size=8 teacher_temperature=0.05 student_temperature=0.05 seed 0" in names
+    seen = visit(runs.runs_page())
+    seen.page.get_by_text(f"{CONFIGURATIONS} matching runs").wait_for()
+    for name in ("tags.`selected`", *measured, "tags.`val/acc1 interval`"):
+        seen.page.locator(f'.ag-header-cell[col-id="{name}"]').wait_for()
     keep(seen, "runs")
 
 

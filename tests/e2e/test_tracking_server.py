@@ -57,8 +57,11 @@ def runs_of(experiment: str) -> tuple[MlflowClient, Any, list[Any]]:
     runs = client.search_runs([found.experiment_id])
     (parent,) = [run for run in runs if "comodo.sweep" in run.data.tags]
     trials = [run for run in runs if "comodo.trial" in run.data.tags]
-    assert len(trials) == len({run.data.tags["comodo.trial"] for run in trials}) == len(runs) - 1
-    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+    assert len(trials) == len({run.data.tags["comodo.trial"] for run in trials})
+    for tag in ("comodo.configuration", "comodo.tested_on"):
+        others = [run.data.tags[tag] for run in runs if tag in run.data.tags]
+        assert len(others) == len(set(others))
+    assert {run.data.tags["comodo.sweep_run"] for run in trials} == {parent.info.run_id}
     return client, parent, trials
 
 

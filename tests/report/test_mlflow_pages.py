@@ -1,6 +1,7 @@
 """A sweep's description and view in MLflow."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report.mlflow_pages import (
     MAX_COMPARED_RUNS,
     MAX_NOTE_LETTERS,
+    absent_values,
+    configurations,
+    configurations_view,
+    experiment_answer,
     finished_description,
-    saved_view,
+    stand_in,
     sweep_question,
+    trials_view,
 )
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
@@ -97,13 +103,83 @@ def test_a_long_table_is_cut_where_mlflow_would_cut_it(tmp_path: Path) -> None:
     assert text.count("%22%2C%22") == MAX_COMPARED_RUNS - 1
 
 
+def searched(folder: Path, store: Store) -> Results:
+    """A search with a key that the winner lacks, of one seed but for the winner's two."""
+    space = {
+        "method.name": ["comodo", "infonce"],
+        "method.queue_size": {"values": [8, 16], "when": {"method.name": "comodo"}},
+    }
+    sweep = sweep_of(folder, search={"space": space}, seeds=[0, 1])
+    points: list[tuple[dict[str, Any], float]] = [
+        ({"method.name": "comodo", "method.queue_size": 8}, 0.5),
+        ({"method.name": "infonce"}, 0.8),
+        ({"method.name": "comodo", "method.queue_size": 16}, 0.6),
+    ]
+    names, rows = Labels(sweep), []
+    for values, accuracy in points:
+        own = Trial(sweep.with_values(values), 0, "w", "f")
+        for trial in (own, replace(own, seed=1), own.untrained):
+            answer(store, trial, accuracy if trial.config.method.name != "none" else 0.3)
+            result = read_result(trial, store)
+            assert result is not None
+            rows.append(TrialRow(trial, names.configuration(trial), "finished", result.metrics))
+    return Results(sweep, rows, store)
+
+
+def test_a_run_for_each_configuration(tmp_path: Path) -> None:
+    results = searched(tmp_path, Store(tmp_path / "store"))
+    keys = {row.trial.key: f"{number:032x}" for number, row in enumerate(results.rows)}
+    runs = SweepRuns("sqlite:///x", "7", "p" * 32, keys)
+    found = configurations(results, runs)
+    labels = [one.label for one in found]
+    assert labels == ["infonce", "comodo queue_size=16", "comodo queue_size=8", "untrained"]
+    best, second, _, untrained = found
+    interval = results.measure("infonce", "val/acc1")
+    assert interval is not None
+    shown = f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
+    assert best.name == f"★ {100 * best.metrics['val/acc1']:.1f} ({shown}) infonce"
+    assert not second.name.startswith("★")
+    assert best.tags["val/acc1 interval"] == shown
+    assert (best.tags["selected"], second.tags["selected"]) == ("yes", "no")
+    assert best.tags["seeds"] == "0, 1"
+    metrics = [row.metrics["test/acc1"] for row in results.rows if row.label == "infonce"]
+    assert best.metrics["test/acc1"] == sum(metrics) / 2
+    assert f"| [seed 1](#/experiments/7/runs/{keys[results.by_label['infonce'][1].trial.key]})" in (
+        best.description
+    )
+    stood_for = [one.params.get("queue_size or 0") for one in found]
+    assert stood_for == ["0", "16", "8", None]
+    assert "method.queue_size" not in best.params and untrained.params["method.name"] == "none"
+    text = experiment_answer(results, runs)
+    assert text.startswith("infonce reaches") and f"({runs.runs_page()})" in text
+    view = json.loads(json.loads(configurations_view(results, 1.5, "p"))["state"])
+    (chart,) = [c for c in view["compareRunCharts"] if c["type"] == "PARALLEL"]
+    axes = chart["selectedParams"]
+    assert axes == ["method.name", "queue_size or 0"]
+    own = [one for one in found if one is not untrained]
+    assert all(key in one.params for one in own for key in axes), "MLflow leaves one out"
+    assert "tags.`selected`" in view["selectedColumns"]
+
+
+def test_what_stands_for_an_absent_value_is_no_value(tmp_path: Path) -> None:
+    results = searched(tmp_path, Store(tmp_path / "store"))
+    for values, stands in (
+        ([0.0, 0.5], "-0.05"),
+        ([-2, -2], "-3"),
+        (["a", "b"], "absent"),
+        ([True, False], "absent"),
+    ):
+        assert stand_in(values) == stands
+    assert absent_values(results) == {"method.queue_size": "0"}
+
+
 @pytest.mark.parametrize("methods", [1, 2])
-def test_the_view_shows_what_was_swept(tmp_path: Path, methods: int) -> None:
+def test_the_view_of_trials_shows_what_was_swept(tmp_path: Path, methods: int) -> None:
     space: dict[str, Any] = {"method.queue_size": [8, 16], "learning_rate": [1e-3, 1e-2]}
     if methods == 2:
         space = {"method": [{"name": "infonce"}, "comodo"], "learning_rate": [1e-3, 1e-2]}
     sweep = sweep_of(tmp_path, search__space=space)
-    tag = saved_view(sweep, created=1.5, parent="p")
+    tag = trials_view(sweep, created=1.5, parent="p")
     assert len(tag) < 20_000  # MLflow's limit for a tag of an experiment
     envelope = json.loads(tag)
     assert envelope["createdAt"] == 1500
@@ -113,10 +189,8 @@ def test_the_view_shows_what_was_swept(tmp_path: Path, methods: int) -> None:
     columns = [f"params.`{key}`" for key in axes]
     assert set(columns) <= set(view["selectedColumns"])
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/acc1`", False)
-    charts = view["compareRunCharts"]
-    assert charts[0]["type"] == "PARALLEL" and charts[0]["selectedParams"] == axes
     sections = {section["uuid"] for section in view["compareRunSections"]}
-    assert {chart["metricSectionId"] for chart in charts} == sections
+    assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == sections
 
 
 def test_a_saved_view_shows_accuracies_where_there_are_labels(tmp_path: Path) -> None:
@@ -125,7 +199,7 @@ def test_a_saved_view_shows_accuracies_where_there_are_labels(tmp_path: Path) ->
     sweep = sweep_of(tmp_path, **changes, objective={"metric": "on/watch/val/acc1"})
 
     def bars(unlabelled: frozenset[str]) -> list[str]:
-        envelope = json.loads(saved_view(sweep, 1.5, "p", unlabelled))
+        envelope = json.loads(trials_view(sweep, 1.5, "p", unlabelled))
         charts = json.loads(envelope["state"])["compareRunCharts"]
         return [chart["metricKey"] for chart in charts if chart["type"] == "BAR"]
 

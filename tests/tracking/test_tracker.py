@@ -25,6 +25,7 @@ from comodo.tracking.runs import (
     find_runs,
     tracking_uri,
 )
+from comodo.tracking.runs import TRIAL as TRIAL_TAG
 from comodo.tracking.tracker import Tracker
 from tests.helpers import trained_record, trial_config
 
@@ -55,7 +56,7 @@ def runs(store: Store) -> tuple[Any, list[Any]]:
     found = client.search_runs([experiment.experiment_id])
     parents = [run for run in found if "comodo.sweep" in run.data.tags]
     assert len(parents) == 1
-    return parents[0], [run for run in found if run is not parents[0]]
+    return parents[0], [run for run in found if TRIAL_TAG in run.data.tags]
 
 
 def test_a_trial_is_one_child_run_with_everything(store: Store, folder: Path) -> None:
@@ -257,13 +258,15 @@ def test_the_report_finds_the_runs_and_is_attached(store: Store, folder: Path) -
     assert found.link(found.run_page(run.info.run_id)) == f"http://127.0.0.1:5000/#/{place}"
     for name in ("report.html", "accuracy.png", "accuracy.svg"):
         (folder / name).touch()
-    attach(folder, found, "the **best**")
+    attach(folder, found, "the **best**", "the **answer**")
     client = MlflowClient(tracking_uri(store))
     names = {file.path for file in client.list_artifacts(found.parent, "report")}
     assert "report/report.html" in names
     (figure,) = client.list_artifacts(found.parent, "figures")
     assert figure.path == "figures/accuracy.png"
     assert client.get_run(found.parent).data.tags["mlflow.note.content"] == "the **best**"
+    experiment = client.get_experiment(found.experiment)
+    assert experiment.tags["mlflow.note.content"] == "the **answer**"
 
 
 def test_trials_say_what_they_are_and_what_they_read(
@@ -295,7 +298,7 @@ def test_trials_say_what_they_are_and_what_they_read(
     experiment = MlflowClient(tracking_uri(store)).get_experiment_by_name("s")
     assert experiment is not None and experiment.tags["mlflow.note.content"] == "asked"
     id = parent.info.run_id
-    assert experiment.tags[f"mlflow.sharedViewState.comodo-{id}"] == id
+    assert experiment.tags[f"mlflow.sharedViewState.comodo-{id}-trials"] == id
     assert run.info.run_name == "comodo temperature=0.1235 seed 3"
     told = {key: value for key, value in run.data.tags.items() if "." not in key}
     assert told == {
