@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPathOrUrl, Seed
+from comodo.config.base import ADDED_LATER, ExistingPath, ExistingPathOrUrl, Seed
 from comodo.config.channels import (
     CHANNELS,
     QUANTITIES,

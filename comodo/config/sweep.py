@@ -58,9 +58,8 @@ class Sweep(Settings):
     search: Search = Search()
     """Which configurations are tried."""
     seeds: list[Seed] = Field([0], min_length=1)
-    """Each configuration is trained once with each seed (and fold); its score is the mean. From one
-    seed nothing follows for configurations: `[0, 1, 2]` allows to distinguish differences from
-    chance."""
+    """Each configuration is trained once with each seed (and fold); its score is the mean. One seed
+    cannot tell a difference from chance, `[0, 1, 2]` can."""
     objective: Objectives = Field(
         default_factory=lambda data: Objectives.model_validate(
             {"metric": str(accuracy("test" if data.get("protocol") == "published" else "val"))}
@@ -85,8 +84,8 @@ class Sweep(Settings):
     trained with labels on the schedule of `trial`, to compare transfer with. By default `[none,
     features]`, with `evaluate_on` all."""
     label_map: dict[str, dict[str, str]] = Field({})
-    """For `direct`: for each data set, the common names of its classes. A class that is not listed
-    keeps its own name; the classes that both data sets then have are compared."""
+    """For `direct`: for each data set, the common names of its classes. Others keep their own; the
+    classes that both data sets then have are compared."""
     early_stopping: EarlyStopping | None = None
     """By default every trial runs all its epochs."""
     resources: Resources = Resources()
@@ -174,8 +173,7 @@ class Sweep(Settings):
             alone = "".join(values) if len(values) == 1 else ""
             swept = next((k for k in values if key.startswith(k) or k.startswith(key)), alone)
             given = ", ".join(f"{k}={v}" for k, v in values.items())
-            set_key = f"trial.{key}" if key else "trial"
-            reason = f"{set_key} with {given}: {reason}"
+            reason = f"{'.'.join(filter(None, ('trial', key)))} with {given}: {reason}"
             raise ConfigError.at(f"search.space.{swept}".removesuffix("."), reason) from None
 
     def grid(self) -> Iterator[Point]:
@@ -183,8 +181,7 @@ class Sweep(Settings):
         starts = self.search.start_with
 
         def position(point: Point) -> int:
-            agree = (i for i, start in enumerate(starts) if start.items() <= point.items())
-            return next(agree, len(starts))
+            return [*(start.items() <= point.items() for start in starts), True].index(True)
 
         return iter(sorted(self.space.points(), key=position))
 
@@ -249,8 +246,7 @@ class Sweep(Settings):
         return self
 
     def _merge_spellings(self) -> None:
-        """Keeps the first of a key's values with which a trial is the same under each protocol,
-        whose defaults differ."""
+        """Keeps the first of a key's values that mean the same trial under each protocol."""
         space = Space(self.search.space, self.trial.model_dump(mode="json"))
         for key, span in self.search.space.items():
             around = space.where_active(key)
@@ -315,8 +311,7 @@ class Sweep(Settings):
 
     def _refuse_unknown_dataset(self, key: str, name: str) -> None:
         if name not in self.datasets:
-            known = nearest(name, self.datasets)
-            raise ValueError(f"{key}: '{name}' is not under datasets{known}")
+            raise ValueError(f"{key}: '{name}' is not under datasets{nearest(name, self.datasets)}")
 
     def used(self) -> list[str]:
         """The data sets that students are trained or measured on."""
