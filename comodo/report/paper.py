@@ -70,8 +70,8 @@ def _document(name: str, captions: dict[str, str], tables: list[Table]) -> str:
         if len(table.rows) <= MAX_ROWS:
             shown = rf"\footnotesize\centering\input{{tables/{table.name}}}"
             floats.append(_float("table", "two_columns", shown, table.title))
-    for place in range(FLOATS, len(floats), FLOATS + 1):
-        floats.insert(place, r"\clearpage")
+    for at in range(FLOATS, len(floats), FLOATS + 1):
+        floats.insert(at, r"\clearpage")
     return DOCUMENT.format(name=name, body="\n".join(floats))
 
 

@@ -32,7 +32,7 @@ matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a class name 
 MAX_TICKS = 12  # values with a tick each
 MIN_TICK_DISTANCE = 0.07  # share of the axis between two ticks
 LETTER_WIDTH = 0.6  # of the height
-PAPER: dict[str, Any] = {
+PAPER: Any = {
     "font.size": 8,
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.1,

@@ -30,7 +30,7 @@ def test_a_paper_has_its_own_sizes_until_the_end_of_the_block() -> None:
     with pytest.raises(ZeroDivisionError), style.on_paper(3.5):
         narrow, axes = style.axes_of(7, 4, xlabel="epoch")
         assert tuple(narrow.get_size_inches()) == pytest.approx((3.5, 3.2))
-        assert axes.xaxis.label.get_size() == pytest.approx(8)
+        assert axes.xaxis.label.get_fontsize() == pytest.approx(8)
         assert style.letters(style.width_of(7)) < 80
         raise ZeroDivisionError
     assert style.width_of(7) == 7 and style.scale() == 1

@@ -175,7 +175,8 @@ def test_tables_of_a_smoke_run_have_the_values_of_the_file(tmp_path: Path) -> No
     space = {"method": [{"name": "comodo", "queue_size": size} for size in (256, 65536)]}
     sweep, store = smoke_of(tmp_path, search={"space": space}), Store(tmp_path / "store")
     trials = [Trial(sweep.with_values(point), 0, "w", "f") for point in sweep.grid()]
-    assert [trial.config.method.queue_size for trial in trials] == [8, 11]
+    methods = [trial.config.method.model_dump() for trial in trials]
+    assert [method["queue_size"] for method in methods] == [8, 11]
     pairs = dict.fromkeys(sweep.trained_on(), ("w", "f"))
     SweepRecord.of(sweep, "comodo sweep FILE --smoke", pairs, Evaluation(), {}).write(store)
     record = read_sweep_record(sweep.name, store)
