@@ -65,7 +65,7 @@ def best_on(dataset: str, above: float, store: Store) -> list[LoggedModel]:
     try:
         exec(code, names)
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # as nothing was set
     return list(names["best"])
 
 
