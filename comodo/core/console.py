@@ -71,9 +71,11 @@ def watching(watcher: Watcher) -> Iterator[None]:
         _watchers.remove(watcher)
 
 
-def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
+def track(
+    items: Iterable[tuple[T, int]], total: int, what: str, note: Callable[[], str] = str
+) -> Iterator[T]:
     """Yields the items, which come with their sizes, while showing how much of `total` is done;
-    `what` names the work ("prepare demo")."""
+    `what` names the work ("prepare demo"), `note` says what else is known of it by then."""
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -99,12 +101,15 @@ def track(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
                 continue
             updated, spent = now, now - start
             left = spent * (total - done) / max(done, 1)
-            bar.update(task, completed=done)
+            known = f", {note()}" if note() else ""
+            bar.update(task, completed=done, description=f"{what}{known}")
             for watcher in _watchers:
                 watcher(what, done, total, left)
             wait = MIN_LINE_SECONDS if done >= next_line * total else MAX_LINE_SECONDS
             if is_hidden and now - last_line >= wait:
-                console.print(f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left")
+                console.print(
+                    f"{what}: {done}/{total}, {spent:.0f} s, about {left:.0f} s left{known}"
+                )
                 last_line, next_line = now, done / total + 0.1
 
 

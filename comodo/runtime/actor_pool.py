@@ -78,12 +78,21 @@ class Balance:
         self.computed += float(batch["computed"][known].sum())
         self.windows += int(known.sum())
 
+    @property
+    def busy(self) -> float:
+        """The share of the time in which the actors computed."""
+        return self.computed / (self.computed + self.waited)
+
+    def note(self) -> str:
+        """For a progress line; empty as long as nothing is known."""
+        return f"the teacher computes {self.busy:.0%} of the time" if self.windows else ""
+
     def sentence(self, windows: int) -> str:
         """What limits the speed, if it is known of at least half of so many windows."""
         if not self.windows or 2 * self.windows < windows:
             return ""
-        busy = self.computed / (self.computed + self.waited)
-        found = f"the teacher computed {busy:.0%} of the time, and waited for frames {1 - busy:.0%}"
-        if busy >= BUSY:
+        shares = f"{self.busy:.0%} of the time, and waited for frames {1 - self.busy:.0%}"
+        found = f"the teacher computed {shares}"
+        if self.busy >= BUSY:
             return f"{found}: the teacher limits the speed"
         return f"{found}: decoding limits the speed; videos: shrink makes it faster, or more CPUs"

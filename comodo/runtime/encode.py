@@ -151,8 +151,8 @@ def _make(
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
     elif len(missing := in_no_part(wanted, folder)):
-        written = track(_encode(pinned, known, missing, store, key), len(missing), what)
-        for batch in written:
+        written = _encode(pinned, known, missing, store, key)
+        for batch in track(written, len(missing), what, balance.note):
             balance.add(batch)
             devices.update(batch["device"])
             windows_of = zip(batch["window"], batch["passing"], strict=True)

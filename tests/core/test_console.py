@@ -106,3 +106,16 @@ def test_without_a_terminal_a_line_is_printed_after_each_tenth(
 def test_quick_work_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(list(track(((i, 1) for i in range(99)), 99, "pack windows"))) == 99
     assert capsys.readouterr().out == "pack windows: 0/99\n"
+
+
+def test_progress_has_a_note_once_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("comodo.core.console.MIN_LINE_SECONDS", 0)
+    monkeypatch.setattr("comodo.core.console.UPDATE_SECONDS", 0)
+    known = list[str]()
+    for item in track([("busy 50%", 1), ("busy 90%", 1)], 2, "encode", lambda: "".join(known[1:])):
+        known.append(item)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "encode: 0/2"
+    assert [line.rpartition(" s left")[2] for line in lines] == ["", ", busy 90%"]

@@ -60,9 +60,10 @@ def test_what_limits_the_speed_is_measured_after_each_actor_s_first_pass() -> No
     assert balance.sentence(0) == ""
     for _ in range(2):  # two actors, one pass each
         balance.add(times(9.0, np.nan))
-    assert balance.sentence(8) == ""
+    assert balance.sentence(8) == balance.note() == ""
     for _ in range(2):
         balance.add(times(9.5, 0.5))
+    assert balance.note() == "the teacher computes 95% of the time"
     assert balance.sentence(16) == (
         "the teacher computed 95% of the time, and waited for frames 5%: the teacher limits the "
         "speed"
