@@ -103,6 +103,7 @@ def _focus(page: Page) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [LAPTOP, PHONE])
 def test_it_fits(file: Path, width: int) -> None:
     with browser(width) as seen:
@@ -116,6 +117,7 @@ def test_it_fits(file: Path, width: int) -> None:
         _check_clean(seen, file)
 
 
+@pytest.mark.browser
 def test_a_wider_table_scrolls_in_its_frame(file: Path) -> None:
     header = " | ".join(f"measure/number_{n}" for n in range(20))
     table = f"| {header} |\n|{' --- |' * 20}\n| {' | '.join('7' * 20)} |\n"
@@ -128,6 +130,7 @@ def test_a_wider_table_scrolls_in_its_frame(file: Path) -> None:
         _check_clean(seen, file)
 
 
+@pytest.mark.browser
 def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
     with browser(LAPTOP) as seen:
         page = seen.page
@@ -159,6 +162,7 @@ def test_all_is_reached_and_sorted_by_keyboard(file: Path) -> None:
         _check_clean(seen, file)
 
 
+@pytest.mark.browser
 def test_what_is_folded_opens_by_keyboard_and_in_print(file: Path, tmp_path: Path) -> None:
     with browser(LAPTOP) as seen:
         page = seen.page
@@ -192,6 +196,7 @@ def test_a_long_table_is_folded(file: Path) -> None:
     assert whole.count("<details>") == whole.count("</details>") == 1
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_follows_the_systems_colours_and_prints_dark_on_white(file: Path, scheme: Any) -> None:
     colours = """() => {
@@ -213,6 +218,7 @@ def test_it_follows_the_systems_colours_and_prints_dark_on_white(file: Path, sch
         _check_clean(seen, file)
 
 
+@pytest.mark.browser
 def test_what_is_above_the_sections_is_the_first_screen(file: Path) -> None:
     page = file.read_text()
     order = ["<h1>", "Said of", "<nav ", "<h2 id"]
@@ -223,6 +229,7 @@ def test_what_is_above_the_sections_is_the_first_screen(file: Path) -> None:
         assert said is not None and said["y"] < 200
 
 
+@pytest.mark.browser
 def test_a_column_is_sorted_by_its_numbers(file: Path) -> None:
     with browser(LAPTOP) as seen:
         page = seen.page
@@ -264,6 +271,7 @@ def test_pictures_that_are_not_the_reports_are_text(file: Path, text: str) -> No
     assert "<img" not in page.partition("<main>")[2]
 
 
+@pytest.mark.browser
 def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
     asked: list[str] = []
 
