@@ -20,6 +20,7 @@ STUDENTS = Members(
         "moment": "comodo.models.moment:MomentEncoder",
         "chronos-bolt": "comodo.models.chronos:ChronosEncoder",
         "cnn": "comodo.models.cnn:CnnEncoder",
+        "tinyhar": "comodo.models.tinyhar:TinyHarEncoder",
         "dlinear": "comodo.models.baselines:DLinearEncoder",
         "informer": "comodo.models.baselines:InformerEncoder",
         "timesnet": "comodo.models.baselines:TimesNetEncoder",

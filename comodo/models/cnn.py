@@ -22,6 +22,15 @@ STAGES = (1, 2, 4)  # widths of the residual blocks, of the first one's; each bl
 SILENCE = 1e-3  # g, deg/s; a channel with a smaller deviation has no shape to normalise
 
 
+def shape_and_strength(imu_BCT: Tensor) -> tuple[Tensor, Tensor]:
+    """Each channel twice: standardised in the window, which shows its shape, and as its inverse
+    hyperbolic sine, linear up to 1 g or deg/s and logarithmic above, which shows gravity and
+    strength."""
+    mean_BC1 = imu_BCT.mean(dim=2, keepdim=True)
+    deviation_BC1 = imu_BCT.std(dim=2, keepdim=True, correction=0).clamp(min=SILENCE)
+    return (imu_BCT - mean_BC1) / deviation_BC1, imu_BCT.asinh()
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions next to a shortcut: `[B, W, T]` to `[B, width, T / stride]`."""
 
@@ -39,10 +48,8 @@ class ResidualBlock(nn.Module):
 
 
 class CnnEncoder(Encoder):
-    """Windows are resized to `seq_len` samples. Each channel is given twice: standardised in the
-    window, which shows its shape, and as its inverse hyperbolic sine, linear up to 1 g or deg/s and
-    logarithmic above, which shows gravity and strength. The feature is the mean and the largest
-    value of the last layer over time.
+    """Windows are resized to `seq_len` samples, and each channel is given twice, by
+    `shape_and_strength`. The feature is the mean and the largest value of the last layer over time.
     """
 
     name = "cnn"
@@ -69,9 +76,6 @@ class CnnEncoder(Encoder):
         self.dim = 2 * widths[-1]
 
     def forward(self, imu_BCT: Tensor, lengths: list[int] | None, mask: bool = True) -> Tensor:
-        x_BCT = resized(imu_BCT, lengths, self.samples)
-        mean_BC1 = x_BCT.mean(dim=2, keepdim=True)
-        deviation_BC1 = x_BCT.std(dim=2, keepdim=True, correction=0).clamp(min=SILENCE)
-        both = [(x_BCT - mean_BC1) / deviation_BC1, x_BCT.asinh()]
+        both = shape_and_strength(resized(imu_BCT, lengths, self.samples))
         last_BWT = self.network(torch.cat(both, dim=1))
         return torch.cat([last_BWT.mean(dim=2), last_BWT.amax(dim=2)], dim=1).unsqueeze(1)

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from scipy.special import expit
 from torch import nn
 
 from comodo.config import CHANNELS, StudentConfig, read_sweep_file
+from comodo.config.student import Family
 from comodo.core.parts import write_table
 from comodo.core.store import Store, read_json
 from comodo.data.arrays import WindowArrays
@@ -185,14 +186,19 @@ def test_description_and_table(found: tuple[Selection, Store], exported: Exporte
 PLACES = [f"{place}.{name}" for place in ("head", "left_wrist", "right_wrist") for name in CHANNELS]
 
 
-@pytest.mark.parametrize("channels", [[*CHANNELS[:3]], PLACES])
-@pytest.mark.parametrize("name", ["mantis", "cnn"])
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        *product(["mantis", "cnn", "tinyhar"], [[*CHANNELS[:3]], PLACES]),
+        ("tinyhar", [*CHANNELS]),
+    ],
+)
 def test_a_program_takes_the_channels_of_its_student(
     name: str, channels: list[str], tmp_path: Path
 ) -> None:
-    """Three of an accelerometer, and 18 of three places."""
+    """Three of an accelerometer, six, and 18 of three places."""
     torch.manual_seed(0)
-    size = {"seq_len": 32, "width": 8} if name == "cnn" else tiny_students.SIZES[name]
+    size = tiny_students.SIZES.get(name) or {**Family.of(name).tiny, "seq_len": 32}
     settings = {"name": name, "channels": channels, "size": size}
     student = build_student(StudentConfig.model_validate(settings)).eval()
     preprocessing = Preprocessing(Sensor(25, "m/s^2", "rad/s"), student.channels, 3.2, 20)
