@@ -32,6 +32,7 @@ TERMS = Members(
         "rkd_distance": "comodo.training.terms.relational:DistanceTerm",
         "rkd_angle": "comodo.training.terms.relational:AngleTerm",
         "vicreg": "comodo.training.terms.vicreg:VicregTerm",
+        "nt_xent": "comodo.training.terms.nt_xent:NtXentTerm",
     },
 )
 """The classes of losses by the names of their terms; those of other packages and files are
@@ -138,6 +139,21 @@ class VicregTerm(Term):
     """Width of the three layers between feature and embedding; published 8192."""
 
 
+class NtXentTerm(Term):
+    """NT-Xent of SimCLR (arXiv 2002.05709): each of two changes of a window, by `augment`, has to
+    find the other among those of the batch, after a projection head. Needs neither teacher nor
+    labels."""
+
+    needs_teacher: ClassVar[bool] = False
+    needs_views: ClassVar[bool] = True
+
+    temperature: float = Field(0.1, gt=0)
+    """Divides the cosine similarities; published 0.1 for ImageNet, 0.5 for CIFAR-10."""
+    width: int = Field(128, ge=1)
+    """Width of the embedding, after a hidden layer as wide as the student's feature; published
+    128."""
+
+
 class SupervisedTerm(SupervisedLoss, Term):
     """The loss of the method supervised, on the student's feature before its projector. With a term
     that needs a teacher it learns from those windows with video that have a label."""
@@ -205,6 +221,8 @@ class Terms(Settings):
     """Angles between the windows of a batch."""
     vicreg: VicregTerm | None = None
     """Two changes of a window by `augment`, with neither teacher nor labels."""
+    nt_xent: NtXentTerm | None = None
+    """Each of two changes of a window by `augment` has to identify the other within the batch."""
 
     @model_serializer(mode="wrap")
     def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -258,5 +276,13 @@ def _own_term(name: Any, term: Any) -> Any:
 
 
 TermName = Literal[
-    "comodo", "infonce", "l2", "supervised", "siglip", "rkd_distance", "rkd_angle", "vicreg"
+    "comodo",
+    "infonce",
+    "l2",
+    "supervised",
+    "siglip",
+    "rkd_distance",
+    "rkd_angle",
+    "vicreg",
+    "nt_xent",
 ]

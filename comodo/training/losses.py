@@ -150,6 +150,26 @@ def vicreg_loss(one_BD: Tensor, other_BD: Tensor) -> Tensor:
         return 25 * functional.mse_loss(one_BD, other_BD) + 25 * variance + covariance
 
 
+def nt_xent_loss(one_BD: Tensor, other_BD: Tensor, temperature: float) -> Tensor:
+    """NT-Xent of two views of a batch's windows, in nats: each view has to find the other of its
+    window among all other 2 B - 1 views.
+
+        loss = mean over i of -log(exp(z[i] . z[j] / temperature) / sum over k != i of
+               exp(z[i] . z[k] / temperature)),  j the other view of the window of i
+
+    Equation 1 and algorithm 1 of SimCLR (arXiv 2002.05709). Both views receive a gradient. 0 for a
+    single window.
+    """
+    _check_pairs(one_BD, other_BD)
+    _check_temperature("temperature", temperature)
+    view_VD = _unit(torch.cat([one_BD, other_BD]))  # V: 2 B views
+    itself_VV = torch.eye(len(view_VD), dtype=torch.bool, device=view_VD.device)
+    partner_V = torch.arange(len(view_VD), device=view_VD.device).roll(len(one_BD))
+    with torch.autocast(view_VD.device.type, enabled=False):
+        logits_VV = (view_VD @ view_VD.T / temperature).masked_fill(itself_VV, float("-inf"))
+        return functional.cross_entropy(logits_VV, partner_V)
+
+
 def siglip_loss(
     student_BD: Tensor, teacher_BD: Tensor, scale: float | Tensor, bias: float | Tensor
 ) -> Tensor:

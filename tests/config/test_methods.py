@@ -49,11 +49,12 @@ def test_what_a_sum_needs_follows_from_its_terms(tmp_path: Path) -> None:
         read(tmp_path, {"terms": ["supervised", "l2"]}, trial__teacher=None)
 
 
-def test_views_of_a_window_need_an_augmentation(tmp_path: Path) -> None:
-    method = {"terms": ["vicreg"]}
+@pytest.mark.parametrize("term", ["vicreg", "nt_xent"])
+def test_views_of_a_window_need_an_augmentation(tmp_path: Path, term: str) -> None:
+    method = {"terms": [term]}
     changed = read(tmp_path, method, trial__teacher=None, trial__augment={"noise": 0.1})
     assert changed.trial.method.needs_views
-    with raises(ConfigError, "trial.augment", "the term vicreg", "noise: 0.1"):
+    with raises(ConfigError, "trial.augment", f"the term {term}", "noise: 0.1"):
         read(tmp_path, method, trial__augment={"noise": 0})
 
 
