@@ -198,7 +198,7 @@ def test_a_program_takes_the_channels_of_its_student(
 ) -> None:
     """Three of an accelerometer, six, and 18 of three places."""
     torch.manual_seed(0)
-    size = tiny_students.SIZES.get(name) or {**Family.of(name).tiny, "seq_len": 32}
+    size: dict[str, Any] = tiny_students.SIZES.get(name) or {**Family.of(name).tiny, "seq_len": 32}
     settings = {"name": name, "channels": channels, "size": size}
     student = build_student(StudentConfig.model_validate(settings)).eval()
     preprocessing = Preprocessing(Sensor(25, "m/s^2", "rad/s"), student.channels, 3.2, 20)

@@ -136,6 +136,6 @@ def test_it_is_stored_as_any_student(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [{"filters": 12}, {"kernel": 4}])
-def test_sizes_that_do_not_fit(size: dict[str, int]) -> None:
+def test_sizes_that_do_not_fit(size: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="filters must be a multiple of 8, kernel odd"):
         make(**size)

@@ -79,13 +79,14 @@ def test_the_term_projects_the_features_of_both_views() -> None:
     feature_BW, view_BW = (view.float().detach() for view in views(5, 6))
     nothing = torch.zeros(5, 0)
     step = Step(feature_BW, torch.zeros(5, dtype=torch.long), nothing, nothing, view_BW)
-    first, last = term.projector[0], term.projector[2]
+    first: Any = term.projector[0]
+    last: Any = term.projector[2]
     assert (first.out_features, last.out_features) == (6, 4)
-    projected = [
+    one, other = (
         (x @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias
         for x in (feature_BW, view_BW)
-    ]
-    torch.testing.assert_close(term(step), plain(*projected, 0.3))
+    )
+    torch.testing.assert_close(term(step), plain(one, other, 0.3))
 
 
 def test_a_student_learns_from_it_alone(tmp_path: Path) -> None:
