@@ -189,8 +189,11 @@ PLACES = [f"{place}.{name}" for place in ("head", "left_wrist", "right_wrist") f
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
-        *product(["mantis", "cnn", "tinyhar"], [[*CHANNELS[:3]], PLACES]),
-        ("tinyhar", [*CHANNELS]),
+        *product(["mantis", "cnn", "tinyhar"], [[*CHANNELS[:3]]]),
+        ("cnn", PLACES),
+        pytest.param("mantis", PLACES, marks=pytest.mark.slow),
+        pytest.param("tinyhar", PLACES, marks=pytest.mark.slow),
+        pytest.param("tinyhar", [*CHANNELS], marks=pytest.mark.slow),
     ],
 )
 def test_a_program_takes_the_channels_of_its_student(
