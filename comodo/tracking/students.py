@@ -46,11 +46,10 @@ class Students:
         self._client, self._experiment, self._parent = client, experiment, parent
         self._tests: dict[str, str] = {}  # run of each data set
 
-    def attach(self, run: str, result: TrialResult, folder: Path) -> None:
+    def attach(self, run: Run, result: TrialResult, folder: Path) -> None:
         """Adds a trial's files to its run, on this machine without storing the student again.
         MLflow's client would keep an object for each run."""
-        uri = self._client.get_run(run).info.artifact_uri
-        artifacts = get_artifact_repository(uri, self._client.tracking_uri)
+        artifacts = get_artifact_repository(run.info.artifact_uri, self._client.tracking_uri)
         with tempfile.TemporaryDirectory() as temporary:
             content = asdict(result.trained) | {"metrics": result.metrics}
             write_json(Path(temporary, "result.json"), content)

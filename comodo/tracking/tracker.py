@@ -139,7 +139,7 @@ class Tracker:
     @_queued
     def start(self, trial: Trial, name: str) -> None:
         """Opens the trial's run, or continues the one that it has."""
-        self._run_of(trial, name)
+        self._run_of(trial, name, self._find(trial))
         if self._machine is not None:
             self._watch_machine()
 
@@ -163,15 +163,16 @@ class Tracker:
         has_student = known is not None and (trial.is_hand_crafted or has_model(known))
         if is_finished and has_student and not measures:
             return
-        run = self._run_of(trial, name)
-        self._log_missing(run, result.trained.history)
+        id = self._run_of(trial, name, known)
+        self._log_missing(id, result.trained.history)
         now = get_current_time_millis()
-        self._log_epochs(run, [{"epoch": len(result.trained.history), **measures}], now)
+        self._log_epochs(id, [{"epoch": len(result.trained.history), **measures}], now)
+        run = self._client.get_run(id)
         self._students.attach(run, result, folder)
         if not trial.is_hand_crafted:
             data = {dataset.name: dataset for dataset in self._datasets(trial)}
-            self._students.log_model(self._client.get_run(run), trial, name, result, data)
-        self._client.set_terminated(run, "FINISHED")
+            self._students.log_model(run, trial, name, result, data)
+        self._client.set_terminated(id, "FINISHED")
 
     @_queued
     def end(self, trial: Trial, status: str, reason: str) -> None:
@@ -186,7 +187,7 @@ class Tracker:
         known = self._find(trial)
         if known is not None and REASON in known.data.tags:
             return
-        run = self._run_of(trial, name)
+        run = self._run_of(trial, name, known)
         self._log_missing(run, epoch_history(folder))
         self._end(run, "KILLED" if state == "pruned" else "FAILED", reason)
 
@@ -226,9 +227,10 @@ class Tracker:
         else:
             self._machine.start()
 
-    def _run_of(self, trial: Trial, name: str) -> str:
+    def _run_of(self, trial: Trial, name: str, known: Run | None) -> str:
+        """Opens the trial's run, unless that is done; `known`: the one that it has."""
         if trial.key not in self._runs:
-            run = self._find(trial)
+            run = known
             if run is None:
                 tags = {
                     runs.PARENT: self._parent,
