@@ -122,6 +122,7 @@ def test_a_second_driver_says_who_the_first_is_and_touches_nothing(tmp_path: Pat
     first.kill()
 
 
+@pytest.mark.slow  # two minutes; Ctrl-C is tested in tests/e2e/test_sweep.py
 def test_sigterm_stops_a_sweep_in_order(tmp_path: Path, cluster: Machines) -> None:
     driver = toy(tmp_path, cluster, seeds=[0], trial={"epochs": 60})
     driver.until(lambda: list((tmp_path / "store").glob("trials/*/checkpoint.pt")))

@@ -174,7 +174,7 @@ def test_weights_of_the_hub_are_those_of_the_commit_in_the_name(
         assert weights_equal(student, fresh) == (commit == first)
 
 
-@pytest.mark.parametrize("epochs_before", [1, 3])
+@pytest.mark.parametrize("epochs_before", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_trial_ends_as_one_that_never_stopped(
     store: Store, tmp_path: Path, epochs_before: int
 ) -> None:

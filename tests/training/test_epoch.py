@@ -83,7 +83,10 @@ def compare(whole: Distillation, again: Distillation) -> None:
         assert after[timed] > 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    ["comodo", *(pytest.param(m, marks=pytest.mark.slow) for m in METHODS if m != "comodo")],
+)
 @given(leaves=st.lists(st.integers(0, 2 * STEPS), min_size=1, max_size=4))
 @settings(max_examples=5)
 def test_left_at_any_steps_it_ends_bit_for_bit_the_same(
