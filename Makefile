@@ -19,12 +19,12 @@ paper-smoke: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-# Three files of tests at a time, on two cores, each on one thread: much of a small sweep is waiting
-# for processes to start, and threads that outnumber the cores wait for each other. In the order of
-# their folders: xdist would begin with the files of most cases, and end with the two or three cases
-# that each run a whole sweep, while one core has nothing left to do.
+# Two files of tests at a time, each on one thread: much of a small sweep is waiting for processes to
+# start, and threads that outnumber the cores wait for each other. In the order of their folders:
+# xdist would begin with the files of most cases, and end with the two or three cases that each run a
+# whole sweep, while one core has nothing left to do.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/dev
 	$(BIN)/python -m pytest -m ''
