@@ -32,6 +32,7 @@ import yaml
 
 from comodo.cli import app
 from comodo.config import read_sweep_file
+from comodo.core.console import be_quiet, be_verbose
 from tests.paths import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,6 +117,15 @@ def test_every_fence_says_what_it_holds() -> None:
         assert block.kind in KINDS, f"{named(block)}: ```{block.kind}; known: {sorted(KINDS)}"
 
 
+@pytest.fixture
+def usual_output() -> Iterator[None]:
+    """Afterwards: an option such as -q works as soon as it is read."""
+    yield
+    be_quiet(False)
+    be_verbose(False)
+
+
+@pytest.mark.usefixtures("usual_output")
 @of_kind("bash")
 def test_commands_are_understood(block: Block) -> None:
     verbs: Any = typer.main.get_command(app)
