@@ -34,7 +34,6 @@ from comodo.config.video_datasets import (
     UtdMhadDataset,
     WearDataset,
 )
-from comodo.core.errors import nearest
 from comodo.core.members import Members
 from comodo.core.paths import is_url
 
@@ -180,12 +179,7 @@ class OwnDataset(BaseDataset, OwnCode):
 
     @model_validator(mode="after")
     def _takes_its_settings(self) -> "OwnDataset":
-        code = self.read_code
-        known = None if code is None else code.arguments
-        for key in self.settings:
-            if known is not None and key not in known:
-                close = nearest(key, [name for name in known if name != "path"])
-                raise ValueError(f"settings.{key}: unknown{close}")
+        self.refuse_unknown(self.settings, ("path",))
         return self
 
 

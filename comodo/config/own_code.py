@@ -2,7 +2,7 @@
 of a file, which the sweep file has to allow. Reads such code as text and runs none of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -115,6 +115,18 @@ class OwnCode(Settings):
         """The class as text, wherever it is from; None as for `own_code`."""
         name = getattr(self, self.NAMED_BY)
         return self.own_code if name == CUSTOM else self.MEMBERS.code(name)
+
+    def refuse_unknown(self, settings: Collection[str], given: Collection[str]) -> None:
+        """Raises ValueError for one of `settings` that the class does not take, as far as that is
+        known; `given`: arguments that are not settings."""
+        code = self.read_code
+        known = None if code is None else code.arguments
+        if known is None:
+            return
+        for key in settings:
+            if key not in known:
+                close = nearest(key, [name for name in known if name not in given])
+                raise ValueError(f"settings.{key}: unknown{close}")
 
 
 def known_member(name: str, members: Members) -> str:

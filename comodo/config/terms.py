@@ -177,12 +177,7 @@ class OwnTerm(OwnCode, Term):
 
     @model_validator(mode="after")
     def _takes_its_settings(self) -> "OwnTerm":
-        code = self.read_code
-        known = None if code is None else code.arguments
-        for key in self.settings:
-            if known is not None and key not in known:
-                close = nearest(key, [name for name in known if name not in OF_TRAINING])
-                raise ValueError(f"settings.{key}: unknown{close}")
+        self.refuse_unknown(self.settings, OF_TRAINING)
         return self
 
     def _constant(self, name: str, default: bool) -> bool:
