@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo paper-smoke bench test test-all test-lowest test-browser chaos fuzz screenshots lint format ui lock clean
+.PHONY: demo paper-smoke bench test test-all test-lowest test-browser chaos fuzz screenshots lint format ui docs lock clean
 
 demo: .venv/installed
 	$(BIN)/comodo sweep sweeps/demo.yaml
@@ -76,6 +76,15 @@ format: .venv/dev
 ui: .venv/installed
 	$(BIN)/comodo ui
 
+# The pages of docs/ and the docstrings as a site, in an environment of its own.
+docs: .venv/docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet --strict
+	@echo "Open build/site/index.html; with search: $(PYTHON) -m http.server --bind 127.0.0.1 --directory build/site"
+.venv/docs/installed: requirements-docs.lock
+	$(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/python -m pip install --quiet --require-hashes -r requirements-docs.lock
+	touch $@
+
 # momentfm pins old releases, so the lock is resolved with overrides and installed without resolving.
 # Compiled now: if Python is set to write no bytecode, as in many containers, each process of a sweep
 # would compile PyTorch, Ray and MLflow again and take twice as long to start.
@@ -97,6 +106,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: .venv/dev
 	$(LOCK) --all-extras --group moment -o requirements.lock pyproject.toml
 	$(LOCK) --group dev --constraint requirements.lock -o requirements-dev.lock
+	$(LOCK) --group docs -o requirements-docs.lock
 
 clean:
-	rm -rf .venv .comodo
+	rm -rf .venv .comodo build
