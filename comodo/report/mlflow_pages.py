@@ -1,18 +1,14 @@
-"""What MLflow's pages show of a sweep: its question, its answer, its description, a run for each
-configuration, and views with the columns and charts of these runs and of the trials'. Only writes
-the texts; `tracking` stores them.
+"""What MLflow's pages say of a sweep: its question, its answer, its description, and a run for each
+configuration. Only writes the texts; `tracking` stores them.
 """
 
-import json
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from comodo.config import Sweep
 from comodo.config.base import SMOKE_SUFFIX
-from comodo.config.datasets import fold_split
-from comodo.config.metric import PARAMETERS, QUICK_ACCURACY, TRAIN_LOSS, Metric, accuracy
+from comodo.config.metric import PARAMETERS
 from comodo.config.space import flatten
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results, TrialRow
@@ -20,19 +16,15 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report.accuracy import accuracy_table, ranked
 from comodo.report.answer import answer_sentences
 from comodo.report.head import limits
+from comodo.report.mlflow_views import INTERVAL, SELECTED, absent_values, axis, shown_metrics
 from comodo.report.tables import Markup, markdown, missing
-from comodo.search.labels import Labels, rounded, swept_keys
-from comodo.tracking.configurations import CONFIGURATION, Configuration
-from comodo.tracking.runs import SWEEP_RUN, TRIAL, SweepRuns
+from comodo.search.labels import folds_asked, rounded, swept_keys
+from comodo.tracking.configurations import Configuration
+from comodo.tracking.runs import SweepRuns
 
 MAX_NOTE_LETTERS = 8000  # MLflow cuts a longer tag
 MAX_COMPARED_RUNS = 40  # more make the address of the page too long
-MAX_AXES = 8  # of a parallel-coordinates plot that can still be read
-VIEW_NAMES = {False: "comodo: configurations", True: "comodo: trials"}
-SELECTED, INTERVAL = "selected", "interval"  # in names of tags, which can be columns
 SELECTED_STAR = "★ "
-SECTIONS = (("swept", "What was swept", 1), ("measured", "Measured", 3), ("learned", "Learning", 3))
-"""Of the charts: key, title, and number of columns."""
 
 
 def sweep_question(sweep: Sweep) -> str:
@@ -50,12 +42,6 @@ def sweep_question(sweep: Sweep) -> str:
         f"protocol {sweep.protocol}",
     ]
     return as_text("; ".join(parts)) + "."
-
-
-def folds_asked(sweep: Sweep) -> dict[str, int | str]:
-    """The number of folds, or `all`, of the data sets trained on, of those that have folds."""
-    found = {name: fold_split(sweep.datasets[name]) for name, _ in sweep.trained_on()}
-    return {name: split.folds for name, split in found.items() if split is not None}
 
 
 def running_description(sweep: Sweep, command: str) -> str:
@@ -150,7 +136,7 @@ def _configuration(
     params = {key: str(value) for key, value in config.items()}
     if not results.is_reference(rows[0].trial):
         for key, value in absent.items():
-            params[_axis(key, absent)] = value if config.get(key) is None else params[key]
+            params[axis(key, absent)] = value if config.get(key) is None else params[key]
     found = {
         name: [row.metrics[name] for row in rows if name in row.metrics] for name in rows[0].metrics
     }
@@ -188,154 +174,3 @@ def _trials(rows: Sequence[TrialRow], metrics: list[str], runs: SweepRuns) -> st
         cells = ("–" if value is None else f"{value:,.4g}" for value in values)
         lines.append([Markup(f"[{name}]({runs.run_page(run)})") if run else name, *cells])
     return "\n".join(markdown(["trial", *metrics], lines)).rstrip("\n")[:MAX_NOTE_LETTERS]
-
-
-def absent_values(results: Results) -> dict[str, str]:
-    """A value for each swept key that some configurations lack, which none has: MLflow's parallel
-    coordinates leave out configurations without one, and of a column of numbers also those with a
-    text."""
-    flats = [
-        flatten(rows[0].trial.config.model_dump(mode="json"))
-        for rows in results.by_label.values()
-        if not results.is_reference(rows[0].trial)
-    ]
-    values = {key: [f[key] for f in flats if f.get(key) is not None] for key in results.labels.keys}
-    return {key: stand_in(of) for key, of in values.items() if 0 < len(of) < len(flats)}
-
-
-def stand_in(values: list[Any]) -> str:
-    """`absent`, or for numbers one below them: 0, if all are above it."""
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
-        return "absent"
-    low, high = min(values), max(values)
-    return "0" if low > 0 else f"{low - ((high - low) / 10 or 1):g}"
-
-
-def _axis(key: str, absent: Mapping[str, str]) -> str:
-    """The parameter with a key's value, or what stands for an absent one: `queue_size or 0`."""
-    if key not in absent:
-        return key
-    end = key.split(".")[-1]
-    is_unique = sum(other.split(".")[-1] == end for other in absent) == 1
-    return f"{end if is_unique else key} or {absent[key]}"
-
-
-def shown_metrics(results: Results) -> list[str]:
-    """The objectives and accuracies that have columns."""
-    unlabelled = {name for row in results.rows for name in row.trial.evaluation.unlabelled}
-    return _metrics(results.sweep, unlabelled)
-
-
-def _metrics(sweep: Sweep, unlabelled: Collection[str]) -> list[str]:
-    objectives = [objective.metric for objective in sweep.objectives]
-    scored = [Metric.parse(name).dataset for name in objectives]
-    if any(name not in unlabelled for name, _ in sweep.trained_on()):
-        scored.append("")
-    if "probe" not in sweep.measures:
-        scored = []
-    measured = [accuracy(split, dataset=on) for on in scored for split in ("val", "test")]
-    return list(dict.fromkeys([*objectives, *map(str, measured)]))
-
-
-def _axes(sweep: Sweep) -> list[str]:
-    methods = {sweep.with_values(point).method.name for point in sweep.points()}
-    return [*(["method.name"] if len(methods) > 1 else []), *Labels(sweep).keys][:MAX_AXES]
-
-
-def configurations_view(results: Results, created: float, parent: str) -> str:
-    """As `trials_view`, of the configurations."""
-    sweep, axes, metrics = results.sweep, _axes(results.sweep), shown_metrics(results)
-    absent = absent_values(results)
-    objective = sweep.objectives[0].metric
-    columns = [
-        f"tags.`{SELECTED}`",
-        *(c for name in metrics for c in (f"metrics.`{name}`", f"tags.`{name} {INTERVAL}`")),
-        *(f"params.`{key}`" for key in axes),
-        "attributes.`Description`",
-    ]
-    parallel = {
-        "type": "PARALLEL",
-        "uuid": "parallel",
-        "metricSectionId": "swept",
-        "displayName": f"{objective} by what was swept",
-        "selectedParams": [_axis(key, absent) for key in axes],
-        "selectedMetrics": [objective],
-        "showAllRuns": True,
-    }
-    condition = f"tags.`{SWEEP_RUN}` = '{parent}' and tags.`{CONFIGURATION}` != ''"
-    return _view(False, sweep, created, condition, columns, [parallel, *_bars(metrics)])
-
-
-def trials_view(
-    sweep: Sweep, created: float, parent: str, unlabelled: Collection[str] = frozenset()
-) -> str:
-    """The tag of the experiment in which MLflow's pages keep a view, as their own `Save view` does:
-    a table and charts of the sweep's trials by the swept keys. `created`: when the sweep began, in
-    seconds since 1970; `parent`: the sweep's run; `unlabelled`: data sets to train on that students
-    are not measured on."""
-    metrics = _metrics(sweep, unlabelled)
-    columns = [
-        *(f"metrics.`{name}`" for name in metrics),
-        *(f"params.`{key}`" for key in _axes(sweep)),
-        "params.`seed`",
-        *(["params.`fold`"] if folds_asked(sweep) else []),
-        "attributes.`Dataset`",
-        "attributes.`Description`",
-    ]
-    lines = [
-        {
-            "type": "LINE",
-            "uuid": f"line-{name}",
-            "metricSectionId": "learned",
-            "metricKey": name,
-            "selectedMetricKeys": [name],
-            "xAxisKey": "step",
-            "scaleType": "linear",
-        }
-        for name in (TRAIN_LOSS, QUICK_ACCURACY)
-    ]
-    condition = f"tags.`{SWEEP_RUN}` = '{parent}' and tags.`{TRIAL}` != ''"
-    return _view(True, sweep, created, condition, columns, [*_bars(metrics), *lines])
-
-
-def _bars(metrics: list[str]) -> list[dict[str, Any]]:
-    return [
-        {"type": "BAR", "uuid": f"bar-{name}", "metricSectionId": "measured", "metricKey": name}
-        for name in metrics
-    ]
-
-
-def _view(
-    trials: bool,
-    sweep: Sweep,
-    created: float,
-    condition: str,
-    columns: list[str],
-    charts: list[dict[str, Any]],
-) -> str:
-    used = {chart["metricSectionId"] for chart in charts}
-    state = {
-        "selectedColumns": columns,
-        "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": {
-            "attributes.`Run Name`": 360,
-            "params.`seed`": 60,
-            f"tags.`{SELECTED}`": 80,
-        },
-        "orderByKey": f"metrics.`{sweep.objectives[0].metric}`",
-        "orderByAsc": sweep.objectives[0].mode == "min",
-        "searchFilter": condition,
-        "isAccordionReordered": True,  # or the sections would be put in alphabetical order
-        "compareRunSections": [
-            {"uuid": id, "name": name, "columns": width, "display": True, "isReordered": True}
-            for id, name, width in SECTIONS
-            if id in used
-        ],
-        "compareRunCharts": [{**c, "deleted": False, "isGenerated": False} for c in charts],
-    }
-    envelope = {
-        "name": VIEW_NAMES[trials],
-        "createdAt": round(1000 * created),
-        "state": json.dumps(state),
-    }
-    return json.dumps(envelope)

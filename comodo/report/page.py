@@ -31,13 +31,12 @@ from comodo.report.differences import difference_section
 from comodo.report.environment import environment_section
 from comodo.report.fine_tuning import fine_tuning_section
 from comodo.report.head import head
-from comodo.report.mlflow_pages import folds_asked
 from comodo.report.plan.confounds import confounds
 from comodo.report.plan.splits import train_split
 from comodo.report.plan.view import confound_lines
 from comodo.report.published import paper_comparison
 from comodo.report.tables import Markup, cell, section
-from comodo.search.labels import swept_keys
+from comodo.search.labels import folds_asked, swept_keys
 from comodo.search.records import SpentRecord, TrainedRecord
 from comodo.tracking.runs import SweepRuns
 

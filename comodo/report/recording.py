@@ -8,7 +8,7 @@ from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
-from comodo.report import mlflow_pages
+from comodo.report import mlflow_pages, mlflow_views
 from comodo.report.report import ReportError, write_report
 from comodo.search.labels import Labels
 from comodo.search.status import StatusError, read_status, sweep_names
@@ -60,7 +60,7 @@ def _record(record: SweepRecord, store: Store, state: str, updated: str) -> None
         mlflow_pages.sweep_question(sweep),
         mlflow_pages.running_description(sweep, record.command),
         partial(
-            mlflow_pages.trials_view, sweep, time.time(), unlabelled=record.evaluation.unlabelled
+            mlflow_views.trials_view, sweep, time.time(), unlabelled=record.evaluation.unlabelled
         ),
         record.window_sets(store),
         load=False,  # of this machine, which has not run it

@@ -15,7 +15,7 @@ from comodo.core.store import Store, atomic, fetched, remove, write_json
 from comodo.evaluation.dataframes import SweepFrames
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report import figures, mlflow_pages, tables
+from comodo.report import figures, mlflow_pages, mlflow_views, tables
 from comodo.report.accuracy import ranked
 from comodo.report.answer import answer_sentences
 from comodo.report.differences import gains
@@ -75,7 +75,7 @@ def write_report(results: Results, record: SweepRecord, store: Store, mlflow: bo
         configurations.record(
             mlflow_pages.configurations(results, runs),
             {row.trial.key: row.label for row in results.rows},
-            mlflow_pages.configurations_view(results, time.time(), runs.parent),
+            mlflow_views.configurations_view(results, time.time(), runs.parent),
             runs,
         )
     return folder

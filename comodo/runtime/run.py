@@ -17,7 +17,7 @@ from comodo.core.store import Store
 from comodo.data.packing import pack_resized, pack_windows
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report import mlflow_pages, report
+from comodo.report import mlflow_pages, mlflow_views, report
 from comodo.report.recording import record_ends
 from comodo.runtime.cluster import await_room, connect, end_idle_actors, machines, refuse_sqlite
 from comodo.runtime.progress import stages_recorded
@@ -128,7 +128,7 @@ def _run_all(
         tracker.begin(
             mlflow_pages.sweep_question(sweep),
             mlflow_pages.running_description(sweep, command),
-            partial(mlflow_pages.trials_view, sweep, time.time(), unlabelled=evaluation.unlabelled),
+            partial(mlflow_views.trials_view, sweep, time.time(), unlabelled=evaluation.unlabelled),
             window_sets,
         )
         limits = BudgetTracker(sweep, ledger.folder, saves=leads)

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from comodo.config import NoneMethod, Sweep
+from comodo.config.datasets import fold_split
 from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
 
@@ -144,6 +145,12 @@ def swept_keys(sweep: Sweep) -> dict[str, str]:
         else ", ".join(_choice(sweep.asked, key, value) for value in span.values)
         for key, span in sweep.search.space.items()
     }
+
+
+def folds_asked(sweep: Sweep) -> dict[str, int | str]:
+    """The number of folds, or `all`, of the data sets trained on, of those that have folds."""
+    found = {name: fold_split(sweep.datasets[name]) for name, _ in sweep.trained_on()}
+    return {name: split.folds for name, split in found.items() if split is not None}
 
 
 def _choice(asked: Asked, key: str, value: Any) -> str:
