@@ -25,9 +25,10 @@ from comodo.config import ConfigError, read_sweep_file
 from comodo.config.datasets import FolderDataset
 from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.folder import MANIFEST_COLUMNS, FolderReader
+from comodo.data.readers.folder import FolderReader
 from comodo.data.readers.gopro import Packet, stream_of
 from comodo.data.readers.hapt import HaptReader
+from comodo.data.readers.manifest import MANIFEST_COLUMNS
 from comodo.data.readers.split_lists import id_and_activity, read_lists
 from comodo.data.readers.uestc_mmea import clip_and_activity
 from comodo.data.recordings import DatasetError

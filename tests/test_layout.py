@@ -29,6 +29,7 @@ COVERED_BY = {
     "data/records": "data/test_arrays.py",
     "data/shards": "data/test_arrays.py",
     "data/simulation/scenery": "data/simulation/test_simulator.py",
+    "data/readers/manifest": "data/readers/test_folder.py",
     "data/tables/samples": "data/test_imu_tables.py",
     "deploy/card": "deploy/test_export.py",
     "deploy/programs": "deploy/test_export.py",

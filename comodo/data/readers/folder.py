@@ -19,20 +19,15 @@ With an imu_offset of `estimate`, the IMU's clock may start anywhere: the stream
 with the video, and the remaining offset, up to 10 s, is estimated from the camera's motion.
 """
 
-import csv
-import io
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from comodo.config import FolderDataset
 from comodo.config.channels import expanded
@@ -43,6 +38,7 @@ from comodo.data.intervals import overlapping, refuse_shared
 from comodo.data.names import tidy
 from comodo.data.readers import imu_files
 from comodo.data.readers.label_file import read_labels
+from comodo.data.readers.manifest import MANIFEST_COLUMNS, Manifest, failure, read_manifest
 from comodo.data.recordings import (
     SPLIT_NAMES,
     DatasetError,
@@ -50,30 +46,9 @@ from comodo.data.recordings import (
     Recording,
     file_identity,
     finite_number,
-    separator,
-    utf8_text,
 )
 
-NEAR_MISS = 0.75  # similarity of an unknown column to a known one; `lable` has 0.8
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-MANIFEST_COLUMNS = {
-    "video", "imu", "recording", "label", "split", "group", "acc_unit", "gyro_unit", "time_unit",
-    "imu_rate", "imu_offset", "start", "end", "labels",
-}  # fmt: skip
-
-OTHER_NAMES = {
-    **dict.fromkeys(("subject", "subject_id", "participant", "participant_id", "person"), "group"),
-    **dict.fromkeys(("person_id", "user", "user_id", "group_id"), "group"),
-    **dict.fromkeys(("activity", "class", "action", "target", "annotation"), "label"),
-    **dict.fromkeys(("subset", "partition", "set"), "split"),
-    **dict.fromkeys(("imu_file", "imu_path", "sensor_file", "csv"), "imu"),
-    **dict.fromkeys(("video_file", "video_path", "mp4"), "video"),
-    **dict.fromkeys(("start_time", "start_s", "begin"), "start"),
-    **dict.fromkeys(("end_time", "end_s", "stop"), "end"),
-    **dict.fromkeys(("rate", "sample_rate", "sampling_rate", "frequency"), "imu_rate"),
-    **dict.fromkeys(("offset", "offset_s"), "imu_offset"),
-}
-"""Columns by what others call them: ignoring them would change what is computed."""
 
 
 class FolderReader:
@@ -89,7 +64,7 @@ class FolderReader:
 
     def recordings(self) -> list[Recording]:
         rows = []
-        for number, row in self._rows:
+        for number, row in self._manifest.rows:
             try:
                 rows.append(self._recording(row))
             except ValueError as error:
@@ -106,7 +81,7 @@ class FolderReader:
                 message = f": the folder {folder} does not exist; {fix}"
                 raise self._failure("missing-folder", message)
         what = "split" if self.settings.split_by_group is None else "group"
-        numbers = [f"row {number}" for number, _ in self._rows]
+        numbers = [f"row {number}" for number, _ in self._manifest.rows]
         try:
             refuse_shared(rows, numbers, what)
         except DatasetError as error:
@@ -118,8 +93,8 @@ class FolderReader:
         return _aligned(streams, recording) if recording.imu_offset == "estimate" else streams
 
     def notes(self) -> list[str]:
-        rows, listed = self._rows, self.recordings()
-        columns, found = self._columns, []
+        rows, listed = self._manifest.rows, self.recordings()
+        columns, found = self._manifest.columns, list[str]()
         if ignored := [f"'{name}'" for name in columns if name not in MANIFEST_COLUMNS]:
             known = ", ".join(sorted(MANIFEST_COLUMNS))
             found.append(f"columns that are not used: {', '.join(ignored)} (known: {known})")
@@ -139,61 +114,9 @@ class FolderReader:
             found.append(f"{fault}; what they share is there twice; correct start and end")
         return found
 
-    @property
-    def _columns(self) -> list[str]:
-        return self._table[0]
-
     @cached_property
-    def _rows(self) -> list[tuple[int, dict[str, str]]]:
-        """The manifest's rows and their numbers; an empty cell is an empty string."""
-        columns, lines = self._table
-        known = [column for column in columns if column in MANIFEST_COLUMNS]
-        for column in columns:
-            absent = MANIFEST_COLUMNS - set(known)
-            near = get_close_matches(column, absent, 1, NEAR_MISS) if column not in known else []
-            meant = OTHER_NAMES.get(column.replace(" ", "_").replace("-", "_"), "")
-            if near := [meant] if meant in absent else near:
-                fix = f"did you mean '{near[0]}'? Rename the column"
-                raise self._failure("bad-columns", f": unknown column '{column}'; {fix}")
-            if known.count(column) > 1:
-                message = f": the column '{column}' occurs twice; remove one"
-                raise self._failure("bad-columns", message)
-        if "imu" not in known:
-            allowed = ", ".join(sorted(MANIFEST_COLUMNS))
-            message = f": columns {', '.join(columns)}; required: imu; known: {allowed}"
-            raise self._failure("bad-columns", message)
-        rows = []
-        for number, cells in lines:
-            if len(cells) != len(columns):
-                fix = "give each row all cells, and put a cell with a separator in quotes"
-                found = f"{len(cells)} cells, the header has {len(columns)}"
-                raise self._failure("bad-row", f", row {number}: {found}; {fix}")
-            row = dict(zip(columns, cells, strict=True))
-            for column in known:
-                if len(row[column].splitlines()) > 1:
-                    fix = "close the quotes, or remove it"
-                    message = f", row {number}: {column} has a line break; {fix}"
-                    raise self._failure("bad-row", message)
-            rows.append((number, row))
-        if not rows:
-            raise self._failure("no-recordings", ": no rows; list each recording in one")
-        return rows
-
-    @cached_property
-    def _table(self) -> tuple[list[str], list[tuple[int, list[str]]]]:
-        """Names of the columns, and the cells of the rows that are not empty with their numbers."""
-        try:
-            with local_copy(self.manifest) as file:
-                lines = _lines_of(Path(file))
-        except (OSError, ValueError, csv.Error) as error:
-            message = f": cannot be read as a manifest: {error}"
-            raise self._failure("unreadable", message) from None
-        stripped = ([cell.strip() for cell in line] for line in lines)
-        filled = [(n, line) for n, line in enumerate(stripped, start=1) if any(line)]
-        header = [name.casefold() for name in filled[0][1]] if filled else []
-        width = max((i for i, name in enumerate(header, start=1) if name), default=0)
-        # A separator at the end of each line, as some programs write it, makes empty cells.
-        return header[:width], [(n, _without_blank_end(line, width)) for n, line in filled[1:]]
+    def _manifest(self) -> Manifest:
+        return read_manifest(self.manifest)
 
     def _recording(self, row: dict[str, str]) -> Recording:
         """The recording of a row. Raises ValueError with what is wrong."""
@@ -289,29 +212,7 @@ class FolderReader:
         return str(path)
 
     def _failure(self, reason: str, message: str) -> DatasetError:
-        return DatasetError(f"dataset.{reason}", f"{self.manifest}{message}")
-
-
-def _lines_of(manifest: Path) -> list[list[str]]:
-    """The cells of each line of a manifest. Raises OSError, ValueError and csv.Error."""
-    if manifest.suffix == ".parquet":
-        table = pq.read_table(manifest, partitioning=None)
-        columns = zip(*(map(_as_text, c.to_pylist()) for c in table.columns), strict=True)
-        return [table.column_names, *map(list, columns)]
-    text = utf8_text(manifest)
-    mark = separator(text, MANIFEST_COLUMNS.__contains__)
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True))
-
-
-def _without_blank_end(cells: list[str], width: int) -> list[str]:
-    return cells if any(cells[width:]) else cells[:width]
-
-
-def _as_text(value: Any) -> str:
-    """A cell of Parquet. Raises ValueError for bytes that are not text."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return "" if value is None or value != value else str(value)
+        return failure(reason, f"{self.manifest}{message}")
 
 
 def _offset(text: str, parts: Sequence[str]) -> float | str:
