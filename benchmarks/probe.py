@@ -38,10 +38,10 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 from comodo.config import TrialConfig
+from comodo.config.measures import MEASURES
 from comodo.core.store import write_json
 from comodo.data.arrays import FeatureArrays as TeacherFeatures
 from comodo.data.arrays import WindowArrays
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.probe import C_GRID, PROBE_FOLDS, SVMProbe
 from comodo.models.students import build_student
@@ -192,8 +192,8 @@ def measures(windows: int, args: argparse.Namespace) -> Row:
             subject = FrozenStudent(student, arrays, 0, teacher=teacher)
             once = timed("extraction", lambda: [subject.labelled(s) for s in arrays.splits])  # noqa: B023
             each = {
-                name: timed(name, partial(measure, subject))
-                for name, measure in MEASURE_FUNCTIONS.items()
+                name: timed(name, partial(MEASURES.get(name), subject))
+                for name in MEASURES.built_in
                 if name not in ("direct", "classifier")  # of other data sets, of other methods
             }
             (train_ND, label_N), test_ND = subject.train(), subject.scored()["test"][0]

@@ -26,7 +26,8 @@ SECTIONS = {
     "NtXentTerm": "Term nt_xent", "OwnTerm": "Own term",
     "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
-    "Objective": "Objective", "Measures": "Measures", "Recipe": "Recipe", "Dataset": "Data set",
+    "Objective": "Objective", "Measures": "Measures", "Measure": "Own measure",
+    "Recipe": "Recipe", "Dataset": "Data set",
     "GroupSplit": "Split by group", "FoldSplit": "Folds by group", "NullClass": "Null class",
     "FolderDataset": "Data set folder",
     "SimulatedDataset": "Data set simulated", "GoproDataset": "Data set gopro",
@@ -100,7 +101,7 @@ def _text(part: dict[str, Any]) -> str:
 def _default(value: dict[str, Any]) -> str:
     if "default" not in value:
         return "see meaning"
-    if "$ref" in value:
+    if "$ref" in value and isinstance(value["default"], dict):
         return "its defaults"
     texts = ["none" if value["default"] is None else f"`{_yaml(value['default'])}`"]
     if "x-published" in value:
@@ -116,6 +117,8 @@ def _type(value: dict[str, Any]) -> str:
     """A type with its limits, in words."""
     if "$ref" in value:
         name = value["$ref"].rsplit("/", 1)[1]
+        if name == "Measures":
+            return f"list ({_link(name)}, or {_link('Measure')})"
         return f"{_link('Objective')}, or a list" if name == "Objectives" else _link(name)
     if "const" in value or "enum" in value:
         return _listed(value.get("enum") or [value["const"]])

@@ -162,6 +162,7 @@ class OwnDataset(BaseDataset, OwnCode):
 
     MEMBERS: ClassVar[Members] = READERS
     NAMED_BY: ClassVar[str] = "reader"
+    WRITTEN: ClassVar[str] = f"kind: {CUSTOM}"
 
     kind: Literal["custom"]
     """A reader of your own, see docs/extending.md."""

@@ -1,30 +1,15 @@
 """The names of metrics, as files, YAML and MLflow spell them, and those that can judge a sweep.
 Does not know how a metric is computed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from comodo.config.base import Settings, as_list
+from comodo.config.measures import BUILT_IN, OF_CLASSIFIER, Declaration, Measures
 
-Measure = Literal[
-    "probe",
-    "linear",
-    "knn",
-    "few-shot",
-    "zero-shot",
-    "alignment",
-    "classifier",
-    "direct",
-    "fine-tuned",
-    "robustness",
-    "calibration",
-]
-
-WITHOUT_LABELS: list[Measure] = ["alignment"]
-"""The measures that need no labels, which a sweep may have without the probe."""
 MIN_ALIGNED = 12
 """Windows with video of a split whose alignment is measured."""
 
@@ -39,9 +24,9 @@ ANCHOR_ACCURACY = "val/anchor_acc1"
 """By the nearest of the published anchors of `zero-shot`."""
 
 _IN_FRONT = ("classifier", "direct")
-_IN_COLUMN: dict[str, Measure] = {
+_IN_COLUMN = {
     measure.replace("-", "_"): measure
-    for measure in get_args(Measure)
+    for measure in BUILT_IN
     if measure not in ("probe", *_IN_FRONT)
 }
 
@@ -53,7 +38,8 @@ class Metric:
     split: str
     """Empty for a metric without a split: the probe's C, the student's parameters."""
     name: str
-    measure: Measure | Literal["student"] = "probe"
+    measure: str = "probe"
+    """A measure, or `student` for what is known of that without one."""
     dataset: str = ""
     """Empty for the data set that the student was trained on."""
 
@@ -70,10 +56,10 @@ class Metric:
         elif first == "student":
             first, measure = "", "student"
         part, _, rest = name.partition("/")
-        if rest and part in _IN_COLUMN:
-            measure, name = _IN_COLUMN[part], rest
+        if rest:
+            measure, name = _IN_COLUMN.get(part, part), rest
         split = "" if first == "probe" else first
-        return cls(split, name, cast(Measure, measure), dataset)
+        return cls(split, name, measure, dataset)
 
     def __str__(self) -> str:
         if self.measure == "student":
@@ -87,73 +73,44 @@ class Metric:
     @property
     def column(self) -> str:
         """The name without data set and split, as in a measure's table of predictions."""
-        part = self.measure.replace("-", "_")
-        return f"{part}/{self.name}" if part in _IN_COLUMN else self.name
+        if self.measure in ("probe", "student", *_IN_FRONT):
+            return self.name
+        return f"{self.measure.replace('-', '_')}/{self.name}"
 
 
-def accuracy(split: str, k: int = 1, measure: Measure = "probe", dataset: str = "") -> Metric:
+def accuracy(split: str, k: int = 1, measure: str = "probe", dataset: str = "") -> Metric:
     """Acc@k: the share of windows whose class is among the k most probable."""
     return Metric(split, f"acc{k}", measure, dataset)
 
 
 PARAMETERS = str(Metric("", "parameters", "student"))
 
-FINE_TUNED_SHOTS = (1, 5, 10, 50)
-"""Labelled windows of each class that a student is fine-tuned on; besides all of them."""
-CALIBRATION = ("ece", "brier")
-OF_CLASSIFIER = "classifier_"
-"""In front of the calibration of a student's own classifier, which is not that of the probe."""
 
-_CLASSIFICATION = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
-_TEST_ONLY = ("few-shot", "fine-tuned")  # the second one uses val for early stopping
-_NAMES: dict[Measure, tuple[str, ...]] = {
-    "probe": _CLASSIFICATION,
-    "linear": ("acc1",),
-    "knn": ("acc1",),
-    "zero-shot": ("acc1", "acc3", "acc5"),
-    "alignment": ("cka", "neighbours"),
-    "few-shot": ("1", "5", "10", "50", "100"),
-    "classifier": _CLASSIFICATION,
-    "direct": _CLASSIFICATION,
-    "fine-tuned": tuple(
-        f"{frozen}{shots}" for shots in (*FINE_TUNED_SHOTS, "all") for frozen in ("", "frozen_")
-    ),
-    "robustness": (
-        "clean",
-        "rotated",
-        "half_rate",
-        "shifted",
-        "noisy",
-        "without_acc",
-        "without_gyro",
-    ),
-    "calibration": (*CALIBRATION, *(f"{OF_CLASSIFIER}{name}" for name in CALIBRATION)),
-}
-
-
-def _metrics_of(*measures: Measure) -> dict[str, Measure]:
+def _metrics_of(declared: Mapping[str, Declaration], nowhere: str) -> dict[str, str]:
+    """The metrics of measures, each with its measure, but of those that are only on the data sets
+    `nowhere`."""
     return {
         str(Metric(split, name, measure)): measure
-        for measure in measures
-        for split in (("test",) if measure in _TEST_ONLY else ("val", "test"))
-        for name in _NAMES[measure]
+        for measure, of in declared.items()
+        for split in of.splits
+        for name in of.metrics
+        if of.datasets != nowhere
     }
 
 
-_ANYWHERE: tuple[Measure, ...] = ("fine-tuned", "robustness", "calibration")
-OWN_METRICS: dict[str, Measure] = {
-    **_metrics_of("probe", "linear", "knn", "zero-shot", "alignment", "few-shot", "classifier"),
-    **_metrics_of(*_ANYWHERE),
-    PARAMETERS: "probe",
-}
+def _own_metrics(declared: Mapping[str, Declaration]) -> dict[str, str]:
+    return _metrics_of(declared, nowhere="others")
+
+
+def _transfer_metrics(declared: Mapping[str, Declaration]) -> dict[str, str]:
+    """Without those of a student's classifier, which knows the classes of its data set only."""
+    found = _metrics_of(declared, nowhere="own").items()
+    return {name: measure for name, measure in found if OF_CLASSIFIER not in name}
+
+
+OWN_METRICS = {**_own_metrics(BUILT_IN), PARAMETERS: "probe"}
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
-TRANSFER_METRICS = {
-    name: measure
-    for name, measure in _metrics_of(
-        "probe", "linear", "knn", "few-shot", "direct", *_ANYWHERE
-    ).items()
-    if OF_CLASSIFIER not in name  # it knows the classes of its own data set only
-}
+TRANSFER_METRICS = _transfer_metrics(BUILT_IN)
 """The same on another data set, where their names begin with `on/<data set>/`."""
 
 
@@ -176,18 +133,26 @@ def meant_metric(text: str, known: Collection[str]) -> str:
     return meant if meant in known else ""
 
 
-def metrics_of_student(others: Iterable[str]) -> dict[str, Measure]:
-    """The metrics of a student on its own data set and on others, with the measure of each."""
-    return OWN_METRICS | {
-        str(replace(Metric.parse(metric), dataset=name)): measure
-        for name in others
-        for metric, measure in TRANSFER_METRICS.items()
-    }
+def metrics_of_student(others: Iterable[str], measures: Measures) -> dict[str, str]:
+    """The metrics of a student on its own data set and on others, with the measure of each: also
+    those of comodo's measures that are not asked for."""
+    own = {name: measure.declared for name, measure in measures.own.items()}
+    transfer = TRANSFER_METRICS | _transfer_metrics(own)
+    return (
+        OWN_METRICS
+        | _own_metrics(own)
+        | {
+            str(replace(Metric.parse(metric), dataset=name)): measure
+            for name in others
+            for metric, measure in transfer.items()
+        }
+    )
 
 
 def _is_cost(metric: str) -> bool:
     """Whether less of a metric is better."""
-    return metric == PARAMETERS or metric.split("/")[-2:-1] == ["calibration"]
+    measures = [_IN_COLUMN.get(part) for part in metric.split("/")[-2:-1]]
+    return metric == PARAMETERS or any(m and not BUILT_IN[m].higher_is_better for m in measures)
 
 
 class Objective(Settings):
@@ -231,10 +196,3 @@ class Objectives(RootModel[tuple[Objective, ...]]):
     @property
     def mode(self) -> Literal["max", "min"]:
         return self.root[0].mode
-
-    @property
-    def splits(self) -> set[str]:
-        """Splits of the training data set whose labels an objective needs."""
-        metrics = [Metric.parse(objective.metric) for objective in self.root]
-        needed = [m for m in metrics if not m.dataset and m.measure not in WITHOUT_LABELS]
-        return {metric.split for metric in needed if metric.split}

@@ -28,6 +28,8 @@ class OwnCode(Settings):
     MEMBERS: ClassVar[Members]
     NAMED_BY: ClassVar[str] = "name"
     """The key with the member's name."""
+    WRITTEN: ClassVar[str] = f"name: {CUSTOM}"
+    """What stands before `file` where a class of a file is meant."""
 
     file: Annotated[str | None, NOT_IN_KEY] = Field(None, exclude_if=_is_none)
     """`custom`: a Python file, which has to be listed in `allow_code`. See docs/extending.md."""
@@ -37,7 +39,7 @@ class OwnCode(Settings):
     """`custom`: the class in `file`."""
     code: Annotated[str | None, ADDED_LATER, FILLED_IN] = Field(None, exclude_if=_is_none)
     """Filled in, not to be written: the SHA-256 of `file`, or the version of an installed package's
-    class. It is part of the keys of trials."""
+    class. It is part of the keys of what is computed with it."""
 
     _text: str | None = PrivateAttr(None)
     _may_run: bool = PrivateAttr(False)
@@ -84,8 +86,8 @@ class OwnCode(Settings):
             return self
         if self.file is None or self.class_name is None:
             key = "file" if self.file is None else "class"
-            example = "file: my_code.py, class: Mine"
-            raise ValueError(f"{key}: is missing; write {{{self.NAMED_BY}: {CUSTOM}, {example}}}")
+            example = f"{{{self.WRITTEN}, file: my_code.py, class: Mine}}"
+            raise ValueError(f"{key}: is missing; write {example}")
         context = info.context or {}
         self._text = context.get("code", {}).get(self.file)
         self._may_run = not context.get("read_back")  # a store may be somebody else's

@@ -11,15 +11,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key
 from comodo.config.datasets import DatasetConfig, following
-from comodo.config.measuring import refuse_unfit_measures, refuse_unmeasured_objectives
+from comodo.config.measures import Measures
+from comodo.config.measuring import directed, refuse_unfit_measures, refuse_unmeasured_objectives
 from comodo.config.methods import METHODS
-from comodo.config.metric import (
-    Measure,
-    Objective,
-    Objectives,
-    accuracy,
-    metrics_of_student,
-)
+from comodo.config.metric import Objective, Objectives, accuracy, metrics_of_student
 from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.reasons import reason_of
 from comodo.config.resources import Budget, EarlyStopping, Resources
@@ -67,13 +62,14 @@ class Sweep(Settings):
     )
     """What selects the best configuration; by default `val/acc1`. With `protocol: published` it is
     `test/acc1`: selection by the test split, and the report says so."""
-    measures: list[Measure] = Field(["probe"], min_length=1)
+    measures: Measures = Measures.model_validate(["probe"])
     """What is measured of each student; all share one extraction of features. `direct` fits the
     probe on the data set trained on and scores it on those of `evaluate_on`; `classifier` scores
     students trained with labels by their own classifier. `fine-tuned` trains copies of the student
     on labels, which can take longer than its training. For dlinear, informer and timesnet only
     `classifier`, requested or not, and its `calibration` are measured. `[alignment]` alone needs no
-    labels; one of its metrics is then the objective."""
+    labels; one of its metrics is then the objective. Your own: `{name: my_measure, file:
+    my_measure.py, class: Mine}`, see docs/extending.md."""
     evaluate_on: list[str] = Field([])
     """Data sets, with or without video, that students are measured on besides their own; on these
     only, by an objective such as `on/<data set>/val/acc1`, if their own has no labels."""
@@ -128,10 +124,10 @@ class Sweep(Settings):
         return Space(self.search.space, self.trial.model_dump(mode="json"))
 
     @cached_property
-    def metrics(self) -> dict[str, Measure]:
+    def metrics(self) -> dict[str, str]:
         """The metrics of every student, each with the measure that gives it."""
         own = {name for name, _ in self.trained_on()}
-        return metrics_of_student(name for name in self.evaluate_on if name not in own)
+        return metrics_of_student((n for n in self.evaluate_on if n not in own), self.measures)
 
     def with_values(self, values: Point) -> TrialConfig:
         """The trial with dotted keys replaced, without settings that a new method or model lacks.
@@ -237,12 +233,13 @@ class Sweep(Settings):
             refuse_lacking_channels(trial, {n: self.datasets[n] for n in self.evaluate_on})
             if trial.teacher is not None:
                 refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
-            elif "alignment" in self.measures:
-                raise ValueError("trial.teacher: the measure alignment needs one; name it here")
+            elif reader := self.measures.teacher_reader:
+                raise ValueError(f"trial.teacher: {reader} needs one; name it here")
             labels = labels or trial.method.needs_labels
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method, term or reference supervised")
         refuse_unmeasured_objectives(self.objectives, self.metrics, self.measures, self.datasets)
+        object.__setattr__(self, "objective", directed(self.objective, self.metrics, self.measures))
         return self
 
     def _merge_spellings(self) -> None:
@@ -334,8 +331,7 @@ class Sweep(Settings):
         ]
         found: dict[tuple[str, TeacherConfig], str] = {}
         for config in map(self.with_values, self.space.points(keys)):
-            reader = "the measure alignment" if "alignment" in self.measures else ""
-            reader = config.method.teacher_reader or reader
+            reader = config.method.teacher_reader or self.measures.teacher_reader
             if reader and config.teacher is not None:
                 found.setdefault((config.dataset, config.teacher), reader)
         return found

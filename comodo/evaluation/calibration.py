@@ -7,7 +7,7 @@ letters: N windows, K classes, G groups, B bins.
 import numpy as np
 import numpy.typing as npt
 
-from comodo.config.metric import CALIBRATION
+from comodo.config.measures import CALIBRATION
 from comodo.evaluation.labelled_features import FloatArray
 
 BINS = 15  # of equal width, as in Guo et al. (2017)

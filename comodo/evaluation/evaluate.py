@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from comodo.config.metric import MIN_ALIGNED, OF_CLASSIFIER, Measure, Metric, accuracy
+from comodo.config.measures import OF_CLASSIFIER, SCORED_SPLITS
+from comodo.config.metric import MIN_ALIGNED, Metric, accuracy
 from comodo.evaluation import calibration, feature_metrics
-from comodo.evaluation.fine_tuning import measure_fine_tuned
 from comodo.evaluation.fitted_probe import Probe, class_names, fit_probe
-from comodo.evaluation.frozen_student import SCORED_SPLITS, FrozenStudent, Labelled
+from comodo.evaluation.frozen_student import FrozenStudent, Labelled
 from comodo.evaluation.labelled_features import EvaluateError, label_ranks
 from comodo.evaluation.measured import Measured, groups_of, hit_metrics
-from comodo.evaluation.robustness import measure_robustness
 from comodo.models.students import extract_features
 
 MAX_ALIGNED = 2_000  # number of windows for comparing student and teacher
@@ -127,7 +126,7 @@ def _names(frozen: FrozenStudent, labelled: Iterable[Labelled]) -> set[str]:
 
 
 def _evaluate_probe(
-    measure: Measure,
+    measure: str,
     fitted_on: FrozenStudent,
     scored_on: FrozenStudent,
     classes: list[str] | None = None,
@@ -154,7 +153,7 @@ def _probe_predictions(
 
 
 def _classification_metrics(
-    measure: Measure, predictions: list[Prediction], classes_K: npt.NDArray[np.str_]
+    measure: str, predictions: list[Prediction], classes_K: npt.NDArray[np.str_]
 ) -> Measured:
     """The metrics of predictions of these classes, with a row for each window."""
     metrics, tables = dict[str, float](), []
@@ -173,7 +172,7 @@ def _classification_metrics(
 
 def _evaluate_classifier(
     frozen: FrozenStudent,
-    measure: Measure,
+    measure: str,
     hits_of: Callable[[Labelled, Labelled], dict[str, feature_metrics.Hits]],
     splits: Sequence[str] = SCORED_SPLITS,
 ) -> Measured:
@@ -185,6 +184,16 @@ def _evaluate_classifier(
         scored = {split: (scaler.transform(x_ND), y_N) for split, (x_ND, y_N) in scored.items()}
     hits = {split: hits_of(train, scored[split]) for split in splits if split in scored}
     return hit_metrics(measure, frozen, hits)
+
+
+def measure_linear(frozen: FrozenStudent) -> Measured:
+    """Acc@1 of logistic regression, as `feature_metrics.linear_hits`."""
+    return _evaluate_classifier(frozen, "linear", feature_metrics.linear_hits)
+
+
+def measure_knn(frozen: FrozenStudent) -> Measured:
+    """Acc@1 of the nearest neighbours, as `feature_metrics.knn_hits`."""
+    return _evaluate_classifier(frozen, "knn", feature_metrics.knn_hits)
 
 
 def measure_few_shot(frozen: FrozenStudent) -> Measured:
@@ -241,25 +250,10 @@ def measure_alignment(frozen: FrozenStudent) -> Measured:
         if len(index_N) < MIN_ALIGNED:
             continue
         teacher_NF = features.gather(split, window_N[index_N]).numpy()
-        features_ND = scored[split][0] if split in scored else frozen.every_window(split)
+        features_ND = scored[split][0] if split in scored else frozen.extract(split, window_N)
         student_ND = features_ND[index_N.numpy()]
         cka, overlap = feature_metrics.linear_cka, feature_metrics.neighbour_overlap
         for name, similarity in (("cka", cka), ("neighbours", overlap)):
             metric = Metric(split, name, "alignment")
             metrics[str(metric)] = similarity(student_ND, teacher_NF)
     return Measured(metrics)
-
-
-MEASURE_FUNCTIONS: dict[str, Callable[[FrozenStudent], Measured]] = {
-    "probe": measure_probe,
-    "linear": partial(_evaluate_classifier, measure="linear", hits_of=feature_metrics.linear_hits),
-    "knn": partial(_evaluate_classifier, measure="knn", hits_of=feature_metrics.knn_hits),
-    "few-shot": measure_few_shot,
-    "zero-shot": measure_zero_shot,
-    "alignment": measure_alignment,
-    "classifier": measure_classifier,
-    "direct": measure_direct,
-    "fine-tuned": measure_fine_tuned,
-    "robustness": measure_robustness,
-    "calibration": measure_calibration,
-}

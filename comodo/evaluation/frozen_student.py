@@ -12,14 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from comodo.data.arrays import FeatureArrays, Split, WindowArrays
+from comodo.config.measures import SCORED_SPLITS
+from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
 from comodo.evaluation.hand_crafted import ClassicalClassifier
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.hand_crafted import HandCraftedEncoder
 from comodo.models.students import EXTRACT_BATCH, Student, extract_features
 
-SCORED_SPLITS = ("val", "test")
 MAX_TRAIN_WINDOWS = 50_000  # for fitting classifiers: limits memory on large data sets
 
 Labelled = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]  # features [N, D], labels [N]
@@ -82,31 +82,31 @@ class FrozenStudent:
         if split == "train" and not all_train:
             index_N = self.training_subset(index_N)
         if self.extracted is None:
-            return self._extract(part, index_N), part.label_N[index_N].numpy()
+            return self.extract(split, index_N), part.label_N[index_N].numpy()
         rows = part.stored(index_N).tolist()
         new_n = torch.tensor([i for i, row in enumerate(rows) if row not in self.extracted])
         if len(new_n):
-            found_nD = self._extract(part, index_N[new_n])
+            found_nD = self.extract(split, index_N[new_n])
             self.extracted |= {
                 rows[i]: x_D for i, x_D in zip(new_n.tolist(), found_nD, strict=True)
             }
         features_ND = np.stack([self.extracted[row] for row in rows])
         return features_ND, part.label_N[index_N].numpy()
 
-    def _extract(self, part: Split, index_N: Tensor) -> npt.NDArray[np.float32]:
-        batch = self.batch_size
+    def extract(self, split: str, index_N: Tensor) -> npt.NDArray[np.float32]:
+        """Features `[N, D]` of windows of a split, with or without a label."""
+        part, batch = self.windows.splits[split], self.batch_size
         return extract_features(self.student, part, index_N, self.mask, batch_size=batch).numpy()
 
     def training_subset(self, index_N: Tensor) -> Tensor:
-        """At most `MAX_TRAIN_WINDOWS` of these labelled train windows, stratified by class; the
-        same for all students with this seed."""
-        label_N = self.windows.splits["train"].label_N[index_N]
+        """At most `MAX_TRAIN_WINDOWS` of these train windows, stratified by class, those without a
+        label as one more; the same for all students with this seed."""
+        label_N = self.windows.splits["train"].label_N[index_N] - NO_LABEL
         return index_N[stratified_subset(label_N.numpy(), MAX_TRAIN_WINDOWS, self.seed)]
 
-    def every_window(self, split: str) -> npt.NDArray[np.float32]:
-        """Features `[N, D]` of all windows of a split, with or without a label."""
-        part = self.windows.splits[split]
-        return self._extract(part, torch.arange(len(part)))
+    def groups(self, split: str, index_N: Tensor) -> npt.NDArray[np.str_]:
+        """Names `[N]` of the groups of windows of a split."""
+        return np.array(self.windows.groups)[self.windows.splits[split].group_N[index_N].numpy()]
 
     def train(self, all_windows: bool = False) -> Labelled:
         """The labelled train windows that classifiers are fitted on, `training_subset` or all;

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from comodo.config.metric import Measure, Metric
+from comodo.config.metric import Metric
 from comodo.evaluation.feature_metrics import Hits
 from comodo.evaluation.frozen_student import FrozenStudent
 
@@ -26,16 +26,14 @@ class Measured(NamedTuple):
 
 def groups_of(frozen: FrozenStudent, split: str) -> npt.NDArray[np.str_]:
     """Group name [N] of each window of `FrozenStudent.labelled`."""
-    part = frozen.windows.splits[split]
-    index_N = part.labelled_N
+    index_N = frozen.windows.splits[split].labelled_N
     if split == "train":
         index_N = frozen.training_subset(index_N)
-    code_N = part.group_N[index_N].numpy()
-    return np.array(frozen.windows.groups)[code_N]
+    return frozen.groups(split, index_N)
 
 
 def hit_metrics(
-    measure: Measure, frozen: FrozenStudent, hits_of: dict[str, dict[str, Hits]]
+    measure: str, frozen: FrozenStudent, hits_of: dict[str, dict[str, Hits]]
 ) -> Measured:
     """Accuracies, and a row for each window, from hits [N] or [R, N] by split and metric."""
     metrics, tables = dict[str, float](), []

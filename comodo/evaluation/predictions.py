@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comodo.config.metric import OF_CLASSIFIER, Metric
+from comodo.config.measures import BUILT_IN, OF_CLASSIFIER
+from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import calibration, feature_metrics
 from comodo.evaluation.labelled_features import UNSEEN_CLASS
@@ -31,9 +32,6 @@ from comodo.evaluation.stats import (
 from comodo.search.trial import Trial
 
 CONFIDENCE = 0.95
-CLASS_MEASURES = ("probe", "classifier", "direct")  # store the predicted class of each window
-HITS_MEASURES = ("linear", "knn", "few-shot", "zero-shot", "fine-tuned", "robustness")
-"""They store each window's share of hits."""
 
 
 class Predictions:
@@ -58,11 +56,12 @@ class Predictions:
         bounds are NaN.
         """
         column: int | str
-        if metric.measure in HITS_MEASURES and not metric.name.endswith("_std"):
+        keeps = _kept_by(metric.measure)
+        if keeps == "scores" and not metric.name.endswith("_std"):
             column = metric.column
-        elif metric.measure == "calibration":
+        elif keeps == "calibration":
             return self._calibration(trials, metric)
-        elif metric.measure not in CLASS_MEASURES:
+        elif keeps != "classes":
             return None
         elif metric.name in feature_metrics.MACRO_AVERAGES:
             return self._macro_average(trials, metric)
@@ -99,7 +98,7 @@ class Predictions:
         """Whether a metric is Acc@k of no more than k classes, which earlier versions measured."""
         match = re.fullmatch(r"acc(\d)", metric.name)
         dataset = metric.dataset or trial.config.dataset
-        if match is None or metric.measure not in CLASS_MEASURES:
+        if match is None or _kept_by(metric.measure) != "classes":
             return False
         return self._is_certain(trial, int(match[1]), dataset, metric.measure)
 
@@ -215,6 +214,13 @@ class Predictions:
             replicate_SG.append(replicates[name])
         count_G = np.asarray(count_G) / _students(trials, metric.dataset)
         return _jackknifed(estimate_S, replicate_SG, count_G)
+
+
+def _kept_by(measure: str) -> str:
+    """What a measure keeps of each window, see `Declaration.keeps`."""
+    if measure == "student":
+        return "nothing"
+    return BUILT_IN[measure].keeps if measure in BUILT_IN else "scores"
 
 
 def _jackknifed(

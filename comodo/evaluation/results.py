@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
-from comodo.config.metric import Measure, Metric, accuracy
+from comodo.config.metric import Metric, accuracy
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.pareto import pareto_front
@@ -129,7 +129,7 @@ class Results:
         return elsewhere([row.trial for row in self.rows], self.sweep)
 
     def _accuracy(
-        self, label: str, split: str, k: int = 1, dataset: str = "", measure: Measure = "probe"
+        self, label: str, split: str, k: int = 1, dataset: str = "", measure: str = "probe"
     ) -> Interval | None:
         """Acc@k of a configuration on a data set, by default the one that it is `scored_on`, with
         its interval; None where it was not measured."""
@@ -156,8 +156,8 @@ class Results:
         if not (values := [statistics.mean(of) for of in by_seed.values() if of]):
             return None
         found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
-        if metric.name == "cka":  # the only metric that can be negative
-            return found
+        if metric.name == "cka" or metric.measure in self.sweep.measures.own:
+            return found  # it can be negative, or no share
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
     def metrics_of(self, row: TrialRow) -> dict[str, float]:
@@ -292,7 +292,7 @@ class Results:
         places = ((trial, name) for trial in trials for name in trial.measured_on())
         return list(dict.fromkeys(n for trial, n in places if n not in own_unlabelled(trial)))
 
-    def transfer(self, measure: Measure = "probe") -> list[TransferRow]:
+    def transfer(self, measure: str = "probe") -> list[TransferRow]:
         """The transfer grid: students by the data set that they were trained on, against all,
         without baselines, which know only the classes of their own data set."""
         grid: dict[tuple[str, str], TransferRow] = {}

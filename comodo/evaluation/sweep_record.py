@@ -63,7 +63,8 @@ class SweepRecord:
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
-        unlabelled = sorted(self.evaluation.unlabelled)
+        unlabelled, evaluation = sorted(self.evaluation.unlabelled), asdict(self.evaluation)
+        del evaluation["own"]  # as in the sweep's measures
         content = {
             "folder": str(self.sweep.folder.resolve()),
             "sweep": settings_of(self.sweep),
@@ -71,7 +72,7 @@ class SweepRecord:
             "asked": self.sweep.asked,
             "command": self.command,
             "arrays": [self.arrays[pair] for pair in self.sweep.trained_on()],
-            "evaluation": asdict(self.evaluation) | {"unlabelled": unlabelled},
+            "evaluation": evaluation | {"unlabelled": unlabelled},
             "windows": self.windows,
             "weights": self.weights,
             "versions": asdict(self.versions),
@@ -179,6 +180,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         {name: (acc, gyro) for name, (acc, gyro) in measuring.get("published_units", {}).items()},
         measuring.get("rates", {}),  # earlier versions had none
         folds,
+        sweep.measures.own,
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(

@@ -5,7 +5,7 @@ Does not know what is trained. Shape letters: K classes.
 
 from collections.abc import Iterable
 
-from comodo.config.metric import FINE_TUNED_SHOTS
+from comodo.config.measures import FINE_TUNED_SHOTS
 
 DRAWS = 3  # of k windows of each class; all windows are one draw
 BATCH_SIZE = 32

@@ -16,7 +16,7 @@ from comodo.evaluation.pareto import pareto_front
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
 from comodo.report import published, style
-from comodo.report.names import key_name, metric_axis, metric_name
+from comodo.report.names import key_name, metric_axis, metric_name, scale_of
 from comodo.report.tables import mean_cell, test_accuracy
 from comodo.search.labels import rounded
 
@@ -206,7 +206,7 @@ def draw_pareto(results: Results) -> Figure | None:
         "others": [label for label in own if label not in front],
         "references": [label for label in dots if label not in own],
     }
-    ylabel, xlabel = map(metric_axis, metrics)
+    ylabel, xlabel = (metric_axis(name, scale_of(name, results.sweep)) for name in metrics)
     figure, axes = style.axes_of(7, 4.6, ylabel=ylabel, xlabel=xlabel)
     for name, labels in groups.items():
         y, x = np.reshape([dots[label] for label in labels], (-1, 2)).T
@@ -224,7 +224,7 @@ def _means(results: Results, metrics: list[str]) -> dict[str, tuple[float, ...]]
     """Means over seeds by configuration, shares in percent."""
     return {
         label: tuple(
-            (1 if name == PARAMETERS else 100) * float(np.mean([row.metrics[name] for row in rows]))
+            scale_of(name, results.sweep) * float(np.mean([row.metrics[name] for row in rows]))
             for name in metrics
         )
         for label, rows in results.by_label.items()

@@ -18,7 +18,7 @@ from comodo.report import curves, search_figures, style
 from comodo.report.accuracy import MAX_SHOWN, ranked
 from comodo.report.differences import draw_differences, forest_caption
 from comodo.report.fine_tuning import draw_fine_tuning
-from comodo.report.names import key_name, metric_axis, metric_name, value_name
+from comodo.report.names import key_name, metric_axis, metric_name, scale_of, value_name
 from comodo.report.tables import mean_cell, star, test_accuracy
 
 MIN_EFFECT_POINTS = 10  # range of the accuracy axis, in points
@@ -210,6 +210,8 @@ def _effects(results: Results) -> Figure | None:
     effects = results.main_effects()
     if not effects:
         return None
+    metric = results.sweep.objective.metric
+    scale = scale_of(metric, results.sweep)
     columns = min(3, len(effects), max(1, int(style.width_of(9.9) / MIN_PLOT_INCHES)))
     width = 3.1 * columns + 0.6
     row = min(3.1, 1.1 * style.width_of(width) / columns / style.scale())
@@ -218,19 +220,20 @@ def _effects(results: Results) -> Figure | None:
     highest = 0.0  # inches of ticks with several lines, or turned
     for axes, (key, values) in zip(plots, effects.items(), strict=True):
         axes.set_xlabel(key_name(key))
-        percents = [(value, [100 * score for score in scores]) for value, scores in values]
+        shown = [(value, [scale * score for score in scores]) for value, scores in values]
         numbers = all(isinstance(value, int | float) for value, _ in values)
         once = all(len(scores) == 1 for _, scores in values)
         if numbers and (once or len(values) > style.MAX_TICKS):
-            _draw_dots(axes, percents)
+            _draw_dots(axes, shown)
         else:
             names = [value_name(key, value) for value, _ in values]
             line = "D-" if numbers else "D"
-            height = _draw_means(axes, names, [scores for _, scores in percents], line)
+            height = _draw_means(axes, names, [scores for _, scores in shown], line)
             highest = max(highest, height)
-    style.percent_span(plots[0], MIN_EFFECT_POINTS)
+    if scale == 100:
+        style.percent_span(plots[0], MIN_EFFECT_POINTS)
     figure.set_figheight(figure.get_figheight() + highest * math.ceil(len(effects) / columns))
-    figure.supylabel(metric_axis(results.sweep.objective.metric), fontsize="medium")
+    figure.supylabel(metric_axis(metric, scale), fontsize="medium")
     return figure
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from comodo.config.metric import FINE_TUNED_SHOTS, Metric
+from comodo.config.measures import FINE_TUNED_SHOTS
+from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation.predictions import Predictions
 from comodo.evaluation.results import Difference, Results

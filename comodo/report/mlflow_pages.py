@@ -17,7 +17,8 @@ from comodo.report.accuracy import accuracy_table, ranked
 from comodo.report.answer import answer_sentences
 from comodo.report.head import limits
 from comodo.report.mlflow_views import INTERVAL, SELECTED, absent_values, axis, shown_metrics
-from comodo.report.tables import Markup, markdown, missing
+from comodo.report.names import scale_of
+from comodo.report.tables import Markup, markdown, missing, number
 from comodo.search.labels import folds_asked, rounded, swept_keys
 from comodo.tracking.configurations import Configuration
 from comodo.tracking.runs import SweepRuns
@@ -146,22 +147,25 @@ def _configuration(
         "seeds": ", ".join(dict.fromkeys(str(row.trial.seed) for row in rows)),
     }
     means = {name: statistics.mean(values) for name, values in found.items() if values}
+    sweep = results.sweep
     for name in metrics:
         interval = results.measure(label, name) if name in means and name != PARAMETERS else None
         if interval is not None and not math.isnan(interval.low):
-            tags[f"{name} {INTERVAL}"] = f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
-    objective = results.sweep.objectives[0].metric
-    value = _shown(objective, means.get(objective), tags.get(f"{objective} {INTERVAL}"))
+            low, high = (number(x, scale_of(name, sweep)) for x in (interval.low, interval.high))
+            tags[f"{name} {INTERVAL}"] = f"{low}–{high}"
+    objective = sweep.objectives[0].metric
+    interval_text = tags.get(f"{objective} {INTERVAL}")
+    value = _shown(objective, means.get(objective), interval_text, scale_of(objective, sweep))
     star = SELECTED_STAR if label == results.selected else ""
     title = f"{star}{value}{results.title(label)}"
     return Configuration(label, title, _trials(rows, metrics, runs), means, params, tags)
 
 
-def _shown(name: str, mean: float | None, interval: str | None) -> str:
-    """`79.2 (70.3–86.4) `, in percent. MLflow's page first shows 18 letters of a name."""
+def _shown(name: str, mean: float | None, interval: str | None, scale: int) -> str:
+    """`79.2 (70.3–86.4) `, shares in percent. MLflow's page first shows 18 letters of a name."""
     if mean is None:
         return ""
-    value = f"{mean:,.0f}" if name == PARAMETERS else f"{100 * mean:.1f}"
+    value = f"{mean:,.0f}" if name == PARAMETERS else number(mean, scale)
     return f"{value}{f' ({interval})' if interval else ''} "
 
 

@@ -4,6 +4,7 @@
 
 from typing import Any
 
+from comodo.config import Sweep
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.search.labels import channels_name
 
@@ -41,6 +42,13 @@ def metric_name(name: str) -> str:
     return " ".join(filter(None, [split, measure, measured, on]))
 
 
-def metric_axis(name: str) -> str:
+def scale_of(name: str, sweep: Sweep) -> int:
+    """By what a metric is multiplied where it is shown: shares by 100, as they are in percent."""
+    declared = sweep.measures.declared.get(Metric.parse(name).measure)
+    is_share = declared is None or declared.percent
+    return 100 if is_share and name != PARAMETERS else 1
+
+
+def metric_axis(name: str, scale: int = 100) -> str:
     """`metric_name` with its unit, in which figures show it."""
-    return metric_name(name) if name == PARAMETERS else f"{metric_name(name)} (%)"
+    return f"{metric_name(name)} (%)" if scale == 100 else metric_name(name)

@@ -101,7 +101,7 @@ def protocol_section(
         *([f"swept: {key}", values] for key, values in swept_keys(sweep).items()),
         ["seeds", ", ".join(map(str, sweep.seeds))],
         *([f"folds of {name}", str(folds)] for name, folds in folds_asked(sweep).items()),
-        ["measures", ", ".join(sweep.measures)],
+        ["measures", ", ".join(sweep.measures.names)],
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
         *(["teacher's weights", f"{name} at commit {commit}"] for name, commit in commits),

@@ -10,10 +10,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from comodo.config.metric import PARAMETERS
 from comodo.evaluation.results import Results
 from comodo.report import style
-from comodo.report.names import key_name, metric_axis, value_name
+from comodo.report.names import key_name, metric_axis, scale_of, value_name
 
 MIN_CONFIGURATIONS = 8  # fewer are read in the table
 MAX_AXES = 8  # keys; the most important ones
@@ -31,7 +30,7 @@ def draw_history(results: Results) -> Figure | None:
     known = {x: found for x in order if (found := _score(results, x)) is not None}
     if len(known) < 2:
         return None
-    metric, sign = metric_axis(results.sweep.objective.metric), results.sweep.objectives[0].sign
+    metric, sign = _axis_name(results), results.sweep.objectives[0].sign
     figure, axes = style.axes_of(7, 3.4, xlabel="configurations in the order tried", ylabel=metric)
     places = {label: number for number, label in enumerate(order, 1)}
     axes.plot([places[x] for x in known], list(known.values()), "o", color=style.BLUE,
@@ -71,7 +70,7 @@ def draw_parallel(results: Results) -> Figure | None:
     varied = varied[: min(MAX_AXES, int(style.width_of(99) / MIN_INCHES) - 1)]
     if len(scores) < MIN_CONFIGURATIONS or len(varied) < 2:
         return None
-    metric = metric_axis(results.sweep.objective.metric)
+    metric = _axis_name(results)
     axes_of = [axis_of(key_name(key), values[key]) for key in varied]
     axes_of.append(axis_of(metric, dict(scores)))
     width = 1.6 + 1.35 * len(axes_of)
@@ -155,5 +154,10 @@ def _tried(results: Results) -> list[str]:
 def _score(results: Results, label: str) -> float | None:
     """The objective, a share in percent."""
     found = results.objectives(label) if label in results.by_label else None
-    scale = 1 if results.sweep.objective.metric == PARAMETERS else 100
+    scale = scale_of(results.sweep.objective.metric, results.sweep)
     return None if found is None else scale * found[0]
+
+
+def _axis_name(results: Results) -> str:
+    metric = results.sweep.objective.metric
+    return metric_axis(metric, scale_of(metric, results.sweep))

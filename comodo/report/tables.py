@@ -7,10 +7,11 @@ Does not know how the numbers are computed, nor the page around the tables.
 import math
 from collections.abc import Iterable
 
-from comodo.config.metric import PARAMETERS, Measure
+from comodo.config.metric import PARAMETERS
 from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
+from comodo.report.names import scale_of
 
 STAR = "* of its own classifier, not of a probe"
 MAX_NAMED_TRIALS = 4  # missing trials of one state that are listed
@@ -48,7 +49,7 @@ def measured(results: Results, label: str, name: str) -> str:
     if name == PARAMETERS:
         found = results.by_label[label][0].metrics.get(name)
         return "–" if found is None else f"{found:,.0f}"
-    return cell(results.measure(label, name))
+    return cell(results.measure(label, name), scale_of(name, results.sweep))
 
 
 def pareto_section(results: Results) -> list[str]:
@@ -76,7 +77,7 @@ def transfer_section(results: Results, command: str) -> list[str]:
         return []
     lines = ["## Transfer", ""]
     header = ["trained on", "student", *(f"tested on {name}" for name in datasets)]
-    measures: dict[Measure, str] = {
+    measures = {
         "probe": "Test Acc@1 of a probe fitted on the train split of the test data set.",
         "direct": "Test Acc@1 of the probe of the training data set, without labels of the test "
         "data set; on the classes that both have.",
@@ -111,13 +112,17 @@ def mean_cell(found: Interval | None) -> str:
     return "–" if found is None else f"{100 * found.mean:.1f}"
 
 
-def cell(found: Interval | None) -> str:
-    """A value with its interval, in percent."""
+def cell(found: Interval | None, scale: int = 100) -> str:
+    """A value with its interval, in percent, or as it is."""
     if found is None:
         return "–"
-    if math.isnan(found.low):
-        return f"{100 * found.mean:.1f}"
-    return f"{100 * found.mean:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
+    mean, low, high = (number(x, scale) for x in (found.mean, found.low, found.high))
+    return mean if math.isnan(found.low) else f"{mean} ({low}–{high})"
+
+
+def number(value: float, scale: int = 100) -> str:
+    """A value as tables show it; `scale`: as of `scale_of`."""
+    return f"{100 * value:.1f}" if scale == 100 else f"{value:.4g}"
 
 
 def section(title: str, text: str, header: list[str], rows: Iterable[list[str]]) -> list[str]:

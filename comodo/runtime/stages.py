@@ -8,6 +8,7 @@ from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.packing import pack_features, pack_windows
 from comodo.data.window_sets import WindowSet
+from comodo.evaluation.own import refuse_unusable as refuse_unusable_measures
 from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split
 from comodo.runtime.encode import encode_windows
@@ -65,7 +66,7 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
 
 def lengths_taken(sweep: Sweep) -> set[int]:
     """Lengths, in samples, that the sweep's students resize windows to. Raises ConfigError for a
-    student, or a loss, that cannot be built, before anything is encoded."""
+    student, a loss or a measure that cannot be built, before anything is encoded."""
     lengths = set()
     configs = map(sweep.with_values, sweep.points())
     students = dict[str, StudentConfig]()
@@ -75,6 +76,10 @@ def lengths_taken(sweep: Sweep) -> set[int]:
             refuse_unusable(config.method)
         except ValueError as error:
             raise ConfigError.at("trial.method", str(error)) from None
+    try:
+        refuse_unusable_measures(sweep.measures)
+    except ValueError as error:
+        raise ConfigError.at("measures", str(error)) from None
     for student in students.values():
         try:
             built = build_student(student)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from comodo.config import NoneMethod, TrialConfig
+from comodo.config.measures import MEASURES
 from comodo.config.terms import SupervisedLoss
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
@@ -26,8 +28,9 @@ from comodo.core.store import Store, fetched, remove, report_damaged, write_json
 from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.data.folds import Fold, all_in_test
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS, pooled
+from comodo.evaluation.evaluate import pooled
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.evaluation.own import measure_own
 from comodo.models.heads import build_classifier, build_heads, digest_of
 from comodo.models.students import (
     EXTRACT_BATCH,
@@ -43,8 +46,6 @@ from comodo.search.records import (
     TrainedRecord,
 )
 from comodo.search.trial import (
-    NEED_CLASSIFIER,
-    NEED_TEACHER,
     Trial,
     TrialResult,
     read_measure,
@@ -231,12 +232,14 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
                 shared = extracted.setdefault(name, {}) if is_shared else None
                 args = name, frozen.get(mine), fold, shared
                 frozen[name, fold] = frozen_student_of(trial, store, student, *args)
-        if measure in NEED_TEACHER and frozen[mine].teacher is None:
+        declared = trial.evaluation.declared(measure)
+        if declared.teacher_splits and frozen[mine].teacher is None:
             frozen[mine].teacher = _teacher(trial, store, student, frozen[mine].windows)
         has_classifier = trial.config.method.needs_labels and dataset == own
-        if measure in NEED_CLASSIFIER and has_classifier:
+        if declared.needs_classifier and has_classifier:
             frozen[mine].head = classifier_of(trial, store, student)
-        function = MEASURE_FUNCTIONS[measure]
+        own_code = trial.evaluation.own.get(measure)
+        function = partial(measure_own, own_code) if own_code else MEASURES.get(measure)
         measured = pooled([function(frozen[dataset, fold]) for fold in folds])
         lease.check()
         if measured.predictions is not None:

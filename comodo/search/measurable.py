@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from comodo.config import ConfigError, Sweep
-from comodo.config.metric import MIN_ALIGNED, WITHOUT_LABELS, Metric
+from comodo.config.measuring import labelled_splits
+from comodo.config.metric import MIN_ALIGNED, Metric
 from comodo.core.errors import nearest
 
 MIN_CLASS_WINDOWS = 5  # of the probe
@@ -100,7 +101,7 @@ def _refuse_need_of_labels(
         needs, instead = "early_stopping", "leave that out"
     elif metric is not None:
         needs, instead = f"the objective {metric}", _elsewhere(sweep, metric, classes)
-    elif sweep.measures != WITHOUT_LABELS and not {*sweep.evaluate_on} - {name}:
+    elif sweep.measures.need_labels and not {*sweep.evaluate_on} - {name}:
         needs, instead = "the probe", "measure students on a labelled data set, with evaluate_on"
     if needs:
         where = f"datasets.{name}"
@@ -122,8 +123,9 @@ def _elsewhere(sweep: Sweep, metric: Metric, classes: Mapping[str, Classes]) -> 
 
 def _own_labels(sweep: Sweep) -> Metric | None:
     """The first objective that needs labels of the data set trained on."""
+    declared = sweep.measures.declared
     for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
-        if not metric.dataset and metric.measure not in (*WITHOUT_LABELS, "student"):
+        if not metric.dataset and metric.split and declared[metric.measure].needs_labels:
             return metric
     return None
 
@@ -131,7 +133,7 @@ def _own_labels(sweep: Sweep) -> Metric | None:
 def _refuse_unguided(sweep: Sweep, name: str, by_split: Classes) -> None:
     """Raises ConfigError for a data set trained on without the labels that guide a search."""
     guided = sweep.search.sampler == "tpe" or sweep.early_stopping is not None
-    needed = set(sweep.objective.splits) if guided else set()
+    needed = labelled_splits(sweep.objective, sweep.measures) if guided else set()
     if sweep.early_stopping is not None:
         needed.add("val")
     for split in sorted(needed):
@@ -166,8 +168,9 @@ def unlabelled_note(sweep: Sweep, name: str) -> str:
     """What follows from too few labels of a data set that is trained on; `unfit_sets` has it."""
     on = ", ".join(other for other in sweep.evaluate_on if other != name)
     note = f"too few labels for a probe: students trained on it are measured on {on}"
-    if sweep.measures == WITHOUT_LABELS:
-        return "too few labels for a probe: only alignment is measured"
+    if not sweep.measures.need_labels:
+        names = " and ".join(sweep.measures.names)
+        return f"too few labels for a probe: only {names} is measured"
     if "supervised" in sweep.references:
         note += "; no student is trained with labels to compare with"
     return note

@@ -99,7 +99,7 @@ def precheck(
 def _no_video(reader: str) -> str:
     """What to do about a data set without video that `reader` needs."""
     fix = "train on it with supervised or none only, use it in evaluate_on, or name a precomputed"
-    if "alignment" in reader:
+    if reader.startswith("the measure"):
         fix = "leave that out of measures, use the data set in evaluate_on, or name a precomputed"
     return f"no recording has a video, which {reader} needs; {fix} teacher"
 
@@ -111,13 +111,14 @@ def evaluation_of(
     `prepared`: the data sets whose windows are prepared."""
     classes = {name: [of.classes for of in windows.splits] for name, windows in prepared.items()}
     return Evaluation(
-        tuple(sweep.measures),
+        sweep.measures.names,
         {name: packed[name] for name in sweep.evaluate_on},
         frozenset(unfit_sets(classes)),
         sweep.label_map,
         published_units(sweep.datasets),
         {name: sweep.datasets[name].imu_rate for name in sweep.used()},
         {name: windows.folds for name, windows in prepared.items() if windows.folds},
+        sweep.measures.own,
     )
 
 

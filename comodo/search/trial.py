@@ -21,6 +21,7 @@ from comodo.config import (
     TrialConfig,
 )
 from comodo.config.dataset_base import G_AND_DEGREES, Units
+from comodo.config.measures import BUILT_IN, Declaration, Measure
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit
@@ -29,12 +30,6 @@ from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
 from comodo.core.versions import HAND_CRAFTED_VERSION, MEASURES_VERSION, TRIAL_VERSION
 from comodo.data.folds import Fold, Folds
 from comodo.search.records import TrainedRecord
-
-NEED_TEACHER = {"zero-shot": ("train",), "alignment": ("val", "test")}
-"""Measures that compare with the teacher, so only on data that it has encoded; with the splits
-whose features they read."""
-NEED_CLASSIFIER = {"classifier", "calibration"}
-"""Measures of the classifier that a student trained on labels has."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,12 @@ class Evaluation:
     """Samples per second of each data set's windows, for measures that change the windows."""
     folds: dict[str, Folds] = field(default_factory=dict)
     """Of data sets with folds, whether trained on or further ones."""
+    own: dict[str, Measure] = field(default_factory=dict)
+    """The measures of files and of installed packages, by name."""
+
+    def declared(self, measure: str) -> Declaration:
+        """What is known of one of its measures."""
+        return self.own[measure].declared if measure in self.own else BUILT_IN[measure]
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -223,31 +224,34 @@ class Trial:
             if self.config.student.is_baseline and dataset != own:
                 continue  # its classes are those of its own data set
             for measure in measures:
-                depends_on: list[Any] = [(self.versions or Versions()).measures]
-                if measure == "classifier":
-                    if dataset != own or not self.config.method.needs_labels:
-                        continue
-                elif self.is_hand_crafted and measure in (*NEED_TEACHER, "fine-tuned"):
-                    continue  # there is nothing to train
-                elif measure in NEED_TEACHER:
-                    if dataset != own or (measure == "zero-shot" and not self._has_anchors):
-                        continue
-                    depends_on.append(self.features)
-                elif measure == "direct":
-                    if dataset == own:
-                        continue
-                    depends_on += [evaluation.label_map.get(name, {}) for name in (own, dataset)]
-                elif dataset in evaluation.unlabelled:
+                declared = evaluation.declared(measure)
+                if not self._has(measure, declared, dataset):
                     continue
+                depends_on: list[Any] = [(self.versions or Versions()).measures]
+                if declared.teacher_splits:
+                    depends_on.append(self.features)
+                if measure == "direct":
+                    depends_on += [evaluation.label_map.get(name, {}) for name in (own, dataset)]
+                if measure in evaluation.own:
+                    depends_on.append(evaluation.own[measure].for_key())
                 if dataset != own and dataset in evaluation.folds:
                     depends_on += [fold.for_key for fold in evaluation.folds[dataset]]
                 yield dataset, measure, Path("measures", windows, f"{measure}-{key_of(depends_on)}")
 
-    @property
-    def _has_anchors(self) -> bool:
-        """Whether it has projectors, and labelled videos, for the measure zero-shot."""
-        is_labelled = self.config.dataset not in self.evaluation.unlabelled
-        return is_labelled and self.config.method.needs_teacher
+    def _has(self, measure: str, declared: Declaration, dataset: str) -> bool:
+        """Whether it has what a measure needs on one of its data sets."""
+        method, is_own = self.config.method, dataset == self.config.dataset
+        if declared.datasets != "all" and is_own != (declared.datasets == "own"):
+            return False
+        if measure == "classifier":
+            return method.needs_labels
+        if self.is_hand_crafted and (declared.teacher_splits or declared.trains):
+            return False  # there is nothing to train
+        if declared.needs_projectors and not method.needs_teacher:
+            return False
+        if measure == "direct":  # whose classifier is fitted on the data set trained on
+            return True
+        return not declared.needs_labels or dataset not in self.evaluation.unlabelled
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
         """A measure's predictions on a data set, as `evaluation.evaluate` writes them; None where
@@ -273,7 +277,8 @@ class TrialResult:
 def unread_splits(sweep: Sweep) -> tuple[str, ...]:
     """Of val and test, on which no student is trained, those whose teacher features no measure
     reads."""
-    read = set[str]().union(*(NEED_TEACHER.get(measure, ()) for measure in sweep.measures))
+    declared = sweep.measures.declared.values()
+    read = {split for measure in declared for split in measure.teacher_splits}
     if "zero-shot" in sweep.measures:
         configs = map(sweep.with_values, sweep.points())
         if any(config.zero_shot_anchors == "first" for config in configs):

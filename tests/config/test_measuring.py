@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from comodo.config import ConfigError, read_sweep_file
+from comodo.config.measuring import labelled_splits
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 
@@ -17,14 +18,14 @@ ALIGNED: dict[str, Any] = {
 
 def test_alignment_may_be_measured_alone(tmp_path: Path) -> None:
     sweep = read_sweep_file(sweep_file(tmp_path, **ALIGNED))
-    assert sweep.measures == ["alignment"]
-    assert sweep.objective.splits == set()  # it needs no labels
+    assert sweep.measures.names == ("alignment",)
+    assert labelled_splits(sweep.objective, sweep.measures) == set()  # it needs no labels
 
 
 @pytest.mark.parametrize(
     ("changes", "code", "names"),
     [
-        ({"measures": ["knn"]}, "measures", ["must include probe", "only alignment"]),
+        ({"measures": ["knn"]}, "measures", ["must include probe", "such as alignment"]),
         (
             {"measures": ["alignment"]},
             "objective.metric",

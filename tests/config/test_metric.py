@@ -2,41 +2,33 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import read_sweep_file
-from comodo.config.metric import (
-    OWN_METRICS,
-    PARAMETERS,
-    TRANSFER_METRICS,
-    Measure,
-    Metric,
-    accuracy,
-)
+from comodo.config.measures import BUILT_IN
+from comodo.config.measuring import labelled_splits
+from comodo.config.metric import OWN_METRICS, PARAMETERS, TRANSFER_METRICS, Metric, accuracy
 from tests.config.test_load import sweep_file
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_]{0,8}", fullmatch=True)
 SPLITS = st.sampled_from(["", "train", "val", "test"])
-MEASURES = st.sampled_from(get_args(Measure))
+MEASURES = st.sampled_from([*BUILT_IN, "mine"])
 DATASETS = st.sampled_from(["", "mmea", "utd-mhad", "test", "direct", "on"])
 
 
 @given(SPLITS, NAMES, MEASURES, DATASETS)
 def test_a_name_is_read_as_what_it_was_written_as(
-    split: str, name: str, measure: Measure, dataset: str
+    split: str, name: str, measure: str, dataset: str
 ) -> None:
     metric = Metric(split, name, measure, dataset)
     assert Metric.parse(str(metric)) == metric
 
 
 @pytest.mark.parametrize(("text", "measure"), [*OWN_METRICS.items(), *TRANSFER_METRICS.items()])
-def test_every_metric_of_every_measure_is_written_as_it_was_read(
-    text: str, measure: Measure
-) -> None:
+def test_every_metric_of_every_measure_is_written_as_it_was_read(text: str, measure: str) -> None:
     metric = Metric.parse(text)
     assert metric.measure == measure or text == PARAMETERS
     elsewhere = replace(metric, dataset="mmea")
@@ -48,7 +40,7 @@ def test_every_metric_of_every_measure_is_written_as_it_was_read(
 def test_macro_averages_can_be_objectives(tmp_path: Path, metric: str) -> None:
     sweep = read_sweep_file(sweep_file(tmp_path, objective__metric=metric))
     assert (sweep.objective.metric, sweep.objective.mode) == (metric, "max")
-    assert sweep.objective.splits == {metric.split("/")[0]}
+    assert labelled_splits(sweep.objective, sweep.measures) == {metric.split("/")[0]}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +68,7 @@ def test_the_column_is_the_name_within_a_split() -> None:
 def test_one_objective_or_several(tmp_path: Path) -> None:
     one = read_sweep_file(sweep_file(tmp_path, objective={"metric": "val/macro_f1"}))
     assert (one.objective.metric, one.objective.mode) == ("val/macro_f1", "max")
-    assert one.objective.splits == {"val"}
+    assert labelled_splits(one.objective, one.measures) == {"val"}
     several = read_sweep_file(
         sweep_file(
             tmp_path,
@@ -91,4 +83,4 @@ def test_one_objective_or_several(tmp_path: Path) -> None:
     )
     assert several.objective.metric == "on/other/direct/test/acc1"
     assert [objective.mode for objective in several.objectives] == ["max", "min"]
-    assert several.objective.splits == set()
+    assert labelled_splits(several.objective, several.measures) == set()

@@ -42,7 +42,7 @@ def test_metrics(metric: str, name: str) -> None:
 
 
 def test_a_number_of_parameters_is_no_share() -> None:
-    assert metric_axis(PARAMETERS) == "parameters of the student"
+    assert metric_axis(PARAMETERS, 1) == "parameters of the student"
 
 
 def test_values() -> None:

@@ -32,7 +32,7 @@ from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
 from comodo.data.folds import Fold, make_folds
-from comodo.evaluation.evaluate import MEASURE_FUNCTIONS
+from comodo.evaluation import evaluate
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.measured import Measured
@@ -576,7 +576,7 @@ def test_a_transfer_changes_units_as_published(
     mmea, _ = make_arrays(store, windows=30, name="v")
     units = {"d": ("m/s^2", "rad/s"), "mmea": ("g", "deg/s")}
     evaluation = Evaluation(("knn",), {"mmea": mmea}, published_units=units)
-    monkeypatch.setitem(MEASURE_FUNCTIONS, "knn", remember)
+    monkeypatch.setattr(evaluate, "measure_knn", remember)
     config = trial_config(epochs=1, imu_units="published")
     trial = Trial(config, 0, windows, features, evaluation)
     run_whole(trial, store)
@@ -600,14 +600,13 @@ def test_tf32_is_for_training_alone(
 
     trial = Trial(trial_config(precision=precision), 0, *make_arrays(store))
     while_training, while_measuring = list[Any](), list[Any]()
-    measured = dict(MEASURE_FUNCTIONS)
-    probe = measured["probe"]
+    probe = evaluate.measure_probe
 
     def watched(subject: Any) -> Any:
         while_measuring.append(flags())
         return probe(subject)
 
-    monkeypatch.setitem(MEASURE_FUNCTIONS, "probe", watched)
+    monkeypatch.setattr(evaluate, "measure_probe", watched)
     result = run_whole(trial, store, lambda metrics: while_training.append(flags()))
     assert set(while_training) == {(allowed, allowed)}
     assert set(while_measuring) == {(False, False)}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from comodo.config import DatasetConfig, Sweep
+from comodo.config.measuring import labelled_splits
 from comodo.data import window_sets
 from comodo.data.folds import listed_in_folds
 from comodo.data.recordings import Recording
@@ -61,5 +62,6 @@ def _not_selectable(facts: DatasetFacts, sweep: Sweep) -> list[str]:
     is refused before."""
     recordings = listed_in_folds(facts.recordings, facts.settings)[0]
     labelled = {recording.split for recording in recordings if recording.labels}
+    needed = labelled_splits(sweep.objective, sweep.measures)
     fault = "no labelled recordings in its {} split, so the objective there is not known"
-    return [fault.format(split) for split in sorted(sweep.objective.splits - labelled)]
+    return [fault.format(split) for split in sorted(needed - labelled)]
