@@ -3,6 +3,7 @@
 Code outside asks a method what it needs, not which one it is.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -58,8 +59,13 @@ class Method(Settings):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether the student learns from labels, and so has a classifier."""
-        return any(loss.needs_labels for loss in self.losses.values())
+        """Whether the student learns from labels."""
+        return bool(self.labels_reader)
+
+    @property
+    def has_classifier(self) -> bool:
+        """Whether a classifier is trained with the student."""
+        return any(isinstance(loss, SupervisedLoss) for loss in self.losses.values())
 
     @property
     def needs_views(self) -> bool:
@@ -97,9 +103,16 @@ class Method(Settings):
     @property
     def teacher_reader(self) -> str:
         """What needs a teacher, `the method comodo` or `the term infonce`; empty if nothing."""
-        found = [name for name, loss in self.losses.items() if loss.needs_teacher]
-        kind = "term" if self.name == "terms" else "method"
-        return f"the {kind} {found[0]}" if found else ""
+        return self._named(name for name, loss in self.losses.items() if loss.needs_teacher)
+
+    @property
+    def labels_reader(self) -> str:
+        """What needs labels, as `teacher_reader`."""
+        return self._named(name for name, loss in self.losses.items() if loss.needs_labels)
+
+    def _named(self, losses: Iterable[str]) -> str:
+        kind, name = "term" if self.name == "terms" else "method", next(iter(losses), "")
+        return f"the {kind} {name}" if name else ""
 
 
 def queue_key(method: Method) -> str:

@@ -235,7 +235,7 @@ class Sweep(Settings):
                 refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])
             elif reader := self.measures.teacher_reader:
                 raise ValueError(f"trial.teacher: {reader} needs one; name it here")
-            labels = labels or trial.method.needs_labels
+            labels = labels or trial.method.has_classifier
         if "classifier" in self.measures and not labels:
             raise ValueError("measures: classifier needs the method, term or reference supervised")
         refuse_unmeasured_objectives(self.objectives, self.metrics, self.measures, self.datasets)

@@ -189,6 +189,10 @@ class OwnTerm(OwnCode, Term):
         return self._constant("NEEDS_TEACHER", True)
 
     @property
+    def needs_labels(self) -> bool:  # type: ignore[override]
+        return self._constant("NEEDS_LABELS", False)
+
+    @property
     def needs_views(self) -> bool:  # type: ignore[override]
         return self._constant("NEEDS_VIEWS", False)
 

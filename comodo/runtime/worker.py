@@ -235,7 +235,7 @@ def _measure(trial: Trial, store: Store, student: Student, lease: Lease) -> list
         declared = trial.evaluation.declared(measure)
         if declared.teacher_splits and frozen[mine].teacher is None:
             frozen[mine].teacher = _teacher(trial, store, student, frozen[mine].windows)
-        has_classifier = trial.config.method.needs_labels and dataset == own
+        has_classifier = trial.config.method.has_classifier and dataset == own
         if declared.needs_classifier and has_classifier:
             frozen[mine].head = classifier_of(trial, store, student)
         own_code = trial.evaluation.own.get(measure)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from comodo.config import ConfigError, Sweep
+from comodo.config.measures import BUILT_IN
 from comodo.config.measuring import labelled_splits
 from comodo.config.metric import MIN_ALIGNED, Metric
 from comodo.core.errors import nearest
@@ -90,9 +91,9 @@ def _refuse_need_of_labels(
     needs, instead = "", ""
     configs = map(sweep.with_values, sweep.points())
     metric = _own_labels(sweep)
-    learnt = [c.method.name for c in configs if c.dataset == name and c.method.needs_labels]
+    learnt = [c.method for c in configs if c.dataset == name and c.method.needs_labels]
     if learnt:
-        needs = f"the {'term' if 'terms' in learnt else 'method'} supervised"
+        needs = next((m for m in learnt if m.name == "terms"), learnt[0]).labels_reader
     elif "references" in sweep.model_fields_set and "supervised" in sweep.references:
         needs, instead = "the reference supervised", "leave that out of references"
     elif "direct" in sweep.measures:
@@ -147,9 +148,12 @@ def _refuse_unguided(sweep: Sweep, name: str, by_split: Classes) -> None:
 
 def _refuse_unknown_objectives(sweep: Sweep, classes: Mapping[str, Classes]) -> None:
     """Raises ConfigError for an objective on another data set whose split has no labels."""
+    declared = sweep.measures.declared
     for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
         by_split = classes.get(metric.dataset)
-        if by_split is not None and metric.split and not by_split.get(metric.split):
+        if by_split is None or not metric.split or not declared[metric.measure].needs_labels:
+            continue
+        if not by_split.get(metric.split):
             fault = f"{metric} is never known: '{metric.dataset}' has no labelled windows in its"
             fix = f"{replace(metric, split='test')}, which then selects on the test split"
             raise ConfigError.at("objective.metric", f"{fault} {metric.split} split; use {fix}")
@@ -181,7 +185,8 @@ def _refuse_certain_objectives(sweep: Sweep, classes: Mapping[str, Classes]) -> 
     for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
         for name in [metric.dataset] if metric.dataset else [n for n, _ in sweep.trained_on()]:
             count = len(classes.get(name, {}).get("train", {}))
-            if metric.name in ("acc3", "acc5") and 0 < count <= int(metric.name[3]):
+            is_of_k = metric.name in ("acc3", "acc5") and metric.measure in BUILT_IN
+            if is_of_k and 0 < count <= int(metric.name[3]):
                 fault = f"{metric} is certain with the {count} classes of '{name}'; use acc1"
                 raise ConfigError.at("objective.metric", fault)
 

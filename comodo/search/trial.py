@@ -244,7 +244,7 @@ class Trial:
         if declared.datasets != "all" and is_own != (declared.datasets == "own"):
             return False
         if measure == "classifier":
-            return method.needs_labels
+            return method.has_classifier
         if self.is_hand_crafted and (declared.teacher_splits or declared.trains):
             return False  # there is nothing to train
         if declared.needs_projectors and not method.needs_teacher:

@@ -87,7 +87,7 @@ class Distillation:
         elif features is not None:
             self.head, self.teacher_head = build_heads(projectors, student.dim, features.dim)
         self.terms = build_terms(method, student.dim, len(windows.classes)).to(device)
-        if features is None and method.needs_labels:
+        if features is None and method.has_classifier:
             self.head = self.terms.get_submodule("supervised.classifier")
         self.head, self.teacher_head = self.head.to(device), self.teacher_head.to(device)
         self.loader = BatchLoader(self.train, features, self.workers, device)
@@ -277,7 +277,7 @@ class Distillation:
         """Saves the student's head, which some measures need, and the digest of the teacher's,
         which follows from the seed; of a student with a projector and a classifier that too."""
         state: list[Any] = [self.head.state_dict(), digest_of(self.teacher_head)]
-        if self.method.needs_teacher and self.method.needs_labels:
+        if self.method.needs_teacher and self.method.has_classifier:
             state.append(self.terms.get_submodule("supervised.classifier").state_dict())
         with atomic(path) as temporary:
             torch.save(state, temporary)

@@ -32,6 +32,6 @@ def train_rows(trial: TrialConfig, train: Split, features: FeatureArrays | None)
         raise TrainingError("training.no-step", f"{left}; {fix}")
     if method.needs_labels and not (train.label_N[row_N] != NO_LABEL).any():
         none = f"none of {len(row_N)} training windows{' with video' * method.needs_teacher}"
-        fix = "label some of their recordings, or leave the term supervised out"
+        fix = f"label some of their recordings, or leave {method.labels_reader} out"
         raise TrainingError("training.no-labels", f"{none} has a label; {fix}")
     return row_N

@@ -83,6 +83,35 @@ def test_what_needs_labels_is_refused(
         refuse_unmeasurable(sweep_of(tmp_path, **changes), CLASSES)
 
 
+OWN: dict[str, Any] = {"name": "mine", "file": "my_code.py", "class": "Mine"}
+
+
+def with_own(tmp_path: Path, text: str, **changes: Any) -> Sweep:
+    (tmp_path / "my_code.py").write_text(f"class Mine:\n    {text}\n")
+    return sweep_of(tmp_path, allow_code=["my_code.py"], **changes)
+
+
+def test_what_needs_labels_is_declared_by_the_class(tmp_path: Path) -> None:
+    """A loss and a measure of the user's own, without which nothing needs labels of `demo`."""
+    method: dict[str, Any] = {"trial__method": {"terms": [OWN, "l2"]}, "references": ["none"]}
+    for text in ("pass", "NEEDS_LABELS = False"):
+        refuse_unmeasurable(with_own(tmp_path, text, **THERE, **method), CLASSES)
+    with raises(ConfigError, "datasets.demo", "which the term mine needs"):
+        refuse_unmeasurable(with_own(tmp_path, "NEEDS_LABELS = True", **THERE, **method), CLASSES)
+
+    measures: dict[str, Any] = {"measures": ["probe", OWN], "objective": "val/mine/acc3"}
+    text = 'METRICS = ("acc3",)'
+    with raises(ConfigError, "datasets.demo", "the objective val/mine/acc3 needs"):
+        refuse_unmeasurable(with_own(tmp_path, text, **measures), CLASSES)
+    sweep = with_own(tmp_path, f"{text}; NEEDS_LABELS = False", **measures)
+    refuse_unmeasurable(sweep, CLASSES)  # and acc3 of two classes is what the class says it is
+    on_watch = {**measures, "objective": "on/watch/val/mine/acc3"}
+    classes: dict[str, list[Classes]] = {"demo": [{}], "watch": [NO_VAL]}
+    refuse_unmeasurable(with_own(tmp_path, f"{text}; NEEDS_LABELS = False", **on_watch), classes)
+    with raises(ConfigError, "objective.metric", "'watch'"):
+        refuse_unmeasurable(with_own(tmp_path, text, **on_watch), classes)
+
+
 def test_an_objective_that_is_never_known_is_refused(tmp_path: Path) -> None:
     classes: dict[str, list[Classes]] = {"demo": [{}], "watch": [NO_VAL]}
     with raises(ConfigError, "objective.metric", "'watch'", "use on/watch/test/acc1"):

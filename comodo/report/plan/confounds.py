@@ -98,7 +98,7 @@ def quantities(trial: TrialConfig, train: TrainSplit | None) -> dict[str, Any]:
         if projectors.teacher_projector:
             head += f", output {projectors.output_dim}"
         heads.append(head)
-    if method.needs_labels:
+    if method.has_classifier:
         heads.append("to the classes")
     return found | {
         "head": " and ".join(heads),

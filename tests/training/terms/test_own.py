@@ -9,9 +9,10 @@ import torch
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.terms import TERMS, Terms
 from comodo.core.store import Store
-from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation
+from comodo.training.epoch import TrainingError
 from comodo.training.terms import build_terms, refuse_unusable
 from comodo.training.terms.term import Step
 from tests.config.test_load import sweep_file
@@ -76,6 +77,29 @@ def test_a_student_is_trained_by_it_alone(tmp_path: Path) -> None:
         assert not torch.equal(before, after)
         weights.append(after)
     assert torch.equal(*weights)
+
+
+def test_with_labels_only_labelled_windows_are_trained_on(tmp_path: Path) -> None:
+    """It has no classifier, as the term supervised has."""
+    store = Store(tmp_path / "store")
+    make_arrays(store)
+    term, text = OWN | {"class": "Alone"}, ALONE.replace("VERSION", "NEEDS_LABELS = True; VERSION")
+    method = sweep(tmp_path, term, text=text, trial__teacher=None).trial.method
+    assert method.needs_labels and not method.has_classifier
+    assert method.labels_reader == "the term cosine"
+    config = trial_config(epochs=1).model_copy(update={"method": method})
+    windows = WindowArrays.load(store.folder("arrays", "w"))
+    windows.splits["train"].label_N[7:] = NO_LABEL
+    run = Distillation(config, 0, windows, None, build_student(config.student), "cpu")
+    assert run.row_N.tolist() == list(range(7))
+    run.train_epoch()
+    run.save_heads(tmp_path / "heads.pt")
+    windows.splits["train"].label_N.fill_(NO_LABEL)
+    both = sweep(tmp_path, term, "l2", text=text).trial.method
+    config = config.model_copy(update={"method": both})
+    features = FeatureArrays.load(store.folder("arrays", "f"))
+    with raises(TrainingError, "training.no-labels", "leave the term cosine out"):
+        Distillation(config, 0, windows, features, build_student(config.student), "cpu")
 
 
 def test_its_content_and_settings_are_in_the_key(tmp_path: Path) -> None:
