@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
+from typer.testing import CliRunner, Result
 
+from comodo.cli import app
 from tests.helpers import TINY_MANTIS
 
 COMMAND = [sys.executable, "-m", "comodo"]
@@ -68,6 +70,12 @@ def comodo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
+def here(*arguments: str | Path) -> Result:
+    """A command that starts no Ray, in this process: to import PyTorch, Ray and MLflow in another
+    one takes longer than most commands."""
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
 def children(store: Path, experiment: str) -> list[Any]:
     client = MlflowClient(f"sqlite:///{store}/mlflow/mlflow.db")
     found = client.get_experiment_by_name(experiment)
@@ -88,7 +96,7 @@ def test_a_plan_starts_nothing(tmp_path: Path, data: Path) -> None:
     assert "20 of 20" in before.stdout
     assert "--measure makes a short run" in shown
     assert not store.exists()
-    assert "no such store" in comodo("status", "--store", store).stderr
+    assert "no such store" in here("status", "--store", store).stderr
 
 
 def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path) -> None:
@@ -107,8 +115,8 @@ def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path
     assert len(results) == 6
     stamps = {path: path.stat().st_mtime_ns for path in store.glob("trials/**/*.json")}
 
-    again = comodo("sweep", file, "--store", store)
-    assert "all 6 trials are done already" in again.stdout
+    again = here("sweep", file, "--store", store)
+    assert "all 6 trials are done already" in again.stdout, again.output
     table = first.stdout[first.stdout.index("┏") : first.stdout.index("report:")]
     assert table in again.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
@@ -120,8 +128,8 @@ def test_one_command_then_again_for_free(tmp_path: Path, data: Path, store: Path
 def test_the_report_is_made_from_the_store_alone(store: Path) -> None:
     folder = store / "sweeps/small/report"
     (folder / "report.html").unlink()
-    done = comodo("report", "small", "--store", store)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = here("report", "small", "--store", store)
+    assert done.exit_code == 0, done.stdout + done.stderr
     assert f"report:  {folder}/report.html" in done.stdout
     page = (folder / "report.md").read_text()
     assert "6 of 6 trials finished" in page
@@ -132,8 +140,8 @@ def test_the_report_is_made_from_the_store_alone(store: Path) -> None:
     runs = client.search_runs([experiment.experiment_id], "tags.`comodo.sweep` = 'small'")
     attached = {file.path for file in client.list_artifacts(runs[0].info.run_id, "report")}
     assert {f"report/{path.name}" for path in folder.iterdir()} <= attached
-    unknown = comodo("report", "smal", "--store", store)
-    assert unknown.returncode == 1
+    unknown = here("report", "smal", "--store", store)
+    assert unknown.exit_code == 1
     assert "no sweep 'smal'" in unknown.stderr and "did you mean 'small'?" in unknown.stderr
 
 
@@ -143,28 +151,28 @@ def files(store: Path) -> dict[Path, int]:
 
 def test_plan_and_status_afterwards(tmp_path: Path, data: Path, store: Path) -> None:
     file, kept = sweep_file(tmp_path, data), files(store)
-    after = comodo("plan", file, "--store", store)
+    after = here("plan", file, "--store", store)
     assert "6 trials: 6 done, 0 half done, 0 to do" in after.stdout, after.stdout + after.stderr
     assert "to write: nothing" in after.stdout
     assert "prepared" in after.stdout
     assert "encoded" in after.stdout
     probe = next((store / "trials").rglob("measures/*/probe-*.json"))
     aside = probe.rename(tmp_path / probe.name)
-    again = " ".join(comodo("plan", file, "--store", store).stdout.split())
+    again = " ".join(here("plan", file, "--store", store).stdout.split())
     aside.rename(probe)
     assert "5 done, 0 half done, 1 to measure only, 0 to do" in again
     wider = sweep_file(tmp_path, data, search={"space": {"method.queue_size": [8, 16, 24]}})
-    more = " ".join(comodo("plan", wider, "--store", store).stdout.split())
+    more = " ".join(here("plan", wider, "--store", store).stdout.split())
     assert "8 trials: 6 done, 0 half done, 2 to do" in more
     assert "windows/s, the median of 8 epochs in this store: mantis from scratch" in more
     assert kept == files(store)
 
-    status = comodo("status", "small", "--store", store)
+    status = here("status", "small", "--store", store)
     assert "small: 6 of 6 trials done" in status.stdout, status.stdout + status.stderr
     assert "best so far: " in status.stdout
-    assert "small" in comodo("status", "--store", store).stdout
-    unknown = comodo("status", "smal", "--store", store)
-    assert unknown.returncode == 1
+    assert "small" in here("status", "--store", store).stdout
+    unknown = here("status", "smal", "--store", store)
+    assert unknown.exit_code == 1
     assert "no sweep 'smal'" in unknown.stderr
     assert "did you mean 'small'?" in unknown.stderr
 
@@ -231,8 +239,8 @@ def test_without_labels_nothing_is_trained(
     lines = manifest.read_text().replace("walking", "").replace("running", "")
     manifest.write_text(lines)
     file = sweep_file(tmp_path, manifest, search={})
-    done = comodo("sweep", file, "--store", store)
-    assert done.returncode == 2
+    done = here("sweep", file, "--store", store)
+    assert done.exit_code == 2
     assert "datasets.mine: no labelled training windows" in done.stderr
 
 
