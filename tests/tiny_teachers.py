@@ -42,12 +42,30 @@ VJEPA2 = {
 }
 
 
+TEXT = {key: TINY[key] for key in TINY if key.endswith(("size", "layers", "heads"))}
+for key in ("image_size", "patch_size"):
+    del TEXT[key]
+
+
+XCLIP: dict[str, Any] = {
+    "text_config": {**TEXT, "vocab_size": 8, "max_position_embeddings": 8, "eos_token_id": 7},
+    "vision_config": {
+        **TINY,
+        "mit_hidden_size": 24,
+        "mit_intermediate_size": 32,
+        "mit_num_hidden_layers": 1,
+        "mit_num_attention_heads": 2,
+    },
+    "projection_dim": 24,
+    "prompt_num_attention_heads": 2,
+}
+
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 
 
 def settings(name: str, weights: object = None, **others: Any) -> Any:
     fields: dict[str, Any] = {"revision": None, "frames": None, "precision": "float32"}
-    fields |= {"allow_remote_code": None} | others
+    fields |= {"allow_remote_code": None, "pooling": None} | others
     return SimpleNamespace(name=name, weights=None if weights is None else str(weights), **fields)
 
 

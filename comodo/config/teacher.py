@@ -1,5 +1,7 @@
 """The settings of a teacher, and what it sees of a data set's windows under each protocol."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -7,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from comodo.config.base import ADDED_LATER, ExistingPath, Weights
 from comodo.config.datasets import DatasetConfig, fold_split
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
+from comodo.config.video_teachers import Pooling
 from comodo.core.members import Members
 
 TEACHERS = Members(
@@ -15,6 +18,7 @@ TEACHERS = Members(
         "timesformer": "comodo.models.teachers:timesformer",
         "videomae": "comodo.models.teachers:videomae",
         "vjepa2": "comodo.models.teachers:vjepa2",
+        "video": "comodo.models.video_teachers:video",
         "image": "comodo.models.teachers:image",
         "efficientnet-lite0": "comodo.models.teachers:efficientnet_lite0",
         "precomputed": "comodo.data.precomputed:precomputed_features",
@@ -33,9 +37,14 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
     "videomae-base-k400": on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
     # Trained with 64 frames: 16 are a quarter of the cost or less.
     "vjepa2-vitl": on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
+    "vivit-base-k400": on_hub("video", "google/vivit-b-16x2-kinetics400"),
+    "videoprism-base": on_hub("video", "google/videoprism-base-f16r288"),
+    "xclip-base": on_hub("video", "microsoft/xclip-base-patch32"),
     "dinov2-base": on_hub("image", "facebook/dinov2-base"),
     "clip-vit-base": on_hub("image", "openai/clip-vit-base-patch16"),
     "siglip-base": on_hub("image", "google/siglip-base-patch16-224"),
+    "siglip2-base": on_hub("image", "google/siglip2-base-patch16-224"),
+    "siglip2-base-naflex": on_hub("image", "google/siglip2-base-patch16-naflex"),
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 
@@ -52,8 +61,8 @@ def _known_names(schema: dict[str, Any]) -> None:
 
 
 class TeacherConfig(OwnCode):
-    """The frozen video encoder. `image` is any image encoder of transformers, with its features
-    averaged over the frames."""
+    """The frozen video encoder. `video` is any video encoder of transformers; `image` any image
+    encoder, with its features averaged over the frames."""
 
     MEMBERS: ClassVar[Members] = TEACHERS
 
@@ -63,9 +72,15 @@ class TeacherConfig(OwnCode):
     weights: Weights | None = None
     """A hub id or a local folder; required for the families of transformers."""
     revision: str | None = None
-    """Branch, tag or commit on the hub; by default `main`."""
+    """Branch, tag or commit on the hub; by default `main`. `video` with `allow_remote_code` needs a
+    commit."""
     allow_remote_code: Weights | None = Field(None, exclude_if=lambda value: value is None)
     """The value of `weights` again, if they come with code that you have read and want to run."""
+    pooling: Annotated[Pooling | None, ADDED_LATER] = Field(None, exclude_if=lambda v: v is None)
+    """`video` and `image`: what of the encoder's output is the feature: the `mean` of all tokens,
+    the first token (`cls`), the model's own `pooled` output, or `joint`, its embedding in the space
+    that it shares with text. By default that of the architecture (docs/method.md), which
+    `comodo plan` prints."""
     frames: int | None = Field(None, ge=1, le=256)
     """Frames of each window; by default as many as the teacher was trained with, and 8 for image
     encoders (efficientnet-lite0: 4)."""
@@ -102,9 +117,22 @@ class TeacherConfig(OwnCode):
             raise ValueError(f"{self.name} needs weights: a hub id or a local folder")
         if self.allow_remote_code not in (None, self.weights):
             raise ValueError("allow_remote_code must repeat weights, whose code may then run")
+        if self.name == "video" and self.allow_remote_code is not None:
+            self._refuse_moving_code()
+        if self.pooling is not None and self.name not in ("video", "image"):
+            raise ValueError(f"pooling: only video and image have it, not {self.name}; remove it")
         if (self.name == "precomputed") != (self.path is not None):
             raise ValueError("path is required for the teacher 'precomputed', and only for it")
         return self
+
+    def _refuse_moving_code(self) -> None:
+        """Raises ValueError for code on the hub of which somebody may make another version."""
+        is_folder = Path(str(self.weights)).is_absolute()
+        if not is_folder and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
+            raise ValueError(
+                "revision: must be the 40 digits of the commit whose code you have read, as "
+                "allow_remote_code runs it"
+            )
 
 
 def as_published(teacher: TeacherConfig) -> TeacherConfig:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
 from comodo.config.teacher import TEACHERS
+from comodo.config.video_teachers import Pooling
+from comodo.models.pooling import image_side, pooled
 from comodo.models.pretrained import MeanStd, image_size, load_pretrained, mean_std
 
 # Mean and std of each family, for weights without a preprocessor_config.json.
@@ -132,12 +134,14 @@ class PatchProduct(nn.Module):
 class ImageTeacher(Teacher):
     """An image encoder, which encodes each frame on its own; the features are averaged."""
 
+    pooling: Pooling | None = None
+
     def feature(self, pixels_BF3HW: Tensor) -> Tensor:
         feature_ND = self.image_features(pixels_BF3HW.flatten(0, 1)).float()
         return feature_ND.unflatten(0, pixels_BF3HW.shape[:2]).mean(dim=1)
 
     def image_features(self, pixels_N3HW: Tensor) -> Tensor:
-        return pooled_output(self.encoder, pixels_N3HW)
+        return image_feature(self.encoder, pixels_N3HW, self.pooling)
 
 
 class EfficientNetTeacher(ImageTeacher):
@@ -148,9 +152,12 @@ class EfficientNetTeacher(ImageTeacher):
         return self.encoder.extract_features(pixels_N3HW).float().mean(dim=(2, 3))
 
 
-def pooled_output(encoder: nn.Module, pixels_N3HW: Tensor) -> Tensor:
-    """Features `[N, D]` of images: the encoder's pooled output, or else the mean of its tokens."""
+def image_feature(encoder: nn.Module, pixels_N3HW: Tensor, pooling: Pooling | None) -> Tensor:
+    """Features `[N, D]` of images: by default the encoder's pooled output, or else the mean of its
+    tokens."""
     out = encoder(pixels_N3HW)
+    if pooling is not None:
+        return pooled(out, pooling)
     if getattr(out, "pooler_output", None) is not None:
         return out.pooler_output.flatten(1)
     return out.last_hidden_state.float().mean(dim=1)
@@ -218,18 +225,18 @@ def image(settings: TeacherConfig) -> Teacher:
     from transformers import AutoModel
 
     model = load_pretrained(AutoModel, settings, attention=None)
-    encoder = getattr(model, "vision_model", model)  # without the text encoder of models like CLIP
+    encoder, pooling = image_side(model, settings.pooling == "joint"), settings.pooling
     colours = mean_std(settings)
     if colours is None:
         raise ValueError(
             f"weights {settings.weights!r} lack a preprocessor_config.json with image_mean and "
             "image_std; image encoders differ too much in them to guess"
         )
-    size = image_size(settings, encoder.config)
+    size = image_size(settings, getattr(model, "vision_model", model).config)
     pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     try:
         with torch.inference_mode():
-            first_1D, second_1D = (pooled_output(encoder, pixels_13HW) for _ in range(2))
+            first_1D, second_1D = (image_feature(encoder, pixels_13HW, pooling) for _ in range(2))
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"weights {settings.weights!r} are not an image encoder for frames of {size} pixels: "
@@ -240,7 +247,11 @@ def image(settings: TeacherConfig) -> Teacher:
             f"weights {settings.weights!r} give another feature for the same frame each time, like "
             "encoders that mask at random; choose another encoder"
         )
-    return ImageTeacher(encoder, settings, settings.frames or 8, size, first_1D.shape[1], colours)
+    teacher = ImageTeacher(
+        encoder, settings, settings.frames or 8, size, first_1D.shape[1], colours
+    )
+    teacher.pooling = pooling
+    return teacher
 
 
 def efficientnet_lite0(settings: TeacherConfig) -> Teacher:

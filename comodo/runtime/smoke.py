@@ -28,15 +28,43 @@ _VIT = {
 }  # fmt: skip
 _IMAGE_VIT = {**_VIT, "image_size": 32, "intermediate_size": 32}
 _VIDEO_VIT = {**_IMAGE_VIT, "num_frames": 2}
-TINY_TEACHERS: dict[str, tuple[str, dict[str, int]]] = {
+_TEXT = {
+    "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 32,
+}  # fmt: skip
+STAND_INS = {
+    "image": ("siglip", "clip", "dinov2"),
+    "video": ("videoprism", "xclip", "vivit"),
+}
+"""Of families with many architectures: the tiny one is that whose name is in the name of the
+weights, or else the last; for `pooling: joint` the last but one, which has a text side."""
+TINY_TEACHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "timesformer": ("Timesformer", _VIDEO_VIT),
     "videomae": ("VideoMAE", _VIDEO_VIT),
     "vjepa2": ("VJEPA2", {
         **_VIT, "crop_size": 32, "frames_per_clip": 2, "pred_hidden_size": 32,
         "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1,
     }),
-    "siglip": ("SiglipVision", _IMAGE_VIT),
-    "clip": ("CLIPVision", _IMAGE_VIT),
+    "vivit": ("Vivit", {
+        **{key: n for key, n in _VIDEO_VIT.items() if key != "patch_size"},
+        "tubelet_size": (2, 16, 16),
+    }),
+    "videoprism": ("VideoPrismVision", {
+        "image_size": 32, "num_frames": 2, "tubelet_size": (1, 16, 16), "hidden_size": 32,
+        "num_attention_heads": 2, "intermediate_size": 32, "num_spatial_layers": 1,
+        "num_temporal_layers": 1,
+    }),
+    "xclip": ("XCLIP", {
+        "text_config": _TEXT, "projection_dim": 32, "prompt_num_attention_heads": 2,
+        "vision_config": {
+            **_VIDEO_VIT, "mit_hidden_size": 32, "mit_intermediate_size": 32,
+            "mit_num_hidden_layers": 1, "mit_num_attention_heads": 2,
+        },
+    }),
+    "siglip": ("Siglip", {"text_config": _TEXT, "vision_config": _IMAGE_VIT}),
+    "clip": ("CLIP", {
+        "text_config": _TEXT, "vision_config": _IMAGE_VIT, "projection_dim": 32,
+    }),
     "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
 }  # fmt: skip
 """Classes of transformers, without `Config` and `Model`, and their tiny sizes."""
@@ -187,11 +215,14 @@ class _Shrunk:
     def _teacher(self, teacher: Any) -> dict[str, Any]:
         given = expanded("teacher", teacher)
         family, weights = given["name"], str(given.get("weights"))
-        if family == "image":
-            family = next((name for name in ("siglip", "clip") if name in weights), "dinov2")
+        kept = {key: given[key] for key in ("pooling",) if key in given}
+        if family in STAND_INS:
+            *_, with_text, last = names = STAND_INS[family]
+            family = next((name for name in names if name in weights), last)
+            family = with_text if "joint" in kept.values() else family
         if family not in TINY_TEACHERS:
             return {"name": "efficientnet-lite0", "frames": 1}
-        return {"name": given["name"], "weights": str(tiny_teacher(family, self._store))}
+        return {"name": given["name"], "weights": str(tiny_teacher(family, self._store)), **kept}
 
 
 def _is_grid(data: dict[str, Any]) -> bool:

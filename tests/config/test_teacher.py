@@ -105,3 +105,23 @@ def test_training_windows_are_not_mirrored_where_they_differ_by_fold(tmp_path: P
         read_sweep_file(sweep_file(tmp_path, **changes))
     teacher = {"name": "efficientnet-lite0", "flips": False}
     read_sweep_file(sweep_file(tmp_path, **changes, trial__teacher=teacher))
+
+
+def test_the_pooling_of_features_is_a_setting_of_encoders_that_have_a_choice() -> None:
+    weights = {"weights": "google/vivit-b-16x2-kinetics400"}
+    before = TeacherConfig(name="image", weights="facebook/dinov2-base")
+    assert "pooling" not in before.for_key() and "pooling" not in before.model_dump()
+    chosen = TeacherConfig.model_validate({"name": "video", **weights, "pooling": "cls"})
+    assert chosen.for_key()["pooling"] == "cls"
+    with pytest.raises(ValueError, match="pooling: only video and image have it, not videomae"):
+        TeacherConfig.model_validate({"name": "videomae", **weights, "pooling": "mean"})
+
+
+def test_code_of_the_hub_needs_the_commit_that_was_read(tmp_path: Path) -> None:
+    theirs = {"name": "video", "weights": "some/body", "allow_remote_code": "some/body"}
+    for revision in ({}, {"revision": "main"}, {"revision": "abc1234"}):
+        with pytest.raises(ValueError, match="revision: must be the 40 digits of the commit"):
+            TeacherConfig.model_validate(theirs | revision)
+    assert TeacherConfig.model_validate(theirs | {"revision": "0123456789" * 4})
+    folder = str(tmp_path)
+    TeacherConfig.model_validate(theirs | {"weights": folder, "allow_remote_code": folder})

@@ -17,6 +17,11 @@ from transformers import (
     Dinov2Model,
     IJepaConfig,
     IJepaModel,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
+    SiglipConfig,
+    SiglipModel,
     SiglipVisionConfig,
     SiglipVisionModel,
     TimesformerConfig,
@@ -42,6 +47,7 @@ from tests.tiny_teachers import (
     IMAGE,
     MEAN,
     STD,
+    TEXT,
     TINY,
     VJEPA2,
     frames,
@@ -156,6 +162,67 @@ def test_an_image_encoder_s_features_are_averaged_over_frames(tmp_path: Path, na
     expected = torch.stack([feature.flatten(1) for feature in one_by_one]).mean(0)
     assert expected.std() > 0.01
     torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=0)
+
+
+def siglip2(folder: Path) -> Any:
+    """SigLIP 2 of any resolution, with weights so large that images differ, and its processor."""
+    vision = {key: IMAGE[key] for key in IMAGE if key != "image_size"} | {"num_patches": 16}
+    model = Siglip2Model(Siglip2Config(vision_config=vision, text_config={**TEXT, "vocab_size": 8}))
+    generator = torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.2, generator=generator)
+    model.eval().save_pretrained(folder)
+    processor = Siglip2ImageProcessorPil(
+        patch_size=8, max_num_patches=16, image_mean=MEAN, image_std=STD
+    )
+    processor.save_pretrained(folder)
+    return model, processor
+
+
+@pytest.mark.parametrize("pooling", [None, "joint", "mean"])
+def test_siglip2_of_any_resolution_sees_what_its_processor_makes_of_square_frames(
+    tmp_path: Path, pooling: str | None
+) -> None:
+    model, processor = siglip2(tmp_path)
+    teacher = build_teacher(settings("image", tmp_path, pooling=pooling, frames=2))
+    assert (teacher.image_size, teacher.dim) == (32, 32), "16 patches of 8 pixels"
+    seen = frames(2, teacher)
+    features = []
+    for of_window in seen:
+        inputs = processor(list(of_window.permute(0, 3, 1, 2).numpy()), return_tensors="pt")
+        with torch.no_grad():
+            out = model.get_image_features(**inputs)
+        feature = out.last_hidden_state.mean(1) if pooling == "mean" else out.pooler_output
+        feature = torch.nn.functional.normalize(feature) if pooling == "joint" else feature
+        features.append(feature.mean(0))
+    expected = torch.stack(features)
+    assert expected.std(dim=0).max() > 1e-3
+    torch.testing.assert_close(teacher(seen), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_joint_is_the_mean_direction_of_the_frames_in_the_space_shared_with_text(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    text = {**TEXT, "vocab_size": 8}
+    ends = {"bos_token_id": 1, "eos_token_id": 2}
+    clip = CLIPConfig(text_config={**text, **ends}, vision_config=IMAGE, projection_dim=24)
+    models: dict[str, Any] = {
+        "clip": CLIPModel(clip),
+        "siglip": SiglipModel(SiglipConfig(text_config=text, vision_config=IMAGE)),
+    }
+    for name, model in models.items():
+        folder = save(model.eval(), tmp_path / name, size={"height": 32, "width": 32})
+        teacher = build_teacher(settings("image", folder, pooling="joint"))
+        seen = frames(2, teacher)
+        with torch.no_grad():
+            out = model.get_image_features(normalised(seen, MEAN, STD).flatten(0, 1))
+        embeddings = torch.nn.functional.normalize(out.pooler_output).unflatten(0, (2, 8))
+        torch.testing.assert_close(teacher(seen), embeddings.mean(1), atol=1e-5, rtol=1e-4)
+    folder = save(Dinov2Model(Dinov2Config(**IMAGE)), tmp_path / "dino", size=32)
+    with pytest.raises(ValueError, match="joint needs a model of images and text"):
+        build_teacher(settings("image", folder, pooling="joint"))
 
 
 def test_image_weights_that_cannot_see_frames_are_refused(tmp_path: Path) -> None:

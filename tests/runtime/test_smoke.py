@@ -19,7 +19,7 @@ from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
 from comodo.report.report import accuracy_on_terminal
-from comodo.runtime.smoke import load_smoke, tiny_teacher
+from comodo.runtime.smoke import STAND_INS, TINY_TEACHERS, load_smoke, tiny_teacher
 from comodo.search.labels import Labels, swept_keys
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.errors import raises
@@ -145,11 +145,26 @@ def test_what_is_wrong_with_the_file_is_still_said(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["timesformer", "videomae"])
+def test_a_tiny_teacher_is_of_the_architecture_that_the_weights_name(tmp_path: Path) -> None:
+    def stand_in(**teacher: Any) -> tuple[str, Any]:
+        trial = {"dataset": "glasses", "student": "mantis-8m", "method": "comodo"}
+        small = smoke_of(tmp_path, trial={**trial, "teacher": teacher}).trial.teacher
+        return Path(small.weights).name, small.pooling
+
+    assert stand_in(name="video", weights="microsoft/xclip-base-patch32") == ("xclip", None)
+    assert stand_in(name="video", weights="a/b", pooling="mean") == ("vivit", "mean")
+    prism = "google/videoprism-lvt-base-f16r288"
+    assert stand_in(name="video", weights=prism) == ("videoprism", None)
+    assert stand_in(name="video", weights=prism, pooling="joint") == ("xclip", "joint")
+    assert stand_in(name="image", weights="google/siglip2-base-patch16-224") == ("siglip", None)
+
+
+@pytest.mark.parametrize("name", TINY_TEACHERS)
 def test_tiny_teachers_load_as_others_do(tmp_path: Path, name: str) -> None:
     weights = tiny_teacher(name, Store(tmp_path))
     assert tiny_teacher(name, Store(tmp_path)) == weights  # made once
-    teacher = build_teacher(TeacherConfig.model_validate({"name": name, "weights": str(weights)}))
+    family = next((family for family, names in STAND_INS.items() if name in names), name)
+    teacher = build_teacher(TeacherConfig.model_validate({"name": family, "weights": str(weights)}))
     shape = (1, teacher.frames, teacher.image_size, teacher.image_size, 3)
     assert teacher(torch.zeros(shape, dtype=torch.uint8)).shape == (1, teacher.dim)
 

@@ -13,6 +13,7 @@ from comodo.report.plan.confounds import Confound
 from comodo.report.plan.estimates import describe_student
 from comodo.report.plan.inventory import DatasetPlan, FeaturesPlan
 from comodo.report.plan.plan import MAX_COUNTED, Plan
+from comodo.report.plan.teachers import pooling_of
 
 UNKNOWN = "not known"
 Fact = tuple[str, str]
@@ -96,6 +97,7 @@ def _facts(plan: Plan) -> Table:
     facts = [
         *_space(plan),
         *_steps(plan),
+        *_poolings(plan),
         *_stage_times(plan),
         *(_trial_times(plan) if plan.trials.left else ()),
         *_resources(plan),
@@ -145,6 +147,12 @@ def _steps(plan: Plan) -> Iterator[Fact]:
 def _span(values: list[Any]) -> str:
     low, high = min(values), max(values)
     return format_number(low) if low == high else f"{format_number(low)} to {format_number(high)}"
+
+
+def _poolings(plan: Plan) -> Iterator[Fact]:
+    for teacher in dict.fromkeys(features.teacher for features in plan.inventory.features):
+        if how := pooling_of(teacher):
+            yield "features", f"of {teacher.weights}: {how}"
 
 
 def _stage_times(plan: Plan) -> Iterator[Fact]:

@@ -125,6 +125,25 @@ def test_encoding_is_shown_for_each_teacher(tmp_path: Path) -> None:
     assert " encoded efficientnet-lite0 40 of 100 windows encoded" in shown
 
 
+def test_what_of_a_teacher_is_the_feature_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "vivit").mkdir()
+    (tmp_path / "vivit/config.json").write_text('{"model_type": "vivit"}')
+    shown = {}
+    for name, teacher in {
+        "default": {"name": "video", "weights": "./vivit"},
+        "chosen": {"name": "video", "weights": "./vivit", "pooling": "mean"},
+        "elsewhere": {"name": "video", "weights": "nobody/nothing"},
+        "image": {"name": "image", "weights": "nobody/nothing"},
+    }.items():
+        sweep = sweep_of(tmp_path, trial__teacher=teacher)
+        shown[name] = text(make_plan(sweep, Store(tmp_path / "store")))
+    folder = tmp_path / "vivit"
+    assert f"features of {folder}: pooling cls, the default of vivit" in shown["default"]
+    assert f"features of {folder}: pooling mean " in shown["chosen"]
+    assert "nobody/nothing: pooling of their architecture, which is not known" in shown["elsewhere"]
+    assert "nobody/nothing: pooled output, or the mean of the tokens" in shown["image"]
+
+
 def test_settings_of_a_teacher_are_different_trials_before_anything_is_prepared(
     tmp_path: Path,
 ) -> None:
