@@ -42,7 +42,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def trials_of(sweep: Sweep, store: Store) -> int:
     """How many trials there will be; of a search, the most that its budget allows."""
     arrays: Arrays = {(name, t): (name, str(t)) for name, t in sweep.trained_on()}
-    evaluation = Evaluation(tuple(sweep.measures), {name: name for name in sweep.evaluate_on})
+    evaluation = Evaluation(sweep.measures.names, {name: name for name in sweep.evaluate_on})
     planned = len(Ledger(sweep, store, arrays, evaluation).planned())
     return planned if sweep.search.sampler == "grid" else sweep.budget.trials or 0
 

@@ -3,12 +3,13 @@ metrics, on which data sets, and what it needs. Does not know how a measure is c
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -28,6 +29,9 @@ OF_MEASURING = ("seed",)
 FINE_TUNED_SHOTS = (1, 5, 10, 50)
 """Labelled windows of each class that a student is fine-tuned on; besides all of them."""
 CALIBRATION = ("ece", "brier")
+RANKS = (1, 5, 10)
+"""The k of the shares of retrievals whose rank is at most k."""
+PROMPT, CLASS_IN_PROMPT = "a video of a person doing {class}", "{class}"
 OF_CLASSIFIER = "classifier_"
 """In front of the calibration of a student's own classifier, which is not that of the probe."""
 
@@ -65,6 +69,7 @@ class Declaration:
 
 
 _EVALUATE = "comodo.evaluation.evaluate"
+_SHARED_SPACE = "comodo.evaluation.shared_space"
 BUILT_IN = {
     "probe": Declaration(_CLASSIFICATION, f"{_EVALUATE}:measure_probe", keeps="classes"),
     "linear": Declaration(("acc1",), f"{_EVALUATE}:measure_linear"),
@@ -77,6 +82,22 @@ BUILT_IN = {
         f"{_EVALUATE}:measure_zero_shot",
         datasets="own",
         teacher_splits=("train",),
+        needs_projectors=True,
+    ),
+    "zero-shot-text": Declaration(
+        _CLASSIFICATION,
+        f"{_SHARED_SPACE}:measure_zero_shot_text",
+        datasets="own",
+        teacher_splits=("train",),
+        needs_projectors=True,
+        keeps="classes",
+    ),
+    "retrieval": Declaration(
+        tuple(f"{way}_r{k}" for way in ("imu_to_video", "video_to_imu") for k in RANKS),
+        f"{_SHARED_SPACE}:measure_retrieval",
+        datasets="own",
+        needs_labels=False,
+        teacher_splits=SCORED_SPLITS,
         needs_projectors=True,
     ),
     "alignment": Declaration(
@@ -254,3 +275,18 @@ class Measures(RootModel[list[Measure]]):
             if declared.teacher_splits and not declared.needs_projectors:
                 return f"the measure {name}"
         return ""
+
+
+def _names_the_class(template: str) -> str:
+    if template.count(CLASS_IN_PROMPT) != 1:
+        raise ValueError(f"needs {CLASS_IN_PROMPT} once, where the name of the class goes")
+    return template
+
+
+Prompt = Annotated[str, AfterValidator(_names_the_class)]
+"""The text of a class, with CLASS_IN_PROMPT in place of its name."""
+
+
+def prompts_of(classes: Iterable[str], template: str) -> list[str]:
+    """The text of each class, whose name is written with spaces for underscores."""
+    return [template.replace(CLASS_IN_PROMPT, name.replace("_", " ")) for name in classes]

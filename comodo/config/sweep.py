@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 
 from comodo.config.base import ConfigError, Seed, Settings, dotted_key
 from comodo.config.datasets import DatasetConfig, following
-from comodo.config.measures import Measures
+from comodo.config.measures import PROMPT, Measures, Prompt
 from comodo.config.measuring import directed, refuse_unfit_measures, refuse_unmeasured_objectives
 from comodo.config.methods import METHODS
 from comodo.config.metric import Objective, Objectives, accuracy, metrics_of_student
@@ -19,6 +19,7 @@ from comodo.config.overrides import Recipe, apply_overrides
 from comodo.config.reasons import reason_of
 from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.seen_channels import refuse_lacking_channels, with_channels
+from comodo.config.shared_space import refuse_outside_shared_space
 from comodo.config.space import Point, Range, Search, Space, canonical, flatten, plain
 from comodo.config.teacher import TeacherConfig, refuse_pictures
 from comodo.config.trial import Protocol, TrialConfig
@@ -82,6 +83,8 @@ class Sweep(Settings):
     label_map: dict[str, dict[str, str]] = Field({})
     """For `direct`: for each data set, the common names of its classes. Others keep their own; the
     classes that both data sets then have are compared."""
+    prompt: Prompt = PROMPT
+    """For `zero-shot-text`: the text of a class, with its name in place of `{class}`."""
     early_stopping: EarlyStopping | None = None
     """By default every trial runs all its epochs."""
     resources: Resources = Resources()
@@ -230,6 +233,7 @@ class Sweep(Settings):
             if trial.student.name == "hand-crafted":
                 fix = "name another; references: [features] compares it with these"
                 raise ValueError(f"trial.student: no method trains hand-crafted features; {fix}")
+            refuse_outside_shared_space(trial, self.measures)
             refuse_lacking_channels(trial, {n: self.datasets[n] for n in self.evaluate_on})
             if trial.teacher is not None:
                 refuse_pictures(trial.teacher, trial.dataset, self.datasets[trial.dataset])

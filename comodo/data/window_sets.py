@@ -47,6 +47,11 @@ class WindowSet:
     """Of a data set with folds."""
 
     @property
+    def labels(self) -> list[str]:
+        """The names of all its classes."""
+        return sorted({label for counts in self.classes.values() for label in counts})
+
+    @property
     def splits(self) -> "list[WindowSet]":
         """The set with `counts` and `classes` of each fold; the set itself if it has one split."""
         found = []

@@ -76,7 +76,7 @@ def measure_direct(frozen: FrozenStudent) -> Measured:
 def measure_classifier(frozen: FrozenStudent) -> Measured:
     """The classifier of a student trained on labels; padding is masked as in training, whatever
     `frozen.mask` is. The metrics are those of `measure_probe`, under `classifier/`."""
-    return _classification_metrics("classifier", *_classifier_predictions(frozen))
+    return classification_metrics("classifier", *_classifier_predictions(frozen))
 
 
 def measure_calibration(frozen: FrozenStudent) -> Measured:
@@ -133,7 +133,7 @@ def _evaluate_probe(
 ) -> Measured:
     """A probe fitted on one data set and evaluated on the same or another, on `classes` only."""
     probe = fit_probe(fitted_on, classes)
-    measured = _classification_metrics(measure, *_probe_predictions(probe, scored_on, classes))
+    measured = classification_metrics(measure, *_probe_predictions(probe, scored_on, classes))
     of_fit = {str(Metric("", name, measure)): value for name, value in probe.chosen.items()}
     return measured._replace(metrics=of_fit | measured.metrics)
 
@@ -152,7 +152,7 @@ def _probe_predictions(
     return predictions, probe.classes_
 
 
-def _classification_metrics(
+def classification_metrics(
     measure: str, predictions: list[Prediction], classes_K: npt.NDArray[np.str_]
 ) -> Measured:
     """The metrics of predictions of these classes, with a row for each window."""
@@ -215,18 +215,18 @@ def measure_zero_shot(frozen: FrozenStudent) -> Measured:
         encoded_N = features.encoded[split]
         labels_N = frozen.windows.splits[split].label_N[encoded_N]
         row_N = frozen.training_subset(encoded_N[labels_N >= 0])
-    teacher_ND = _embed(teacher_head, features.gather(split, row_N))
+    teacher_ND = embed(teacher_head, features.gather(split, row_N))
     label_N = frozen.windows.splits[split].label_N[row_N].numpy()
     anchor_KD = feature_metrics.anchors(teacher_ND, label_N, len(frozen.windows.classes))
     hits = {}
     for split, (features_ND, label_N) in frozen.scored().items():
-        student_ND = _embed(student_head, torch.from_numpy(features_ND))
+        student_ND = embed(student_head, torch.from_numpy(features_ND))
         hits[split] = feature_metrics.zero_shot_hits(student_ND, anchor_KD, label_N)
     return hit_metrics("zero-shot", frozen, hits)
 
 
 @torch.inference_mode()
-def _embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
+def embed(head: nn.Module, feature_ND: Tensor) -> npt.NDArray[np.float32]:
     """L2-normalised output of a projector."""
     return F.normalize(head.eval()(feature_ND.float()), dim=1).numpy()
 

@@ -5,6 +5,7 @@ It does not know the measures, which are in `evaluate`. Shape letters: N windows
 
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ class TeacherContext:
     """Projectors of student and teacher; None if the student was not trained with a teacher."""
     anchor_K: Tensor | None = None
     """Rows of val whose features are the anchors of the zero-shot measure; None: train medoids."""
+    texts: Path | None = None
+    """`data.prompts` of the classes; only there if a measure asks for them."""
 
 
 @dataclass(eq=False)

@@ -181,6 +181,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         measuring.get("rates", {}),  # earlier versions had none
         folds,
         sweep.measures.own,
+        sweep.prompt,
     )
     versions = Versions(**kept["versions"]) if "versions" in kept else UNRECORDED
     return SweepRecord(

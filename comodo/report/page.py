@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from comodo.config import Sweep
+from comodo.config.measures import prompts_of
 from comodo.config.metric import QUICK_ACCURACY, Metric
 from comodo.core.markdown import as_text
 from comodo.core.redaction import without_password
@@ -102,6 +103,7 @@ def protocol_section(
         ["seeds", ", ".join(map(str, sweep.seeds))],
         *([f"folds of {name}", str(folds)] for name, folds in folds_asked(sweep).items()),
         ["measures", ", ".join(sweep.measures.names)],
+        *_texts(sweep, window_sets),
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
         *(["teacher's weights", f"{name} at commit {commit}"] for name, commit in commits),
@@ -119,13 +121,25 @@ def protocol_section(
     return section("Protocol", note, ["setting", "value"], rows)
 
 
+def _texts(sweep: Sweep, window_sets: Mapping[str, WindowSet]) -> list[list[str]]:
+    """The texts of the classes of each data set that is trained on, if anything compares them."""
+    if "zero-shot-text" not in sweep.measures:
+        return []
+    trained = dict.fromkeys(name for name, _ in sweep.trained_on())
+    known = {name: window_sets[name] for name in trained if name in window_sets}
+    return [
+        [f"texts of the classes of {name}", "; ".join(prompts_of(windows.labels, sweep.prompt))]
+        for name, windows in known.items()
+    ]
+
+
 def data_section(sweep: Sweep, window_sets: Mapping[str, WindowSet], store: Store) -> list[str]:
     rows = []
     for name, windows in window_sets.items():
         table = pa.concat_tables(read_quality(windows.folder)).to_pandas()
         flags = [(check.title, int(check.flags(table).sum())) for check in QUALITY_CHECKS]
         flagged = "; ".join(f"{title}: {count}" for title, count in flags if count)
-        classes = {label for counts in windows.classes.values() for label in counts}
+        classes = windows.labels
         counts = [f"{len(table):,}", f"{len(windows.rejected):,}"]
         counts += [_windows_in(windows, split) for split in SPLIT_NAMES]
         leaked = "; ".join(f"{split} {share}" for split, share in windows.leaks.items())

@@ -137,7 +137,7 @@ def _make(
     folder = fetched(store.folder("features", key))
     all_splits = wanted_windows(windows, store, teacher)
     wanted = that_are_read(all_splits, unread)
-    pinned = _pinned(teacher)
+    pinned = pinned_teacher(teacher)
     refuse_other_commit(teacher, folder)
     for path in damaged_parts(folder):
         remove(path)
@@ -184,7 +184,7 @@ def _make(
     ).write(folder)
 
 
-def _pinned(teacher: TeacherConfig) -> TeacherConfig:
+def pinned_teacher(teacher: TeacherConfig) -> TeacherConfig:
     """The teacher at one commit on all machines, whatever becomes of the branch that it names."""
     commit = teacher.weights and resolved_commit(teacher.weights, teacher.revision)
     return teacher.model_copy(update={"revision": commit}) if commit else teacher

@@ -28,9 +28,11 @@ _VIT = {
 }  # fmt: skip
 _IMAGE_VIT = {**_VIT, "image_size": 32, "intermediate_size": 32}
 _VIDEO_VIT = {**_IMAGE_VIT, "num_frames": 2}
+ENDS = ("<pad>", "<end>", "<unk>", "<bos>", "<eos>", "<mask>")
+TEXT_LENGTH = 128  # of tiny models, in tokens, which are bytes
 _TEXT = {
-    "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": 32,
+    "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": TEXT_LENGTH, "eos_token_id": 257,
 }  # fmt: skip
 STAND_INS = {
     "image": ("siglip", "clip", "dinov2"),
@@ -287,7 +289,29 @@ def tiny_teacher(family: str, store: Store) -> Path:
             model.save_pretrained(made)
             colours = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
             (made / "preprocessor_config.json").write_text(json.dumps(colours))
+            if "text_config" in size:
+                save_tokenizer(made)
             publish(made, folder, "preprocessor_config.json")
             with suppress(OSError):  # another process was faster
                 made.rename(folder)
     return folder
+
+
+def save_tokenizer(folder: Path) -> Any:
+    """A tokenizer whose tokens are bytes, in a folder of weights."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = {token: number for number, token in enumerate([*alphabet, *ENDS])}
+    tokenizer = Tokenizer(models.BPE(tokens, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <end>", special_tokens=[("<end>", tokens["<end>"])]
+    )
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>"
+    )
+    whole.save_pretrained(folder)
+    return whole

@@ -2,16 +2,22 @@
 could not be trained or measured. Does not know how a trial runs.
 """
 
-from comodo.config import ConfigError, StudentConfig, Sweep
+from pathlib import Path
+
+from comodo.config import ConfigError, StudentConfig, Sweep, TeacherConfig
+from comodo.config.measures import prompts_of
 from comodo.config.teacher import teacher_on
 from comodo.core.console import console
-from comodo.core.store import Store
+from comodo.core.store import Store, fetched
 from comodo.data.packing import pack_features, pack_windows
+from comodo.data.precomputed import EncodeError
+from comodo.data.prompts import prompts_file, save_prompts
+from comodo.data.records import WindowArraysMeta
 from comodo.data.window_sets import WindowSet
 from comodo.evaluation.own import refuse_unusable as refuse_unusable_measures
 from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split
-from comodo.runtime.encode import encode_windows
+from comodo.runtime.encode import encode_windows, pinned_teacher
 from comodo.runtime.prepare import prepare_windows
 from comodo.search.measurable import (
     refuse_few_aligned,
@@ -48,8 +54,28 @@ def encode_all(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) ->
         if teacher is not None and (name, teacher) in encoded:
             seeing = teacher_on(teacher, dataset)
             features = encode_windows(name, seeing, windows, store, dataset.max_rejected, unread)
-            arrays[name, teacher] = packed, pack_features(store, windows.key, features.key, unread)
+            key = pack_features(store, windows.key, features.key, unread)
+            arrays[name, teacher] = packed, key
+            if "zero-shot-text" in sweep.measures:
+                classes = WindowArraysMeta.read(store.folder("arrays", packed)).classes
+                encode_prompts(seeing, classes, sweep.prompt, store.folder("arrays", key))
     return arrays
+
+
+def encode_prompts(teacher: TeacherConfig, classes: list[str], template: str, folder: Path) -> None:
+    """Embeds the text of each class, next to the teacher's packed features, unless that is done.
+    Raises EncodeError for a teacher without text."""
+    path, prompts = prompts_file(fetched(folder), template), prompts_of(classes, template)
+    if path.exists():
+        return
+    from comodo.models.text import text_embeddings  # imports torch
+
+    try:
+        text_KD = text_embeddings(pinned_teacher(teacher), prompts)
+    except ValueError as error:
+        raise EncodeError("features.no-text", f"trial.teacher: {error}") from None
+    save_prompts(path, prompts, text_KD)
+    console.print(f"zero-shot-text: {len(prompts)} texts, such as '{prompts[0]}'", markup=False)
 
 
 def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:

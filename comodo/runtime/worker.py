@@ -28,6 +28,7 @@ from comodo.core.store import Store, fetched, remove, report_damaged, write_json
 from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.data.folds import Fold, all_in_test
+from comodo.data.prompts import prompts_file
 from comodo.evaluation.evaluate import pooled
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.own import measure_own
@@ -324,7 +325,7 @@ def _teacher(trial: Trial, store: Store, student: Student, windows: WindowArrays
     anchor_K = None
     if trial.config.zero_shot_anchors == "first":
         anchor_K = anchor_rows(trial.config, windows, features)
-    return TeacherContext(features, heads, anchor_K)
+    return TeacherContext(features, heads, anchor_K, prompts_file(packed, trial.evaluation.prompt))
 
 
 def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:

@@ -119,6 +119,7 @@ def evaluation_of(
         {name: sweep.datasets[name].imu_rate for name in sweep.used()},
         {name: windows.folds for name, windows in prepared.items() if windows.folds},
         sweep.measures.own,
+        sweep.prompt,
     )
 
 

@@ -21,7 +21,7 @@ from comodo.config import (
     TrialConfig,
 )
 from comodo.config.dataset_base import G_AND_DEGREES, Units
-from comodo.config.measures import BUILT_IN, Declaration, Measure
+from comodo.config.measures import BUILT_IN, PROMPT, Declaration, Measure
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit
@@ -59,6 +59,8 @@ class Evaluation:
     """Of data sets with folds, whether trained on or further ones."""
     own: dict[str, Measure] = field(default_factory=dict)
     """The measures of files and of installed packages, by name."""
+    prompt: str = PROMPT
+    """Of each class, for `zero-shot-text`."""
 
     def declared(self, measure: str) -> Declaration:
         """What is known of one of its measures."""
@@ -232,6 +234,8 @@ class Trial:
                     depends_on.append(self.features)
                 if measure == "direct":
                     depends_on += [evaluation.label_map.get(name, {}) for name in (own, dataset)]
+                if measure == "zero-shot-text":
+                    depends_on.append(evaluation.prompt)
                 if measure in evaluation.own:
                     depends_on.append(evaluation.own[measure].for_key())
                 if dataset != own and dataset in evaluation.folds:

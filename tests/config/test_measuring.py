@@ -44,3 +44,45 @@ def test_measures_that_do_not_fit(
 ) -> None:
     with raises(ConfigError, code, *names):
         read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+JOINT: dict[str, Any] = {
+    "trial__teacher": {"name": "image", "weights": "openai/clip-vit-base-patch16"},
+    "trial__method": {"name": "infonce", "head": {"kind": "linear"}},
+    "measures": ["probe", "zero-shot-text", "retrieval"],
+}
+"""Without `pooling: joint`."""
+
+
+def test_texts_need_a_student_in_the_space_that_the_teacher_shares_with_text(
+    tmp_path: Path,
+) -> None:
+    joint = JOINT | {"trial__teacher": JOINT["trial__teacher"] | {"pooling": "joint"}}
+    sweep = read_sweep_file(sweep_file(tmp_path, **joint))
+    assert "{class}" in sweep.prompt
+    assert {"val/zero_shot_text/macro_f1", "test/retrieval/video_to_imu_r5"} <= sweep.metrics.keys()
+    for changes, code, name in (
+        (JOINT, "trial.teacher", "zero-shot-text needs features in the space"),
+        (joint | {"trial__method": "infonce"}, "trial.method.head", "set head: {kind: linear}"),
+        (
+            joint | {"trial__method": {"terms": ["rkd_angle"], "head": {"kind": "linear"}}},
+            "trial.method",
+            "rkd_angle alone do not bring together",
+        ),
+        (joint | {"prompt": "a person"}, "prompt", "needs {class} once"),
+    ):
+        with raises(ConfigError, code, name):
+            read_sweep_file(sweep_file(tmp_path, **changes))
+
+
+def test_retrieval_needs_only_a_student_that_is_trained_to_match_its_teacher(
+    tmp_path: Path,
+) -> None:
+    only: dict[str, Any] = {"measures": ["probe", "retrieval"]}
+    read_sweep_file(sweep_file(tmp_path, **only))
+    terms: dict[str, Any] = {"trial__method": {"terms": ["rkd_distance", "l2"]}}
+    read_sweep_file(sweep_file(tmp_path, **only, **terms))
+    with raises(ConfigError, "trial.method", "retrieval compares embeddings", "infonce or l2"):
+        read_sweep_file(
+            sweep_file(tmp_path, **only, trial__method={"terms": ["rkd_distance", "rkd_angle"]})
+        )

@@ -72,6 +72,8 @@ class DatasetPlan:
     """Until the windows are prepared, as far as the listing tells."""
     unfit: bool = False
     """Whether it has too few labels to fit a probe on, as far as the listing tells."""
+    labels: tuple[str, ...] = ()
+    """The names of all classes, as far as the listing tells."""
 
     @property
     def packed(self) -> str:
@@ -210,7 +212,7 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
         counts = [split.counts for split in ready.splits]
         done = len(recordings), 0, counts, train, samples, ready, notes, total
         plan = DatasetPlan(name, key, *done, channels=len(settings.imu_channels))
-        return replace(plan, folds=ready.folds, unfit=facts.unfit)
+        return replace(plan, folds=ready.folds, unfit=facts.unfit, labels=tuple(facts.labels))
     waiting = sum(map(len, window_sets.missing_parts(recordings, store, key).values()))
     known, at_most = split_bounds(settings, recordings)
     plan = DatasetPlan(name, key, len(recordings), waiting, known, at_most, samples, None, notes)
@@ -219,7 +221,8 @@ def dataset_plan(name: str, sweep: Sweep, store: Store) -> DatasetPlan:
     videos = {s: video_parts(settings, listed, files, store) for s, listed in by_split.items()}
     folds = listed_folds(recordings, settings)
     plan = replace(plan, seconds=settings.window_seconds, channels=len(settings.imu_channels))
-    return replace(plan, videos=videos, folds=folds, unfit=facts.unfit)
+    labels = tuple(facts.labels)
+    return replace(plan, videos=videos, folds=folds, unfit=facts.unfit, labels=labels)
 
 
 def window_samples(store: Store, key: str) -> int | None:

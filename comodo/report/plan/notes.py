@@ -10,7 +10,7 @@ from comodo.data import window_sets
 from comodo.data.folds import listed_in_folds
 from comodo.data.recordings import Recording
 from comodo.data.window_sets import WindowSet
-from comodo.search.measurable import unfit_sets, unlabelled_note
+from comodo.search.measurable import Classes, unfit_sets, unlabelled_note
 from comodo.search.precheck import most_labelled
 
 
@@ -24,14 +24,22 @@ class DatasetFacts:
     ready: WindowSet | None
 
     @cached_property
+    def _classes(self) -> list[Classes]:
+        """Of each fold, or of the one split, as far as the listing tells."""
+        if self.ready is not None:
+            return [split.classes for split in self.ready.splits]
+        listed = listed_in_folds(self.recordings, self.settings)
+        return [most_labelled(self.settings, split) for split in listed]
+
+    @property
     def unfit(self) -> bool:
         """Whether it has too few labels to fit a probe on, as far as the listing tells."""
-        if self.ready is not None:
-            classes = [split.classes for split in self.ready.splits]
-        else:
-            listed = listed_in_folds(self.recordings, self.settings)
-            classes = [most_labelled(self.settings, split) for split in listed]
-        return bool(unfit_sets({self.name: classes}))
+        return bool(unfit_sets({self.name: self._classes}))
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of all classes, as far as the listing tells."""
+        return sorted({label for of in self._classes for counts in of.values() for label in counts})
 
 
 def dataset_notes(facts: DatasetFacts, sweep: Sweep) -> list[str]:

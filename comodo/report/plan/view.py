@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from comodo.config.measures import prompts_of
 from comodo.core.units import format_bytes, format_duration, format_number
 from comodo.data.recordings import SPLIT_NAMES
 from comodo.report.plan.confounds import Confound
@@ -98,6 +99,7 @@ def _facts(plan: Plan) -> Table:
         *_space(plan),
         *_steps(plan),
         *_poolings(plan),
+        *_texts(plan),
         *_stage_times(plan),
         *(_trial_times(plan) if plan.trials.left else ()),
         *_resources(plan),
@@ -153,6 +155,14 @@ def _poolings(plan: Plan) -> Iterator[Fact]:
     for teacher in dict.fromkeys(features.teacher for features in plan.inventory.features):
         if how := pooling_of(teacher):
             yield "features", f"of {teacher.weights}: {how}"
+
+
+def _texts(plan: Plan) -> Iterator[Fact]:
+    if "zero-shot-text" not in plan.sweep.measures:
+        return
+    for name in dict.fromkeys(name for name, _ in plan.sweep.trained_on()):
+        texts = prompts_of(plan.inventory.datasets[name].labels, plan.sweep.prompt)
+        yield "texts", f"of the classes of {name}: {'; '.join(texts)}"
 
 
 def _stage_times(plan: Plan) -> Iterator[Fact]:
