@@ -47,6 +47,7 @@ COVERED_BY = {
     "models/heads": "models/test_students.py",
     "models/mantis": "models/test_encoders.py",
     "models/moment": "models/test_encoders.py",
+    "models/preprocessing": "deploy/test_export.py",
     "report/accuracy": "report/test_report.py",
     "report/figures": "report/test_report.py",
     "report/head": "report/test_answer.py",

@@ -28,7 +28,6 @@ from comodo.cli.arguments import (
     VerboseOption,
     VersionOption,
     checked_file,
-    existing_store,
 )
 from comodo.cli.init import init
 from comodo.cli.slurm import slurm
@@ -44,7 +43,7 @@ from comodo.core.console import (
     show_errors,
 )
 from comodo.core.redaction import redacted
-from comodo.core.store import Store
+from comodo.core.store import Store, existing_store
 
 RESUMED = ("sweep", "prepare", "encode")
 """Commands that continue from what an interrupted one has left."""

@@ -9,7 +9,7 @@ from typer import Argument, Exit, Option
 
 from comodo import __version__
 from comodo.core.console import be_quiet, be_verbose
-from comodo.core.errors import MissingFileError, StoreError
+from comodo.core.errors import MissingFileError
 from comodo.core.store import Store
 
 if TYPE_CHECKING:
@@ -130,16 +130,6 @@ SharedOption = Annotated[
         "machines that see the store.",
     ),
 ]
-
-
-def existing_store(store: str | None) -> Store:
-    """The store of a command that only reads one. Raises StoreError for a folder that is not there:
-    a wrong name is not an empty store."""
-    place = Store(store)
-    if place.url is None and not place.root.is_dir():
-        fix = "name another with --store or $COMODO_STORE, or run a sweep, which makes it"
-        raise StoreError("store.not-found", f"{place}: no such store; {fix}")
-    return place
 
 
 def checked_file(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from typer import Option
 
-from comodo.cli.arguments import StoreOption, existing_store
+from comodo.cli.arguments import StoreOption
 from comodo.core.console import console
+from comodo.core.store import existing_store
 
 
 def du(store: StoreOption = None) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Option
+from typer import BadParameter, Option
 
-from comodo.cli.arguments import Run, StoreOption, existing_store
+from comodo.cli.arguments import Run, StoreOption
 from comodo.core.console import console
+from comodo.core.store import existing_store
 
 AllowCode = Annotated[
     bool, Option("--allow-code", help="Run the code of a custom student, which is in the store.")
@@ -30,25 +31,46 @@ def export(
         Literal["deg/s", "rad/s"], Option(help="The device's unit of rotation.")
     ] = "deg/s",
     allow_code: AllowCode = False,
+    licence: Annotated[
+        str | None,
+        Option("--license", help="For the model card: the hub's name of a licence, such as mit."),
+    ] = None,
+    push: Annotated[
+        str | None,
+        Option(
+            metavar="USER/NAME",
+            help="Also upload it to this repository of the Hugging Face hub, which is made if it "
+            "is not there, private unless --public.",
+        ),
+    ] = None,
+    public: Annotated[bool, Option("--public", help="With --push: for everybody to see.")] = False,
 ) -> None:
     """Write a trained student, with its preprocessing and its probe, as one program: raw samples
-    in, probabilities out. torch.export, ONNX, ONNX in int8, a model for `mlflow models serve`, and
-    a model card; each checked and measured.
+    in, probabilities out. torch.export, ONNX, ONNX in int8, the student for `comodo.load_student`,
+    a model for `mlflow models serve`, and a model card; each checked and measured.
     """
     from comodo.deploy import check_installed
 
     check_installed()
+    if public and push is None:
+        raise BadParameter("--public needs --push USER/NAME")
     place = existing_store(store)
     console.print(f"reading {run} in {place}, then: export, check, measure", markup=False)
     from comodo.deploy.selection import resolve_run
 
     found = resolve_run(run, place)
+    from comodo.deploy import hub
     from comodo.deploy.export import export_run
 
-    exported = export_run(found, place, rate, acc_unit, gyro_unit, out, allow_code)
+    if push is not None:
+        hub.check_push(push, public)
+    exported = export_run(found, place, rate, acc_unit, gyro_unit, out, allow_code, licence)
     console.print(exported.table())
     for word, fact in exported.facts().items():
         console.print(f"{word + ':':<12}{fact}", markup=False, soft_wrap=True)
+    if push is not None:
+        address = hub.push(exported.folder, push, public)
+        console.print(f"pushed:     {address}", markup=False, soft_wrap=True)
 
 
 def profile(run: Run, store: StoreOption = None, allow_code: AllowCode = False) -> None:

@@ -323,3 +323,13 @@ class Store:
     def meta(self, kind: str, key: str) -> Any | None:
         """The artifact's meta.json; None while the artifact is incomplete."""
         return find_json(fetched(self.folder(kind, key), "meta.json") / "meta.json")
+
+
+def existing_store(root: str | Path | None) -> Store:
+    """The store of a command that only reads one. Raises StoreError for a folder that is not there:
+    a wrong name is not an empty store."""
+    place = Store(root)
+    if place.url is None and not place.root.is_dir():
+        fix = "name another with --store or $COMODO_STORE, or run a sweep, which makes it"
+        raise StoreError("store.not-found", f"{place}: no such store; {fix}")
+    return place

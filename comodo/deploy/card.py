@@ -24,19 +24,21 @@ from comodo.report.tables import cell, markdown
 from comodo.search.labels import rounded
 from comodo.search.trial import Trial
 
-TAGS = ["human-activity-recognition", "imu"]
+TAGS = ["human-activity-recognition", "imu", "onnx"]
 DISTILLED = "knowledge-distillation"
 SENSORS = {"acc": "accelerometer", "gyro": "gyroscope"}
 
 
-def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
-    """The card of an export; `about` is its `model.json`."""
+def model_card(
+    found: Selection, about: dict[str, Any], store: Store, licence: str | None = None
+) -> str:
+    """The card of an export; `about` is its `model.json`, `licence` the hub's name of one."""
     measured, sweep = about["accuracy"], found.record.sweep
     split = measured["split"]
     exported = [[f"{x}, {split}", f"{100 * measured[x]:.1f}"] for x in ("float32", "int8")]
     on_test = any("test/" in objective.metric for objective in sweep.objectives)
     parts = {
-        "metadata": _metadata(found, about).to_yaml(),
+        "metadata": _metadata(found, about, licence).to_yaml(),
         "title": as_text(f"{about['sweep']}: {found.row.title}"),
         "summary": _summary(found, about),
         "classes": as_text(", ".join(about["classes"])),
@@ -52,14 +54,18 @@ def model_card(found: Selection, about: dict[str, Any], store: Store) -> str:
         "selection": f"{SELECTED_ON_TEST}\n\n" if on_test else "",
         "data": "\n".join(_data(found, store)),
         "seconds": f"{about['input']['seconds']:g}",
+        "licence": _licence(licence),
+        "people": _people(found),
+        "rate": f"{about['input']['rate']:g}",
+        "units": ", ".join(f'"{unit}"' for unit in units_taken(about["input"]).values()),
     }
     return rounded(Template(Path(__file__).with_suffix(".md").read_text()).substitute(parts))
 
 
-def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
-    """For the hub. No licence: whoever shares the model has to choose it."""
+def _metadata(found: Selection, about: dict[str, Any], licence: str | None) -> ModelCardData:
+    """For the hub."""
     config, measured = found.row.trial.config, about["accuracy"]
-    weights = config.student.weights
+    weights = None if config.student.is_checkpoint else config.student.weights
     distils = config.method.needs_teacher
     accuracy = EvalResult(
         task_type="time-series-classification",
@@ -71,7 +77,8 @@ def _metadata(found: Selection, about: dict[str, Any]) -> ModelCardData:
     )
     return ModelCardData(
         model_name=f"comodo-{about['sweep']}",
-        library_name="onnx",
+        library_name="comodo",
+        license=licence,
         tags=[*TAGS, *units_taken(about["input"]), *([DISTILLED] * distils)],
         base_model=weights if weights == _source(weights) else None,
         eval_results=[accuracy],
@@ -111,6 +118,25 @@ def _fitted_elsewhere(trial: Trial, dataset: str) -> list[str]:
     ]
 
 
+def _licence(licence: str | None) -> str:
+    """Without one, what it depends on: whoever shares the model has to choose it."""
+    terms = "those of the recordings and of the weights that training started from"
+    if licence is None:
+        return f"No licence is given: it depends on {terms}."
+    return f"Licence: {as_text(licence)}; besides it {terms} apply."
+
+
+def _people(found: Selection) -> str:
+    """What the files have of the people who were recorded. Names of groups are in none of them."""
+    if found.row.trial.config.student.is_baseline:
+        return "The files contain no recordings."
+    return (
+        "The files contain no recordings, but the programs contain the probe's support vectors: "
+        "features of training windows, from which something may be learnt about the people who "
+        "were recorded. `model.safetensors` has the encoder alone."
+    )
+
+
 def _input(taken: dict[str, Any]) -> list[list[str]]:
     _, channels, samples = taken["shape"]
     return [
@@ -131,12 +157,14 @@ def _settings(found: Selection) -> list[list[str]]:
     config, seeds = found.row.trial.config, ", ".join(map(str, found.record.sweep.seeds))
     rows = [["seed", f"{found.row.trial.seed} (of {seeds})"]]
     if (fold := found.row.trial.fold) is not None:
-        rows.append(["fold", f"{fold.number} (of {fold.count}); tested on {', '.join(fold.test)}"])
+        groups = f"tested on {len(fold.test)} group{'s' * (len(fold.test) != 1)}"
+        rows.append(["fold", f"{fold.number} (of {fold.count}); {groups}"])
     if config.teacher is not None and config.method.needs_teacher:
         rows.append(["teacher", f"{config.teacher.name} {_source(config.teacher.weights)}".strip()])
     for key, value in flatten(config.model_dump(mode="json", exclude={"teacher"})).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if value not in (None, {}):
+            text = Path(text).name if key.endswith(".file") else text
             rows.append([key, _source(value) if key.endswith("weights") else text])
     return rows
 

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,20 +22,22 @@ from comodo.config.metric import accuracy
 from comodo.core.store import Store, fetched, publish, write_json
 from comodo.core.units import format_bytes
 from comodo.deploy import DeployError, card, programs
+from comodo.deploy.hub import CARD
 from comodo.deploy.programs import INT8, ONNX, TORCH, Float32Array, load_onnx
-from comodo.deploy.recogniser import Preprocessing, Recogniser, Sensor, SVMClassifier, resampling
+from comodo.deploy.recogniser import Recogniser, SVMClassifier
 from comodo.deploy.selection import Selection
 from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.probe import SVMProbe
 from comodo.evaluation.scoring import scored_metric, scored_on
-from comodo.models.students import EXTRACT_BATCH, load_student
+from comodo.models.preprocessing import Preprocessing, Sensor, resampling
+from comodo.models.students import CODE_FILE, EXTRACT_BATCH, load_student, save_student
+from comodo.models.trained_student import EXPORT_FILE, FILES, TrainedOn, has_gravity
 from comodo.runtime.worker import classifier_of, frozen_student_of
 from comodo.tracking import registry
 
-DESCRIPTION, CARD = "model.json", "README.md"
-EXPORTED_FILES = {TORCH, ONNX, INT8, DESCRIPTION, CARD, registry.MODEL}
+EXPORTED_FILES = {TORCH, ONNX, INT8, CARD, registry.MODEL, *FILES}
 MAX_COMPARED = 256  # windows on which ONNX and PyTorch are compared
 OTHER_DEVICE = 2  # windows that a probe fitted on a GPU's features may classify differently
 
@@ -91,6 +93,7 @@ def export_run(
     gyro_unit: str = "deg/s",
     out: Path | None = None,
     allow_code: bool = False,
+    licence: str | None = None,
 ) -> Exported:
     """Exports a trial's student for a device.
 
@@ -99,6 +102,7 @@ def export_run(
         acc_unit: one of `imu.ACC_UNITS`; `gyro_unit` is one of `imu.GYRO_UNITS`.
         out: by default `exports/<trial>` of the store; replaces an earlier export there.
         allow_code: whether the code of a `custom` student may run, as it is in the store.
+        licence: for the model card, by the hub's name of it.
 
     Raises DeployError if it cannot be exported.
     """
@@ -141,16 +145,23 @@ def export_run(
     }
     with _replaced(folder) as temporary:
         notes = {name: json.dumps(part) for name, part in program.items()}
+        if student.own_code is not None:  # not where it was on this machine
+            student.description = {**student.description, "file": CODE_FILE}
+        save_student(student, temporary)
         programs.write_programs(recogniser, samples, notes, temporary)
         split, index_N = _measured_on(frozen)
+        some_n = index_N[:: -(-len(index_N) // MAX_COMPARED)]
+        some_nCT, _ = frozen.windows.splits[split].packed(some_n)
+        trained_on = TrainedOn(settings.imu_rate, seconds, mask, has_gravity(some_nCT, channels))
         windows = _Raw(frozen, split, preprocessing)
-        some_NCR = windows.imu(index_N[:: -(-len(index_N) // MAX_COMPARED)])
+        some_NCR = windows.imu(some_n)
         about = {
             "trial": trial.key,
             "sweep": sweep.name,
             **program,
             "feature": student.dim,
             "encoder_units": list(student.units),
+            "student": asdict(trained_on),
             "largest_difference": programs.largest_difference(temporary, some_NCR),
             "accuracy": {
                 "dataset": dataset,
@@ -161,8 +172,8 @@ def export_run(
                 "int8": windows.accuracy(load_onnx(temporary / INT8), index_N, classes),
             },
         }
-        write_json(temporary / DESCRIPTION, about)
-        (temporary / CARD).write_text(card.model_card(found, about, store))
+        write_json(temporary / EXPORT_FILE, about)
+        (temporary / CARD).write_text(card.model_card(found, about, store, licence))
         registry.save_model(temporary, temporary / ONNX, len(classes), some_NCR[:1])
     return Exported(folder, about, registry.register(folder, about, store))
 
@@ -264,7 +275,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
         temporary, old = Path(hidden, "new"), Path(hidden, "old")
         temporary.mkdir()
         yield temporary
-        publish(temporary, folder, DESCRIPTION)
+        publish(temporary, folder, EXPORT_FILE)
         try:
             if folder.exists():
                 folder.rename(old)
@@ -281,7 +292,7 @@ def _refuse_another_folder(folder: Path) -> None:
         return
     found = {path.name for path in (folder.iterdir() if folder.is_dir() else [folder])}
     unknown = found - EXPORTED_FILES
-    if unknown or (found and DESCRIPTION not in found):
+    if unknown or (found and EXPORT_FILE not in found):
         what = ", ".join(sorted(unknown or found)[:3])
         text = f"{folder} has files that no export wrote ({what}): choose another --out"
         raise DeployError("export.out-not-empty", text)

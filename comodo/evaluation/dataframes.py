@@ -5,36 +5,141 @@ Does not know how anything was measured.
 """
 
 import json
+from collections import Counter
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from comodo.config.metric import Metric
 from comodo.config.space import flatten
-from comodo.core.store import Store
+from comodo.core.store import Store, fetched
 from comodo.evaluation.results import Results, TrialRow
+from comodo.evaluation.stats import Interval
 from comodo.search.history import epoch_history
 from comodo.search.records import MeasuringRecord
 
+if TYPE_CHECKING:  # torch takes seconds to import, and frames need none of it
+    from comodo.models.trained_student import TrainedStudent
+
+NO_DIFFERENCES = ["first", "second", "difference", "low", "high", "p", "distinguishable"]
+
 
 class SweepFrames:
-    """One sweep of the store, as it was when its results were read: `comodo.load_sweep`.
+    """One sweep of the store, as it was when its results were read: `comodo.load_sweep` and
+    `comodo.run_sweep` give it.
 
     Attributes:
         name: of the sweep.
         results: intervals, differences and importances, as the report has them.
-        swept: the columns of `trials` by which its configurations differ.
+        swept: the columns of `trials` and `summary` by which its configurations differ.
     """
 
     def __init__(self, results: Results, store: Store) -> None:
         self.name, self.results, self._store = results.sweep.name, results, store
         self.swept = ["method.name", *results.labels.keys]
 
+    def __repr__(self) -> str:
+        return (
+            f"{self._headline}\n.summary .differences .trials .curves .predictions .student(trial)"
+        )
+
+    def _repr_html_(self) -> str:
+        head = escape(self._headline).replace("\n", "<br>")
+        return f"<p>{head}</p>{self.summary.to_html(index=False, float_format='{:.3f}'.format)}"
+
+    @property
+    def _headline(self) -> str:
+        """How many trials there are in which state, and what is selected."""
+        results = self.results
+        states = Counter(row.state for row in results.rows)
+        counted = ", ".join(f"{count} {state}" for state, count in states.items())
+        configurations = len(dict.fromkeys(row.label for row in results.rows))
+        first = f"{len(results.rows)} trials ({counted}) of {configurations} configurations"
+        lines = [f"sweep '{self.name}': {first}"]
+        if (label := results.selected) is not None:
+            found = results.accuracy(label, "test")
+            known = "" if found is None else f", test Acc@1 {found.mean:.3f} ({found.low:.3f} to "
+            known += "" if found is None else f"{found.high:.3f})"
+            lines.append(f"selected by {results.sweep.objective.metric}: {label}{known}")
+        return "\n".join(lines)
+
     @property
     def _named(self) -> list[str]:
         """The columns that every frame has."""
         folds = ["fold"] if any(row.trial.fold for row in self.results.rows) else []
         return ["trial", "configuration", "seed", *folds, "state"]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row for each configuration, the best by the first objective first: `configuration`,
+        `selected`, the settings in which configurations differ, `finished` trials, and of each
+        objective and of Acc@1 on val and test the mean over seeds, such as `test/acc1`, with its 95
+        % interval for new seeds and new groups, `test/acc1 low` and `test/acc1 high`. All as
+        shares.
+        """
+        results, rows = self.results, []
+        measured = headline_metrics(results)
+        settings = self.trials.drop_duplicates("configuration").set_index("configuration")
+        for label in settings.index:
+            values = {"configuration": label, "selected": label == results.selected}
+            values |= settings.loc[label, self.swept].to_dict()
+            values |= {"finished": len(results.by_label.get(label, ()))}
+            for name, found in measured.get(label, {}).items():
+                values |= {name: found.mean, f"{name} low": found.low, f"{name} high": found.high}
+            rows.append(values)
+        frame, first = pd.DataFrame(rows), results.sweep.objectives[0]
+        if first.metric in frame:
+            frame = frame.sort_values(first.metric, ascending=first.mode == "min", kind="stable")
+        return frame.reset_index(drop=True)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """A row for each two configurations that the report compares, by test Acc@1, paired by
+        seed, group and window: `first`, `second`, `difference` (first minus second, as a share)
+        with its 95 % interval `low` to `high` for new seeds and new groups, `p` corrected for the
+        number of comparisons by Holm's method, `distinguishable`, `seeds`, `groups`, `more_seeds`
+        (see `Comparison`). `p` is missing with one seed or one group in test.
+        """
+        rows = [
+            asdict(d.comparison)
+            | {"first": d.first, "second": d.second, "p": d.p}
+            | {"distinguishable": d.distinguishable, "seeds": d.seeds, "groups": d.groups}
+            for d in self.results.differences
+        ]
+        columns = [*NO_DIFFERENCES, "seeds", "groups", "more_seeds"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def student(self, trial: str, allow_code: bool = False) -> "TrainedStudent":
+        """The trained student of a trial, frozen and in evaluation mode, on the CPU.
+
+        Args:
+            trial: its key, from the column `trial` of a frame, or the first letters of it.
+            allow_code: whether the code of a `custom` student may run, as it is in the store.
+
+        Raises:
+            StudentError: no trial, or several, begin so; it is not trained; or its code was not
+                allowed.
+        """
+        from comodo.models.students import StudentError, load_student
+        from comodo.models.trained_student import TrainedOn, TrainedStudent
+
+        found = [row.trial for row in self.results.rows if row.trial.key.startswith(trial)]
+        if len(found) != 1:
+            text = f"{len(found)} trials of sweep '{self.name}' begin with '{trial}'"
+            raise StudentError("student.no-trial", f"{text}; take a key from .trials['trial']")
+        config = found[0].config
+        folder = fetched(self._store.folder("trials", found[0].key) / "student")
+        if not folder.is_dir():
+            text = f"trial {found[0].key} is not trained, or its student was removed"
+            raise StudentError("student.not-trained", text)
+        student = load_student(folder, config.student.code if allow_code else None)
+        windows = self.results.sweep.datasets[config.dataset]
+        seconds = None if windows.window_seconds == "whole" else windows.window_seconds
+        mask = config.student.is_baseline or config.probe_mask
+        return TrainedStudent(student, TrainedOn(windows.imu_rate, seconds, mask))
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -116,6 +221,24 @@ class SweepFrames:
         columns += ["label", "predicted", "rank", "correct"]
         whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         return whole.reindex(columns=columns)
+
+
+def headline_metrics(results: Results) -> dict[str, dict[str, Interval]]:
+    """The objectives, and Acc@1 on val and test, of each configuration, where they are known."""
+    wanted = [objective.metric for objective in results.sweep.objectives]
+    wanted += [str(Metric(split, "acc1", dataset=results.elsewhere)) for split in ("val", "test")]
+    found: dict[str, dict[str, Interval]] = {}
+    for label in results.by_label:
+        found[label] = {}
+        for name in dict.fromkeys(wanted):
+            metric = Metric.parse(name)
+            if metric.name == "acc1" and metric.measure == "probe":
+                value = results.accuracy(label, metric.split, dataset=metric.dataset)
+            else:
+                value = results.measure(label, name)
+            if value is not None:
+                found[label][name] = value
+    return found
 
 
 def measuring_seconds(row: TrialRow, store: Store) -> float:

@@ -32,7 +32,8 @@ from comodo.models.encoders import CONFIG_FILE, WEIGHTS_FILE, Encoder
 from comodo.models.own import encoder_of
 
 EXTRACT_BATCH = 128  # windows; features depend on it only if `padding` is "batch"
-_DESCRIPTION_FILE = "student.json"
+STUDENT_FILE = "student.json"
+"""Arguments of a saved student, next to its weights."""
 CODE_FILE = "encoder.py"
 """Next to it, the code of a student whose network is a class of the user's file."""
 
@@ -207,7 +208,7 @@ def save_student(student: Student, folder: Path | str) -> None:
             path.write_text(student.own_code.text, encoding="utf-8")
     with atomic(folder / WEIGHTS_FILE) as path:
         save_file({name: x.contiguous() for name, x in student.state_dict().items()}, path)
-    with atomic(folder / _DESCRIPTION_FILE) as path:
+    with atomic(folder / STUDENT_FILE) as path:
         path.write_text(json.dumps(student.description, indent=2))
 
 
@@ -217,7 +218,7 @@ def load_student(folder: Path | str, code: str | None = None) -> Student:
     other code, and without it, StudentError, `student.own-code`."""
     folder = Path(folder)
     try:
-        description = json.loads((folder / _DESCRIPTION_FILE).read_text())
+        description = json.loads((folder / STUDENT_FILE).read_text())
         state = load_file(folder / WEIGHTS_FILE)
     except (FileNotFoundError, SafetensorError, ValueError) as error:
         raise ValueError(f"{folder} holds no saved student: {error}") from error
@@ -239,7 +240,8 @@ def _with_code(description: dict[str, Any], folder: Path, allowed: str | None) -
             raise StudentError(
                 "student.own-code",
                 f"{folder}: the network is code of the file {file}, which is only run if that is "
-                f"allowed; read {folder / CODE_FILE}, then add --allow-code",
+                f"allowed; read {folder / CODE_FILE}, then add --allow-code, in Python "
+                "allow_code=True",
             )
         rest = {k: v for k, v in description.items() if k not in ("file", "class")}
         return {**rest, "own_code": own_code}

@@ -7,7 +7,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from comodo.config.metric import Metric
 from comodo.search.status import Status
 
 if TYPE_CHECKING:  # slow to import, and a status needs none of it
@@ -173,21 +172,14 @@ def plan_json(plan: "Plan") -> PlanJson:
 
 
 def report_json(results: "Results", folder: "Path") -> ReportJson:
+    from comodo.evaluation.dataframes import headline_metrics
+
     sweep, rows = results.sweep, results.rows
-    wanted = [objective.metric for objective in sweep.objectives]
-    wanted += [str(Metric(split, "acc1", dataset=results.elsewhere)) for split in ("val", "test")]
     found = []
-    for label, of_label in results.by_label.items():
-        metrics: dict[str, Interval] = {}
-        for name in dict.fromkeys(wanted):
-            metric = Metric.parse(name)
-            if metric.name == "acc1" and metric.measure == "probe":
-                value = results.accuracy(label, metric.split, dataset=metric.dataset)
-            else:
-                value = results.measure(label, name)
-            if value is not None:
-                metrics[name] = _known(value.mean), _known(value.low), _known(value.high)
-        found.append(ConfigurationJson(results.title(label), len(of_label), metrics))
+    for label, of_label in headline_metrics(results).items():
+        metrics = {n: (_known(x.mean), _known(x.low), _known(x.high)) for n, x in of_label.items()}
+        trials = len(results.by_label[label])
+        found.append(ConfigurationJson(results.title(label), trials, metrics))
     states: dict[str, int] = {}
     for row in rows:
         states[row.state] = states.get(row.state, 0) + 1

@@ -102,6 +102,17 @@ def connect(dashboard: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # trials that fail are shown once
 
 
+@contextmanager
+def ended_afterwards() -> Iterator[None]:
+    """Ends a Ray that was started in the block, for programs that go on without it."""
+    was_running = ray.is_initialized()
+    try:
+        yield
+    finally:
+        if not was_running and ray.is_initialized():
+            ray.shutdown()
+
+
 def _object_store_bytes() -> int | None:
     """For the objects of a Ray on this machine, where memory is limited: Ray would take a share of
     all memory. None: Ray's own choice."""

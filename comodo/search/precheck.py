@@ -50,7 +50,7 @@ MULTIPLES = {
 
 
 def precheck(
-    file: Path, sweep: Sweep, store: Store, trials: bool = False, elsewhere: bool = False
+    file: Path | str, sweep: Sweep, store: Store, trials: bool = False, elsewhere: bool = False
 ) -> None:
     """Raises ConfigError, with file, key and fix, for a sweep that cannot run. `trials`: also for
     one whose students cannot be built, trained or measured; preparing does not need that.

@@ -54,11 +54,12 @@ from comodo.deploy.programs import (
     load_torch,
     write_programs,
 )
-from comodo.deploy.recogniser import Coupling, Preprocessing, Recogniser, Sensor, resampling
+from comodo.deploy.recogniser import Coupling, Recogniser
 from comodo.deploy.selection import Selection, resolve_run
 from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.platt import couple
 from comodo.evaluation.sweep_record import SweepRecord
+from comodo.models.preprocessing import Preprocessing, Sensor, resampling
 from comodo.models.students import build_student, load_student
 from comodo.runtime.worker import frozen_student_of
 from comodo.search.trial import Evaluation
