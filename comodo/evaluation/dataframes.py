@@ -5,6 +5,7 @@ Does not know how anything was measured.
 """
 
 import json
+import math
 from collections import Counter
 from dataclasses import asdict
 from functools import cached_property
@@ -60,10 +61,12 @@ class SweepFrames:
         first = f"{len(results.rows)} trials ({counted}) of {configurations} configurations"
         lines = [f"sweep '{self.name}': {first}"]
         if (label := results.selected) is not None:
-            found = results.accuracy(label, "test")
-            known = "" if found is None else f", test Acc@1 {found.mean:.3f} ({found.low:.3f} to "
-            known += "" if found is None else f"{found.high:.3f})"
-            lines.append(f"selected by {results.sweep.objective.metric}: {label}{known}")
+            line = f"selected by {results.sweep.objective.metric}: {label}"
+            if (found := results.accuracy(label, "test")) is not None:
+                line += f", test Acc@1 {found.mean:.3f}"
+                known = not math.isnan(found.low)
+                line += f" ({found.low:.3f} to {found.high:.3f})" if known else ""
+            lines.append(line)
         return "\n".join(lines)
 
     @property
@@ -110,7 +113,8 @@ class SweepFrames:
             for d in self.results.differences
         ]
         columns = [*NO_DIFFERENCES, "seeds", "groups", "more_seeds"]
-        return pd.DataFrame(rows, columns=columns)
+        kinds = {"p": "float64", "more_seeds": "Int64"}
+        return pd.DataFrame(rows, columns=columns).astype(kinds)
 
     def student(self, trial: str, allow_code: bool = False) -> "TrainedStudent":
         """The trained student of a trial, frozen and in evaluation mode, on the CPU.

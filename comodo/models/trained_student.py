@@ -138,7 +138,7 @@ class TrainedStudent(nn.Module):
     def _picked(self, imu: npt.ArrayLike | Tensor, channels: Sequence[str] | None) -> Tensor:
         """The student's channels of the windows, float32 on the CPU."""
         given = imu.detach().cpu().numpy() if isinstance(imu, Tensor) else imu
-        imu_NCR = torch.tensor(np.asarray(given, np.float32))
+        imu_NCR = torch.tensor(np.ascontiguousarray(given, np.float32))
         names = self.channels if channels is None else tuple(channels)
         if imu_NCR.ndim != 3 or imu_NCR.shape[1] != len(names) or not imu_NCR.shape[2]:
             fix = "name them in channels" if channels is None else "one name for each"

@@ -61,6 +61,8 @@ from comodo.evaluation.platt import couple
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.models.preprocessing import Preprocessing, Sensor, resampling
 from comodo.models.students import build_student, load_student
+from comodo.models.trained_student import TrainedOn
+from comodo.models.trained_student import load_student as read_student
 from comodo.runtime.worker import frozen_student_of
 from comodo.search.trial import Evaluation
 from comodo.tracking import registry
@@ -263,14 +265,59 @@ def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.dataset_name, result.metric_type) == ("d", "accuracy")
     assert result.metric_value == round(exported.about["accuracy"]["float32"], 4)
     tags = ["accelerometer", "gyroscope", "knowledge-distillation"]
-    assert card.data.tags == ["human-activity-recognition", "imu", *tags]
+    assert card.data.tags == ["human-activity-recognition", "imu", "onnx", *tags]
+    assert (card.data.library_name, card.data.license) == ("comodo", None)
     for expected in ("**A demonstration**", "efficientnet-lite0", "Leakage: 3 of 4 groups of test",
                  "2503.07259", "| method.queue_size | 10 |", "Intended use"):  # fmt: skip
         assert expected in card.text
-    code = card.text.split("```python\n")[1].split("```")[0]
+    with_onnx, with_comodo = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
     monkeypatch.chdir(exported.folder)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.count("'c") == 2, done.stderr
+    monkeypatch.setattr("builtins.print", (shown := []).append)
+    exec(with_onnx, {})
+    exec(with_comodo, {})
+    labels, shape = shown
+    assert set(labels) <= set(CLASSES) and len(labels) == 2
+    assert shape == (2, exported.about["feature"])
+
+
+def test_a_licence_is_the_users(found: tuple[Selection, Store], exported: Exported) -> None:
+    without = (exported.folder / "README.md").read_text()
+    assert "No licence is given" in without and "license:" not in without
+    with_one = ModelCard(card.model_card(found[0], exported.about, found[1], "cc-by-4.0"))
+    assert with_one.data.license == "cc-by-4.0"
+    assert "Licence: cc-by-4.0; besides it those of the recordings" in with_one.text
+
+
+def test_nobody_is_named(found: tuple[Selection, Store], exported: Exported) -> None:
+    """The groups, which may be people, that a student was tested on, and folders of the machine."""
+    for name in ("README.md", "model.json", "student.json"):
+        text = (exported.folder / name).read_text()
+        assert not re.search(r"\bg[0-3]\b", text)
+        assert str(found[1].root) not in text
+    selection, row = found[0], found[0].row
+    trial = replace(row.trial, fold=Fold(2, 5, ("anna",), ("ben", "carla")))
+    settings = card._settings(replace(selection, row=replace(row, trial=trial)))
+    assert ["fold", "2 (of 5); tested on 2 groups"] in settings
+    own = row.trial.config.student.model_copy(update={"file": "/home/anna/net.py"})
+    trial = replace(row.trial, config=row.trial.config.model_copy(update={"student": own}))
+    settings = card._settings(replace(selection, row=replace(row, trial=trial)))
+    assert ["student.file", "net.py"] in settings
+    assert "the probe's support vectors" in (exported.folder / "README.md").read_text().replace(
+        "\n", " "
+    )
+
+
+def test_the_student_is_part_of_it(found: tuple[Selection, Store], exported: Exported) -> None:
+    """Its features are those that were measured, whatever the device delivers."""
+    student = read_student(exported.folder)
+    assert student.trained_on == TrainedOn(rate=20, seconds=3.2, mask=True, gravity=True)
+    trial, store = found[0].row.trial, found[1]
+    alone = load_student(store.folder("trials", trial.key) / "student").eval()
+    measured = frozen_student_of(trial, store, alone, "d").every_window("test")
+    imu, device_imu = raw(found)
+    np.testing.assert_array_equal(student.embed(imu, 20, ("g", "deg/s")), measured)
+    converted = student.embed(device_imu, 20, ("m/s^2", "rad/s"))
+    np.testing.assert_allclose(converted, measured, rtol=1e-4, atol=1e-4)
 
 
 def test_a_card_names_the_sensors_that_the_program_takes() -> None:
@@ -408,6 +455,7 @@ def test_a_baseline_is_its_own_classifier(tmp_path: Path, monkeypatch: pytest.Mo
     assert measured["float32"] == measured["trial"] == found.row.metrics["test/acc1"] > 0.5
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md", "mlflow", "model.int8.onnx", "model.json", "model.onnx", "model.pt2",
+        "model.safetensors", "student.json",
     ]  # fmt: skip
     untrained = replace(found.row, trial=found.row.trial.untrained)
     shutil.copytree(
@@ -479,8 +527,8 @@ def test_the_pages_python_runs(
     page = (ROOT / "docs" / "deploy.md").read_text()
     (tmp_path / "recogniser").symlink_to(exported.folder)
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(block, {})
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, {})
 
 
 def test_nothing_but_an_export_is_replaced(

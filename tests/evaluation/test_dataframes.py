@@ -1,8 +1,6 @@
 """Frames of a sweep, and the tour of them in docs/notebook.md."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ from matplotlib import pyplot
 import comodo
 from comodo.config import read_sweep_file
 from comodo.core.store import Store
+from comodo.data.arrays import WindowArrays
 from comodo.evaluation.results import TrialRow
-from comodo.evaluation.sweep_record import SweepRecord
+from comodo.models.students import StudentError
 from comodo.runtime.worker import run_trial
 from comodo.search.status import StatusError
 from comodo.search.trial import Evaluation
@@ -69,6 +68,38 @@ def test_the_tour_runs(queues: Store) -> None:
     assert len(found["gain"]) == 3 * 8 * 40
 
 
+def test_the_summary_has_the_reports_numbers(queues: Store) -> None:
+    """The best first, with intervals; and how a notebook shows it."""
+    sweep = comodo.load_sweep("queue-size", queues.root)
+    frame = sweep.summary.set_index("configuration")
+    assert list(frame.index)[:2] == ["comodo queue_size=1024", "comodo queue_size=2048"]
+    assert list(frame["selected"]) == [True, False, False, False, False]
+    assert frame.loc["untrained", "finished"] == 3
+    assert frame.loc["comodo queue_size=256", "method.queue_size"] == 256
+    for label, row in frame.iterrows():
+        found = sweep.results.accuracy(str(label), "test")
+        assert found is not None
+        expected = found.mean, found.low, found.high
+        assert tuple(row[["test/acc1", "test/acc1 low", "test/acc1 high"]]) == expected
+    best = sweep.results.accuracy("comodo queue_size=1024", "test")
+    assert best is not None
+    assert repr(sweep).splitlines()[:2] == [
+        "sweep 'queue-size': 15 trials (15 finished) of 5 configurations",
+        f"selected by val/acc1: comodo queue_size=1024, test Acc@1 {best.mean:.3f} "
+        f"({best.low:.3f} to {best.high:.3f})",
+    ]
+    assert "<td>comodo queue_size=2048</td>" in sweep._repr_html_()
+
+
+def test_differences_are_those_of_the_report(queues: Store) -> None:
+    sweep = comodo.load_sweep("queue-size", queues.root)
+    assert len(sweep.differences) == len(sweep.results.differences) == 7
+    row, of_report = sweep.differences.iloc[0], sweep.results.differences[0]
+    assert (row["first"], row["second"]) == (of_report.first, of_report.second)
+    assert row["difference"] == of_report.comparison.difference
+    assert (row["p"], row["seeds"], row["groups"]) == (of_report.p, 3, 8)
+
+
 def test_trials_are_those_of_the_report(queues: Store) -> None:
     sweep = comodo.load_sweep("queue-size", queues.root)
     assert sweep.swept == ["method.name", "method.queue_size"]
@@ -79,10 +110,12 @@ def test_trials_are_those_of_the_report(queues: Store) -> None:
     assert means["comodo queue_size=256"] == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.fixture
-def mixed(tmp_path: Path, store: Store) -> SweepRecord:
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Really trained: one trial finished with all kinds of answers, one stopped after an epoch, one
     that lacks its measures, one not begun."""
+    tmp_path = tmp_path_factory.mktemp("mixed")
+    store = Store(tmp_path / "store")
     arrays = make_arrays(store)
     file = sweep_file(
         tmp_path,
@@ -105,7 +138,7 @@ def mixed(tmp_path: Path, store: Store) -> SweepRecord:
     run_trial(unmeasured.trial, store, lambda metrics: None)
     for path in store.folder("trials", unmeasured.trial.key).glob("measures/**/*.*"):
         path.unlink()
-    return saved
+    return store
 
 
 class _Stopped(Exception):
@@ -120,13 +153,13 @@ def rows_of(frame: pd.DataFrame, row: TrialRow) -> pd.DataFrame:
     return frame[frame["trial"] == row.trial.key]
 
 
-def test_trials_that_have_not_finished(mixed: SweepRecord, store: Store) -> None:
-    sweep = comodo.load_sweep("small")
+def test_trials_that_have_not_finished(mixed: Store) -> None:
+    sweep = comodo.load_sweep("small", mixed.root)
     finished, stopped, *_ = sweep.results.rows
     assert list(sweep.trials["state"]) == ["finished", "half done", "half done", "not begun"]
     epochs = [len(rows_of(sweep.curves, row)) for row in sweep.results.rows]
     assert epochs == [3, 1, 3, 0]
-    checkpoint = store.folder("trials", stopped.trial.key) / "checkpoint.pt"
+    checkpoint = mixed.folder("trials", stopped.trial.key) / "checkpoint.pt"
     (kept,) = torch.load(checkpoint, weights_only=True)["history"]
     (shown,) = rows_of(sweep.curves, stopped).to_dict("records")
     assert {key: shown[key] for key in kept} == kept
@@ -134,8 +167,8 @@ def test_trials_that_have_not_finished(mixed: SweepRecord, store: Store) -> None
     assert set(sweep.predictions["trial"]) == {finished.trial.key}
 
 
-def test_predictions_are_what_the_metrics_were_made_of(mixed: SweepRecord, store: Store) -> None:
-    sweep = comodo.load_sweep("small")
+def test_predictions_are_what_the_metrics_were_made_of(mixed: Store) -> None:
+    sweep = comodo.load_sweep("small", mixed.root)
     (metrics,) = sweep.trials[sweep.trials["state"] == "finished"].to_dict("records")
     means = sweep.predictions.groupby(["measure", "split", "metric"])["correct"].mean()
     for measure, split, metric, name in (
@@ -157,20 +190,33 @@ def test_predictions_are_what_the_metrics_were_made_of(mixed: SweepRecord, store
     assert (per_metric.count() == 20).all()
 
 
+def test_a_trials_student(mixed: Store) -> None:
+    """Has the features that its trial was measured by."""
+    sweep = comodo.load_sweep("small", mixed.root)
+    finished, _, _, not_begun = sweep.results.rows
+    student = sweep.student(finished.trial.key[:8])
+    assert student.rate == 50 and student.seconds == 5
+    arrays = WindowArrays.load(mixed.folder("arrays", "w")).splits["test"]
+    imu_NCT = arrays.imu(torch.arange(20))[0]
+    with torch.inference_mode():
+        wanted = student.network(imu_NCT, mask=finished.trial.config.probe_mask).numpy()
+    assert np.array_equal(student(imu_NCT).numpy(), wanted)
+    with raises(StudentError, "student.not-trained", not_begun.trial.key):
+        sweep.student(not_begun.trial.key)
+    for unknown in ("", "feed"):
+        with raises(StudentError, "student.no-trial", "small"):
+            sweep.student(unknown)
+
+
 def test_nothing_begun(tmp_path: Path, store: Store) -> None:
     saved_of(read_sweep_file(sweep_file(tmp_path)), Evaluation()).write(store)
     sweep = comodo.load_sweep("small")
     assert sweep.curves.empty
+    assert sweep.differences.empty
+    assert list(sweep.summary["finished"]) == [0, 0]
+    assert repr(sweep).startswith("sweep 'small': 2 trials (2 not begun) of 2 configurations\n.")
     assert sweep.predictions.empty
     assert {"trial", "epoch"} <= set(sweep.curves)
     assert {"trial", "label", "correct"} <= set(sweep.predictions)
     with raises(StatusError, "sweep.unknown", "'other'"):
         comodo.load_sweep("other")
-
-
-def test_importing_comodo_is_light() -> None:
-    code = (
-        "import comodo, sys; print(*{'torch', 'ray', 'mlflow', 'pandas', 'yaml'} & {*sys.modules})"
-    )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.split() == []
