@@ -2,12 +2,16 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 import comodo
@@ -16,12 +20,26 @@ from comodo.core.errors import StoreError
 from comodo.core.store import Store
 from comodo.evaluation.sweep_record import SweepRecord
 from comodo.search.trial import Evaluation
+from tests import tiny_students
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.evaluation.test_sweep_record import saved_of
+from tests.models.test_trained_student import write_export
 from tests.paths import ROOT
 
 HEAVY = {"torch", "ray", "mlflow", "pandas", "yaml", "numpy", "sklearn", "pydantic"}
+
+
+PAGE = (ROOT / "docs" / "python.md").read_text()
+
+
+def run_section(heading: str) -> dict[str, Any]:
+    """Runs the Python of a section of docs/python.md, unchanged; returns its variables."""
+    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, found)
+    return found
 
 
 def test_importing_comodo_is_light() -> None:
@@ -66,7 +84,7 @@ def test_overrides_are_values_of_python(tmp_path: Path) -> None:
 def test_a_sweep_that_cannot_run_is_refused_before_ray_starts(tmp_path: Path) -> None:
     sets = {"demo": {"kind": "simulated", "window_seconds": 60, "seconds": 20}}
     sweep = comodo.read_sweep(sweep_file(tmp_path, datasets=sets))
-    with raises(ConfigError, "datasets.demo.window_seconds", "sweep 'small'"):
+    with raises(ConfigError, "datasets.demo", "sweep 'small'"):
         comodo.run_sweep(sweep, tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
@@ -91,6 +109,27 @@ def test_sweeps_are_listed(tmp_path: Path) -> None:
     found = comodo.list_sweeps(store.root)
     assert list(found["name"]) == ["small"]
     assert found["state"].item() == "no trial has started"
+
+
+def test_the_pages_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_export(tiny_students.make("mantis"), tmp_path / "recogniser", gravity=False)
+    monkeypatch.chdir(tmp_path)
+    np.save("windows.npy", tiny_students.windows(20, 6, 333).numpy())
+    np.save("labels.npy", np.arange(20) % 2)
+    np.save("people.npy", np.arange(20) // 5)
+    found = run_section("A trained student")
+    assert found["features"].shape == (20, found["student"].dim)
+    assert len(found["scores"]) == 2
+    assert set(found["model"].predict(found["imu"])) == {0, 1}
+
+
+def test_the_pages_loss_and_statistics() -> None:
+    found = run_section("Loss, queue, probe and statistics")
+    newest = torch.nn.functional.normalize(found["teacher"][found["batch"]], dim=1)
+    assert torch.equal(found["queue"].ordered()[-64:], newest)
+    assert found["mean"].mean == pytest.approx(216 / 280)
+    assert found["gain"].difference == pytest.approx((47 - 11) / 280)
+    assert found["accuracy"] > 0.8
 
 
 RUN = """
@@ -135,7 +174,6 @@ def test_a_sweep_runs_in_a_notebook(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -7,9 +7,10 @@ code. Python blocks are run by separate tests.
 Slow: the blocks of the pages in `RUN`, in order, in a folder with small recordings. Commands that
 would take hours or need a download are replaced: `make demo` and every `comodo sweep` run with
 --smoke; later commands use the name that --smoke gives to a sweep; `comodo ui` only prints its
-help; other servers run until the end of the page, on a free port; nothing is installed; queues are
-as short as the recordings. cluster.md needs a cloud: e2e/test_cluster.py runs its sweeps and jobs
-on nodes of this machine.
+help; a stand-in is the Hugging Face hub, of which `hf auth login` only asks who the user is; other
+servers run until the end of the page, on a free port; nothing is installed; queues are as short as
+the recordings. cluster.md needs a cloud: e2e/test_cluster.py runs its sweeps and jobs on nodes of
+this machine.
 """
 
 import ast
@@ -33,6 +34,7 @@ import yaml
 from comodo.cli import app
 from comodo.config import read_sweep_file
 from comodo.core.console import be_quiet, be_verbose
+from tests.hub_server import TOKEN, serving
 from tests.paths import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -269,6 +271,7 @@ def smaller(line: str) -> str:
     line = re.sub(r"\bmake demo\b", "comodo sweep sweeps/demo.yaml --smoke", line)
     line = re.sub(r"\bmake ui\b|\bcomodo ui\b.*", "comodo ui --help", line)
     line = re.sub(r"\b(status|report|export|profile) demo\b", r"\1 demo-smoke", line)
+    line = re.sub(r"\bhf auth login\b", "hf auth whoami", line)
     line = re.sub(r"\bpip install\b", "pip install --dry-run --no-index --no-deps", line)
     if re.search(r"\bcomodo sweep\b", line) and "--smoke" not in line:
         line = re.sub(r"(comodo sweep \S+)", r"\1 --smoke", line)
@@ -308,6 +311,8 @@ def test_a_page_can_be_followed(page: str, folder: Path) -> None:
         "PYTHONPATH": str(ROOT),
         "COMODO_STORE": str(folder / "store"),
         "COLUMNS": "200",
+        "HF_TOKEN": TOKEN,
+        "HF_HUB_CACHE": str(folder / "hub"),
     }
 
     def run(line: str) -> None:
@@ -323,6 +328,7 @@ def test_a_page_can_be_followed(page: str, folder: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
     with contextlib.ExitStack() as servers:
+        _, environment["HF_ENDPOINT"] = servers.enter_context(serving())
         if page == "docs/deploy.md":  # starts from a finished sweep
             run(smaller("make demo"))
         for block in (block for block in BLOCKS if block.page == page):

@@ -59,11 +59,28 @@ class Comparison:
 def accuracy_interval(
     hits_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
 ) -> Interval | None:
-    """Accuracy with its confidence interval for new seeds and new groups.
+    """Accuracy with its confidence interval for new seeds and new groups: `comodo.interval`.
 
-    With one seed the interval is for that seed on new groups. None with one group.
+    Windows of one group are alike, so the groups are what is counted: with few of them the interval
+    is wide, however many windows they have. The exact binomial interval (Clopper & Pearson 1934)
+    at the effective number of windows, from the variances between seeds and between groups
+    (jackknife over groups; Korn & Graubard 1998).
 
-    Raises ValueError for wrong shapes, a group without windows, or more hits than windows.
+    Args:
+        hits_SG: windows that were classified correctly, `[S, G]`: for each seed of a configuration
+            and each group (person, capture or day) of the test split.
+        count_G: windows of each group `[G]`.
+        level: of confidence.
+
+    Returns:
+        Mean and bounds as fractions. With one seed they are for that seed on new groups; None with
+        one group, from which nothing follows for others.
+
+    Raises:
+        ValueError: wrong shapes, a group without windows, or more hits than windows.
+
+    Example:
+        >>> comodo.interval([[40, 31, 38], [42, 30, 35]], [50, 40, 50])
     """
     hits_SG, count_G = _checked(hits_SG, count_G)
     return _interval(delete_one_group(hits_SG, count_G), count_G, level)
@@ -108,10 +125,28 @@ def _interval(jackknife: Jackknife, count_G: FloatArray, level: float) -> Interv
 def compare(
     a_only_SG: npt.ArrayLike, b_only_SG: npt.ArrayLike, count_G: npt.ArrayLike, level: float = 0.95
 ) -> Comparison:
-    """Test of the difference in accuracy, paired by seed, group and window: from the number of
-    windows that only a, and that only b, classified correctly, of all windows of each group.
+    """Difference in accuracy of two configurations, a minus b, paired by seed, group and window.
 
-    Raises ValueError like `accuracy_interval`, and for different shapes.
+    With its interval for new seeds and new groups, and the p-value of "no difference", from the
+    same model of crossed random effects as `accuracy_interval`. Correct the p-values of several
+    comparisons, such as by `holm`.
+
+    Args:
+        a_only_SG: windows that only a classified correctly `[S, G]`, for each seed and group.
+        b_only_SG: windows that only b classified correctly `[S, G]`.
+        count_G: all windows of each group `[G]`, also those that both or neither got right.
+        level: of confidence.
+
+    Returns:
+        Difference, bounds, p and the seeds that are missing, see `Comparison`; without p with one
+        seed or one group.
+
+    Raises:
+        ValueError: as `accuracy_interval`, and for different shapes.
+
+    Example:
+        >>> found = comodo.compare([[9, 7, 8], [8, 9, 6]], [[2, 1, 3], [1, 2, 2]], [50, 40, 50])
+        >>> found.difference, found.p
     """
     (a_SG, count_G), (b_SG, _) = _checked(a_only_SG, count_G), _checked(b_only_SG, count_G)
     if a_SG.shape != b_SG.shape:

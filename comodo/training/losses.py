@@ -57,20 +57,40 @@ def comodo_loss(
     student_BD: Tensor,
     teacher_BD: Tensor,
     queue_QD: Tensor,
-    teacher_temperature: float,
-    student_temperature: float,
+    teacher_temperature: float = 0.1,
+    student_temperature: float = 0.05,
 ) -> Tensor:
     """COMODO's loss, in nats: the student's similarities to a queue should be the teacher's.
 
     The keys K are the queue, in any order, followed by the batch's own teacher embeddings. Student
     and teacher each give a distribution over the keys, and the loss is their cross-entropy
-    (equations 1 to 3 of COMODO, arXiv 2503.07259, with tau_v = 0.1 and tau_x = 0.05):
+    (equations 1 to 3 of COMODO, arXiv 2503.07259):
 
         P_v = softmax(z_v K^T / tau_v),  P_x = softmax(z_x K^T / tau_x)
         loss = mean over the batch of -sum(P_v log P_x)
 
-    The memory needed beyond the inputs does not grow with Q. Inputs in half precision are computed
-    in float32. Second derivatives are not supported.
+    All embeddings are normalised to unit length here. The memory needed beyond the inputs does not
+    grow with Q. Inputs in half precision are computed in float32.
+
+    Args:
+        student_BD: z_x, embeddings of the IMU windows of a batch `[B, D]`; they alone receive a
+            gradient.
+        teacher_BD: z_v, embeddings `[B, D]` of the videos of the same windows, in the same order.
+        queue_QD: keys `[Q, D]`, as `TeacherQueue.keys_QD`; Q may be 0.
+        teacher_temperature: tau_v.
+        student_temperature: tau_x.
+
+    Returns:
+        A scalar, float64 for a float64 student, otherwise float32; it has no second derivative.
+
+    Raises:
+        ValueError: shapes that do not fit together, or a temperature that is not positive.
+
+    Example:
+        >>> queue = comodo.TeacherQueue(first_QD)
+        >>> loss = comodo.comodo_loss(student_BD, teacher_BD, queue.keys_QD)
+        >>> loss.backward()
+        >>> queue.push(teacher_BD)  # after the step, as in the paper
     """
     _check_pairs(student_BD, teacher_BD)
     _check_temperature("teacher_temperature", teacher_temperature)

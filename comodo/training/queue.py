@@ -49,9 +49,19 @@ def first_windows(trial: TrialConfig, count: int, seed: int) -> Tensor:
 class TeacherQueue:
     """Q teacher embeddings of unit length; pushing new ones replaces the oldest.
 
-    A ring buffer that is always full: a push overwrites rows in place, so its cost depends on the
-    batch and not on Q, and the rows of `keys_QD` are not in order of age. The first embeddings,
-    oldest first, are copied and normalised. They set length, device and dtype.
+    The keys of `comodo_loss`, as in COMODO (arXiv 2503.07259). A ring buffer that is always full: a
+    push overwrites rows in place, so its cost depends on the batch and not on Q, and the rows of
+    `keys_QD` are not in order of age.
+
+    Args:
+        embeddings_QD: the first embeddings `[Q, D]`, oldest first, of training windows. They are
+            copied and normalised, and set length, device and dtype.
+
+    Attributes:
+        keys_QD: the embeddings `[Q, D]`, without gradient.
+
+    Raises:
+        ValueError: not two-dimensional, or empty.
     """
 
     def __init__(self, embeddings_QD: Tensor) -> None:
@@ -69,7 +79,8 @@ class TeacherQueue:
     def push(self, teacher_BD: Tensor) -> None:
         """Adds B embeddings, newest last, in place of the B oldest.
 
-        If the batch is longer than the queue, only its last Q are kept.
+        If the batch is longer than the queue, only its last Q are kept. Raises ValueError for
+        another width than the queue's.
         """
         if teacher_BD.ndim != 2 or teacher_BD.shape[1] != self.keys_QD.shape[1]:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Frames of a sweep, and the tour of them in docs/notebook.md."""
+"""Frames of a sweep, and the tour of them in docs/python.md."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,8 @@ from tests.evaluation.test_sweep_record import saved_of
 from tests.helpers import TINY_MANTIS, answer, make_arrays
 from tests.paths import ROOT
 
-DOCUMENT = (ROOT / "docs" / "notebook.md").read_text()
+PAGE = (ROOT / "docs" / "python.md").read_text()
+(DOCUMENT,) = re.findall(r"^## Read a sweep\n(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)
 SHARES = {"untrained": 0.4, "256": 0.5, "512": 0.55, "1024": 0.7, "2048": 0.6}
 
 
