@@ -69,7 +69,7 @@ class SVMProbe:
         cv_accuracy_: mean cross-validated accuracy for each C.
 
     Example:
-        >>> probe = comodo.SVMProbe().fit(features_ND, labels_N)
+        >>> probe = comodo.SVMProbe(ties="middle").fit(features_ND, labels_N)
         >>> probe.accuracy(others_ND, their_labels_N)[1]  # Acc@1, a fraction
     """
 
