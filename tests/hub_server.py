@@ -103,8 +103,9 @@ class _Answers(BaseHTTPRequestHandler):
             headers = {"ETag": etag, "X-Repo-Commit": repository.commit}
             return self._send(200, repository.files[file], headers)
         siblings = [{"rfilename": name} for name in repository.files]
-        about = {"id": name, "modelId": name, "private": repository.private, "tags": []}
-        return self._send(200, about | {"sha": repository.commit, "siblings": siblings})
+        about: dict[str, Any] = {"id": name, "modelId": name, "tags": []}
+        about |= {"private": repository.private, "sha": repository.commit}
+        return self._send(200, about | {"siblings": siblings})
 
     def _create(self, wanted: dict[str, Any]) -> None:
         name = f"{wanted['organization']}/{wanted['name']}"

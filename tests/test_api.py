@@ -53,7 +53,7 @@ def test_names_are_what_a_type_checker_sees() -> None:
     docstring."""
     tree = ast.parse((ROOT / "comodo/__init__.py").read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    typed = {}
+    typed = dict[str, str]()
     for node in block.body:
         if isinstance(node, ast.ImportFrom):
             typed |= {x.asname or x.name: f"{node.module}:{x.name}" for x in node.names}

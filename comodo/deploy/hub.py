@@ -15,7 +15,6 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
 
 from comodo.core.errors import ComodoError
 from comodo.core.redaction import redacted
@@ -35,10 +34,6 @@ class HubError(ComodoError, RuntimeError):
 def check_push(repository: str, public: bool) -> None:
     """Raises HubError if `push` could not succeed, before an export that takes minutes: without a
     token or a network, and for a public repository unless `public`."""
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise HubError("hub.bad-id", f"--push {repository}: {error}") from None
     if "/" not in repository:
         raise HubError("hub.bad-id", f"--push {repository}: needs USER/NAME, or ORGANISATION/NAME")
     if get_token() is None:
@@ -78,6 +73,8 @@ def _explained(repository: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         text = "--push needs the Hugging Face hub, but HF_HUB_OFFLINE is set; unset it"
         raise HubError("hub.offline", text) from error
+    except HFValidationError as error:
+        raise HubError("hub.bad-id", f"--push {repository}: {error}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         reason = REASONS.get(status) or f"{status}: {redacted(str(error.server_message or error))}"

@@ -272,7 +272,8 @@ def test_the_card(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
         assert expected in card.text
     with_onnx, with_comodo = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
     monkeypatch.chdir(exported.folder)
-    monkeypatch.setattr("builtins.print", (shown := []).append)
+    shown = list[Any]()
+    monkeypatch.setattr("builtins.print", shown.append)
     exec(with_onnx, {})
     exec(with_comodo, {})
     labels, shape = shown
@@ -284,7 +285,7 @@ def test_a_licence_is_the_users(found: tuple[Selection, Store], exported: Export
     without = (exported.folder / "README.md").read_text()
     assert "No licence is given" in without and "license:" not in without
     with_one = ModelCard(card.model_card(found[0], exported.about, found[1], "cc-by-4.0"))
-    assert with_one.data.license == "cc-by-4.0"
+    assert with_one.data.to_dict()["license"] == "cc-by-4.0"
     assert "Licence: cc-by-4.0; besides it those of the recordings" in with_one.text
 
 
