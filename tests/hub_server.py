@@ -73,7 +73,8 @@ class _Answers(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             return self._create(json.loads(sent))
         found = re.match(r"(?:/api/models)?/(\w+/\w+)(?:/(\w+))?(?:/([^/]+))?(?:/(.+))?$", path)
-        assert found, path
+        if not found:
+            return self._send(404, {})
         name, verb, _, file = found.groups()
         repository = self.hub.repositories.get(name)
         if repository is None or (repository.private and not is_anna):

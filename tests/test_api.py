@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 
 import comodo
 from comodo.config import ConfigError
+from comodo.config.terms import ComodoLoss
 from comodo.core.errors import StoreError
 from comodo.core.store import Store
 from comodo.evaluation.sweep_record import SweepRecord
@@ -66,6 +68,12 @@ def test_names_are_what_a_type_checker_sees() -> None:
         assert getattr(comodo, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'load_swep'"):
         comodo.load_swep  # noqa: B018
+
+
+def test_temperatures_are_those_of_a_sweep_file() -> None:
+    defaults = signature(comodo.comodo_loss).parameters
+    for name in ("teacher_temperature", "student_temperature"):
+        assert defaults[name].default == getattr(ComodoLoss(), name)
 
 
 def test_overrides_are_values_of_python(tmp_path: Path) -> None:
