@@ -204,7 +204,7 @@ class SweepFrames:
         true class by probability, 0 the first; `metric` is `acc1` where the measure names classes.
         Other measures
         (`linear`, `few-shot`, ...) have no label, predicted and rank but several metrics each. Then
-        `correct` is the share of repeats that were right.
+        `correct` is the share of repeats that were right, of a measure of your own its score.
         """
         frames = []
         for row in self.results.rows:

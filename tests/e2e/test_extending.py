@@ -1,5 +1,5 @@
-"""docs/extending.md as a user follows it: a reader, a student and a loss of files, from a sweep to
-a program; in workers of Ray, and on another machine."""
+"""docs/extending.md as a user follows it: a reader, a student, a loss and a measure of files, from
+a sweep to a program; in workers of Ray, and on another machine."""
 
 import os
 import subprocess
@@ -35,6 +35,11 @@ def trained(store: Path) -> set[str]:
     return {path.parent.name for path in store.glob("trials/*/trained.json")}
 
 
+def measured(store: Path) -> list[Path]:
+    """What the measure of the page gave, of each student and content of its file."""
+    return sorted(store.glob("trials/*/measures/*/nearest-*.json"))
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     """The page's files, with recordings of four people that are easily told apart."""
@@ -50,11 +55,13 @@ def sweep(tmp_path: Path) -> Path:
     (folder / "my_encoder.py").write_text(FILES["my_encoder.py"])
     (folder / "my_reader.py").write_text(FILES["my_reader.py"])
     (folder / "my_loss.py").write_text(ALONE)
+    (folder / "my_measure.py").write_text(FILES["my_measure.py"])
+    *_, nearest = yaml.safe_load(FILES["measure.yaml"])["measures"]
     mine = yaml.safe_load(FILES["reader.yaml"])["datasets"]["mine"]
     student = yaml.safe_load(FILES["own.yaml"])["trial"]["student"]
     content = {
         "name": "own",
-        "allow_code": ["my_encoder.py", "my_loss.py", "my_reader.py"],
+        "allow_code": ["my_encoder.py", "my_loss.py", "my_measure.py", "my_reader.py"],
         "datasets": {"mine": mine | {"window_seconds": 2.0, "imu_rate": 20.0}},
         "trial": {
             "dataset": "mine",
@@ -66,7 +73,8 @@ def sweep(tmp_path: Path) -> Path:
             "batch_size": 8,
         },
         "references": ["none"],
-        "objective": {"metric": "test/acc1"},
+        "measures": ["probe", nearest | {"settings": {"k": 3}}],
+        "objective": {"metric": "test/nearest/precision"},
     }
     (folder / "own.yaml").write_text(yaml.safe_dump(content))
     return folder
@@ -74,7 +82,7 @@ def sweep(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * LIMIT)
-def test_a_reader_a_student_and_a_loss_of_files(sweep: Path, tmp_path: Path) -> None:
+def test_a_reader_a_student_a_loss_and_a_measure_of_files(sweep: Path, tmp_path: Path) -> None:
     file, store = sweep / "own.yaml", tmp_path / "store"
     done = comodo("sweep", file, "--store", store)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -85,12 +93,22 @@ def test_a_reader_a_student_and_a_loss_of_files(sweep: Path, tmp_path: Path) -> 
     again = comodo("sweep", file, "--store", store)
     assert "are done already" in again.stdout, again.stdout + again.stderr
 
+    # Another measure, of the same students.
+    assert len(measured(store)) == 2
+    with (sweep / "my_measure.py").open("a") as code:
+        code.write("\n")
+    measured_again = comodo("sweep", file, "--store", store)
+    assert measured_again.returncode == 0, measured_again.stdout + measured_again.stderr
+    assert (trained(store), len(measured(store))) == (first, 4)
+
     # On another machine, which has the store alone.
     elsewhere, kept = tmp_path / "elsewhere", tmp_path / "kept"
     store.rename(elsewhere)
     sweep.rename(kept)
     report = comodo("report", "own", "--store", elsewhere)
     assert report.returncode == 0, report.stdout + report.stderr
+    (page,) = elsewhere.glob("sweeps/own/report/report.html")
+    assert "Sorted by test/nearest/precision, which selects" in page.read_text()
     refused = comodo("export", "own", "--store", elsewhere)
     assert refused.returncode == 1
     assert "then add --allow-code" in " ".join(refused.stderr.split())

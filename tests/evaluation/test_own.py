@@ -1,5 +1,6 @@
 """Measures that are classes of another package or of the user's file."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from comodo.config import Sweep
 from comodo.config.measures import Measure
 from comodo.core.store import Store
 from comodo.data.arrays import NO_LABEL
@@ -162,6 +164,22 @@ def test_a_class_that_cannot_be_built_is_refused(
     found = sweep(tmp_path, "probe", OWN, text=NEAREST.replace(old, new, 1))
     with pytest.raises(ValueError, match=reason):
         refuse_unusable(found.measures)
+
+
+def test_reading_runs_nothing_and_what_was_stored_may_not_run(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    text = f"open({str(left)!r}, 'w').close()\n{NEAREST}"
+    found = sweep(tmp_path, "probe", OWN, text=text, objective="val/nearest/precision")
+    trial = Trial(trial_config(), 0, "w", "f", Evaluation(("nearest",), own=found.measures.own))
+    assert len(list(trial.measures())) == 1
+    settings = found.model_dump(mode="json", exclude_unset=True)
+    context = {"folder": tmp_path, "code": found.code, "read_back": True}
+    again = Sweep.model_validate(settings, context=context).measures
+    with pytest.raises(ValueError, match=r"my_measure\.py is code that was not allowed to run"):
+        refuse_unusable(again)
+    assert not left.exists()
+    refuse_unusable(pickle.loads(pickle.dumps(found.measures)))  # as a worker gets it
+    assert left.exists()
 
 
 def test_a_trial_is_measured_again_and_not_trained_again(tmp_path: Path) -> None:
