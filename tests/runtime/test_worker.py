@@ -25,6 +25,7 @@ from torch import nn
 
 from comodo.config import ComodoMethod, StudentConfig
 from comodo.config.dataset_base import FoldSplit
+from comodo.config.measures import prompts_of
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.provenance import made_by
@@ -32,6 +33,7 @@ from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
 from comodo.data.folds import Fold, make_folds
+from comodo.data.prompts import prompts_file, save_prompts
 from comodo.evaluation import evaluate
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
@@ -515,6 +517,30 @@ def test_untrained_and_supervised_students_have_no_zero_shot(store: Store) -> No
         metrics = run_whole(trial, store, lambda metrics: None).metrics
         assert "test/alignment/cka" in metrics
         assert "test/zero_shot/acc1" not in metrics
+
+
+def test_a_student_in_its_teacher_s_space_is_measured_by_texts_and_retrieval(store: Store) -> None:
+    windows, features = make_arrays(store)
+    folder, template = store.folder("arrays", features), "someone doing {class}"
+    classes, width = WindowArrays.load(store.folder("arrays", windows)).classes, 12
+    text_KD = torch.nn.functional.normalize(torch.randn(len(classes), width))
+    save_prompts(prompts_file(folder, template), prompts_of(classes, template), text_KD)
+    asked = Evaluation(("probe", "zero-shot-text", "retrieval"), prompt=template)
+    linear = {"name": "infonce", "head": {"kind": "linear"}}
+    trial = Trial(trial_config(epochs=1, method=linear), 0, windows, features, asked)
+    metrics = run_whole(trial, store).metrics
+    names = {f"{split}/zero_shot_text/{name}" for split in ("val", "test")
+             for name in ("acc1", "macro_f1", "balanced_accuracy")}  # fmt: skip
+    names |= {f"test/retrieval/imu_to_video_{name}" for name in ("r1", "r5", "median_rank")}
+    assert names <= metrics.keys()
+    table = trial.predictions(store, "d", "zero-shot-text")
+    assert table is not None and set(table["predicted"].to_pylist()) <= set(classes)
+    places = {measure: place for _, measure, place in trial.measures()}
+    other = replace(trial, evaluation=replace(asked, prompt="{class}"))
+    moved = {measure: place for _, measure, place in other.measures()}
+    assert {name for name in places if places[name] != moved[name]} == {"zero-shot-text"}
+    untrained = [measure for _, measure, _ in trial.untrained.measures()]
+    assert untrained == ["probe"], "it has no projector into that space"
 
 
 @pytest.mark.parametrize("rule", ["medoid", "first"])

@@ -144,6 +144,23 @@ def test_what_of_a_teacher_is_the_feature_is_shown(tmp_path: Path) -> None:
     assert "nobody/nothing: pooled output, or the mean of the tokens" in shown["image"]
 
 
+def test_the_text_of_each_class_is_shown(tmp_path: Path) -> None:
+    teacher = {"name": "image", "weights": "openai/clip-vit-base-patch16", "pooling": "joint"}
+    sweep = sweep_of(
+        tmp_path,
+        trial__teacher=teacher,
+        trial__method={"name": "infonce", "head": {"kind": "linear"}},
+        measures=["probe", "zero-shot-text"],
+        prompt="someone {class} outside",
+    )
+    plan = make_plan(sweep, Store(tmp_path / "store"))
+    labels = plan.inventory.datasets["demo"].labels
+    assert len(labels) > 2
+    assert "stairs_up" in labels
+    texts = "; ".join(f"someone {label} outside".replace("_", " ") for label in labels)
+    assert f"texts of the classes of demo: {texts}" in text(plan)
+
+
 def test_settings_of_a_teacher_are_different_trials_before_anything_is_prepared(
     tmp_path: Path,
 ) -> None:
