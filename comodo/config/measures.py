@@ -66,8 +66,15 @@ class Declaration:
     higher_is_better: bool = True
     percent: bool = True
     """Whether its metrics are shares, which are shown in percent."""
+    numbers: tuple[str, ...] = ()
+    """Further metrics of it that are no shares, and can be no objectives."""
+
+    def is_share(self, metric: str) -> bool:
+        """Whether a metric, by its name within the measure, is shown in percent."""
+        return self.percent and metric not in self.numbers
 
 
+_WAYS = ("imu_to_video", "video_to_imu")
 _EVALUATE = "comodo.evaluation.evaluate"
 _SHARED_SPACE = "comodo.evaluation.shared_space"
 BUILT_IN = {
@@ -93,8 +100,9 @@ BUILT_IN = {
         keeps="classes",
     ),
     "retrieval": Declaration(
-        tuple(f"{way}_r{k}" for way in ("imu_to_video", "video_to_imu") for k in RANKS),
+        tuple(f"{way}_r{k}" for way in _WAYS for k in RANKS),
         f"{_SHARED_SPACE}:measure_retrieval",
+        numbers=(*(f"{way}_median_rank" for way in _WAYS), "windows"),
         datasets="own",
         needs_labels=False,
         teacher_splits=SCORED_SPLITS,
@@ -256,6 +264,11 @@ class Measures(RootModel[list[Measure]]):
     def own(self) -> dict[str, Measure]:
         """Those of files and of installed packages, by name."""
         return {each.name: each for each in self.root if not each.is_built_in}
+
+    def known(self, name: str) -> Declaration | None:
+        """What is known of a measure, also of one of comodo's that is not asked for; None for what
+        is known of a student without any."""
+        return BUILT_IN.get(name) or self.declared.get(name)
 
     @cached_property
     def declared(self) -> dict[str, Declaration]:

@@ -10,8 +10,6 @@ from comodo.search.labels import channels_name
 
 SPLITS = {"val": "validation"}
 NAMES = {"dataset": "data set", "macro_f1": "macro F1", "cka": "CKA", "ece": "ECE"}
-COUNTS = ("median_rank", "windows")
-"""Endings of metrics that are numbers, whatever the others of their measure are."""
 SAID_BY_THE_REST = {"method", "terms", "name", "kind"}
 """Parts of a dotted key that its other parts make clear."""
 
@@ -47,9 +45,8 @@ def metric_name(name: str) -> str:
 def scale_of(name: str, sweep: Sweep) -> int:
     """By what a metric is multiplied where it is shown: shares by 100, as they are in percent."""
     metric = Metric.parse(name)
-    declared = sweep.measures.declared.get(metric.measure)
-    is_share = declared is None or (declared.percent and not metric.name.endswith(COUNTS))
-    return 100 if is_share and name != PARAMETERS else 1
+    known = sweep.measures.known(metric.measure)
+    return 100 if known is not None and known.is_share(metric.name) else 1
 
 
 def metric_axis(name: str, scale: int = 100) -> str:

@@ -287,6 +287,18 @@ def test_other_measures_vary_over_seeds_alone(results: Results, store: Store) ->
     assert other.measure("untrained", "test/alignment/neighbours") is None
 
 
+def test_numbers_that_are_no_shares_have_intervals_above_1(results: Results, store: Store) -> None:
+    name, values = "test/retrieval/imu_to_video_median_rank", iter((30.0, 40.0, 30.0, 40.0))
+    rows = [
+        replace(row, metrics={**row.metrics, name: next(values)}) if row.label == "infonce" else row
+        for row in results.rows
+    ]
+    found = Results(results.sweep, rows, store).measure("infonce", name)
+    assert found is not None
+    assert found.mean == pytest.approx(35)
+    assert found.high - found.mean == pytest.approx(3.18245 * 5 / 3**0.5, rel=1e-4)  # t of 3
+
+
 def test_transfer_grid(tmp_path: Path, store: Store) -> None:
     changes: dict[str, Any] = {
         "datasets": {name: {"kind": "simulated"} for name in ("demo", "other", "third")},

@@ -1,10 +1,13 @@
 """How figures and papers name keys, values and metrics."""
 
+from pathlib import Path
+
 import pytest
 
 from comodo.config import CHANNELS
 from comodo.config.metric import PARAMETERS
-from comodo.report.names import key_name, metric_axis, metric_name, value_name
+from comodo.report.names import key_name, metric_axis, metric_name, scale_of, value_name
+from tests.config.test_measures import LOSSES, NEAREST, OWN, sweep
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,21 @@ def test_metrics(metric: str, name: str) -> None:
 
 def test_a_number_of_parameters_is_no_share() -> None:
     assert metric_axis(PARAMETERS, 1) == "parameters of the student"
+
+
+def test_shares_are_shown_in_percent_and_numbers_as_they_are(tmp_path: Path) -> None:
+    own = OWN | {"class": "Losses", "name": "losses"}
+    scales = {
+        "val/acc1": 100,
+        "on/watch/test/calibration/ece": 100,
+        "test/nearest/precision": 100,
+        "test/losses/error": 1,
+        "val/retrieval/imu_to_video_r5": 100,
+        "val/retrieval/imu_to_video_median_rank": 1,
+        PARAMETERS: 1,
+    }
+    found = sweep(tmp_path, "probe", OWN, own, text=NEAREST + LOSSES)
+    assert {name: scale_of(name, found) for name in scales} == scales
 
 
 def test_values() -> None:
