@@ -118,6 +118,8 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
             foreign |= {"weights", "revision"}
         if name != "precomputed":
             foreign |= {"path", "ids", "features"}
+        if name != "several":
+            foreign |= {"several"}
     for key in settings.keys() & foreign:
         del settings[key]
 

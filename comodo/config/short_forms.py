@@ -13,6 +13,8 @@ def expanded(part: str, value: Any) -> Any:
     as they are. Raises ValueError for a list that is not one of terms."""
     if part in ("method", "terms"):
         return method_settings(value) if part == "method" else terms_by_name(value)
+    if part == "teacher" and isinstance(value, dict) and "several" in value:
+        return {"name": "several", **value}
     presets = {"teacher": TEACHER_PRESETS, "student": STUDENT_PRESETS}.get(part, {})
     return presets.get(value, {"name": value}) if isinstance(value, str) else value
 

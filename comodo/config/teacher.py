@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from comodo.config.base import ADDED_LATER, ExistingPath, Weights
 from comodo.config.datasets import DatasetConfig, fold_split
@@ -22,6 +22,7 @@ TEACHERS = Members(
         "image": "comodo.models.teachers:image",
         "efficientnet-lite0": "comodo.models.teachers:efficientnet_lite0",
         "precomputed": "comodo.data.precomputed:precomputed_features",
+        "several": "comodo.data.concatenated:concatenated_features",
     },
 )
 """What makes each teacher; classes of other packages and files are described in
@@ -48,7 +49,9 @@ TEACHER_PRESETS: dict[str, dict[str, Any]] = {
     "efficientnet-lite0": {"name": "efficientnet-lite0"},
 }
 
-WITHOUT_WEIGHTS = ("efficientnet-lite0", "precomputed")
+NOT_ENCODERS = ("precomputed", "several")
+"""Teachers whose features are made from a file or from those of others."""
+WITHOUT_WEIGHTS = ("efficientnet-lite0", *NOT_ENCODERS)
 """Teachers that are not given weights."""
 FrameShape = Literal["squeeze", "crop"]
 FrameChoice = Literal["middles", "ends"]
@@ -60,9 +63,23 @@ def _known_names(schema: dict[str, Any]) -> None:
     schema["enum"] = [*TEACHERS.names(), CUSTOM]
 
 
+def _presets(value: Any) -> Any:
+    """Teachers of a list that are given by their short names, as settings."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [TEACHER_PRESETS.get(one, one) if isinstance(one, str) else one for one in value]
+
+
+def _named_or_several(schema: dict[str, Any]) -> None:
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["name"]}, {"required": ["several"]}]
+
+
 class TeacherConfig(OwnCode):
     """The frozen video encoder. `video` is any video encoder of transformers; `image` any image
     encoder, with its features averaged over the frames."""
+
+    model_config = ConfigDict(json_schema_extra=_named_or_several)
 
     MEMBERS: ClassVar[Members] = TEACHERS
 
@@ -102,11 +119,35 @@ class TeacherConfig(OwnCode):
     """`precomputed`: name of the array or column of window or recording ids."""
     features: str = "feature"
     """`precomputed`: name of the array or column of features."""
+    several: Annotated[
+        "tuple[TeacherConfig, ...] | None",
+        ADDED_LATER,
+        BeforeValidator(_presets, json_schema_input_type="list[str | TeacherConfig] | None"),
+    ] = Field(None, exclude_if=lambda value: value is None)
+    """In place of a name: the features of these teachers, each of unit length, one after the other,
+    as in `{several: [timesformer-base-k400, videomae-base-k400]}`. Each encodes the windows by
+    itself, so a store that has one of them needs only the others."""
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
         return known_member(name, TEACHERS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_several(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "several" in data and "name" not in data:
+            return {"name": "several", **data}
+        return data
+
+    @property
+    def encoders(self) -> "tuple[TeacherConfig, ...]":
+        """The teachers that it consists of; itself, if it is one."""
+        return (self,) if self.several is None else self.several
+
+    @property
+    def sees_video(self) -> bool:
+        return any(encoder.name != "precomputed" for encoder in self.encoders)
 
     @model_validator(mode="after")
     def _complete(self) -> "TeacherConfig":
@@ -123,7 +164,23 @@ class TeacherConfig(OwnCode):
             raise ValueError(f"pooling: only video and image have it, not {self.name}; remove it")
         if (self.name == "precomputed") != (self.path is not None):
             raise ValueError("path is required for the teacher 'precomputed', and only for it")
+        if self.name == "several" or self.several is not None:
+            self._refuse_odd_parts()
         return self
+
+    def _refuse_odd_parts(self) -> None:
+        parts = self.several or ()
+        if self.name != "several":
+            raise ValueError(f"several: only without a name, not with {self.name}; remove one")
+        if len(parts) < 2 or any(part.several for part in parts):
+            raise ValueError(
+                "several: list two or more teachers, such as [dinov2-base, vjepa2-vitl]"
+            )
+        kept = {"name", "several"}
+        alone = TeacherConfig.model_construct(name=self.name, several=parts)
+        for key in type(self).model_fields.keys() - kept:
+            if getattr(self, key) != getattr(alone, key):
+                raise ValueError(f"{key}: give it to each of several")
 
     def _refuse_moving_code(self) -> None:
         """Raises ValueError for code on the hub of which somebody may make another version."""
@@ -138,6 +195,9 @@ class TeacherConfig(OwnCode):
 def as_published(teacher: TeacherConfig) -> TeacherConfig:
     """The teacher with the published defaults of what its settings leave out; they stay unset, so
     that they follow a change of the protocol."""
+    if teacher.several is not None:
+        parts = tuple(map(as_published, teacher.several))
+        return teacher.model_copy(update={"several": parts})
     update = {k: v for k, v in PUBLISHED_FRAMES.items() if k not in teacher.model_fields_set}
     if teacher.name == "precomputed" or not update:
         return teacher
@@ -148,6 +208,9 @@ def as_published(teacher: TeacherConfig) -> TeacherConfig:
 
 def teacher_on(teacher: TeacherConfig, dataset: DatasetConfig) -> TeacherConfig:
     """The teacher of a data set: what becomes of its frames is decided."""
+    if teacher.several is not None:
+        parts = tuple(teacher_on(part, dataset) for part in teacher.several)
+        return teacher.model_copy(update={"several": parts})
     if teacher.frame is not None or teacher.name == "precomputed":
         return teacher
     return teacher.model_copy(update={"frame": dataset.FRAME})
@@ -157,6 +220,8 @@ def refuse_pictures(teacher: TeacherConfig, name: str, dataset: DatasetConfig) -
     """Raises ValueError, its message the key first, where a teacher would see whole frames, but
     small copies, which are cropped, have only their middle; and where it would mirror the training
     windows, but which windows those are differs by fold."""
+    for part in teacher.several or ():
+        refuse_pictures(part, name, dataset)
     if dataset.videos == "shrink" and teacher_on(teacher, dataset).frame == "squeeze":
         raise ValueError(
             f"datasets.{name}.videos: the small copies are cropped, but the teacher needs whole "

@@ -51,6 +51,8 @@ def feature_key(teacher: TeacherConfig, windows: WindowSet) -> str:
 def _identity(teacher: TeacherConfig) -> dict[str, Any]:
     """What a teacher's features depend on besides the windows: of a folder of weights the content,
     wherever the folder is."""
+    if teacher.several is not None:
+        return {"version": FEATURE_VERSION, "several": [_identity(one) for one in teacher.several]}
     settings, files = teacher.for_key(), teacher_files(teacher)
     if teacher.frame == "crop":  # as before there was a choice
         settings.pop("frame")
@@ -62,7 +64,7 @@ def _identity(teacher: TeacherConfig) -> dict[str, Any]:
 
 def teacher_files(teacher: TeacherConfig) -> FileFingerprints:
     """Fingerprints of the files on this machine that the teacher is read from."""
-    paths = (teacher.weights, teacher.path)
+    paths = [path for one in teacher.encoders for path in (one.weights, one.path)]
     return {path: fingerprint(path) for path in paths if path and Path(path).exists()}
 
 
@@ -103,7 +105,7 @@ def wanted_windows(windows: WindowSet, store: Store, teacher: TeacherConfig) -> 
     columns = ["window", "recording", "split", "video", "start", "end", "rejected"]
     table = read_parts(fetched(windows.folder), columns)
     table = table.filter(pc.is_null(table["rejected"])).drop_columns(["rejected"])
-    if teacher.name != "precomputed":
+    if teacher.sees_video:
         table = table.filter(pc.greater(pc.binary_length(pc.fill_null(table["video"], "")), 0))
     names = table["video"].to_pylist()
     paths = {name: store.local(name or "") for name in set(names)}

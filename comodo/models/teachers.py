@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config import TeacherConfig
-from comodo.config.teacher import TEACHERS
+from comodo.config.teacher import NOT_ENCODERS, TEACHERS
 from comodo.config.video_teachers import Pooling
 from comodo.models.pooling import image_side, pooled
 from comodo.models.pretrained import MeanStd, image_size, load_pretrained, mean_std
@@ -165,8 +165,8 @@ def image_feature(encoder: nn.Module, pixels_N3HW: Tensor, pooling: Pooling | No
 
 def build_teacher(settings: TeacherConfig) -> Teacher:
     """The teacher with its weights, on the CPU; ValueError if they are not available or do not fit,
-    the encoder does not take that number of frames, or the teacher is `precomputed`."""
-    if settings.name == "precomputed":
+    the encoder does not take that number of frames, or the teacher is no encoder."""
+    if settings.name in NOT_ENCODERS:
         raise ValueError(f"teacher {settings.name!r} is not an encoder")
     if settings.name not in TEACHERS.built_in:
         return _own(settings)

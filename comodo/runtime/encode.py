@@ -20,12 +20,14 @@ import ray
 import ray.data
 
 from comodo.config import TeacherConfig
+from comodo.config.teacher import NOT_ENCODERS
 from comodo.core.console import console, track
 from comodo.core.hub import resolved_commit
 from comodo.core.lease import Lease, leased
 from comodo.core.parts import damaged_parts, parts, read_parts, remove_rejected, write_table
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, fetched, key_of, remove
+from comodo.data.concatenated import concatenated_features
 from comodo.data.feature_sets import (
     FeatureSet,
     copy_features,
@@ -72,6 +74,8 @@ def encode_windows(
             another commit of the teacher's weights.
         ChangedError: a video or the teacher's files were replaced meanwhile.
     """
+    for part in teacher.several or ():
+        encode_windows(name, part, windows, store, max_rejected, unread)
     known, key = teacher_files(teacher), feature_key(teacher, windows)
     refuse_changed(known)  # so that key and fingerprints are of the same files
     folder, what = store.folder("features", key), f"encode {name} with {teacher.name}"
@@ -80,7 +84,7 @@ def encode_windows(
         with leased(store, "features", key, what) as lease:
             if _unfinished(windows, unread, store, key):  # no other driver has encoded them
                 _make(what, teacher, known, windows, unread, store, key, lease)
-    elif teacher.name != "precomputed" and not has_spans(teacher, folder):
+    elif teacher.name not in NOT_ENCODERS and not has_spans(teacher, folder):
         # Of an earlier version.
         list_spans(teacher, wanted_windows(windows, store, teacher), folder)
     meta = FeaturesMeta.of(key, store)
@@ -113,7 +117,7 @@ def encode_windows(
 
 def _without_video(teacher: TeacherConfig, windows: WindowSet) -> dict[str, int]:
     """How many windows the teacher cannot see, by split."""
-    return {} if teacher.name == "precomputed" else counts_without_video(windows.folder)
+    return counts_without_video(windows.folder) if teacher.sees_video else {}
 
 
 def _unfinished(windows: WindowSet, unread: Collection[str], store: Store, key: str) -> bool:
@@ -141,13 +145,16 @@ def _make(
     refuse_other_commit(teacher, folder)
     for path in damaged_parts(folder):
         remove(path)
-    if teacher.name != "precomputed":
+    if teacher.name not in NOT_ENCODERS:
         list_spans(teacher, all_splits, folder)
         copy_features(teacher, in_no_part(wanted, folder), store, key)
     done, devices, passing = count_encoded(folder), set[str](), dict[str, str]()
     began, balance = time.perf_counter(), Balance()
-    if teacher.name == "precomputed":
-        features = precomputed_features(teacher, wanted)
+    if teacher.name in NOT_ENCODERS:
+        if teacher.several is None:
+            features = precomputed_features(teacher, wanted)
+        else:
+            features, passing = concatenated_features(teacher, wanted, windows, store)
         refuse_changed(known)
         write_table(folder / "part-given.parquet", features)
     elif len(missing := in_no_part(wanted, folder)):

@@ -21,7 +21,7 @@ from comodo.config.short_forms import expanded
 from comodo.config.student import STUDENTS, Family, family_of
 from comodo.core.console import console
 from comodo.core.members import Code
-from comodo.core.store import Store, publish
+from comodo.core.store import Store, key_of, publish
 
 _VIT = {
     "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -216,6 +216,8 @@ class _Shrunk:
 
     def _teacher(self, teacher: Any) -> dict[str, Any]:
         given = expanded("teacher", teacher)
+        if several := given.get("several"):
+            return {"several": [self._teacher(one) for one in several]}
         family, weights = given["name"], str(given.get("weights"))
         kept = {key: given[key] for key in ("pooling",) if key in given}
         if family in STAND_INS:
@@ -273,12 +275,12 @@ def _dataset(settings: Any, number: int) -> dict[str, Any]:
 
 def tiny_teacher(family: str, store: Store) -> Path:
     """Folder of a tiny transformer with random weights, created once."""
-    folder = store.folder("smoke", family)
+    classes, size = TINY_TEACHERS[family]
+    folder = store.folder("smoke", f"{family}-{key_of([classes, size])[:8]}")
     if not folder.exists():
         import torch
         import transformers
 
-        classes, size = TINY_TEACHERS[family]
         config = getattr(transformers, f"{classes}Config")(**size)
         transformers.utils.logging.disable_progress_bar()
         folder.parent.mkdir(parents=True, exist_ok=True)

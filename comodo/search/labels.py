@@ -97,6 +97,8 @@ class Labels:
             return str(value)
         if key == "student.channels":
             return channels_name(value)
+        if key == "teacher.several":
+            return "+".join(one["name"] for one in value)
         if isinstance(value, str) and re.search(r"[\s\"]", value):
             value = json.dumps(value)
         if key.startswith(OF_TERMS):

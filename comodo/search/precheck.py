@@ -72,7 +72,7 @@ def precheck(
         watching = {
             name: reader
             for (name, teacher), reader in sweep.encoded().items()
-            if teacher.name != "precomputed"
+            if teacher.sees_video
         }
         for name, settings in sweep.datasets.items():
             refuse_short_windows(name, settings)

@@ -32,7 +32,7 @@ class TrainSplit:
         if trial.method.only_labels:
             if self.labelled is not None:
                 windows, last = self.labelled, self.labelled_last
-        elif trial.method.needs_teacher and trial.teacher and trial.teacher.name != "precomputed":
+        elif trial.method.needs_teacher and trial.teacher and trial.teacher.sees_video:
             windows, last = windows - self.unseen, last - self.unseen_last
         return windows - (last if trial.last_window == "drop" else 0)
 

@@ -125,3 +125,40 @@ def test_code_of_the_hub_needs_the_commit_that_was_read(tmp_path: Path) -> None:
     assert TeacherConfig.model_validate(theirs | {"revision": "0123456789" * 4})
     folder = str(tmp_path)
     TeacherConfig.model_validate(theirs | {"weights": folder, "allow_remote_code": folder})
+
+
+def test_several_teachers_each_have_their_settings(tmp_path: Path) -> None:
+    names = ["timesformer-base-k400", "videomae-base-k400"]
+    teacher = trial_config(protocol="published", teacher={"several": names}).teacher
+    assert teacher is not None and teacher.name == "several"
+    assert [one.name for one in teacher.encoders] == ["timesformer", "videomae"]
+    assert all(one.frame_choice == "ends" and one.flips for one in teacher.encoders)
+    assert TeacherConfig.model_validate(teacher.model_dump(mode="json")) == teacher
+    one = {"name": "efficientnet-lite0", "frames": 2}
+    sweep = sweep_of(tmp_path, trial__teacher={"several": [one, "dinov2-base"]})
+    ((_, found),) = sweep.trained_on()
+    assert found is not None
+    seen = teacher_on(found, sweep.datasets["mmea"]).encoders
+    assert [(each.name, each.frame) for each in seen] == [
+        ("efficientnet-lite0", "squeeze"),
+        ("image", "squeeze"),
+    ]
+    assert found.sees_video
+    for wrong, reason in (
+        ({"several": [one]}, "list two or more"),
+        ({"several": [one, {"several": [one, one]}]}, "list two or more"),
+        ({"several": [one, "dinov2-base"], "frames": 3}, "frames: give it to each of several"),
+        ({**one, "several": [one, one]}, "several: only without a name"),
+        ({"name": "several"}, "list two or more"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            TeacherConfig.model_validate(wrong)
+
+
+def test_small_copies_are_refused_where_one_of_several_needs_whole_frames(tmp_path: Path) -> None:
+    crop = {"name": "efficientnet-lite0", "frame": "crop"}
+    whole = {"name": "efficientnet-lite0", "frame": "squeeze"}
+    shrink = {"datasets__mmea__videos": "shrink"}
+    with raises(ConfigError, "datasets.mmea.videos", "trial.teacher.frame: squeeze"):
+        sweep_of(tmp_path, **shrink, trial__teacher={"several": [crop, whole]})
+    sweep_of(tmp_path, **shrink, trial__teacher={"several": [crop, crop]})

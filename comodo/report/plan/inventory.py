@@ -14,7 +14,7 @@ from itertools import chain
 
 from comodo.config import CHANNELS, Sweep, TeacherConfig
 from comodo.config.space import Point
-from comodo.config.teacher import teacher_on
+from comodo.config.teacher import NOT_ENCODERS, teacher_on
 from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched, key_of
 from comodo.data import window_sets
@@ -176,8 +176,9 @@ def take_inventory(sweep: Sweep, store: Store) -> Inventory:
     datasets = {name: dataset_plan(name, sweep, store) for name in sweep.used()}
     machine = this_machine()
     features = {
-        pair: features_plan(datasets[pair[0]], pair[1], sweep, store, machine)
-        for pair in sweep.encoded()
+        (name, one): features_plan(datasets[name], one, sweep, store, machine)
+        for name, teacher in sweep.encoded()
+        for one in (*(teacher.several or ()), teacher)
     }
     arrays: Arrays = {}
     for name, teacher in sweep.trained_on():
@@ -251,7 +252,7 @@ def features_plan(
         key, counts = feature_key(seeing, dataset.ready), dataset.ready.counts
         meta = FeaturesMeta.of(key, store)
         seen = Counter(counts)
-        if teacher.name != "precomputed":
+        if teacher.sees_video:
             seen.subtract(window_sets.counts_without_video(dataset.ready.folder))
         total = sum(count for split, count in seen.items() if split not in unread)
         complete = meta is not None and meta.has(counts, unread)
@@ -266,7 +267,7 @@ def features_plan(
         videos = tuple(chain.from_iterable(read))
         done = min(count_known(seeing, videos, dataset.seconds, store), total)
     plan = FeaturesPlan(dataset.name, teacher, packed, done, total, complete, dim)
-    if plan.left == 0 or teacher.name == "precomputed":
+    if plan.left == 0 or teacher.name in NOT_ENCODERS:
         return replace(plan, seconds=0.0)
     speed = encoding_speed(store, teacher, "cuda" if machine.gpus else "cpu")
     if speed is None:

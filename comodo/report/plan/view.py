@@ -80,6 +80,8 @@ def _encoding(features: FeaturesPlan, is_ready: bool) -> tuple[str, str]:
     name = f"{teacher.name} {teacher.weights or teacher.path or ''}".rstrip()
     if features.complete:
         return name, "encoded"
+    if teacher.several is not None:
+        return f"these {len(teacher.several)} together", "to combine"
     if teacher.name == "precomputed":
         return name, "to read"
     if features.done and is_ready:

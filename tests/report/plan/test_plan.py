@@ -161,6 +161,16 @@ def test_the_text_of_each_class_is_shown(tmp_path: Path) -> None:
     assert f"texts of the classes of demo: {texts}" in text(plan)
 
 
+def test_each_of_several_teachers_is_encoded(tmp_path: Path) -> None:
+    parts = [{"name": "efficientnet-lite0", "frames": frames} for frames in (1, 2)]
+    sweep = sweep_of(tmp_path, trial__teacher={"several": parts})
+    plan = make_plan(sweep, Store(tmp_path / "store"))
+    assert [one.teacher.frames for one in plan.inventory.features] == [1, 2, None]
+    assert "these 2 together to combine" in text(plan)
+    trial = plan.trials.to_estimate[-1]
+    assert trial.features == plan.inventory.features[-1].packed
+
+
 def test_settings_of_a_teacher_are_different_trials_before_anything_is_prepared(
     tmp_path: Path,
 ) -> None:
