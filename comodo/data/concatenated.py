@@ -27,7 +27,7 @@ def concatenated_features(
     features = [_of(store, key) for key in keys]
     rows, passing = list[dict[str, Any]](), dict[str, str]()
     for window in wanted["window"].to_pylist():
-        found = [of_teacher.get(window) for of_teacher in features]
+        found: list[Any] = [of_teacher.get(window) for of_teacher in features]
         fault = next((one for one in found if isinstance(one, str)), None)
         if fault is not None:
             rows.append({"window": window, "rejected": fault})
