@@ -164,8 +164,8 @@ class Objective(Settings):
     mode: Literal["max", "min"] = Field(
         default_factory=lambda data: "min" if _is_cost(data.get("metric", "")) else "max"
     )
-    """Which values are better; by default `max`, for `student/parameters` and `calibration`
-    `min`."""
+    """Which values are better; by default `max`, for `student/parameters`, `calibration` and a
+    measure of your own with `HIGHER_IS_BETTER = False` `min`."""
 
     @property
     def sign(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config.measures import SCORED_SPLITS
-from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
+from comodo.data.arrays import NO_LABEL, FeatureArrays, Split, WindowArrays
 from comodo.evaluation.hand_crafted import ClassicalClassifier
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe
@@ -84,21 +84,24 @@ class FrozenStudent:
             return None
         if split == "train" and not all_train:
             index_N = self.training_subset(index_N)
-        if self.extracted is None:
-            return self.extract(split, index_N), part.label_N[index_N].numpy()
-        rows = part.stored(index_N).tolist()
-        new_n = torch.tensor([i for i, row in enumerate(rows) if row not in self.extracted])
-        if len(new_n):
-            found_nD = self.extract(split, index_N[new_n])
-            self.extracted |= {
-                rows[i]: x_D for i, x_D in zip(new_n.tolist(), found_nD, strict=True)
-            }
-        features_ND = np.stack([self.extracted[row] for row in rows])
-        return features_ND, part.label_N[index_N].numpy()
+        return self.extract(split, index_N), part.label_N[index_N].numpy()
 
     def extract(self, split: str, index_N: Tensor) -> npt.NDArray[np.float32]:
         """Features `[N, D]` of windows of a split, with or without a label."""
-        part, batch = self.windows.splits[split], self.batch_size
+        part = self.windows.splits[split]
+        if self.extracted is None:
+            return self._extract(part, index_N)
+        rows = part.stored(index_N).tolist()
+        new_n = torch.tensor([i for i, row in enumerate(rows) if row not in self.extracted])
+        if len(new_n):
+            found_nD = self._extract(part, index_N[new_n])
+            self.extracted |= {
+                rows[i]: x_D for i, x_D in zip(new_n.tolist(), found_nD, strict=True)
+            }
+        return np.stack([self.extracted[row] for row in rows])
+
+    def _extract(self, part: Split, index_N: Tensor) -> npt.NDArray[np.float32]:
+        batch = self.batch_size
         return extract_features(self.student, part, index_N, self.mask, batch_size=batch).numpy()
 
     def training_subset(self, index_N: Tensor) -> Tensor:
