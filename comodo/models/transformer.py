@@ -27,7 +27,8 @@ class StudentTransformer(
         rate: samples per second of the windows, in Hz.
         units: of acceleration and rotation, as in `TrainedStudent.embed`.
         channels: names of the windows' channels, if they are not exactly the student's.
-        revision: of a hub id; `allow_code` is also as in `load_student`.
+        revision: of a hub id, as in `load_student`.
+        allow_code: whether the code of the student's file may run, as in `load_student`.
 
     Attributes:
         student_: after `fit`, the student.

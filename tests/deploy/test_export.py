@@ -326,8 +326,7 @@ def test_the_student_is_part_of_it(found: tuple[Selection, Store], exported: Exp
     assert student.trained_on == TrainedOn(rate=20, seconds=3.2, mask=True, gravity=True)
     trial, store = found[0].row.trial, found[1]
     alone = load_student(store.folder("trials", trial.key) / "student").eval()
-    frozen = frozen_student_of(trial, store, alone, "d")
-    measured = frozen.extract("test", torch.arange(len(frozen.windows.splits["test"].label_N)))
+    measured, _ = frozen_student_of(trial, store, alone, "d").scored()["test"]
     imu, device_imu = raw(found)
     np.testing.assert_array_equal(student.embed(imu, 20, ("g", "deg/s")), measured)
     converted = student.embed(device_imu, 20, ("m/s^2", "rad/s"))
