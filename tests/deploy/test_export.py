@@ -288,7 +288,8 @@ def test_an_accuracy_on_real_recordings_is_one_for_the_hub(
     metadata = card._metadata(
         replace(found[0], record=replace(record, sweep=sweep)), exported.about, None
     )
-    (result,) = ModelCard(f"---\n{metadata.to_yaml()}\n---\n").data.eval_results
+    assert metadata.eval_results is not None
+    (result,) = metadata.eval_results
     assert (result.dataset_name, result.metric_type) == ("d", "accuracy")
     assert result.metric_value == round(exported.about["accuracy"]["float32"], 4)
 
