@@ -8,6 +8,7 @@ F folds.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -53,7 +54,12 @@ class Fold:
         return {"fold": str(self.number), "test groups": ", ".join(self.test)[:MAX_TAG]}
 
     def split_of(self, group: str) -> str:
-        return "test" if group in self.test else "val" if group in self.val else "train"
+        return self._others.get(group, "train")
+
+    @cached_property
+    def _others(self) -> dict[str, str]:
+        """The splits of groups that are not in train. There may be tens of thousands."""
+        return dict.fromkeys(self.val, "val") | dict.fromkeys(self.test, "test")
 
 
 Folds = tuple[Fold, ...]

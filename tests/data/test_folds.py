@@ -174,6 +174,16 @@ def test_folds_are_stratified_as_scikit_learn_does_it(folds: int, seed: int) -> 
     assert {fold.test for fold in found} == expected
 
 
+@given(val=st.lists(st.sampled_from("abcdef")), test=st.lists(st.sampled_from("abcdef")))
+def test_the_split_of_a_group_is_where_it_is_named(val: list[str], test: list[str]) -> None:
+    fold = Fold(1, 2, tuple(val), tuple(test))
+    for group in "abcdefg":
+        split = "test" if group in test else "val" if group in val else "train"
+        assert fold.split_of(group) == split
+    again = Fold.of(json.loads(json.dumps(asdict(fold))))
+    assert again == fold and asdict(again) == asdict(fold)
+
+
 @given(counts=TABLES, folds=st.sampled_from(["all", 2, 3, 5]), seed=st.integers(0, 99))
 def test_every_group_with_labels_is_tested_once(
     counts: Counts, folds: int | str, seed: int
