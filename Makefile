@@ -27,7 +27,7 @@ test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/dev
-	$(BIN)/python -m pytest -m ''
+	COMODO_FUZZ=4 $(BIN)/python -m pytest -m ''
 
 # The lowest versions that pyproject.toml allows, in an environment of their own: 6 GB, removed
 # afterwards. Warnings of old versions are no errors.
@@ -48,7 +48,7 @@ test-lowest: .venv/dev
 # compared with a direct formulation.
 fuzz: .venv/dev
 	$(BIN)/python -m pytest -m '' tests/test_fuzz.py
-	COMODO_FUZZ=20 $(BIN)/python -m pytest tests/data
+	COMODO_FUZZ=80 $(BIN)/python -m pytest tests/data
 
 # Breaks clusters, stores and processes; sweeps must end as if nothing had happened. 80 minutes.
 chaos: .venv/dev

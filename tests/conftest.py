@@ -19,7 +19,7 @@ from tests.paths import SHARED
 
 # For the GPUs of `ray_cluster` and of other clusters in tests, which do not exist.
 os.environ["COMODO_PRETENDED_GPUS"] = "1"
-EXAMPLES = 100 * int(os.environ.get("COMODO_FUZZ", "1"))  # of a property; `make fuzz` tries more
+EXAMPLES = 25 * int(os.environ.get("COMODO_FUZZ", "1"))  # of a property; other targets try more
 settings.register_profile("any machine", deadline=None, max_examples=EXAMPLES)  # not a benchmark
 settings.load_profile("any machine")
 
