@@ -66,7 +66,9 @@ def drive(
 def started(
     make: Callable[[Sweep, Store], Ledger], sweep: Sweep, folder: Path, drivers: int
 ) -> list[BaseProcess]:
-    context = multiprocessing.get_context("spawn")
+    # They are forked from a process that has imported this once, instead of each importing it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     processes: list[BaseProcess] = []
     for number in range(drivers):
         processes.append(
