@@ -1,8 +1,10 @@
 """Small packed arrays for tests of training, made without video, Ray or the store."""
 
 import math
+import multiprocessing
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,14 @@ TINY_MANTIS = {
         "transf_dim_head": 4,
     },
 }
+
+
+def forkserver() -> ForkServerContext:
+    """Its processes are forked from one that has imported this: to import PyTorch and SciPy takes
+    each process seconds, and most do little else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def make_arrays(

@@ -2,11 +2,10 @@
 
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +46,14 @@ from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.training.distill import seed_of
 from tests.core.test_hub import cached
 from tests.errors import raises
-from tests.helpers import make_arrays, make_folded_arrays, run_whole, trial_config, weights_equal
-from tests.paths import ROOT
+from tests.helpers import (
+    forkserver,
+    make_arrays,
+    make_folded_arrays,
+    run_whole,
+    trial_config,
+    weights_equal,
+)  # fmt: skip
 from tests.tiny_students import SIZES
 
 
@@ -176,6 +181,25 @@ def test_weights_of_the_hub_are_those_of_the_commit_in_the_name(
         assert weights_equal(student, fresh) == (commit == first)
 
 
+def in_process(store: Store, epochs: int) -> tuple[BaseProcess, Connection]:
+    """Trains in another process. After each epoch it sends its number and waits for an answer."""
+    context = forkserver()
+    here, there = context.Pipe()
+    process = context.Process(target=train_and_ask, args=(store, epochs, there))
+    process.start()
+    there.close()
+    return process, here
+
+
+def train_and_ask(store: Store, epochs: int, other: Connection) -> None:
+    def report(metrics: dict[str, Any]) -> None:
+        other.send(metrics["epoch"])
+        other.recv()
+
+    torch.set_num_threads(1)
+    run_trial(Trial(trial_config(epochs=epochs), 0, "w", "f"), store, report)
+
+
 @pytest.mark.parametrize("epochs_before", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_trial_ends_as_one_that_never_stopped(
     store: Store, tmp_path: Path, epochs_before: int
@@ -187,27 +211,11 @@ def test_a_killed_trial_ends_as_one_that_never_stopped(
 
     other = Store(tmp_path / "other")
     make_arrays(other)
-    program = f"""
-import sys, time, torch
-sys.path.insert(0, {str(ROOT)!r})
-from comodo.core.store import Store, read_json, write_json
-from comodo.runtime.worker import run_trial
-from comodo.search.trial import Trial
-from tests.helpers import trial_config
-torch.set_num_threads(1)
-def report(metrics):
-    print("epoch", metrics["epoch"], flush=True)
-    if metrics["epoch"] == {epochs_before}:
-        time.sleep(600)
-run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r}), report)
-"""
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == f"epoch {epochs_before}":
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process, epochs = in_process(other, epochs=6)
+    while epochs.recv() < epochs_before:
+        epochs.send("go on")
+    process.kill()
+    process.join()
     folder = other.folder("trials", trial.key)
     assert (folder / "checkpoint.pt").exists()
     assert read_result(trial, other) is None
@@ -218,33 +226,18 @@ run_trial(Trial(trial_config(epochs=6), 0, "w", "f"), Store({str(other.root)!r})
 
 def test_what_another_process_trains_is_waited_for_and_read(store: Store) -> None:
     trial = Trial(trial_config(epochs=2), 0, *make_arrays(store))
-    program = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from comodo.core.store import Store
-from comodo.runtime.worker import run_trial
-from comodo.search.trial import Trial
-from tests.helpers import trial_config
-def report(metrics):
-    print("epoch", metrics["epoch"], flush=True)
-    sys.stdin.readline()
-run_trial(Trial(trial_config(epochs=2), 0, "w", "f"), Store({str(store.root)!r}), report)
-"""
-    command = [sys.executable, "-c", program]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
-        reported = list[dict[str, Any]]()
+    process, epochs = in_process(store, epochs=2)
+    epochs.recv()
+    reported = list[dict[str, Any]]()
 
-        def report(metrics: dict[str, Any]) -> None:
-            reported.append(metrics)
-            process.stdin.write("go on\n" * 2)  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
+    def report(metrics: dict[str, Any]) -> None:
+        reported.append(metrics)
+        epochs.send("go on")
+        epochs.send("go on")
 
-        result = run_whole(trial, store, report)
-        assert process.wait(60) == 0
+    result = run_whole(trial, store, report)
+    process.join(60)
+    assert process.exitcode == 0
     (waiting,) = reported  # it has trained nothing
     assert waiting["waiting"].startswith(f"process {process.pid} on ")
     assert [metrics["epoch"] for metrics in result.trained.history] == [1, 2]

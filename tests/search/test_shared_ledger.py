@@ -1,6 +1,5 @@
 """Several drivers of one sweep, each in a process of its own, as on machines that share a disk."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ from comodo.search.ledger import Ledger
 from comodo.search.records import read_asked, read_ended
 from comodo.search.shared_ledger import SharedLedger, forget_failures
 from comodo.search.trial import Evaluation
+from tests.helpers import forkserver
 from tests.search.test_ledger import finish, grid, search
 
 LIMIT = 400  # seconds, on a busy machine
@@ -66,9 +66,7 @@ def drive(
 def started(
     make: Callable[[Sweep, Store], Ledger], sweep: Sweep, folder: Path, drivers: int
 ) -> list[BaseProcess]:
-    # They are forked from a process that has imported this once, instead of each importing it.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = forkserver()
     processes: list[BaseProcess] = []
     for number in range(drivers):
         processes.append(

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
-from tests.helpers import TINY_MANTIS, make_arrays, trial_config
+from tests.helpers import TINY_MANTIS, forkserver, make_arrays, trial_config
 
 HEAD = {"hidden_dim": 16, "output_dim": 8}
 TERMS = {
@@ -87,7 +87,8 @@ def usual_precision() -> Iterator[None]:
 def test_several_workers_are_as_one(tmp_path: Path, method: dict[str, Any], workers: int) -> None:
     make_arrays(Store(tmp_path), dtype=np.float64)
     train(tmp_path, method, "one")
-    spawn(worker, args=(tmp_path, method, workers), nprocs=workers)
+    forkserver()
+    start_processes(worker, (tmp_path, method, workers), workers, start_method="forkserver")
     names = ["one-0", *(f"all-{rank}" for rank in range(workers))]
     one, *several = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in names)
     for each in several:
