@@ -4,10 +4,11 @@ The quality of each recording is stored next to the windows.
 """
 
 import json
+import re
 import tempfile
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, slice_chunk, write_part
 from comodo.data.window_sets import FileFingerprints, WindowSet, fingerprints_of, missing_parts
 from comodo.runtime.crash_guard import CrashGuard
+
+MAX_REASONS = 10  # for which recordings were rejected, printed
 
 
 def prepare_windows(name: str, settings: DatasetConfig, store: Store) -> WindowSet:
@@ -192,10 +195,8 @@ def _report(
     unseen = window_sets.without_video_note(windows.folder, sum(windows.counts.values()))
     for sentence in [*notes, *unseen, *leaks, *flag_lines(measured)]:
         console.print(f"  {sentence}", style="yellow", markup=False)
-    for id, reason in list(windows.rejected.items())[:10]:
-        console.print(f"  rejected {id}: {reason}", style="yellow", markup=False)
-    if len(windows.rejected) > 10:
-        console.print(f"  and {len(windows.rejected) - 10} more, see comodo inspect {name}")
+    for line in _rejected_lines(windows.rejected, name):
+        console.print(f"  {line}", style="yellow", markup=False)
     if len(windows.rejected) > allowed * recordings:
         remove_rejected(windows.folder)  # so that they are tried again
         raise PrepareError(
@@ -204,3 +205,21 @@ def _report(
             f"allowed share of {allowed:g}; see comodo inspect {name}; fix them, or increase "
             f"datasets.{name}.max_rejected",
         )
+
+
+def _rejected_lines(rejected: Mapping[str, str], name: str) -> list[str]:
+    """A line for each reason, the most frequent ones first, with the first of its recordings.
+    Reasons that differ only by the recording's name and by numbers are one."""
+    of_reason = defaultdict[str, list[str]](list)
+    for id, reason in rejected.items():
+        unnamed = re.sub(rf"(?<!\w){re.escape(id)}(?!\w)", "*", reason)
+        of_reason[re.sub(r"\d+", "0", unnamed)].append(id)
+    lines = []
+    for first, *others in sorted(of_reason.values(), key=len, reverse=True)[:MAX_REASONS]:
+        more = f" and {len(others)} more like it" if others else ""
+        lines.append(f"rejected {first}{more}: {rejected[first]}")
+    if more_reasons := max(0, len(of_reason) - MAX_REASONS):
+        lines.append(f"and {more_reasons} more reasons")
+    if len(rejected) > len(lines):
+        lines.append(f"all of them: comodo inspect {name}")
+    return lines

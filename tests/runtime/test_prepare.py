@@ -23,7 +23,7 @@ from comodo.data.slicing import PrepareError, Sliced, write_part
 from comodo.data.window_sets import read_quality, window_key
 from comodo.report.plan.splits import train_split
 from comodo.report.quality.inspection import inspect_dataset, write_inspection
-from comodo.runtime.prepare import _checked, prepare_windows
+from comodo.runtime.prepare import _checked, _rejected_lines, prepare_windows
 from comodo.search.train_split import TrainSplit
 from tests.conftest import write_imu, write_video
 from tests.data.readers import test_uestc_mmea as mmea
@@ -340,3 +340,20 @@ def test_who_lost_the_lease_meanwhile_does_not_complete_the_windows(
     with raises(LeaseError, "lease.lost", "windows/"):
         prepare_windows("mine", folder(manifest), store)
     assert not list(store.root.glob("windows/*/meta.json"))
+
+
+def test_equal_reasons_are_one_line() -> None:
+    short = {
+        f"r{i:02d}": f"PrepareError: /d/r{i:02d}.csv: {i}.5 s are too short" for i in range(12)
+    }
+    lines = _rejected_lines({"cut": "VideoError: /d/cut.mp4: no frames"} | short, "mine")
+    assert lines == [
+        "rejected r00 and 11 more like it: PrepareError: /d/r00.csv: 0.5 s are too short",
+        "rejected cut: VideoError: /d/cut.mp4: no frames",
+        "all of them: comodo inspect mine",
+    ]
+    several = {letter: f"Error: {letter} has no {letter * 3}" for letter in "abcdefghijkl"}
+    lines = _rejected_lines(several, "mine")
+    assert lines[0] == "rejected a: Error: a has no aaa" and len(lines) == 12
+    assert lines[-2:] == ["and 2 more reasons", "all of them: comodo inspect mine"]
+    assert _rejected_lines({"a": "Error: no a"}, "mine") == ["rejected a: Error: no a"]
