@@ -22,8 +22,9 @@ bench: .venv/installed
 # Two files of tests at a time, each on one thread: much of a small sweep is waiting for processes to
 # start, and threads that outnumber the cores wait for each other. In the order of their folders:
 # xdist would begin with the files of most cases, and end with the two or three cases that each run a
-# whole sweep, while one core has nothing left to do.
+# whole sweep, while one core has nothing left to do. Compiled for the processes that tests start.
 test: .venv/dev
+	$(BIN)/python -m compileall -q comodo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/dev
