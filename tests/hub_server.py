@@ -69,7 +69,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.hub.checked.append(json.loads(sent)["content"])
             return self._send(200, {"errors": [], "warnings": []})
         if path == "/api/whoami-v2":
-            return self._send(200 if is_anna else 401, {"name": "anna", "type": "user"})
+            return self._send(200 if is_anna else 401, {"name": "anna", "type": "user", "orgs": []})
         if path == "/api/repos/create":
             return self._create(json.loads(sent))
         found = re.match(r"(?:/api/models)?/(\w+/\w+)(?:/(\w+))?(?:/([^/]+))?(?:/(.+))?$", path)
