@@ -24,6 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 WITHOUT_RAY = {
     "loss": "loss",
     "epoch": "epoch",
+    "terms": "terms",
     "teacher": "teacher",
     "teacher-bf16": "teacher --precision bf16",
 }

@@ -67,6 +67,7 @@ def test_the_performance_page_shows_what_was_measured() -> None:
     "command",
     [
         "overhead --between 1 2",
+        "terms --batch 4 --repeats 1",
         "sharing --megabytes 20 --trials 2",
         "scaling --trials 3 --windows 600 1200 --repeats 1",
         "lockstep --device cpu --student cnn mantis-small --together 2 --batch 4 --repeats 1",

@@ -109,7 +109,7 @@ def mean_std(settings: TeacherConfig) -> MeanStd | None:
         mean, std = (0.0,) * 3, (1.0,) * 3
     # ViViT's processor maps pixels to values from -1 to 1 first.
     factor = 255 * processor.get("rescale_factor", 1 / 255)
-    offset = float(processor.get("offset", _is_vivit(processor)))
+    offset = float(processor.get("offset", processor.get("rescale_offset", _is_vivit(processor))))
     if offset == 0 and math.isclose(factor, 1):
         return mean, std
     return tuple((m + offset) / factor for m in mean), tuple(s / factor for s in std)

@@ -19,6 +19,7 @@ from transformers import (
 from comodo.models.teachers import build_teacher
 from tests.tiny_teachers import (
     IMAGE,
+    STD,
     VJEPA2,
     frames,
     normalised,
@@ -110,6 +111,24 @@ def test_without_a_processor_the_family_s_mean_and_std_are_used(tmp_path: Path) 
     with torch.no_grad():
         tokens = model(normalised(seen, [0.45] * 3, [0.225] * 3)).last_hidden_state
     torch.testing.assert_close(teacher(seen), tokens.mean(1), atol=1e-5, rtol=0)
+
+
+def test_pixels_are_what_the_processor_makes_of_them(tmp_path: Path) -> None:
+    model = Dinov2Model(Dinov2Config(**IMAGE)).eval()
+    folder = save(model, tmp_path, size={"height": 32, "width": 32})
+    file = folder / "preprocessor_config.json"
+    kept = json.loads(file.read_text())
+    for changes, mean, std in (
+        ({"do_normalize": False}, [0.0] * 3, [1.0] * 3),
+        ({"rescale_factor": 1 / 127.5, "rescale_offset": True}, [0.7, 0.75, 0.8], None),
+    ):
+        file.write_text(json.dumps(kept | changes))
+        teacher = build_teacher(settings("image", folder, frames=1))
+        seen = frames(2, teacher)
+        pixels = normalised(seen, mean, std or [value / 2 for value in STD])
+        with torch.no_grad():
+            expected = model(pixels[:, 0]).pooler_output
+        torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
