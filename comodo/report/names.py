@@ -2,6 +2,7 @@
 `test/acc1`. For figures and papers; the page also has the keys that one writes into a file.
 """
 
+import re
 from typing import Any
 
 from comodo.config import Sweep
@@ -36,6 +37,8 @@ def metric_name(name: str) -> str:
     measured = NAMES.get(metric.name, metric.name.replace("_", " "))
     if metric.name.startswith("acc") and metric.name[3:].isdecimal():
         measured = f"Acc@{metric.name[3:]}"
+    elif metric.measure == "retrieval":
+        measured = re.sub(r"\br(\d+)$", r"R@\1", measured.replace("imu", "IMU"))
     measure = "" if metric.measure == "probe" else metric.measure
     on = f"on {metric.dataset}" if metric.dataset else ""
     split = SPLITS.get(metric.split, metric.split)

@@ -39,7 +39,7 @@ STAND_INS = {
     "video": ("videoprism", "xclip", "vivit"),
 }
 """Of families with many architectures: the tiny one is that whose name is in the name of the
-weights, or else the last; for `pooling: joint` the last but one, which has a text side."""
+weights, or else the last; with `pooling: joint` of those with a text side."""
 TINY_TEACHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "timesformer": ("Timesformer", _VIDEO_VIT),
     "videomae": ("VideoMAE", _VIDEO_VIT),
@@ -221,12 +221,16 @@ class _Shrunk:
         family, weights = given["name"], str(given.get("weights"))
         kept = {key: given[key] for key in ("pooling",) if key in given}
         if family in STAND_INS:
-            *_, with_text, last = names = STAND_INS[family]
-            family = next((name for name in names if name in weights), last)
-            family = with_text if "joint" in kept.values() else family
+            is_joint = kept.get("pooling") == "joint"
+            names = [name for name in STAND_INS[family] if not is_joint or _has_text(name)]
+            family = next((name for name in names if name in weights), names[-1])
         if family not in TINY_TEACHERS:
             return {"name": "efficientnet-lite0", "frames": 1}
         return {"name": given["name"], "weights": str(tiny_teacher(family, self._store)), **kept}
+
+
+def _has_text(name: str) -> bool:
+    return "text_config" in TINY_TEACHERS[name][1]
 
 
 def _is_grid(data: dict[str, Any]) -> bool:

@@ -146,6 +146,17 @@ def test_the_feature_of_each_architecture_and_pooling(tmp_path: Path, kind: str)
         torch.testing.assert_close(teacher(seen), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["vivit", "xclip", "videoprism"])
+def test_bf16_is_near_float32_and_comes_out_as_float32(tmp_path: Path, kind: str) -> None:
+    save(CASES[kind][0](), tmp_path, size={"height": 32, "width": 32})
+    full = build_teacher(settings("video", tmp_path))
+    half = build_teacher(settings("video", tmp_path, precision="bf16"))
+    seen = frames(2, full)
+    exact, found = full(seen), half(seen)
+    assert found.dtype == torch.float32 and not torch.equal(found, exact)
+    assert torch.cosine_similarity(found, exact).min() > 0.99
+
+
 def test_pe_video_is_pooled_by_its_first_token() -> None:
     """Its vision side is one of another library; a ViT in its place shows which output is taken."""
     vit = ViTConfig(**IMAGE)

@@ -37,6 +37,8 @@ def test_keys(key: str, name: str) -> None:
         ("on/watch/test/acc3", "test Acc@3 on watch"),
         ("test/few_shot/10", "test few-shot 10"),
         ("direct/test/acc1", "test direct Acc@1"),
+        ("test/zero_shot_text/acc1", "test zero-shot-text Acc@1"),
+        ("val/retrieval/imu_to_video_r10", "validation retrieval IMU to video R@10"),
     ],
 )
 def test_metrics(metric: str, name: str) -> None:
@@ -61,6 +63,11 @@ def test_shares_are_shown_in_percent_and_numbers_as_they_are(tmp_path: Path) -> 
     }
     found = sweep(tmp_path, "probe", OWN, own, text=NEAREST + LOSSES)
     assert {name: scale_of(name, found) for name in scales} == scales
+
+
+def test_a_median_rank_says_of_what() -> None:
+    name = metric_name("test/retrieval/video_to_imu_median_rank")
+    assert name == "test retrieval video to IMU median rank"
 
 
 def test_values() -> None:

@@ -156,6 +156,9 @@ def test_a_tiny_teacher_is_of_the_architecture_that_the_weights_name(tmp_path: P
     prism = "google/videoprism-lvt-base-f16r288"
     assert stand_in(name="video", weights=prism) == ("videoprism", None)
     assert stand_in(name="video", weights=prism, pooling="joint") == ("xclip", "joint")
+    siglip = "google/siglip2-base-patch16-224"
+    assert stand_in(name="image", weights=siglip, pooling="joint") == ("siglip", "joint")
+    assert stand_in(name="image", weights="a/b", pooling="joint") == ("clip", "joint")
     several = smoke_of(
         tmp_path,
         trial={
@@ -166,7 +169,7 @@ def test_a_tiny_teacher_is_of_the_architecture_that_the_weights_name(tmp_path: P
         },
     ).trial.teacher
     assert [one.name for one in several.encoders] == ["image", "efficientnet-lite0"]
-    assert stand_in(name="image", weights="google/siglip2-base-patch16-224") == ("siglip", None)
+    assert stand_in(name="image", weights=siglip) == ("siglip", None)
 
 
 @pytest.mark.parametrize("name", TINY_TEACHERS)
