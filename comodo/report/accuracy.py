@@ -201,7 +201,7 @@ def other_measures_section(results: Results) -> list[str]:
     lines = [
         "## Other measures",
         "",
-        "Percent, mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
+        "Percent, ranks and counts as they are; mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
         "alignment for new seeds on the same windows.",
         "",
     ]
