@@ -201,8 +201,8 @@ def other_measures_section(results: Results) -> list[str]:
     lines = [
         "## Other measures",
         "",
-        "Percent, ranks and counts as they are; mean over seeds; in brackets the 95 % interval for new seeds and new groups, of "
-        "alignment for new seeds on the same windows.",
+        "Percent, ranks and counts as they are; mean over seeds; in brackets the 95 % interval for "
+        "new seeds and new groups, of alignment and median ranks for new seeds on the same windows.",
         "",
     ]
     for title, names in tables.items():
