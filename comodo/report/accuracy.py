@@ -202,7 +202,7 @@ def other_measures_section(results: Results) -> list[str]:
         "## Other measures",
         "",
         "Percent, ranks and counts as they are; mean over seeds; in brackets the 95 % interval for "
-        "new seeds and new groups, of alignment and median ranks for new seeds on the same windows.",
+        "new seeds and new groups, of alignment and median ranks for new seeds alone.",
         "",
     ]
     for title, names in tables.items():

@@ -76,6 +76,7 @@ adds the second, so that different values stay different and in order. Nine queu
 the windows, which the published protocol leaves for training."""
 KEPT = {"queue_size": STEPS["queue_size"][0] + 8 * STEPS["queue_size"][1]}
 """Values up to this are kept as they are, if all of the file's are."""
+NAMED_BY = {"name", "several"}  # keys of a model or method that is written as a mapping
 SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (
     ".weights", ".revision", ".path", ".ids", ".features", ".frames", ".return_transf_layer",
@@ -244,7 +245,7 @@ def _when(span: Any) -> dict[str, Any]:
 
 
 def _is_named(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, dict) and "name" in value)
+    return isinstance(value, str) or (isinstance(value, dict) and bool({*value} & NAMED_BY))
 
 
 def _is_sum(value: Any) -> bool:

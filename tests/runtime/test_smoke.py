@@ -159,16 +159,13 @@ def test_a_tiny_teacher_is_of_the_architecture_that_the_weights_name(tmp_path: P
     siglip = "google/siglip2-base-patch16-224"
     assert stand_in(name="image", weights=siglip, pooling="joint") == ("siglip", "joint")
     assert stand_in(name="image", weights="a/b", pooling="joint") == ("clip", "joint")
-    several = smoke_of(
-        tmp_path,
-        trial={
-            "dataset": "glasses",
-            "student": "mantis-8m",
-            "method": "comodo",
-            "teacher": {"several": ["clip-vit-base", "efficientnet-lite0"]},
-        },
-    ).trial.teacher
-    assert [one.name for one in several.encoders] == ["image", "efficientnet-lite0"]
+    both = {"several": ["clip-vit-base", "efficientnet-lite0"]}
+    trial = {"dataset": "glasses", "student": "mantis-8m", "method": "comodo", "teacher": both}
+    space = {"teacher": [both, "efficientnet-lite0"]}
+    sweep = smoke_of(tmp_path, trial=trial, search={"space": space})
+    for several in (sweep.trial.teacher, sweep.trained_on()[0][1]):
+        assert [one.name for one in several.encoders] == ["image", "efficientnet-lite0"]
+        assert several.encoders[0].weights.startswith(str(tmp_path))
     assert stand_in(name="image", weights=siglip) == ("siglip", None)
 
 
