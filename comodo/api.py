@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comodo.config import Sweep, read_sweep_file
 from comodo.core.store import Store, existing_store
+from comodo.deploy.sources import sources_in
 
 if TYPE_CHECKING:  # slow to import
     import pandas as pd
@@ -18,13 +19,18 @@ if TYPE_CHECKING:  # slow to import
     from comodo.evaluation.dataframes import SweepFrames
 
 
-def read_sweep(file: str | Path, overrides: Mapping[str, Any] | None = None) -> Sweep:
+def read_sweep(
+    file: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    store: str | Path | None = None,
+) -> Sweep:
     """Reads and checks a sweep file; runs nothing.
 
     Args:
         file: the sweep file (YAML). Paths in it are relative to it.
         overrides: values for dotted keys of the file, as with `--set`; they are recorded with the
             sweep.
+        store: in which `student.from` is looked up, where the file has it; as for `run_sweep`.
 
     Returns:
         The settings; `sweep.trial`, `sweep.search` and the others have the keys of the file.
@@ -37,7 +43,7 @@ def read_sweep(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         >>> sweep = comodo.read_sweep("sweeps/demo.yaml", {"seeds": [0], "trial.epochs": 2})
     """
     texts = [f"{key}={json.dumps(value, default=str)}" for key, value in (overrides or {}).items()]
-    return read_sweep_file(file, overrides=texts)
+    return read_sweep_file(file, overrides=texts, sources=sources_in(Store(store)))
 
 
 def run_sweep(

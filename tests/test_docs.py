@@ -33,7 +33,9 @@ import yaml
 
 from comodo.cli import app
 from comodo.config import read_sweep_file
+from comodo.config.source import Sources
 from comodo.core.console import be_quiet, be_verbose
+from tests.config.test_source import source
 from tests.hub_server import TOKEN, serving
 from tests.paths import ROOT
 
@@ -181,7 +183,8 @@ def test_sweep_files_and_parts_of_them_are_read(
             content[key] = {**WHOLE[key], **part.get(key, {})}
     file = tmp_path / "page.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    assert read_sweep_file(file).name == content["name"]
+    found = Sources({}, lambda name: source(title=f"sweep {name}"))
+    assert read_sweep_file(file, sources=found).name == content["name"]
 
 
 def test_every_public_data_set_has_its_lines() -> None:

@@ -55,6 +55,7 @@ COVERED_BY = {
     "report/plan/estimates": "report/plan/test_plan.py",
     "report/plan/inventory": "report/plan/test_plan.py",
     "report/plan/machine": "report/plan/test_plan.py",
+    "report/plan/starts": "report/test_starts.py",
     "report/plan/splits": "report/plan/test_plan.py",
     "report/plan/view": "report/plan/test_plan.py",
     "report/quality/figures": "report/quality/test_inspection.py",

@@ -151,14 +151,17 @@ def checked_file(
         raise MissingFileError("file.is-folder", f"{file}: is a folder; {fix}")
     if address:
         os.environ["RAY_ADDRESS"] = address
+    from comodo.deploy.sources import sources_in
+
+    sources = sources_in(Store(store))
     if smoke:
         from comodo.runtime.smoke import load_smoke
 
-        checked = load_smoke(file, Store(store), overrides)
+        checked = load_smoke(file, Store(store), overrides, sources)
     else:
         from comodo.config import read_sweep_file
 
-        checked = read_sweep_file(file, overrides=overrides)
+        checked = read_sweep_file(file, overrides=overrides, sources=sources)
     from comodo.search.precheck import precheck
 
     precheck(file, checked, Store(store), trials, elsewhere)

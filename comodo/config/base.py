@@ -158,6 +158,12 @@ def _hub_id_or_path(value: str, info: ValidationInfo) -> str:
     return _existing_path(value, info) if is_path else value
 
 
+def name_or_path(value: str, info: ValidationInfo) -> str:
+    """A name as it is, and what begins like a path as an absolute path, which must exist."""
+    is_path = value[:1] in ("", *"./~$") and not (info.context or {}).get("read_back")
+    return _existing_path(value, info) if is_path else value
+
+
 ExistingPath = Annotated[str, AfterValidator(_existing_path)]
 ExistingPathOrUrl = Annotated[str, AfterValidator(_existing_path_or_url)]
 Weights = Annotated[str, AfterValidator(_hub_id_or_path)]

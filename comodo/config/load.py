@@ -14,6 +14,7 @@ from comodo.config.base import ConfigError, dotted_key, line_of
 from comodo.config.overrides import override_file
 from comodo.config.own_code import allowed_code
 from comodo.config.reasons import reason_of
+from comodo.config.source import Sources
 from comodo.config.sweep import Sweep
 from comodo.core.redaction import redacted
 
@@ -71,10 +72,11 @@ def read_sweep_file(
     change: Callable[[Any], Any] = lambda data: data,
     overrides: Sequence[str] = (),
     asked: dict[str, dict[str, int]] | None = None,
+    sources: Sources | None = None,
 ) -> Sweep:
     """Reads and checks a sweep file. `overrides`: `KEY=VALUE`, dotted keys of the file with other
     values, in YAML; then `change` is applied to the content. `asked`: of the sweep, filled by
-    `change`. Raises ConfigError with a line for
+    `change`. `sources`: the students that it may start from. Raises ConfigError with a line for
     each problem: file and line, or override; dotted key, reason, fix."""
     path = Path(path)
     if not path.is_file():
@@ -99,6 +101,7 @@ def read_sweep_file(
             "overrides": given,
             "asked": {} if asked is None else asked,
             "code": allowed_code(data, path.parent),
+            "sources": Sources({}) if sources is None else sources,
         }
         return Sweep.model_validate(change(data), context=context)
     except ValidationError as error:

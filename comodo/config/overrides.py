@@ -19,6 +19,7 @@ from comodo.core.errors import nearest
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
 TERMS = ["method", "terms"]
+FROM = "student.from"
 
 
 class Recipe(Settings):
@@ -91,6 +92,9 @@ def apply_overrides(data: dict[str, Any], values: Point, where: str) -> None:
             at = at.setdefault(parent, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
             raise ConfigError.at(f"{where}{key}", "trial has no such key")
+        if key == FROM and values[key] is not None:  # all else comes with those weights
+            for setting in at.keys() - {"train_encoder"}:
+                del at[setting]
         if last == "name" and at.get("name") != values[key]:
             _remove_foreign(parents[-1] if parents else "", at, values[key])
         at[last] = copy.deepcopy(values[key])

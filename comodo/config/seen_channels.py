@@ -23,12 +23,16 @@ def with_channels(
     if (dataset := datasets.get(trial.dataset)) is None:
         return trial  # refused elsewhere
     student, known = trial.student, dataset.imu_channels
-    is_given = "channels" in student.model_fields_set
+    is_given = "channels" in student.model_fields_set or student.source is not None
     channels = expanded(student.channels, known) if is_given else known
     if lacking := [channel for channel in channels if channel not in known]:
         there = f"{trial.dataset} has {', '.join(known)}"
         fix = f"choose some of these, or list it under datasets.{trial.dataset}.channels"
         key = f"search.space.{KEY}" if KEY in values else f"trial.{KEY}"
+        if student.start is not None:
+            there = f"{student.start.title} sees {', '.join(channels)}, but {there}"
+            fix = f"list it under datasets.{trial.dataset}.channels, or start from another student"
+            key = "trial.student.from"
         raise ConfigError.at(key, f"no channel {lacking[0]}: {there}; {fix}")
     try:
         refuse_lacking(trial.augment, channels)
@@ -37,7 +41,7 @@ def with_channels(
             raise ConfigError.at(f"search.space.{KEY}", f"with trial.augment: {error}") from None
         raise ConfigError.at("trial.augment", str(error)) from None
     student = student.model_copy(update={"channels": channels})
-    if not is_given:
+    if not is_given or student.source is not None:
         student.model_fields_set.discard("channels")  # it follows a change of the data set
     return trial.model_copy(update={"student": student})
 

@@ -1,14 +1,26 @@
 """The settings of a student: its encoder, weights or size, and channels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Weights
-from comodo.config.channels import CHANNELS, WrittenChannels
+from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Weights, name_or_path
+from comodo.config.channels import CHANNELS, WrittenChannels, expanded
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
+from comodo.config.source import Source, Sources
 from comodo.core.errors import nearest
 from comodo.core.members import Code, Members
 
@@ -103,14 +115,31 @@ def _known_names(schema: dict[str, Any]) -> None:
     schema["enum"] = [*STUDENTS.names(), CUSTOM]
 
 
+def _written_source(value: str | None, info: ValidationInfo) -> str | None:
+    return None if value is None else name_or_path(value, info)
+
+
+def _named_or_from(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": [key]} for key in ("name", "from")]
+    schema["required"].remove("name")
+
+
 class StudentConfig(OwnCode):
     """The IMU encoder that is trained."""
 
+    model_config = ConfigDict(json_schema_extra=_named_or_from)
+
     MEMBERS: ClassVar[Members] = STUDENTS
 
+    source: Annotated[str | None, AfterValidator(_written_source), ADDED_LATER] = Field(
+        None, alias="from", exclude_if=lambda value: value is None
+    )
+    """Starts from a student that was trained already, in place of `name`, `weights` and `size`: a
+    sweep of the same store (its best configuration, the same seed and fold), a trial's key, or a
+    folder that `comodo export` wrote, as a path or a hub id. See docs/searching.md."""
     name: str = Field(json_schema_extra=_known_names)
-    """Family of the encoder. `hand-crafted` is what the reference `features` measures; `custom` is
-    the class of a file. Installed packages may have others."""
+    """Family of the encoder; needed without `from`. `hand-crafted` is what the reference `features`
+    measures; `custom` is the class of a file. Installed packages may have others."""
     weights: Weights | None = None
     """Without weights the encoder starts from scratch at `size`. For mantis and moment also a file,
     `model.pth`, as the published code writes it: its encoder is used, its projector is not."""
@@ -143,6 +172,39 @@ class StudentConfig(OwnCode):
     """Whether the encoder is trained, or only the head, with the encoder in evaluation mode; with
     `protocol: published` no teacher trains chronos-bolt, as its weights were in no optimizer."""
 
+    _start: Source | None = PrivateAttr(None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_source(
+        cls, data: Any, check: ModelWrapValidatorHandler["StudentConfig"], info: ValidationInfo
+    ) -> "StudentConfig":
+        """The settings with those of the student that `from` names; they do not count as set."""
+        name = data.get("from") if isinstance(data, dict) else None
+        sources: Sources | None = (info.context or {}).get("sources")
+        if not isinstance(name, str) or (sources is None and "name" in data):
+            return check(data)  # as recorded with a trial
+        try:
+            source = (Sources({}) if sources is None else sources)[name_or_path(name, info)]
+            code = _allowed(source, (info.context or {}).get("code"))
+        except ValueError as error:
+            _refuse("from", str(error), name)
+        theirs = source.student | code
+        filled = {key: value for key, value in theirs.items() if key not in data}
+        found = check({**data, **filled})
+        mine = found.model_dump(mode="json") | {"channels": list(expanded(found.channels))}
+        for key in data.keys() - {"from", "train_encoder", "code"}:
+            if mine.get(key) != (given := theirs.get(key)):
+                decides = f"which has {given}" if given is not None else "which decides it"
+                fault = f"the student starts from {source.title}, {decides}"
+                _refuse(key, f"{fault}; remove {key}", data[key])
+        if found.code != (was := theirs.get("code")):
+            fault = f"{source.title} was trained with {was} of '{found.name}', now {found.code}"
+            _refuse("from", f"{fault}; install the package that it was trained with", name)
+        found.model_fields_set.difference_update(filled, {"class_name"})
+        found._start = source
+        return found
+
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
@@ -167,7 +229,8 @@ class StudentConfig(OwnCode):
                 names = " and ".join(families_with(found))
                 raise ValueError(f"{found}: only for {names}; remove {found}")
         layers, layer = self.size.get("transf_depth", MANTIS_LAYERS), self.return_transf_layer
-        if self.weights is None and layer is not None and layer >= layers:
+        scratch = self.weights is None and self.source is None
+        if scratch and layer is not None and layer >= layers:
             raise ValueError(f"return_transf_layer: {layer} is not one of 0..{layers - 1}")
         if family.joint and self.weights is not None:
             raise ValueError(f"weights: {self.name} starts from scratch; remove weights")
@@ -176,6 +239,16 @@ class StudentConfig(OwnCode):
         if self.is_baseline and not self.train_encoder:
             raise ValueError(f"train_encoder: {self.name} starts from scratch; remove it")
         return self
+
+    @property
+    def start(self) -> Source | None:
+        """What `from` names; None without it, and where only what was recorded is known."""
+        return self._start
+
+    @property
+    def network(self) -> "StudentConfig":
+        """The same with random weights, of one that starts from another."""
+        return self.model_copy(update={"source": None})
 
     @property
     def family(self) -> Family:
@@ -205,3 +278,25 @@ class StudentConfig(OwnCode):
     def is_baseline(self) -> bool:
         """Whether it is a classifier, which is trained with labels only."""
         return self.family.only_labels
+
+
+def _allowed(source: Source, texts: Mapping[str, str] | None) -> dict[str, str]:
+    """The `file` of `allow_code` with the code that a source was trained with, if that is of a
+    file. Raises ValueError if none has it."""
+    if texts is None or (file := source.student.get("file")) is None:
+        return {}
+    for name, text in texts.items():
+        if Code(name, "", text).digest == source.student["code"]:
+            return {"file": name}
+    raise ValueError(
+        f"the network of {source.title} is code of the file {file}, which is run only if the sweep "
+        f"file allows it; read it, then add allow_code: [{file}], the file with that code (SHA-256 "
+        f"{source.student['code']})"
+    )
+
+
+def _refuse(key: str, reason: str, value: Any) -> NoReturn:
+    """Raises ValidationError at one of the settings."""
+    error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+    at_key = InitErrorDetails(type=error, loc=(key,), input=value)
+    raise ValidationError.from_exception_data("StudentConfig", [at_key])

@@ -267,7 +267,7 @@ class Sweep(Settings):
         """The trial with these values and a default protocol, without recipes, as JSON."""
         data = {**self.trial.model_dump(mode="json", exclude_unset=True), "protocol": protocol}
         apply_overrides(data, values, "search.space.")
-        return json.dumps(plain(self._checked(data, values).model_dump(mode="json")))
+        return json.dumps(plain(self._checked(data, values).meant))
 
     def _check_search(self) -> None:
         for start in self.search.start_with:

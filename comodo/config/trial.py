@@ -175,6 +175,8 @@ class TrialConfig(Settings):
             if self.teacher is not None:
                 object.__setattr__(self, "teacher", as_published(self.teacher))
             student = dict(self.student.family.published)
+            if self.student.source is not None:  # the rest comes with the weights
+                student = {key: student[key] for key in ("train_encoder",) if key in student}
             if not self.method.needs_teacher:
                 student.pop("train_encoder", None)  # only learning from a teacher was published so
             self._by_default("student", student)
@@ -183,6 +185,14 @@ class TrialConfig(Settings):
             elif isinstance(self.method, SupervisedMethod) and self.student.name == "mantis":
                 self._by_default("method", {"layer_norm": True})
         return self
+
+    @property
+    def meant(self) -> dict[str, Any]:
+        """The settings as JSON, the same however the student that it starts from is named."""
+        content = self.model_dump(mode="json")
+        if (start := self.student.start) is not None:
+            content["student"]["from"] = start.identity
+        return content
 
     def _by_default(self, part: str, values: dict[str, Any]) -> None:
         """Gives settings of the student or method that are not set these values."""

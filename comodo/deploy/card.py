@@ -20,6 +20,7 @@ from comodo.evaluation.scoring import scored_on
 from comodo.report.differences import gains
 from comodo.report.head import SELECTED_ON_TEST, demonstration
 from comodo.report.page import data_section
+from comodo.report.starts import card_start
 from comodo.report.tables import cell, markdown
 from comodo.search.labels import rounded
 from comodo.search.trial import Trial
@@ -102,6 +103,7 @@ def _summary(found: Selection, about: dict[str, Any]) -> str:
         f"{len(about['input']['channels'])} IMU channels: a `{config.student.name}` "
         f"encoder{trained}, then {classifier}. "
         f"Units, resampling, encoder and classifier are one network.{inside}",
+        *card_start(found.row.trial, found.results),
         *_fitted_elsewhere(found.row.trial, dataset),
     ]
     return "\n\n".join(paragraphs)
@@ -166,7 +168,8 @@ def _settings(found: Selection) -> list[list[str]]:
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if value not in (None, {}):
             text = Path(text).name if key.endswith(".file") else text
-            rows.append([key, _source(value) if key.endswith("weights") else text])
+            is_source = key.endswith(("weights", "student.from"))
+            rows.append([key, _source(value) if is_source else text])
     return rows
 
 

@@ -8,7 +8,7 @@ window of the data set is in test once. Accuracies are shares.
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -87,10 +87,13 @@ class Results:
         rows: list[TrialRow],
         store: Store,
         leaks: Mapping[str, dict[str, str]] | None = None,
+        stage_notes: Sequence[str] = (),
     ) -> None:
         self.sweep, self.rows, self._store = sweep, rows, store
         self.leaks = leaks or {}
         """`WindowSet.leaks` of each data set."""
+        self.stage_notes = stage_notes
+        """Of `search.earlier_stages`."""
         self.labels = Labels(sweep)
         self.by_label: dict[str, list[TrialRow]] = {}
         """Finished trials of each configuration, in the rows' order, of seeds with all folds."""

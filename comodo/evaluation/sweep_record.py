@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from comodo.config import StudentConfig, Sweep
+from comodo.config.source import Sources
 from comodo.config.space import canonical
 from comodo.core.store import Fingerprint, Store, fetched, read_json, write_json
 from comodo.data.folds import Fold
@@ -17,6 +18,7 @@ from comodo.data.window_sets import WindowSet, group_counts, read_window_set
 from comodo.evaluation.results import Results, TrialRow
 from comodo.search import records
 from comodo.search.configuration import references, stages, trials_of
+from comodo.search.earlier_stages import rows_of, stage_notes, uses_of
 from comodo.search.labels import Labels
 from comodo.search.recorded_settings import settings_of
 from comodo.search.status import StatusError, read_status
@@ -41,6 +43,8 @@ class SweepRecord:
     `@revision` where one was given."""
     versions: Versions = field(default_factory=Versions)
     """Of the code that started it, by which its trials and measures are found."""
+    sources: Sources = field(default_factory=lambda: Sources({}))
+    """The students that its students start from, by what the sweep file has."""
     mlflow: bool = True
     """Whether those who run it record it in MLflow; else `comodo ui` does."""
 
@@ -55,11 +59,14 @@ class SweepRecord:
         mlflow: bool = True,
     ) -> "SweepRecord":
         """A sweep that is about to start."""
-        students = (sweep.with_values(point).student for point in sweep.points())
+        students = [sweep.with_values(point).student for point in sweep.points()]
         found = {_weights_name(student): student for student in students}
         weights = {name: weights_id(student) for name, student in found.items()}
         known = {name: version for name, version in weights.items() if version}
-        return cls(sweep, command, arrays, evaluation, windows, known, mlflow=mlflow)
+        sources = Sources({str(s.source): s.start for s in students if s.start is not None})
+        return cls(
+            sweep, command, arrays, evaluation, windows, known, sources=sources, mlflow=mlflow
+        )
 
     def write(self, store: Store) -> None:
         """Writes `sweep.json` into the sweep's folder."""
@@ -75,6 +82,7 @@ class SweepRecord:
             "evaluation": evaluation | {"unlabelled": unlabelled},
             "windows": self.windows,
             "weights": self.weights,
+            "sources": self.sources.recorded(),
             "versions": asdict(self.versions),
             "mlflow": self.mlflow,
             "code": self.sweep.code,
@@ -92,8 +100,16 @@ class SweepRecord:
 
     def results(self, store: Store) -> Results:
         """The results of its trials so far."""
-        leaks = {name: windows.leaks for name, windows in self.window_sets(store).items()}
-        return Results(self.sweep, self._rows(store), store, leaks)
+        known = self.window_sets(store)
+        leaks = {name: windows.leaks for name, windows in known.items()}
+        return Results(self.sweep, self._rows(store), store, leaks, self._stage_notes(known, store))
+
+    def _stage_notes(self, known: dict[str, WindowSet], store: Store) -> list[str]:
+        if not self.sources:
+            return []
+        rows = {name: rows_of(windows.key, store) or frozenset() for name, windows in known.items()}
+        uses = uses_of(self.sweep, self.evaluation.folds)
+        return stage_notes(uses, rows, self.windows, store)
 
     @property
     def other_versions(self) -> str:
@@ -164,7 +180,8 @@ def read_sweep_record(name: str, store: Store) -> SweepRecord:
 def _read(kept: dict[str, Any]) -> SweepRecord:
     # Earlier versions had no code.
     shown = {key: kept.get(key, {}) for key in ("overrides", "asked", "code")}
-    context = {"folder": Path(kept["folder"]), **shown, "read_back": True}
+    sources = Sources.read_back(kept.get("sources", {}))
+    context = {"folder": Path(kept["folder"]), **shown, "sources": sources, "read_back": True}
     # Sweeps whose references were not recorded had those that were then the default.
     then = ["none", "supervised"] if kept["sweep"].get("evaluate_on") else ["none"]
     sweep = Sweep.model_validate({"references": then, **kept["sweep"]}, context=context)
@@ -192,6 +209,7 @@ def _read(kept: dict[str, Any]) -> SweepRecord:
         kept["windows"],
         kept["weights"],
         versions,
+        sources,
         kept.get("mlflow", True),  # as of earlier versions
     )
 

@@ -7,6 +7,7 @@ Shape letters: N windows of a split, B batch, C channels that it sees, T samples
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,6 +152,8 @@ def build_student(settings: StudentConfig, units: Units = G_AND_DEGREES) -> Stud
     Raises ValueError for unknown keys in size or channels, and for weights that are not found or do
     not fit.
     """
+    if settings.source is not None:
+        raise ValueError(f"from: {settings.source} has the weights; load them with load_student")
     own_code = settings.own_code
     encoder = _encoder_class(settings.name, own_code)
     if settings.weights is None:
@@ -199,17 +202,20 @@ def _encoder_class(name: str, own_code: Code | None) -> type[Encoder]:
     return found if name in STUDENTS.built_in else encoder_of(found)
 
 
-def save_student(student: Student, folder: Path | str) -> None:
+def save_student(student: Student, folder: Path | str) -> str:
     """Writes a student into a folder, with the code of a `custom` one; each file is written
-    atomically."""
+    atomically. Returns the SHA-256 of the file of its weights."""
     folder = Path(folder)
     if student.own_code is not None:
         with atomic(folder / CODE_FILE) as path:
             path.write_text(student.own_code.text, encoding="utf-8")
     with atomic(folder / WEIGHTS_FILE) as path:
         save_file({name: x.contiguous() for name, x in student.state_dict().items()}, path)
+        with path.open("rb") as written:
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
     with atomic(folder / STUDENT_FILE) as path:
         path.write_text(json.dumps(student.description, indent=2))
+    return digest
 
 
 def load_student(folder: Path | str, code: str | None = None) -> Student:

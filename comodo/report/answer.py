@@ -66,6 +66,8 @@ def _reference(results: Results, label: str, short: bool) -> str:
     if label == results.labels.configuration(of.hand_crafted):
         return "hand-crafted features" if short else with_classifier(results, label)
     if label == results.labels.configuration(of.untrained):
+        if of.config.student.source is not None:
+            return "the student before this stage"
         pretrained = of.config.student.weights
         return f"the {'student as pretrained' if pretrained else 'untrained student'}"
     if trial.config.method.name == "supervised" and results.is_reference(trial):

@@ -20,6 +20,7 @@ from comodo.evaluation.sweep_record import SweepRecord
 from comodo.report.answer import answer_sentences, highest_on_test, rests_on
 from comodo.report.environment import mixed_libraries
 from comodo.report.selection import selection_over_folds
+from comodo.report.starts import started_from
 from comodo.report.tables import missing
 from comodo.search.labels import ran_instead
 from comodo.search.measurable import unlabelled_note
@@ -51,6 +52,7 @@ def head(
         *_smoke_note(sweep),
         *([f"**{' '.join(sentences)}**"] if sentences else []),
         *demonstration(sweep, sweep.datasets),
+        *started_from(results),
         *(f"{as_text(sentence)}." for sentence in rests_on(results, window_sets)),
         *cautions[:1],
         _selected(results),
@@ -115,13 +117,15 @@ def overridden(sweep: Sweep) -> list[str]:
 
 
 def limits(results: Results) -> list[str]:
-    """What limits all that the results say, the worst first: leakage, one seed, few groups in test,
+    """What limits all that the results say, the worst first: leakage, also through
+    earlier stages, one seed, few groups in test,
     no labels, other units."""
     sentences = [
         f"{name}: {sentence}"
         for name, found in results.leaks.items()
         for sentence in leakage_notes(found)
     ]
+    sentences += results.stage_notes
     if len(results.sweep.seeds) == 1:
         fix = "add some (seeds: [0, 1, 2]); what is finished is not run again"
         sentences.append(f"one seed: nothing is said about configurations; {fix}")

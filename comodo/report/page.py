@@ -106,6 +106,7 @@ def protocol_section(
         *_texts(sweep, window_sets),
         ["other test data sets", ", ".join(sweep.evaluate_on) or "none"],
         ["early stopping", f"by {QUICK_ACCURACY}" if sweep.early_stopping else "no"],
+        *([f"start of {name}", source.title] for name, source in record.sources.items()),
         *(["teacher's weights", f"{name} at commit {commit}"] for name, commit in commits),
         *(
             ["student's weights", f"{name} at commit {weights['commit']}"]

@@ -213,6 +213,11 @@ def _needs(store: Store, name: str) -> Needs | None:
         packed |= set(record["evaluation"]["targets"].values())
         trials = {key for entry in asked for key in entry["trials"]} | ended
         trials |= {key for entry in asked for key in entry.get("references") or ()}
+        for source in record.get("sources", {}).values():
+            for trial in source["trials"]:
+                stages, of_stages = _earlier(store, trial["key"])
+                trials |= stages
+                packed |= of_stages
         store.fetch("arrays", packed, "meta.json")
         sources = [read_json(store.folder("arrays", key) / "meta.json") for key in packed]
         windows = {meta["windows"] for meta in sources if "windows" in meta}
@@ -224,6 +229,20 @@ def _needs(store: Store, name: str) -> Needs | None:
         return None
     keys = {"trials": trials, "arrays": packed, "windows": windows, "features": features}
     return Needs(keys, ended)
+
+
+def _earlier(store: Store, key: str) -> tuple[set[str], set[str]]:
+    """A trial that others start from, and those that it came from; the keys of the packed windows
+    that these were trained on, by which it is known whom they have seen."""
+    trials, packed = set[str](), set[str]()
+    while key and key not in trials:
+        trials.add(key)
+        folder = fetched(store.folder("trials", key), TrainedRecord.FILE)
+        record: Any = find_json(folder / TrainedRecord.FILE) or {}
+        if (windows := record.get("windows")) and store.meta("arrays", windows) is not None:
+            packed.add(windows)
+        key = (record.get("start") or {}).get("trial", "")
+    return trials, packed
 
 
 def _total(sizes: dict[str, Counter[str]], needs: Needs) -> int:

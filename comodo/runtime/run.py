@@ -103,7 +103,7 @@ def _run_all(
         if mlflow:
             refuse_sqlite(machines(sweep.resources), tracking_uri(store))  # before renting one
         await_room(sweep.resources)
-        lengths = lengths_taken(sweep)  # before hours of preparing
+        lengths = lengths_taken(sweep, store)  # before hours of preparing
         window_sets = prepare_all(sweep, store)
         refuse_unlabelled(sweep, window_sets)
         packed = {name: pack_windows(store, window_sets[name].key) for name in sweep.evaluate_on}

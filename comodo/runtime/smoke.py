@@ -6,18 +6,21 @@ order. The results show that the file runs, and nothing else.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from comodo.config import Sweep, read_sweep_file
+from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.channels import CHANNELS
 from comodo.config.datasets import channels_of_kind
 from comodo.config.own_code import CUSTOM, allowed_code
 from comodo.config.short_forms import expanded
+from comodo.config.source import KEY as SOURCE_KEY
+from comodo.config.source import Sources
 from comodo.config.student import STUDENTS, Family, family_of
 from comodo.core.console import console
 from comodo.core.members import Code
@@ -76,23 +79,28 @@ adds the second, so that different values stay different and in order. Nine queu
 the windows, which the published protocol leaves for training."""
 KEPT = {"queue_size": STEPS["queue_size"][0] + 8 * STEPS["queue_size"][1]}
 """Values up to this are kept as they are, if all of the file's are."""
-NAMED_BY = {"name", "several"}  # keys of a model or method that is written as a mapping
+NAMED_BY = {"name", "several", "from"}  # keys of a model or method that is written as a mapping
 SPAN_KEYS = ("values", "min", "max")  # under them are values of the key above
 FULL_SIZE_KEYS = (
     ".weights", ".revision", ".path", ".ids", ".features", ".frames", ".return_transf_layer",
+    ".from",
 )  # fmt: skip
 KEPT_KEYS = ("channels", "sensor", "missing", "boundary")  # of data sets
 MAX_SMOKE_SEEDS, MAX_SMOKE_TRIALS = 2, 16
 
 
-def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep:
+def load_smoke(
+    path: Path, store: Store, overrides: Sequence[str] = (), sources: Sources | None = None
+) -> Sweep:
     """The sweep of a file, made small; its name ends in SMOKE_SUFFIX. Prints what is asked for and
-    what runs instead. `overrides` and errors are as in `read_sweep_file`."""
+    what runs instead. `overrides`, `sources` and errors are as in `read_sweep_file`."""
     shrunk: list[_Shrunk] = []
     asked: dict[str, dict[str, int]] = {}
 
     def change(data: dict[str, Any]) -> dict[str, Any]:
-        shrunk.append(_Shrunk(data, store, allowed_code(data, path.parent)))
+        code = allowed_code(data, path.parent)
+        known = Sources({}) if sources is None else sources
+        shrunk.append(_Shrunk(data, store, code, path.parent, known))
         asked.update(shrunk[0].asked())
         return shrunk[0].sweep()
 
@@ -104,8 +112,16 @@ def load_smoke(path: Path, store: Store, overrides: Sequence[str] = ()) -> Sweep
 
 
 class _Shrunk:
-    def __init__(self, data: dict[str, Any], store: Store, code: dict[str, str]) -> None:
+    def __init__(
+        self,
+        data: dict[str, Any],
+        store: Store,
+        code: dict[str, str],
+        folder: Path,
+        sources: Sources,
+    ) -> None:
         self._data, self._store, self._code = data, store, code
+        self._folder, self._sources = folder, sources
         self._numbers: dict[str, list[int]] = {key: [] for key in STEPS}
         self._collect(data)
         self._queues_follow = "method.queue_size" in str(data.get("recipes"))
@@ -203,10 +219,22 @@ class _Shrunk:
 
     def _student(self, student: Any) -> dict[str, Any]:
         given = expanded("student", student)
+        if isinstance(name := given.get("from"), str):
+            given = {**self._source(name), **given}
         keys = ("name", "file", "class", "pooling", "channels", "output_token", "padding",
                 "averaged_patches", "train_encoder")  # fmt: skip
         kept = {key: given[key] for key in keys if key in given}
         return {**kept, "size": self._tiny_size(given)}
+
+    def _source(self, name: str) -> dict[str, Any]:
+        """The settings of a student to start from: the tiny one has its family, not its weights."""
+        if name[:1] in ("", *"./~$"):
+            path = Path(os.path.expandvars(name)).expanduser()
+            name = str((self._folder / path).resolve())
+        try:
+            return self._sources[name].student
+        except ValueError as error:
+            raise ConfigError.at(SOURCE_KEY, str(error)) from None
 
     def _tiny_size(self, student: dict[str, Any]) -> dict[str, Any]:
         """The tiny size of a student; none of one that is refused when the file is checked."""

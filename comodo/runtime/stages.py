@@ -15,7 +15,6 @@ from comodo.data.prompts import prompts_file, save_prompts
 from comodo.data.records import WindowArraysMeta
 from comodo.data.window_sets import WindowSet
 from comodo.evaluation.own import refuse_unusable as refuse_unusable_measures
-from comodo.models.students import build_student
 from comodo.report.plan.splits import least_train_split
 from comodo.runtime.encode import encode_windows, pinned_teacher
 from comodo.runtime.prepare import prepare_windows
@@ -28,6 +27,7 @@ from comodo.search.measurable import (
 from comodo.search.train_split import refuse_untrainable
 from comodo.search.trial import unread_splits
 from comodo.search.warm_start import Arrays
+from comodo.training.start import any_student
 from comodo.training.terms import refuse_unusable
 
 
@@ -90,9 +90,10 @@ def refuse_unlabelled(sweep: Sweep, window_sets: dict[str, WindowSet]) -> None:
         console.print(f"{name}: {unlabelled_note(sweep, name)}", style="yellow", markup=False)
 
 
-def lengths_taken(sweep: Sweep) -> set[int]:
+def lengths_taken(sweep: Sweep, store: Store) -> set[int]:
     """Lengths, in samples, that the sweep's students resize windows to. Raises ConfigError for a
-    student, a loss or a measure that cannot be built, before anything is encoded."""
+    student, a loss or a measure that cannot be built, before anything is encoded, and ChangedError
+    for a student to start from whose weights were replaced."""
     lengths = set()
     configs = map(sweep.with_values, sweep.points())
     students = dict[str, StudentConfig]()
@@ -108,7 +109,7 @@ def lengths_taken(sweep: Sweep) -> set[int]:
         raise ConfigError.at("measures", str(error)) from None
     for student in students.values():
         try:
-            built = build_student(student)
+            built = any_student(student, store)
         except (ValueError, AssertionError) as error:
             raise ConfigError.at("trial.student", str(error)) from None
         if built.encoder.samples is not None:

@@ -36,7 +36,6 @@ from comodo.models.heads import build_classifier, build_heads, digest_of
 from comodo.models.students import (
     EXTRACT_BATCH,
     Student,
-    build_student,
     load_student,
     save_student,
 )
@@ -56,6 +55,7 @@ from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
 from comodo.training.epoch_accuracy import anchor_rows
+from comodo.training.start import starting_student
 
 UNTRAINED_BATCH = 48  # of the published code's own evaluation
 REPORT_EVERY_POLLS = 20  # polls of a lease that another process has, between two reports
@@ -151,9 +151,7 @@ def _train(
     folder = store.folder("trials", trial.key)
     checkpoint = folder / CHECKPOINT_FILE
     torch.manual_seed(seed_of(trial.seed, "student"))
-    units = trial.units_on(trial.config.dataset)
-    student = build_student(trial.pinned_student, units).to(device)
-    trial.refuse_changed()
+    student = starting_student(trial, store).to(device)
     history = []
 
     def should_stop() -> bool:
@@ -177,7 +175,7 @@ def _train(
             run.save_heads(folder / "heads.pt")
     if WorkerGroup().rank > 0:
         return
-    save_student(student, folder / "student")
+    weights = save_student(student, folder / "student")
     TrainedRecord(
         key=trial.key,
         trial=trial.config.model_dump(mode="json"),
@@ -195,6 +193,8 @@ def _train(
         gpu_memory=torch.cuda.mem_get_info()[1] if device == "cuda" else None,
         made_by=_made_by(device),
         fold=None if trial.fold is None else asdict(trial.fold),
+        start=trial.start or None,
+        weights=weights,
     ).write(folder)
     for unfinished in (CHECKPOINT_FILE, HISTORY_FILE):
         remove(folder / unfinished)

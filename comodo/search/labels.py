@@ -18,6 +18,10 @@ OF_TRAINED = ("student.train_encoder",)
 HEAD, PROJECTOR = "method.head.kind", "method.head.teacher_projector"
 """The second one follows from the first, unless it is set."""
 OF_TERMS = "method.terms."
+BEFORE_THIS_STAGE = "before this stage"
+"""The untrained reference of a student that starts from a trained one."""
+OF_STARTED = ("student.from", "student.name", "student.channels", "student.train_encoder")
+"""Keys of such a student that labels may have: the others come with its weights."""
 
 Asked = Mapping[str, Mapping[str, int]]
 
@@ -77,7 +81,9 @@ class Labels:
             keys = [key for key in keys if key == "dataset"]
             keys += ["student.channels"] * (len(self._channel_sets) > 1)
         elif isinstance(trial.config.method, NoneMethod):
-            name = "as pretrained" if trial.config.student.weights else "untrained"
+            student = trial.config.student
+            name = "as pretrained" if student.weights else "untrained"
+            name = name if student.source is None else BEFORE_THIS_STAGE
             keys = [key for key in keys if key.startswith(OF_UNTRAINED) and key not in OF_TRAINED]
         elif not trial.config.method.needs_teacher:
             keys = [key for key in keys if not key.startswith("teacher.")]
@@ -86,6 +92,8 @@ class Labels:
     def settings(self, trial: Trial) -> dict[str, Any]:
         """Values of dotted keys, for people to read: of a smoke run those of its file."""
         flat = flatten(trial.config.model_dump(mode="json"))
+        if trial.config.student.source is not None:
+            flat = {k: v for k, v in flat.items() if k in OF_STARTED or k[:8] != "student."}
         return {key: file_value(self._asked, key, value) for key, value in flat.items()}
 
     def trial(self, trial: Trial) -> str:

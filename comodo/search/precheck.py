@@ -25,6 +25,7 @@ from comodo.data.simulation.scenarios import recording_seconds
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.search.configuration import trials_each
+from comodo.search.earlier_stages import folds_of, refuse_odd_starts, sources_of
 from comodo.search.measurable import (
     MIN_CLASS_WINDOWS,
     Classes,
@@ -69,6 +70,7 @@ def precheck(
                 f"has {cpus}; lower it, or name a cluster in RAY_ADDRESS",
             )
         most, classes, folds = {}, dict[str, list[Classes]](), dict[str, int]()
+        recordings_of = dict[str, list[Recording]]()
         watching = {
             name: reader
             for (name, teacher), reader in sweep.encoded().items()
@@ -77,6 +79,7 @@ def precheck(
         for name, settings in sweep.datasets.items():
             refuse_short_windows(name, settings)
             recordings = list_recordings(settings, simulated_folder(settings, store))
+            recordings_of[name] = recordings
             if name in watching and not any(recording.video for recording in recordings):
                 raise ConfigError.at(f"datasets.{name}", _no_video(watching[name]))
             refuse_absent_files(name, settings, recordings)
@@ -91,6 +94,10 @@ def precheck(
         if trials:
             refuse_small_budget(sweep, folds)
             refuse_odd_students(sweep)
+            if sources_of(sweep):
+                used = {name: sweep.datasets[name] for name in sweep.used()}
+                of = {n: folds_of(used[n], recordings_of[n], store) for n in used}
+                refuse_odd_starts(sweep, {name: some for name, some in of.items() if some})
             refuse_unmeasurable(sweep, {name: classes[name] for name in sweep.used()})
     except (ConfigError, DatasetError) as error:
         raise ConfigError(error.code, f"{file}: {error}") from None

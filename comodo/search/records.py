@@ -50,6 +50,10 @@ class TrainedRecord(JsonRecord):
     made_by: MadeBy | None = None
     fold: dict[str, Any] | None = None
     """The `Fold`; None: the data set has one split."""
+    start: dict[str, str] | None = None
+    """`Trial.start`; None: it started from published or random weights."""
+    weights: str | None = None
+    """SHA-256 of the file of the student's weights."""
 
     @property
     def speeds(self) -> list[float]:

@@ -109,6 +109,14 @@ class Trial:
         )
 
     @property
+    def start(self) -> dict[str, str]:
+        """What names the student that it starts from: the key of a `trial`, or the SHA-256 of the
+        `content` of a folder's weights; empty without one. Raises ConfigError where none fits."""
+        if (source := self.config.student.start) is None:
+            return {}
+        return source.for_key(self.seed, None if self.fold is None else self.fold.test)
+
+    @property
     def pinned_student(self) -> StudentConfig:
         """The student with its weights at the commit in the key, whatever becomes of the branch."""
         student = self.config.student
@@ -128,6 +136,10 @@ class Trial:
         """The key, with the `weights_id` of the student."""
         method = self.config.method
         content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
+        if start := self.start:  # all else of the student comes with it
+            of_training = content["student"].keys() & {"train_encoder"}
+            settings = {key: content["student"][key] for key in of_training}
+            content["student"] = {"from": start, **settings}
         if self.is_hand_crafted:  # not even the settings of the probe are used
             content = {"student": content["student"], "version": HAND_CRAFTED_VERSION}
         elif isinstance(method, NoneMethod):  # teacher and training make no difference

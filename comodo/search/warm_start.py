@@ -81,6 +81,8 @@ def _learn_one(
     if (point := locate(config, sweep)) is None:
         raise _PassedOver("outside the space")
     here = sweep.with_values(point)
+    if config.student.source is not None or here.student.source is not None:
+        raise _PassedOver("that start from another student")
     windows, features = arrays[here.dataset, here.teacher]
     theirs = trained[0].features if config.method.needs_teacher else features
     if (windows, features) != (trained[0].windows, theirs):

@@ -87,7 +87,7 @@ def measure_speed(
                 {"train": Split(shards, True, stored=trial.student.channels)}, ["a", "b"], ["g"]
             )
             features = FeatureArrays(feature_dim, {"train": torch.arange(count)}, {"train": shards})
-            student = build_student(trial.student)
+            student = build_student(trial.student.network)
             run = Distillation(trial, 0, windows, features, student, device)
             end, speeds = time.monotonic() + seconds, [run.train_epoch()[WINDOWS_PER_SECOND]]
             while time.monotonic() < end:

@@ -34,7 +34,7 @@ from tests.errors import raises
         ({"trial__student": "hand-crafted"}, "trial.student", "{name: hand-crafted, ...}"),
         ({"trial__teacher": "image"}, "trial.teacher", "write dinov2-base or clip-vit-base or "),
         ({"trial__student": {"name": "cnn", "width": 8}}, "trial.student.width", "unknown key; "
-         "known: averaged_patches, channels, class, file, name, output_token, "),
+         "known: averaged_patches, channels, class, file, from, name, "),
         ({"trial__method": "SimCLR"}, "trial.method", "unknown name 'SimCLR'; did you mean "
          "'infonce'?"),
         ({"trial__method": {"queue_size": 8}}, "trial.method", "needs its name, such as name: "),

@@ -101,6 +101,29 @@ def test_only_what_no_sweep_needs_is_removed(store: Store, trials: list[Trial]) 
     assert measure_usage(store).removable == []
 
 
+def test_what_another_sweep_started_from_is_kept(store: Store, trials: list[Trial]) -> None:
+    """At any depth, with the windows that tell whom it has seen, when its own sweep is gone."""
+    leave_behind(store, trials[1])
+    keys = {name: key_of([name]) for name in ("trial", "earlier", "packed", "windows")}
+    for key, start in ((keys["trial"], keys["earlier"]), (keys["earlier"], None)):
+        changes = {"windows": keys["packed"], "start": start and {"trial": start}}
+        trained_record(trials[1], **changes).write(store.folder("trials", key))
+    write_json(store.folder("arrays", keys["packed"]) / "meta.json", {"windows": keys["windows"]})
+    write_json(store.folder("windows", keys["windows"]) / "meta.json", {})
+    needed = {f"trials/{keys['trial']}", f"trials/{keys['earlier']}"}
+    needed |= {f"arrays/{keys['packed']}", f"windows/{keys['windows']}"}
+    path = store.folder("sweeps", "small") / "sweep.json"
+    record, listed = read_json(path), shown(clean_store(store, is_meant=False))
+    assert all(name in listed for name in needed)
+    write_json(path, {**record, "sources": {"first": {"trials": [{"key": keys["trial"]}]}}})
+    clean_store(store, is_meant=True)
+    assert needed <= folders(store) and f"trials/{OLD}" not in folders(store)
+    for name in sorted(needed):  # what is gone makes nothing unclear
+        if name.startswith("arrays"):
+            (store.root / name / "meta.json").unlink()
+    assert measure_usage(store).unclear == []
+
+
 def test_what_is_used_by_sweep_and_kind(store: Store, trials: list[Trial]) -> None:
     leave_behind(store, trials[1])
     usage = measure_usage(store)

@@ -9,6 +9,7 @@ import yaml
 
 from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
 from comodo.config.dataset_base import FoldSplit
+from comodo.config.source import Sources
 from comodo.config.student import FAMILIES
 from comodo.core.console import console
 from comodo.core.store import Store
@@ -22,6 +23,7 @@ from comodo.report.report import accuracy_on_terminal
 from comodo.runtime.smoke import STAND_INS, TINY_TEACHERS, load_smoke, tiny_teacher
 from comodo.search.labels import Labels, swept_keys
 from comodo.search.trial import Evaluation, Trial, read_result
+from tests.config.test_source import source
 from tests.errors import raises
 from tests.helpers import answer, write_report
 
@@ -232,3 +234,28 @@ def test_a_number_that_is_drawn_is_shown_as_it_ran(tmp_path: Path) -> None:
     sweep = smoke_of(tmp_path, search=search, budget={"trials": 4})
     assert "queue_size" not in sweep.asked
     assert swept_keys(sweep) == {"method.queue_size": "8 to 11"}
+
+
+def test_a_student_that_starts_from_another_is_a_tiny_one_of_its_family(tmp_path: Path) -> None:
+    content = {
+        "name": "second",
+        "datasets": {"glasses": {"kind": "folder", "path": "nowhere.csv"}},
+        "trial": {"dataset": "glasses", "student": {"from": "./x"}, "method": "supervised"},
+        "search": {
+            "space": {
+                "student.from": ["./x"],
+                "student": [{"name": "cnn"}, {"from": "first"}],
+            }
+        },
+    }
+    file = tmp_path / "second.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    known = Sources({str(tmp_path / "x"): source(), "first": source()})
+    sweep = load_smoke(file, Store(tmp_path / "store"), sources=known)
+    students = [sweep.trial.student, *(sweep.with_values(p).student for p in sweep.grid())]
+    assert [(s.name, s.source) for s in students] == [
+        ("mantis", None), ("cnn", None), ("mantis", None)
+    ]  # fmt: skip
+    assert students[0].size == FAMILIES["mantis"].tiny
+    with raises(ConfigError, "trial.student.from", "none was given"):
+        load_smoke(file, Store(tmp_path / "store"))

@@ -14,12 +14,14 @@ import torch
 
 from comodo.config import StudentConfig, TrialConfig
 from comodo.config.base import ADDED_LATER
+from comodo.config.source import SourceTrial
 from comodo.core.errors import ChangedError
 from comodo.core.store import Store, fingerprint, write_json
 from comodo.search.history import drop_checkpoint, epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result, unread_splits, weights_id
 from tests.chaos.toy import sweep_of
+from tests.config.test_source import source, started
 from tests.core.test_hub import cached
 from tests.errors import raises
 from tests.helpers import TINY_MANTIS, trained_record, trial_config
@@ -386,3 +388,29 @@ def test_hand_crafted_features_are_the_same_under_each_protocol() -> None:
     )
     assert published.key == corrected.key
     assert published.units_on("d") == corrected.units_on("d") == ("g", "deg/s")
+
+
+def test_a_key_names_the_student_that_training_starts_from() -> None:
+    """However the file spells it; trained again, under another key, it is another trial."""
+
+    def key(key: str, seed: int = 0, name: str = "first", **changes: Any) -> str:
+        return Trial(started(source(SourceTrial(key, 0)), name, **changes), seed, "w", "f").key
+
+    assert key("aaaa") == "07c821754a5cf729" != Trial(trial_config(), 0, "w", "f").key
+    assert key("aaaa") == key("aaaa", name="aaaa") != key("bbbb")
+    folder = source(trials=(), folder="/x", content="c0")
+    assert Trial(started(folder), 0, "w", "f").key != key("aaaa")
+    trial = Trial(started(source(SourceTrial("aaaa", 0))), 0, "w", "f")
+    schedule = trial_config(method={"name": "supervised"}, epochs=9)
+    for compared in (trial.untrained, trial.supervised(schedule)):
+        assert compared.start == trial.start == {"trial": "aaaa"}
+    assert trial.hand_crafted.key == Trial(trial_config(), 0, "w", "f").hand_crafted.key
+    assert not trial.hand_crafted.start
+
+
+def test_each_seed_has_the_key_of_its_own_start() -> None:
+    found = source(SourceTrial("aaaa", 0), SourceTrial("bbbb", 1))
+    trials = [Trial(started(found), seed, "w", "f") for seed in (0, 1)]
+    assert [trial.start for trial in trials] == [{"trial": "aaaa"}, {"trial": "bbbb"}]
+    alone = Trial(started(source(SourceTrial("bbbb", 1))), 1, "w", "f")
+    assert trials[1].key == alone.key

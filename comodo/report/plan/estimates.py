@@ -165,7 +165,7 @@ class Speeds:
         return [
             record
             for record in self._records
-            if record.trial.student == trial.config.student
+            if record.trial.student.network == trial.config.student.network
             and record.device in (None, self._device)
             and (samples is None or record.samples in (None, samples))
         ]
@@ -211,5 +211,5 @@ def _basis(records: list[SpeedRecord], speed: float, other: list[str]) -> str:
 def describe_student(trial: TrialConfig) -> str:
     student = trial.student
     size = ", ".join(f"{key} {value}" for key, value in student.size.items())
-    given = student.weights or f"from scratch{f' ({size})' if size else ''}"
+    given = student.weights or f"from {student.source or 'scratch'}{f' ({size})' if size else ''}"
     return f"{student.name} {given}, {len(student.channels)} channels, {student.pooling}"

@@ -6,7 +6,7 @@ Every number is based on a measurement; without one it is None.
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from comodo.core.store import Store
 from comodo.report.plan import estimates
 from comodo.report.plan.confounds import Confound, confounds
 from comodo.report.plan.inventory import Inventory, TrialStates, take_inventory, trial_states
+from comodo.report.plan.starts import plan_notes, start_lines
 from comodo.search.train_split import refuse_untrainable
 from comodo.training.schedule import Schedule, schedule_of
 from comodo.training.speed_test import SpeedRecord, measure_speed
@@ -44,6 +45,10 @@ class Plan:
     disk: dict[str, int | None]  # bytes that will be written, by kind; None: not known
     free: int  # bytes on the store's disk
     speed_test_failed: str = ""
+    starts: list[str] = field(default_factory=list)
+    """The trained students that its students start from."""
+    start_notes: list[str] = field(default_factory=list)
+    """What to look at about these."""
 
     @property
     def folds(self) -> dict[str, int]:
@@ -131,6 +136,8 @@ def make_plan(sweep: Sweep, store: Store, measure: bool = False) -> Plan:
         disk=bytes_to_write(sweep.name, inventory, trials, training, concurrent, store),
         free=shutil.disk_usage(disk).free,
         speed_test_failed=failed,
+        starts=start_lines(sweep),
+        start_notes=plan_notes(sweep, inventory.datasets, store),
     )
 
 

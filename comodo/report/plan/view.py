@@ -99,6 +99,7 @@ def _facts(plan: Plan) -> Table:
     limits = plan.sweep.budget.model_dump(exclude={"failures"}, exclude_none=True)
     facts = [
         *_space(plan),
+        *(("starts from", line) for line in plan.starts),
         *_steps(plan),
         *_poolings(plan),
         *_texts(plan),
@@ -244,6 +245,7 @@ def warning_lines(plan: Plan) -> Iterator[str]:
     """What to look at before the sweep starts."""
     for dataset in plan.inventory.datasets.values():
         yield from (f"{dataset.name}: {note}" for note in dataset.notes)
+    yield from plan.start_notes
     known = sum(amount or 0 for amount in plan.disk.values())
     if known > plan.free:
         yield (
