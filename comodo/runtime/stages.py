@@ -56,7 +56,7 @@ def encode_all(sweep: Sweep, window_sets: dict[str, WindowSet], store: Store) ->
             features = encode_windows(name, seeing, windows, store, dataset.max_rejected, unread)
             key = pack_features(store, windows.key, features.key, unread)
             arrays[name, teacher] = packed, key
-            if "zero-shot-text" in sweep.measures:
+            if "zero-shot-text" in sweep.measures and teacher.pooling == "joint":
                 classes = WindowArraysMeta.read(store.folder("arrays", packed)).classes
                 encode_prompts(seeing, classes, sweep.prompt, store.folder("arrays", key))
     return arrays
