@@ -9,7 +9,7 @@ letters as in `stats`, where a repetition is a seed; K classes.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Predictions:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: dict[tuple[str, str, str], pd.DataFrame | None] = {}
+        self._hits: dict[tuple[Hashable, ...], pd.DataFrame | None] = {}
 
     def of(self, trial: Trial, dataset: str, measure: str = "probe") -> pd.DataFrame | None:
         """A row for each scored window (see `evaluate.Measured`); None where there are none."""
@@ -80,19 +81,36 @@ class Predictions:
         `k` is that of top-k accuracy or, for a measure that stores hits, the name of their column.
         None too if there were no more than k classes.
         """
-        tables = []
         if isinstance(k, int) and all(self._is_certain(t, k, dataset, measure) for t in trials):
             return None
-        for predictions in self._of_split(trials, split, dataset, measure):
-            if isinstance(k, str) and (k not in predictions or predictions[k].isna().any()):
-                return None  # not measured, or not in every fold
-            hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
-            tables.append(hits.groupby(predictions.group).agg(["sum", "count"]))
+        tables = []
+        for repetition in _repetitions(trials):
+            table = self._hits_of(repetition, split, k, dataset, measure)
+            if table is None:
+                return None
+            tables.append(table)
         if not tables:
             return None
         students = _students(trials, dataset)
         hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
         return hits_SG / students, tables[0]["count"].to_numpy(np.float64) / students
+
+    def _hits_of(
+        self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str
+    ) -> pd.DataFrame | None:
+        """The hits of one repetition, `sum`, and its windows, `count`, in each group; computed
+        once, for a report shows them of a trial, of its configuration and of differences. None
+        without predictions, or if `k` was not measured in every fold."""
+        key = (*(trial.key for trial in trials), split, k, dataset, measure)
+        if key not in self._hits:
+            found = self._of_split(trials, split, dataset, measure)
+            lacks = isinstance(k, str) and any(k not in f or f[k].isna().any() for f in found)
+            self._hits[key] = None
+            if found and not lacks:
+                (predictions,) = found
+                hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
+                self._hits[key] = hits.groupby(predictions.group).agg(["sum", "count"])
+        return self._hits[key]
 
     def is_certain(self, trial: Trial, metric: Metric) -> bool:
         """Whether a metric is Acc@k of no more than k classes, which earlier versions measured."""
@@ -177,14 +195,14 @@ class Predictions:
         self, trials: list[Trial], split: str, dataset: str, measure: str
     ) -> list[pd.DataFrame]:
         """The predictions of each repetition, fold by fold; empty if any trial has none."""
-        tables = dict[tuple[int, int], list[pd.DataFrame]]()
-        for place, trial in enumerate(trials):
-            predictions = self.of(trial, dataset, measure)
-            if predictions is None or not (predictions.split == split).any():
+        tables = []
+        for repetition in _repetitions(trials):
+            folds = [self.of(trial, dataset, measure) for trial in repetition]
+            found = [fold[fold.split == split] for fold in folds if fold is not None]
+            if len(found) < len(folds) or any(fold.empty for fold in found):
                 return []
-            repetition = (trial.seed, -1 if trial.fold else place)
-            tables.setdefault(repetition, []).append(predictions[predictions.split == split])
-        return [pd.concat(folds, ignore_index=True) for folds in tables.values()]
+            tables.append(pd.concat(found, ignore_index=True))
+        return tables
 
     def _macro_average(self, trials: list[Trial], metric: Metric) -> Interval | None:
         """A macro-averaged metric, with its delete-one-group jackknife interval."""
@@ -232,6 +250,14 @@ def _jackknifed(
     estimates_S = np.array(estimate_S, np.float64)
     interval = jackknife_interval(estimates_S, replicate_SG, count_G, CONFIDENCE)
     return interval or Interval(float(estimates_S.mean()), math.nan, math.nan)
+
+
+def _repetitions(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """The trials of each repetition, fold by fold."""
+    found = dict[tuple[int, int], list[Trial]]()
+    for place, trial in enumerate(trials):
+        found.setdefault((trial.seed, -1 if trial.fold else place), []).append(trial)
+    return list(found.values())
 
 
 def _students(trials: list[Trial], dataset: str) -> int:
