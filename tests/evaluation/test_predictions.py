@@ -68,6 +68,28 @@ def test_hits_are_counted_by_seed_and_group(store: Store) -> None:
     )
 
 
+def test_what_a_configuration_has_is_not_counted_again_for_its_trials(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, found = trials_of(store, RANKS), Predictions(store)
+    whole = found.hits(trials, "test", 1, "d")
+    with monkeypatch.context() as patch:
+        patch.setattr(found, "_of_split", None)  # reads no predictions
+        alone = [found.hits([trial], "test", 1, "d") for trial in trials]
+    assert whole is not None and [hits[0].tolist() for hits in alone if hits] == [
+        [[2, 1]],
+        [[1, 2]],
+    ]
+    fresh = Predictions(store)
+    for k in (3, "knn/acc1"):  # each by itself
+        measure = "knn" if isinstance(k, str) else "probe"
+        for of in (trials, trials[::-1], trials[1:]):
+            one, other = (p.hits(of, "test", k, "d", measure) for p in (found, fresh))
+            assert one is not None and other is not None
+            assert one[0].tolist() == other[0].tolist()
+    assert found.hits([], "test", 1, "d") is None
+
+
 def test_windows_that_only_one_classified_correctly_are_counted(store: Store) -> None:
     first, second = trials_of(store, RANKS)
     found = Predictions(store).only_one_hits([first, second], [second, second], "test", "d")
