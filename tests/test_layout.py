@@ -67,6 +67,7 @@ COVERED_BY = {
     "runtime/progress": "runtime/test_callbacks.py",
     "runtime/rendezvous": "runtime/test_cluster.py",
     "runtime/run": "e2e/test_sweep.py",
+    "runtime/tiny_teachers": "runtime/test_smoke.py",
     "runtime/trainable": "runtime/test_tune.py",
     "search/recorded_settings": "evaluation/test_sweep_record.py",
     "search/history": "search/test_trial.py",

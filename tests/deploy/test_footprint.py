@@ -26,7 +26,7 @@ from comodo.deploy.footprint import (
     settle,
 )
 from comodo.models.students import build_student, save_student
-from comodo.runtime.smoke import tiny_teacher
+from comodo.runtime.tiny_teachers import tiny_teacher
 from tests.helpers import TINY_MANTIS
 
 

@@ -27,7 +27,7 @@ from comodo.deploy.profiling import (
 )
 from comodo.deploy.selection import Selection, resolve_run
 from comodo.models.students import build_student, save_student
-from comodo.runtime.smoke import tiny_teacher
+from comodo.runtime.tiny_teachers import tiny_teacher
 from comodo.search.trial import Evaluation, TrialResult
 from comodo.tracking.runs import find_runs, tracking_uri
 from comodo.tracking.tracker import Tracker

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from comodo.models.text import text_embeddings
-from comodo.runtime.smoke import TEXT_LENGTH, save_tokenizer
+from comodo.runtime.tiny_teachers import TEXT_LENGTH, save_tokenizer
 from tests.tiny_teachers import IMAGE, TEXT, XCLIP, save, settings
 
 TEXTS = ["a video of a person doing yoga", "running"]

@@ -20,7 +20,8 @@ from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
 from comodo.models.students import build_student
 from comodo.models.teachers import build_teacher
 from comodo.report.report import accuracy_on_terminal
-from comodo.runtime.smoke import STAND_INS, TINY_TEACHERS, load_smoke, tiny_teacher
+from comodo.runtime.smoke import load_smoke
+from comodo.runtime.tiny_teachers import STAND_INS, TINY_TEACHERS, tiny_teacher
 from comodo.search.labels import Labels, swept_keys
 from comodo.search.trial import Evaluation, Trial, read_result
 from tests.config.test_source import source

@@ -10,8 +10,8 @@ from comodo.config.measures import PROMPT
 from comodo.core.store import Store
 from comodo.data.precomputed import EncodeError
 from comodo.data.prompts import load_prompts, prompts_file
-from comodo.runtime.smoke import tiny_teacher
 from comodo.runtime.stages import encode_prompts
+from comodo.runtime.tiny_teachers import tiny_teacher
 from tests.errors import raises
 
 
