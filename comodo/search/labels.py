@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from comodo.config import NoneMethod, Sweep
+from comodo.config import NoneMethod, Sweep, TeacherConfig
 from comodo.config.datasets import fold_split
 from comodo.config.space import Range, flatten
 from comodo.search.trial import Trial
@@ -22,6 +22,7 @@ BEFORE_THIS_STAGE = "before this stage"
 """The untrained reference of a student that starts from a trained one."""
 OF_STARTED = ("student.from", "student.name", "student.channels", "student.train_encoder")
 """Keys of such a student that labels may have: the others come with its weights."""
+SEVERAL = "teacher.several"
 
 Asked = Mapping[str, Mapping[str, int]]
 
@@ -57,6 +58,8 @@ class Labels:
             keys = [{key for key in flat if key.startswith(f"{part}.")} for flat in flats]
             for key in set[str]().union(*keys).difference(keys[0].intersection(*keys)):
                 seen[key].add("absent")
+        if SEVERAL in seen:  # so that they are named, next to others
+            seen[SEVERAL].add("absent")
         named_elsewhere = {"method.name"}.union(*(recipe.set for recipe in sweep.recipes))
         if all(
             flat.get(PROJECTOR) in (None, flat.get(HEAD) == "mlp") for flat in map(flatten, points)
@@ -94,6 +97,8 @@ class Labels:
         flat = flatten(trial.config.model_dump(mode="json"))
         if trial.config.student.source is not None:
             flat = {k: v for k, v in flat.items() if k in OF_STARTED or k[:8] != "student."}
+        if flat.get(SEVERAL):  # whose settings are in the names of each
+            flat.pop("teacher.weights")
         return {key: file_value(self._asked, key, value) for key, value in flat.items()}
 
     def trial(self, trial: Trial) -> str:
@@ -105,14 +110,24 @@ class Labels:
             return str(value)
         if key == "student.channels":
             return channels_name(value)
-        if key == "teacher.several":
-            return "+".join(one["name"] for one in value)
+        if key == SEVERAL:
+            return "+".join(map(_teacher_name, value))
         if isinstance(value, str) and re.search(r"[\s\"]", value):
             value = json.dumps(value)
         if key.startswith(OF_TERMS):
             return f"{key.removeprefix(OF_TERMS)}={value}"
         end = key.split(".")[-1]
         return f"{end if self._ends[end] == 1 else key}={value}"
+
+
+def _teacher_name(settings: Mapping[str, Any]) -> str:
+    """One of several teachers: its name, and what it does not have by default, of weights without
+    their owner or folder."""
+    given = [key for key in settings if key not in ("name", "code")]
+    fields = TeacherConfig.model_fields
+    others = [key for key in given if key in fields and settings[key] != fields[key].default]
+    shown = [f"{key}={str(settings[key]).rpartition('/')[2]}" for key in others]
+    return ":".join([settings["name"], *shown])
 
 
 def channels_name(channels: Iterable[str]) -> str:

@@ -199,3 +199,23 @@ def test_a_teacher_is_named_where_there_is_one(tmp_path: Path) -> None:
     trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
     found = [names.configuration(trial) for trial in trials]
     assert found == ["supervised", "l2 efficientnet-lite0", "l2 timesformer"]
+
+
+def test_several_teachers_are_named_with_what_tells_them_apart(tmp_path: Path) -> None:
+    weights = {"name": "video", "weights": "google/vivit-b-16x2-kinetics400"}
+    lite = {"name": "efficientnet-lite0"}
+    teachers = [
+        weights,
+        weights | {"pooling": "mean"},
+        {"several": [weights, lite]},
+        {"several": [weights | {"pooling": "mean"}, lite]},
+    ]
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space={"teacher": teachers}))
+    names = Labels(sweep)
+    trials = [Trial(sweep.with_values(values), 0, "w", "f") for values in sweep.grid()]
+    one, mean, both, both_mean = map(names.configuration, trials)
+    assert len({one, mean, both, both_mean}) == 4
+    vivit = "video:weights=vivit-b-16x2-kinetics400"
+    assert both.endswith(f" {vivit}+efficientnet-lite0")
+    assert both_mean.endswith(f" {vivit}:pooling=mean+efficientnet-lite0")
+    assert "None" not in both
