@@ -16,7 +16,6 @@ from comodo.config.channels import CHANNELS
 from comodo.config.datasets import channels_of_kind
 from comodo.config.own_code import CUSTOM, allowed_code
 from comodo.config.short_forms import expanded
-from comodo.config.source import KEY as SOURCE_KEY
 from comodo.config.source import Sources
 from comodo.config.student import STUDENTS, Family, family_of
 from comodo.core.console import console
@@ -180,12 +179,11 @@ class _Shrunk:
     def _source(self, name: str) -> dict[str, Any]:
         """The settings of a student to start from: the tiny one has its family, not its weights."""
         if name[:1] in ("", *"./~$"):
-            path = Path(os.path.expandvars(name)).expanduser()
-            name = str((self._folder / path).resolve())
+            name = str((self._folder / os.path.expandvars(os.path.expanduser(name))).resolve())
         try:
             return self._sources[name].student
         except ValueError as error:
-            raise ConfigError.at(SOURCE_KEY, str(error)) from None
+            raise ConfigError.at("trial.student.from", str(error)) from None
 
     def _tiny_size(self, student: dict[str, Any]) -> dict[str, Any]:
         """The tiny size of a student; none of one that is refused when the file is checked."""
