@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from comodo.config.metric import OWN_METRICS, TRANSFER_METRICS
 from comodo.config.space import Point, flatten
 from comodo.core.store import Store, read_json, write_json
 from comodo.data.folds import make_folds
+from comodo.data.prompts import prompts_file, save_prompts
 from comodo.search import trial as trial_module
 from comodo.search.ledger import Ledger
 from comodo.search.proposals import Outcome
@@ -707,6 +709,8 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
     rates = {"d": 20.0, "other": 20.0}
     evaluation = Evaluation(measures, {"other": other}, rates=rates)
     trial = Trial(config, 0, windows, features, evaluation)
+    prompts = prompts_file(store.folder("arrays", features), evaluation.prompt)
+    save_prompts(prompts, ["a", "b", "c"], torch.eye(3, config.method.head.output_dim))
     metrics = run_whole(trial, store, lambda metrics: None).metrics
     few = {f"test/few_shot/{k}" for k in (50, 100)}  # with no class as large as that
     few |= {f"test/fine_tuned/{k}" for k in ("50", "frozen_50")}
@@ -722,5 +726,7 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
         for name in asked
         if name.endswith(("/acc3", "/acc5"))  # of three classes
     }
-    more = {name for name in metrics.keys() - asked if not name.endswith(("_std", "probe/C"))}
+    beside = tuple(name for measure in BUILT_IN.values() for name in measure.numbers)
+    ends = ("_std", "probe/C", *beside)
+    more = {name for name in metrics.keys() - asked if not name.endswith(ends)}
     assert not more
