@@ -3,14 +3,15 @@ sweep file by the command line."""
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from comodo.config.base import ConfigError, Settings, as_list
+from comodo.config.base import ConfigError, Settings, as_list, dotted_key
 from comodo.config.methods import METHODS
 from comodo.config.own_code import CUSTOM
+from comodo.config.reasons import reason_of
 from comodo.config.short_forms import expanded
 from comodo.config.space import Choices, Point, Range
 from comodo.config.student import OPTIONS, STUDENTS, Family, family_of
@@ -126,6 +127,34 @@ def _remove_foreign(part: str, settings: dict[str, Any], name: Any) -> None:
             foreign |= {"several"}
     for key in settings.keys() & foreign:
         del settings[key]
+
+
+def explained(
+    error: ValidationError,
+    data: dict[str, Any],
+    values: Point,
+    space: Mapping[str, Choices | Range],
+    recipes: Sequence[Recipe],
+) -> ConfigError:
+    """Pydantic's error of a trial with these values of the space, as one of the sweep file's key
+    that set the value; `data`: the trial's settings."""
+    problem = error.errors()[0]
+    key, around = dotted_key(problem["loc"], data)
+    reason = reason_of([problem], key, around)
+    if key in values and "has no such key" in reason:
+        name = key.split(".")[1]
+        methods = [n for n, m in METHODS.items() if name in m.model_fields]
+        reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
+    if isinstance(space.get(key), Range) and problem["type"] == "int_from_float":
+        reason += "; add integer: true"
+    for number, recipe in enumerate(recipes):
+        if key in recipe.set:
+            return ConfigError.at(f"recipes.{number}.set.{key}", reason)
+    alone = "".join(values) if len(values) == 1 else ""
+    swept = next((k for k in values if key.startswith(k) or k.startswith(key)), alone)
+    given = ", ".join(f"{k}={v}" for k, v in values.items())
+    reason = f"{'.'.join(filter(None, ('trial', key)))} with {given}: {reason}"
+    return ConfigError.at(f"search.space.{swept}".removesuffix("."), reason)
 
 
 def override_file(data: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Seed, Settings, dotted_key
+from comodo.config.base import ConfigError, Seed, Settings
 from comodo.config.datasets import DatasetConfig, following
 from comodo.config.measures import PROMPT, Measures, Prompt
 from comodo.config.measuring import directed, refuse_unfit_measures, refuse_unmeasured_objectives
-from comodo.config.methods import METHODS
 from comodo.config.metric import Objective, Objectives, accuracy, metrics_of_student
-from comodo.config.overrides import Recipe, apply_overrides
-from comodo.config.reasons import reason_of
+from comodo.config.overrides import Recipe, apply_overrides, explained
 from comodo.config.resources import Budget, EarlyStopping, Resources
 from comodo.config.seen_channels import refuse_lacking_channels, with_channels
 from comodo.config.shared_space import refuse_outside_shared_space
@@ -97,6 +95,8 @@ class Sweep(Settings):
 
     _context: dict[str, Any] = PrivateAttr({})
     """The validation context, for trials that are created later."""
+    _configs: dict[str, TrialConfig] = PrivateAttr(default_factory=dict)
+    """What `with_values` made."""
 
     @property
     def folder(self) -> Path:
@@ -134,7 +134,10 @@ class Sweep(Settings):
 
     def with_values(self, values: Point) -> TrialConfig:
         """The trial with dotted keys replaced, without settings that a new method or model lacks.
-        Raises ConfigError, its code the dotted key, for an unknown key or an invalid value."""
+        Raises ConfigError, its code the dotted key, for an unknown key or an invalid value. It is
+        made once: plans and reports ask for each configuration again and again."""
+        if (known := self._configs.get(repr(values))) is not None:
+            return known
         data = self.trial.model_dump(mode="json", exclude_unset=True)
         apply_overrides(data, values, "search.space.")
         trial = self._checked(data, values)
@@ -143,7 +146,13 @@ class Sweep(Settings):
             if recipe.fits(flat):
                 apply_overrides(data, recipe.set, f"recipes.{number}.set.")
                 trial = self._checked(data, values)
+        self._configs[repr(values)] = trial
         return trial
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()  # it may get other settings, whose trials are others
+        copied._configs = {}
+        return copied
 
     def supervised_like(self, config: TrialConfig) -> TrialConfig:
         """The trial that trains the same student on the same data set with labels."""
@@ -156,24 +165,7 @@ class Sweep(Settings):
             trial = TrialConfig.model_validate(data, context=self._context)
             return with_channels(trial, self.datasets, values)
         except ValidationError as error:
-            problem = error.errors()[0]
-            key, around = dotted_key(problem["loc"], data)
-            reason = reason_of([problem], key, around)
-            if key in values and "has no such key" in reason:
-                name = key.split(".")[1]
-                methods = [n for n, m in METHODS.items() if name in m.model_fields]
-                reason += f"; give it a condition, when: {{method.name: [{', '.join(methods)}]}}"
-            span = self.search.space.get(key)
-            if isinstance(span, Range) and problem["type"] == "int_from_float":
-                reason += "; add integer: true"
-            for number, recipe in enumerate(self.recipes):
-                if key in recipe.set:
-                    raise ConfigError.at(f"recipes.{number}.set.{key}", reason) from None
-            alone = "".join(values) if len(values) == 1 else ""
-            swept = next((k for k in values if key.startswith(k) or k.startswith(key)), alone)
-            given = ", ".join(f"{k}={v}" for k, v in values.items())
-            reason = f"{'.'.join(filter(None, ('trial', key)))} with {given}: {reason}"
-            raise ConfigError.at(f"search.space.{swept}".removesuffix("."), reason) from None
+            raise explained(error, data, values, self.search.space, self.recipes) from None
 
     def grid(self) -> Iterator[Point]:
         """Every point, first those of `start_with`, then in the file's order."""

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
+from comodo.config.overrides import Recipe
 from tests.config.test_load import CONDITIONAL, sweep_file
 from tests.errors import raises
 
@@ -48,3 +49,16 @@ def test_a_grid_begins_with_the_points_it_is_given(tmp_path: Path) -> None:
     ]
     every = list(read_sweep_file(sweep_file(tmp_path, search=plain)).grid())
     assert sorted(points, key=str) == sorted(every, key=str)
+
+
+def test_a_trial_is_made_once_for_its_values_and_settings(tmp_path: Path) -> None:
+    space = {"epochs": [1, 2], "learning_rate": [0.001, 0.002]}
+    sweep = read_sweep_file(sweep_file(tmp_path, search__space=space))
+    first, *others = map(sweep.with_values, sweep.points())
+    assert next(map(sweep.with_values, sweep.grid())) is first
+    assert first not in others
+    recipe = Recipe(when={"dataset": first.dataset}, set={"batch_size": 3})
+    for deep in (False, True):
+        changed = sweep.model_copy(update={"recipes": [recipe]}, deep=deep)
+        assert changed.with_values(next(sweep.points())).batch_size == 3
+    assert sweep.with_values(next(sweep.points())) is first

@@ -3,14 +3,17 @@
 Nothing is guessed: where nothing similar was measured there is no number.
 """
 
+import json
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
-from comodo.config import Resources, Sweep, TrialConfig
+from comodo.config import Resources, StudentConfig, Sweep, TrialConfig
+from comodo.config.space import plain
 from comodo.core.store import Store, fetched
 from comodo.evaluation.tuning_schedule import tuned_windows
 from comodo.report.plan.inventory import Inventory, window_samples
@@ -69,11 +72,10 @@ def _read(
 
 
 def folder_sizes(store: Store) -> Counter[Path]:
-    """Bytes in the folders of all trials, and in those under them."""
-    sizes = Counter[Path]()
+    """Bytes in the folders of all trials."""
+    sizes, depth = Counter[Path](), len(store.root.parts) + 2
     for path, size in store.files("trials", "**/*").items():
-        for folder in path.relative_to(store.root).parents:
-            sizes[store.root / folder] += size
+        sizes[Path(*path.parts[:depth])] += size
     return sizes
 
 
@@ -89,64 +91,103 @@ def resources_for(sweep: Sweep, machine: Machine, records: list[SpeedRecord]) ->
     return resolved(sweep.resources, gpus, gpu_share(sweep, measured) or 1.0)
 
 
+class Kind(NamedTuple):
+    """What the records that a trial is compared with depend on."""
+
+    network: str
+    samples: int | None  # of a window
+    method: str
+    batch_size: int
+    precision: str
+
+
+class Speed(NamedTuple):
+    """Of training, from the most similar records."""
+
+    windows: float  # per second
+    basis: str
+    peak_memory: dict[str, int]
+
+
 class Speeds:
-    """Estimates for the trials of one sweep from the records of one store."""
+    """Estimates for the trials of one sweep from the records of one store. What is found for one
+    trial is kept for all of its kind: both may be thousands."""
 
     def __init__(
         self, sweep: Sweep, store: Store, inventory: Inventory, records: list[SpeedRecord]
     ) -> None:
-        self._store, self._inventory, self._records = store, inventory, records
+        self._store, self._inventory = store, inventory
         needed = resources_for(sweep, inventory.machine, records)
         self._device = "cuda" if needed.gpus else "cpu"
         self._workers, self._threads = needed.workers, max(1, int(needed.cpus_per_worker))
+        self._records = defaultdict[str, list[SpeedRecord]](list)
+        for record in records:
+            if record.device in (None, self._device):
+                self._records[network_of(record.trial.student)].append(record)
+        self._alike, self._speed = cache(self._find_alike), cache(self._find_speed)
+        self._measuring, self._kept = cache(self._find_measuring), cache(self._find_kept)
 
     def of(self, trial: Trial) -> Estimate:
         """What the trial will take, from the records of the most similar trials, if any."""
-        config, alike = trial.config, self._alike(trial)
-        same = [r for r in alike if r.trial.method.title == config.method.title]
+        config, kind = trial.config, self._kind(trial)
+        kept = self._kept(*kind[:3])
         estimate = Estimate(
             training=0.0 if config.method.name == "none" else None,
-            measuring=self._measuring([place for *_, place in trial.measures()], alike),
-            kept=next((r.kept for r in same if r.kept), 0 if trial.is_hand_crafted else None),
+            measuring=self._measuring(*kind[:2], _places(trial.measures())),
+            kept=0 if kept is None and trial.is_hand_crafted else kept,
         )
-        if (found := self._speed(alike, config)) is None:
+        if (speed := self._speed(kind)) is None:
             return estimate
-        speed, best, basis = found
         if estimate.measuring is None:
-            estimate = replace(estimate, tuning=self._tuning(trial.measures(), speed))
+            estimate = replace(estimate, tuning=self._tuning(trial.measures(), speed.windows))
         if config.method.name == "none":
             return estimate
         training = None
         if (train := self._inventory.train.get(config.dataset)) is not None:
-            training = schedule_of(config, train.of(config)).windows / speed
+            training = schedule_of(config, train.of(config)).windows / speed.windows
         return replace(
-            estimate,
-            training=training,
-            basis=basis,
-            peak_memory=largest_peaks(record.peak_memory for record in best),
+            estimate, training=training, basis=speed.basis, peak_memory=speed.peak_memory
         )
 
     def to_measure(self, trial: Trial) -> Estimate:
         """The time to measure a trial that is already trained."""
-        folder, alike = self._store.folder("trials", trial.key), self._alike(trial)
+        folder, kind = self._store.folder("trials", trial.key), self._kind(trial)
         missing = [x for x in trial.measures() if read_measure(folder, x[-1]) is None]
-        estimate = Estimate(0.0, self._measuring([place for *_, place in missing], alike))
-        found = self._speed(alike, trial.config)
-        if estimate.measuring is None and found is not None:
-            estimate = replace(estimate, tuning=self._tuning(missing, found[0]))
+        estimate = Estimate(0.0, self._measuring(*kind[:2], _places(missing)))
+        if estimate.measuring is None and (speed := self._speed(kind)) is not None:
+            estimate = replace(estimate, tuning=self._tuning(missing, speed.windows))
         return estimate
 
-    def _speed(
-        self, alike: list[SpeedRecord], config: TrialConfig
-    ) -> tuple[float, list[SpeedRecord], str] | None:
-        """Windows per second of training, the most similar records and the basis, if any."""
-        usable = [r for r in alike if r.speeds and r.trial.precision == config.precision]
+    def _kind(self, trial: Trial) -> Kind:
+        config = trial.config
+        samples = self._inventory.datasets[config.dataset].samples
+        network, method = network_of(config.student), config.method.title
+        return Kind(network, samples, method, config.batch_size, config.precision)
+
+    def _find_alike(self, network: str, samples: int | None) -> list[SpeedRecord]:
+        """Records of the same student on windows of the same length."""
+        return [
+            record
+            for record in self._records.get(network, ())
+            if samples is None or record.samples in (None, samples)
+        ]
+
+    def _find_kept(self, network: str, samples: int | None, method: str) -> int | None:
+        """Bytes of the first such student that was trained by the same method."""
+        alike = self._alike(network, samples)
+        return next((r.kept for r in alike if r.kept and r.trial.method.title == method), None)
+
+    def _find_speed(self, kind: Kind) -> Speed | None:
+        alike = self._alike(kind.network, kind.samples)
+        usable = [r for r in alike if r.speeds and r.trial.precision == kind.precision]
         if not usable:
             return None
-        other = min((self._other(record, config) for record in usable), key=len)
-        best = [record for record in usable if self._other(record, config) == other]
+        others = [self._other(record, kind) for record in usable]
+        other = min(others, key=len)
+        best = [record for record, its in zip(usable, others, strict=True) if its == other]
         speed = statistics.median(speed for record in best for speed in record.speeds)
-        return speed, best, _basis(best, speed, other)
+        peaks = largest_peaks(record.peak_memory for record in best)
+        return Speed(speed, _basis(best, speed, other), peaks)
 
     def _tuning(self, measures: Iterable[tuple[str, str, Path]], speed: float) -> float:
         """Seconds of the measure `fine-tuned` among these, on data sets that are prepared."""
@@ -159,27 +200,18 @@ class Speeds:
                 windows += tuned_windows(train.values(), *others)
         return windows / speed
 
-    def _alike(self, trial: Trial) -> list[SpeedRecord]:
-        """Records of the same student on windows of the same length."""
-        samples = self._inventory.datasets[trial.config.dataset].samples
-        return [
-            record
-            for record in self._records
-            if record.trial.student.network == trial.config.student.network
-            and record.device in (None, self._device)
-            and (samples is None or record.samples in (None, samples))
-        ]
-
-    def _measuring(self, places: list[Path], alike: list[SpeedRecord]) -> float | None:
-        wanted = frozenset(map(str, places))
-        times = [r.measured[1] for r in alike if r.measured and r.measured[0] == wanted]
+    def _find_measuring(
+        self, network: str, samples: int | None, places: frozenset[str]
+    ) -> float | None:
+        alike = self._alike(network, samples)
+        times = [r.measured[1] for r in alike if r.measured and r.measured[0] == places]
         return statistics.median(times) if times else None
 
-    def _other(self, record: SpeedRecord, config: TrialConfig) -> list[str]:
+    def _other(self, record: SpeedRecord, kind: Kind) -> list[str]:
         """How the conditions of a record differ from those of the trial."""
         pairs = [
-            ("method", record.trial.method.title, config.method.title),
-            ("batch", record.trial.batch_size, config.batch_size),
+            ("method", record.trial.method.title, kind.method),
+            ("batch", record.trial.batch_size, kind.batch_size),
             ("workers", record.workers, self._workers),
             ("threads", record.threads, self._threads),
         ]
@@ -188,6 +220,15 @@ class Speeds:
             for name, was, now in pairs
             if was not in (None, now)
         ]
+
+
+def network_of(student: StudentConfig) -> str:
+    """The same text for students that differ at most in what they start from."""
+    return json.dumps(plain(student.network.model_dump(mode="json")), sort_keys=True)
+
+
+def _places(measures: Iterable[tuple[str, str, Path]]) -> frozenset[str]:
+    return frozenset(str(place) for *_, place in measures)
 
 
 def largest_peaks(peaks: Iterable[dict[str, int] | None]) -> dict[str, int]:

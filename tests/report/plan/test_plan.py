@@ -291,6 +291,25 @@ def test_estimates_name_the_earlier_runs_they_are_based_on(tmp_path: Path) -> No
     assert make_plan(wider, store).trial_hours is None
 
 
+def test_trials_of_a_kind_are_compared_with_the_records_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, compared = Store(tmp_path / "store"), list[str]()
+    space = {"learning_rate": [0.001, 0.002], "epochs": [1, 2], "batch_size": [8, 16]}
+    sweep = sweep_of(tmp_path, search__space=space, seeds=[0, 1], references=[])
+    note_a_run(store, sweep, "earlier")
+    basis = estimates._basis
+
+    def counted(*arguments: Any) -> str:
+        compared.append(basis(*arguments))
+        return compared[-1]
+
+    monkeypatch.setattr(estimates, "_basis", counted)
+    plan = make_plan(sweep, store)
+    assert len(plan.training) == 16 and len(compared) == len(set(compared)) == 2  # by batch size
+    assert {found.basis for found in plan.training} == set(compared)
+
+
 def test_fine_tuning_is_counted_from_its_steps(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sweep = sweep_of(tmp_path, measures=["probe", "fine-tuned"], references=[])
