@@ -1,7 +1,7 @@
 """The settings of a sweep file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -149,8 +149,8 @@ class Sweep(Settings):
         self._configs[repr(values)] = trial
         return trial
 
-    def __copy__(self) -> Self:
-        copied = super().__copy__()  # it may get other settings, whose trials are others
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)  # other settings, other trials
         copied._configs = {}
         return copied
 
