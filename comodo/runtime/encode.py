@@ -24,6 +24,7 @@ from comodo.config.teacher import NOT_ENCODERS
 from comodo.core.console import console, track
 from comodo.core.hub import resolved_commit
 from comodo.core.lease import Lease, leased
+from comodo.core.malloc import keep_freed_memory
 from comodo.core.parts import damaged_parts, parts, read_parts, remove_rejected, write_table
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, fetched, key_of, remove
@@ -281,6 +282,7 @@ class TeacherActor:
         self.label = f"{self.device} (Ray GPU {gpus[0]})" if gpus else self.device
         if self.device == "cpu":
             torch.set_num_threads(threads)
+            keep_freed_memory()
         here = _moved(settings, store.local)
         if here != settings:
             fetched(Path(str(here.weights)))
