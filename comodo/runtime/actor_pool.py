@@ -11,7 +11,8 @@ import numpy as np
 TEACHER_BATCH = 16  # windows at most in a pass through the teacher
 WORKING_COPIES = 50.0
 """Peak memory of passes by that of their frames in float32, with a margin: measured on a CPU whose
-actors keep what is freed, 12 for VideoMAE of base size and 37 to 42 for EfficientNet-Lite0."""
+actors keep what is freed, 12 for three layers of VideoMAE-base and 37 to 42 for
+EfficientNet-Lite0."""
 BUSY = 0.9  # share of the time that actors compute, above which decoding is fast enough
 PROCESS_BYTES = 1 << 30  # of an actor without its teacher; PyTorch alone takes 0.6 GB
 
