@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner, Result
 
 from comodo.cli import app
+from comodo.runtime.cluster import ended_afterwards
 from tests.helpers import TINY_MANTIS
 
 COMMAND = [sys.executable, "-m", "comodo"]
@@ -71,9 +72,10 @@ def comodo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def here(*arguments: str | Path) -> Result:
-    """A command that starts no Ray, in this process: to import PyTorch, Ray and MLflow in another
+    """A command that trains nothing, in this process: to import PyTorch, Ray and MLflow in another
     one takes longer than most commands."""
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    with ended_afterwards():
+        return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def children(store: Path, experiment: str) -> list[Any]:
