@@ -70,6 +70,13 @@ class TrainedStudent(nn.Module):
         self.rate, self.seconds, self.dim = trained_on.rate, trained_on.seconds, network.dim
         self.requires_grad_(False).eval()
 
+    @staticmethod
+    def from_pretrained(
+        path_or_id: str | Path, revision: str | None = None, allow_code: bool = False
+    ) -> "TrainedStudent":
+        """`comodo.load_student`, by the name that users of transformers look for."""
+        return load_student(path_or_id, revision, allow_code)
+
     def __repr__(self) -> str:
         length = "windows" if self.seconds is None else f"windows of {self.seconds:g} s"
         seen = f"{length} at {self.rate:g} Hz of {', '.join(self.channels)}"

@@ -155,9 +155,10 @@ def test_accelerometers_alone_have_one_unit_and_windows_may_be_of_any_length() -
 
 
 def test_a_folder_is_read(network: Student, student: TrainedStudent, tmp_path: Path) -> None:
-    found = load_student(write_export(network, tmp_path / "out"))
-    assert found.trained_on == TRAINED_ON and not found.training
-    assert_array_equal(found.embed(worn(), 20, G), student.embed(worn(), 20, G))
+    folder = write_export(network, tmp_path / "out")
+    for found in (load_student(folder), TrainedStudent.from_pretrained(folder)):
+        assert found.trained_on == TRAINED_ON and not found.training
+        assert_array_equal(found.embed(worn(), 20, G), student.embed(worn(), 20, G))
 
 
 def test_folders_without_a_student(network: Student, tmp_path: Path) -> None:
