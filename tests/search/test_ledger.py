@@ -709,6 +709,7 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
     rates = {"d": 20.0, "other": 20.0}
     evaluation = Evaluation(measures, {"other": other}, rates=rates)
     trial = Trial(config, 0, windows, features, evaluation)
+    assert config.method.name == "comodo"
     prompts = prompts_file(store.folder("arrays", features), evaluation.prompt)
     save_prompts(prompts, ["a", "b", "c"], torch.eye(3, config.method.head.output_dim))
     metrics = run_whole(trial, store, lambda metrics: None).metrics

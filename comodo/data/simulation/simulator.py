@@ -197,8 +197,8 @@ def frames(row: Scenario, moved: Trajectory, count: int) -> Iterator[NDArray[np.
     rng = np.random.default_rng([row.seed, 2])
     light = rng.uniform(0.7, 1.05) * rng.normal(1, 0.05, 3)
     atlas = scenery.atlas_of(scene, activity.at_bench, light, rng)
-    skin_31 = (scenery.rgb_of(scenery.SKIN) * rng.uniform(0.6, 1.1) * light)[:, None]
-    skin = scenery.packed(skin_31)
+    skin_3 = scenery.rgb_of(scenery.SKIN) * rng.uniform(0.6, 1.1) * light
+    skin = scenery.packed(list(skin_3[:, None]))
 
     way = Rotation.from_euler("y", activity.slope_deg, degrees=True)  # world to the sloped scene
     samples = np.arange(count) * (TRAJECTORY_HZ // VIDEO_FPS)
