@@ -205,8 +205,11 @@ class Tracker:
 
     @_queued
     def _close(self, status: str, updated: str) -> None:
-        if self._machine is not None:
-            self._machine.finish()
+        if (machine := self._machine) is not None:
+            machine.finish()
+            # Its readings since the last mean: of a short sweep all that there are.
+            machine.publish_metrics(machine.aggregate_metrics())
+            machine.mlflow_logger.flush()
         if updated:
             self._client.set_tag(self._parent, runs.UPDATED, updated)
         self._client.set_terminated(self._parent, status)

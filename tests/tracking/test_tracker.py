@@ -358,6 +358,22 @@ def test_the_machine_is_watched_until_the_sweep_ends(
         known = steps()
 
 
+def test_the_load_of_a_short_sweep_is_recorded(store: Store) -> None:
+    """It ends before the first mean over several readings."""
+    tracker = Tracker(store, "s", {})
+    tracker.begin("", "", str, {})
+    tracker.settle()
+    machine = tracker._machine
+    assert machine is not None
+    for _ in range(300):
+        if all(monitor.metrics for monitor in machine.monitors):
+            break
+        time.sleep(0.1)
+    tracker.close("FINISHED")
+    run = runs(store)[0]
+    assert "system/cpu_utilization_percentage" in run.data.metrics
+
+
 def test_records_outlive_the_cache_of_a_bucket(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
