@@ -9,7 +9,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from comodo.core.console import Terminated, console, is_verbose
 from comodo.core.errors import ComodoError
 from comodo.core.machine import usable_cpus, usable_memory
 from comodo.core.paths import create_private
+from comodo.runtime.ray_folder import create_ray_folder
 from comodo.runtime.ray_private import answers, listening_on_loopback, newest_cluster
 from comodo.search.capacity import (
     DRIVER_CPUS,
@@ -40,9 +40,6 @@ REPORT_WAIT_SECONDS = 60.0  # seconds between two progress lines while waiting
 HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether the head is gone
 OBJECT_STORE_SHARE = 0.3  # of memory, as Ray takes by default
 ANSWER_SECONDS = 10.0  # seconds in which a cluster has to answer when a command starts
-# What Ray adds to the folder of its files for the longest path of a socket, and how long it may be.
-SOCKET = f"/ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
-SOCKET_BYTES = 107 if sys.platform == "linux" else 103
 MAX_MISSED_POLLS = 2  # checks without an answer after which the head is reported as gone
 
 
@@ -56,14 +53,14 @@ def connect(dashboard: bool = False) -> None:
     Trials of several workers need the dashboard: a stopped trial frees its workers through it.
     Ray's native code would write log lines into the progress bar; RAY_BACKEND_LOG_LEVEL=info shows
     them. Raises ClusterError if Ray does not start or the cluster cannot be reached, the latter
-    within half a minute.
+    within half a minute, and FolderError if there is no place for Ray's files.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address = cluster_address()
+    address, folder = cluster_address(), None
     if address is None:
-        refuse_long_sockets()
+        folder = str(create_ray_folder())
         console.print("starting Ray on this machine")
     else:
         console.print(f"connecting to the Ray cluster at {address}", markup=False)
@@ -81,6 +78,7 @@ def connect(dashboard: bool = False) -> None:
                 # A cluster's nodes have been started with what they have.
                 num_cpus=usable_cpus() if address is None else None,
                 object_store_memory=_object_store_bytes() if address is None else None,
+                _temp_dir=folder,
                 log_to_driver=is_verbose(),
                 logging_level=logging.INFO if is_verbose() else logging.ERROR,
             )
@@ -118,19 +116,6 @@ def _object_store_bytes() -> int | None:
     all memory. None: Ray's own choice."""
     limit = usable_memory()
     return int(OBJECT_STORE_SHARE * limit) if limit < psutil.virtual_memory().total else None
-
-
-def refuse_long_sockets() -> None:
-    """Raises ClusterError if a Ray on this machine could not name its sockets."""
-    temporary = os.environ.get("TMPDIR") if sys.platform == "linux" else None
-    folder = os.environ.get("RAY_TMPDIR") or temporary or "/tmp"
-    over = len(os.fsencode(folder + SOCKET)) - SOCKET_BYTES
-    if over > 0:
-        raise ClusterError(
-            "cluster.long-folder",
-            f"Ray's sockets would be in {folder}, whose path is too long by {over} bytes; export "
-            "RAY_TMPDIR=/tmp, or another short folder",
-        )
 
 
 def refuse_silent_cluster(address: str) -> None:

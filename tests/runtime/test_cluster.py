@@ -26,7 +26,6 @@ from comodo.runtime.cluster import (
     concurrent_trials,
     connect,
     end_idle_actors,
-    refuse_long_sockets,
     refuse_silent_cluster,
     refuse_sqlite,
 )
@@ -267,20 +266,6 @@ def test_a_port_of_another_program_is_refused(
             over.set()
             thread.join()
         assert time.monotonic() - began < 30
-
-
-@pytest.mark.usefixtures("unconnected")
-def test_a_folder_too_long_for_ray_is_refused_before_it_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    folder = "/scratch/" + "x" * 60
-    monkeypatch.setenv("TMPDIR", folder)
-    with raises(ClusterError, "cluster.long-folder", folder, "RAY_TMPDIR"):
-        connect()
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
-    refuse_long_sockets()
 
 
 def test_several_machines_need_a_server_for_the_records() -> None:
