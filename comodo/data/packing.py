@@ -4,7 +4,7 @@ windows and features are computed.
 Shapes: N windows, C channels, T samples, F numbers in a feature, B windows at a time.
 """
 
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def pack_windows(store: Store, windows: str) -> str:
         channels = len(window_meta.channels)
         shape = (channels, longest) if uniform else None
         splits = frame.split.to_list()
-        values = _finite(source, frame.window, window_values(source))
+        values = _finite(source, frame.window.to_list(), window_values(source))
         rows = track(((row, 1) for row in values), len(frame), "pack windows")
         files = _write_shards(folder, splits, columns, "imu", shape, rows, channels)
         records.WindowArraysMeta(
@@ -144,17 +144,21 @@ def _drawn(source: Path) -> set[str]:
 
 
 def _finite(
-    source: Path, windows: Iterable[str], rows: Iterable[np.ndarray]
+    source: Path, windows: Sequence[str], batches: Iterable[list[np.ndarray]]
 ) -> Iterator[np.ndarray]:
     """The values of the windows; ArraysError, `arrays.not-finite`, for NaN or an infinite value."""
-    for window, row in zip(windows, rows, strict=True):
-        if not np.isfinite(row).all():
+    before = 0
+    for batch in batches:
+        if batch and not np.isfinite(np.concatenate(batch)).all():
+            first = next(i for i, row in enumerate(batch) if not np.isfinite(row).all())
+            window = windows[before + first]
             raise ArraysError(
                 "arrays.not-finite",
                 f"{source}: window {window} has values that are not finite; remove the folder to "
                 "prepare it again",
             )
-        yield row
+        before += len(batch)
+        yield from batch
 
 
 def _write_shards(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = ("window", "recording", "split", "label", "group")
 READ_VALUES = 2**23  # of windows in memory at a time, or one window if it is longer
+WRITE_BYTES = 2**20  # to a file at a time
 _TYPES = {"int64": "I64", "float32": "F32", "bool": "BOOL"}
 
 
@@ -49,7 +50,7 @@ def streamed(
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that all values are aligned
-    with atomic(path) as temporary, temporary.open("wb") as file:
+    with atomic(path) as temporary, temporary.open("wb", WRITE_BYTES) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         begin = file.tell()
 
@@ -75,11 +76,11 @@ def described_windows(folder: Path, channels: int) -> "pd.DataFrame":
     return pa.concat_tables(found).to_pandas()
 
 
-def window_values(folder: Path) -> Iterator[np.ndarray]:
-    """The values of the same windows, each `[C * T]`."""
+def window_values(folder: Path) -> Iterator[list[np.ndarray]]:
+    """The values of the same windows, each `[C * T]`, in batches."""
     for batch in _batches(folder, ["imu"]):
         values, ends = batch["imu"].values.to_numpy(), batch["imu"].offsets.to_numpy()
-        yield from (values[begin:end] for begin, end in itertools.pairwise(ends))
+        yield [values[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def _batches(folder: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:

@@ -1,5 +1,6 @@
 """Windows read in pieces, and safetensors files written in pieces, against the libraries."""
 
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def test_windows_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_o
     frame = described_windows(tmp_path, 6)
     assert frame.window.tolist() == ["w0", "w1", "w2", "w3"]
     assert frame.length.tolist() == [3, 50, 1, 7]
-    for found, wanted in zip(window_values(tmp_path), imu, strict=True):
+    rows_of_batches = itertools.chain.from_iterable(window_values(tmp_path))
+    for found, wanted in zip(rows_of_batches, imu, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
