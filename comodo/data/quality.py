@@ -49,6 +49,7 @@ QUALITY_SCHEMA = pa.schema(
         ("constant_windows", pa.int64()),  # windows in which a channel never changes
         ("still_seconds", pa.float64()),  # of the video, in which the picture stands still
         ("notes", pa.list_(pa.string())),
+        ("slices", pa.string()),  # `known_slices.slices_key`; null: an earlier version
     ]
 )
 

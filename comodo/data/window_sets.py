@@ -1,7 +1,7 @@
 """The prepared windows of a data set: their key, their part files, and a summary. Knows no Ray."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,9 @@ def window_key(
     """Hash of everything that a window set depends on; `files`: from `fingerprints_of`. Whatever
     the folds are, the windows are the same."""
     files = fingerprints_of(settings, recordings) if files is None else files
-    written = settings.for_key(exclude={"max_rejected"})
+    content = how_made(settings)
     if fold_split(settings) is not None:
-        written["split_by_group"] = IN_FOLDS
-    content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
-    if settings.videos == "shrink":
-        content["videos"] = transcode.TRANSCODER
-    if settings.kind == "uestc-mmea-cl":
-        content["uestc-mmea-cl"] = MMEA_VERSION
+        content["settings"]["split_by_group"] = IN_FOLDS
     if not isinstance(settings, SimulatedDataset):
         content["recordings"] = [recording.for_key() for recording in recordings]
         content["files"] = [[files[f] for f in r.files] for r in recordings]
@@ -104,6 +99,17 @@ def window_key(
     ):
         content["split_by_group"] = SPLIT_VERSION
     return key_of(content)
+
+
+def how_made(settings: DatasetConfig, excluded: Collection[str] = ()) -> dict[str, Any]:
+    """What windows depend on besides the recordings, without `excluded` settings."""
+    written = settings.for_key(exclude={"max_rejected", *excluded})
+    content: dict[str, Any] = {"version": WINDOW_VERSION, "settings": written}
+    if settings.videos == "shrink":
+        content["videos"] = transcode.TRANSCODER
+    if settings.kind == "uestc-mmea-cl":
+        content["uestc-mmea-cl"] = MMEA_VERSION
+    return content
 
 
 def read_window_set(

@@ -24,6 +24,7 @@ from comodo.core.provenance import made_by
 from comodo.core.store import Store, fetched, remove
 from comodo.data import window_sets
 from comodo.data.keys import simulated_folder
+from comodo.data.known_slices import copied, has_video, known_slices, slices_key
 from comodo.data.quality import class_windows, flag_lines
 from comodo.data.readers import (
     list_recordings,
@@ -86,12 +87,19 @@ def _make(
     for stale in store.files("windows", f"{key}/part-*.parquet"):
         if stale.name not in wanted:  # an earlier version grouped the recordings differently
             remove(stale)
-    waiting = sum(map(len, missing.values()))
     # Found from all recordings also where few are missing, so that it is the same for all.
     found, decided = with_common_unit(settings, simulated_folder(settings, store), recordings)
     chunks = window_sets.part_chunks(found)
     missing = {part: chunks[part] for part in missing}
-    for _ in track(_run(settings, store, key, missing, files), waiting, f"prepare {name}"):
+    to_do = [recording for chunk in missing.values() for recording in chunk]
+    slices = {r.id: slices_key(settings, r, files, store) for r in to_do}
+    with_video = {r.id: slices[r.id] for r in to_do if has_video(r, settings, files, store)}
+    known = known_slices(name, with_video, store)
+    if known:
+        same = f"{len(known)} of {len(to_do)} recordings are as in an earlier set"
+        console.print(f"{name}: {same}; their windows are copied", markup=False)
+    run = _run(settings, store, key, missing, files, slices, known)
+    for _ in track(run, len(to_do), f"prepare {name}"):
         pass
     folder = store.folder("windows", key)
     summary = replace(_summary(folder, settings, recordings), decided=decided)
@@ -105,8 +113,11 @@ def _run(
     key: str,
     chunks: dict[str, list[Recording]],
     files: FileFingerprints,
+    slices: Mapping[str, str],
+    known: Mapping[str, str],
 ) -> Iterator[tuple[str, int]]:
-    """Writes the parts on the cluster; yields each with its number of recordings."""
+    """Writes the parts on the cluster; yields each with its number of recordings. `slices` and
+    `known`: as in `known_slices`."""
     if not chunks:
         return
     rows = [
@@ -114,6 +125,8 @@ def _run(
             "part": part,
             "recordings": json.dumps([vars(r.moved(store.portable)) for r in chunk]),
             "files": json.dumps({f: files[f] for r in chunk for f in r.files if f in files}),
+            "slices": json.dumps({r.id: slices[r.id] for r in chunk}),
+            "known": json.dumps({r.id: known[r.id] for r in chunk if r.id in known}),
         }
         for part, chunk in chunks.items()
     ]
@@ -124,8 +137,13 @@ def _run(
         reader = CrashGuard(open_dataset(settings, simulated_folder(settings, store)), notes)
         found = [Recording.of(fields) for fields in json.loads(row["recordings"])]
         chunk, versions = [r.moved(store.local) for r in found], json.loads(row["files"])
-        sliced = slice_chunk(reader, chunk, settings, store.videos, versions)
-        checked = _checked(sliced, store, versions)
+        part_of = json.loads(row["known"])
+        new = [r for r in chunk if r.id not in part_of]
+        sliced = slice_chunk(reader, new, settings, store.videos, versions)
+        either = (
+            copied(part_of[r.id], r, store) if r.id in part_of else next(sliced) for r in chunk
+        )
+        checked = _checked(either, store, versions, json.loads(row["slices"]))
         write_part(store.folder("windows", key), row["part"], checked)
         reader.done()
         return {"part": row["part"], "recordings": len(chunk)}
@@ -135,14 +153,19 @@ def _run(
         yield row["part"], row["recordings"]
 
 
-def _checked(sliced: Iterator[Sliced], store: Store, files: FileFingerprints) -> Iterator[Sliced]:
-    """The slices, with video paths that all machines can resolve. After the last one, checks that
-    the files are still those in the key."""
+def _checked(
+    sliced: Iterator[Sliced],
+    store: Store,
+    files: FileFingerprints,
+    slices: Mapping[str, str],
+) -> Iterator[Sliced]:
+    """The slices with their keys, and with video paths that all machines can resolve. After the
+    last one, checks that the files are still those in the key."""
     for rows, about in sliced:
         for row in rows:
             if row.get("video"):
                 row["video"] = store.portable(row["video"])
-        yield rows, about
+        yield rows, about | {"slices": slices[about["recording"]]}
     window_sets.refuse_changed(files)
 
 

@@ -263,16 +263,18 @@ def test_a_part_of_a_file_that_was_replaced_meanwhile_is_not_written(tmp_path: P
     file.write_text("1")
     files = {str(file): fingerprint(file), str(tmp_path / "gone.mp4"): fingerprint("gone.mp4")}
     folder, store = tmp_path / "windows", Store(tmp_path / "store")
+    about = {"recording": "r"}
 
     def sliced() -> Iterator[Sliced]:
-        yield [], {}
+        yield [], about
         file.write_text("another")
 
     with raises(ChangedError, "dataset.file-changed", str(file)):
-        write_part(folder, "part-000000.parquet", _checked(sliced(), store, files))
+        write_part(folder, "part-000000.parquet", _checked(sliced(), store, files, {"r": "key"}))
     assert not list(folder.iterdir())
     files[str(file)] = fingerprint(file)
-    write_part(folder, "part-000000.parquet", _checked(iter([([], {})]), store, files))
+    unchanged = _checked(iter([([], about)]), store, files, {"r": "key"})
+    write_part(folder, "part-000000.parquet", unchanged)
     assert (folder / "part-000000.parquet").exists()
 
 
