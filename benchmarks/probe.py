@@ -74,7 +74,7 @@ def overlapping_classes(windows: int, features: int, classes: int) -> tuple[Feat
 
 
 def ours(train_ND: Features, labels_N: Labels, test_ND: Features) -> Found:
-    probe = SVMProbe(seed=0).fit(train_ND, labels_N)
+    probe = SVMProbe(seed=0, ties="smallest").fit(train_ND, labels_N)
     top_N = probe.classes_[probe.probabilities(test_ND).argmax(axis=1)]
     return Found(probe.C_, np.array([*probe.cv_accuracy_.values()]), probe.predict(test_ND), top_N)
 
@@ -134,7 +134,7 @@ def fit(windows: int, args: argparse.Namespace) -> Row:
 def score(windows: int, args: argparse.Namespace) -> Row:
     train_ND, labels_N = overlapping_classes(windows, args.features, args.classes)
     scored_ND, _ = overlapping_classes(args.scored, args.features, args.classes)
-    probe = SVMProbe(seed=0).fit(train_ND, labels_N)
+    probe = SVMProbe(seed=0, ties="smallest").fit(train_ND, labels_N)
     scaler = StandardScaler().fit(normalize(train_ND))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)

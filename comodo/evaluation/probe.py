@@ -57,8 +57,8 @@ class SVMProbe:
         seed: for the stratified subset and for libsvm's internal cross-validation. The latter alone
             changes Acc@1 by about one percentage point, so compare probes with the same seed.
         max_train: the maximum number of training windows; more are subsampled, stratified by class.
-        ties: which C to take if several have the best cross-validated accuracy: the `smallest`, as
-            published, or the one nearest to 1 (`middle`). With few windows that are easy to
+        ties: which C to take if several have the best cross-validated accuracy: the one nearest to
+            1 (`middle`), or the `smallest`, as published. With few windows that are easy to
             classify, every C is as accurate, and Platt scaling gives nearly uniform probabilities
             for the smallest, with which decision values shrink.
         subset: more than `max_train` windows are subsampled with `seed`, or by `published_subset`.
@@ -69,7 +69,7 @@ class SVMProbe:
         cv_accuracy_: mean cross-validated accuracy for each C.
 
     Example:
-        >>> probe = comodo.SVMProbe(ties="middle").fit(features_ND, labels_N)
+        >>> probe = comodo.SVMProbe().fit(features_ND, labels_N)
         >>> probe.accuracy(others_ND, their_labels_N)[1]  # Acc@1, a fraction
     """
 
@@ -77,7 +77,7 @@ class SVMProbe:
         self,
         seed: int = 0,
         max_train: int = 10_000,
-        ties: Literal["smallest", "middle"] = "smallest",
+        ties: Literal["middle", "smallest"] = "middle",
         subset: Literal["seed", "published"] = "seed",
     ) -> None:
         self.seed, self.max_train, self.ties, self.subset = seed, max_train, ties, subset
