@@ -30,6 +30,7 @@ WITHOUT_RAY = {
 }
 ON_GPU = {
     "encode-alone": "encode_alone --device cuda --precision bf16",
+    "loss-attention": "loss_attention --device cuda",
     "shares": "shares --precision bf16",
     "lockstep": "lockstep --student cnn mantis --precision bf16",
 }
