@@ -55,8 +55,9 @@ STUDENT = {  # but for width and depth that of sweeps/demo.yaml
 STEP = "step"
 
 
-def write_recordings(folder: Path, windows: dict[str, int]) -> None:
-    """So many windows of each split: IMU files, links to one video, manifest, features.npz.
+def write_recordings(folder: Path, windows: dict[str, int], people: int | None = None) -> None:
+    """So many windows of each split, or of so many people: IMU files, links to one video, manifest,
+    features.npz.
 
     A feature is its activity's own vector and as much noise, as if a teacher had seen the video.
     """
@@ -70,7 +71,7 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
     activities = sorted({row.activity for row in plans})
     of_activity = dict(zip(activities, rng.normal(size=(ACTIVITIES, FEATURE)), strict=True))
     ids, features, manifest = [], [], []
-    for split, row in zip(splits, plans, strict=False):
+    for place, (split, row) in enumerate(zip(splits, plans, strict=False)):
         sensed = measured_imu(SimulatedRecording(row.id, (row,)), [trajectory(row)])
         time_N = np.arange(length * RATE) / RATE
         imu_NC = np.stack([np.interp(time_N, sensed[:, 0], sensed[:, 1 + c]) for c in range(6)], 1)
@@ -82,6 +83,9 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
              "label": row.activity, "split": split, "acc_unit": "g", "gyro_unit": "deg/s",
              "imu_rate": RATE}
         )  # fmt: skip
+        if people is not None:
+            del manifest[-1]["split"]
+            manifest[-1]["group"] = f"person {place // ACTIVITIES % people}"
         for number in range(PER_RECORDING):
             ids.append(f"{row.id}:{number}")
             features.append(of_activity[row.activity] + rng.normal(size=FEATURE))
@@ -92,9 +96,16 @@ def write_recordings(folder: Path, windows: dict[str, int]) -> None:
     np.savez(folder / "features.npz", id=ids, feature=np.array(features, np.float32))
 
 
-def write_sweep(folder: Path, trial: dict[str, Any], space: dict[str, Any], seeds: int) -> Path:
-    """The sweep file next to the recordings; without references, so it has only these trials."""
-    content = {
+def write_sweep(
+    folder: Path,
+    trial: dict[str, Any],
+    space: dict[str, Any],
+    seeds: int,
+    folds: bool = False,
+) -> Path:
+    """The sweep file next to the recordings; without references, so it has only these trials. With
+    `folds` each person is left out once."""
+    content: dict[str, Any] = {
         "name": "cost",
         "datasets": {
             "recorded": {
@@ -110,6 +121,8 @@ def write_sweep(folder: Path, trial: dict[str, Any], space: dict[str, Any], seed
         "seeds": list(range(seeds)),
         "references": [],
     }  # fmt: skip
+    if folds:
+        content["datasets"]["recorded"]["split_by_group"] = {"folds": "all"}
     file = folder / "sweep.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     return file
