@@ -4,7 +4,7 @@ metrics, on which data sets, and what it needs. Does not know how a measure is c
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,32 +21,43 @@ from pydantic import (
 
 from comodo.config.base import FILLED_IN
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
-from comodo.core.members import Members
+from comodo.core.members import Code, Members
 
 SCORED_SPLITS = ("val", "test")
 OF_MEASURING = ("seed",)
 """Arguments of an own measure's constructor that the measuring gives."""
-FINE_TUNED_SHOTS = (1, 5, 10, 50)
-"""Labelled windows of each class that a student is fine-tuned on; besides all of them."""
-CALIBRATION = ("ece", "brier")
-RANKS = (1, 5, 10)
-"""The k of the shares of retrievals whose rank is at most k."""
 PROMPT, CLASS_IN_PROMPT = "a video of a person doing {class}", "{class}"
 OF_CLASSIFIER = "classifier_"
 """In front of the calibration of a student's own classifier, which is not that of the probe."""
-
-_CLASSIFICATION = ("acc1", "acc3", "acc5", "balanced_accuracy", "macro_f1")
+MEASURES = Members(
+    "comodo.measures",
+    {
+        "probe": "comodo.evaluation.measures.probe:measure_probe",
+        "linear": "comodo.evaluation.measures.linear:measure_linear",
+        "knn": "comodo.evaluation.measures.knn:measure_knn",
+        "few-shot": "comodo.evaluation.measures.few_shot:measure_few_shot",
+        "zero-shot": "comodo.evaluation.measures.zero_shot:measure_zero_shot",
+        "zero-shot-text": "comodo.evaluation.measures.zero_shot_text:measure_zero_shot_text",
+        "retrieval": "comodo.evaluation.measures.retrieval:measure_retrieval",
+        "alignment": "comodo.evaluation.measures.alignment:measure_alignment",
+        "classifier": "comodo.evaluation.measures.classifier:measure_classifier",
+        "direct": "comodo.evaluation.measures.direct:measure_direct",
+        "fine-tuned": "comodo.evaluation.measures.fine_tuned:measure_fine_tuned",
+        "robustness": "comodo.evaluation.measures.robustness:measure_robustness",
+        "calibration": "comodo.evaluation.measures.calibration:measure_calibration",
+    },
+)
+"""The functions of comodo's measures by name; the classes of other packages and files are described
+in docs/extending.md."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of a measure before it is computed."""
+    """What is known of a measure before its code is run: constants of its file, or of the class of
+    another package or file, by the same names in capitals."""
 
     metrics: tuple[str, ...]
     """The names of what it gives for each split."""
-    function: str = ""
-    """What computes it, `module:function`, from a `FrozenStudent`; of a measure that is no part of
-    comodo empty."""
     splits: tuple[str, ...] = SCORED_SPLITS
     datasets: Literal["all", "own", "others"] = "all"
     """On which it is measured: the one that the student was trained on (`own`), others, or all."""
@@ -56,6 +67,8 @@ class Declaration:
     """The splits whose teacher features it reads, so only on data that the teacher has encoded."""
     needs_projectors: bool = False
     """Only of students that were trained with a teacher."""
+    needs_shared_space: bool = False
+    """Whether it compares the embeddings of student and teacher."""
     needs_classifier: bool = False
     """Whether it reads the classifier of a student that was trained with labels."""
     trains: bool = False
@@ -69,88 +82,31 @@ class Declaration:
     numbers: tuple[str, ...] = ()
     """Further metrics of it that are no shares, and can be no objectives."""
 
+    @classmethod
+    def of(cls, code: Code, keys: Iterable[str]) -> "Declaration":
+        """These keys as the text of a measure has them. Its NEEDS_TEACHER means the data set that
+        the student was trained on, and all splits, unless TEACHER_SPLITS says otherwise. Raises
+        CodeError."""
+        constants = code.constants
+        found = {key: constants[key.upper()] for key in keys if key.upper() in constants}
+        if constants.get("NEEDS_TEACHER", False):
+            found = {"datasets": "own", "teacher_splits": ("train", *SCORED_SPLITS)} | found
+        return cls(**found | {"metrics": tuple(found.get("metrics", ()))})
+
     def is_share(self, metric: str) -> bool:
         """Whether a metric, by its name within the measure, is shown in percent."""
         return self.percent and metric not in self.numbers
 
 
-_WAYS = ("imu_to_video", "video_to_imu")
-_EVALUATE = "comodo.evaluation.evaluate"
-_SHARED_SPACE = "comodo.evaluation.shared_space"
-BUILT_IN = {
-    "probe": Declaration(_CLASSIFICATION, f"{_EVALUATE}:measure_probe", keeps="classes"),
-    "linear": Declaration(("acc1",), f"{_EVALUATE}:measure_linear"),
-    "knn": Declaration(("acc1",), f"{_EVALUATE}:measure_knn"),
-    "few-shot": Declaration(
-        ("1", "5", "10", "50", "100"), f"{_EVALUATE}:measure_few_shot", splits=("test",)
-    ),
-    "zero-shot": Declaration(
-        ("acc1", "acc3", "acc5"),
-        f"{_EVALUATE}:measure_zero_shot",
-        datasets="own",
-        teacher_splits=("train",),
-        needs_projectors=True,
-    ),
-    "zero-shot-text": Declaration(
-        _CLASSIFICATION,
-        f"{_SHARED_SPACE}:measure_zero_shot_text",
-        datasets="own",
-        teacher_splits=("train",),
-        needs_projectors=True,
-        keeps="classes",
-    ),
-    "retrieval": Declaration(
-        tuple(f"{way}_r{k}" for way in _WAYS for k in RANKS),
-        f"{_SHARED_SPACE}:measure_retrieval",
-        numbers=(*(f"{way}_median_rank" for way in _WAYS), "windows"),
-        datasets="own",
-        needs_labels=False,
-        teacher_splits=SCORED_SPLITS,
-        needs_projectors=True,
-    ),
-    "alignment": Declaration(
-        ("cka", "neighbours"),
-        f"{_EVALUATE}:measure_alignment",
-        datasets="own",
-        needs_labels=False,
-        teacher_splits=SCORED_SPLITS,
-        keeps="nothing",
-    ),
-    "classifier": Declaration(
-        _CLASSIFICATION,
-        f"{_EVALUATE}:measure_classifier",
-        datasets="own",
-        needs_classifier=True,
-        keeps="classes",
-    ),
-    "direct": Declaration(
-        _CLASSIFICATION, f"{_EVALUATE}:measure_direct", datasets="others", keeps="classes"
-    ),
-    "fine-tuned": Declaration(
-        tuple(f"{frozen}{n}" for n in (*FINE_TUNED_SHOTS, "all") for frozen in ("", "frozen_")),
-        "comodo.evaluation.fine_tuning:measure_fine_tuned",
-        splits=("test",),  # val is for early stopping
-        trains=True,
-    ),
-    "robustness": Declaration(
-        ("clean", "rotated", "half_rate", "shifted", "noisy", "without_acc", "without_gyro"),
-        "comodo.evaluation.robustness:measure_robustness",
-    ),
-    "calibration": Declaration(
-        (*CALIBRATION, *(f"{OF_CLASSIFIER}{name}" for name in CALIBRATION)),
-        f"{_EVALUATE}:measure_calibration",
-        needs_classifier=True,
-        keeps="calibration",
-        higher_is_better=False,
-    ),
+DECLARED = {
+    name: Declaration.of(MEASURES.code(name), [each.name for each in fields(Declaration)])
+    for name in MEASURES.built_in
 }
-"""The measures of this package. Another one is a function of a FrozenStudent in
-`comodo.evaluation`, and an entry here."""
-MEASURES = Members("comodo.measures", {name: of.function for name, of in BUILT_IN.items()})
-"""Their functions by name; the classes of other packages and files are described in
-docs/extending.md."""
+"""What is known of those of this package."""
+OWN_KEYS = ("metrics", "needs_labels", "higher_is_better", "percent")
+"""What a class of another package or file may say, besides NEEDS_TEACHER."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = {"student", *(name.replace("-", "_") for name in BUILT_IN)}
+_TAKEN = {"student", *(name.replace("-", "_") for name in MEASURES.built_in)}
 
 
 class Measure(OwnCode):
@@ -198,24 +154,15 @@ class Measure(OwnCode):
 
     @property
     def is_built_in(self) -> bool:
-        return self.member in BUILT_IN
+        return self.member in MEASURES.built_in
 
     @property
     def declared(self) -> Declaration:
         """Of a class the constants in its text, as far as that is known."""
         if self.is_built_in:
-            return BUILT_IN[self.name]
+            return DECLARED[self.name]
         code = self.read_code
-        constants = {} if code is None else code.constants
-        needs_teacher = bool(constants.get("NEEDS_TEACHER", False))
-        return Declaration(
-            tuple(constants.get("METRICS", ())),
-            datasets="own" if needs_teacher else "all",
-            needs_labels=bool(constants.get("NEEDS_LABELS", True)),
-            teacher_splits=("train", *SCORED_SPLITS) if needs_teacher else (),
-            higher_is_better=bool(constants.get("HIGHER_IS_BETTER", True)),
-            percent=bool(constants.get("PERCENT", True)),
-        )
+        return Declaration(()) if code is None else Declaration.of(code, OWN_KEYS)
 
 
 def _named(value: Any) -> Any:
@@ -232,7 +179,7 @@ def _named(value: Any) -> Any:
     ]
 
 
-_SHORT: Any = Literal[tuple(BUILT_IN)]
+_SHORT: Any = Literal[tuple(MEASURES.built_in)]
 _WRITTEN: Any = Annotated[list[_SHORT | Measure], Field(min_length=1)]
 
 
@@ -268,7 +215,7 @@ class Measures(RootModel[list[Measure]]):
     def known(self, name: str) -> Declaration | None:
         """What is known of a measure, also of one of comodo's that is not asked for; None for what
         is known of a student without any."""
-        return BUILT_IN.get(name) or self.declared.get(name)
+        return DECLARED.get(name) or self.declared.get(name)
 
     @cached_property
     def declared(self) -> dict[str, Declaration]:

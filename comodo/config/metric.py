@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from comodo.config.base import Settings, as_list
-from comodo.config.measures import BUILT_IN, OF_CLASSIFIER, Declaration, Measures
+from comodo.config.measures import DECLARED, OF_CLASSIFIER, Declaration, Measures
 
 MIN_ALIGNED = 12
 """Windows with video of a split whose alignment is measured."""
@@ -26,7 +26,7 @@ ANCHOR_ACCURACY = "val/anchor_acc1"
 _IN_FRONT = ("classifier", "direct")
 _IN_COLUMN = {
     measure.replace("-", "_"): measure
-    for measure in BUILT_IN
+    for measure in DECLARED
     if measure not in ("probe", *_IN_FRONT)
 }
 
@@ -108,9 +108,9 @@ def _transfer_metrics(declared: Mapping[str, Declaration]) -> dict[str, str]:
     return {name: measure for name, measure in found if OF_CLASSIFIER not in name}
 
 
-OWN_METRICS = {**_own_metrics(BUILT_IN), PARAMETERS: "probe"}
+OWN_METRICS = {**_own_metrics(DECLARED), PARAMETERS: "probe"}
 """Metrics of a student on the data set that it was trained on, with the measure that gives them."""
-TRANSFER_METRICS = _transfer_metrics(BUILT_IN)
+TRANSFER_METRICS = _transfer_metrics(DECLARED)
 """The same on another data set, where their names begin with `on/<data set>/`."""
 
 
@@ -152,7 +152,7 @@ def metrics_of_student(others: Iterable[str], measures: Measures) -> dict[str, s
 def _is_cost(metric: str) -> bool:
     """Whether less of a metric is better."""
     measures = [_IN_COLUMN.get(part) for part in metric.split("/")[-2:-1]]
-    return metric == PARAMETERS or any(m and not BUILT_IN[m].higher_is_better for m in measures)
+    return metric == PARAMETERS or any(m and not DECLARED[m].higher_is_better for m in measures)
 
 
 class Objective(Settings):

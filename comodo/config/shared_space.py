@@ -4,7 +4,6 @@ that space need."""
 from comodo.config.measures import Measures
 from comodo.config.trial import TrialConfig
 
-NEED_SHARED_SPACE = ("zero-shot-text", "retrieval")
 RELATIONAL = ("rkd_distance", "rkd_angle")
 """Losses that compare distances between windows, so that a student may lie anywhere."""
 
@@ -12,7 +11,7 @@ RELATIONAL = ("rkd_distance", "rkd_angle")
 def refuse_outside_shared_space(trial: TrialConfig, measures: Measures) -> None:
     """Raises ValueError, its message the key first, for a student that learns from a teacher whose
     space it does not share. Methods without a teacher are left out by these measures."""
-    names = [name for name in NEED_SHARED_SPACE if name in measures]
+    names = [name for name, of in measures.declared.items() if of.needs_shared_space]
     losses = [name for name, loss in trial.method.losses.items() if loss.needs_teacher]
     if not names or not losses:
         return

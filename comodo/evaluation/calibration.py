@@ -7,11 +7,11 @@ letters: N windows, K classes, G groups, B bins.
 import numpy as np
 import numpy.typing as npt
 
-from comodo.config.measures import CALIBRATION
 from comodo.evaluation.labelled_features import FloatArray
 
 BINS = 15  # of equal width, as in Guo et al. (2017)
 COLUMNS = ("confidence", "correct", "brier")
+SCORES = ("ece", "brier")
 
 
 def columns(
@@ -70,4 +70,4 @@ def _sums(
 
 def _scores(gap_B: FloatArray, brier: FloatArray, count: FloatArray) -> dict[str, FloatArray]:
     """Both scores [...] from sums over windows; gaps are [..., B]."""
-    return dict(zip(CALIBRATION, (abs(gap_B).sum(-1) / count, brier / count), strict=True))
+    return dict(zip(SCORES, (abs(gap_B).sum(-1) / count, brier / count), strict=True))

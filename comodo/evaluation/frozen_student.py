@@ -1,6 +1,6 @@
 """A frozen student on one data set: its features and labels, extracted once for all measures.
 
-It does not know the measures, which are in `evaluate`. Shape letters: N windows, D features.
+It does not know the measures, which are in `measures`. Shape letters: N windows, D features.
 """
 
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comodo.config.measures import BUILT_IN, OF_CLASSIFIER
+from comodo.config.measures import DECLARED, OF_CLASSIFIER
 from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import calibration, feature_metrics
@@ -238,7 +238,7 @@ def _kept_by(measure: str) -> str:
     """What a measure keeps of each window, see `Declaration.keeps`."""
     if measure == "student":
         return "nothing"
-    return BUILT_IN[measure].keeps if measure in BUILT_IN else "scores"
+    return DECLARED[measure].keeps if measure in DECLARED else "scores"
 
 
 def _jackknifed(

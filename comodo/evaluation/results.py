@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from comodo.config import NoneMethod, SupervisedMethod, Sweep
-from comodo.config.measures import BUILT_IN
+from comodo.config.measures import DECLARED
 from comodo.config.metric import Metric, accuracy
 from comodo.core.store import Store
 from comodo.evaluation.importance import importances, main_effects
@@ -160,7 +160,7 @@ class Results:
         if not (values := [statistics.mean(of) for of in by_seed.values() if of]):
             return None
         found = t_interval(values, CONFIDENCE) or Interval(values[0], math.nan, math.nan)
-        known = BUILT_IN.get(metric.measure)  # another one may be anything
+        known = DECLARED.get(metric.measure)  # another one may be anything
         if known is None or not known.is_share(metric.name) or metric.name == "cka":
             return found  # it can be negative, or above 1
         return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))

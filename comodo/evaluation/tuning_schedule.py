@@ -5,8 +5,10 @@ Does not know what is trained. Shape letters: K classes.
 
 from collections.abc import Iterable
 
-from comodo.config.measures import FINE_TUNED_SHOTS
+from comodo.config.measures import DECLARED
 
+SHOTS = tuple(int(name) for name in DECLARED["fine-tuned"].metrics if name.isdecimal())
+"""Labelled windows of each class that a student is fine-tuned on; besides all of them."""
 DRAWS = 3  # of k windows of each class; all windows are one draw
 BATCH_SIZE = 32
 EPOCHS = 20
@@ -28,7 +30,7 @@ def tuning_runs(count_K: Iterable[int]) -> list[tuple[int | None, int, int]]:
     counts = [count for count in count_K if count]
     runs: list[tuple[int | None, int, int]] = [
         (k, DRAWS, sum(min(k, count) for count in counts))
-        for k in FINE_TUNED_SHOTS
+        for k in SHOTS
         if k <= max(counts, default=0)
     ]
     return [*runs, (None, 1, sum(counts))]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from comodo.config.measures import FINE_TUNED_SHOTS
+from comodo.config.measures import DECLARED
 from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation.predictions import Predictions
@@ -18,9 +18,9 @@ from comodo.report.curves import percents
 from comodo.report.differences import difference_cells
 from comodo.report.tables import cell, section
 
-SHOTS = (*map(str, FINE_TUNED_SHOTS), "all")
 KINDS = {"frozen": "frozen_", "fine-tuned": ""}
 """What the metrics of both have in front of the number of labels."""
+SHOTS = [name for name in DECLARED["fine-tuned"].metrics if not name.startswith(KINDS["frozen"])]
 
 
 def fine_tuning_section(results: Results, store: Store) -> list[str]:

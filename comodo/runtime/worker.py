@@ -29,8 +29,8 @@ from comodo.core.tensors import CutOffError, WeightsError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.data.folds import Fold, all_in_test
 from comodo.data.prompts import prompts_file
-from comodo.evaluation.evaluate import pooled
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.evaluation.measured import pooled
 from comodo.evaluation.own import measure_own
 from comodo.models.heads import build_classifier, build_heads, digest_of
 from comodo.models.students import (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from comodo.config import ConfigError, Sweep
-from comodo.config.measures import BUILT_IN
+from comodo.config.measures import DECLARED
 from comodo.config.measuring import labelled_splits
 from comodo.config.metric import MIN_ALIGNED, Metric
 from comodo.core.errors import nearest
@@ -185,7 +185,7 @@ def _refuse_certain_objectives(sweep: Sweep, classes: Mapping[str, Classes]) -> 
     for metric in (Metric.parse(objective.metric) for objective in sweep.objectives):
         for name in [metric.dataset] if metric.dataset else [n for n, _ in sweep.trained_on()]:
             count = len(classes.get(name, {}).get("train", {}))
-            is_of_k = metric.name in ("acc3", "acc5") and metric.measure in BUILT_IN
+            is_of_k = metric.name in ("acc3", "acc5") and metric.measure in DECLARED
             if is_of_k and 0 < count <= int(metric.name[3]):
                 fault = f"{metric} is certain with the {count} classes of '{name}'; use acc1"
                 raise ConfigError.at("objective.metric", fault)

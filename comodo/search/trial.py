@@ -21,7 +21,7 @@ from comodo.config import (
     TrialConfig,
 )
 from comodo.config.dataset_base import G_AND_DEGREES, Units
-from comodo.config.measures import BUILT_IN, PROMPT, Declaration, Measure
+from comodo.config.measures import DECLARED, PROMPT, Declaration, Measure
 from comodo.config.metric import PARAMETERS, Metric
 from comodo.core.errors import ChangedError
 from comodo.core.hub import known_commit
@@ -64,7 +64,7 @@ class Evaluation:
 
     def declared(self, measure: str) -> Declaration:
         """What is known of one of its measures."""
-        return self.own[measure].declared if measure in self.own else BUILT_IN[measure]
+        return self.own[measure].declared if measure in self.own else DECLARED[measure]
 
 
 def weights_id(student: StudentConfig) -> Fingerprint:
@@ -270,8 +270,8 @@ class Trial:
         return not declared.needs_labels or dataset not in self.evaluation.unlabelled
 
     def predictions(self, store: Store, dataset: str, measure: str = "probe") -> pa.Table | None:
-        """A measure's predictions on a data set, as `evaluation.evaluate` writes them; None where
-        there are none. A baseline has its classifier's in place of the probe's."""
+        """A measure's predictions on a data set, as they are stored; None where there are
+        none. A baseline has its classifier's in place of the probe's."""
         if measure == "probe" and self.config.student.is_baseline:
             measure = "classifier"
         for *found, place in self.measures():

@@ -1,12 +1,14 @@
 """Measures in a sweep file: those of comodo, of a file and of an installed package."""
 
+import ast
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
-from comodo.config.measures import BUILT_IN, MEASURES
+from comodo.config.measures import MEASURES, Declaration
 from comodo.config.metric import Metric
 from comodo.core.members import Code
 from tests.config.test_load import sweep_file
@@ -40,9 +42,31 @@ def sweep(
 
 def test_every_measure_of_comodo_is_declared_where_it_is() -> None:
     """Its function is found without running its module."""
-    for name in BUILT_IN:
+    for name in MEASURES.built_in:
         code: Code = MEASURES.code(name)
         assert code.arguments == ("frozen",)
+
+
+@pytest.mark.parametrize("name", MEASURES.built_in)
+def test_what_a_measure_of_comodo_declares_is_literal(name: str) -> None:
+    """What is computed would be unknown, and so be the default."""
+    code = MEASURES.code(name)
+    keys = {each.name.upper() for each in fields(Declaration)}
+    lines = [line for line in ast.parse(code.text).body if isinstance(line, ast.Assign)]
+    assigned = {ast.unparse(line.targets[0]) for line in lines}
+    assert "METRICS" in assigned
+    assert keys & assigned == keys & code.constants.keys()
+
+
+def test_a_class_declares_only_what_is_described(tmp_path: Path) -> None:
+    """Its other constants are its own, whatever their names."""
+    others = "SPLITS = (7,)\n    KEEPS = 'classes'\n    DATASETS = 'others'\n    PERCENT"
+    own = OWN | {"class": "Losses", "name": "losses"}
+    plain, more = (
+        sweep(tmp_path, "probe", own, text=text).measures.own["losses"].declared
+        for text in (LOSSES, LOSSES.replace("PERCENT", others))
+    )
+    assert more == plain and not plain.percent
 
 
 def test_a_measure_of_a_file_has_its_metrics(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import read_sweep_file
-from comodo.config.measures import BUILT_IN
+from comodo.config.measures import DECLARED
 from comodo.config.measuring import labelled_splits
 from comodo.config.metric import OWN_METRICS, PARAMETERS, TRANSFER_METRICS, Metric, accuracy
 from tests.config.test_load import sweep_file
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_]{0,8}", fullmatch=True)
 SPLITS = st.sampled_from(["", "train", "val", "test"])
-MEASURES = st.sampled_from([*BUILT_IN, "mine"])
+MEASURES = st.sampled_from([*DECLARED, "mine"])
 DATASETS = st.sampled_from(["", "mmea", "utd-mhad", "test", "direct", "on"])
 
 

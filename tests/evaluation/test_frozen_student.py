@@ -13,10 +13,11 @@ from comodo.config.dataset_base import FoldSplit
 from comodo.core.store import Store
 from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.data.folds import make_folds
-from comodo.evaluation import evaluate, frozen_student
+from comodo.evaluation import frozen_student
 from comodo.evaluation.fitted_probe import fit_probe
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.labelled_features import unit_rows
+from comodo.evaluation.measures.zero_shot import measure_zero_shot
 from comodo.evaluation.probe import SVMProbe
 from comodo.models.students import Student, build_student, extract_features
 from tests.helpers import make_arrays, make_folded_arrays, trial_config
@@ -65,9 +66,7 @@ def test_measures_learn_from_so_many_windows_and_no_more(
 
     monkeypatch.setattr(FeatureArrays, "gather", counted)
     head = torch.nn.Linear(whole_ND.shape[1], 4), torch.nn.Linear(12, 4)
-    evaluate.measure_zero_shot(
-        FrozenStudent(student, windows, 0, teacher=TeacherContext(features, head))
-    )
+    measure_zero_shot(FrozenStudent(student, windows, 0, teacher=TeacherContext(features, head)))
     assert sizes == [15]
 
 

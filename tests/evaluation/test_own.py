@@ -12,9 +12,9 @@ from comodo.config import Sweep
 from comodo.config.measures import Measure
 from comodo.core.store import Store
 from comodo.data.arrays import NO_LABEL
-from comodo.evaluation.evaluate import measure_knn
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
+from comodo.evaluation.measures.knn import measure_knn
 from comodo.evaluation.own import measure_own, refuse_unusable
 from comodo.evaluation.results import Results, TrialRow
 from comodo.models.students import build_student
@@ -22,7 +22,7 @@ from comodo.report.tables import measured as shown
 from comodo.search.trial import Evaluation, Trial
 from tests.config.test_measures import LOSSES, NEAREST, OWN, sweep
 from tests.errors import raises
-from tests.evaluation.test_evaluate import subject_of
+from tests.evaluation.measures.frozen import subject_of
 from tests.helpers import make_arrays, run_whole, trial_config
 
 SEEN = """

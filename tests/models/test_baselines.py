@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comodo.config import ConfigError, StudentConfig, read_sweep_file
-from comodo.config.measures import BUILT_IN
+from comodo.config.measures import DECLARED
 from comodo.config.metric import OWN_METRICS
 from comodo.config.student import STUDENTS, families_with
 from comodo.core.store import Store
@@ -299,7 +299,7 @@ MEASURED = {k: m for k, m in OWN_METRICS.items() if not k.endswith(("acc3", "acc
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trial_measures_a_baseline_as_the_classifier_that_it_is(store: Store, name: str) -> None:
     other, _ = make_arrays(store, name="v")
-    evaluation = Evaluation(tuple(BUILT_IN), {"other": other})
+    evaluation = Evaluation(tuple(DECLARED), {"other": other})
     trial = supervised(store, {"name": name, "size": SIZES[name]}, evaluation)
     reported: list[dict[str, Any]] = []
     metrics = run_whole(trial, store, reported.append).metrics

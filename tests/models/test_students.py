@@ -12,7 +12,8 @@ from mantis.architecture import MantisV1
 from torch import nn
 from torch.nn import functional
 
-from comodo.evaluation import evaluate, frozen_student
+from comodo.evaluation.frozen_student import FrozenStudent
+from comodo.evaluation.measures.probe import measure_probe
 from comodo.models import students
 from comodo.models.heads import build_head
 from comodo.models.students import StudentError, extract_features, load_student, save_student
@@ -194,7 +195,7 @@ def test_the_probe_sees_features_with_and_without_the_mask() -> None:
         splits={"train": split, "val": split}, classes=["a", "b"], groups=["g"]
     )
     for mask in (True, False):
-        evaluate.measure_probe(frozen_student.FrozenStudent(student, data, 0, mask))
+        measure_probe(FrozenStudent(student, data, 0, mask))
     assert seen == [True, True, False, False]
 
 

@@ -33,10 +33,10 @@ from comodo.core.tensors import WeightsError
 from comodo.data.arrays import WindowArrays
 from comodo.data.folds import Fold, make_folds
 from comodo.data.prompts import prompts_file, save_prompts
-from comodo.evaluation import evaluate
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.measured import Measured
+from comodo.evaluation.measures import knn, probe
 from comodo.models.hand_crafted import window_features
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student, extract_features, load_student
@@ -595,7 +595,7 @@ def test_a_transfer_changes_units_as_published(
     mmea, _ = make_arrays(store, windows=30, name="v")
     units = {"d": ("m/s^2", "rad/s"), "mmea": ("g", "deg/s")}
     evaluation = Evaluation(("knn",), {"mmea": mmea}, published_units=units)
-    monkeypatch.setattr(evaluate, "measure_knn", remember)
+    monkeypatch.setattr(knn, "measure_knn", remember)
     config = trial_config(epochs=1, imu_units="published")
     trial = Trial(config, 0, windows, features, evaluation)
     run_whole(trial, store)
@@ -619,13 +619,13 @@ def test_tf32_is_for_training_alone(
 
     trial = Trial(trial_config(precision=precision), 0, *make_arrays(store))
     while_training, while_measuring = list[Any](), list[Any]()
-    probe = evaluate.measure_probe
+    measure_probe = probe.measure_probe
 
     def watched(subject: Any) -> Any:
         while_measuring.append(flags())
-        return probe(subject)
+        return measure_probe(subject)
 
-    monkeypatch.setattr(evaluate, "measure_probe", watched)
+    monkeypatch.setattr(probe, "measure_probe", watched)
     result = run_whole(trial, store, lambda metrics: while_training.append(flags()))
     assert set(while_training) == {(allowed, allowed)}
     assert set(while_measuring) == {(False, False)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from comodo.config import ConfigError, Sweep, TrialConfig, read_sweep_file
 from comodo.config.dataset_base import FoldSplit
-from comodo.config.measures import BUILT_IN
+from comodo.config.measures import DECLARED
 from comodo.config.metric import OWN_METRICS, TRANSFER_METRICS
 from comodo.config.space import Point, flatten
 from comodo.core.store import Store, read_json, write_json
@@ -704,7 +704,7 @@ def test_data_seed_teacher_method_and_version_are_part_of_the_name(
 def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
     windows, features = make_arrays(store, windows=60)
     other, _ = make_arrays(store, windows=60, name="v")
-    measures = tuple(BUILT_IN)
+    measures = tuple(DECLARED)
     config = trial_config(epochs=1)
     rates = {"d": 20.0, "other": 20.0}
     evaluation = Evaluation(measures, {"other": other}, rates=rates)
@@ -727,7 +727,7 @@ def test_what_an_objective_may_name_is_what_is_measured(store: Store) -> None:
         for name in asked
         if name.endswith(("/acc3", "/acc5"))  # of three classes
     }
-    beside = tuple(name for measure in BUILT_IN.values() for name in measure.numbers)
+    beside = tuple(name for measure in DECLARED.values() for name in measure.numbers)
     ends = ("_std", "probe/C", *beside)
     more = {name for name in metrics.keys() - asked if not name.endswith(ends)}
     assert not more

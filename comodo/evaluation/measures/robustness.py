@@ -22,6 +22,8 @@ from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.measured import Measured, hit_metrics
 from comodo.models.students import extract_features
 
+METRICS = ("clean", "rotated", "half_rate", "shifted", "noisy", "without_acc", "without_gyro")
+
 MAX_TILT_DEGREES = 30.0
 SHIFT_SECONDS = 0.5
 NOISE = {"acc": 0.1, "gyro": 10.0}  # standard deviations in g and deg/s, for each sample

@@ -12,17 +12,19 @@ from sklearn.preprocessing import StandardScaler
 
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
-from comodo.evaluation import feature_metrics, fine_tuning
-from comodo.evaluation.fine_tuning import (
+from comodo.evaluation import feature_metrics
+from comodo.evaluation.frozen_student import FrozenStudent
+from comodo.evaluation.labelled_features import EvaluateError, unit_rows
+from comodo.evaluation.measures import fine_tuned
+from comodo.evaluation.measures.fine_tuned import (
+    METRICS,
     LabelledWindows,
     LinearProbe,
     copy_of,
     fine_tune,
     measure_fine_tuned,
 )
-from comodo.evaluation.frozen_student import FrozenStudent
-from comodo.evaluation.labelled_features import EvaluateError, unit_rows
-from comodo.evaluation.tuning_schedule import DRAWS
+from comodo.evaluation.tuning_schedule import DRAWS, SHOTS
 from comodo.models.students import Student, build_student, extract_features
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config, weights_equal
@@ -32,6 +34,10 @@ from tests.tiny_students import FAMILIES, make
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
+
+
+def test_its_metrics_are_each_number_of_labels_with_its_frozen_line() -> None:
+    assert tuple(f"{kind}{k}" for k in (*SHOTS, "all") for kind in ("", "frozen_")) == METRICS
 
 
 def frozen_on(store: Store, classes: int = 3, seed: int = 0, windows: int = 40) -> FrozenStudent:
@@ -110,7 +116,7 @@ def test_students_of_every_family_are_trained(store: Store, name: str) -> None:
         key: float((x - before[key]).detach().abs().max()) for key, x in student.named_parameters()
     }
     # Weight decay alone changes them less, and some are not used, such as MOMENT's mask token.
-    trained = [key for key, size in change.items() if size > fine_tuning.LEARNING_RATE / 10]
+    trained = [key for key, size in change.items() if size > fine_tuned.LEARNING_RATE / 10]
     assert len(trained) > len(change) / 2
 
 
@@ -141,12 +147,12 @@ def test_without_val_all_steps_are_made(store: Store) -> None:
 
 
 def test_no_batch_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "BATCH_SIZE", 4)
-    batches = fine_tuning._batches(9, seed=0)
+    monkeypatch.setattr(fine_tuned, "BATCH_SIZE", 4)
+    batches = fine_tuned._batches(9, seed=0)
     epochs = [torch.cat([next(batches), next(batches)]) for _ in range(30)]
     assert all(len(set(epoch.tolist())) == 8 for epoch in epochs)
     assert set(torch.cat(epochs).tolist()) == set(range(9))
-    assert len(next(fine_tuning._batches(3, seed=0))) == 3
+    assert len(next(fine_tuned._batches(3, seed=0))) == 3
 
 
 def test_the_frozen_line_is_the_few_shot_curve_on_the_same_windows(store: Store) -> None:

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file, save_file
 from comodo.config import CHANNELS
 from comodo.core.store import Store
 from comodo.data.arrays import WindowArrays
-from comodo.evaluation.evaluate import measure_probe
 from comodo.evaluation.frozen_student import FrozenStudent
-from comodo.evaluation.robustness import (
+from comodo.evaluation.measures.probe import measure_probe
+from comodo.evaluation.measures.robustness import (
     MAX_TILT_DEGREES,
     NOISE,
     ChangedWindows,

@@ -1,26 +1,21 @@
-"""Classes by their texts, and retrieval across modalities, against plain formulations."""
+"""Retrieval across modalities, against a plain formulation."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from comodo.config.measures import RANKS
-from comodo.core.store import Store
-from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
-from comodo.data.prompts import load_prompts, save_prompts
-from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
+from comodo.data.arrays import NO_LABEL
 from comodo.evaluation.labelled_features import EvaluateError
-from comodo.evaluation.shared_space import (
+from comodo.evaluation.measures.retrieval import (
+    METRICS,
     QUERIES_AT_ONCE,
+    RANKS,
+    Ranks,
     measure_retrieval,
-    measure_zero_shot_text,
     retrieval_ranks,
 )
-from comodo.models.students import build_student
-from tests.helpers import make_arrays, trial_config
+from tests.evaluation.measures.frozen import embeddings, frozen_of
 
 
 def unit(rng: np.random.Generator, count: int, width: int = 8) -> np.ndarray:
@@ -72,30 +67,8 @@ def test_embeddings_that_are_not_finite_are_refused() -> None:
         retrieval_ranks(bad_ND, np.eye(3, 2, dtype=np.float32))
 
 
-def frozen_of(folder: Path, windows: int = 40, classes: int = 4) -> FrozenStudent:
-    """A student with random weights and projector, its teacher's features, and texts."""
-    store = Store(folder)
-    keys = make_arrays(store, windows, classes)
-    arrays, packed = (store.folder("arrays", key) for key in keys)
-    student, features = build_student(trial_config().student), FeatureArrays.load(packed)
-    torch.manual_seed(0)
-    first = nn.LayerNorm(student.dim)  # or all windows would be alike
-    heads = nn.Sequential(first, nn.Linear(student.dim, features.dim)), nn.Identity()
-    loaded = WindowArrays.load(arrays)
-    text_KD = nn.functional.normalize(torch.randn(len(loaded.classes), features.dim))
-    save_prompts(folder / "texts", [f"doing {name}" for name in loaded.classes], text_KD)
-    teacher = TeacherContext(features, heads, texts=folder / "texts")
-    return FrozenStudent(student, loaded, 0, teacher=teacher)
-
-
-def embeddings(frozen: FrozenStudent, split: str) -> tuple[np.ndarray, np.ndarray]:
-    assert frozen.teacher is not None and frozen.teacher.heads is not None
-    index_N = torch.arange(len(frozen.windows.splits[split]))
-    with torch.no_grad():
-        student_ND = frozen.teacher.heads[0](torch.from_numpy(frozen.extract(split, index_N)))
-    both = student_ND, frozen.teacher.features.gather(split, index_N)
-    imu_ND, video_ND = (nn.functional.normalize(part_ND).numpy() for part_ND in both)
-    return imu_ND, video_ND
+def test_its_shares_are_declared() -> None:
+    assert tuple(f"{way}_r{k}" for way in Ranks._fields for k in RANKS) == METRICS
 
 
 def test_retrieval_counts_ranks_within_each_split_with_or_without_labels(tmp_path: Path) -> None:
@@ -125,31 +98,3 @@ def test_a_share_of_ranks_is_not_given_of_as_many_windows(tmp_path: Path) -> Non
     measured = measure_retrieval(frozen_of(tmp_path, windows=20))  # 10 of val, and of test
     assert "val/retrieval/imu_to_video_r5" in measured.metrics
     assert "val/retrieval/imu_to_video_r10" not in measured.metrics
-
-
-def test_the_class_is_that_of_the_most_similar_text(tmp_path: Path) -> None:
-    frozen = frozen_of(tmp_path)
-    assert frozen.teacher is not None and frozen.teacher.texts is not None
-    prompts, _ = load_prompts(frozen.teacher.texts)
-    classes = frozen.windows.classes
-    assert prompts == [f"doing {name}" for name in classes]
-    student_ND = np.concatenate([embeddings(frozen, split)[0] for split in ("val", "test")])
-    apart_ND = student_ND - student_ND.mean(axis=0)  # or one class would be predicted of all
-    text_KD = nn.functional.normalize(torch.from_numpy(apart_ND[: len(classes)]))
-    save_prompts(frozen.teacher.texts, prompts, text_KD)
-    measured = measure_zero_shot_text(frozen)
-    assert measured.predictions is not None
-    rows = measured.predictions.to_pandas()
-    for split in ("val", "test"):
-        imu_ND, _ = embeddings(frozen, split)
-        label_N = [classes[i] for i in frozen.windows.splits[split].label_N]
-        predicted = []
-        for imu_D in imu_ND:
-            cosines = [float(imu_D @ text_D) for text_D in text_KD.numpy()]
-            predicted.append(classes[int(np.argmax(cosines))])
-        of_split = rows[rows.split == split]
-        assert of_split.predicted.tolist() == predicted and of_split.label.tolist() == label_N
-        assert len(set(predicted)) > 1
-        accuracy = np.mean([p == y for p, y in zip(predicted, label_N, strict=True)])
-        assert measured.metrics[f"{split}/zero_shot_text/acc1"] == accuracy
-        assert f"{split}/zero_shot_text/macro_f1" in measured.metrics

@@ -38,6 +38,12 @@ from comodo.evaluation.tuning_schedule import (
 )
 from comodo.models.students import Student, extract_features
 
+METRICS = (
+    "1", "frozen_1", "5", "frozen_5", "10", "frozen_10", "50", "frozen_50", "all", "frozen_all",
+)  # fmt: skip
+SPLITS = ("test",)  # val is for early stopping
+TRAINS = True
+
 LEARNING_RATE = 1e-4  # of student and head, falls linearly to 0
 WEIGHT_DECAY = 0.01
 PATIENCE = 3  # checks on val without a higher accuracy that end it
