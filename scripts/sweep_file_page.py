@@ -11,33 +11,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from comodo.config import Sweep
+from comodo.config.datasets import KINDS
 from comodo.config.metric import OWN_METRICS
 from comodo.config.student import FAMILIES, STUDENT_PRESETS
 from comodo.config.teacher import TEACHER_PRESETS
+from comodo.config.terms import TERM_SETTINGS
 
 SECTIONS = {
     "Sweep": "Whole file", "TrialConfig": "Trial", "TeacherConfig": "Teacher",
     "StudentConfig": "Student", "ComodoMethod": "Method comodo", "InfonceMethod": "Method infonce",
     "L2Method": "Method l2", "SupervisedMethod": "Method supervised", "NoneMethod": "Method none",
-    "TermsMethod": "Method terms", "Terms": "Terms", "ComodoTerm": "Term comodo",
-    "InfonceTerm": "Term infonce", "L2Term": "Term l2", "SupervisedTerm": "Term supervised",
-    "SiglipTerm": "Term siglip", "RkdDistanceTerm": "Term rkd_distance",
-    "RkdAngleTerm": "Term rkd_angle", "VicregTerm": "Term vicreg",
-    "NtXentTerm": "Term nt_xent", "OwnTerm": "Own term",
-    "Augmentation": "Augmentation",
+    "TermsMethod": "Method terms", "Terms": "Terms",
+    **{of.__name__: f"Term {name}" for name, of in TERM_SETTINGS.items()},
+    "OwnTerm": "Own term", "Augmentation": "Augmentation",
     "Head": "Head", "Search": "Search", "Choices": "List of values", "Range": "Range",
     "Objective": "Objective", "Measures": "Measures", "Measure": "Own measure",
     "Recipe": "Recipe", "Dataset": "Data set",
     "GroupSplit": "Split by group", "FoldSplit": "Folds by group", "NullClass": "Null class",
-    "FolderDataset": "Data set folder",
-    "SimulatedDataset": "Data set simulated", "GoproDataset": "Data set gopro",
-    "AriaDataset": "Data set aria", "Ego4dDataset": "Data set ego4d",
-    "EgoExo4dDataset": "Data set egoexo4d", "UestcMmeaDataset": "Data set uestc-mmea-cl",
-    "UtdMhadDataset": "Data set utd-mhad", "WearDataset": "Data set wear",
-    "EpicKitchensDataset": "Data set epic-kitchens", "HdEpicDataset": "Data set hd-epic",
-    "HaptDataset": "Data set hapt", "WharfDataset": "Data set wharf",
-    "ActRecTutDataset": "Data set actrectut", "AnymoBenchDataset": "Data set anymo-bench",
-    "WharDataset": "Data set whar", "OwnDataset": "Data set custom",
+    "FolderDataset": "Data set folder",  # the user's own are first
+    **{of.__name__: f"Data set {kind}" for kind, of in KINDS.items()},
+    "OwnDataset": "Data set custom",
     "EarlyStopping": "Early stopping", "Resources": "Resources", "Budget": "Budget",
 }  # fmt: skip
 """The page's sections in order, by their names in the schema."""

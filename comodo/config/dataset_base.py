@@ -78,6 +78,8 @@ LabelShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class BaseDataset(Settings):
+    CLASS: ClassVar[str]
+    """Its reader, `module:Class`; the module is imported only where data sets are read."""
     PUBLISHED_UNITS: ClassVar[Units] = G_AND_DEGREES
     """In which the published code gives its windows to students."""
     BY_PROTOCOL: ClassVar[dict[str, str]] = {}

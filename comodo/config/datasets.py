@@ -38,34 +38,13 @@ from comodo.core.members import Members
 from comodo.core.paths import is_url
 
 ARIA_IMUS = ("left", "right")
-READERS = Members(
-    "comodo.readers",
-    {
-        "simulated": "comodo.data.readers.simulated:SimulatedReader",
-        "folder": "comodo.data.readers.folder:FolderReader",
-        "gopro": "comodo.data.readers.gopro:GoproReader",
-        "aria": "comodo.data.readers.aria:AriaReader",
-        "utd-mhad": "comodo.data.readers.utd_mhad:UtdMhadReader",
-        "ego4d": "comodo.data.readers.ego4d:Ego4dReader",
-        "egoexo4d": "comodo.data.readers.egoexo4d:EgoExo4dReader",
-        "uestc-mmea-cl": "comodo.data.readers.uestc_mmea:UestcMmeaReader",
-        "hapt": "comodo.data.readers.hapt:HaptReader",
-        "wharf": "comodo.data.readers.wharf:WharfReader",
-        "whar": "comodo.data.readers.whar:WharReader",
-        "anymo-bench": "comodo.data.readers.anymo_bench:AnymoBenchReader",
-        "hd-epic": "comodo.data.readers.hd_epic:HdEpicReader",
-        "actrectut": "comodo.data.readers.actrectut:ActRecTutReader",
-        "wear": "comodo.data.readers.wear:WearReader",
-        "epic-kitchens": "comodo.data.readers.epic_kitchens:EpicKitchensReader",
-    },
-)
-"""The classes of readers by kinds of data sets; those of other packages and files are described in
-docs/extending.md."""
 
 
 class SimulatedDataset(BaseDataset):
     """Egocentric recordings made by a simulation; a demonstration, not data. A sensor named `head`
     is that of the camera, sensors of other names are at a hand."""
+
+    CLASS = "comodo.data.readers.simulated:SimulatedReader"
 
     kind: Literal["simulated"]
     """Simulated recordings."""
@@ -88,6 +67,8 @@ class SimulatedDataset(BaseDataset):
 
 class FolderDataset(BaseDataset):
     """The user's own recordings, listed in a CSV or Parquet manifest."""
+
+    CLASS = "comodo.data.readers.folder:FolderReader"
 
     kind: Literal["folder"]
     """A manifest that names each recording."""
@@ -120,6 +101,8 @@ class FolderDataset(BaseDataset):
 class GoproDataset(BaseDataset):
     """A folder of MP4 files that carry their telemetry."""
 
+    CLASS = "comodo.data.readers.gopro:GoproReader"
+
     kind: Literal["gopro"]
     """Recordings of GoPro cameras."""
     path: ExistingPathOrUrl
@@ -128,6 +111,8 @@ class GoproDataset(BaseDataset):
 
 class AriaDataset(BaseDataset):
     """A folder of VRS files of Project Aria's glasses."""
+
+    CLASS = "comodo.data.readers.aria:AriaReader"
 
     kind: Literal["aria"]
     """Needs `pip install projectaria-tools`."""
@@ -154,6 +139,33 @@ class AriaDataset(BaseDataset):
         if wrong:
             raise ValueError(f"imu: {wrong[0]} is a channel of a named sensor; write imu: both")
         return self
+
+
+BuiltInDataset = (
+    SimulatedDataset
+    | FolderDataset
+    | GoproDataset
+    | AriaDataset
+    | UtdMhadDataset
+    | Ego4dDataset
+    | EgoExo4dDataset
+    | UestcMmeaDataset
+    | HaptDataset
+    | WharfDataset
+    | WharDataset
+    | AnymoBenchDataset
+    | HdEpicDataset
+    | ActRecTutDataset
+    | WearDataset
+    | EpicKitchensDataset
+)
+KINDS: dict[str, type[BaseDataset]] = {
+    get_args(of.model_fields["kind"].annotation)[0]: of for of in get_args(BuiltInDataset)
+}
+"""The settings of comodo's kinds of data sets, by kind."""
+READERS = Members("comodo.readers", {kind: of.CLASS for kind, of in KINDS.items()})
+"""The classes of readers by kinds of data sets; those of other packages and files are described in
+docs/extending.md."""
 
 
 class OwnDataset(BaseDataset, OwnCode):
@@ -193,23 +205,7 @@ def _of_installed(written: Any) -> Any:
 
 
 DatasetConfig = Annotated[
-    SimulatedDataset
-    | FolderDataset
-    | GoproDataset
-    | AriaDataset
-    | UtdMhadDataset
-    | Ego4dDataset
-    | EgoExo4dDataset
-    | UestcMmeaDataset
-    | HaptDataset
-    | WharfDataset
-    | WharDataset
-    | AnymoBenchDataset
-    | HdEpicDataset
-    | ActRecTutDataset
-    | WearDataset
-    | EpicKitchensDataset
-    | OwnDataset,
+    BuiltInDataset | OwnDataset,
     Field(discriminator="kind"),
     BeforeValidator(_of_installed),
 ]
@@ -226,14 +222,13 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
     Windows are made once for all trials of a sweep. So where its protocol `is_swept`, such a
     setting has to be written: raises ValueError for one that is not.
     """
-    kinds = _kinds()
     filled = {}
     for name, written in datasets.items():
         kind = written.get("kind") if isinstance(written, dict) else None
-        implied = kinds[kind].BY_PROTOCOL if isinstance(kind, str) and kind in kinds else {}
+        implied = KINDS[kind].BY_PROTOCOL if isinstance(kind, str) and kind in KINDS else {}
         for key, published in implied.items():
             if is_swept and key not in written:
-                values = " or ".join([str(kinds[kind].model_fields[key].default), published])
+                values = " or ".join([str(KINDS[kind].model_fields[key].default), published])
                 raise ValueError(
                     f"datasets.{name}.{key}: follows the protocol, which is swept, but windows are "
                     f"made once for all trials; write {values}"
@@ -242,14 +237,9 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
     return filled
 
 
-def _kinds() -> dict[Any, type[BaseDataset]]:
-    classes = BaseDataset.__subclasses__()
-    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in classes}
-
-
 def channels_of_kind(kind: Any) -> tuple[str, ...]:
     """The channels of the windows of a kind of data set, unless its settings say otherwise."""
-    settings = _kinds().get(kind) if isinstance(kind, str) else None
+    settings = KINDS.get(kind) if isinstance(kind, str) else None
     return CHANNELS if settings is None else tuple(settings.model_fields["channels"].default)
 
 

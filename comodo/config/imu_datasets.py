@@ -23,6 +23,8 @@ ARM_SENSORS = ("hand", "lower_arm", "upper_arm")
 class HaptDataset(BaseDataset):
     """UCI HAPT: a phone's IMU at the waist, without video."""
 
+    CLASS = "comodo.data.readers.hapt:HaptReader"
+
     kind: Literal["hapt"]
     """UCI HAPT in its own layout."""
     path: ExistingPath
@@ -35,6 +37,8 @@ class HaptDataset(BaseDataset):
 
 class WharfDataset(BaseDataset):
     """WHARF: one accelerometer at the right wrist, without video."""
+
+    CLASS = "comodo.data.readers.wharf:WharfReader"
 
     kind: Literal["wharf"]
     """WHARF in the layout of its release."""
@@ -52,6 +56,8 @@ class WharfDataset(BaseDataset):
 
 class WharDataset(BaseDataset):
     """One of the 37 sets that the toolkit WHAR-Datasets parses into sessions, without video."""
+
+    CLASS = "comodo.data.readers.whar:WharReader"
 
     kind: Literal["whar"]
     """Sessions of WHAR-Datasets."""
@@ -90,6 +96,8 @@ class WharDataset(BaseDataset):
 class AnymoBenchDataset(BaseDataset):
     """AnyMo-Bench: labelled windows of Nymeria with an IMU at the head and each wrist, no video."""
 
+    CLASS = "comodo.data.readers.anymo_bench:AnymoBenchReader"
+
     kind: Literal["anymo-bench"]
     """AnyMo-Bench in its Parquet files."""
     path: ExistingPath
@@ -106,6 +114,8 @@ class AnymoBenchDataset(BaseDataset):
 
 class ActRecTutDataset(BaseDataset):
     """ActRecTut's gestures: accelerometers at hand, lower arm and upper arm, without video."""
+
+    CLASS = "comodo.data.readers.actrectut:ActRecTutReader"
 
     kind: Literal["actrectut"]
     """ActRecTut's gestures in the layout of its repository."""

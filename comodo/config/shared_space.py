@@ -4,18 +4,15 @@ that space need."""
 from comodo.config.measures import Measures
 from comodo.config.trial import TrialConfig
 
-RELATIONAL = ("rkd_distance", "rkd_angle")
-"""Losses that compare distances between windows, so that a student may lie anywhere."""
-
 
 def refuse_outside_shared_space(trial: TrialConfig, measures: Measures) -> None:
     """Raises ValueError, its message the key first, for a student that learns from a teacher whose
     space it does not share. Methods without a teacher are left out by these measures."""
     names = [name for name, of in measures.declared.items() if of.needs_shared_space]
-    losses = [name for name, loss in trial.method.losses.items() if loss.needs_teacher]
+    losses = {name: loss for name, loss in trial.method.losses.items() if loss.needs_teacher}
     if not names or not losses:
         return
-    if not set(losses) - set(RELATIONAL):
+    if all(loss.is_relational for loss in losses.values()):
         fix = "add one that matches it, such as infonce or l2"
         raise ValueError(
             f"trial.method: {names[0]} compares embeddings of student and teacher, which "

@@ -5,7 +5,7 @@ Most losses are also a method of their own, in `methods`.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     ConfigDict,
@@ -21,22 +21,6 @@ from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.errors import nearest
 from comodo.core.members import Members
 
-TERMS = Members(
-    "comodo.terms",
-    {
-        "comodo": "comodo.training.terms.comodo:ComodoTerm",
-        "infonce": "comodo.training.terms.infonce:InfonceTerm",
-        "l2": "comodo.training.terms.l2:L2Term",
-        "supervised": "comodo.training.terms.supervised:SupervisedTerm",
-        "siglip": "comodo.training.terms.siglip:SiglipTerm",
-        "rkd_distance": "comodo.training.terms.relational:DistanceTerm",
-        "rkd_angle": "comodo.training.terms.relational:AngleTerm",
-        "vicreg": "comodo.training.terms.vicreg:VicregTerm",
-        "nt_xent": "comodo.training.terms.nt_xent:NtXentTerm",
-    },
-)
-"""The classes of losses by the names of their terms; those of other packages and files are
-described in docs/extending.md."""
 OF_TRAINING = ("student_dim", "classes")
 """Arguments of an own loss's constructor that the training gives."""
 TERM_NAME = r"[a-z][a-z0-9_]*"
@@ -49,6 +33,8 @@ class Loss(Settings):
     needs_labels: ClassVar[bool] = False
     needs_views: ClassVar[bool] = False
     """Whether it compares two random changes of a window."""
+    is_relational: ClassVar[bool] = False
+    """Whether it compares what is between windows only, so that a student may lie anywhere."""
 
 
 class ComodoLoss(Loss):
@@ -97,6 +83,9 @@ class SupervisedLoss(Loss):
 class Term(Loss):
     """A loss with its weight in a sum."""
 
+    CLASS: ClassVar[str]
+    """What computes it, `module:Class`; the module is imported only where students are trained."""
+
     weight: float = Field(1.0, ge=0)
     """Multiplies the loss; with 0 it is not computed."""
 
@@ -104,34 +93,49 @@ class Term(Loss):
 class ComodoTerm(ComodoLoss, Term):
     """The loss of the method comodo."""
 
+    CLASS = "comodo.training.terms.comodo:ComodoTerm"
+
 
 class InfonceTerm(InfonceLoss, Term):
     """The loss of the method infonce."""
 
+    CLASS = "comodo.training.terms.infonce:InfonceTerm"
+
 
 class L2Term(L2Loss, Term):
     """The loss of the method l2."""
+
+    CLASS = "comodo.training.terms.l2:L2Term"
 
 
 class SiglipTerm(Term):
     """SigLIP: each pair of a window and a video of the batch is a match or none (arXiv 2303.15343);
     the factor of the similarities and the bias are trained, from 10 and -10."""
 
+    CLASS = "comodo.training.terms.siglip:SiglipTerm"
+
 
 class RkdDistanceTerm(Term):
     """RKD-D (arXiv 1904.05068): the distances between the windows of a batch, relative to their
     mean; published with weight 1."""
+
+    CLASS = "comodo.training.terms.relational:DistanceTerm"
+    is_relational: ClassVar[bool] = True
 
 
 class RkdAngleTerm(Term):
     """RKD-A (arXiv 1904.05068): the angles between three windows of a batch; published with weight
     2. Memory grows with the cube of the batch."""
 
+    CLASS = "comodo.training.terms.relational:AngleTerm"
+    is_relational: ClassVar[bool] = True
+
 
 class VicregTerm(Term):
     """VICReg (arXiv 2105.04906): two changes of a window, by `augment`, should have one embedding,
     whose dimensions vary and do not repeat each other. Needs neither teacher nor labels."""
 
+    CLASS = "comodo.training.terms.vicreg:VicregTerm"
     needs_teacher: ClassVar[bool] = False
     needs_views: ClassVar[bool] = True
 
@@ -144,6 +148,7 @@ class NtXentTerm(Term):
     find the other among those of the batch, after a projection head. Needs neither teacher nor
     labels."""
 
+    CLASS = "comodo.training.terms.nt_xent:NtXentTerm"
     needs_teacher: ClassVar[bool] = False
     needs_views: ClassVar[bool] = True
 
@@ -157,6 +162,41 @@ class NtXentTerm(Term):
 class SupervisedTerm(SupervisedLoss, Term):
     """The loss of the method supervised, on the student's feature before its projector. With a term
     that needs a teacher it learns from those windows with video that have a label."""
+
+    CLASS = "comodo.training.terms.supervised:SupervisedTerm"
+
+
+class BuiltInTerms(Settings):
+    """The terms of comodo, by name."""
+
+    comodo: ComodoTerm | None = None
+    """Similarities to a queue of teacher embeddings."""
+    infonce: InfonceTerm | None = None
+    """Each window has to identify its own video within the batch."""
+    l2: L2Term | None = None
+    """Distance between the embeddings of student and teacher."""
+    supervised: SupervisedTerm | None = None
+    """Cross-entropy on the labels."""
+    siglip: SiglipTerm | None = None
+    """Each pair of window and video within the batch is a match or none."""
+    rkd_distance: RkdDistanceTerm | None = None
+    """Distances between the windows of a batch."""
+    rkd_angle: RkdAngleTerm | None = None
+    """Angles between the windows of a batch."""
+    vicreg: VicregTerm | None = None
+    """Two changes of a window by `augment`, with neither teacher nor labels."""
+    nt_xent: NtXentTerm | None = None
+    """Each of two changes of a window by `augment` has to identify the other within the batch."""
+
+
+TERM_SETTINGS: dict[str, type[Term]] = {
+    name: get_args(of.annotation)[0] for name, of in BuiltInTerms.model_fields.items()
+}
+"""The settings of the terms of comodo, by name."""
+TERMS = Members("comodo.terms", {name: of.CLASS for name, of in TERM_SETTINGS.items()})
+"""The classes of losses by the names of their terms; those of other packages and files are
+described in docs/extending.md."""
+TermName: Any = Literal[tuple(TERMS.built_in)]
 
 
 class OwnTerm(OwnCode, Term):
@@ -197,31 +237,12 @@ class OwnTerm(OwnCode, Term):
         return self._constant("NEEDS_VIEWS", False)
 
 
-class Terms(Settings):
+class Terms(BuiltInTerms):
     """The terms of a sum, each once; those that are not listed are not in it. Others are own
     terms."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OwnTerm] = Field(init=False)
-
-    comodo: ComodoTerm | None = None
-    """Similarities to a queue of teacher embeddings."""
-    infonce: InfonceTerm | None = None
-    """Each window has to identify its own video within the batch."""
-    l2: L2Term | None = None
-    """Distance between the embeddings of student and teacher."""
-    supervised: SupervisedTerm | None = None
-    """Cross-entropy on the labels."""
-    siglip: SiglipTerm | None = None
-    """Each pair of window and video within the batch is a match or none."""
-    rkd_distance: RkdDistanceTerm | None = None
-    """Distances between the windows of a batch."""
-    rkd_angle: RkdAngleTerm | None = None
-    """Angles between the windows of a batch."""
-    vicreg: VicregTerm | None = None
-    """Two changes of a window by `augment`, with neither teacher nor labels."""
-    nt_xent: NtXentTerm | None = None
-    """Each of two changes of a window by `augment` has to identify the other within the batch."""
 
     @model_serializer(mode="wrap")
     def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -272,16 +293,3 @@ def _own_term(name: Any, term: Any) -> Any:
     if name not in TERMS:
         raise ValueError(f"unknown term '{name}'{nearest(str(name), TERMS.names())}")
     return {**term, "name": name} if isinstance(term, Mapping) else term
-
-
-TermName = Literal[
-    "comodo",
-    "infonce",
-    "l2",
-    "supervised",
-    "siglip",
-    "rkd_distance",
-    "rkd_angle",
-    "vicreg",
-    "nt_xent",
-]

@@ -25,6 +25,8 @@ LIMB_SENSORS = {
 class UtdMhadDataset(BaseDataset):
     """UTD-MHAD: depth video and a body-worn IMU; odd subjects train, even subjects test."""
 
+    CLASS = "comodo.data.readers.utd_mhad:UtdMhadReader"
+
     kind: Literal["utd-mhad"]
     """UTD-MHAD in its own layout."""
     path: ExistingPath
@@ -41,6 +43,7 @@ WindowTimes = Annotated[Literal["clock", "counted"], ADDED_LATER]
 class Ego4dDataset(BaseDataset):
     """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
 
+    CLASS = "comodo.data.readers.ego4d:Ego4dReader"
     PUBLISHED_UNITS = ("m/s^2", "rad/s")
     BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
 
@@ -60,6 +63,7 @@ class Ego4dDataset(BaseDataset):
 class EgoExo4dDataset(BaseDataset):
     """Ego-Exo4D: the RGB video and the IMU of the Aria glasses of each take."""
 
+    CLASS = "comodo.data.readers.egoexo4d:EgoExo4dReader"
     PUBLISHED_UNITS = ("m/s^2", "rad/s")
     BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
 
@@ -79,6 +83,7 @@ class EgoExo4dDataset(BaseDataset):
 class UestcMmeaDataset(BaseDataset):
     """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
 
+    CLASS = "comodo.data.readers.uestc_mmea:UestcMmeaReader"
     BY_PROTOCOL: ClassVar[dict[str, str]] = {"first_row": "drop"}
     FRAME = "squeeze"
 
@@ -106,6 +111,8 @@ class UestcMmeaDataset(BaseDataset):
 class HdEpicDataset(BaseDataset):
     """HD-EPIC: cooking at home with Project Aria glasses, unlabelled here."""
 
+    CLASS = "comodo.data.readers.hd_epic:HdEpicReader"
+
     kind: Literal["hd-epic"]
     """HD-EPIC in the layout of its download script; needs `pip install projectaria-tools`."""
     path: ExistingPath
@@ -116,6 +123,8 @@ class HdEpicDataset(BaseDataset):
 
 class WearDataset(BaseDataset):
     """WEAR: workouts with an accelerometer at each wrist and ankle, and a head-mounted camera."""
+
+    CLASS = "comodo.data.readers.wear:WearReader"
 
     kind: Literal["wear"]
     """WEAR in the layout of its release."""
@@ -139,6 +148,8 @@ class WearDataset(BaseDataset):
 
 class EpicKitchensDataset(BaseDataset):
     """EPIC-KITCHENS-100: cooking at home with a head-mounted GoPro; verbs are the classes."""
+
+    CLASS = "comodo.data.readers.epic_kitchens:EpicKitchensReader"
 
     kind: Literal["epic-kitchens"]
     """The videos of EPIC-KITCHENS-100 that have sensors, in the layout of its download script."""

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
-from comodo.config.datasets import SimulatedDataset, published_units
+from comodo.config.datasets import KINDS, READERS, SimulatedDataset, published_units
 from comodo.config.video_datasets import Ego4dDataset, EgoExo4dDataset, UestcMmeaDataset
 from tests.config.test_load import sweep_file
 from tests.paths import ROOT
@@ -31,6 +31,13 @@ def test_every_sweep_of_the_page_on_cameras_loads(
             dataset.kind for dataset in read_sweep_file(tmp_path / "sweep.yaml").datasets.values()
         ]
     assert kinds == ["gopro", "folder", "aria", "folder", "folder"]
+
+
+def test_every_kind_has_a_reader_of_its_own_where_it_says() -> None:
+    assert len({of.CLASS for of in KINDS.values()}) == len(KINDS)
+    for kind in KINDS:
+        arguments = READERS.code(kind).arguments
+        assert arguments is not None and arguments[0] == "settings"
 
 
 def mmea_file(tmp_path: Path, **changes: Any) -> Path:

@@ -1,13 +1,13 @@
 """A weighted sum of losses in the sweep file: its forms, its keys and what is refused."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from comodo.config import ConfigError, Sweep, TermsMethod, read_sweep_file
 from comodo.config.methods import METHODS
-from comodo.config.terms import InfonceLoss, TermName, Terms
+from comodo.config.terms import TERM_SETTINGS, TERMS, InfonceLoss, Terms
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
@@ -142,5 +142,10 @@ def test_the_key_of_a_sum_has_its_terms_only() -> None:
 
 
 def test_every_method_but_none_is_a_sum_of_terms() -> None:
-    assert get_args(TermName) == tuple(Terms.model_fields)
     assert METHODS.keys() - Terms.model_fields.keys() == {"none", "terms"}
+
+
+def test_every_term_has_a_class_of_its_own_where_it_says() -> None:
+    assert len({of.CLASS for of in TERM_SETTINGS.values()}) == len(TERM_SETTINGS)
+    for name in TERM_SETTINGS:
+        assert TERMS.code(name).arguments in (None, ("settings", "student_dim", "classes"))
