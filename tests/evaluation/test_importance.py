@@ -3,8 +3,13 @@
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
 
+from comodo.evaluation import importance
 from comodo.evaluation.importance import ABSENT, importances, main_effects
 
 METHODS: list[Any] = ["none", {"name": "comodo", "queue_size": 8}, {"name": "comodo"}, None]
@@ -103,3 +108,51 @@ def test_main_effects_in_order() -> None:
         "on": [(True, [0.25]), (False, [0.5, 0.75, 1.0])],
     }
     assert main_effects(points[:3], [0.25, 0.5, 0.75]) == {}
+
+
+def of_optuna(points: list[dict[str, Any]], scores: list[float], resamples: int) -> dict[str, Any]:
+    """The mean of each key by Optuna's evaluator, of points whose values are ranks."""
+    distributions: dict[str, Any] = {
+        key: IntDistribution(0, max(point[key] for point in points)) for key in points[0]
+    }
+    trials = [
+        create_trial(params=point, distributions=distributions, value=score)
+        for point, score in zip(points, scores, strict=True)
+    ]
+    generator, found = np.random.default_rng(0), []
+    for _ in range(resamples):
+        study = optuna.create_study()
+        study.add_trials([trials[i] for i in generator.integers(len(trials), size=len(trials))])
+        forest = FanovaImportanceEvaluator(
+            n_trees=importance.TREES, seed=int(generator.integers(2**31))
+        )
+        found.append(get_param_importances(study, evaluator=forest))
+    return {key: np.mean([one[key] for one in found]) for key in points[0]}
+
+
+@pytest.mark.parametrize("levels", [(2, 3, 5), (60, 2, 17)])
+def test_it_is_what_optuna_computes(levels: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(3)
+    columns = [generator.permutation(np.arange(60) % count) for count in levels]
+    points = [dict(zip("abc", map(int, row), strict=True)) for row in zip(*columns, strict=True)]
+    scores = noisy([point["a"] * 0.1 + point["b"] * point["c"] * 0.2 for point in points], 0.1)
+    found = importances(points, scores, resamples=2)
+    assert {k: v.mean for k, v in found.items()} == pytest.approx(of_optuna(points, scores, 2))
+
+
+def test_of_very_many_configurations_each_resample_draws_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = points_of(60)
+    scores = noisy([0.1 * np.log10(p["learning_rate"]) for p in points])
+    of_all = importances(points, scores, resamples=3)
+    monkeypatch.setattr(importance, "MAX_RESAMPLED", 30)
+    of_some = importances(points, scores, resamples=3)
+    assert next(iter(of_some)) == "learning_rate"
+    assert of_some != of_all
+
+
+def test_settings_that_no_tree_can_tell_apart_are_equally_important() -> None:
+    points = [{"a": 0, "b": 0}] * 40 + [{"a": 1, "b": 1}]
+    found = importances(points, noisy([0.5] * 41), resamples=20)
+    assert all(0 <= share.low <= share.high <= 1 for share in found.values())
