@@ -67,6 +67,7 @@ def _resampled(
     while len(set(score_N[drawn])) == 1:
         drawn = generator.integers(len(score_N), size=min(len(score_N), MAX_RESAMPLED))
     state = int(generator.integers(2**31))
+    drawn = drawn[np.isfinite(score_N[drawn])]  # a measure of the user's may be infinite
     forest = RandomForestRegressor(TREES, max_depth=MAX_DEPTH, random_state=state)
     forest.fit(rank_NF[drawn], score_N[drawn])
     high_F = rank_NF.max(0)

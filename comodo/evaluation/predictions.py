@@ -7,55 +7,89 @@ the student of every fold, and its hits are their mean. It knows no sweep and no
 letters as in `stats`, where a repetition is a seed; K classes.
 """
 
-import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from comodo.config.measures import DECLARED, OF_CLASSIFIER
 from comodo.config.metric import Metric
 from comodo.core.store import Store
 from comodo.evaluation import calibration, feature_metrics
-from comodo.evaluation.labelled_features import UNSEEN_CLASS
+from comodo.evaluation.batches import (
+    Estimate,
+    accuracy_estimate,
+    intervals,
+    jackknife_estimate,
+)
+from comodo.evaluation.predicted_classes import (
+    PredictedClasses,
+    by_split,
+    classes_named,
+    pooled,
+)
 from comodo.evaluation.stats import (
     Comparison,
     FloatArray,
     Interval,
-    accuracy_interval,
     accuracy_on_group,
     compare,
-    jackknife_interval,
 )
 from comodo.search.trial import Trial
 
+COUNT = "windows"  # a column of sums, next to those of the scores, which have their measure's name
 CONFIDENCE = 0.95
 
 
 class Predictions:
-    """The stored predictions of finished trials; each file is read once."""
+    """The stored predictions of finished trials; each file of predicted classes is read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._read: dict[tuple[str, str, str], pd.DataFrame | None] = {}
-        self._hits: dict[tuple[Hashable, ...], pd.DataFrame | None] = {}
+        self._read: dict[Hashable, dict[str, PredictedClasses] | None] = {}
+        self._pooled: dict[Hashable, list[PredictedClasses]] = {}
+        self._sums: dict[Hashable, pd.DataFrame | None] = {}
+        self._calibrations: dict[Hashable, dict[str, Estimate]] = {}
+        self._intervals: dict[Hashable, Interval | None] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def of(self, trial: Trial, dataset: str, measure: str = "probe") -> pd.DataFrame | None:
         """A row for each scored window (see `evaluate.Measured`); None where there are none."""
-        key = (trial.key, dataset, measure)
+        table = trial.predictions(self._store, dataset, measure)
+        return None if table is None else table.to_pandas()
+
+    def _classes_of(
+        self, trial: Trial, dataset: str, measure: str
+    ) -> dict[str, PredictedClasses] | None:
+        """The predicted classes of a trial, by split; None where there are none."""
+        key = trial.key, dataset, measure
         if key not in self._read:
             table = trial.predictions(self._store, dataset, measure)
-            self._read[key] = None if table is None else table.to_pandas()
+            self._read[key] = None if table is None else by_split(table, self._shared)
         return self._read[key]
 
-    def interval(self, trials: list[Trial], metric: Metric) -> Interval | None:
+    def interval(
+        self, trials: list[Trial], metric: Metric, others: Iterable[list[Trial]] = ()
+    ) -> Interval | None:
         """A metric with its confidence interval; here `metric.dataset` must name the data set.
 
         None if it has no predictions, like alignment, or was not measured. With one group both
-        bounds are NaN.
+        bounds are NaN. `others`: configurations whose interval will be wanted too; it takes little
+        longer to compute them all at once.
         """
+        key = _keys(trials), metric
+        if key not in self._intervals:
+            wanted = {_keys(of): of for of in (trials, *others)}
+            found = {keys: self._estimate(of, metric) for keys, of in wanted.items()}
+            known = [estimate for estimate in found.values() if estimate is not None]
+            bounds = iter(intervals(known, CONFIDENCE))
+            for keys, estimate in found.items():
+                self._intervals[keys, metric] = None if estimate is None else next(bounds)
+        return self._intervals[key]
+
+    def _estimate(self, trials: list[Trial], metric: Metric) -> Estimate | None:
         column: int | str
         keeps = _kept_by(metric.measure)
         if keeps == "scores" and not metric.name.endswith("_std"):
@@ -71,7 +105,7 @@ class Predictions:
         else:
             return None
         table = self.hits(trials, metric.split, column, metric.dataset, metric.measure)
-        return None if table is None else _interval(*table)
+        return None if table is None else accuracy_estimate(*table)
 
     def hits(
         self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str = "probe"
@@ -85,32 +119,47 @@ class Predictions:
             return None
         tables = []
         for repetition in _repetitions(trials):
-            table = self._hits_of(repetition, split, k, dataset, measure)
-            if table is None:
+            if isinstance(k, int):
+                classes = self._classes(repetition, split, dataset, measure)
+                of_groups = [predicted.hits(k) for predicted in classes]
+            else:
+                sums = self._scores(repetition, split, dataset, measure)
+                if sums is None or k not in sums:
+                    return None
+                of_groups = [(sums[k].to_numpy(), sums[COUNT].to_numpy())]
+            if not of_groups:
                 return None
-            tables.append(table)
+            tables += of_groups
         if not tables:
             return None
         students = _students(trials, dataset)
-        hits_SG = np.stack([table["sum"].to_numpy(np.float64) for table in tables])
-        return hits_SG / students, tables[0]["count"].to_numpy(np.float64) / students
+        hits_SG = np.stack([hits_G for hits_G, _ in tables]).astype(np.float64)
+        return hits_SG / students, tables[0][1].astype(np.float64) / students
 
-    def _hits_of(
-        self, trials: list[Trial], split: str, k: int | str, dataset: str, measure: str
+    def _classes(
+        self, repetition: list[Trial], split: str, dataset: str, measure: str
+    ) -> list[PredictedClasses]:
+        """The predicted classes of a repetition; empty if any of its trials has none."""
+        place = _keys(repetition), split, dataset, measure
+        if place not in self._pooled:
+            folds = [self._classes_of(trial, dataset, measure) for trial in repetition]
+            known = [fold[split] for fold in folds if fold is not None and split in fold]
+            self._pooled[place] = [pooled(known)] if len(known) == len(folds) else []
+        return self._pooled[place]
+
+    def _scores(
+        self, repetition: list[Trial], split: str, dataset: str, measure: str
     ) -> pd.DataFrame | None:
-        """The hits of one repetition, `sum`, and its windows, `count`, in each group; computed
-        once, for a report shows them of a trial, of its configuration and of differences. None
-        without predictions, or if `k` was not measured in every fold."""
-        key = (*(trial.key for trial in trials), split, k, dataset, measure)
-        if key not in self._hits:
-            found = self._of_split(trials, split, dataset, measure)
-            lacks = isinstance(k, str) and any(k not in f or f[k].isna().any() for f in found)
-            self._hits[key] = None
-            if found and not lacks:
-                (predictions,) = found
-                hits = predictions[k] if isinstance(k, str) else predictions["rank"] < k
-                self._hits[key] = hits.groupby(predictions.group).agg(["sum", "count"])
-        return self._hits[key]
+        """Of each group of a repetition the sum of each column of scores that has one for every
+        window, and the windows; None without predictions."""
+        place = _keys(repetition), split, dataset, measure
+        if place not in self._sums:
+            self._sums[place] = None
+            for table in self._of_split(repetition, split, dataset, measure):
+                whole = table.drop(columns="split").dropna(axis=1)
+                by_group = whole.groupby("group")
+                self._sums[place] = by_group.sum().assign(**{COUNT: by_group.size()})
+        return self._sums[place]
 
     def is_certain(self, trial: Trial, metric: Metric) -> bool:
         """Whether a metric is Acc@k of no more than k classes, which earlier versions measured."""
@@ -121,11 +170,9 @@ class Predictions:
         return self._is_certain(trial, int(match[1]), dataset, metric.measure)
 
     def _is_certain(self, trial: Trial, k: int, dataset: str, measure: str) -> bool:
-        if k == 1 or (predictions := self.of(trial, dataset, measure)) is None:
+        if k == 1 or (predictions := self._classes_of(trial, dataset, measure)) is None:
             return False
-        known = predictions[predictions["rank"] != UNSEEN_CLASS]
-        named = {*known["label"], *predictions["predicted"]}
-        return max(len(named), known["rank"].max() + 1) <= k
+        return classes_named(list(predictions.values())) <= k
 
     def only_one_hits(
         self, firsts: list[Trial], seconds: list[Trial], split: str, dataset: str
@@ -134,21 +181,17 @@ class Predictions:
         [S, G], and that only the second [S, G], classified correctly, and of all windows [G]; None
         without predictions. `firsts` and `seconds` have the same seeds and folds, in the same
         order. Raises ValueError for trials that were not measured on the same windows."""
-        of_firsts, of_seconds = (
-            self._of_split(trials, split, dataset, "probe") for trials in (firsts, seconds)
-        )
-        if not of_firsts or not of_seconds:
-            return None
         tables = []
-        for one, other in zip(of_firsts, of_seconds, strict=True):
-            for column in ("group", "label"):
-                if one[column].tolist() != other[column].tolist():
-                    raise ValueError(f"trials cannot be paired: {column}s of their windows differ")
-            hit_N, other_N = ((x["rank"] == 0).to_numpy() for x in (one, other))
-            only = pd.DataFrame({"first": hit_N & ~other_N, "second": other_N & ~hit_N})
-            tables.append(only.groupby(one["group"].to_numpy()).agg(["sum", "count"]))
-        counts = np.stack([table.to_numpy(np.float64) for table in tables])
-        first_SG, count_SG, second_SG, _ = np.moveaxis(counts / _students(firsts, dataset), -1, 0)
+        pairs = zip(_repetitions(firsts), _repetitions(seconds), strict=True)
+        for first, second in pairs:
+            one, other = (self._classes(x, split, dataset, "probe") for x in (first, second))
+            if not one or not other:
+                return None
+            tables.append(one[0].only_hits(other[0]))
+        if not tables:
+            return None
+        counts = (np.stack(of) / _students(firsts, dataset) for of in zip(*tables, strict=True))
+        first_SG, second_SG, count_SG = counts
         count_G = np.maximum(count_SG[0], (first_SG + second_SG).max(0))  # equal but for rounding
         return first_SG, second_SG, count_G
 
@@ -183,7 +226,8 @@ class Predictions:
         for name, part in predictions.groupby(column):
             counts = part.groupby(["seed", "group"]).hit.agg(["sum", "count"]).unstack()
             hits_SG, count_G = counts["sum"].to_numpy(), counts["count"].to_numpy()[0]
-            accuracy = _interval(hits_SG / students, count_G / students)
+            estimate = accuracy_estimate(hits_SG / students, count_G / students)
+            (accuracy,) = intervals([estimate], CONFIDENCE)
             if column == "group":
                 on_group = accuracy_on_group(hits_SG / students, count_G[0] / students, CONFIDENCE)
                 accuracy = on_group or accuracy
@@ -204,34 +248,49 @@ class Predictions:
             tables.append(pd.concat(found, ignore_index=True))
         return tables
 
-    def _macro_average(self, trials: list[Trial], metric: Metric) -> Interval | None:
-        """A macro-averaged metric, with its delete-one-group jackknife interval."""
+    def _macro_average(self, trials: list[Trial], metric: Metric) -> Estimate | None:
+        """A macro-averaged metric, with its delete-one-group jackknife replicates."""
         estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
-        for predictions in self._of_split(trials, metric.split, metric.dataset, metric.measure):
-            columns = (predictions[key].to_numpy(str) for key in ("label", "predicted", "group"))
-            confusion_GKK = feature_metrics.confusion_matrices(*columns)
+        for repetition in _repetitions(trials):
+            found = self._classes(repetition, metric.split, metric.dataset, metric.measure)
+            if not found:
+                return None
+            confusion_GKK = found[0].confusion()
             total_KK = confusion_GKK.sum(0)
             count_G = confusion_GKK.sum((1, 2)) / _students(trials, metric.dataset)
             several = len(confusion_GKK) > 1  # deleting a single group would leave no windows
             rest_GKK = total_KK - confusion_GKK if several else confusion_GKK
             estimate_S.append(feature_metrics.macro_averages(total_KK)[metric.name])
             replicate_SG.append(feature_metrics.macro_averages(rest_GKK)[metric.name])
-        return _jackknifed(estimate_S, replicate_SG, count_G)
+        return jackknife_estimate(estimate_S, replicate_SG, count_G) if estimate_S else None
 
-    def _calibration(self, trials: list[Trial], metric: Metric) -> Interval | None:
-        """A calibration score, with its interval like a macro-averaged metric."""
-        estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
+    def _calibration(self, trials: list[Trial], metric: Metric) -> Estimate | None:
+        """A calibration score, with its replicates like a macro-averaged metric."""
         prefix = OF_CLASSIFIER if metric.name.startswith(OF_CLASSIFIER) else ""
-        name = metric.name.removeprefix(prefix)
+        place = _keys(trials), metric.split, metric.dataset, prefix
+        if place not in self._calibrations:
+            self._calibrations[place] = self._calibrated(trials, metric, prefix)
+        return self._calibrations[place].get(metric.name.removeprefix(prefix))
+
+    def _calibrated(self, trials: list[Trial], metric: Metric, prefix: str) -> dict[str, Estimate]:
+        """Both scores of the same measure on the same split."""
+        estimate_S, replicate_SG, count_G = [], [], np.zeros(0)
         for predictions in self._of_split(trials, metric.split, metric.dataset, metric.measure):
             if f"{prefix}brier" not in predictions:
-                return None
+                return {}
             columns = {key: predictions[f"{prefix}{key}"].to_numpy() for key in calibration.COLUMNS}
             replicates, count_G = calibration.replicates(columns, predictions.group.to_numpy(str))
-            estimate_S.append(calibration.scores(columns)[name])
-            replicate_SG.append(replicates[name])
+            estimate_S.append(calibration.scores(columns))
+            replicate_SG.append(replicates)
+        if not estimate_S:
+            return {}
         count_G = np.asarray(count_G) / _students(trials, metric.dataset)
-        return _jackknifed(estimate_S, replicate_SG, count_G)
+        return {
+            name: jackknife_estimate(
+                [each[name] for each in estimate_S], [each[name] for each in replicate_SG], count_G
+            )
+            for name in estimate_S[0]
+        }
 
 
 def _kept_by(measure: str) -> str:
@@ -241,15 +300,8 @@ def _kept_by(measure: str) -> str:
     return DECLARED[measure].keeps if measure in DECLARED else "scores"
 
 
-def _jackknifed(
-    estimate_S: Sequence[npt.ArrayLike], replicate_SG: Sequence[FloatArray], count_G: npt.ArrayLike
-) -> Interval | None:
-    """None without seeds; without bounds for one group."""
-    if not estimate_S:
-        return None
-    estimates_S = np.array(estimate_S, np.float64)
-    interval = jackknife_interval(estimates_S, replicate_SG, count_G, CONFIDENCE)
-    return interval or Interval(float(estimates_S.mean()), math.nan, math.nan)
+def _keys(trials: Iterable[Trial]) -> tuple[str, ...]:
+    return tuple(trial.key for trial in trials)
 
 
 def _repetitions(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -265,8 +317,3 @@ def _students(trials: list[Trial], dataset: str) -> int:
     if trials[0].config.dataset == dataset:
         return 1
     return len({trial.fold.number for trial in trials if trial.fold}) or 1
-
-
-def _interval(hits_SG: np.ndarray, count_G: np.ndarray) -> Interval:
-    mean = float(hits_SG.sum() / (len(hits_SG) * count_G.sum()))
-    return accuracy_interval(hits_SG, count_G, CONFIDENCE) or Interval(mean, math.nan, math.nan)

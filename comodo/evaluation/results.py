@@ -19,11 +19,12 @@ from comodo.config import NoneMethod, SupervisedMethod, Sweep
 from comodo.config.measures import DECLARED
 from comodo.config.metric import Metric, accuracy
 from comodo.core.store import Store
+from comodo.evaluation.batches import comparisons
 from comodo.evaluation.importance import importances, main_effects
 from comodo.evaluation.pareto import pareto_front
 from comodo.evaluation.predictions import CONFIDENCE, Predictions
 from comodo.evaluation.scoring import elsewhere, own_unlabelled, scored_on
-from comodo.evaluation.stats import Comparison, Interval, compare, holm, t_interval
+from comodo.evaluation.stats import Comparison, Interval, Pair, holm, t_interval
 from comodo.search.labels import Labels, distinguishing_digits, rounded
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Trial
@@ -104,7 +105,8 @@ class Results:
                 self.by_label.setdefault(row.label, []).append(row)
         self.predictions = Predictions(store)
         self.accuracy = cache(self._accuracy)
-        self.importances = cache(self._importances)
+        self.importances = cache(lambda: importances(*self.points()))
+        """Importance of each swept key for the objective; empty for too few configurations."""
 
     @cached_property
     def _first_trials(self) -> dict[str, Trial]:
@@ -138,21 +140,25 @@ class Results:
         """Acc@k of a configuration on a data set, by default the one that it is `scored_on`, with
         its interval; None where it was not measured."""
         dataset = dataset or self.scored_on(self._first_trials[label])
-        metric = accuracy(split, k, measure, dataset)
-        return self.predictions.interval(self._trials(label), metric)
+        return self._interval(label, accuracy(split, k, measure, dataset))
+
+    def _interval(self, label: str, metric: Metric) -> Interval | None:
+        everything = map(self._trials, self.by_label)
+        return self.predictions.interval(self._trials(label), metric, everything)
 
     def of_trial(self, row: TrialRow, split: str) -> Interval | None:
         """Acc@1 of one trial on the data set that it is `scored_on`: with that seed, on new
         groups."""
         metric = accuracy(split, dataset=self.scored_on(row.trial))
-        return self.predictions.interval([row.trial], metric)
+        finished = ([row.trial] for row in self.rows if row.state == "finished")
+        return self.predictions.interval([row.trial], metric, finished)
 
     def measure(self, label: str, name: str) -> Interval | None:
         """Any measure of a configuration by its metric's name, with an interval for new seeds, from
         predictions also for new groups; None where it was not measured."""
         metric = Metric.parse(name)
         metric = replace(metric, dataset=metric.dataset or self.trained_on(label))
-        if (found := self.predictions.interval(self._trials(label), metric)) is not None:
+        if (found := self._interval(label, metric)) is not None:
             return found
         by_seed = defaultdict[int, list[float]](list)
         for row in self.by_label[label]:
@@ -248,7 +254,7 @@ class Results:
         By test Acc@1, paired by seed and group, among those trained on one data set; p-values are
         corrected together.
         """
-        found = []
+        only_of = dict[tuple[str, str], Pair]()
         for first, second in self._pairs():
             first_of = {trial.number: trial for trial in self._trials(first)}
             seconds = [trial for trial in self._trials(second) if trial.number in first_of]
@@ -256,8 +262,10 @@ class Results:
             dataset = self.scored_on(self._first_trials[first])
             only = self.predictions.only_one_hits(firsts, seconds, "test", dataset)
             if only is not None:
-                comparison, (seeds, groups) = compare(*only, CONFIDENCE), only[0].shape
-                found.append(Difference(first, second, seeds, groups, comparison, comparison.p))
+                only_of[first, second] = only
+        compared = comparisons(list(only_of.values()), CONFIDENCE)
+        both = zip(only_of.items(), compared, strict=True)
+        found = [Difference(*pair, *only[0].shape, c, c.p) for (pair, only), c in both]
         adjusted = iter(holm([d.p for d in found if d.p is not None]))
         return [d if d.p is None else replace(d, p=next(adjusted)) for d in found]
 
@@ -279,16 +287,13 @@ class Results:
     @cached_property
     def test_groups(self) -> dict[str, int]:
         """Groups in test, of all folds, of each data set that a probe was measured on."""
-        found = dict[tuple[str, int], set[str]]()  # by data set and fold
+        found = defaultdict[str, dict[int, set[str]]](dict)  # by data set and fold
         for trial in (row.trial for rows in self.by_label.values() for row in rows):
-            for place in ((dataset, trial.number[1]) for dataset in trial.measured_on()):
-                table = None if place in found else self.predictions.of(trial, place[0])
-                if table is not None:
-                    found[place] = set(table.group[table.split == "test"])
-        return {
-            dataset: len(set[str]().union(*(found[d, n] for d, n in found if d == dataset)))
-            for dataset, _ in found
-        }
+            for dataset in trial.measured_on():
+                fold, of = trial.number[1], found[dataset]
+                if fold not in of and (table := self.predictions.of(trial, dataset)) is not None:
+                    of[fold] = set(table.group[table.split == "test"])
+        return {name: len(set[str]().union(*of.values())) for name, of in found.items() if of}
 
     @cached_property
     def tested_on(self) -> list[str]:
@@ -339,10 +344,6 @@ class Results:
         method = trial.config.method
         compared = isinstance(method, NoneMethod | SupervisedMethod)
         return trial.is_hand_crafted or (compared and method.name not in self._searched)
-
-    def _importances(self) -> dict[str, Interval]:
-        """Importance of each swept key for the objective; empty for too few configurations."""
-        return importances(*self.points())
 
     def main_effects(self) -> dict[str, list[tuple[Any, list[float]]]]:
         """For each swept key: its values, each with the objective of its configurations."""

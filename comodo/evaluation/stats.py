@@ -82,7 +82,7 @@ def accuracy_interval(
     Example:
         >>> comodo.interval([[40, 31, 38], [42, 30, 35]], [50, 40, 50])
     """
-    hits_SG, count_G = _checked(hits_SG, count_G)
+    hits_SG, count_G = checked_table(hits_SG, count_G)
     return _interval(delete_one_group(hits_SG, count_G), count_G, level)
 
 
@@ -91,7 +91,7 @@ def accuracy_on_group(hits_S: npt.ArrayLike, count: float, level: float = 0.95) 
 
     Raises ValueError like `accuracy_interval`.
     """
-    hits_S1, count_1 = _checked(np.reshape(hits_S, (-1, 1)), [count])
+    hits_S1, count_1 = checked_table(np.reshape(hits_S, (-1, 1)), [count])
     if len(hits_S1) == 1:
         return None
     bounds = jackknife_bounds(delete_one_group(hits_S1, count_1), count_1, level)
@@ -105,6 +105,13 @@ def jackknife_interval(
     F1: from each seed's `estimate` [S] on all groups, its `replicates` [S, G] on all groups but one
     (of any value when there is a single group), and the `count` [G] of windows.
     """
+    return _interval(*checked_jackknife(estimate, replicates, count), level)
+
+
+def checked_jackknife(
+    estimate: npt.ArrayLike, replicates: npt.ArrayLike, count: npt.ArrayLike
+) -> tuple[Jackknife, FloatArray]:
+    """What `jackknife_interval` takes, as arrays."""
     arrays = (np.asarray(x, np.float64) for x in (estimate, replicates, count))
     estimate_S, replicate_SG, count_G = arrays
     shape = estimate_S.shape + count_G.shape
@@ -112,7 +119,7 @@ def jackknife_interval(
         raise ValueError(f"replicates must be [seeds, groups], {shape}, got {replicate_SG.shape}")
     if (count_G <= 0).any():
         raise ValueError(f"every group needs windows, got {count_G.tolist()}")
-    return _interval((estimate_S[:, None], replicate_SG), count_G, level)
+    return (estimate_S[:, None], replicate_SG), count_G
 
 
 def _interval(jackknife: Jackknife, count_G: FloatArray, level: float) -> Interval | None:
@@ -148,17 +155,35 @@ def compare(
         >>> found = comodo.compare([[9, 7, 8], [8, 9, 6]], [[2, 1, 3], [1, 2, 2]], [50, 40, 50])
         >>> found.difference, found.p
     """
-    (a_SG, count_G), (b_SG, _) = _checked(a_only_SG, count_G), _checked(b_only_SG, count_G)
+    pair = checked_pair(a_only_SG, b_only_SG, count_G)
+    return comparison_of(pair, *map(float, paired_test(*pair, level)), level)
+
+
+Pair = tuple[FloatArray, FloatArray, FloatArray]
+"""`a_only_SG`, `b_only_SG` and `count_G` of `compare`."""
+
+
+def checked_pair(
+    a_only_SG: npt.ArrayLike, b_only_SG: npt.ArrayLike, count_G: npt.ArrayLike
+) -> Pair:
+    (a_SG, total_G), (b_SG, _) = (checked_table(x, count_G) for x in (a_only_SG, b_only_SG))
     if a_SG.shape != b_SG.shape:
         raise ValueError(f"tables cannot be paired: shapes {a_SG.shape} and {b_SG.shape}")
-    _checked(a_SG + b_SG, count_G)
-    difference, half_width, p = map(float, paired_test(a_SG, b_SG, count_G, level))
-    if len(count_G) == 1:
+    checked_table(a_SG + b_SG, total_G)
+    return a_SG, b_SG, total_G
+
+
+def comparison_of(
+    pair: Pair, difference: float, half_width: float, p: float, level: float
+) -> Comparison:
+    """From the outcome of `paired_test`."""
+    seeds, groups = pair[0].shape
+    if groups == 1:
         return Comparison(difference, math.nan, math.nan, None, None)
     low, high = max(-1.0, difference - half_width), min(1.0, difference + half_width)
-    if len(a_SG) == 1:
+    if seeds == 1:
         return Comparison(difference, low, high, None, None)
-    more_seeds = 0 if p <= 1 - level else _more_seeds(a_SG, b_SG, count_G, level)
+    more_seeds = 0 if p <= 1 - level else _more_seeds(*pair, level)
     return Comparison(difference, low, high, p, more_seeds)
 
 
@@ -302,7 +327,7 @@ def _variance_of_mean(
     return total / np.multiply(n_seeds, n_groups), t_squared
 
 
-def _checked(hits_SG: npt.ArrayLike, count_G: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def checked_table(hits_SG: npt.ArrayLike, count_G: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     hits_SG, count_G = np.asarray(hits_SG, np.float64), np.asarray(count_G, np.float64)
     if hits_SG.ndim != 2 or not hits_SG.size or count_G.shape != hits_SG.shape[1:]:
         raise ValueError(f"hits must be [seeds, groups], got {hits_SG.shape} for {count_G.shape}")

@@ -74,7 +74,7 @@ def test_what_a_configuration_has_is_not_counted_again_for_its_trials(
     trials, found = trials_of(store, RANKS), Predictions(store)
     whole = found.hits(trials, "test", 1, "d")
     with monkeypatch.context() as patch:
-        patch.setattr(found, "_of_split", None)  # reads no predictions
+        patch.setattr(found, "_classes_of", None)  # reads no predictions
         alone = [found.hits([trial], "test", 1, "d") for trial in trials]
     assert whole is not None and [hits[0].tolist() for hits in alone if hits] == [
         [[2, 1]],
