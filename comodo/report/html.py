@@ -12,10 +12,18 @@ from pathlib import Path
 from string import Template
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 KINDS = ("html", "js")
 MAX_ROWS = 24  # of a table that is not folded
+LONG = 200
+"""Rows of a table above which they are not parsed as a part of the page, which takes a thousand
+times longer for cells that are plain text."""
+TABLE = re.compile(r"(\|(?: --- \|)+)\n((?:\| .* \|\n)+)")  # below its header
+PLAIN = re.compile(r"(?:[^\\`*_\[\]<>&\n]|\\[!-/:-@\[-`{-~]|(?<=\w)_+(?=\w))*")
+SEPARATOR = re.compile(r"(?<!\\)\|")  # of cells
+ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 MEASURED_VALUE = re.compile(r"[-+\d.,]+( \([^)]*\))?")  # a number, perhaps with its interval
 
 
@@ -29,9 +37,11 @@ def html_page(text: str, folder: Path) -> str:
     own script.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    text, long_tables = _without_long_tables(text)
     parsed = markdown.parse(text)
     _replace_foreign(parsed, folder)
     rows = _rows_of_tables(parsed)
+    table = -1
     tokens, sections, title, name, folded = list[Token](), list[str](), "", "", False
     contents_at = 0
     for token, following in pairwise([*parsed, *parsed[-1:]]):  # the last with itself
@@ -47,7 +57,9 @@ def html_page(text: str, folder: Path) -> str:
                 token.attrSet("id", f"section-{len(sections)}")
                 contents_at = contents_at or len(tokens)
         elif token.type == "table_open":
-            if (count := rows.pop(0)) > MAX_ROWS and not folded:
+            table += 1
+            count = len(long_tables.get(table, ())) or rows[table]
+            if count > MAX_ROWS and not folded:
                 tokens.append(_html(f"<details><summary>{count} rows</summary>\n"))
                 folded = True
             frame = f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name)}">\n'
@@ -61,6 +73,8 @@ def html_page(text: str, folder: Path) -> str:
             token.tag = "figure"
         if token.type in ("heading_open", "heading_close") and token.tag == "h3":
             token.tag = "summary"
+        if token.type == "table_close" and table in long_tables:
+            tokens.append(_html(_body(long_tables[table], markdown)))
         tokens.append(token)
         if token.type == "table_close":
             tokens.append(_html("</div>\n</details>\n" if folded else "</div>\n"))
@@ -80,6 +94,42 @@ def html_page(text: str, folder: Path) -> str:
 
 def _html(content: str) -> Token:
     return Token("html_block", "", 0, content=content)
+
+
+def _without_long_tables(text: str) -> tuple[str, dict[int, list[str]]]:
+    """Markdown whose long tables have only a header, and their rows, by the table's place."""
+    found, number = dict[int, list[str]](), -1
+
+    def cut(table: re.Match[str]) -> str:
+        nonlocal number
+        number += 1
+        if (rows := table[2].count("\n")) <= LONG:
+            return table[0]
+        found[number] = table[2].split("\n")[:rows]
+        return f"{table[1]}\n"
+
+    return TABLE.sub(cut, text), found
+
+
+def _body(rows: list[str], markdown: MarkdownIt) -> str:
+    """The rows of a long table as `markdown` would render them."""
+    shown = "".join(
+        f"<tr>\n{''.join(_cell(cell, markdown) for cell in SEPARATOR.split(row[2:-2]))}</tr>\n"
+        for row in rows
+    )
+    return f"<tbody>\n{shown}</tbody>\n"
+
+
+def _cell(text: str, markdown: MarkdownIt) -> str:
+    text = text.strip().replace("\\|", "|")
+    kind = ' class="measured"' if MEASURED_VALUE.fullmatch(text) else ""
+    if PLAIN.fullmatch(text):
+        shown = escapeHtml(ESCAPED.sub(r"\1", text))
+    else:
+        (line,) = markdown.parseInline(text)
+        _replace_pictures(line)
+        shown = markdown.renderer.render([line], markdown.options, {})
+    return f"<td{kind}>{shown}</td>\n"
 
 
 def _rows_of_tables(tokens: list[Token]) -> list[int]:
@@ -110,10 +160,15 @@ def _replace_foreign(tokens: list[Token], folder: Path) -> None:
     drawn = {path.with_suffix(".png").name for path in folder.glob("*.svg")}
     for before, token in pairwise(tokens):
         own = _picture(token) if before.type == "paragraph_open" else None
-        for child in token.children or ():
-            if child.type == "image" and not (child is own and child.attrs["src"] in drawn):
-                child.type, child.content = "text", f"![{child.content}]({child.attrs['src']})"
-                child.children = None
+        if own is None or own.attrs["src"] not in drawn:
+            _replace_pictures(token)
+
+
+def _replace_pictures(line: Token) -> None:
+    for child in line.children or ():
+        if child.type == "image":
+            child.type, child.content = "text", f"![{child.content}]({child.attrs['src']})"
+            child.children = None
 
 
 def _drawn(picture: Token, folder: Path) -> Path:

@@ -12,8 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Page
 
+from comodo.report import html
 from comodo.report.html import MAX_ROWS, html_page
 from comodo.report.style import save_figure
+from comodo.report.tables import Markup, markdown
 from tests.browser import Seen, browser
 
 LAPTOP, PHONE = 1280, 390
@@ -296,3 +298,25 @@ def test_the_browser_lets_a_page_load_and_run_nothing_else(file: Path) -> None:
         finally:
             server.shutdown()
     assert asked == []
+
+
+def test_long_tables_are_rendered_as_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [
+        *("", "9.5 (1.0–20.0)", "a_b__c", "_a_", "a\\", "a|b", "*a*", "<b>&amp;", "a  b", "a_"),
+        *("~~a~~", "`a`", "![a](b.png)", "[a](https://b)", "&lt;", "1. a", "- a", "# a", "a!"),
+        *("\\|", 'a = "b c"', "x_é_y", "_", "__a__b"),
+    ]
+    rows = [[cell, *map(Markup, (f"**{n}**", f"[run](http://a/#/{n})", "![p](q.png)"))]
+            for n, cell in enumerate(3 * cells)]  # fmt: skip
+    rows += [[Markup(cell.replace("|", "")) for cell in (a, b, a, b)]
+             for a, b in zip(cells, reversed(cells), strict=True)]  # fmt: skip
+    lines = ["# A", "", *TEXT.split("\n"), "### B", "", *markdown(["a", "b", "c", "d"], rows)]
+    text = "\n".join([*lines, "After it.", "", *markdown(["a"], [["a_b"]] * 30), "After it."])
+    figure = Figure(figsize=(9, 3))
+    save_figure(figure, tmp_path / "drawn.png")
+    whole = html_page(text, tmp_path)
+    for long in (50, 20, 3, 0):
+        monkeypatch.setattr(html, "LONG", long)
+        assert html_page(text, tmp_path) == whole
