@@ -5,12 +5,12 @@ Does not know how the numbers are computed, nor the page around the tables.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from comodo.config.metric import Metric
 from comodo.core.markdown import as_text
-from comodo.evaluation.results import Results
+from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.scoring import scored_metric
 from comodo.report.tables import Markup, cell, markdown, measured, section, star
 
@@ -87,9 +87,11 @@ def _without_results(results: Results, labels: list[str]) -> list[str]:
     """Configurations of which no seed has finished, such as those that were pruned."""
     if not labels:
         return []
-    rows = []
+    rows, rows_of = [], defaultdict[str, list[TrialRow]](list)
+    for row in results.rows:
+        rows_of[row.label].append(row)
     for label in labels:
-        own = [row for row in results.rows if row.label == label]
+        own = rows_of[label]
         states = Counter(row.state for row in own)
         shown = ", ".join(f"{count} {state}" for state, count in states.items())
         rows.append([own[0].title, shown, next((row.reason for row in own if row.reason), "–")])

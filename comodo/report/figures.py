@@ -143,8 +143,8 @@ def _accuracy(results: Results) -> Figure | None:
 
 
 def _transfer(results: Results) -> Figure | None:
-    grid, datasets = results.transfer(), results.tested_on
-    if len(datasets) < 2 or not grid:
+    datasets = results.tested_on
+    if len(datasets) < 2 or not (grid := results.transfer()):
         return None
     cells = [[row.cells[name] for name in datasets] for row in grid]
     values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])

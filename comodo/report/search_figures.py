@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from comodo.evaluation.results import Results
@@ -80,13 +81,16 @@ def draw_parallel(results: Results) -> Figure | None:
     sign = results.sweep.objectives[0].sign
     better = sorted(scores, key=lambda x: sign * scores[x])
     ranks = {label: rank / len(better) for rank, label in enumerate(better)}
-    order = sorted(better, key=lambda x: x == results.selected)  # above the others
     colours = matplotlib.colormaps[COLOURS]
-    for label in order:
-        look: dict[str, Any] = {"color": colours(ranks[label]), "lw": 1, "alpha": 0.7}
-        if label == results.selected:
-            look = {"color": "#D55E00", "lw": 3, "label": f"selected: {results.title(label)}"}
-        axes.plot([axis.places[label] for axis in axes_of], **look)
+    others = [label for label in better if label != results.selected]
+    lines = [list(enumerate(axis.places[label] for axis in axes_of)) for label in others]
+    drawn = LineCollection(lines, colors=colours([ranks[x] for x in others]), lw=1, alpha=0.7)
+    axes.add_collection(drawn)
+    axes.autoscale_view()
+    if results.selected in ranks:  # above the others
+        look: dict[str, Any] = {"color": "#D55E00", "lw": 3}
+        look["label"] = f"selected: {results.title(results.selected)}"
+        axes.plot([axis.places[results.selected] for axis in axes_of], **look)
     for x, axis in enumerate(axes_of):
         axes.axvline(x, ymin=0.0, color="0.3", lw=1)
         for place, text in axis.ticks:

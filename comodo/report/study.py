@@ -18,7 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from comodo.config import Sweep
@@ -35,14 +35,28 @@ STUDY_FILE = "optuna.log"
 ENDED = ("finished", "pruned", "failed")
 
 
+class _Logs(BaseJournalBackend):
+    """A journal in memory, to be written at once: Optuna's file is locked, opened twice and
+    flushed to the disk for each trial."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return self.all[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.all += logs
+
+
 def write_study(results: Results, store: Store, folder: Path) -> None:
     """Writes the study, named as the sweep, into `folder`, in place of an earlier one."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep = results.sweep
     with tempfile.TemporaryDirectory() as temporary:
-        journal = str(Path(temporary, STUDY_FILE))
+        journal, logs = str(Path(temporary, STUDY_FILE)), _Logs()
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(journal)),
+            storage=JournalStorage(logs),
             study_name=sweep.name,
             directions=["maximize" if o.mode == "max" else "minimize" for o in sweep.objectives],
         )
@@ -52,6 +66,7 @@ def write_study(results: Results, store: Store, folder: Path) -> None:
         study.set_user_attr("sampler", sweep.search.sampler)
         study.set_user_attr("sampler's seed", sweep.search.seed)
         study.add_trials(_trials(results, store))
+        JournalFileBackend(journal).append_logs(logs.all)
         with atomic(folder / STUDY_FILE) as path:
             shutil.copyfile(journal, path)
 

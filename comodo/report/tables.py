@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from comodo.config.metric import PARAMETERS
 from comodo.core.markdown import as_code, as_text
+from comodo.evaluation.importance import MAX_RESAMPLED
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
 from comodo.report.names import scale_of
@@ -96,12 +97,14 @@ def importance_section(results: Results) -> list[str]:
     found = results.importances()
     if not found:
         return []
+    many = len(results.points()[0])
+    drawn = f", {MAX_RESAMPLED:,} of the {many:,} in each" if many > MAX_RESAMPLED else ""
     return section(
         "Hyperparameter importance",
         f"Share of the variance of {results.sweep.objective.metric} that each key explains alone "
         "(fANOVA), in percent; in brackets the range from 5 to 95 % of resamplings of the "
-        "configurations. The shares always add up to 100 %, even if no key has an effect: read "
-        "them only if configurations above are distinguishable.",
+        f"configurations{drawn}. The shares always add up to 100 %, even if no key has an effect: "
+        "read them only if configurations above are distinguishable.",
         ["key", "importance"],
         [[key, cell(share)] for key, share in found.items()],
     )

@@ -8,6 +8,7 @@ from comodo.config import read_sweep_file
 from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.evaluation.results import Results, TrialRow
+from comodo.report import tables
 from comodo.report.report import accuracy_on_terminal
 from comodo.report.search_figures import ABSENT, ABSENT_PLACE, axis_of, draw_history, draw_parallel
 from comodo.search.labels import Labels
@@ -71,11 +72,14 @@ def test_no_configuration_lacks_a_line_for_want_of_a_key(results: Results) -> No
     figure = draw_parallel(results)
     assert figure is not None
     axes = figure.axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 4]  # type: ignore
+    (others,) = axes.collections
+    selected = axes.lines[0]
+    lines = [*others.get_segments(), selected.get_xydata()]  # type: ignore
     assert len(lines) == len(results.by_label) == 20
-    assert sum(ABSENT_PLACE in line.get_ydata() for line in lines) == 10  # type: ignore
+    assert all(len(line) == 4 for line in lines)
+    assert sum(ABSENT_PLACE in line[:, 1] for line in lines) == 10
     assert [text.get_text() for text in axes.texts].count(ABSENT) == 1
-    assert lines[-1].get_label() == f"selected: {results.title(results.selected)}"
+    assert selected.get_label() == f"selected: {results.title(results.selected)}"
 
 
 def test_places_on_an_axis() -> None:
@@ -114,3 +118,12 @@ def test_the_best_come_first_and_the_selected_one_is_marked(results: Results, pa
     assert rows[2].startswith(f"| **{results.title(results.selected or '')}** (selected) | 1 | ")
     values = [float(row.split(" | ")[-1].split()[0]) for row in rows[2:22]]
     assert values == sorted(values, reverse=True)
+
+
+def test_the_report_says_that_a_resampling_has_only_some_configurations(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "of the configurations. The shares" in "\n".join(tables.importance_section(results))
+    monkeypatch.setattr(tables, "MAX_RESAMPLED", 10)
+    said = "\n".join(tables.importance_section(results))
+    assert "of the configurations, 10 of the 20 in each. The shares" in said
