@@ -1,5 +1,6 @@
 """The Pareto front of several scores."""
 
+import math
 from collections.abc import Mapping
 from operator import ge
 
@@ -15,7 +16,12 @@ def pareto_front(scores: Mapping[str, tuple[float, ...]], signs: list[int]) -> l
         for name, row in scores.items()
     }
 
-    def dominated(mine: list[float]) -> bool:
-        return any(row != mine and all(map(ge, row, mine)) for row in good.values())
-
-    return [name for name, row in good.items() if not dominated(row)]
+    front = {name for name, row in good.items() if any(map(math.isnan, row))}  # not comparable
+    kept: list[list[float]] = []
+    # Sorted, so that a row comes after all that dominate it.
+    for name in sorted(good.keys() - front, key=good.__getitem__, reverse=True):
+        mine = good[name]
+        if not any(row != mine and all(map(ge, row, mine)) for row in kept):
+            kept.append(mine)
+            front.add(name)
+    return [name for name in good if name in front]

@@ -362,6 +362,22 @@ def test_the_pareto_front() -> None:
     assert pareto_front(scores, [1, -1]) == ["best", "smaller", "equal"]
     assert pareto_front(scores, [1, 1]) == ["best", "worst"]
     assert pareto_front({}, [1, -1]) == []
+
+
+def test_the_pareto_front_is_what_comparing_all_pairs_gives() -> None:
+    rng = np.random.default_rng(0)
+    for objectives in (1, 2, 3):
+        rows = [*rng.integers(0, 6, (60, objectives)).tolist(), [math.nan] * objectives]
+        scores = {str(number): tuple(map(float, row)) for number, row in enumerate(rows)}
+        front = [
+            name
+            for name, mine in scores.items()
+            if not any(
+                row != mine and all(a >= b for a, b in zip(row, mine, strict=True))
+                for row in scores.values()
+            )
+        ]
+        assert pareto_front(scores, [1] * objectives) == front
     rounded = {"small": (0.1 + 0.2, 10.0), "large": (0.3 + 1e-16, 20.0), "larger": (0.3, 30.0)}
     assert pareto_front(rounded, [1, -1]) == ["small"]
 
