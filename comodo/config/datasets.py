@@ -225,10 +225,11 @@ def following(protocol: str, datasets: dict[str, Any], is_swept: bool) -> dict[s
     filled = {}
     for name, written in datasets.items():
         kind = written.get("kind") if isinstance(written, dict) else None
-        implied = KINDS[kind].BY_PROTOCOL if isinstance(kind, str) and kind in KINDS else {}
+        of_kind = KINDS.get(kind) if isinstance(kind, str) else None
+        implied = {} if of_kind is None else of_kind.BY_PROTOCOL
         for key, published in implied.items():
-            if is_swept and key not in written:
-                values = " or ".join([str(KINDS[kind].model_fields[key].default), published])
+            if of_kind is not None and is_swept and key not in written:
+                values = " or ".join([str(of_kind.model_fields[key].default), published])
                 raise ValueError(
                     f"datasets.{name}.{key}: follows the protocol, which is swept, but windows are "
                     f"made once for all trials; write {values}"

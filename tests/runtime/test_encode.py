@@ -385,8 +385,10 @@ def test_windows_of_a_store_that_was_moved(tmp_path: Path, videos: str) -> None:
     )
     before = Store(tmp_path / "before")
     reader = open_dataset(settings, simulated_folder(settings, before))
-    sliced = slice_chunk(reader, reader.recordings()[:1], settings, before.videos)
-    write_part(before.folder("windows", "w"), "part-0.parquet", _checked(sliced, before, {}))
+    recordings = reader.recordings()[:1]
+    sliced = slice_chunk(reader, recordings, settings, before.videos)
+    checked = _checked(sliced, before, {}, {recordings[0].id: "key"})
+    write_part(before.folder("windows", "w"), "part-0.parquet", checked)
     before.root.rename(tmp_path / "after")
     after = Store(tmp_path / "after")
     wanted = wanted_windows(
