@@ -71,7 +71,8 @@ def comparisons(
         a_BSG, b_BSG, count_BG = map(np.stack, zip(*(checked[p] for p in places), strict=True))
         tested = paired_test(a_BSG, b_BSG, count_BG, level)
         for place, *values in zip(places, *tested, strict=True):
-            found[place] = comparison_of(checked[place], *map(float, values), level)
+            difference, half_width, p = map(float, values)
+            found[place] = comparison_of(checked[place], difference, half_width, p, level)
     return [found[place] for place in range(len(tables))]
 
 

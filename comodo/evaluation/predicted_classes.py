@@ -34,8 +34,7 @@ class PredictedClasses:
 
     def hits(self, k: int) -> tuple[FloatArray, FloatArray]:
         """Windows of each group whose true class is among the first k, and all [G]."""
-        hits_G = np.bincount(self.group_N, self.rank_N < k)
-        return hits_G, np.bincount(self.group_N).astype(np.float64)
+        return _sums(self.group_N, self.rank_N < k), _sums(self.group_N)
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """`confusion_matrices` of the groups [G, K, K]."""
@@ -55,9 +54,10 @@ class PredictedClasses:
             if not same or getattr(self, of) != its:
                 raise ValueError(f"trials cannot be paired: {of} of their windows differ")
         hit_N, other_N = self.rank_N == 0, other.rank_N == 0
-        only = (np.bincount(self.group_N, x) for x in (hit_N & ~other_N, other_N & ~hit_N))
-        first_G, second_G = only
-        return first_G, second_G, np.bincount(self.group_N).astype(np.float64)
+        first_G, second_G = (
+            _sums(self.group_N, only_N) for only_N in (hit_N & ~other_N, other_N & ~hit_N)
+        )
+        return first_G, second_G, _sums(self.group_N)
 
 
 def by_split(table: pa.Table, shared: dict[Hashable, Any]) -> dict[str, PredictedClasses]:
@@ -76,7 +76,8 @@ def by_split(table: pa.Table, shared: dict[Hashable, Any]) -> dict[str, Predicte
             place_N = place_N.astype(np.min_scalar_type(len(kept)))
             parts += [shared.setdefault(kept, kept)]
             parts += [shared.setdefault((place_N.dtype.str, place_N.tobytes()), place_N)]
-        found[split] = PredictedClasses(*parts, rank_N[here_N])
+        parts.append(rank_N[here_N])
+        found[split] = PredictedClasses(*parts)
     return found
 
 
@@ -90,7 +91,8 @@ def pooled(folds: Sequence[PredictedClasses]) -> PredictedClasses:
         whole = tuple(sorted({name for fold in folds for name in getattr(fold, names)}))
         of_folds = [_recoded(getattr(x, names), getattr(x, codes), whole) for x in folds]
         parts += [whole, np.concatenate(of_folds)]
-    return PredictedClasses(*parts, np.concatenate([fold.rank_N for fold in folds]))
+    parts.append(np.concatenate([fold.rank_N for fold in folds]))
+    return PredictedClasses(*parts)
 
 
 def classes_named(splits: Sequence[PredictedClasses]) -> int:
@@ -102,6 +104,11 @@ def classes_named(splits: Sequence[PredictedClasses]) -> int:
         named |= set(part.predicted)
         ranks = max(ranks, int(part.rank_N[known_N].max(initial=-1)) + 1)
     return max(len(named), ranks)
+
+
+def _sums(group_N: Codes, counted_N: npt.NDArray[np.bool_] | None = None) -> FloatArray:
+    """Windows of each group [G], all or those that are counted."""
+    return np.bincount(group_N, counted_N).astype(np.float64)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], Codes]:

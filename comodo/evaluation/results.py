@@ -265,7 +265,7 @@ class Results:
                 only_of[first, second] = only
         compared = comparisons(list(only_of.values()), CONFIDENCE)
         both = zip(only_of.items(), compared, strict=True)
-        found = [Difference(*pair, *only[0].shape, c, c.p) for (pair, only), c in both]
+        found = [Difference(*x, len(a_SG), a_SG.shape[1], c, c.p) for (x, (a_SG, *_)), c in both]
         adjusted = iter(holm([d.p for d in found if d.p is not None]))
         return [d if d.p is None else replace(d, p=next(adjusted)) for d in found]
 

@@ -156,7 +156,8 @@ def compare(
         >>> found.difference, found.p
     """
     pair = checked_pair(a_only_SG, b_only_SG, count_G)
-    return comparison_of(pair, *map(float, paired_test(*pair, level)), level)
+    difference, half_width, p = map(float, paired_test(*pair, level))
+    return comparison_of(pair, difference, half_width, p, level)
 
 
 Pair = tuple[FloatArray, FloatArray, FloatArray]

@@ -277,7 +277,7 @@ def _without_copies(encoder: nn.Module) -> None:
         if isinstance(module, nn.ReLU6):
             module.inplace = True
         padding = getattr(module, "static_padding", None)
-        if isinstance(padding, nn.ZeroPad2d):
+        if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
             left, right, top, bottom = padding.padding
             if left == right and top == bottom:
                 module.padding, module.static_padding = (top, left), nn.Identity()

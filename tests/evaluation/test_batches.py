@@ -54,7 +54,8 @@ def test_comparisons_are_those_of_each_pair() -> None:
     found = batches.comparisons(tables, 0.95)
     assert all(same(c, stats.compare(*t)) for c, t in zip(found, tables, strict=True))
     assert any(c.more_seeds for c in found) and any(c.p is None for c in found)
-    assert batches.comparisons([], 0.95) == batches.intervals([], 0.95) == []
+    assert batches.comparisons([], 0.95) == []
+    assert batches.intervals([], 0.95) == []
 
 
 def test_tables_that_cannot_be_are_refused() -> None:
