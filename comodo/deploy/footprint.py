@@ -5,11 +5,8 @@ window on one CPU thread.
 Knows neither trials nor the store.
 """
 
-import ctypes
-import gc
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from comodo.config import TeacherConfig
+from comodo.core.memory import memory_held, settle
 from comodo.core.store import write_json
 
 WARM_UP = (2, 50, 1.0)  # minimum and maximum number of runs, seconds
@@ -158,27 +156,6 @@ def count_flops(run: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-def settle() -> int | None:
-    """Returns freed memory to the system and resets the peak; returns the bytes in use."""
-    gc.collect()
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc has it
-        trim(0)
-    reset = Path("/proc/self/clear_refs")
-    if os.access(reset, os.W_OK):  # otherwise the peak may be that of the first load
-        reset.write_text("5")
-    return memory_held("VmRSS")
-
-
-def memory_held(what: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Bytes in use now (VmRSS) or at the peak (VmHWM); None if the system does not report them.
-
-    Not ru_maxrss, which a process inherits from its parent.
-    """
-    status = Path("/proc/self/status")
-    found = re.search(rf"{what}:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return 1024 * int(found[1]) if found else None
 
 
 def energy_counters(root: Path = POWERCAP) -> list[Path]:

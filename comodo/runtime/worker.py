@@ -4,8 +4,6 @@ Its folder in the store holds the checkpoint while it trains, then the student, 
 file for each measure on each data set: measures added later need no further training.
 """
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -55,6 +53,7 @@ from comodo.training.distill import Distillation, Report, distil, seed_of
 from comodo.training.distributed import WorkerGroup
 from comodo.training.epoch import ShouldStop
 from comodo.training.epoch_accuracy import anchor_rows
+from comodo.training.peaks import peaks, reset_peaks
 from comodo.training.start import starting_student
 
 UNTRAINED_BATCH = 48  # of the published code's own evaluation
@@ -148,6 +147,7 @@ def _train(
 ) -> None:
     """Trains the student and writes it, its projectors and trained.json."""
     began = time.perf_counter()
+    reset_peaks(device)
     folder = store.folder("trials", trial.key)
     checkpoint = folder / CHECKPOINT_FILE
     torch.manual_seed(seed_of(trial.seed, "student"))
@@ -188,7 +188,7 @@ def _train(
         device=device,
         workers=WorkerGroup().size,
         threads=torch.get_num_threads(),
-        peak_memory=_peak_memory(device),
+        peak_memory=peaks(device),
         gpus=gpus,
         gpu_memory=torch.cuda.mem_get_info()[1] if device == "cuda" else None,
         made_by=_made_by(device),
@@ -204,13 +204,6 @@ def _allow_tf32(allowed: bool) -> None:
     """Sets TF32 for the process; by default PyTorch allows it in convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
-
-
-def _peak_memory(device: str) -> dict[str, int]:
-    """Peak memory in bytes since this process started."""
-    unit = 1 if sys.platform == "darwin" else 1024  # `man getrusage`: bytes on macOS, else KiB
-    peak = {"cpu": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    return peak | ({"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else {})
 
 
 def _made_by(device: str) -> MadeBy:

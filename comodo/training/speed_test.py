@@ -50,6 +50,7 @@ def measure_speed(
     from comodo.models.encoders import WEIGHTS_FILE
     from comodo.models.students import build_student
     from comodo.training.distill import Distillation
+    from comodo.training.peaks import peaks, reset_peaks
 
     config, weights = trial, trial.student.weights
     if weights is not None and not Path(weights).exists():
@@ -59,6 +60,7 @@ def measure_speed(
     device = "cuda" if resources.gpus and torch.cuda.is_available() else "cpu"
     threads, used = torch.get_num_threads(), max(1, int(resources.cpus_per_worker))
     torch.set_num_threads(used)
+    reset_peaks(device)
     count = 4 * trial.batch_size
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
@@ -95,7 +97,7 @@ def measure_speed(
     finally:
         torch.set_num_threads(threads)
     kept = sum(p.numel() * p.element_size() for p in student.parameters())
-    peak = {"cuda": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    peak = {"cuda": peaks(device)["cuda"]} if device == "cuda" else None
     total = torch.cuda.mem_get_info()[1] if device == "cuda" else None
     speeds = speeds[1:] or speeds  # the first epoch warms up; it counts if there is no other
     return SpeedRecord(

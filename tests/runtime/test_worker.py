@@ -7,7 +7,6 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub.constants
@@ -27,6 +26,7 @@ from comodo.config.dataset_base import FoldSplit
 from comodo.config.measures import prompts_of
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
+from comodo.core.memory import peak_memory
 from comodo.core.provenance import made_by
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
@@ -42,6 +42,7 @@ from comodo.models.heads import build_heads
 from comodo.models.students import build_student, extract_features, load_student
 from comodo.runtime import worker
 from comodo.runtime.worker import run_trial
+from comodo.search.records import TrainedRecord
 from comodo.search.trial import Evaluation, Trial, read_result, weights_id
 from comodo.training.distill import seed_of
 from tests.core.test_hub import cached
@@ -685,11 +686,14 @@ def test_features_that_depend_on_their_batch_are_measured_in_the_published_ones(
     assert frozen.batch_size == expected
 
 
-def test_peak_memory_is_in_bytes_also_where_the_system_counts_in_bytes(
-    monkeypatch: pytest.MonkeyPatch,
+def test_peak_memory_is_that_of_the_trial_not_of_those_before_in_the_same_process(
+    store: Store,
 ) -> None:
-    used = SimpleNamespace(ru_maxrss=3_000)
-    monkeypatch.setattr("resource.getrusage", lambda who: used)
-    assert worker._peak_memory("cpu") == {"cpu": 3_000 * 1024}
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert worker._peak_memory("cpu") == {"cpu": 3_000}
+    before = np.ones(2**26)  # 512 MiB
+    most = peak_memory()
+    del before
+    trial = Trial(trial_config(epochs=1), 0, *make_arrays(store))
+    run_trial(trial, store, lambda metrics: None)
+    record = TrainedRecord.find(store.folder("trials", trial.key))
+    assert record is not None and record.peak_memory is not None
+    assert record.peak_memory["cpu"] < most - 2**28
