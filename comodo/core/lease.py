@@ -33,7 +33,9 @@ from comodo.core.store import (
 )
 
 RENEW_SECONDS, STALE_SECONDS, RETRY_SECONDS = 5.0, 30.0, 1.0
-_rights_lock = threading.RLock()  # in one process, whose threads a lease does not tell apart
+# In one process, whose threads a lease does not tell apart: for each right a lock of its own. The
+# holder of a right ends the thread that renews it, which may need the right to change that right.
+_rights_locks: dict[Path, threading.RLock] = {}
 
 
 class LeaseError(ComodoError, RuntimeError):
@@ -187,7 +189,7 @@ class Lease:
         right, a lease named by the holder, one process could remove what another has just written
         in a dead holder's place."""
         name = f"{self._path.stem}-{key_of(holder.id)}.json"
-        with _rights_lock:
+        with _rights_locks.setdefault(self._path.with_name(name), threading.RLock()):
             right = self._rights.setdefault(name, Lease(self._store, *self._place, name))
             if not right.take():
                 yield False

@@ -290,3 +290,25 @@ def test_of_many_processes_that_see_a_dead_holder_one_follows(tmp_path: Path) ->
         process.join(120)
         assert process.exitcode == 0
     assert holders[:] == [1] * rounds
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_process_that_was_paused_while_it_takes_a_dead_holder_s_place_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its right to do so was not renewed either, so that another process might take it over."""
+
+    def write_slowly(path: Path, content: Any) -> None:
+        time.sleep(0.5)
+        write_json(path, content)
+
+    write_json(file_of(store), {"id": "dead", "machine": leases._machine(), "pid": 1})
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "write_json", write_slowly)
+    lease = Lease(store, "trials", "k")
+    taking = threading.Thread(target=lease.take, daemon=True)
+    taking.start()
+    taking.join(10)
+    assert not taking.is_alive()
+    lease.release()
+    assert not file_of(store).exists()
