@@ -79,6 +79,7 @@ COVERED_BY = {
     "search/recorded_settings": "evaluation/test_sweep_record.py",
     "search/history": "search/test_trial.py",
     "training/optimizer": "training/test_terms.py",
+    "training/peaks": "runtime/test_worker.py",
     "training/terms/comodo": "training/test_terms.py",
     "training/terms/infonce": "training/test_terms.py",
     "training/terms/l2": "training/test_terms.py",
