@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comodo.config import DatasetConfig
+from comodo.config.datasets import OwnDataset
 from comodo.core.parts import is_whole
 from comodo.core.store import Store, fetched, is_present, key_of
 from comodo.data.quality import QUALITY_SCHEMA
@@ -28,10 +29,12 @@ NAMED = ("split", "group", "label")
 def slices_key(
     settings: DatasetConfig, recording: Recording, files: FileFingerprints, store: Store
 ) -> str:
-    """Hash of everything that the windows of one recording depend on."""
+    """Hash of everything that the windows of one recording depend on. A reader of the user's, or of
+    an installed package, may look at all that a recording says."""
     content = how_made(settings, excluded=("split_by_group",))
     moved = recording.moved(store.portable)
-    content["recording"] = {k: v for k, v in moved.for_key().items() if k not in NAMED}
+    named = () if isinstance(settings, OwnDataset) else NAMED
+    content["recording"] = {k: v for k, v in moved.for_key().items() if k not in named}
     content["files"] = [files.get(file) for file in recording.files]
     if settings.windows_per_recording is not None:
         content["drawn"] = recording.split == "train"

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from comodo.config.dataset_base import FoldSplit, GroupSplit
-from comodo.config.datasets import FolderDataset
+from comodo.config.datasets import FolderDataset, OwnDataset
 from comodo.core.parts import parts
 from comodo.core.store import Store
+from comodo.data.known_slices import slices_key
+from comodo.data.recordings import Recording
 from comodo.data.window_sets import WindowSet, read_quality
 from comodo.runtime.prepare import prepare_windows
 
@@ -132,6 +135,19 @@ def test_other_windows_are_made_anew(
     prepare_windows("mine", folder(manifest), store)
     prepare_windows("mine", folder(manifest, **settings), store)
     assert "earlier set" not in capsys.readouterr().out
+
+
+def test_an_own_reader_may_look_at_group_and_label(tmp_path: Path) -> None:
+    settings = OwnDataset.model_construct(
+        kind="custom", reader="theirs", path="data", window_seconds=1.0, code="version 1"
+    )
+    given = Recording("r", "", "imu.csv", "train", "anna", "walking")
+    others = [replace(given, group="ben"), replace(given, label="running")]
+    keys = {slices_key(settings, r, {}, Store(tmp_path)) for r in (given, *others)}
+    assert len(keys) == 3
+    (tmp_path / "manifest.csv").write_text("")
+    listed = folder(tmp_path / "manifest.csv")
+    assert len({slices_key(listed, r, {}, Store(tmp_path)) for r in (given, *others)}) == 1
 
 
 def test_a_replaced_file_is_read(
