@@ -51,6 +51,9 @@ def ray_cluster() -> Iterator[None]:
     import ray
     import ray.data
 
+    from comodo.runtime.cluster import IDLE_WORKERS
+
+    os.environ[IDLE_WORKERS] = "60000"  # for later tests; to start one takes seconds
     ray.init(
         num_cpus=2,
         num_gpus=1,

@@ -24,18 +24,14 @@ from comodo.core.redaction import redacted
 from comodo.core.store import atomic, remove
 from comodo.evaluation.scoring import scored_on
 from comodo.runtime.progress import Progress
+from comodo.runtime.trainable import PREEMPTED, TrialLeft
 from comodo.search.history import drop_checkpoint
 from comodo.search.trial import Trial, TrialResult, read_result
 from comodo.tracking.tracker import Tracker
 
-PREEMPTED = "its machine is being taken away"
 LOST = "its process was lost"
 NEIGHBOUR_KILLED = "stopped when Ray killed another process, which took too much memory"
 _KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\)")  # in Ray's text
-
-
-class TrialLeft(ray.exceptions.RayActorError):
-    """A trial's process that ended on purpose, so that another one resumes from its checkpoint."""
 
 
 class SweepCallback(TrialProgressCallback):

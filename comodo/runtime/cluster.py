@@ -36,10 +36,12 @@ from comodo.search.capacity import (
     trials_that_fit,
 )
 
+IDLE_WORKERS = "RAY_idle_worker_killing_time_threshold_ms"  # Ray's setting
 REPORT_WAIT_SECONDS = 60.0  # seconds between two progress lines while waiting
 HEAD_POLL_SECONDS = 2.0  # seconds between two checks whether the head is gone
 OBJECT_STORE_SHARE = 0.3  # of memory, as Ray takes by default
 ANSWER_SECONDS = 10.0  # seconds in which a cluster has to answer when a command starts
+IDLE_WORKER_SECONDS = 30  # for which Ray keeps processes that tasks ran in
 MAX_MISSED_POLLS = 2  # checks without an answer after which the head is reported as gone
 
 
@@ -58,6 +60,8 @@ def connect(dashboard: bool = False) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # After Ray's second, the last features would wait for a new process that imports everything.
+    os.environ.setdefault(IDLE_WORKERS, str(1000 * IDLE_WORKER_SECONDS))
     address, folder = cluster_address(), None
     if address is None:
         folder = str(create_ray_folder())

@@ -4,8 +4,6 @@ import os
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from comodo.core.errors import ComodoError
 
 PRETENDED = "COMODO_PRETENDED_GPUS"
@@ -23,6 +21,8 @@ def refuse_unusable_gpu() -> None:
     while the GPU is reserved and idle."""
     if PRETENDED in os.environ:
         return
+    import torch  # here: processes that write features would wait seconds for it
+
     try:
         torch.ones(1, device="cuda").add_(1).item()
     except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA

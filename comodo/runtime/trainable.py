@@ -1,6 +1,7 @@
 """One trial as Ray Tune runs it: its loop under Ray Train, in one worker or several.
 
-What a trial computes is in `worker`, which knows nothing of Ray. Does not know the sweep.
+What a trial computes is in `worker`, which knows nothing of Ray. Does not know the sweep, nor what
+the driver does with a trial's end: each process of trials would wait for MLflow's import.
 """
 
 import traceback
@@ -20,7 +21,6 @@ from comodo.core.errors import StoreError
 from comodo.core.lease import LeaseError
 from comodo.core.redaction import redacted
 from comodo.core.store import atomic
-from comodo.runtime.callbacks import PREEMPTED, TrialLeft
 from comodo.runtime.cluster import worker_resources
 from comodo.runtime.gpus import refuse_unusable_gpu
 from comodo.runtime.notice import notice_of, this_node
@@ -29,7 +29,12 @@ from comodo.runtime.worker import run_trial
 from comodo.training.epoch import Paused
 
 _train_api: Any = ray.train  # whose types are those of its first version
+PREEMPTED = "its machine is being taken away"
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+
+
+class TrialLeft(ray.exceptions.RayActorError):
+    """A trial's process that ended on purpose, so that another one resumes from its checkpoint."""
 
 
 def train(config: dict[str, Any]) -> None:
