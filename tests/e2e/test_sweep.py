@@ -88,9 +88,7 @@ def children(store: Path, experiment: str) -> list[Any]:
 
 def test_a_plan_starts_nothing(tmp_path: Path, data: Path) -> None:
     store = tmp_path / "store"
-    began = time.monotonic()
     before = comodo("plan", sweep_file(tmp_path, data), "--store", store)
-    assert time.monotonic() - began < 60  # of a busy machine
     assert before.returncode == 0, before.stdout + before.stderr
     shown = " ".join(before.stdout.split())
     assert "small: grid, 6 trials: 0 done" in shown
