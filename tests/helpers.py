@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
+from matplotlib.figure import Figure
 from safetensors.numpy import load_file, save_file
 
 from comodo.config import TrialConfig
@@ -18,7 +20,7 @@ from comodo.core.parts import write_table
 from comodo.core.store import Store, read_json, write_json
 from comodo.evaluation.results import Results
 from comodo.evaluation.sweep_record import SweepRecord
-from comodo.report import report
+from comodo.report import report, style
 from comodo.runtime.worker import run_trial
 from comodo.search.records import TrainedRecord
 from comodo.search.trial import Evaluation, Trial, TrialResult
@@ -185,10 +187,16 @@ def answer(store: Store, trial: Trial, accuracy: float, dataset: str = "", group
         write_json(folder / f"{place}.json", metrics)
 
 
-def write_report(results: Results, store: Store) -> Path:
-    """Of a sweep whose windows are gone, and without records; returns its folder."""
+def write_report(results: Results, store: Store, pictures: bool = False) -> Path:
+    """Of a sweep whose windows are gone, and without records; returns its folder. Without
+    `pictures` its figures are drawn, but saved as a small one: to save them takes as long as all
+    else."""
     saved = SweepRecord(results.sweep, "comodo sweep FILE", {}, Evaluation(), {}, {})
-    return report.write_report(results, saved, store)
+    save = style.save_figure
+    with pytest.MonkeyPatch.context() as patch:
+        if not pictures:
+            patch.setattr(style, "save_figure", lambda _, path: save(Figure((1, 1)), path))
+        return report.write_report(results, saved, store)
 
 
 def weights_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

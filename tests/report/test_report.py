@@ -135,7 +135,7 @@ def test_files(results: Results, store: Store) -> None:
     stale = store.folder("sweeps", results.sweep.name) / "report/old.png"
     stale.parent.mkdir(parents=True)
     stale.touch()
-    folder = write_report(results, store)
+    folder = write_report(results, store, pictures=True)
     with (folder / "accuracy_by_group.csv").open() as file:
         groups = list(csv.DictReader(file))
     assert [row["group"] for row in groups] == [f"g{i}" for i in range(8)]
@@ -148,7 +148,7 @@ def test_files(results: Results, store: Store) -> None:
     assert all(width > 400 for width, _ in pictures.values())
     assert {path.stem for path in folder.glob("*.svg")} == pictures.keys()
     again = {path: path.read_bytes() for path in folder.glob("*.svg")}
-    write_report(results, store)
+    write_report(results, store, pictures=True)
     assert all(path.read_bytes() == content for path, content in again.items())
 
 
