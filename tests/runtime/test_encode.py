@@ -58,24 +58,31 @@ class TestEncode:
         )
         return prepare_windows("mine", settings, store)
 
-    def test_features_equal_a_direct_use_and_actors_get_the_gpu(
+    def test_features_equal_a_direct_use_and_a_file_that_broke_after_prepare_is_left_out(
         self, tmp_path: Path, store: Store, windows: WindowSet, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        features = encode_windows("mine", TEACHER, windows, store, 0)
+        video = tmp_path / "data/videos/r001.mp4"
+        video.write_bytes(video.read_bytes()[:200])
+        features = encode_windows("mine", TEACHER, windows, store, 0.2)
         printed = " ".join(capsys.readouterr().out.split())
         shares = re.search(r"computed (\d+)% of the time, and waited for frames (\d+)%", printed)
         assert shares is not None and sum(map(int, shares.groups())) in (99, 100, 101)
         assert "limits the speed" in printed
         found = vectors(features)
-        assert len(found) == 20
+        assert (len(found), features.rejected) == (18, 2)
         meta = read_json(features.folder / "meta.json")
         assert all("Ray GPU 0" in device for device in meta["devices"])  # conftest's logical GPU
+        assert meta["made_by"] == made_by()
+        assert {window.split(":")[0] for window in meta["rejected"]} == {"r001"}
+        assert all("r001.mp4" in reason for reason in meta["rejected"].values())
         teacher = build_teacher(TEACHER)
         import torch
 
         frames = decode_frames(str(tmp_path / "data/videos/r003.mp4"), 1.0, 2.0, 2, 224)
         direct = teacher(torch.from_numpy(frames)[None])[0].numpy()
         np.testing.assert_allclose(found["r003:1"], direct, atol=1e-4)
+        with raises(EncodeError, "features.too-many-missing", "2 of 20", "datasets.mine.max"):
+            encode_windows("mine", TEACHER, windows, store, 0.05)
 
     @pytest.mark.slow
     def test_found_again_and_resumed_by_window(self, store: Store, windows: WindowSet) -> None:
@@ -152,21 +159,6 @@ class TestEncode:
             "train": 8, "val": 0, "test": 8
         }  # fmt: skip
         assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
-
-    def test_a_file_that_breaks_after_prepare(
-        self, tmp_path: Path, store: Store, windows: WindowSet
-    ) -> None:
-        video = tmp_path / "data/videos/r001.mp4"
-        video.write_bytes(video.read_bytes()[:200])
-        features = encode_windows("mine", TEACHER, windows, store, 0.2)
-        assert features.rejected == 2
-        meta = read_json(features.folder / "meta.json")
-        assert meta["made_by"] == made_by()
-        reasons = meta["rejected"]
-        assert {window.split(":")[0] for window in reasons} == {"r001"}
-        assert all("r001.mp4" in reason for reason in reasons.values())
-        with raises(EncodeError, "features.too-many-missing", "2 of 20", "datasets.mine.max"):
-            encode_windows("mine", TEACHER, windows, store, 0.05)
 
     @pytest.mark.slow
     def test_a_disk_that_is_away_for_a_while(
