@@ -17,7 +17,7 @@ from typing import Any
 
 import ray.exceptions
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
@@ -104,7 +104,27 @@ def next_trial(ledger: Ledger, limits: BudgetTracker) -> Trial | None:
         return None
 
 
-class StudentsASHA(ASHAScheduler):
+class InOrder(FIFOScheduler):
+    """Starts each trial once, in the order that they come in.
+
+    Tune's own order gives the process of a trial that ended to the one that waits longest, though a
+    process is about to start for that one, which it ends, and starts another for the next: trials
+    that end sooner than processes start, as untrained students do, would run one at a time."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._chosen = set[str]()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first that was not chosen before; a process is started for those that were."""
+        for trial in tune_controller.get_trials():
+            if trial.status == "PENDING" and trial.trial_id not in self._chosen:
+                self._chosen.add(trial.trial_id)
+                return trial
+        return None
+
+
+class StudentsASHA(InOrder, ASHAScheduler):
     """ASHA of the trials that the ledger lets it judge, which stops one only while that saves
     something.
 
@@ -238,7 +258,7 @@ def _run_round(
     this: Round,
     ledger: Ledger,
     limits: BudgetTracker,
-    scheduler: StudentsASHA | None,
+    scheduler: InOrder,
     stopper: AtLimits,
     callback: SweepCallback,
 ) -> None:
@@ -275,9 +295,9 @@ def _run_round(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _scheduler(sweep: Sweep) -> StudentsASHA | None:
+def _scheduler(sweep: Sweep) -> InOrder:
     if sweep.early_stopping is None:
-        return None
+        return InOrder()
     return StudentsASHA(
         time_attr="epoch",
         metric=QUICK_ACCURACY,

@@ -52,9 +52,26 @@ def decide(asha: StudentsASHA, trial: TuneTrial, epoch: int, accuracy: float) ->
     return asha.on_trial_result(SimpleNamespace(), trial, result)
 
 
+@pytest.mark.parametrize("stops_early", [True, False])
+def test_the_process_of_a_trial_that_ended_is_for_one_that_waits_for_none(
+    ledger: Ledger, stops_early: bool
+) -> None:
+    sweep = ledger.sweep.model_copy(update={} if stops_early else {"early_stopping": None})
+    ended, waiting, running, new, last = (
+        SimpleNamespace(trial_id=str(number), status="PENDING") for number in range(5)
+    )
+    trials, scheduler = [ended, waiting, running], _scheduler(sweep)
+    tune = SimpleNamespace(get_trials=lambda: trials)
+    assert [scheduler.choose_trial_to_run(tune) for _ in trials] == trials
+    assert scheduler.choose_trial_to_run(tune) is None
+    ended.status, running.status = "TERMINATED", "RUNNING"
+    trials += [new, last]  # while a process starts for `waiting`
+    assert [scheduler.choose_trial_to_run(tune) for _ in range(3)] == [new, last, None]
+
+
 def test_references_are_neither_judged_nor_judged_by(ledger: Ledger) -> None:
     asha = _scheduler(ledger.sweep)
-    assert asha is not None
+    assert isinstance(asha, StudentsASHA)
     _, supervised, one, other = trials = asked(ledger)
     assert [t.config["judged"] for t in trials] == [False, False, True, True]
     for trial in trials:
@@ -68,7 +85,7 @@ def test_references_are_neither_judged_nor_judged_by(ledger: Ledger) -> None:
 
 def test_a_trial_at_its_last_epoch_is_measured(ledger: Ledger) -> None:
     asha = _scheduler(ledger.sweep)
-    assert asha is not None
+    assert isinstance(asha, StudentsASHA)
     *_, one, other = asked(ledger)
     for trial in (one, other):
         asha.on_trial_add(SimpleNamespace(), trial)
