@@ -3,12 +3,12 @@
 The published procedure (RBF SVM, C chosen by 5-fold cross-validation, probabilities by Platt
 scaling and pairwise coupling) at a fraction of its cost. Results are those of `GridSearchCV` over
 `SVC(probability=True)` of scikit-learn 1.9. As 1.11 removes that option, libsvm's solver is called
-through the public `SVC`, for one pair of classes at a time on a precomputed kernel, and the rest of
+through the public `SVC`, for all pairs of classes at once on a precomputed kernel, and the rest of
 libsvm's procedure is implemented here and in `platt`. It knows nothing of students, data sets,
 splits or where features come from.
 
-Shape letters: N windows, D features, V validation windows of a fold, M windows of a pair of
-classes, S support vectors, K classes, P pairs of classes, C values of the grid, F folds.
+Shape letters: N windows, D features, T training and V validation windows of a fold, M windows of a
+pair of classes, S support vectors, K classes, P pairs of classes, C values of the grid, F folds.
 """
 
 import math
@@ -42,7 +42,7 @@ from comodo.evaluation.labelled_features import (
 C_GRID = tuple(10.0**exponent for exponent in range(-4, 5))
 PROBE_FOLDS = 5
 SCALED_AT_ONCE = 50_000  # windows: standardising needs several copies of them
-AT_ONCE = 2_000  # windows: of fewer, all pairs together take less than one call for each
+PREDICTED_BY_LIBSVM = 2_000  # training windows: of more, matrix products predict in less time
 BLOCK_VALUES = 8_000_000  # kernel values computed at a time when predicting: 64 MB
 
 
@@ -120,14 +120,15 @@ class SVMProbe:
         vectors_ND, codes_N = self._vectors(features_ND[kept_N]), codes_N[kept_N]
 
         # Folds depend on the order of the windows, so assign them before sorting by class.
-        # Sorting makes the kernel of two classes four contiguous blocks of the distance matrix.
+        # Sorting makes the kernel of two classes four contiguous blocks.
         fold_N = _validation_folds(codes_N)
         order_N = np.argsort(codes_N, kind="stable")
         vectors_ND, codes_N, fold_N = vectors_ND[order_N], codes_N[order_N], fold_N[order_N]
         distances_NN = _squared_distances(vectors_ND)
         with config_context(assume_finite=True, skip_parameter_validation=True):
             self._choose_c(vectors_ND, codes_N, fold_N, distances_NN)
-            self._train_pairs(vectors_ND, codes_N, distances_NN)
+            self._gamma = _scale_gamma(vectors_ND)
+            self._train(vectors_ND, codes_N, _into_kernel(distances_NN, self._gamma))
         return self
 
     def predict(self, features_ND: npt.ArrayLike) -> npt.NDArray[np.generic]:
@@ -186,8 +187,11 @@ class SVMProbe:
         for fold in range(PROBE_FOLDS):
             train, valid = np.flatnonzero(fold_N != fold), np.flatnonzero(fold_N == fold)
             gamma = _scale_gamma(vectors_ND[train])
-            winners_of = _winners_at_once if len(train) <= AT_ONCE else _fold_winners
-            winners_CV = winners_of(distances_NN, gamma, codes_N, train, valid)
+            winners_CV = _winners_along_grid(  # no name for the kernels, so they are freed by fold
+                _into_kernel(distances_NN[np.ix_(train, train)], gamma),
+                _into_kernel(distances_NN[np.ix_(valid, train)], gamma),
+                codes_N[train],
+            )
             accuracy_CF[:, fold] = (winners_CV == codes_N[valid]).mean(axis=1)
         means_C = accuracy_CF.mean(axis=1)
         self.cv_accuracy_: dict[float, float] = dict(zip(C_GRID, means_C.tolist(), strict=True))
@@ -195,18 +199,14 @@ class SVMProbe:
         order = {"smallest": float, "middle": lambda cost: abs(math.log10(cost))}[self.ties]
         self.C_: float = min(best, key=order)
 
-    def _train_pairs(
-        self, vectors_ND: FloatArray, codes_N: Indices, distances_NN: FloatArray
-    ) -> None:
-        self._gamma = _scale_gamma(vectors_ND)
+    def _train(self, vectors_ND: FloatArray, codes_N: Indices, kernel_NN: FloatArray) -> None:
+        svm = SVC(kernel="precomputed", C=self.C_).fit(kernel_NN, codes_N)
+        coefficients_NP, self._intercepts_P = _of_pairs(svm, codes_N)
         generator = platt.LibsvmRandom(check_random_state(self.seed).randint(np.iinfo("i").max))
-        coefficients_NP = np.zeros((len(codes_N), len(self._pairs)))
-        self._intercepts_P, self._slopes_P, self._offsets_P = np.empty((3, len(self._pairs)))
+        self._slopes_P, self._offsets_P = np.empty((2, len(self._pairs)))
         for p, (first, second) in enumerate(self._pairs):
             members, n_first = _members_of_pair(codes_N, first, second)
-            kernel_MM = _kernel(distances_NN[np.ix_(members, members)], self._gamma)
-            coefficients_M, self._intercepts_P[p] = platt.fit_pair(kernel_MM, n_first, self.C_)
-            coefficients_NP[members, p] = coefficients_M
+            kernel_MM = kernel_NN[np.ix_(members, members)]
             decisions_M = platt.out_of_fold_decisions(kernel_MM, n_first, self.C_, generator)
             is_first_M = np.arange(len(members)) < n_first
             self._slopes_P[p], self._offsets_P[p] = platt.fit_sigmoid(decisions_M, is_first_M)
@@ -274,9 +274,10 @@ def _scale_gamma(vectors_ND: FloatArray) -> float:
     return float(1 / (vectors_ND.shape[1] * variance)) if variance else 1.0
 
 
-def _kernel(distances: FloatArray, gamma: float) -> FloatArray:
-    exponents = -gamma * distances
-    return np.exp(exponents, out=exponents)
+def _into_kernel(distances: FloatArray, gamma: float) -> FloatArray:
+    """In place, because a second matrix of this size would need as much memory again."""
+    distances *= -gamma
+    return np.exp(distances, out=distances)
 
 
 def _members_of_pair(codes_N: Indices, first: int, second: int) -> tuple[Indices, int]:
@@ -285,46 +286,53 @@ def _members_of_pair(codes_N: Indices, first: int, second: int) -> tuple[Indices
     return np.concatenate([firsts, seconds]), len(firsts)
 
 
-def _fit_pair_along_grid(kernel_MM: FloatArray, n_first: int) -> tuple[FloatArray, FloatArray]:
-    """Dual coefficients [M, C] and intercepts [C] of a pair for each C of the grid."""
-    coefficients_MC, intercepts_C = np.empty((len(kernel_MM), len(C_GRID))), np.empty(len(C_GRID))
-    for c, cost in enumerate(C_GRID):
-        coefficients_MC[:, c], intercepts_C[c] = platt.fit_pair(kernel_MM, n_first, cost)
+def _of_pairs(svm: SVC, codes_N: Indices) -> tuple[FloatArray, FloatArray]:
+    """Dual coefficients [N, P] and intercepts [P] of the SVM of each pair of classes.
+
+    libsvm keeps for a window one coefficient for each other class, in their order.
+    """
+    sign = -1 if len(svm.classes_) == 2 else 1  # of two, `SVC` makes the second class positive
+    dual_KN = np.zeros((len(svm.dual_coef_), len(codes_N)))
+    dual_KN[:, svm.support_] = sign * svm.dual_coef_
+    pairs = list(combinations(range(len(svm.classes_)), 2))
+    coefficients_NP = np.zeros((len(codes_N), len(pairs)))
+    for p, (first, second) in enumerate(pairs):
+        for own, other_row in ((first, second - 1), (second, first)):
+            members = codes_N == svm.classes_[own]
+            coefficients_NP[members, p] = dual_KN[other_row, members]
+    return coefficients_NP, sign * svm.intercept_
+
+
+def _fit_along_grid(kernel_TT: FloatArray, codes_T: Indices) -> list[SVC]:
+    """For each C of the grid, up to the one from which on larger values change nothing."""
+    svms: list[SVC] = []
+    last = b""
+    for cost in C_GRID:
+        svm = SVC(kernel="precomputed", C=cost).fit(kernel_TT, codes_T)
+        solution = svm.support_.tobytes() + svm.dual_coef_.tobytes()
         # C only clips the solver's steps. If two values of C give bitwise the same solution, no
         # step was clipped, so every larger C gives it too. Coefficients below C at the end would
         # not prove that.
-        if c and (coefficients_MC[:, c] == coefficients_MC[:, c - 1]).all():
-            coefficients_MC[:, c + 1 :] = coefficients_MC[:, c : c + 1]
-            intercepts_C[c + 1 :] = intercepts_C[c]
+        if solution == last:
             break
-    return coefficients_MC, intercepts_C
+        svms.append(svm)
+        last = solution
+    return svms
 
 
-def _fold_winners(
-    distances_NN: FloatArray, gamma: float, codes_N: Indices, train: Indices, valid: Indices
-) -> Indices:
+def _winners_along_grid(kernel_TT: FloatArray, kernel_VT: FloatArray, codes_T: Indices) -> Indices:
     """Predicted class [C, V] of the validation windows of a fold, for each C of the grid."""
-    pairs = list(combinations(np.unique(codes_N[train]).tolist(), 2))  # a rare class may be missing
-    decisions_CVP = np.empty((len(C_GRID), len(valid), len(pairs)))
-    for p, (first, second) in enumerate(pairs):
-        places, n_first = _members_of_pair(codes_N[train], first, second)
-        members = train[places]
-        kernel_MM = _kernel(distances_NN[np.ix_(members, members)], gamma)
-        coefficients_MC, intercepts_C = _fit_pair_along_grid(kernel_MM, n_first)
-        kernel_VM = _kernel(distances_NN[np.ix_(valid, members)], gamma)
-        decisions_CVP[:, :, p] = (kernel_VM @ coefficients_MC + intercepts_C).T
-    return _winners(decisions_CVP, pairs, int(codes_N.max()) + 1)
+    winners = [_predict(svm, kernel_VT, codes_T) for svm in _fit_along_grid(kernel_TT, codes_T)]
+    return np.stack(winners + winners[-1:] * (len(C_GRID) - len(winners)))
 
 
-def _winners_at_once(
-    distances_NN: FloatArray, gamma: float, codes_N: Indices, train: Indices, valid: Indices
-) -> Indices:
-    """As `_fold_winners`, by libsvm's own loop over the pairs: with 27 classes a twentieth of the
-    time of 351 calls, but it does not stop where C no longer matters."""
-    kernel_TT = _kernel(distances_NN[np.ix_(train, train)], gamma)
-    kernel_VT = _kernel(distances_NN[np.ix_(valid, train)], gamma)
-    models = (SVC(C=cost, kernel="precomputed") for cost in C_GRID)
-    return np.stack([model.fit(kernel_TT, codes_N[train]).predict(kernel_VT) for model in models])
+def _predict(svm: SVC, kernel_VT: FloatArray, codes_T: Indices) -> Indices:
+    if len(codes_T) <= PREDICTED_BY_LIBSVM:
+        return np.asarray(svm.predict(kernel_VT))
+    coefficients_TP, intercepts_P = _of_pairs(svm, codes_T)
+    pairs = list(combinations(range(len(svm.classes_)), 2))  # a rare class may be missing
+    winners_V = _winners(kernel_VT @ coefficients_TP + intercepts_P, pairs, len(svm.classes_))
+    return np.asarray(svm.classes_[winners_V])
 
 
 def _winners(decisions_P: FloatArray, pairs: platt.Pairs, n_classes: int) -> Indices:

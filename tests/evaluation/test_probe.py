@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import warnings
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,13 @@ def test_golden_accuracy_at_each_seed(golden: Any) -> None:
         assert list(accuracy.values()) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("at_once", [0, probe_module.AT_ONCE])
+@pytest.mark.parametrize("by_libsvm", [0, probe_module.PREDICTED_BY_LIBSVM])
 @pytest.mark.parametrize("case", CASES)
 def test_same_as_grid_search(
-    case: dict[str, Any], at_once: int, monkeypatch: pytest.MonkeyPatch
+    case: dict[str, Any], by_libsvm: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a call of libsvm for each pair of classes, and with one for all pairs."""
-    monkeypatch.setattr(probe_module, "AT_ONCE", at_once)
+    """With validation windows predicted by matrix products, and by libsvm."""
+    monkeypatch.setattr(probe_module, "PREDICTED_BY_LIBSVM", by_libsvm)
     train_ND, labels_N, test_ND, _ = windows_of(**case)
     probe = SVMProbe(ties="smallest").fit(train_ND, labels_N)
     scaled_train_ND, scaled_test_ND = standardised(train_ND, test_ND)
@@ -161,17 +162,27 @@ def test_same_probabilities_as_libsvm(case: dict[str, Any]) -> None:
     np.testing.assert_allclose(probabilities_NK.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("sizes", [(30, 20), (30, 4, 20)])
 @pytest.mark.parametrize("spread", [0, 0.45, 1.5])
-def test_cut_grid_finds_what_every_fit_finds(spread: float) -> None:
-    train_ND, labels_N, _, _ = windows_of((30, 20), features=200, spread=spread)
-    vectors_ND = train_ND[np.argsort(labels_N, kind="stable")]
+def test_cut_grid_finds_what_every_fit_of_every_pair_finds(
+    spread: float, sizes: tuple[int, ...]
+) -> None:
+    train_ND, labels_N, _, _ = windows_of(sizes, features=200, spread=spread)
+    order_N = np.argsort(labels_N, kind="stable")
+    vectors_ND, codes_N = train_ND[order_N], labels_N[order_N]
     distances_NN = probe_module._squared_distances(vectors_ND)
-    kernel_NN = probe_module._kernel(distances_NN, probe_module._scale_gamma(vectors_ND))
-    coefficients_NC, intercepts_C = probe_module._fit_pair_along_grid(kernel_NN, 30)
+    kernel_NN = probe_module._into_kernel(distances_NN, probe_module._scale_gamma(vectors_ND))
+    svms = probe_module._fit_along_grid(kernel_NN, codes_N)
+    assert len(svms) < len(C_GRID)
     for c, cost in enumerate(C_GRID):
-        coefficients_N, intercept = platt.fit_pair(kernel_NN, 30, cost)
-        np.testing.assert_array_equal(coefficients_NC[:, c], coefficients_N)
-        assert intercepts_C[c] == intercept
+        coefficients_NP, intercepts_P = probe_module._of_pairs(svms[min(c, len(svms) - 1)], codes_N)
+        for p, (first, second) in enumerate(combinations(range(len(sizes)), 2)):
+            members, n_first = probe_module._members_of_pair(codes_N, first, second)
+            kernel_MM = kernel_NN[np.ix_(members, members)]
+            coefficients_M, intercept = platt.fit_pair(kernel_MM, n_first, cost)
+            np.testing.assert_array_equal(coefficients_NP[members, p], coefficients_M)
+            assert np.count_nonzero(coefficients_NP[:, p]) == np.count_nonzero(coefficients_M)
+            assert intercepts_P[p] == intercept
 
 
 def test_asks_scikit_learn_for_nothing_private_or_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
