@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -64,13 +65,14 @@ class Settings(BaseModel):
         """The settings as a key of the store has them, without those of `exclude`: as JSON, but
         one that is ADDED_LATER is in it only with another value than its default, and one that is
         NOT_IN_KEY never."""
-        content = self.model_dump(mode="json", exclude=set(exclude))
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
+        kind = type(self)
+        content = self.model_dump(mode="json", exclude={*exclude, *_marked(kind, NOT_IN_KEY)})
+        later = _marked(kind, ADDED_LATER)
+        for name, field in kind.model_fields.items():
             if name not in content:
                 continue
-            unchanged = ADDED_LATER in field.metadata and value == _before(field, self)
-            if unchanged or NOT_IN_KEY in field.metadata:
+            value = getattr(self, name)
+            if name in later and value == _before(field, self):
                 del content[name]
             elif isinstance(value, Settings):
                 content[name] = value.for_key()
@@ -87,7 +89,7 @@ class Settings(BaseModel):
         for false and true for 1, but a condition or a list of the search would not."""
         checked = check(data)
         if isinstance(data, dict) and not (info.context or {}).get("read_back"):
-            names = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
+            names = _by_alias(cls)
             for key, value in data.items():
                 if reason := _conversion(value, getattr(checked, names.get(key) or key)):
                     error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
@@ -96,23 +98,42 @@ class Settings(BaseModel):
         return checked
 
 
+@cache
+def _by_alias(settings: type[Settings]) -> dict[str, str]:
+    """The names of the fields that files spell in another way, by that spelling."""
+    return {field.alias: name for name, field in settings.model_fields.items() if field.alias}
+
+
+@cache
+def _marked(settings: type[Settings], mark: str) -> frozenset[str]:
+    """The names of the fields with one of the marks above."""
+    return frozenset(name for name, f in settings.model_fields.items() if mark in f.metadata)
+
+
 def _before(field: FieldInfo, settings: Settings) -> Any:
-    """The value that means what was computed before a field was added."""
+    """The value that means what was computed before a field was added; only to compare with."""
     schema = field.json_schema_extra
     if isinstance(schema, dict) and "default" in schema:  # it follows the protocol
         return schema["default"]
+    if field.default_factory is None:
+        return field.default
     return field.get_default(call_default_factory=True, validated_data=vars(settings))
+
+
+_KINDS: dict[type, str] = {str: "text", int: "a number", float: "a number"}
 
 
 def kind_of(value: Any) -> str:
     """What YAML calls a scalar; empty for other values."""
     if isinstance(value, bool):
         return "true or false"
-    return {str: "text", int: "a number", float: "a number"}.get(type(value), "")
+    return _KINDS.get(type(value), "")
 
 
 def _conversion(written: Any, checked: Any) -> str:
     """Which scalar became one of another kind; empty if none did."""
+    if type(written) is type(checked) and not isinstance(written, dict | list | tuple):
+        return ""
     if isinstance(written, dict) and isinstance(checked, dict):
         written, checked = list(written.values()), list(checked.values())
     if isinstance(written, list | tuple) and isinstance(checked, list | tuple):

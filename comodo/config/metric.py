@@ -3,6 +3,7 @@ Does not know how a metric is computed."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
@@ -44,6 +45,7 @@ class Metric:
     """Empty for the data set that the student was trained on."""
 
     @classmethod
+    @cache
     def parse(cls, text: str) -> "Metric":
         """The metric with this name; the inverse of `str`."""
         dataset, measure = "", "probe"

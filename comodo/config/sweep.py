@@ -141,7 +141,7 @@ class Sweep(Settings):
         data = self.trial.model_dump(mode="json", exclude_unset=True)
         apply_overrides(data, values, "search.space.")
         trial = self._checked(data, values)
-        flat = flatten(trial.model_dump(mode="json"))
+        flat = flatten(trial.model_dump(mode="json")) if self.recipes else {}
         for number, recipe in enumerate(self.recipes):
             if recipe.fits(flat):
                 apply_overrides(data, recipe.set, f"recipes.{number}.set.")

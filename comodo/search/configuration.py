@@ -38,8 +38,9 @@ def references(sweep: Sweep, trials: list[Trial]) -> list[Trial]:
                 if trial.config.dataset not in trial.evaluation.unlabelled:
                     found.append(trial.supervised(sweep.supervised_like(trial.config)))
             elif name == "features":
-                if any(trial.hand_crafted.measures()):
-                    found.append(trial.hand_crafted)
+                hand_crafted = trial.hand_crafted
+                if any(hand_crafted.measures()):
+                    found.append(hand_crafted)
             elif not trial.config.student.is_baseline:  # untrained, these have nothing to measure
                 found.append(trial.untrained)
     return found

@@ -6,7 +6,7 @@ a sweep that another version ran, trials and measures are found under their reco
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,16 @@ from comodo.core.store import Fingerprint, Store, find_json, fingerprint, key_of
 from comodo.core.versions import HAND_CRAFTED_VERSION, MEASURES_VERSION, TRIAL_VERSION
 from comodo.data.folds import Fold, Folds
 from comodo.search.records import TrainedRecord
+
+NOTHING = NoneMethod(name="none")
+READ_UNTRAINED = {"student", "method", "imu_units", "probe_mask", "probe_ties", "probe_windows"}
+"""Settings in the key of a student that nothing trains."""
+
+
+@cache
+def _features_of(channels: tuple[str, ...]) -> StudentConfig:
+    """The settings of hand-crafted features, which are the same for thousands of trials."""
+    return StudentConfig(name="hand-crafted", channels=channels)
 
 
 @dataclass(frozen=True)
@@ -135,16 +145,19 @@ class Trial:
     def _key_by(self, weights: Fingerprint) -> str:
         """The key, with the `weights_id` of the student."""
         method = self.config.method
-        content = self.config.for_key(exclude={"protocol", "dataset", "teacher"})
+        unread = {"protocol", "dataset", "teacher"}
+        if self.is_hand_crafted:  # not even the settings of the probe are used
+            unread = TrialConfig.model_fields.keys() - {"student"}
+        elif isinstance(method, NoneMethod):  # teacher and training make no difference
+            unread = TrialConfig.model_fields.keys() - READ_UNTRAINED
+        content = self.config.for_key(exclude=unread)
         if start := self.start:  # all else of the student comes with it
             of_training = content["student"].keys() & {"train_encoder"}
             settings = {key: content["student"][key] for key in of_training}
             content["student"] = {"from": start, **settings}
-        if self.is_hand_crafted:  # not even the settings of the probe are used
-            content = {"student": content["student"], "version": HAND_CRAFTED_VERSION}
-        elif isinstance(method, NoneMethod):  # teacher and training make no difference
-            kept = ("student", "method", "imu_units", "probe_mask", "probe_ties", "probe_windows")
-            content = {key: content[key] for key in kept if key in content}
+        if self.is_hand_crafted:
+            content["version"] = HAND_CRAFTED_VERSION
+        elif isinstance(method, NoneMethod):
             content["student"].pop("train_encoder", None)
         elif method.needs_teacher:
             content["features"] = self.features
@@ -177,7 +190,7 @@ class Trial:
     @property
     def untrained(self) -> "Trial":
         """The same student, seed and data with nothing trained."""
-        config = self.config.model_copy(update={"method": NoneMethod(name="none")})
+        config = self.config.model_copy(update={"method": NOTHING})
         return replace(self, config=config, recorded_key=None)
 
     @property
@@ -189,8 +202,8 @@ class Trial:
     def hand_crafted(self) -> "Trial":
         """Hand-crafted features of the same channels, seed and data, which nothing trains; in g and
         deg/s under each protocol."""
-        student = StudentConfig(name="hand-crafted", channels=self.config.student.channels)
-        update = {"student": student, "method": NoneMethod(name="none"), "imu_units": "g, deg/s"}
+        student = _features_of(self.config.student.channels)
+        update = {"student": student, "method": NOTHING, "imu_units": "g, deg/s"}
         config = self.config.model_copy(update=update)
         return replace(self, config=config, weights=None, recorded_key=None)
 
@@ -312,12 +325,18 @@ def read_result(trial: Trial, store: Store) -> TrialResult | None:
     for dataset, measure, place in trial.measures():
         if (measured := read_measure(folder, place)) is None:
             return None
-        found = {Metric.parse(name): value for name, value in measured.items()}
-        if trial.config.student.is_baseline and measure == "classifier":
-            found |= {replace(metric, measure="probe"): value for metric, value in found.items()}
         where = "" if dataset == own else dataset
-        metrics |= {str(replace(metric, dataset=where)): value for metric, value in found.items()}
+        metrics |= {_named(name, where): value for name, value in measured.items()}
+        if trial.config.student.is_baseline and measure == "classifier":
+            metrics |= {_named(name, where, "probe"): value for name, value in measured.items()}
     return TrialResult(trained, metrics)
+
+
+@cache
+def _named(name: str, dataset: str, measure: str | None = None) -> str:
+    """A metric's name on a data set, and as if another measure had given it."""
+    metric = Metric.parse(name)
+    return str(replace(metric, dataset=dataset, measure=measure or metric.measure))
 
 
 def read_measure(folder: Path, place: Path) -> dict[str, float] | None:
