@@ -7,7 +7,8 @@ reports the mean over seeds and folds to the proposals. Knows neither Ray nor ML
 import math
 import statistics
 from collections import deque
-from itertools import pairwise
+from functools import cached_property
+from itertools import chain, pairwise
 
 from comodo.config import ConfigError, Sweep
 from comodo.config.space import Point, canonical
@@ -66,14 +67,22 @@ class Ledger:
         points = list(sweep.grid()) if is_grid else [asked.values for asked in self._asked.values()]
         if not is_grid:  # the space may have been changed since they were proposed
             points = [point for point in points if point in sweep.space]
-        known = self._with_references([t for point in points for t in self._trials_of(point)])
-        store.fetch("trials", {trial.key for trial in known}, "**/*.json")
-        self._grid = known if is_grid else []
+        own, known = [self._trials_of(point) for point in points], dict[str, Trial]()
+        for trials in [list(chain.from_iterable(own))] if is_grid else own:
+            known |= {trial.key: trial for trial in self._with_references(trials)}
+        store.fetch("trials", known.keys(), "**/*.json")
+        self._grid = list(known.values()) if is_grid else []
         for trial in self._grid:
             self.scores(trial)
-        for point in points:
-            self._note_best(self._outcome(self._trials_of(point)))
-        self._proposals = self._make_proposals(points)
+        outcomes = list(map(self._outcome, own))
+        for outcome in outcomes:
+            self._note_best(outcome)
+        self._earlier, self._learnt = list[tuple[Point, Outcome | None]](), []
+        if not is_grid:
+            self.trials |= {key: trial for key, trial in known.items() if self.is_over(trial)}
+            found = zip(points, own, outcomes, strict=True)
+            self._earlier = [(point, end or self._abandoned(of)) for point, of, end in found]
+            self._learnt = self._learn()
 
     def record_keys(self) -> None:
         """Records the trials' keys of what earlier runs proposed, as this run has them."""
@@ -162,6 +171,10 @@ class Ledger:
             return list(self.trials.values())
         return [t for t in self._grid if t.key not in self._given_up or t.key in self.trials]
 
+    def proposed(self) -> list[Trial]:
+        """The trials of all configurations that were proposed, without references."""
+        return list({t.key: t for trials in self._of_point.values() for t in trials}.values())
+
     def to_come(self) -> int:
         """How many trials a search may add to the planned ones, not counting references."""
         if self.sweep.search.sampler == "grid":
@@ -184,21 +197,14 @@ class Ledger:
         """Without failed trials, which are run again, and those pruned by a stricter rule."""
         return records.still_pruned(self._ends, self.sweep.early_stopping)
 
-    def _make_proposals(self, points: list[Point]) -> Proposals:
+    @cached_property
+    def _proposals(self) -> Proposals:
+        """Made when the first is asked for: a plan asks for none."""
         if self.sweep.search.sampler == "grid":
             return GridProposals(self.sweep)
         assert self.sweep.budget.trials is not None
-        limit, earlier = self.sweep.budget.trials // self._trials_each, []
-        for point in points:
-            trials = self._trials_of(point)
-            outcome = self._outcome(trials)
-            if outcome is None and not any(map(self._is_half_done, trials)):
-                outcome = self._abandoned(trials)
-            earlier.append((point, outcome))
-            for trial in self._with_references(trials):
-                if self.is_over(trial):
-                    self.trials[trial.key] = trial
-        return OptunaProposals(self.sweep, limit, earlier, self._learn())
+        limit = self.sweep.budget.trials // self._trials_each
+        return OptunaProposals(self.sweep, limit, self._earlier, self._learnt)
 
     def _learn(self) -> list[tuple[Point, Outcome]]:
         """From earlier sweeps, and from points of this one that are no longer in its space."""
@@ -312,6 +318,8 @@ class Ledger:
 
     def _abandoned(self, trials: list[Trial]) -> Outcome | None:
         """The outcome of a configuration of which no more trials will run; None if some may."""
+        if any(map(self._is_half_done, trials)):
+            return None
         *first, _ = stages(self.sweep, trials)
         return next(filter(None, map(self._given_up_after, first)), None)
 

@@ -8,12 +8,10 @@ not know how long a trial takes.
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from comodo.config import CHANNELS, Sweep, TeacherConfig
-from comodo.config.space import Point
 from comodo.config.teacher import NOT_ENCODERS, teacher_on
 from comodo.core.parts import damaged_parts
 from comodo.core.store import Store, fetched, key_of
@@ -36,7 +34,7 @@ from comodo.report.plan.splits import split_bounds, train_split
 from comodo.search.configuration import trials_of
 from comodo.search.ledger import Ledger
 from comodo.search.precheck import evaluation_of
-from comodo.search.records import TrainedRecord, read_asked
+from comodo.search.records import TrainedRecord
 from comodo.search.train_split import TrainSplit
 from comodo.search.trial import Trial, unread_splits
 from comodo.search.warm_start import Arrays
@@ -306,19 +304,9 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     evaluation = replace(evaluation, folds=folds, unlabelled=unfit)
     ledger = Ledger(sweep, store, arrays, evaluation)
 
-    def trials_at(points: Iterable[Point], seeds: list[int]) -> list[Trial]:
-        trials: dict[str, Trial] = {}
-        for config in map(sweep.with_values, points):
-            of_config = arrays[config.dataset, config.teacher]
-            for trial in trials_of(config, seeds, of_config, evaluation):
-                trials[trial.key] = trial
-        return list(trials.values())
-
     proposed = planned = ledger.planned()
     if is_search := sweep.search.sampler != "grid":
-        # The ledger knows only trials that are over; asked.json has the others.
-        points = [a.values for a in read_asked(ledger.folder) if a.values in sweep.space]
-        proposed = trials_at(points, sweep.seeds)
+        proposed = ledger.proposed()  # also those that have only begun
     to_train: list[Trial] = []
     to_measure: list[Trial] = []
     for trial in proposed:
@@ -330,7 +318,12 @@ def trial_states(sweep: Sweep, store: Store, inventory: Inventory) -> TrialState
     if not is_search:
         left = len(to_train) + len(to_measure)
         return TrialStates(planned, ledger.done(), half_done, to_measure, left, to_train)
-    kinds = [t for t in trials_at(sweep.points(), sweep.seeds[:1]) if t.number[1] <= 1]
+    of_points: dict[str, Trial] = {}
+    for config in map(sweep.with_values, sweep.points()):
+        of_config = arrays[config.dataset, config.teacher]
+        found = trials_of(config, sweep.seeds[:1], of_config, evaluation)
+        of_points |= {trial.key: trial for trial in found}
+    kinds = [trial for trial in of_points.values() if trial.number[1] <= 1]
     methods = {trial.config.method.name for trial in kinds}
     done = sum(
         ledger.is_over(t) and t.config.method.name in methods and not t.is_hand_crafted
