@@ -29,7 +29,8 @@ class SpeedRecord:
     gpu_memory: int | None = None  # bytes of the GPU
     measured: tuple[frozenset[str], float] | None = None
     """Measures that were taken together, and the seconds that they took."""
-    kept: int | None = None  # bytes of the finished trial's folder
+    kept: int | None = None  # bytes of a student that `measure_speed` trained
+    key: str = ""  # of the trial in the store; empty for `measure_speed`
     is_speed_test: bool = False  # measured by `measure_speed`, not in a trial
 
 

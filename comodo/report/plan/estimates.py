@@ -5,7 +5,7 @@ Nothing is guessed: where nothing similar was measured there is no number.
 
 import json
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -42,20 +42,28 @@ def read_records(store: Store) -> list[SpeedRecord]:
     """The records of all trained students in the store, except those of other versions."""
     files = [f"*/{record.FILE}" for record in (TrainedRecord, MeasuringRecord)]
     folder = fetched(store.root / "trials", *files)
-    sizes, samples = folder_sizes(store), cache(partial(window_samples, store))
-    found = [_read(path.parent, sizes, samples) for path in sorted(folder.glob(files[0]))]
+    samples, config = cache(partial(window_samples, store)), cache(_config)
+    found = [_read(path.parent, samples, config) for path in sorted(folder.glob(files[0]))]
     return [record for record in found if record is not None]
 
 
+def _config(trial: str) -> TrialConfig | None:
+    """The settings that a trial recorded, from JSON; None for those of other versions."""
+    try:
+        return TrialConfig.model_validate(json.loads(trial))
+    except ValueError:
+        return None
+
+
 def _read(
-    folder: Path, sizes: Counter[Path], samples: Callable[[str], int | None]
+    folder: Path,
+    samples: Callable[[str], int | None],
+    config_of: Callable[[str], TrialConfig | None],
 ) -> SpeedRecord | None:
     if (trained := TrainedRecord.find(folder)) is None:
         return None
     measuring = MeasuringRecord.find(folder)
-    try:
-        config = TrialConfig.model_validate(trained.trial)
-    except ValueError:
+    if (config := config_of(json.dumps(trained.trial))) is None:  # many differ by seed only
         return None
     return SpeedRecord(
         trial=config,
@@ -67,16 +75,8 @@ def _read(
         peak_memory=trained.peak_memory,
         gpu_memory=trained.gpu_memory,
         measured=None if measuring is None else (frozenset(measuring.measures), measuring.seconds),
-        kept=sizes[folder],
+        key=folder.name,
     )
-
-
-def folder_sizes(store: Store) -> Counter[Path]:
-    """Bytes in the folders of all trials."""
-    sizes, depth = Counter[Path](), len(store.root.parts) + 2
-    for path, size in store.files("trials", "**/*").items():
-        sizes[Path(*path.parts[:depth])] += size
-    return sizes
 
 
 def resources_for(sweep: Sweep, machine: Machine, records: list[SpeedRecord]) -> Resources:
@@ -174,8 +174,13 @@ class Speeds:
 
     def _find_kept(self, network: str, samples: int | None, method: str) -> int | None:
         """Bytes of the first such student that was trained by the same method."""
-        alike = self._alike(network, samples)
-        return next((r.kept for r in alike if r.kept and r.trial.method.title == method), None)
+        alike = (r for r in self._alike(network, samples) if r.trial.method.title == method)
+        return next(filter(None, map(self._bytes_kept, alike)), None)
+
+    def _bytes_kept(self, record: SpeedRecord) -> int | None:
+        if not record.key:
+            return record.kept
+        return sum(self._store.files("trials", f"{record.key}/**/*").values())
 
     def _find_speed(self, kind: Kind) -> Speed | None:
         alike = self._alike(kind.network, kind.samples)
@@ -233,8 +238,10 @@ def _places(measures: Iterable[tuple[str, str, Path]]) -> frozenset[str]:
 
 def largest_peaks(peaks: Iterable[dict[str, int] | None]) -> dict[str, int]:
     """The largest peak of memory on each device; empty if none was recorded."""
-    known = [peak for peak in peaks if peak]
-    return {key: max(peak.get(key, 0) for peak in known) for peak in known for key in peak}
+    largest: dict[str, int] = {}
+    for peak in filter(None, peaks):
+        largest |= {key: max(size, largest.get(key, 0)) for key, size in peak.items()}
+    return largest
 
 
 def _basis(records: list[SpeedRecord], speed: float, other: list[str]) -> str:
