@@ -1,4 +1,4 @@
-"""The results of a sweep's trials: accuracies with intervals, differences, transfer.
+"""The results of a sweep's trials: accuracies with intervals, differences.
 
 Reads results and predictions; draws and writes nothing. Trials with the same label are one
 configuration and differ by seed and fold. A seed counts when all its folds are finished: then every
@@ -70,15 +70,6 @@ class Difference:
         return " and ".join(reasons)
 
 
-@dataclass(frozen=True)
-class TransferRow:
-    """One line of a transfer grid."""
-
-    trained_on: str
-    label: str
-    cells: dict[str, Interval | None]  # by the data set tested on
-
-
 class Results:
     """The trials of one sweep, finished or not."""
 
@@ -111,6 +102,21 @@ class Results:
     @cached_property
     def _first_trials(self) -> dict[str, Trial]:
         return {label: rows[0].trial for label, rows in self.by_label.items()}
+
+    @cached_property
+    def varying(self) -> dict[str, dict[str, Any]]:
+        """The method's name and `Labels.keys` of each configuration."""
+        keys, found = ["method.name", *self.labels.keys], {}
+        for label, trial in self._first_trials.items():
+            settings = self.labels.settings(trial)
+            found[label] = {key: settings[key] for key in keys if key in settings}
+        return found
+
+    @cached_property
+    def compared_with(self) -> dict[str, tuple[str, str]]:
+        """The labels of each one's untrained student and of features of its channels."""
+        name, trials = self.labels.configuration, self._first_trials.items()
+        return {label: (name(t.untrained), name(t.hand_crafted)) for label, t in trials}
 
     def title(self, label: str) -> str:
         """`TrialRow.title` of a configuration, for people to read."""
@@ -274,7 +280,7 @@ class Results:
         pairs = []
         for label, trial in self._first_trials.items():
             if not isinstance(trial.config.method, NoneMethod):
-                names = map(self.labels.configuration, (trial.untrained, trial.hand_crafted))
+                names = self.compared_with[label]
                 pairs += [(label, name) for name in names if name in self.by_label]
         if (best := self.selected) is not None:
             dataset, others = self.trained_on(best), [x for x in self.by_label if x != best]
@@ -302,35 +308,15 @@ class Results:
         places = ((trial, name) for trial in trials for name in trial.measured_on())
         return list(dict.fromkeys(n for trial, n in places if n not in own_unlabelled(trial)))
 
-    def transfer(self, measure: str = "probe") -> list[TransferRow]:
-        """The transfer grid: students by the data set that they were trained on, against all,
-        without baselines, which know only the classes of their own data set."""
-        grid: dict[tuple[str, str], TransferRow] = {}
-        for label, trial in self._first_trials.items():
-            if trial.config.student.is_baseline:
-                continue
-            # What is not trained is the same for every data set, except for `direct`, where the
-            # probe has learnt from its own data set.
-            untrained = isinstance(trial.config.method, NoneMethod) and measure != "direct"
-            trained_on = "–" if untrained else self.trained_on(label)
-            name = self.labels.configuration(trial, leave_out="dataset")
-            row = grid.setdefault((trained_on, name), TransferRow(trained_on, name, {}))
-            for dataset in self.tested_on:
-                if row.cells.get(dataset) is None:
-                    row.cells[dataset] = self.accuracy(label, "test", 1, dataset, measure)
-        return [row for row in grid.values() if any(cell for cell in row.cells.values())]
-
     def points(self) -> tuple[list[dict[str, Any]], list[float]]:
         """Values of the keys that vary, and the objective's mean, of each configuration."""
         points, scores = [], []
-        keys = ["method.name", *self.labels.keys]
         metric = self.sweep.objective.metric
         for label, trial in self._first_trials.items():
             rows = self.by_label[label]
             known = [row.metrics[metric] for row in rows if metric in row.metrics]
             if known and not self.is_reference(trial):
-                config = self.labels.settings(trial)
-                points.append({key: config[key] for key in keys if key in config})
+                points.append(self.varying[label])
                 scores.append(statistics.mean(known))
         return points, scores
 

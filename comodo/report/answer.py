@@ -63,9 +63,10 @@ def _reference(results: Results, label: str, short: bool) -> str:
     assert results.selected is not None
     of = results.by_label[results.selected][0].trial
     trial = results.by_label[label][0].trial
-    if label == results.labels.configuration(of.hand_crafted):
+    untrained, features = results.compared_with[results.selected]
+    if label == features:
         return "hand-crafted features" if short else with_classifier(results, label)
-    if label == results.labels.configuration(of.untrained):
+    if label == untrained:
         if of.config.student.source is not None:
             return "the student before this stage"
         pretrained = of.config.student.weights

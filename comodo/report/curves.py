@@ -88,7 +88,7 @@ def _best_and_worst(results: Results, labels: list[str]) -> list[str]:
 def draw_by_numbers(results: Results) -> dict[str, Figure]:
     """For each swept number, test accuracy against it; by the number's dotted key."""
     flat = {
-        label: results.labels.settings(rows[0].trial)
+        label: results.varying[label]
         for label, rows in results.by_label.items()
         if not results.is_reference(rows[0].trial) and results.accuracy(label, "test") is not None
     }
@@ -156,10 +156,9 @@ def _published(results: Results, queues: dict[str, float]) -> list[tuple[float, 
 def _references(results: Results, labels: list[str]) -> dict[str, float]:
     """Accuracies (percent) of the untrained student and of hand-crafted features, of each if these
     configurations share it."""
-    trials = [results.by_label[label][0].trial for label in labels]
     means = {}
-    for compared in ([t.untrained for t in trials], [t.hand_crafted for t in trials]):
-        name, *others = {results.labels.configuration(trial) for trial in compared}
+    for compared in zip(*(results.compared_with[label] for label in labels), strict=True):
+        name, *others = set(compared)
         found = None if others or name not in results.by_label else results.accuracy(name, "test")
         if found is not None:
             means[name] = 100 * found.mean

@@ -14,6 +14,7 @@ from comodo.config.metric import Metric, accuracy
 from comodo.evaluation.results import Results
 from comodo.evaluation.scoring import scored_metric
 from comodo.evaluation.stats import Interval
+from comodo.evaluation.transfer import transfer_grid
 from comodo.report import curves, search_figures, style
 from comodo.report.accuracy import MAX_SHOWN, ranked
 from comodo.report.differences import draw_differences, forest_caption
@@ -144,7 +145,7 @@ def _accuracy(results: Results) -> Figure | None:
 
 def _transfer(results: Results) -> Figure | None:
     datasets = results.tested_on
-    if len(datasets) < 2 or not (grid := results.transfer()):
+    if len(datasets) < 2 or not (grid := transfer_grid(results)):
         return None
     cells = [[row.cells[name] for name in datasets] for row in grid]
     values = np.array([[math.nan if x is None else 100 * x.mean for x in row] for row in cells])

@@ -17,8 +17,7 @@ def not_beaten(results: Results) -> list[str]:
     """
     against: dict[str, Difference] = {}
     for difference in results.differences:
-        trial = results.by_label[difference.first][0].trial.hand_crafted
-        if results.labels.configuration(trial) == difference.second:
+        if results.compared_with[difference.first][1] == difference.second:
             against[difference.first] = difference
     better = [d.first for d in against.values() if d.distinguishable and _points(d) > 0]
     selected = against.get(results.selected or "")

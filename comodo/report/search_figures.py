@@ -65,7 +65,7 @@ def draw_parallel(results: Results) -> Figure | None:
     """A line for each configuration across the values of the swept keys and the objective. A key
     that a configuration lacks has a place of its own, so that none is left out."""
     scores = {x: found for x in _tried(results) if (found := _score(results, x)) is not None}
-    flat = {label: results.labels.settings(results.by_label[label][0].trial) for label in scores}
+    flat = {label: results.varying[label] for label in scores}
     values = {key: {x: _value(f, key) for x, f in flat.items()} for key in _keys(results)}
     varied = [key for key, of in values.items() if len(set(map(str, of.values()))) > 1]
     varied = varied[: min(MAX_AXES, int(style.width_of(99) / MIN_INCHES) - 1)]

@@ -12,6 +12,7 @@ from comodo.core.markdown import as_code, as_text
 from comodo.evaluation.importance import MAX_RESAMPLED
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import Interval
+from comodo.evaluation.transfer import transfer_grid
 from comodo.report.names import scale_of
 
 STAR = "* of its own classifier, not of a probe"
@@ -86,7 +87,7 @@ def transfer_section(results: Results, command: str) -> list[str]:
     for measure, says in measures.items():
         rows = [
             [row.trained_on, row.label, *(cell(row.cells[name]) for name in datasets)]
-            for row in results.transfer(measure)
+            for row in transfer_grid(results, measure)
         ]
         if rows:
             lines += [says, "", *markdown(header, rows)]

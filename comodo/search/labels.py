@@ -99,6 +99,8 @@ class Labels:
             flat = {k: v for k, v in flat.items() if k in OF_STARTED or k[:8] != "student."}
         if flat.get(SEVERAL):  # whose settings are in the names of each
             flat.pop("teacher.weights")
+        if not self._asked:
+            return flat
         return {key: file_value(self._asked, key, value) for key, value in flat.items()}
 
     def trial(self, trial: Trial) -> str:

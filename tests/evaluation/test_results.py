@@ -19,6 +19,7 @@ from comodo.data.folds import make_folds
 from comodo.evaluation.pareto import pareto_front
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.stats import holm
+from comodo.evaluation.transfer import transfer_grid
 from comodo.search.configuration import trials_of
 from comodo.search.labels import Labels
 from comodo.search.trial import Evaluation, Trial, read_result
@@ -329,7 +330,7 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
             )
     results = Results(sweep, rows, store)
     assert results.tested_on == ["demo", "other", "third"]
-    grid = {(row.trained_on, row.label): row.cells for row in results.transfer()}
+    grid = {(row.trained_on, row.label): row.cells for row in transfer_grid(results)}
     assert list(grid) == [
         ("–", "untrained"),
         ("demo", "supervised"),
@@ -345,7 +346,7 @@ def test_transfer_grid(tmp_path: Path, store: Store) -> None:
     cell = grid["demo", "supervised"]["other"]
     assert cell is not None
     assert cell.mean == pytest.approx(0.8, abs=0.1)
-    direct = {(row.trained_on, row.label): row.cells for row in results.transfer("direct")}
+    direct = {(row.trained_on, row.label): row.cells for row in transfer_grid(results, "direct")}
     assert ("demo", "untrained") in direct and ("other", "untrained") in direct
     assert direct["demo", "comodo"]["demo"] is None
     assert direct["demo", "comodo"]["third"] is not None
