@@ -56,6 +56,17 @@ ABLATION = {"space": LISTS | {"learning_rate": [1e-3, 1e-2]}}
 CONFIGURATIONS = 12  # of the ablation
 
 
+MEASURED = """
+import os, subprocess, sys
+with open(sys.argv[1], "w") as output:
+    started = subprocess.Popen(sys.argv[2:], stdout=output, stderr=output)
+    _, status, used = os.wait4(started.pid, 0)
+print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+"""A small process between this one and the command: a process counts the memory that the one which
+started it had at that moment, here of all its libraries, as its own."""
+
+
 class Spent(NamedTuple):
     """Of one process."""
 
@@ -194,16 +205,15 @@ def run(arguments: list[str], folder: Path, checkout: Path) -> Spent:
         **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout),
         "MLFLOW_TRACKING_URI": "", "COLUMNS": "120",
     }  # fmt: skip
-    command = [sys.executable, "-m", "comodo", *arguments]
-    with (folder / "output.txt").open("w") as output:
-        started = subprocess.Popen(
-            command, stdout=output, stderr=output, env=environment, cwd=checkout
-        )
-        _, status, used = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-    if started.returncode:
-        raise RuntimeError((folder / "output.txt").read_text()[-3000:])
-    return Spent(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    output = folder.resolve() / "output.txt"
+    command = [sys.executable, "-c", MEASURED, output, sys.executable, "-m", "comodo", *arguments]
+    measured = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=checkout
+    )
+    status, seconds, kilobytes = measured.stdout.split()
+    if status != "0":
+        raise RuntimeError(output.read_text()[-3000:])
+    return Spent(float(seconds), int(kilobytes) / 1024)
 
 
 def main() -> None:
