@@ -2,6 +2,10 @@
 # .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Python stores modules compiled when it first imports them, also where it is set to store none, as in
+# many containers: each process of a sweep would compile PyTorch, Ray and MLflow again and take twice
+# as long to start. To compile all that is installed would take longer: a sweep imports a fifth of it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo paper-smoke bench test test-all test-lowest test-browser chaos fuzz screenshots lint format ui docs lock clean
 
@@ -22,9 +26,8 @@ bench: .venv/installed
 # Two files of tests at a time, each on one thread: much of a small sweep is waiting for processes to
 # start, and threads that outnumber the cores wait for each other. In the order of their folders:
 # xdist would begin with the files of most cases, and end with the two or three cases that each run a
-# whole sweep, while one core has nothing left to do. Compiled for the processes that tests start.
+# whole sweep, while one core has nothing left to do.
 test: .venv/dev
-	$(BIN)/python -m compileall -q comodo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/dev
@@ -87,19 +90,21 @@ docs: .venv/docs/installed
 	touch $@
 
 # momentfm pins old releases, so the lock is resolved with overrides and installed without resolving.
-# Compiled now: if Python is set to write no bytecode, as in many containers, each process of a sweep
-# would compile PyTorch, Ray and MLflow again and take twice as long to start.
+# The last line imports nearly all that sweeps import, on two cores, so that it is compiled also for
+# commands that do not come from make.
 INSTALL := $(BIN)/uv pip install --quiet --no-deps
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(INSTALL) --require-hashes --compile-bytecode -r requirements.lock
+	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) -e .
+	$(BIN)/python -c "import torch, ray.data, ray.train, ray.tune" & \
+		$(BIN)/python -c "import comodo.report.report" && wait $$!
 	touch $@
 
 # What tests, formats and checks: 0.5 GB that running sweeps does not need.
 .venv/dev: .venv/installed requirements-dev.lock
-	$(INSTALL) --require-hashes --compile-bytecode -r requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
