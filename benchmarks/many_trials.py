@@ -206,7 +206,16 @@ def run(arguments: list[str], folder: Path, checkout: Path) -> Spent:
         "MLFLOW_TRACKING_URI": "", "COLUMNS": "120",
     }  # fmt: skip
     output = folder.resolve() / "output.txt"
-    command = [sys.executable, "-c", MEASURED, output, sys.executable, "-m", "comodo", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        MEASURED,
+        str(output),
+        sys.executable,
+        "-m",
+        "comodo",
+        *arguments,
+    ]
     measured = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=checkout
     )
