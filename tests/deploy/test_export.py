@@ -192,8 +192,9 @@ PLACES = [f"{place}.{name}" for place in ("head", "left_wrist", "right_wrist") f
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
-        *product(["mantis", "cnn", "tinyhar"], [[*CHANNELS[:3]]]),
+        *product(["cnn", "tinyhar"], [[*CHANNELS[:3]]]),
         ("cnn", PLACES),
+        pytest.param("mantis", [*CHANNELS[:3]], marks=pytest.mark.slow),
         pytest.param("mantis", PLACES, marks=pytest.mark.slow),
         pytest.param("tinyhar", PLACES, marks=pytest.mark.slow),
         pytest.param("tinyhar", [*CHANNELS], marks=pytest.mark.slow),
