@@ -29,6 +29,7 @@ COVERED_BY = {
     "core/disk": "core/test_store.py",
     "core/json_record": "core/test_store.py",
     "core/parts": "core/test_store.py",
+    "core/settings": "config/test_base.py",
     "core/versions": "test_example_stores.py",
     "data/packing": "data/test_arrays.py",
     "data/records": "data/test_arrays.py",

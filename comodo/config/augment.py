@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from comodo.config.base import Settings
 from comodo.config.channels import AXES, QUANTITIES, in_groups, quantity_of, sensor_of
+from comodo.core.settings import Settings
 
 
 class Augmentation(Settings):

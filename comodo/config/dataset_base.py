@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from comodo.config.base import ADDED_LATER, Seed, Settings
+from comodo.config.base import Seed
 from comodo.config.channels import (
     CHANNELS,
     SENSOR_NAME,
@@ -12,6 +12,7 @@ from comodo.config.channels import (
     expanded,
     sensor_of,
 )
+from comodo.core.settings import ADDED_LATER, Settings
 
 Units = tuple[str, str]
 """Of acceleration and angular velocity, from `imu.ACC_UNITS` and `imu.GYRO_UNITS`."""

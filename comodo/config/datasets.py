@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPath, ExistingPathOrUrl, Seed
+from comodo.config.base import ExistingPath, ExistingPathOrUrl, Seed
 from comodo.config.channels import (
     CHANNELS,
     QUANTITIES,
@@ -36,6 +36,7 @@ from comodo.config.video_datasets import (
 )
 from comodo.core.members import Members
 from comodo.core.paths import is_url
+from comodo.core.settings import ADDED_LATER
 
 ARIA_IMUS = ("left", "right")
 

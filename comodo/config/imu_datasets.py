@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPath
+from comodo.config.base import ExistingPath
 from comodo.config.channels import (
     QUANTITIES,
     WrittenChannels,
@@ -15,6 +15,7 @@ from comodo.config.dataset_base import (
     BaseDataset,
     SplitByGroup,
 )
+from comodo.core.settings import ADDED_LATER
 
 ANYMO_SENSORS = ("head", "left_wrist", "right_wrist")
 ARM_SENSORS = ("hand", "lower_arm", "upper_arm")

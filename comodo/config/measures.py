@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from comodo.config.base import FILLED_IN
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.members import Code, Members
+from comodo.core.settings import FILLED_IN
 
 SCORED_SPLITS = ("val", "test")
 OF_MEASURING = ("seed",)

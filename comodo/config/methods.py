@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from comodo.config.base import Settings
 from comodo.config.terms import (
     ComodoLoss,
     InfonceLoss,
@@ -21,6 +20,7 @@ from comodo.config.terms import (
     Terms,
     terms_by_name,
 )
+from comodo.core.settings import Settings
 
 
 class Head(Settings):

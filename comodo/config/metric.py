@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
-from comodo.config.base import Settings, as_list
+from comodo.config.base import as_list
 from comodo.config.measures import DECLARED, OF_CLASSIFIER, Declaration, Measures
+from comodo.core.settings import Settings
 
 MIN_ALIGNED = 12
 """Windows with video of a split whose alignment is measured."""

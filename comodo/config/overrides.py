@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from comodo.config.base import ConfigError, Settings, as_list, dotted_key
+from comodo.config.base import ConfigError, as_list, dotted_key
 from comodo.config.methods import METHODS
 from comodo.config.own_code import CUSTOM
 from comodo.config.reasons import reason_of
@@ -17,6 +17,7 @@ from comodo.config.space import Choices, Point, Range
 from comodo.config.student import OPTIONS, STUDENTS, Family, family_of
 from comodo.config.teacher import TEACHERS, WITHOUT_WEIGHTS
 from comodo.core.errors import nearest
+from comodo.core.settings import Settings
 
 TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "schedule")
 TERMS = ["method", "terms"]

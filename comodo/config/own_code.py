@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
-from comodo.config.base import ADDED_LATER, FILLED_IN, NOT_IN_KEY, ConfigError, Settings
+from comodo.config.base import ConfigError
 from comodo.core.errors import nearest
 from comodo.core.members import Code, CodeError, Members, read_code
+from comodo.core.settings import ADDED_LATER, FILLED_IN, NOT_IN_KEY, Settings
 
 CUSTOM = "custom"
 """The name of members that are classes of the user's files."""

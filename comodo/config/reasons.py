@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from comodo.config.base import FILLED_IN, Settings
 from comodo.config.own_code import OwnCode
 from comodo.core.errors import nearest
+from comodo.core.settings import FILLED_IN, Settings
 
 OTHER_NAMES = {
     "simclr": "infonce", "clip": "infonce", "imu2clip": "infonce", "contrastive": "infonce",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from comodo.config.base import Settings
+from comodo.core.settings import Settings
 
 
 class EarlyStopping(Settings):

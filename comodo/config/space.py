@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from comodo.config.base import Seed, Settings, as_list, kind_of
+from comodo.config.base import Seed, as_list
 from comodo.config.short_forms import expanded, named
 from comodo.core.errors import nearest
+from comodo.core.settings import Settings, kind_of
 
 Point = dict[str, Any]
 

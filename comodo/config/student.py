@@ -17,12 +17,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from comodo.config.base import ADDED_LATER, CHECKPOINT_SUFFIXES, Weights, name_or_path
+from comodo.config.base import CHECKPOINT_SUFFIXES, Weights, name_or_path
 from comodo.config.channels import CHANNELS, WrittenChannels, expanded
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.config.source import Source, Sources
 from comodo.core.errors import nearest
 from comodo.core.members import Code, Members
+from comodo.core.settings import ADDED_LATER
 
 STUDENTS = Members(
     "comodo.students",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from comodo.config.base import ConfigError, Seed, Settings
+from comodo.config.base import ConfigError, Seed
 from comodo.config.datasets import DatasetConfig, following
 from comodo.config.measures import PROMPT, Measures, Prompt
 from comodo.config.measuring import directed, refuse_unfit_measures, refuse_unmeasured_objectives
@@ -22,6 +22,7 @@ from comodo.config.space import Point, Range, Search, Space, canonical, flatten,
 from comodo.config.teacher import TeacherConfig, refuse_pictures
 from comodo.config.trial import Protocol, TrialConfig
 from comodo.core.errors import nearest
+from comodo.core.settings import Settings
 
 Reference = Literal["none", "features", "supervised"]
 DECISIVE = ("protocol", "dataset", "teacher")

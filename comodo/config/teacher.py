@@ -6,11 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from comodo.config.base import ADDED_LATER, ExistingPath, Weights
+from comodo.config.base import ExistingPath, Weights
 from comodo.config.datasets import DatasetConfig, fold_split
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.config.video_teachers import Pooling
 from comodo.core.members import Members
+from comodo.core.settings import ADDED_LATER
 
 TEACHERS = Members(
     "comodo.teachers",

@@ -16,10 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from comodo.config.base import ADDED_LATER, Settings
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.errors import nearest
 from comodo.core.members import Members
+from comodo.core.settings import ADDED_LATER, Settings
 
 OF_TRAINING = ("student_dim", "classes")
 """Arguments of an own loss's constructor that the training gives."""

@@ -7,7 +7,6 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from comodo.config.augment import Augmentation
-from comodo.config.base import ADDED_LATER, Settings
 from comodo.config.methods import (
     Head,
     InfonceMethod,
@@ -21,6 +20,7 @@ from comodo.config.own_code import CUSTOM
 from comodo.config.student import FAMILIES, STUDENT_PRESETS, STUDENTS, StudentConfig
 from comodo.config.teacher import TEACHER_PRESETS, TEACHERS, TeacherConfig, as_published
 from comodo.core.errors import nearest
+from comodo.core.settings import ADDED_LATER, Settings
 
 Protocol = Literal["corrected", "published"]
 """`published` computes what the published code does where it differs from the paper."""

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from comodo.config.base import ADDED_LATER, ExistingPath
+from comodo.config.base import ExistingPath
 from comodo.config.channels import (
     WrittenChannels,
 )
@@ -12,6 +12,7 @@ from comodo.config.dataset_base import (
     BaseDataset,
     SplitByGroup,
 )
+from comodo.core.settings import ADDED_LATER
 
 LIMB_SENSORS = {
     "right_arm": "right_wrist",

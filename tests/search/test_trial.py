@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from comodo.config import StudentConfig, TrialConfig
-from comodo.config.base import ADDED_LATER
 from comodo.config.source import SourceTrial
 from comodo.core.errors import ChangedError
+from comodo.core.settings import ADDED_LATER
 from comodo.core.store import Store, fingerprint, write_json
 from comodo.search.history import drop_checkpoint, epoch_history
 from comodo.search.records import MeasuringRecord, TrainedRecord
