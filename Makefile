@@ -36,7 +36,7 @@ test-all: .venv/dev
 # The lowest versions that pyproject.toml allows, in an environment of their own: 6 GB, removed
 # afterwards. Warnings of old versions are no errors.
 LOWEST_TESTS := tests/config tests/core tests/search tests/models tests/evaluation \
-	tests/training/test_distill.py tests/training/test_losses.py tests/deploy/test_export.py
+	tests/training/test_distill.py tests/losses tests/deploy/test_export.py
 test-lowest: .venv/dev
 	set -e; folder=$$(mktemp -d); trap "rm -rf $$folder" EXIT; \
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group moment --group dev \

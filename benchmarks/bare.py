@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from comodo.config import ComodoMethod, TrialConfig
+from comodo.losses.comodo import comodo_loss
 from comodo.models.heads import build_heads
 from comodo.models.students import build_student
-from comodo.training.losses import comodo_loss
 from comodo.training.queue import TeacherQueue
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
+from comodo.losses.comodo import comodo_loss
 from comodo.training import losses
-from comodo.training.losses import comodo_loss
 
 BATCH, WIDTH = 128, 128
 TEACHER_TEMPERATURE, STUDENT_TEMPERATURE = 0.1, 0.05

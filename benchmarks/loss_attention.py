@@ -35,7 +35,7 @@ from benchmarks.loss import (
     ours,
     step,
 )
-from comodo.training.losses import LossWithGradient
+from comodo.losses.cross_entropy import LossWithGradient
 
 QUEUES = (16_384, 65_536, 262_144)
 compiled: Any = torch.compile(flex_attention, dynamic=False)  # whose overloads it loses

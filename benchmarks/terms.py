@@ -28,7 +28,7 @@ from comodo.data.shards import Shards
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation
 from comodo.training.queue import TeacherQueue
-from comodo.training.terms.comodo import ComodoTerm
+from comodo.training.terms import LossModule
 
 QUEUES = (1_024, 16_384, 65_536)
 BASELINE = "comodo, queue 16,384"
@@ -91,7 +91,7 @@ def milliseconds(batch: int, repeats: int) -> dict[str, float]:
                 name = term
                 if queue is not None:
                     keys = TeacherQueue(torch.randn(queue, WIDTH))
-                    cast(ComodoTerm, run.terms["comodo"]).queue = keys
+                    cast(LossModule, run.terms["comodo"]).queue = keys
                     name = f"comodo, queue {queue:,}"
                 sides[name] = step_of(run)
         return {name: 1000 * value for name, value in in_turns(repeats, sides).items()}

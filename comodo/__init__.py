@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from comodo.evaluation.probe import SVMProbe
     from comodo.evaluation.stats import accuracy_interval as interval
     from comodo.evaluation.stats import compare
+    from comodo.losses.comodo import comodo_loss
     from comodo.models.trained_student import TrainedStudent, load_student
     from comodo.models.transformer import StudentTransformer
-    from comodo.training.losses import comodo_loss
     from comodo.training.queue import TeacherQueue
 
 __all__ = [
@@ -41,7 +41,7 @@ _PLACES = {
     "SweepFrames": "comodo.evaluation.dataframes:SweepFrames",
     "TeacherQueue": "comodo.training.queue:TeacherQueue",
     "TrainedStudent": "comodo.models.trained_student:TrainedStudent",
-    "comodo_loss": "comodo.training.losses:comodo_loss",
+    "comodo_loss": "comodo.losses.comodo:comodo_loss",
     "compare": "comodo.evaluation.stats:compare",
     "interval": "comodo.evaluation.stats:accuracy_interval",
     "list_sweeps": "comodo.api:list_sweeps",

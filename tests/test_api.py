@@ -17,10 +17,10 @@ import yaml
 
 import comodo
 from comodo.config import ConfigError
-from comodo.config.terms import ComodoLoss
 from comodo.core.errors import StoreError
 from comodo.core.store import Store
 from comodo.evaluation.sweep_record import SweepRecord
+from comodo.losses.comodo import ComodoLoss
 from comodo.search.trial import Evaluation
 from tests import tiny_students
 from tests.config.test_load import sweep_file

@@ -35,7 +35,7 @@ for command in commands:
     except SystemExit as end:
         print(json.dumps([command, end.code, [name for name in heavy if name in sys.modules]]))
 """
-NUMERIC = ("core", "config", "data", "models", "search", "training", "evaluation")
+NUMERIC = ("core", "losses", "config", "data", "models", "search", "training", "evaluation")
 PROGRAM = """
 import importlib, json, sys
 brought = {}
@@ -57,7 +57,7 @@ def brought() -> dict[str, list[str]]:
             for module in pkgutil.walk_packages(
                 [str(ROOT / "comodo" / package)], f"comodo.{package}."
             )
-            if module.name != "comodo.training.losses_triton"  # Triton, for GPUs
+            if module.name != "comodo.losses.cross_entropy_triton"  # Triton, for GPUs
         ]
         for package in NUMERIC
     }

@@ -8,19 +8,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from comodo.config.terms import (
-    ComodoLoss,
-    InfonceLoss,
-    L2Loss,
-    Loss,
-    OwnTerm,
-    SupervisedLoss,
-    Term,
-    TermName,
-    Terms,
-    terms_by_name,
-)
+from comodo.config.terms import OwnTerm, TermName, Terms, terms_by_name
 from comodo.core.settings import Settings
+from comodo.losses.comodo import ComodoLoss
+from comodo.losses.infonce import InfonceLoss
+from comodo.losses.l2 import L2Loss
+from comodo.losses.loss import Loss, Term
+from comodo.losses.supervised import SupervisedLoss
 
 
 class Head(Settings):

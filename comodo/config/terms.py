@@ -1,11 +1,11 @@
-"""The losses that students are trained with, and the terms of a weighted sum of them.
+"""The losses that can be terms of a weighted sum, each a file in comodo/losses, and the user's own.
 
-Most losses are also a method of their own, in `methods`.
+Some are also a method of their own, in `methods`.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import (
     ConfigDict,
@@ -19,151 +19,20 @@ from pydantic import (
 from comodo.config.own_code import CUSTOM, OwnCode, known_member
 from comodo.core.errors import nearest
 from comodo.core.members import Members
-from comodo.core.settings import ADDED_LATER, Settings
+from comodo.core.settings import Settings
+from comodo.losses.comodo import ComodoTerm
+from comodo.losses.infonce import InfonceTerm
+from comodo.losses.l2 import L2Term
+from comodo.losses.loss import Term
+from comodo.losses.nt_xent import NtXentTerm
+from comodo.losses.relational import RkdAngleTerm, RkdDistanceTerm
+from comodo.losses.siglip import SiglipTerm
+from comodo.losses.supervised import SupervisedTerm
+from comodo.losses.vicreg import VicregTerm
 
 OF_TRAINING = ("student_dim", "classes")
 """Arguments of an own loss's constructor that the training gives."""
 TERM_NAME = r"[a-z][a-z0-9_]*"
-
-
-class Loss(Settings):
-    """The settings of a loss."""
-
-    needs_teacher: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = False
-    needs_views: ClassVar[bool] = False
-    """Whether it compares two random changes of a window."""
-    is_relational: ClassVar[bool] = False
-    """Whether it compares what is between windows only, so that a student may lie anywhere."""
-
-
-class ComodoLoss(Loss):
-    """COMODO: the student's similarities to a queue are trained to match the teacher's."""
-
-    queue_size: int = Field(1024, ge=1)
-    """Teacher embeddings in the queue; limited by the training windows, as the first epoch needs
-    some that are not in the queue."""
-    teacher_temperature: float = Field(0.1, gt=0)
-    """Divides the teacher's similarities; with a smaller one fewer entries count; published 0.1."""
-    student_temperature: float = Field(0.05, gt=0)
-    """Divides the student's similarities; published 0.05."""
-    hold_out_queue: bool = True
-    """Whether the windows that fill the queue are trained on only from the second epoch."""
-
-
-class InfonceLoss(Loss):
-    """InfoNCE: a contrastive loss within the batch."""
-
-    learn_temperature: Annotated[bool, ADDED_LATER] = False
-    """Whether the temperature is trained too, as in CLIP; it stays at 0.01 or above."""
-    temperature: float = Field(
-        default_factory=lambda data: 0.07 if data.get("learn_temperature") else 0.1, gt=0
-    )
-    """Divides the cosine similarities; by default 0.1. With `learn_temperature` the first value, by
-    default 0.07."""
-    symmetric: bool = False
-    """Whether to add the direction from video to IMU."""
-
-
-class L2Loss(Loss):
-    """The student's embedding is trained to match the teacher's."""
-
-
-class SupervisedLoss(Loss):
-    """Cross-entropy on the labels, through a linear layer."""
-
-    needs_teacher: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = True
-
-    layer_norm: Annotated[bool, ADDED_LATER] = False
-    """Whether a layer normalisation precedes the linear layer; with `protocol: published` it does
-    for mantis, unless it is a term."""
-
-
-class Term(Loss):
-    """A loss with its weight in a sum."""
-
-    CLASS: ClassVar[str]
-    """What computes it, `module:Class`; the module is imported only where students are trained."""
-
-    weight: float = Field(1.0, ge=0)
-    """Multiplies the loss; with 0 it is not computed."""
-
-
-class ComodoTerm(ComodoLoss, Term):
-    """The loss of the method comodo."""
-
-    CLASS = "comodo.training.terms.comodo:ComodoTerm"
-
-
-class InfonceTerm(InfonceLoss, Term):
-    """The loss of the method infonce."""
-
-    CLASS = "comodo.training.terms.infonce:InfonceTerm"
-
-
-class L2Term(L2Loss, Term):
-    """The loss of the method l2."""
-
-    CLASS = "comodo.training.terms.l2:L2Term"
-
-
-class SiglipTerm(Term):
-    """SigLIP: each pair of a window and a video of the batch is a match or none (arXiv 2303.15343);
-    the factor of the similarities and the bias are trained, from 10 and -10."""
-
-    CLASS = "comodo.training.terms.siglip:SiglipTerm"
-
-
-class RkdDistanceTerm(Term):
-    """RKD-D (arXiv 1904.05068): the distances between the windows of a batch, relative to their
-    mean; published with weight 1."""
-
-    CLASS = "comodo.training.terms.relational:DistanceTerm"
-    is_relational: ClassVar[bool] = True
-
-
-class RkdAngleTerm(Term):
-    """RKD-A (arXiv 1904.05068): the angles between three windows of a batch; published with weight
-    2. Memory grows with the cube of the batch."""
-
-    CLASS = "comodo.training.terms.relational:AngleTerm"
-    is_relational: ClassVar[bool] = True
-
-
-class VicregTerm(Term):
-    """VICReg (arXiv 2105.04906): two changes of a window, by `augment`, should have one embedding,
-    whose dimensions vary and do not repeat each other. Needs neither teacher nor labels."""
-
-    CLASS = "comodo.training.terms.vicreg:VicregTerm"
-    needs_teacher: ClassVar[bool] = False
-    needs_views: ClassVar[bool] = True
-
-    width: int = Field(1024, ge=2)
-    """Width of the three layers between feature and embedding; published 8192."""
-
-
-class NtXentTerm(Term):
-    """NT-Xent of SimCLR (arXiv 2002.05709): each of two changes of a window, by `augment`, has to
-    find the other among those of the batch, after a projection head. Needs neither teacher nor
-    labels."""
-
-    CLASS = "comodo.training.terms.nt_xent:NtXentTerm"
-    needs_teacher: ClassVar[bool] = False
-    needs_views: ClassVar[bool] = True
-
-    temperature: float = Field(0.1, gt=0)
-    """Divides the cosine similarities; published 0.1 for ImageNet, 0.5 for CIFAR-10."""
-    width: int = Field(128, ge=1)
-    """Width of the embedding, after a hidden layer as wide as the student's feature; published
-    128."""
-
-
-class SupervisedTerm(SupervisedLoss, Term):
-    """The loss of the method supervised, on the student's feature before its projector. With a term
-    that needs a teacher it learns from those windows with video that have a label."""
-
-    CLASS = "comodo.training.terms.supervised:SupervisedTerm"
 
 
 class BuiltInTerms(Settings):
@@ -192,8 +61,10 @@ class BuiltInTerms(Settings):
 TERM_SETTINGS: dict[str, type[Term]] = {
     name: get_args(of.annotation)[0] for name, of in BuiltInTerms.model_fields.items()
 }
-"""The settings of the terms of comodo, by name."""
-TERMS = Members("comodo.terms", {name: of.CLASS for name, of in TERM_SETTINGS.items()})
+"""The losses of comodo, by the names of their terms."""
+TERMS = Members(
+    "comodo.terms", {name: f"{of.__module__}:{of.__name__}" for name, of in TERM_SETTINGS.items()}
+)
 """The classes of losses by the names of their terms; those of other packages and files are
 described in docs/extending.md."""
 TermName: Any = Literal[tuple(TERMS.built_in)]

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from comodo.config.channels import CHANNELS
+from comodo.core.labels import NO_LABEL
 from comodo.data import records
 from comodo.data.folds import Fold
 from comodo.data.recordings import IN_FOLDS, SPLIT_NAMES
@@ -27,7 +28,6 @@ from comodo.data.shards import ArraysError, Shards
 
 Change = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """Changed windows `imu_BCT` from windows, their lengths and their indices in the split."""
-NO_LABEL = -1
 
 
 class Split:

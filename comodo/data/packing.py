@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from comodo.core.console import track
+from comodo.core.labels import NO_LABEL
 from comodo.core.parts import read_parts
 from comodo.core.store import Store, fetched, report_damaged
 from comodo.data import records
-from comodo.data.arrays import NO_LABEL, WindowArrays
+from comodo.data.arrays import WindowArrays
 from comodo.data.keys import packed_features_key, packed_windows_key, resized_key
 from comodo.data.resize import resized
 from comodo.data.shards import SHARD_WINDOWS, ArraysError

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from comodo.config.measures import SCORED_SPLITS
-from comodo.data.arrays import NO_LABEL, FeatureArrays, Split, WindowArrays
+from comodo.core.labels import NO_LABEL
+from comodo.data.arrays import FeatureArrays, Split, WindowArrays
 from comodo.evaluation.hand_crafted import ClassicalClassifier
 from comodo.evaluation.labelled_features import EvaluateError, stratified_subset
 from comodo.evaluation.probe import SVMProbe

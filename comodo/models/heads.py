@@ -6,7 +6,6 @@ from typing import Literal
 from torch import nn
 
 from comodo.config.methods import Head
-from comodo.config.terms import SupervisedLoss
 
 
 def build_head(
@@ -37,15 +36,6 @@ def build_heads(head: Head, student_dim: int, feature_dim: int) -> tuple[nn.Modu
         teacher = build_head("mlp", feature_dim, output_dim, head.hidden_dim)
     student = build_head(head.kind, student_dim, output_dim, head.hidden_dim)
     return student, teacher.eval().requires_grad_(False)
-
-
-def build_classifier(loss: SupervisedLoss, student_dim: int, classes: int) -> nn.Module:
-    """The head of a student that is trained with labels, from features to scores of the classes.
-
-    With `layer_norm` it is the one of the published Mantis: LayerNorm - Linear.
-    """
-    linear = nn.Linear(student_dim, classes)
-    return nn.Sequential(nn.LayerNorm(student_dim), linear) if loss.layer_norm else linear
 
 
 def digest_of(head: nn.Module) -> str:

@@ -18,7 +18,6 @@ from torch import nn
 
 from comodo.config import NoneMethod, TrialConfig
 from comodo.config.measures import MEASURES
-from comodo.config.terms import SupervisedLoss
 from comodo.core.lease import RETRY_SECONDS, Lease
 from comodo.core.parts import write_table
 from comodo.core.provenance import MadeBy, made_by
@@ -30,7 +29,8 @@ from comodo.data.prompts import prompts_file
 from comodo.evaluation.frozen_student import FrozenStudent, TeacherContext
 from comodo.evaluation.measured import pooled
 from comodo.evaluation.own import measure_own
-from comodo.models.heads import build_classifier, build_heads, digest_of
+from comodo.losses.supervised import SupervisedLoss
+from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import (
     EXTRACT_BATCH,
     Student,
@@ -328,7 +328,7 @@ def classifier_of(trial: Trial, store: Store, student: Student) -> nn.Module:
     assert isinstance(loss, SupervisedLoss)
     state = classifier[0] if classifier else head_state
     *_, bias = state.values()
-    head = build_classifier(loss, student.dim, len(bias))
+    head = loss.trained(student.dim, len(bias))["classifier"]
     head.load_state_dict(state)
     return head.to(next(student.parameters()).device)
 

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from comodo import config
 from comodo.config import metric
-from comodo.config.terms import ComodoLoss
 from comodo.core.store import atomic, key_of, report_damaged
 from comodo.core.tensors import CutOffError, load_tensors
 from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.losses.comodo import ComodoLoss
+from comodo.losses.loss import Step
 from comodo.models.heads import build_heads, digest_of
 from comodo.models.students import Student
 from comodo.training.augment import Augment
@@ -33,9 +34,7 @@ from comodo.training.loader import Batch, BatchLoader, epoch_order
 from comodo.training.optimizer import build_optimizer
 from comodo.training.queue import TeacherQueue, first_windows
 from comodo.training.schedule import learning_rate, schedule_of
-from comodo.training.terms import Step, build_terms
-from comodo.training.terms.comodo import ComodoTerm
-from comodo.training.terms.term import scalars
+from comodo.training.terms import LossModule, build_terms, scalars
 from comodo.training.train_rows import train_rows
 
 Report = Callable[[dict[str, Any]], None]
@@ -116,7 +115,7 @@ class Distillation:
         drawn_Q = first_windows(self.trial, len(self.row_N), seed_of(self.seed, "queue"))
         parts = (features.gather("train", row_B) for row_B in self.row_N[drawn_Q].split(1024))
         key_QD = torch.cat([self._embeddings(feature_BF.to(self.device)) for feature_BF in parts])
-        self.queue = cast(ComodoTerm, self.terms["comodo"]).queue = TeacherQueue(key_QD)
+        self.queue = cast(LossModule, self.terms["comodo"]).queue = TeacherQueue(key_QD)
         if loss.hold_out_queue:
             self.reserved = drawn_Q
 

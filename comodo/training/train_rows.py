@@ -6,7 +6,8 @@ Shape letter: N training windows.
 from torch import Tensor, arange
 
 from comodo.config import TrialConfig
-from comodo.data.arrays import NO_LABEL, FeatureArrays, Split
+from comodo.core.labels import NO_LABEL
+from comodo.data.arrays import FeatureArrays, Split
 from comodo.training.epoch import TrainingError
 
 

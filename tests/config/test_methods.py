@@ -7,7 +7,8 @@ import pytest
 
 from comodo.config import ConfigError, Sweep, TermsMethod, read_sweep_file
 from comodo.config.methods import METHODS
-from comodo.config.terms import TERM_SETTINGS, TERMS, InfonceLoss, Terms
+from comodo.config.terms import Terms
+from comodo.losses.infonce import InfonceLoss
 from comodo.search.labels import Labels
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
@@ -143,9 +144,3 @@ def test_the_key_of_a_sum_has_its_terms_only() -> None:
 
 def test_every_method_but_none_is_a_sum_of_terms() -> None:
     assert METHODS.keys() - Terms.model_fields.keys() == {"none", "terms"}
-
-
-def test_every_term_has_a_class_of_its_own_where_it_says() -> None:
-    assert len({of.CLASS for of in TERM_SETTINGS.values()}) == len(TERM_SETTINGS)
-    for name in TERM_SETTINGS:
-        assert TERMS.code(name).arguments in (None, ("settings", "student_dim", "classes"))

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comodo.config import CHANNELS
+from comodo.core.labels import NO_LABEL
 from comodo.core.parts import write_table
 from comodo.core.store import Store
 from comodo.data import packing, shards, slicing
-from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, WindowArrays
 from comodo.data.packing import pack_features, pack_resized, pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
 from comodo.data.quality import QUALITY_SCHEMA

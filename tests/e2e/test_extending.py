@@ -13,7 +13,7 @@ import yaml
 
 from tests.paths import ROOT
 from tests.test_docs import BLOCKS
-from tests.training.terms.test_own import ALONE
+from tests.training.test_own_loss import ALONE
 
 LIMIT = 600
 FILES = {block.file: block.text for block in BLOCKS if block.page == "docs/extending.md"}

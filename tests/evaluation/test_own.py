@@ -10,8 +10,8 @@ import torch
 
 from comodo.config import Sweep
 from comodo.config.measures import Measure
+from comodo.core.labels import NO_LABEL
 from comodo.core.store import Store
-from comodo.data.arrays import NO_LABEL
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.measures.knn import measure_knn

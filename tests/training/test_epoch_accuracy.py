@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from comodo.data.arrays import NO_LABEL
+from comodo.core.labels import NO_LABEL
 from comodo.training import epoch_accuracy as module
 from comodo.training.epoch_accuracy import (
     AnchorAccuracy,

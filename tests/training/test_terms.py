@@ -9,24 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from comodo.config.terms import InfonceLoss, SupervisedLoss
+from comodo.core.labels import NO_LABEL
 from comodo.core.store import Store
-from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.losses.comodo import comodo_loss
+from comodo.losses.infonce import InfonceLoss
+from comodo.losses.l2 import l2_loss
+from comodo.losses.loss import Step
+from comodo.losses.relational import relational_angle_loss, relational_distance_loss
+from comodo.losses.siglip import siglip_loss
+from comodo.losses.supervised import SupervisedLoss
+from comodo.losses.vicreg import vicreg_loss
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation, distil
 from comodo.training.epoch import TrainingError
 from comodo.training.loader import Batch
-from comodo.training.losses import (
-    comodo_loss,
-    l2_loss,
-    relational_angle_loss,
-    relational_distance_loss,
-    siglip_loss,
-    vicreg_loss,
-)
-from comodo.training.terms.infonce import InfonceTerm
-from comodo.training.terms.supervised import SupervisedTerm
-from comodo.training.terms.term import Step
+from comodo.training.terms import LossModule
 from tests.errors import raises
 from tests.helpers import make_arrays, trial_config, weights_equal
 
@@ -159,7 +157,7 @@ def test_every_term_is_recorded_next_to_the_sum(root: Store, tmp_path: Path) -> 
 
 def test_windows_without_a_label_distil_and_do_not_reach_the_classifier() -> None:
     torch.manual_seed(0)
-    term = SupervisedTerm(SupervisedLoss(), 4, 3).double()
+    term: Any = LossModule(SupervisedLoss(), 4, 3).double()
     feature_BW = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
     label_B = torch.tensor([0, NO_LABEL, 2, NO_LABEL, 1, NO_LABEL])
     none = feature_BW.new_empty(6, 0)
@@ -192,7 +190,7 @@ def test_labels_of_windows_decide_the_classifier_only_where_there_are_some(root:
 
 
 def test_the_learnt_temperature_stays_at_a_hundredth(root: Store) -> None:
-    term = InfonceTerm(InfonceLoss(learn_temperature=True, temperature=0.001), 4, 3)
+    term: Any = LossModule(InfonceLoss(learn_temperature=True, temperature=0.001), 4, 3)
     student, teacher = torch.randn(2, 5, 4).unbind()
     teacher = functional.normalize(teacher)
     step = Step(student, torch.zeros(5, dtype=torch.long), student, teacher, student[:0])

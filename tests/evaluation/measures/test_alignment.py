@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comodo.data.arrays import NO_LABEL
+from comodo.core.labels import NO_LABEL
 from comodo.evaluation.frozen_student import FrozenStudent
 from comodo.evaluation.measures.alignment import measure_alignment
 from tests.evaluation.measures.frozen import subject_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.data.arrays import NO_LABEL
+from comodo.core.labels import NO_LABEL
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.measures.retrieval import (
     METRICS,

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from comodo.config.terms import Terms
 from comodo.core.store import Store
+from comodo.losses.loss import Step
+from comodo.losses.nt_xent import nt_xent_loss
 from comodo.training.distill import distil
-from comodo.training.losses import nt_xent_loss
-from comodo.training.terms.nt_xent import NtXentTerm
-from comodo.training.terms.term import Step
+from comodo.training.terms import LossModule
 from tests.helpers import make_arrays
 from tests.training.test_terms import ignore, new_run
 
@@ -75,7 +75,7 @@ def test_the_term_projects_the_features_of_both_views() -> None:
     given = {"nt_xent": {"width": 4, "temperature": 0.3}}
     settings = Terms.model_validate(given).nt_xent
     assert settings is not None and settings.needs_views and not settings.needs_teacher
-    term = NtXentTerm(settings, 6, 0)
+    term: Any = LossModule(settings, 6, 0)
     feature_BW, view_BW = (view.float().detach() for view in views(5, 6))
     nothing = torch.zeros(5, 0)
     step = Step(feature_BW, torch.zeros(5, dtype=torch.long), nothing, nothing, view_BW)

@@ -4,18 +4,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from comodo.config.terms import OF_TRAINING, TERMS
-from comodo.config.terms import OwnTerm as Settings
-from comodo.training.terms.term import Step, Term
+from comodo.config.terms import OF_TRAINING, TERMS, OwnTerm
+from comodo.losses.loss import Step
 
 
-class OwnTerm(Term):
+class OwnLoss(nn.Module):
     """A module that maps a `Step` to a scalar. Its class takes its settings, and of `student_dim`
     and `classes` those that its constructor names. Raises ValueError for one that cannot be built,
     or gives anything else."""
 
-    def __init__(self, settings: Settings, student_dim: int, classes: int) -> None:
-        super().__init__(settings, student_dim, classes)
+    def __init__(self, settings: OwnTerm, student_dim: int, classes: int) -> None:
+        super().__init__()
         code, own = settings.read_code, settings.own_code
         if code is None:
             raise ValueError("only its settings were recorded, not the code of its file")

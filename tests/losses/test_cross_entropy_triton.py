@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comodo.training import losses_triton
-from comodo.training.losses import LossWithGradient, comodo_loss
+from comodo.losses import cross_entropy_triton
+from comodo.losses.comodo import comodo_loss
+from comodo.losses.cross_entropy import LossWithGradient
 
 SIZES = [(3, 8, 5), (70, 128, 1000), (65, 100, 64), (16, 20, 300), (4, 128, 1)]
 
@@ -23,7 +24,7 @@ def loss_and_gradient(loss: object, student_BD: Tensor, *others: Tensor) -> tupl
 
 
 def fused_loss(*inputs: object) -> Tensor:
-    return LossWithGradient.apply(losses_triton.fused_loss_and_gradient, *inputs)
+    return LossWithGradient.apply(cross_entropy_triton.fused_loss_and_gradient, *inputs)
 
 
 def compare(device: str, batch: int, width: int, queue: int) -> None:
@@ -47,11 +48,11 @@ def test_it_is_the_plain_loss_on_a_gpu(size: tuple[int, int, int]) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_s_embeddings_come_here(monkeypatch: pytest.MonkeyPatch) -> None:
     student_BD = torch.randn(4, 8, device="cuda")
-    assert losses_triton.fits(student_BD)
-    assert not losses_triton.fits(student_BD.double())
-    assert not losses_triton.fits(torch.randn(4, 256, device="cuda"))
+    assert cross_entropy_triton.fits(student_BD)
+    assert not cross_entropy_triton.fits(student_BD.double())
+    assert not cross_entropy_triton.fits(torch.randn(4, 256, device="cuda"))
     fused = torch.tensor(7.0, device="cuda"), student_BD
-    monkeypatch.setattr(losses_triton, "fused_loss_and_gradient", lambda *_: fused)
+    monkeypatch.setattr(cross_entropy_triton, "fused_loss_and_gradient", lambda *_: fused)
     assert comodo_loss(student_BD, student_BD, student_BD, 0.1, 0.05) == 7
 
 
@@ -59,15 +60,17 @@ def test_its_kernels_compute_the_plain_loss() -> None:
     """Interpreted: Triton reads the setting when it is loaded."""
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     subprocess.run(
-        [sys.executable, "-m", "tests.training.test_losses_triton"], env=environment, check=True
+        [sys.executable, "-m", "tests.losses.test_cross_entropy_triton"],
+        env=environment,
+        check=True,
     )
 
 
 def test_a_cpu_s_embeddings_do_not_come_here() -> None:
-    assert not losses_triton.fits(torch.randn(4, 8))
+    assert not cross_entropy_triton.fits(torch.randn(4, 8))
 
 
 if __name__ == "__main__":
-    losses_triton.SHARES = 4
+    cross_entropy_triton.SHARES = 4
     for size in SIZES:
         compare("cpu", *size)

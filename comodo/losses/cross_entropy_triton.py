@@ -1,10 +1,10 @@
 """The comodo loss in two GPU kernels, because many small operations are slow on a GPU.
 
-losses.py has the formula and the guarantees, and calls this module if `fits` allows. Each program
-of the first kernel compares a block of queries (teacher or student embeddings of the batch) with
-its share of the keys, in an online softmax. Each program of the second kernel combines the shares
-of one window into its loss and gradient. Each matrix product is split into three TF32 products,
-which together are as exact as float32.
+`comodo.comodo_loss` has the formula and the guarantees, and calls this module if `fits` allows.
+Each program of the first kernel compares a block of queries (teacher or student embeddings of the
+batch) with its share of the keys, in an online softmax. Each program of the second kernel combines
+the shares of one window into its loss and gradient. Each matrix product is split into three TF32
+products, which together are as exact as float32.
 
 Shape letters: B batch, N queries (first the students', then the teachers'), D embedding width,
 Q queue length, S shares of the keys; inside kernels n queries and k keys of one block.

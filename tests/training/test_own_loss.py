@@ -8,13 +8,14 @@ import torch
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
 from comodo.config.terms import TERMS, Terms
+from comodo.core.labels import NO_LABEL
 from comodo.core.store import Store
-from comodo.data.arrays import NO_LABEL, FeatureArrays, WindowArrays
+from comodo.data.arrays import FeatureArrays, WindowArrays
+from comodo.losses.loss import Step
 from comodo.models.students import build_student
 from comodo.training.distill import Distillation
 from comodo.training.epoch import TrainingError
 from comodo.training.terms import build_terms, refuse_unusable
-from comodo.training.terms.term import Step
 from tests.config.test_load import sweep_file
 from tests.core.test_members import installed
 from tests.errors import raises

@@ -11,16 +11,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from comodo.training import losses
-from comodo.training.losses import (
-    comodo_loss,
-    infonce_loss,
-    l2_loss,
-    relational_angle_loss,
-    relational_distance_loss,
-    siglip_loss,
-    vicreg_loss,
-)
+from comodo.losses import cross_entropy
+from comodo.losses.comodo import comodo_loss
+from comodo.losses.infonce import infonce_loss
+from comodo.losses.l2 import l2_loss
+from comodo.losses.relational import relational_angle_loss, relational_distance_loss
+from comodo.losses.siglip import siglip_loss
+from comodo.losses.vicreg import vicreg_loss
 from comodo.training.queue import TeacherQueue
 from tests.paths import GOLDEN
 
@@ -60,7 +57,9 @@ def with_grad(tensor: Tensor) -> Tensor:
 @pytest.fixture(params=["whole", "in chunks"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are compared whole when they are few, else in chunks: the same numbers."""
-    monkeypatch.setattr(losses, "_MAX_KEYS_UNCHUNKED", 10**9 if request.param == "whole" else 0)
+    monkeypatch.setattr(
+        cross_entropy, "_MAX_KEYS_UNCHUNKED", 10**9 if request.param == "whole" else 0
+    )
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -102,7 +101,7 @@ def test_golden_l2() -> None:
     torch.testing.assert_close(student.grad, golden("l2/grad"), rtol=0, atol=1e-10)
 
 
-CHUNK = losses._CHUNK_KEYS_CPU
+CHUNK = cross_entropy._CHUNK_KEYS_CPU
 
 
 @pytest.mark.usefixtures("both_ways")
