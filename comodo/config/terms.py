@@ -4,7 +4,7 @@ Some are also a method of their own, in `methods`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -78,8 +78,15 @@ class OwnTerm(OwnCode, Term):
 
     name: str = CUSTOM
     """Filled in: `custom`, or the name in an installed package."""
-    settings: dict[str, float | bool | str] = Field({})
+    settings: dict[str, int | float | bool | str] = Field({})
     """Arguments of the class's constructor."""
+
+    def for_key(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """Whole numbers are in it as others are, as they were before classes got them as such."""
+        content = super().for_key(exclude)
+        written = content["settings"].items()
+        content["settings"] = {k: float(v) if type(v) is int else v for k, v in written}
+        return content
 
     @field_validator("name")
     @classmethod

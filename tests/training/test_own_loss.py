@@ -113,6 +113,18 @@ def test_its_content_and_settings_are_in_the_key(tmp_path: Path) -> None:
     assert Terms().for_key() == {}
 
 
+def test_whole_numbers_reach_it_as_such_and_are_in_the_key_as_before(tmp_path: Path) -> None:
+    text = ALONE.replace("student_dim, 1)", "student_dim, width)").replace(
+        "student_dim)", "student_dim, width)"
+    )
+    assert text.count("width") == 2
+    term = OWN | {"class": "Alone", "settings": {"width": 3}}
+    method = sweep(tmp_path, term, text=text, trial__teacher=None).trial.method
+    layer = build_terms(method, 5, 2).get_parameter("cosine.loss.layer.weight")
+    assert layer.shape == (3, 5)
+    assert repr(method.for_key()["terms"]["cosine"]["settings"]) == "{'width': 3.0}"
+
+
 @pytest.mark.parametrize(
     ("term", "reason"),
     [
