@@ -17,13 +17,14 @@ from pathlib import Path
 import ray
 
 from benchmarks.common import machine
-from comodo.config import FolderDataset, TeacherConfig
+from comodo.config import TeacherConfig
 from comodo.config.dataset_base import GroupSplit
 from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.feature_sets import count_left
 from comodo.data.known_slices import known_slices, slices_key
 from comodo.data.readers import list_recordings
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.window_sets import fingerprints_of, read_window_set, window_key
 from comodo.runtime.cluster import connect
 from comodo.runtime.encode import encode_windows

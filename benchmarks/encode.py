@@ -36,10 +36,11 @@ import torch
 import comodo.runtime.encode
 from benchmarks.common import Row, in_fresh_process, machine, show
 from benchmarks.teacher import DTYPES, save_videomae, videomae
-from comodo.config import FolderDataset, TeacherConfig
+from comodo.config import TeacherConfig
 from comodo.core.console import console
 from comodo.core.parts import read_parts
 from comodo.core.store import Store, read_json, write_json
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints
 from comodo.models.teachers import build_teacher

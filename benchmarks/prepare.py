@@ -21,10 +21,10 @@ import numpy as np
 import psutil
 import ray
 
-from comodo.config import FolderDataset
 from comodo.core.console import console
 from comodo.core.parts import parts
 from comodo.core.store import Store
+from comodo.data.readers.folder import FolderDataset
 from comodo.runtime.cluster import connect
 from comodo.runtime.prepare import prepare_windows
 from tests.conftest import write_video

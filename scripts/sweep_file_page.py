@@ -3,7 +3,7 @@
     python -m scripts.sweep_file_page > docs/sweep_file.md
 
 Knows how to describe a key's type, limits and default. Knows nothing about what the keys mean:
-that is in the docstring of each key in comodo/config/.
+that is in the docstring of each key.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from comodo.config import Sweep
-from comodo.config.datasets import KINDS
+from comodo.config.datasets import READERS
 from comodo.config.metric import OWN_METRICS
 from comodo.config.student import FAMILIES, STUDENT_PRESETS
 from comodo.config.teacher import TEACHER_PRESETS
@@ -29,7 +29,7 @@ SECTIONS = {
     "Recipe": "Recipe", "Dataset": "Data set",
     "GroupSplit": "Split by group", "FoldSplit": "Folds by group", "NullClass": "Null class",
     "FolderDataset": "Data set folder",  # the user's own are first
-    **{of.__name__: f"Data set {kind}" for kind, of in KINDS.items()},
+    **{READERS.get(kind).SETTINGS.__name__: f"Data set {kind}" for kind in READERS.built_in},
     "OwnDataset": "Data set custom",
     "EarlyStopping": "Early stopping", "Resources": "Resources", "Budget": "Budget",
 }  # fmt: skip

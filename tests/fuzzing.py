@@ -17,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from comodo.config import CHANNELS, read_sweep_file
-from comodo.config.datasets import FolderDataset, GoproDataset
-from comodo.config.imu_datasets import HaptDataset
-from comodo.config.video_datasets import Ego4dDataset, UtdMhadDataset
 from comodo.data.imu_tables import read_csv, read_npy
+from comodo.data.readers.ego4d import Ego4dDataset
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.gopro import GoproDataset
+from comodo.data.readers.hapt import HaptDataset
+from comodo.data.readers.utd_mhad import UtdMhadDataset
 from comodo.data.recordings import Recording
 from comodo.data.tables.presets import Layout
 from comodo.data.video import decode_frames, video_seconds

@@ -22,12 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comodo.config import ConfigError, read_sweep_file
-from comodo.config.datasets import FolderDataset
-from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.readers.gopro import Packet, stream_of
-from comodo.data.readers.hapt import HaptReader
+from comodo.data.readers.hapt import HaptDataset, HaptReader
 from comodo.data.readers.manifest import MANIFEST_COLUMNS
 from comodo.data.readers.split_lists import id_and_activity, read_lists
 from comodo.data.readers.uestc_mmea import clip_and_activity

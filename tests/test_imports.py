@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from comodo.config.datasets import READERS
+from tests.config.test_load import sweep_file
 from tests.paths import ROOT
 
 HEAVY = ("matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "scipy", "sklearn", "torch")
@@ -34,6 +36,12 @@ for command in commands:
         app([*command.split(), "--store", sys.argv[2]])
     except SystemExit as end:
         print(json.dumps([command, end.code, [name for name in heavy if name in sys.modules]]))
+"""
+READ = """
+import json, sys
+from comodo.config import read_sweep_file
+read_sweep_file(sys.argv[1])
+print(json.dumps(sorted(sys.modules)))
 """
 NUMERIC = ("core", "losses", "config", "data", "models", "search", "training", "evaluation")
 PROGRAM = """
@@ -107,6 +115,23 @@ def test_a_long_command_says_what_it_does_before_anything_heavy_is_loaded(verb: 
     text, loaded = json.loads(done.stdout)
     assert "sweeps/demo.yaml" in text
     assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"), [("hapt", []), ("folder", []), ("simulated", ["folder"])]
+)
+def test_reading_a_sweep_file_imports_only_the_readers_that_it_names(
+    kind: str, needed: list[str], tmp_path: Path
+) -> None:
+    path = {} if kind == "simulated" else {"path": "."}
+    file = sweep_file(tmp_path, datasets={"demo": {"kind": kind, **path}})
+    command = [sys.executable, "-c", READ, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    modules = {place.partition(":")[0] for place in READERS.built_in.values()}
+    named = {READERS.built_in[each].partition(":")[0] for each in (kind, *needed)}
+    assert loaded & modules == named
+    assert loaded & {*HEAVY, "av"} == {"numpy"}
 
 
 def test_a_report_is_made_without_pytorch() -> None:

@@ -13,8 +13,6 @@ COVERED_BY = {
     "cli/student": "test_cli.py",
     "cli/ui": "test_cli.py",
     "config/dataset_base": "config/test_load.py",
-    "config/imu_datasets": "config/test_load.py",
-    "config/video_datasets": "config/test_load.py",
     "config/seen_channels": "config/test_channels.py",
     "config/own_code": "models/test_own.py",
     "config/shared_space": "config/test_measuring.py",

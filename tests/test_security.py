@@ -15,15 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import comodo
-from comodo.config import (
-    CHANNELS,
-    ConfigError,
-    FolderDataset,
-    StudentConfig,
-    TeacherConfig,
-    read_sweep_file,
-)
-from comodo.config.video_datasets import EgoExo4dDataset
+from comodo.config import CHANNELS, ConfigError, StudentConfig, TeacherConfig, read_sweep_file
 from comodo.core.errors import StoreError
 from comodo.core.store import Store, read_json, write_json
 from comodo.core.tensors import WeightsError
@@ -31,8 +23,8 @@ from comodo.data.arrays import WindowArrays
 from comodo.data.imu import ImuError
 from comodo.data.imu_tables import read_npy
 from comodo.data.precomputed import EncodeError, precomputed_features
-from comodo.data.readers.egoexo4d import EgoExo4dReader
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.egoexo4d import EgoExo4dDataset, EgoExo4dReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.readers.split_lists import id_and_activity
 from comodo.data.recordings import DatasetError
 from comodo.data.shards import ArraysError

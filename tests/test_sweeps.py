@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import SimulatedDataset, Sweep, read_sweep_file
+from comodo.config import Sweep, read_sweep_file
 from comodo.config.datasets import fold_split
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.report.published import find, other_settings
 from comodo.runtime.smoke import load_smoke
 from comodo.search.ledger import Ledger

@@ -7,7 +7,7 @@ recording; that the named files exist is all that is checked.
 from comodo.config.augment import Augmentation
 from comodo.config.base import ConfigError
 from comodo.config.channels import CHANNELS
-from comodo.config.datasets import DatasetConfig, FolderDataset, SimulatedDataset
+from comodo.config.datasets import DatasetConfig
 from comodo.config.load import read_sweep_file
 from comodo.config.methods import (
     ComodoMethod,
@@ -31,13 +31,11 @@ __all__ = [
     "ConfigError",
     "DatasetConfig",
     "EarlyStopping",
-    "FolderDataset",
     "InfonceMethod",
     "L2Method",
     "Method",
     "NoneMethod",
     "Resources",
-    "SimulatedDataset",
     "StudentConfig",
     "SupervisedMethod",
     "Sweep",

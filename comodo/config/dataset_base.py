@@ -79,8 +79,6 @@ LabelShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class BaseDataset(Settings):
-    CLASS: ClassVar[str]
-    """Its reader, `module:Class`; the module is imported only where data sets are read."""
     PUBLISHED_UNITS: ClassVar[Units] = G_AND_DEGREES
     """In which the published code gives its windows to students."""
     BY_PROTOCOL: ClassVar[dict[str, str]] = {}
@@ -119,6 +117,13 @@ class BaseDataset(Settings):
     missing: Annotated[Literal["refuse", "zero"], ADDED_LATER] = "refuse"
     """What becomes of channels that a recording lacks, or that the data set lacks and a student
     which is measured on it sees: they are refused, or `zero` throughout."""
+    kind: str
+    """The name of its reader."""
+
+    @property
+    def recording_seconds(self) -> float | None:
+        """Length of each of its recordings; None where only their files say it."""
+        return None
 
     @model_validator(mode="after")
     def _names_its_sensor(self) -> "BaseDataset":

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comodo.config import DatasetConfig, SimulatedDataset
+from comodo.config import DatasetConfig
 from comodo.config.dataset_base import GroupSplit
 from comodo.config.datasets import fold_split
 from comodo.core.inputs import changed, versions
@@ -69,7 +69,7 @@ class WindowSet:
 def fingerprints_of(settings: DatasetConfig, recordings: list[Recording]) -> FileFingerprints:
     """Fingerprints of the files that the recordings are read from; none for simulated recordings,
     whose files follow from the settings."""
-    if isinstance(settings, SimulatedDataset):
+    if settings.kind == "simulated":
         return {}
     return versions({file for recording in recordings for file in recording.files})
 
@@ -91,7 +91,7 @@ def window_key(
     content = how_made(settings)
     if fold_split(settings) is not None:
         content["settings"]["split_by_group"] = IN_FOLDS
-    if not isinstance(settings, SimulatedDataset):
+    if settings.kind != "simulated":
         content["recordings"] = [recording.for_key() for recording in recordings]
         content["files"] = [[files[f] for f in r.files] for r in recordings]
     elif isinstance(shares := settings.split_by_group, GroupSplit) and not keeps_first_deal(

@@ -5,7 +5,7 @@ computed.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from comodo.config import SimulatedDataset, Sweep
+from comodo.config import Sweep
 from comodo.config.base import SMOKE_SUFFIX
 from comodo.config.dataset_base import G_AND_DEGREES
 from comodo.config.metric import Metric
@@ -101,7 +101,7 @@ def _state(results: Results, store: Store) -> str:
 
 def demonstration(sweep: Sweep, datasets: Iterable[str]) -> list[str]:
     """A note if any of these data sets are simulated."""
-    simulated = [name for name in datasets if isinstance(sweep.datasets[name], SimulatedDataset)]
+    simulated = [name for name in datasets if sweep.datasets[name].kind == "simulated"]
     note = (
         f"> **A demonstration** on simulated data ({', '.join(simulated)}). The numbers show that "
         "the software works; they say nothing about real recordings."

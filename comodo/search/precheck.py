@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comodo.config import ConfigError, DatasetConfig, FolderDataset, SimulatedDataset, Sweep
+from comodo.config import ConfigError, DatasetConfig, Sweep
 from comodo.config.datasets import published_units
 from comodo.config.libraries import missing_library
 from comodo.core.inputs import ABSENT, versions
@@ -20,8 +20,8 @@ from comodo.data.frames import VideoError
 from comodo.data.intervals import most_labelled_windows, window_count
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.recordings import DatasetError, Recording
-from comodo.data.simulation.scenarios import recording_seconds
 from comodo.data.video import video_seconds
 from comodo.search.capacity import DRIVER_CPUS, cluster_address, refuse_odd_gpus, trials_that_fit
 from comodo.search.configuration import trials_each
@@ -150,8 +150,8 @@ def most_labelled(settings: DatasetConfig, recordings: list[Recording]) -> Class
     each = MIN_CLASS_WINDOWS
     if settings.window_seconds == "whole":
         each = 1
-    elif isinstance(settings, SimulatedDataset):
-        each = int(window_count(recording_seconds(settings), settings))
+    elif (seconds := settings.recording_seconds) is not None:
+        each = int(window_count(seconds, settings))
     classes: dict[str, Counter[str]] = {}
     for recording in recordings:
         for label in recording.labels if each else ():
@@ -196,7 +196,7 @@ def refuse_absent_files(
 def refuse_short_recordings(name: str, settings: DatasetConfig, train: Sequence[Recording]) -> None:
     """Raises ConfigError if every recording to train on is shorter than one window, as far as that
     is seen at once."""
-    if settings.window_seconds == "whole" or isinstance(settings, SimulatedDataset) or not train:
+    if settings.window_seconds == "whole" or settings.recording_seconds is not None or not train:
         return
     began, longest = time.monotonic(), 0.0
     for recording in train:
@@ -268,8 +268,8 @@ def _most_of_each(settings: DatasetConfig, recordings: list[Recording]) -> list[
         return [1] * len(recordings)
     most = settings.windows_per_recording or math.inf
     kept = [most if recording.split == "train" else math.inf for recording in recordings]
-    if isinstance(settings, SimulatedDataset):
-        each = int(window_count(recording_seconds(settings), settings))
+    if (seconds := settings.recording_seconds) is not None:
+        each = int(window_count(seconds, settings))
         return [int(min(each, count)) for count in kept]
     began, windows = time.monotonic(), list[int]()
     for recording, count in zip(recordings, kept, strict=True):

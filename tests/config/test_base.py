@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from comodo.config import ConfigError, FolderDataset, Sweep, TrialConfig, read_sweep_file
+from comodo.config import ConfigError, Sweep, TrialConfig, read_sweep_file
 from comodo.config.base import dotted_key
+from comodo.data.readers.folder import FolderDataset
 from tests.config.test_load import sweep_file
 from tests.errors import raises
 from tests.helpers import trial_config

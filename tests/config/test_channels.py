@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from comodo.config import CHANNELS, ConfigError, FolderDataset, read_sweep_file
+from comodo.config import CHANNELS, ConfigError, read_sweep_file
 from comodo.config.channels import axis_of, expanded, in_groups, quantity_of, sensor_of
+from comodo.data.readers.folder import FolderDataset
 from comodo.search.trial import Trial
 from tests.config.test_load import sweep_file
 from tests.errors import raises

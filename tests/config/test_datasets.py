@@ -2,14 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from comodo.config import ConfigError, Sweep, read_sweep_file
-from comodo.config.datasets import KINDS, READERS, SimulatedDataset, published_units
-from comodo.config.video_datasets import Ego4dDataset, EgoExo4dDataset, UestcMmeaDataset
+from comodo.config.datasets import READERS, published_units
+from comodo.data.readers.ego4d import Ego4dDataset
+from comodo.data.readers.egoexo4d import EgoExo4dDataset
+from comodo.data.readers.simulated import SimulatedDataset
+from comodo.data.readers.uestc_mmea import UestcMmeaDataset
 from tests.config.test_load import sweep_file
 from tests.paths import ROOT
 
@@ -33,11 +36,14 @@ def test_every_sweep_of_the_page_on_cameras_loads(
     assert kinds == ["gopro", "folder", "aria", "folder", "folder"]
 
 
-def test_every_kind_has_a_reader_of_its_own_where_it_says() -> None:
-    assert len({of.CLASS for of in KINDS.values()}) == len(KINDS)
-    for kind in KINDS:
+def test_every_kind_has_a_reader_of_its_own_that_has_its_settings() -> None:
+    for kind in READERS.built_in:
+        reader = READERS.get(kind)
+        assert get_args(reader.SETTINGS.model_fields["kind"].annotation) == (kind,)
+        assert reader.SETTINGS.__module__ == reader.__module__
         arguments = READERS.code(kind).arguments
         assert arguments is not None and arguments[0] == "settings"
+    assert len(set(READERS.built_in.values())) == len(READERS.built_in)
 
 
 def mmea_file(tmp_path: Path, **changes: Any) -> Path:

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from comodo.config.datasets import GoproDataset
 from comodo.data.clock_offset import FRAME_RATE, align, estimate, shifts, turning
 from comodo.data.frames import VideoError
 from comodo.data.imu import ImuStream
-from comodo.data.readers.gopro import GoproReader
+from comodo.data.readers.gopro import GoproDataset, GoproReader
 from tests.errors import raises
 
 GYRO_RATE = 100.0

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comodo.config import FolderDataset, TeacherConfig
+from comodo.config import TeacherConfig
 from comodo.core.parts import read_parts, write_table
 from comodo.core.store import Store, fingerprint
 from comodo.data.feature_sets import (
@@ -35,6 +35,7 @@ from comodo.data.feature_sets import (
 )
 from comodo.data.precomputed import FEATURE_SCHEMA, EncodeError
 from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.records import FeaturesMeta
 from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.window_sets import (

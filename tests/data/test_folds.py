@@ -18,7 +18,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, cros
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from comodo.config import CHANNELS, ConfigError, SimulatedDataset, read_sweep_file
+from comodo.config import CHANNELS, ConfigError, read_sweep_file
 from comodo.config.dataset_base import FoldSplit, GroupSplit
 from comodo.core.parts import write_table
 from comodo.core.store import Store
@@ -37,6 +37,7 @@ from comodo.data.folds import (
 )
 from comodo.data.packing import pack_features, pack_windows
 from comodo.data.precomputed import FEATURE_SCHEMA
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import IN_FOLDS, DatasetError, Recording
 from comodo.data.records import FeaturesMeta, WindowsMeta
 from comodo.data.window_sets import (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comodo.config import SimulatedDataset
 from comodo.config.dataset_base import GroupSplit
 from comodo.data.group_split import CLOSE, few_groups_notes, keeps_first_deal, split_by_group
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import SPLIT_NAMES, DatasetError, Recording
 from comodo.data.window_sets import window_key
 from tests.errors import raises

@@ -14,7 +14,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
-from comodo.config import FolderDataset
 from comodo.config.dataset_base import NullClass
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
@@ -33,7 +32,7 @@ from comodo.data.intervals import (
 )
 from comodo.data.quality import QUALITY_SCHEMA, flag_lines
 from comodo.data.readers import list_recordings
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.recordings import LEFT_OUT, DatasetError, Interval, Recording
 from comodo.data.slicing import PrepareError, part_of, slice_chunk, slice_recording, window_numbers
 from tests.conftest import write_imu

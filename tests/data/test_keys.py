@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from comodo.config import SimulatedDataset
 from comodo.core.store import Store
 from comodo.data.keys import (
     packed_features_key,
@@ -13,6 +12,7 @@ from comodo.data.keys import (
     resized_key,
     simulated_folder,
 )
+from comodo.data.readers.simulated import SimulatedDataset
 
 
 def test_packed_arrays_are_named_by_windows_features_and_what_was_rejected() -> None:

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from comodo.config.dataset_base import FoldSplit, GroupSplit
-from comodo.config.datasets import FolderDataset, OwnDataset
+from comodo.config.datasets import OwnDataset
 from comodo.core.parts import parts
 from comodo.core.store import Store
 from comodo.data.known_slices import slices_key
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.recordings import Recording
 from comodo.data.window_sets import WindowSet, read_quality
 from comodo.runtime.prepare import prepare_windows

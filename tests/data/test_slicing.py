@@ -14,11 +14,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comodo.config import FolderDataset, SimulatedDataset, TeacherConfig
+from comodo.config import TeacherConfig
 from comodo.core.store import Store
 from comodo.data.frames import VideoTrack
 from comodo.data.imu import ImuStream
 from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import Recording
 from comodo.data.slicing import (
     WINDOW_SCHEMA,

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from comodo.config import FolderDataset
 from comodo.data.frames import VideoError
 from comodo.data.readers import list_recordings, open_dataset
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.slicing import slice_chunk
 from comodo.data.transcode import FRAMES_PER_SECOND, SHORT_SIDE_PX, transcode
 from comodo.data.video import decode_frames, video_seconds

@@ -10,10 +10,12 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comodo.config import CHANNELS, FolderDataset, SimulatedDataset
+from comodo.config import CHANNELS
 from comodo.core.errors import ChangedError
 from comodo.core.parts import write_table
 from comodo.core.store import Store, write_json
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import IN_FOLDS, Recording
 from comodo.data.slicing import quality_file
 from comodo.data.window_sets import (

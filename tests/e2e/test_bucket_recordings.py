@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from comodo.config import ConfigError, DatasetConfig, TeacherConfig
-from comodo.config.datasets import FolderDataset, GoproDataset
 from comodo.core.inputs import InputError
 from comodo.core.parts import read_parts
 from comodo.core.store import Store
 from comodo.data.readers import list_recordings, listing_notes, open_dataset
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.gopro import GoproDataset
 from comodo.data.recordings import DatasetError, Recording
 from comodo.data.slicing import slice_chunk
 from comodo.data.transcode import copy_of

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import ray.cloudpickle
 
-from comodo.config import DatasetConfig, FolderDataset
+from comodo.config import DatasetConfig
 from comodo.core.store import Store
 from comodo.data import window_sets
 from comodo.data.imu import ImuError, ImuStream
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.recordings import Reader, Recording
 from comodo.runtime import prepare
 from comodo.runtime.crash_guard import CrashGuard

@@ -12,7 +12,6 @@ import pytest
 import typer
 
 from comodo.config import TeacherConfig
-from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
 from comodo.config.teacher import FrameChoice
 from comodo.core.console import show_errors
 from comodo.core.lease import LeaseError
@@ -26,6 +25,9 @@ from comodo.data.keys import simulated_folder
 from comodo.data.packing import pack_features
 from comodo.data.precomputed import EncodeError
 from comodo.data.readers import open_dataset
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.gopro import GoproDataset
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.slicing import slice_chunk, write_part
 from comodo.data.video import decode_frames
 from comodo.data.window_sets import FileFingerprints, WindowSet

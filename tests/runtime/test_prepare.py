@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from comodo.config.dataset_base import GroupSplit
-from comodo.config.datasets import FolderDataset, GoproDataset, SimulatedDataset
 from comodo.core.errors import ChangedError
 from comodo.core.lease import LeaseError
 from comodo.core.parts import parts, read_parts
@@ -17,6 +16,9 @@ from comodo.core.provenance import made_by
 from comodo.core.store import Store, fingerprint, read_json, write_json
 from comodo.data.keys import simulated_folder
 from comodo.data.readers import list_recordings
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.gopro import GoproDataset
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import Recording
 from comodo.data.records import QualityNote, WindowsMeta
 from comodo.data.slicing import PrepareError, Sliced, write_part

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from comodo.config import ConfigError, SimulatedDataset, StudentConfig, TeacherConfig
+from comodo.config import ConfigError, StudentConfig, TeacherConfig
 from comodo.config.dataset_base import FoldSplit
 from comodo.config.source import Sources
 from comodo.config.student import FAMILIES
@@ -15,6 +15,7 @@ from comodo.core.console import console
 from comodo.core.store import Store
 from comodo.data.folds import listed_in_folds
 from comodo.data.readers import list_recordings
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.evaluation.results import Results, TrialRow
 from comodo.evaluation.sweep_record import SweepRecord, read_sweep_record
 from comodo.models.students import build_student

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comodo.config import ConfigError, FolderDataset, SimulatedDataset, read_sweep_file
+from comodo.config import ConfigError, read_sweep_file
 from comodo.core.store import Store
+from comodo.data.readers.folder import FolderDataset
+from comodo.data.readers.simulated import SimulatedDataset
 from comodo.data.recordings import Recording
 from comodo.evaluation.labelled_features import EvaluateError
 from comodo.evaluation.platt import PLATT_FOLDS as PROBE_FOLDS

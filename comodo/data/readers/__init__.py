@@ -6,13 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comodo.config.dataset_base import GroupSplit
-from comodo.config.datasets import (
-    READERS,
-    DatasetConfig,
-    OwnDataset,
-    SimulatedDataset,
-    fold_split,
-)
+from comodo.config.datasets import READERS, DatasetConfig, OwnDataset, fold_split
 from comodo.data.folds import fold_notes, listed_in_folds, without_split
 from comodo.data.group_split import few_groups_notes, split_by_group
 from comodo.data.intervals import refuse_shared, without_null
@@ -71,9 +65,7 @@ def open_dataset(settings: DatasetConfig, data_folder: Path) -> Reader:
     """The reader for a data set's settings; `data_folder` is where simulated files are written."""
     if isinstance(settings, OwnDataset):
         return OwnReader(settings)
-    reader: Any = READERS.get(
-        settings.kind
-    )  # imports only that one: SciPy's geometry takes a second
-    if isinstance(settings, SimulatedDataset):
+    reader: Any = READERS.get(settings.kind)
+    if settings.kind == "simulated":
         return reader(settings, data_folder)
     return reader(settings)

@@ -21,11 +21,15 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.channels import ACC_CHANNELS
-from comodo.config.imu_datasets import ARM_SENSORS, ActRecTutDataset
+from comodo.config.base import ExistingPath
+from comodo.config.channels import ACC_CHANNELS, WrittenChannels
+from comodo.config.dataset_base import BaseDataset, SplitByGroup
+from comodo.core.settings import ADDED_LATER
 from comodo.core.store import fingerprint, key_of
 from comodo.data.imu import (
     MAX_GAP_SECONDS,
@@ -38,6 +42,7 @@ from comodo.data.imu import (
 from comodo.data.intervals import checked
 from comodo.data.recordings import DatasetError, Interval, Recording, visible
 
+ARM_SENSORS = ("hand", "lower_arm", "upper_arm")
 RATE_HZ = 32.0
 GESTURES = (
     "null class", "open window", "drink", "water plant", "close window", "cut", "chop", "stir",
@@ -48,7 +53,29 @@ COLUMNS_OF_A_SENSOR = 5
 MG = {"mg": 1e-3}
 
 
+class ActRecTutDataset(BaseDataset):
+    """ActRecTut's gestures: accelerometers at hand, lower arm and upper arm, without video."""
+
+    kind: Literal["actrectut"]
+    """ActRecTut's gestures in the layout of its repository."""
+    path: ExistingPath
+    """Folder with subject1_gesture/ and, if you have it, subject2_gesture/."""
+    groups: Literal["rounds", "people"] = "rounds"
+    """What stays together in a split: a round of all gestures (about a minute), or a person."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.0
+    """Length of a window; gestures take 2 to 8 s."""
+    imu_rate: float = Field(32.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensors have 32."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(f"{s}.acc" for s in ARM_SENSORS)
+    """The channels that windows have: of the sensors hand, lower_arm and upper_arm, `acc`. The
+    gyroscopes' counts have no known unit."""
+    split_by_group: SplitByGroup
+    """Splits by `groups`, as the data set has none of its own: by shares, or folds."""
+
+
 class ActRecTutReader:
+    SETTINGS = ActRecTutDataset
+
     def __init__(self, settings: ActRecTutDataset) -> None:
         self.settings = settings
         self.folder = Path(settings.path)

@@ -12,22 +12,46 @@ with `sample_id`, `subject_id` and `label`. The subject is the group.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
-from comodo.config.channels import CHANNELS
-from comodo.config.imu_datasets import ANYMO_SENSORS, AnymoBenchDataset
+from comodo.config.base import ExistingPath
+from comodo.config.channels import CHANNELS, QUANTITIES, WrittenChannels
+from comodo.config.dataset_base import BaseDataset
+from comodo.core.settings import ADDED_LATER
 from comodo.core.store import fingerprint, key_of
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording, visible
 
+ANYMO_SENSORS = ("head", "left_wrist", "right_wrist")
 ANYMO_RATE_HZ = 60.0
 FACTORS_6 = np.repeat([ACC_UNITS["m/s^2"], GYRO_UNITS["rad/s"]], 3)
 
 
+class AnymoBenchDataset(BaseDataset):
+    """AnyMo-Bench: labelled windows of Nymeria with an IMU at the head and each wrist, no video."""
+
+    kind: Literal["anymo-bench"]
+    """AnyMo-Bench in its Parquet files."""
+    path: ExistingPath
+    """Folder of one configuration, with train-*.parquet and test-*.parquet."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = "whole"
+    """Length of a window; `whole` takes each row as one, which has up to 5 s."""
+    imu_rate: float = Field(60.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the files have 60."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(
+        f"{sensor}.{quantity}" for sensor in ANYMO_SENSORS for quantity in QUANTITIES
+    )
+    """The channels that windows have: of the sensors head, left_wrist and right_wrist."""
+
+
 class AnymoBenchReader:
+    SETTINGS = AnymoBenchDataset
+
     def __init__(self, settings: AnymoBenchDataset) -> None:
         self.folder = Path(settings.path)
 

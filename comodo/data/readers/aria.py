@@ -4,14 +4,53 @@ Decoded by projectaria-tools (`pip install projectaria-tools`). No labels: for e
 distillation, not for probing.
 """
 
-from comodo.config.channels import CHANNELS, sensor_of
-from comodo.config.datasets import AriaDataset
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from comodo.config.base import ExistingPathOrUrl
+from comodo.config.channels import CHANNELS, QUANTITIES, sensor_of
+from comodo.config.dataset_base import BaseDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuStream, checked_stream
 from comodo.data.recordings import Recording, camera_recordings
 
+ARIA_IMUS = ("left", "right")
+
+
+class AriaDataset(BaseDataset):
+    """A folder of VRS files of Project Aria's glasses."""
+
+    kind: Literal["aria"]
+    """Needs `pip install projectaria-tools`."""
+    path: ExistingPathOrUrl
+    """Folder that is searched for .vrs files at any depth, also in a bucket."""
+    imu: Literal["right", "left", "both"] = "right"
+    """Which of the glasses' two IMUs; `both`: as sensors `left` and `right`, whose channels are
+    `left.acc`, `right.gyro_x` and so on, by default all. First generation: `right` at 1,000 Hz,
+    `left` at 800 Hz; second: both at 800 Hz."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, written: Any) -> Any:
+        if isinstance(written, dict) and written.get("imu") == "both":
+            every = [f"{sensor}.{c}" for sensor in ARIA_IMUS for c in QUANTITIES]
+            return {"channels": every, **written}
+        return written
+
+    @model_validator(mode="after")
+    def _names_both(self) -> "AriaDataset":
+        wrong = [c for c in self.channels if (sensor_of(c) != "") != (self.imu == "both")]
+        if wrong and self.imu == "both":
+            raise ValueError(f"channels: write {' or '.join(f'{s}.{wrong[0]}' for s in ARIA_IMUS)}")
+        if wrong:
+            raise ValueError(f"imu: {wrong[0]} is a channel of a named sensor; write imu: both")
+        return self
+
 
 class AriaReader:
+    SETTINGS = AriaDataset
+
     def __init__(self, settings: AriaDataset) -> None:
         self.settings = settings
 

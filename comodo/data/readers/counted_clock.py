@@ -1,9 +1,14 @@
 """The clock of the published code, which counts samples in place of reading when they were."""
 
+from typing import Annotated, Literal
+
 import numpy as np
 
+from comodo.core.settings import ADDED_LATER
 from comodo.data.imu import ImuError
 
+WindowTimes = Annotated[Literal["clock", "counted"], ADDED_LATER]
+"""Whether samples have the times of the file's clock, or the published ones."""
 ROUNDING = 1e-9  # of a rate that is a whole number
 
 

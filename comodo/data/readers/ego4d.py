@@ -13,20 +13,44 @@ video is its own group.
 """
 
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.video_datasets import Ego4dDataset
+from comodo.config.base import ExistingPath
+from comodo.config.dataset_base import BaseDataset
 from comodo.data import imu
 from comodo.data.imu_tables import read_table
-from comodo.data.readers.counted_clock import counted_times
+from comodo.data.readers.counted_clock import WindowTimes, counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import Recording
 
 CSV_COLUMNS = ["canonical_timestamp_ms", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z"]
 
 
+class Ego4dDataset(BaseDataset):
+    """Ego4D: videos and IMU files by uid, splits and activities from lists of uids."""
+
+    PUBLISHED_UNITS = ("m/s^2", "rad/s")
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
+
+    kind: Literal["ego4d"]
+    """Ego4D in the layout of its release."""
+    video_folder: ExistingPath
+    """Folder of `<uid>.mp4`: the release's full_scale, or smaller copies."""
+    imu_folder: ExistingPath
+    """Folder of `<uid>.csv`: the release's imu."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: uid, tab, activity."""
+    window_times: WindowTimes = Field("clock", json_schema_extra={"x-published": "counted"})
+    """When samples were: by the file's clock, or `counted` from the first one at the mean rate cut
+    to whole Hz, as in the published code; by default as the sweep's protocol."""
+
+
 class Ego4dReader:
+    SETTINGS = Ego4dDataset
+
     def __init__(self, settings: Ego4dDataset) -> None:
         self.settings = settings
 

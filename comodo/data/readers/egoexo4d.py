@@ -20,16 +20,18 @@ import json
 import re
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.video_datasets import EgoExo4dDataset
+from comodo.config.base import ExistingPath
+from comodo.config.dataset_base import BaseDataset
 from comodo.core.store import fingerprint, key_of
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream
 from comodo.data.imu_tables import read_table
-from comodo.data.readers.counted_clock import counted_times
+from comodo.data.readers.counted_clock import WindowTimes, counted_times
 from comodo.data.readers.split_lists import id_and_activity, read_lists, refuse_wrong_folder
 from comodo.data.recordings import DatasetError, Recording, plain_name, require_library
 
@@ -37,7 +39,28 @@ FRAME_NS = 1e9 / 30  # duration of a frame of the frame-aligned videos
 FIRST_ROW = 1  # of a take in timesync.csv, after timesync_start_idx
 
 
+class EgoExo4dDataset(BaseDataset):
+    """Ego-Exo4D: the RGB video and the IMU of the Aria glasses of each take."""
+
+    PUBLISHED_UNITS = ("m/s^2", "rad/s")
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"window_times": "counted"}
+
+    kind: Literal["egoexo4d"]
+    """Ego-Exo4D in the layout of its release; needs `pip install projectaria-tools`."""
+    path: ExistingPath
+    """Folder of the downloaded release, with takes.json and takes/."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: take, tab, activity."""
+    imu: Literal["right", "left"] = "right"
+    """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+    window_times: WindowTimes = Field("clock", json_schema_extra={"x-published": "counted"})
+    """When samples were: by the glasses' clock, or `counted` from the first one at the mean rate
+    cut to whole Hz, as in the published code; by default as the sweep's protocol."""
+
+
 class EgoExo4dReader:
+    SETTINGS = EgoExo4dDataset
+
     def __init__(self, settings: EgoExo4dDataset) -> None:
         self.settings = settings
         self.folder = Path(settings.path)

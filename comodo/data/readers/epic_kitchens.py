@@ -24,12 +24,13 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from comodo.config.base import ExistingPath
 from comodo.config.channels import expanded, quantity_of
-from comodo.config.video_datasets import EpicKitchensDataset
+from comodo.config.dataset_base import BaseDataset
 from comodo.data.imu import (
     ACC_UNITS,
     GYRO_UNITS,
@@ -50,7 +51,20 @@ SENSORS = {"acc": ("accl", "Accl"), "gyro": ("gyro", "Gyro")}
 """What their files and columns are named after."""
 
 
+class EpicKitchensDataset(BaseDataset):
+    """EPIC-KITCHENS-100: cooking at home with a head-mounted GoPro; verbs are the classes."""
+
+    kind: Literal["epic-kitchens"]
+    """The videos of EPIC-KITCHENS-100 that have sensors, in the layout of its download script."""
+    path: ExistingPath
+    """Folder with P01/videos/ and P01/meta_data/."""
+    annotations: ExistingPath
+    """Folder with EPIC_100_train.csv, EPIC_100_validation.csv and EPIC_100_verb_classes.csv."""
+
+
 class EpicKitchensReader:
+    SETTINGS = EpicKitchensDataset
+
     def __init__(self, settings: EpicKitchensDataset) -> None:
         self.settings = settings
         self.folder = Path(settings.path)

@@ -24,19 +24,24 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from comodo.config import FolderDataset
+from pydantic import Field, model_validator
+
+from comodo.config.base import ExistingPathOrUrl
 from comodo.config.channels import expanded
+from comodo.config.dataset_base import BaseDataset
 from comodo.core.inputs import InputError, joined, local_copy
 from comodo.core.paths import is_url
+from comodo.core.settings import ADDED_LATER
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.intervals import overlapping, refuse_shared
 from comodo.data.names import tidy
 from comodo.data.readers import imu_files
+from comodo.data.readers.imu_files import Columns, Preset, SensorName, TimeUnit
 from comodo.data.readers.label_file import read_labels
 from comodo.data.readers.manifest import MANIFEST_COLUMNS, Manifest, failure, read_manifest
 from comodo.data.recordings import (
@@ -47,11 +52,46 @@ from comodo.data.recordings import (
     file_identity,
     finite_number,
 )
+from comodo.data.tables.presets import PRESETS, Layout, literal, of_sensor
 
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+T = TypeVar("T", bound=str)
+
+
+class FolderDataset(BaseDataset):
+    """The user's own recordings, listed in a CSV or Parquet manifest."""
+
+    kind: Literal["folder"]
+    """A manifest that names each recording."""
+    path: ExistingPathOrUrl
+    """The manifest file, also in a bucket: `s3://bucket/recordings/manifest.csv`."""
+    root: ExistingPathOrUrl | None = Field(None, exclude_if=lambda value: value is None)
+    """Folder that the manifest's paths must not leave, also by `..` or link; by default its own.
+    One in a bucket, `s3://bucket/recordings`, is for the manifest's URLs."""
+    preset: Annotated[Preset | dict[SensorName, Preset] | None, ADDED_LATER] = None
+    """The layout of IMU files that an app or a sensor exports; of several sensors by name."""
+    columns: Annotated[Columns | None, ADDED_LATER] = None
+    """Columns of IMU files: `{time: timestamp, acc_x: "Accel X"}`, or `left_wrist.acc_x` of one
+    sensor; by default those named after channels. `comodo inspect --file` prints it. Where a row
+    has one sensor's values: `{time: t, sensor: kind, acc: ACC, gyro: GYRO, x: x, y: y, z: z}`. Of
+    files without a header, columns are "1", "2", ..."""
+    time_unit: Annotated[TimeUnit | dict[SensorName, TimeUnit] | None, ADDED_LATER] = None
+    """Unit of times for which the file gives none. Times in ISO 8601 need none."""
+    acc_unit: Annotated[str | dict[SensorName, str] | None, ADDED_LATER] = None
+    """Unit of acceleration in IMU files that give none: `g`, `mg` or `m/s^2`."""
+    gyro_unit: Annotated[str | dict[SensorName, str] | None, ADDED_LATER] = None
+    """Unit of rotation in IMU files that give none: `deg/s`, `rad/s`, or a thousandth of these."""
+
+    @model_validator(mode="after")
+    def _root_of_urls(self) -> "FolderDataset":
+        if self.root is not None and is_url(self.path) and not is_url(self.root):
+            raise ValueError("root: path is a URL, so name a URL that its files begin with")
+        return self
 
 
 class FolderReader:
+    SETTINGS = FolderDataset
+
     def __init__(self, settings: FolderDataset) -> None:
         self.settings = settings
         self.manifest = settings.path
@@ -89,7 +129,9 @@ class FolderReader:
         return rows
 
     def read_imu(self, recording: Recording) -> tuple[ImuStream, ...]:
-        streams = imu_files.read_files(recording, self.settings)
+        channels = expanded(self.settings.channels)
+        layout = partial(layout_of, recording, self.settings)
+        streams = imu_files.read_files(recording, channels, layout)
         return _aligned(streams, recording) if recording.imu_offset == "estimate" else streams
 
     def notes(self) -> list[str]:
@@ -213,6 +255,29 @@ class FolderReader:
 
     def _failure(self, reason: str, message: str) -> DatasetError:
         return failure(reason, f"{self.manifest}{message}")
+
+
+def layout_of(
+    recording: Recording, settings: FolderDataset, sensor: str = "", quantity: str = ""
+) -> Layout:
+    """What manifest, data set and preset say about the file of a sensor, in this order."""
+
+    def said(setting: str | dict[str, T] | None, cell: str = "") -> str:
+        here = imu_files.of_one(cell, sensor)
+        return here or (setting.get(sensor, "") if isinstance(setting, dict) else setting or "")
+
+    preset = said(settings.preset)
+    base = PRESETS[preset] if preset else Layout()
+    columns = {**base.columns, **literal(settings.columns or {})}
+    return replace(
+        base,
+        columns=of_sensor(columns, sensor, quantity),
+        written=frozenset(of_sensor(settings.columns or {}, sensor, quantity)),
+        time_unit=said(settings.time_unit, recording.time_unit) or base.time_unit,
+        acc_unit=said(settings.acc_unit, recording.acc_unit) or base.acc_unit,
+        gyro_unit=said(settings.gyro_unit, recording.gyro_unit) or base.gyro_unit,
+        rate=recording.imu_rate,
+    )
 
 
 def _offset(text: str, parts: Sequence[str]) -> float | str:

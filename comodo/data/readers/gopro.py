@@ -8,13 +8,15 @@ STMP and TICK is not the MP4's). No labels: for encoding and distillation, not f
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import av
 import numpy as np
 from av.stream import Discard
 
+from comodo.config.base import ExistingPathOrUrl
 from comodo.config.channels import CHANNELS, QUANTITIES, expanded, quantity_of
-from comodo.config.datasets import GoproDataset
+from comodo.config.dataset_base import BaseDataset
 from comodo.data.gpmf import imu_samples
 from comodo.data.imu import ImuError, ImuStream, checked_stream, join_sensors, refuse_missing
 from comodo.data.recordings import Recording, camera_recordings
@@ -24,7 +26,18 @@ MAX_DEVIATION = 0.2  # of the samples a second in a packet from those of most pa
 SENSORS = {"ACCL": "acc", "GYRO": "gyro"}  # keys of telemetry and what they measure
 
 
+class GoproDataset(BaseDataset):
+    """A folder of MP4 files that carry their telemetry."""
+
+    kind: Literal["gopro"]
+    """Recordings of GoPro cameras."""
+    path: ExistingPathOrUrl
+    """Folder that is searched for .mp4 files at any depth, also in a bucket."""
+
+
 class GoproReader:
+    SETTINGS = GoproDataset
+
     def __init__(self, settings: GoproDataset) -> None:
         self.settings = settings
 

@@ -15,10 +15,13 @@ are not used. The user is the group.
 
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.imu_datasets import HaptDataset
+from comodo.config.base import ExistingPath
+from comodo.config.dataset_base import BaseDataset
 from comodo.data.imu import GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.readers.split_lists import numbered_lines
 from comodo.data.recordings import DatasetError, Recording
@@ -26,7 +29,22 @@ from comodo.data.recordings import DatasetError, Recording
 HAPT_RATE_HZ = 50.0
 
 
+class HaptDataset(BaseDataset):
+    """UCI HAPT: a phone's IMU at the waist, without video."""
+
+    kind: Literal["hapt"]
+    """UCI HAPT in its own layout."""
+    path: ExistingPath
+    """Folder with RawData/, Train/ and Test/."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.56
+    """Length of a window; `whole` takes each labelled interval as one window."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the phone has 50."""
+
+
 class HaptReader:
+    SETTINGS = HaptDataset
+
     def __init__(self, settings: HaptDataset) -> None:
         self.folder = Path(settings.path)
 

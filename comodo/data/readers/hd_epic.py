@@ -13,11 +13,13 @@ pickle, which may run any program when it is read.
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from comodo.config.base import ExistingPath
 from comodo.config.channels import CHANNELS
-from comodo.config.video_datasets import HdEpicDataset
+from comodo.config.dataset_base import BaseDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError, ImuStream, checked_stream
 from comodo.data.imu_tables import read_table
@@ -26,7 +28,20 @@ from comodo.data.recordings import DatasetError, Recording, require_library, vis
 CLOCKS = ["mp4_time_ns", "vrs_device_time_ns"]
 
 
+class HdEpicDataset(BaseDataset):
+    """HD-EPIC: cooking at home with Project Aria glasses, unlabelled here."""
+
+    kind: Literal["hd-epic"]
+    """HD-EPIC in the layout of its download script; needs `pip install projectaria-tools`."""
+    path: ExistingPath
+    """Folder with Videos/ and VRS/."""
+    imu: Literal["right", "left"] = "right"
+    """Which of the glasses' two IMUs: right at 1,000 Hz, left at 800 Hz."""
+
+
 class HdEpicReader:
+    SETTINGS = HdEpicDataset
+
     def __init__(self, settings: HdEpicDataset) -> None:
         self.settings = settings
         self.folder = Path(settings.path)

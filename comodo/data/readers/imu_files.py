@@ -1,21 +1,23 @@
 """The IMU files of a recording in a manifest: one, or one for each sensor or for each of a sensor's
-accelerometer and gyroscope, with clocks and units of their own.
+accelerometer and gyroscope, with clocks and units of their own; and what settings may say of files
+that do not say it themselves.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal
 
-from comodo.config import FolderDataset
-from comodo.config.channels import QUANTITIES, SENSOR_NAME, expanded, quantity_of, sensor_of
+from pydantic import AfterValidator, Field
+
+from comodo.config.channels import QUANTITIES, SENSOR_NAME, quantity_of, sensor_of
 from comodo.data.cwa import read_cwa
 from comodo.data.imu import ImuError, ImuStream, join_sensors
 from comodo.data.imu_tables import read_csv, read_npy
 from comodo.data.recordings import Recording
-from comodo.data.tables.presets import PRESETS, Layout, literal, of_sensor
+from comodo.data.tables.presets import Layout
 
 WALL_CLOCK = 1e8  # seconds; a clock that starts later than 1973 does not start with a video
 CONVERT = {
@@ -25,8 +27,32 @@ CONVERT = {
     ".json": "export CSV",
 }  # what to do with other files, by suffix
 _PART = re.compile(rf"\s*((?:{SENSOR_NAME}\.)?{SENSOR_NAME})\s*=\s*(.*?)\s*")
+Preset = Literal[
+    "sensor-logger",
+    "phyphox",
+    "shimmer",
+    "xsens-dot",
+    "empatica-e4",
+    "android-events",
+    "actigraph",
+]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+SensorName = Annotated[str, Field(pattern=f"^{SENSOR_NAME}$")]
+_ROLE = re.compile(rf"(?:{SENSOR_NAME}\.)?(?:time|sensor|acc|gyro|(?:(?:acc|gyro)_)?[xyz])")
 
-T = TypeVar("T", bound=str)
+
+def _checked(columns: dict[str, str]) -> dict[str, str]:
+    for role, name in columns.items():
+        if not _ROLE.fullmatch(role):
+            known = "time, a channel such as acc_x or left_wrist.gyro_z, x, y, z, sensor, acc, gyro"
+            raise ValueError(f"'{role}' names no column; known: {known}")
+        if not name.strip():
+            raise ValueError(f"{role}: write the name of its column, or leave it out")
+    return columns
+
+
+Columns = Annotated[dict[str, str], Field(min_length=1), AfterValidator(_checked)]
+"""Names of columns in IMU files by what they have."""
 
 
 def by_sensor(cell: str) -> dict[str, str]:
@@ -75,10 +101,12 @@ def files_in(cell: str, channels: Sequence[str]) -> dict[str, str]:
     raise ValueError(f"{found}; list what they have under the data set: channels: [{listed}]")
 
 
-def read_files(recording: Recording, settings: FolderDataset) -> tuple[ImuStream, ...]:
+def read_files(
+    recording: Recording, channels: Sequence[str], layout_of: Callable[[str, str], Layout]
+) -> tuple[ImuStream, ...]:
     """The streams of a recording on the video's clock, or, with an offset of `estimate`, on their
-    own. Raises ImuError."""
-    channels = expanded(settings.channels)
+    own. `channels`: the wanted ones, `expanded`; `layout_of`: the layout of the file of a sensor
+    and a quantity, each of which may be empty. Raises ImuError."""
     parts = recording.sensors or ("",)
     files = dict(zip(parts, (recording.imu, *recording.beside), strict=False))
     found: list[ImuStream] = []
@@ -90,36 +118,12 @@ def read_files(recording: Recording, settings: FolderDataset) -> tuple[ImuStream
             owner, quantity = sensor_and_quantity(part)
             here = [c for c in wanted if quantity in ("", quantity_of(c))]
             if owner == sensor and here:
-                layout = layout_of(recording, settings, sensor, quantity)
-                streams += _read_file(Path(file), here, layout)
+                streams += _read_file(Path(file), here, layout_of(sensor, quantity))
         if len(parts) > 1 and len(streams) == 2:
             streams = [_joined(streams[0], streams[1], recording.imu)]
         moved = (_moved(stream, recording, sensor) for stream in streams)
         found += [replace(s, channels=tuple(prefix + c for c in s.channels)) for s in moved]
     return tuple(found)
-
-
-def layout_of(
-    recording: Recording, settings: FolderDataset, sensor: str = "", quantity: str = ""
-) -> Layout:
-    """What manifest, data set and preset say about the file of a sensor, in this order."""
-
-    def said(setting: str | dict[str, T] | None, cell: str = "") -> str:
-        here = of_one(cell, sensor)
-        return here or (setting.get(sensor, "") if isinstance(setting, dict) else setting or "")
-
-    preset = said(settings.preset)
-    base = PRESETS[preset] if preset else Layout()
-    columns = {**base.columns, **literal(settings.columns or {})}
-    return replace(
-        base,
-        columns=of_sensor(columns, sensor, quantity),
-        written=frozenset(of_sensor(settings.columns or {}, sensor, quantity)),
-        time_unit=said(settings.time_unit, recording.time_unit) or base.time_unit,
-        acc_unit=said(settings.acc_unit, recording.acc_unit) or base.acc_unit,
-        gyro_unit=said(settings.gyro_unit, recording.gyro_unit) or base.gyro_unit,
-        rate=recording.imu_rate,
-    )
 
 
 def _read_file(path: Path, channels: Sequence[str], layout: Layout) -> tuple[ImuStream, ...]:

@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
-
 from comodo.core.inputs import local_copy
 from comodo.data.recordings import DatasetError, separator, utf8_text
 
@@ -100,6 +98,8 @@ def _faults_in(cells: list[str], columns: list[str]) -> Iterator[str]:
 def _lines_of(manifest: Path) -> list[list[str]]:
     """The cells of each line of a manifest. Raises OSError, ValueError and csv.Error."""
     if manifest.suffix == ".parquet":
+        import pyarrow.parquet as pq  # slow to import
+
         table = pq.read_table(manifest, partitioning=None)
         columns = zip(*(map(_as_text, c.to_pylist()) for c in table.columns), strict=True)
         return [table.column_names, *map(list, columns)]

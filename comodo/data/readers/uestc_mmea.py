@@ -18,11 +18,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.video_datasets import UestcMmeaDataset
+from comodo.config.base import ExistingPath
+from comodo.config.dataset_base import BaseDataset
+from comodo.core.settings import ADDED_LATER
 from comodo.data import imu
 from comodo.data.imu import ImuError
 from comodo.data.imu_tables import read_table
@@ -37,7 +40,36 @@ MMEA_RATE_HZ = 25.0
 CLIP_NAME = re.compile(r"((\d+)_(\w+?))/\1_(\d{4}_\d{2}_\d{2})_\d{2}_\d{2}_\d{2}")
 
 
+class UestcMmeaDataset(BaseDataset):
+    """UESTC-MMEA-CL: clips of 32 activities, filmed from glasses with an IMU."""
+
+    BY_PROTOCOL: ClassVar[dict[str, str]] = {"first_row": "drop"}
+    FRAME = "squeeze"
+
+    kind: Literal["uestc-mmea-cl"]
+    """UESTC-MMEA-CL in the layout of its release."""
+    path: ExistingPath
+    """Folder with video/ and sensor/."""
+    splits: ExistingPath
+    """Folder of train.txt, val.txt and test.txt: path, frames, IMU samples, class index."""
+    window_seconds: Literal["whole"] = "whole"
+    """A clip is one window."""
+    imu_rate: float = Field(25.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensor has 25, at which a window
+    has the file's own rows."""
+    acc_unit: Annotated[Literal["1/16384 g", "1/8192 g"] | None, ADDED_LATER] = None
+    """Unit of acceleration in all sensor files; by default found from gravity in all of them
+    together."""
+    first_row: Annotated[Literal["keep", "drop"], ADDED_LATER] = Field(
+        "keep", json_schema_extra={"x-published": "drop"}
+    )
+    """Whether windows have the first row of their sensor file, which the published code reads as a
+    header; by default as the sweep's protocol."""
+
+
 class UestcMmeaReader:
+    SETTINGS = UestcMmeaDataset
+
     def __init__(self, settings: UestcMmeaDataset) -> None:
         self.settings = settings
 

@@ -6,16 +6,34 @@ Layout: `Inertial/aA_sS_tT_inertial.mat` with `d_iner [N, 6]` in g and deg/s, an
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.video_datasets import UtdMhadDataset
+from comodo.config.base import ExistingPath
+from comodo.config.dataset_base import BaseDataset
 from comodo.data.imu import ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording, visible
 from comodo.data.video import video_seconds
 
 
+class UtdMhadDataset(BaseDataset):
+    """UTD-MHAD: depth video and a body-worn IMU; odd subjects train, even subjects test."""
+
+    kind: Literal["utd-mhad"]
+    """UTD-MHAD in its own layout."""
+    path: ExistingPath
+    """Folder with Inertial/ and depth_h264/."""
+    window_seconds: Literal["whole"] = "whole"
+    """A clip is one window."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to."""
+
+
 class UtdMhadReader:
+    SETTINGS = UtdMhadDataset
+
     def __init__(self, settings: UtdMhadDataset) -> None:
         self.folder = Path(settings.path)
 

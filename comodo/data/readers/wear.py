@@ -13,12 +13,15 @@ determined from gravity. The subject is the group.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.channels import ACC_CHANNELS
-from comodo.config.video_datasets import LIMB_SENSORS, WearDataset
+from comodo.config.base import ExistingPath
+from comodo.config.channels import ACC_CHANNELS, WrittenChannels
+from comodo.config.dataset_base import BaseDataset, SplitByGroup
+from comodo.core.settings import ADDED_LATER
 from comodo.data.imu import ACC_UNITS, ImuStream, checked_stream, unit_by_gravity
 from comodo.data.imu_tables import read_table
 from comodo.data.intervals import checked
@@ -26,9 +29,41 @@ from comodo.data.names import tidy
 from comodo.data.recordings import DatasetError, Interval, Recording, visible
 
 RATE_HZ = 50.0
+LIMB_SENSORS = {
+    "right_arm": "right_wrist",
+    "right_leg": "right_ankle",
+    "left_leg": "left_ankle",
+    "left_arm": "left_wrist",
+}
+"""Sensors by what their columns are named after."""
+
+
+class WearDataset(BaseDataset):
+    """WEAR: workouts with an accelerometer at each wrist and ankle, and a head-mounted camera."""
+
+    kind: Literal["wear"]
+    """WEAR in the layout of its release."""
+    path: ExistingPath
+    """Folder of sbj_*.csv: the release's raw/inertial/50hz."""
+    annotations: ExistingPath
+    """Any one of the release's files annotations/60fps/wear_split_*.json: all list every label."""
+    video_folder: ExistingPath | None = None
+    """Folder of the videos, each named as its CSV file; by default there is no video."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 1.0
+    """Length of a window."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensors have 50."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = tuple(
+        f"{sensor}.acc" for sensor in LIMB_SENSORS.values()
+    )
+    """The channels that windows have: `acc` of right_wrist, right_ankle, left_ankle, left_wrist."""
+    split_by_group: SplitByGroup
+    """Splits by subject: `{folds: all}` leaves one out at a time, as the authors do."""
 
 
 class WearReader:
+    SETTINGS = WearDataset
+
     def __init__(self, settings: WearDataset) -> None:
         self.folder = Path(settings.path)
         self.annotations = Path(settings.annotations)

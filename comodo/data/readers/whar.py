@@ -12,14 +12,16 @@ which unit it is: that differs by set, so the settings say it. The subject is th
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, model_validator
 
-from comodo.config.channels import quantity_of, sensor_of
-from comodo.config.imu_datasets import WharDataset
+from comodo.config.base import ExistingPath
+from comodo.config.channels import expanded, quantity_of, sensor_of
+from comodo.config.dataset_base import BaseDataset, SplitByGroup
 from comodo.data.imu import ACC_UNITS, GYRO_UNITS, ImuError, ImuStream, checked_stream
 from comodo.data.recordings import DatasetError, Recording
 
@@ -27,7 +29,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class WharDataset(BaseDataset):
+    """One of the 37 sets that the toolkit WHAR-Datasets parses into sessions, without video."""
+
+    kind: Literal["whar"]
+    """Sessions of WHAR-Datasets."""
+    path: ExistingPath
+    """The toolkit's folder of one data set, with metadata/ and sessions/."""
+    columns: dict[str, str] = Field(min_length=1)
+    """The column of each channel, such as `{hand.acc_x: hand_acc_x}`: one axis each, in the order
+    that windows have by default."""
+    acc_unit: Literal["g", "m/s^2"] | None = None
+    """Of the accelerometers' columns, from the documentation of the data set."""
+    gyro_unit: Literal["deg/s", "rad/s"] | None = None
+    """Of the gyroscopes' columns, likewise."""
+    imu_rate: float = Field(50.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to."""
+    split_by_group: SplitByGroup
+    """Splits by subject, as the toolkit stores none: by shares, or folds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_columns(cls, written: Any) -> Any:
+        if isinstance(written, dict) and isinstance(written.get("columns"), dict):
+            return {"channels": list(written["columns"]), **written}
+        return written
+
+    @model_validator(mode="after")
+    def _units(self) -> "WharDataset":
+        for channel in self.columns:
+            if expanded((channel,)) != (channel,):
+                raise ValueError(f"columns: '{channel}' is no single axis, such as {channel}_x")
+            key = f"{quantity_of(channel)}_unit"
+            if getattr(self, key) is None:
+                raise ValueError(f"{key}: is required for {channel}; see the set's documentation")
+        return self
+
+
 class WharReader:
+    SETTINGS = WharDataset
+
     def __init__(self, settings: WharDataset) -> None:
         self.settings = settings
         self.folder = Path(settings.path)

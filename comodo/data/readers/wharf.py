@@ -13,11 +13,15 @@ has cut copies of the same recordings and is left out. The person is the group.
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from comodo.config.channels import ACC_CHANNELS
-from comodo.config.imu_datasets import WharfDataset
+from comodo.config.base import ExistingPath
+from comodo.config.channels import ACC_CHANNELS, WrittenChannels
+from comodo.config.dataset_base import BaseDataset, SplitByGroup
+from comodo.core.settings import ADDED_LATER
 from comodo.data.imu import ImuError, ImuStream, checked_stream, refuse_missing
 from comodo.data.recordings import DatasetError, Recording, visible
 
@@ -27,7 +31,26 @@ RANGE_G = 1.5
 _NAME = re.compile(r"Accelerometer-((?:\d+-){6}([a-z_]+)-([mf]\d+))")
 
 
+class WharfDataset(BaseDataset):
+    """WHARF: one accelerometer at the right wrist, without video."""
+
+    kind: Literal["wharf"]
+    """WHARF in the layout of its release."""
+    path: ExistingPath
+    """Folder that is searched for Accelerometer-*.txt at any depth."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["whole"] = 2.5
+    """Length of a window; `whole` takes each file as one. The shortest file has 2.56 s."""
+    imu_rate: float = Field(32.0, gt=0, le=10_000)
+    """Common rate in Hz that every IMU stream is resampled to; the sensor has 32."""
+    channels: Annotated[WrittenChannels, ADDED_LATER] = ("acc",)
+    """The channels that windows have, of `[acc]`."""
+    split_by_group: SplitByGroup
+    """Splits by person, as the data set has none of its own: by shares, or folds."""
+
+
 class WharfReader:
+    SETTINGS = WharfDataset
+
     def __init__(self, settings: WharfDataset) -> None:
         self.folder = Path(settings.path)
 

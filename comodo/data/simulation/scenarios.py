@@ -4,12 +4,11 @@ Knows neither motion nor pictures.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
 
 import numpy as np
 
-from comodo.config import SimulatedDataset
 from comodo.data.recordings import Interval
 
 Vector = tuple[float, float, float]
@@ -176,31 +175,3 @@ class SimulatedRecording:
         spans = pairwise([0.0, *self.ends])
         parts = zip(spans, self.parts, strict=True)
         return [(start, end, part.activity) for (start, end), part in parts if part.labelled]
-
-
-def simulated_recordings(settings: SimulatedDataset) -> list[SimulatedRecording]:
-    """The recordings of a data set: one for each activity or, with `pause_seconds`, one with all
-    activities in an order of its own. A pause has a label if the activity before it has one."""
-    s = settings
-    rows = plan_recordings(s.subjects, s.recordings, s.seconds, s.labelled, s.seed)
-    if s.pause_seconds is None:
-        return [SimulatedRecording(row.id, (row,)) for row in rows]
-    together: defaultdict[str, list[Scenario]] = defaultdict(list)
-    for row in rows:
-        together[f"{row.subject}_{row.id.rpartition('_')[2]}"].append(row)
-    made = []
-    for id, of_one in together.items():
-        order = np.random.default_rng([of_one[0].seed, 3]).permutation(len(of_one))
-        parts = []
-        for row in (of_one[i] for i in order):
-            other = {"activity": NULL, "seconds": s.pause_seconds, "seed": row.seed + 2**31}
-            parts += [row, replace(row, **other)]
-        made.append(SimulatedRecording(id, tuple(parts[:-1])))
-    return made
-
-
-def recording_seconds(settings: SimulatedDataset) -> float:
-    """The length of each recording."""
-    if settings.pause_seconds is None:
-        return settings.seconds
-    return len(ACTIVITIES) * (settings.seconds + settings.pause_seconds) - settings.pause_seconds

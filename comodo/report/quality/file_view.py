@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from comodo.config import CHANNELS, FolderDataset
-from comodo.config.channels import QUANTITIES, expanded, in_groups, quantity_of
+from comodo.config.channels import CHANNELS, QUANTITIES, expanded, in_groups, quantity_of
 from comodo.data.imu import ImuError, ImuStream, median_length
 from comodo.data.imu_tables import open_table
-from comodo.data.readers.imu_files import WALL_CLOCK, read_files
+from comodo.data.readers.folder import FolderDataset, FolderReader
+from comodo.data.readers.imu_files import WALL_CLOCK
 from comodo.data.recordings import Recording
 from comodo.data.tables import clock, units
 from comodo.data.tables.columns import (
@@ -90,7 +90,7 @@ def view_file(path: Path) -> FileView:
 
 def _read(path: Path, channels: Sequence[str], keys: dict[str, Any]) -> tuple[ImuStream, ...]:
     settings = FolderDataset(kind="folder", path=str(path), channels=tuple(channels), **keys)
-    return read_files(Recording(path.stem, "", str(path), "train", ""), settings)
+    return FolderReader(settings).read_imu(Recording(path.stem, "", str(path), "train", ""))
 
 
 def _writing(dialect: Dialect) -> str:

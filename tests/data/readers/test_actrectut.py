@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.io import savemat
 
-from comodo.config.imu_datasets import ActRecTutDataset
 from comodo.data.imu import ImuError, has_gap
 from comodo.data.readers import list_recordings
-from comodo.data.readers.actrectut import ActRecTutReader
+from comodo.data.readers.actrectut import ActRecTutDataset, ActRecTutReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

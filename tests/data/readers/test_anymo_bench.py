@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comodo.config.imu_datasets import AnymoBenchDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.anymo_bench import AnymoBenchReader
+from comodo.data.readers.anymo_bench import AnymoBenchDataset, AnymoBenchReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from comodo.config.channels import CHANNELS
-from comodo.config.datasets import AriaDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers import open_dataset
-from comodo.data.readers.aria import AriaReader
+from comodo.data.readers.aria import AriaDataset, AriaReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.video_datasets import Ego4dDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream
 from comodo.data.readers import open_dataset
-from comodo.data.readers.ego4d import Ego4dReader
+from comodo.data.readers.ego4d import Ego4dDataset, Ego4dReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced, write_lists, write_video
 from tests.errors import raises

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comodo.config.video_datasets import EgoExo4dDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError
-from comodo.data.readers.egoexo4d import EgoExo4dReader
+from comodo.data.readers.egoexo4d import EgoExo4dDataset, EgoExo4dReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced, write_lists, write_video
 from tests.errors import raises

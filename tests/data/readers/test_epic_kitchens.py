@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config.video_datasets import EpicKitchensDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.epic_kitchens import EpicKitchensReader, without_overlaps
+from comodo.data.readers.epic_kitchens import (
+    EpicKitchensDataset,
+    EpicKitchensReader,
+    without_overlaps,
+)
 from comodo.data.recordings import DatasetError
 from tests.errors import raises
 

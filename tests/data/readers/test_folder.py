@@ -10,10 +10,9 @@ import pytest
 
 from comodo.config import CHANNELS
 from comodo.config.dataset_base import GroupSplit
-from comodo.config.datasets import FolderDataset
 from comodo.data.imu import ImuError, ImuStream, resample
 from comodo.data.readers import list_recordings, listing_notes
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.recordings import DatasetError
 from tests.data.test_clock_offset import film, head
 from tests.errors import raises

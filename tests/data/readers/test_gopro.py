@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comodo.config.datasets import GoproDataset
 from comodo.data.imu import STANDARD_GRAVITY, ImuError, ImuStream, has_gap
-from comodo.data.readers.gopro import GoproReader, Packet, stream_of
+from comodo.data.readers.gopro import GoproDataset, GoproReader, Packet, stream_of
 from comodo.data.recordings import DatasetError
 from comodo.data.video import first_frame_seconds
 from tests.conftest import sliced

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.imu_datasets import HaptDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.hapt import HaptReader
+from comodo.data.readers.hapt import HaptDataset, HaptReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

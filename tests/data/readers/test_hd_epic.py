@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comodo.config.video_datasets import HdEpicDataset
 from comodo.data import aria_vrs
 from comodo.data.imu import ImuError
-from comodo.data.readers.hd_epic import HdEpicReader
+from comodo.data.readers.hd_epic import HdEpicDataset, HdEpicReader
 from comodo.data.recordings import DatasetError
 from tests.errors import raises
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from comodo.config.datasets import FolderDataset
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.readers import imu_files
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader, layout_of
 from comodo.data.recordings import DatasetError
 from comodo.data.slicing import slice_chunk
 from tests.errors import raises
@@ -45,6 +45,40 @@ def dataset(path: Path, **keys: Any) -> FolderDataset:
 def read(path: Path, **keys: Any) -> tuple[ImuStream, ...]:
     reader = FolderReader(dataset(path, **keys))
     return reader.read_imu(reader.recordings()[0])
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ({"columns": {"accx": "a"}}, ["'accx' names no column", "left_wrist.gyro_z"]),
+        ({"columns": {"acc_x": " "}}, ["acc_x", "leave it out"]),
+        ({"columns": {}}, ["columns"]),
+        ({"preset": "garmin"}, ["preset"]),
+        ({"time_unit": "minutes"}, ["time_unit"]),
+        ({"acc_unit": {"Left Wrist": "g"}}, ["acc_unit"]),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    tmp_path: Path, keys: dict[str, Any], names: list[str]
+) -> None:
+    (tmp_path / "m.csv").touch()
+    with pytest.raises(ValidationError) as caught:
+        dataset(tmp_path / "m.csv", **keys)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_settings_of_one_sensor_or_of_all(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").touch()
+    columns = {
+        "left_wrist.time": "t",
+        "head.gyro_z": "wz",
+        "acc_x": "ax",
+        "sensor": "kind",
+        "x": "X",
+    }
+    found = dataset(tmp_path / "m.csv", columns=columns, preset={"head": "shimmer"}, time_unit="ms")
+    assert found.columns == columns
+    assert found.preset == {"head": "shimmer"}
 
 
 def test_each_sensor_has_its_own_clock_units_and_names(two_sensors: Path) -> None:
@@ -151,10 +185,10 @@ def test_what_a_row_says_is_before_the_data_set_and_that_before_the_preset(tmp_p
         columns={"acc_x": "AX", "head.time": "T"},
     )  # fmt: skip
     (recording,) = FolderReader(settings).recordings()
-    layout = imu_files.layout_of(recording, settings)
+    layout = layout_of(recording, settings)
     assert (layout.acc_unit, layout.time_unit) == ("mg", "us")
     assert (layout.columns["acc_x"], layout.columns["acc_y"]) == ("AX", "Acc_Y")
-    assert imu_files.layout_of(recording, settings, "head").columns["time"] == "T"
+    assert layout_of(recording, settings, "head").columns["time"] == "T"
 
 
 def test_files_that_are_not_read_say_how_to_convert_them(tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from comodo.config import FolderDataset, SimulatedDataset
+from comodo.data.intervals import checked
 from comodo.data.readers import list_recordings, simulated
-from comodo.data.readers.folder import FolderReader
-from comodo.data.readers.simulated import SimulatedReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
+from comodo.data.readers.simulated import (
+    SimulatedDataset,
+    SimulatedReader,
+    simulated_recordings,
+)
 from comodo.data.recordings import Reader, Recording
 from comodo.data.simulation import simulator
-from comodo.data.simulation.scenarios import ACTIVITIES, plan_recordings, simulated_recordings
+from comodo.data.simulation.scenarios import ACTIVITIES, NULL, plan_recordings
 from comodo.data.slicing import slice_chunk
 
 
@@ -28,6 +32,40 @@ def test_manifest_hides_labels_and_gives_relative_paths() -> None:
         assert entry["imu"] == f"imu/{row.id}.csv"
         assert entry["label"] == (row.activity if row.labelled else "")
         assert (entry["split"], entry["group"]) == (row.split, row.subject)
+
+
+def test_an_untrimmed_recording_has_all_activities_and_pauses_between() -> None:
+    made = {"kind": "simulated", "subjects": 5, "recordings": 2, "seconds": 3.0, "labelled": 0.5}
+    cut = SimulatedDataset.model_validate(made)
+    settings = SimulatedDataset.model_validate(made | {"pause_seconds": 1.5})
+    recordings = simulated_recordings(settings)
+    assert recordings == simulated_recordings(settings)
+    assert len({recording.id for recording in recordings}) == len(recordings) == 5 * 2
+    orders = set()
+    for recording in recordings:
+        activities = [part.activity for part in recording.parts]
+        assert sorted(activities[::2]) == sorted(ACTIVITIES)
+        assert set(activities[1::2]) == {NULL} and len(activities) == 2 * len(ACTIVITIES) - 1
+        orders.add(tuple(activities))
+        assert len({(part.subject, part.split) for part in recording.parts}) == 1
+        assert recording.ends[:3] == [3.0, 4.5, 7.5]
+        assert recording.ends[-1] == settings.recording_seconds == 12 * 3.0 + 11 * 1.5
+        assert [part.labelled for part in recording.parts[1::2]] == [
+            part.labelled for part in recording.parts[:-1:2]
+        ]
+        whole = [i for i in recording.intervals if i[2] != NULL]
+        assert all(end - start == 3.0 for start, end, _ in whole)
+        assert checked(recording.intervals)  # none overlaps another
+        if recording.parts[0].split != "train":
+            assert len(recording.intervals) == len(recording.parts)
+    assert len(orders) == len(recordings)
+    # The same activities, motions and labels as of one recording each.
+    parts = (part for recording in recordings for part in recording.parts[::2])
+    alone = [recording.parts for recording in simulated_recordings(cut)]
+    assert cut.recording_seconds == 3.0
+    assert sorted(parts, key=lambda part: part.seed) == sorted(
+        (row for (row,) in alone), key=lambda part: part.seed
+    )
 
 
 def test_files_are_written_when_they_are_first_read_and_then_left_alone(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.video_datasets import UestcMmeaDataset
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.readers import with_common_unit
-from comodo.data.readers.uestc_mmea import UestcMmeaReader
+from comodo.data.readers.uestc_mmea import UestcMmeaDataset, UestcMmeaReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced, write_lists, write_video
 from tests.errors import raises

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comodo.config import CHANNELS, FolderDataset
+from comodo.config import CHANNELS
 from comodo.config.dataset_base import GroupSplit
-from comodo.config.video_datasets import UtdMhadDataset
 from comodo.data.readers import list_recordings
-from comodo.data.readers.folder import FolderReader
-from comodo.data.readers.utd_mhad import UtdMhadReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
+from comodo.data.readers.utd_mhad import UtdMhadDataset, UtdMhadReader
 from comodo.data.recordings import DatasetError
 from comodo.data.slicing import slice_chunk
 from comodo.data.video import video_seconds

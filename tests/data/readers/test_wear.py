@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.video_datasets import WearDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.wear import WearReader
+from comodo.data.readers.wear import WearDataset, WearReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced, write_video
 from tests.errors import raises

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.imu_datasets import WharDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.whar import WharReader
+from comodo.data.readers.whar import WharDataset, WharReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from comodo.config.imu_datasets import WharfDataset
 from comodo.data.imu import ImuError
 from comodo.data.readers import list_recordings
-from comodo.data.readers.wharf import WharfReader
+from comodo.data.readers.wharf import WharfDataset, WharfReader
 from comodo.data.recordings import DatasetError
 from tests.conftest import sliced
 from tests.errors import raises

@@ -1,19 +1,11 @@
-"""Which recordings are simulated: repeatable, well split, each activity or all of them in one."""
+"""What is simulated: repeatable, well split, with the labels that are requested."""
 
 from collections import Counter, defaultdict
 
 import pytest
 
-from comodo.config import SimulatedDataset
-from comodo.data.intervals import checked
 from comodo.data.simulation import scenery
-from comodo.data.simulation.scenarios import (
-    ACTIVITIES,
-    NULL,
-    plan_recordings,
-    recording_seconds,
-    simulated_recordings,
-)
+from comodo.data.simulation.scenarios import ACTIVITIES, plan_recordings
 
 
 def test_plan_is_repeatable_and_moves_with_the_seed() -> None:
@@ -46,37 +38,3 @@ def test_the_labelled_share_is_even_over_activities(share: float, per_activity: 
     assert all(row.labelled for row in rows if row.split != "train")
     labelled = Counter(row.activity for row in rows if row.split == "train" and row.labelled)
     assert labelled == dict.fromkeys(ACTIVITIES, per_activity)
-
-
-def test_an_untrimmed_recording_has_all_activities_and_pauses_between() -> None:
-    made = {"kind": "simulated", "subjects": 5, "recordings": 2, "seconds": 3.0, "labelled": 0.5}
-    cut = SimulatedDataset.model_validate(made)
-    settings = SimulatedDataset.model_validate(made | {"pause_seconds": 1.5})
-    recordings = simulated_recordings(settings)
-    assert recordings == simulated_recordings(settings)
-    assert len({recording.id for recording in recordings}) == len(recordings) == 5 * 2
-    orders = set()
-    for recording in recordings:
-        activities = [part.activity for part in recording.parts]
-        assert sorted(activities[::2]) == sorted(ACTIVITIES)
-        assert set(activities[1::2]) == {NULL} and len(activities) == 2 * len(ACTIVITIES) - 1
-        orders.add(tuple(activities))
-        assert len({(part.subject, part.split) for part in recording.parts}) == 1
-        assert recording.ends[:3] == [3.0, 4.5, 7.5]
-        assert recording.ends[-1] == recording_seconds(settings) == 12 * 3.0 + 11 * 1.5
-        assert [part.labelled for part in recording.parts[1::2]] == [
-            part.labelled for part in recording.parts[:-1:2]
-        ]
-        whole = [i for i in recording.intervals if i[2] != NULL]
-        assert all(end - start == 3.0 for start, end, _ in whole)
-        assert checked(recording.intervals)  # none overlaps another
-        if recording.parts[0].split != "train":
-            assert len(recording.intervals) == len(recording.parts)
-    assert len(orders) == len(recordings)
-    # The same activities, motions and labels as of one recording each.
-    parts = (part for recording in recordings for part in recording.parts[::2])
-    alone = [recording.parts for recording in simulated_recordings(cut)]
-    assert recording_seconds(cut) == 3.0
-    assert sorted(parts, key=lambda part: part.seed) == sorted(
-        (row for (row,) in alone), key=lambda part: part.seed
-    )

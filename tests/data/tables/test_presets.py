@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from comodo.config import CHANNELS
-from comodo.config.imu_files import Preset
 from comodo.data.imu import ImuError, ImuStream
 from comodo.data.imu_tables import read_csv
+from comodo.data.readers.imu_files import Preset
 from comodo.data.tables.presets import PRESETS, Layout, of_sensor
 from tests.errors import raises
 from tests.paths import SHARED

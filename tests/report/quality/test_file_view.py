@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from comodo.config.datasets import FolderDataset
 from comodo.data.imu import ImuError
-from comodo.data.readers.folder import FolderReader
+from comodo.data.readers.folder import FolderDataset, FolderReader
 from comodo.data.slicing import slice_chunk
 from comodo.report.quality.file_view import view_file
 from tests.errors import raises

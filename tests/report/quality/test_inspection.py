@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comodo.config import FolderDataset
 from comodo.core.console import console
 from comodo.core.parts import write_table
 from comodo.core.store import Store, write_json
 from comodo.data.quality import QUALITY_SCHEMA
+from comodo.data.readers.folder import FolderDataset
 from comodo.data.records import FeaturesMeta, InspectError, QualityNote
 from comodo.data.slicing import PrepareError
 from comodo.report.quality.inspection import inspect_dataset, show_inspection, write_inspection
