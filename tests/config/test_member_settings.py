@@ -14,7 +14,7 @@ DATASETS: TypeAdapter[Any] = TypeAdapter(dict[str, DatasetConfig])
 
 
 def test_the_settings_are_of_the_class_that_the_key_names(tmp_path: Path) -> None:
-    written = {"kind": "hapt", "path": str(tmp_path), "window_seconds": 2.0}
+    written: dict[str, Any] = {"kind": "hapt", "path": str(tmp_path), "window_seconds": 2.0}
     read = DATASETS.validate_python({"phone": written})
     assert read == {"phone": HaptDataset(**written)}
     assert DATASETS.validate_python(read)["phone"] is read["phone"]
