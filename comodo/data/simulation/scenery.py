@@ -15,6 +15,7 @@ FRAME_PX = 128
 VIEW_TANGENT = 0.9  # tangent of half the field of view
 TEXTURE_PX = 256  # a power of two, so that masking an index repeats the texture
 SKIN = "c79475"
+FIST = 0.15  # its radius, in half frames
 
 
 def _tiles(rows: int, columns: int) -> Painter:
@@ -157,38 +158,47 @@ def texels(
     scene: Scene, eye_m: float, turn: PixelArray, site_m: PixelArray, along_m: float
 ) -> NDArray[np.int32]:
     """Index in the atlas of the nearest texel that each pixel's ray meets (FRAME_PX**2,)."""
+    # Most of simulating a recording: overwrites its arrays, as new ones would take twice as long.
     half_m = np.array([scene.ahead_m, scene.width_m / 2])
     low_m = np.append(-half_m, -eye_m) - site_m
     high_m = np.append(half_m, scene.height_m - eye_m) - site_m
     rays = turn.astype(np.float32) @ RAYS  # (3, P)
     high, low = np.array([high_m, low_m], np.float32)[:, :, None]
-    reach = np.where(rays > 0, high, low)
-    reach /= rays
-    nearest = reach.min(axis=0)
+    reach = low / rays
+    upward = rays > 0
+    np.divide(high, rays, out=reach, where=upward)
+    nearest = np.minimum(np.minimum(reach[0], reach[1]), reach[2])
     on_end, on_side = reach[0] == nearest, reach[1] == nearest
+    index = np.where(rays[2] < 0, _TEXTURES[2], _TEXTURES[3])
+    np.copyto(index, _TEXTURES[1], where=on_side)
+    np.copyto(index, _TEXTURES[0], where=on_end)
     corner = np.array([site_m[0] + along_m, site_m[1], site_m[2] + eye_m], np.float32)
-    lower_upper = np.where(rays[2] < 0, *_STARTS[2:])
-    start = np.where(on_end, _STARTS[0], np.where(on_side, _STARTS[1], lower_upper))
     rays *= nearest
     rays += corner[:, None]
     rays *= np.float32(scene.texels_per_m)
-    ahead, left, up = rays.astype(np.int32) & np.int32(TEXTURE_PX - 1)
-    row = np.where(on_end | on_side, up, ahead)
-    column = np.where(on_side, ahead, left)
-    return np.asarray(start + row * np.int32(TEXTURE_PX) + column)
+    ahead, left, up = rays
+    np.copyto(left, ahead, where=on_side)
+    np.copyto(ahead, up, where=on_end | on_side)
+    for place in (ahead, left):  # row and column in the texture
+        index *= TEXTURE_PX
+        index += place.astype(np.int32) & np.int32(TEXTURE_PX - 1)
+    return np.asarray(index)
 
 
-def hand_pixels(side: int, reach: PixelArray) -> NDArray[np.bool_]:
-    """The pixels (FRAME_PX**2,) of the right (1) or left (-1) hand and its forearm."""
-    right, up = _STEPS, -_STEPS[:, None]
+def draw_hand(
+    frame: NDArray[np.uint32], side: int, reach: PixelArray, skin: NDArray[np.uint32]
+) -> None:
+    """Draws the right (1) or left (-1) hand and its forearm into a frame (FRAME_PX, FRAME_PX)."""
     busy = 1.0 if side > 0 else 0.3
     x, y = 0.35 * side + busy * reach[0], -0.45 + busy * reach[1]
-    fist = (right - x) ** 2 + (up - y) ** 2 < 0.15**2
+    below = slice(np.count_nonzero(y + FIST < -_STEPS), None)  # no row above has a part of it
+    right, up = _STEPS, -_STEPS[below, None]
+    fist = (right - x) ** 2 + (up - y) ** 2 < FIST**2
     arm = (up < y) & (np.abs(right - x - 0.5 * side * (y - up)) < 0.1)
-    return np.asarray(fist | arm).ravel()
+    np.copyto(frame[below], skin, where=fist | arm)
 
 
-_STARTS = np.arange(4, dtype=np.int32) * TEXTURE_PX**2  # of each texture in the atlas
+_TEXTURES = np.arange(4, dtype=np.int32)  # in the order of the atlas
 _STEPS = (np.arange(FRAME_PX, dtype=np.float32) + 0.5) / FRAME_PX * 2 - 1
 PIXELS = np.stack([np.tile(_STEPS, FRAME_PX), -np.repeat(_STEPS, FRAME_PX)])
 """Position of each pixel right of and above the centre (2, FRAME_PX**2), in half frames."""
