@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.common import Row, in_turns, machine, matrix_ceiling, seconds, show
+from comodo.losses import cross_entropy
 from comodo.losses.comodo import comodo_loss
-from comodo.training import losses
 
 BATCH, WIDTH = 128, 128
 TEACHER_TEMPERATURE, STUDENT_TEMPERATURE = 0.1, 0.05
@@ -60,7 +60,7 @@ def step(loss: Loss, student_BD: Tensor, teacher_BD: Tensor, queue_QD: Tensor) -
 
 def flop(queue: int) -> int:
     """FLOPs of our matrix products: one product fewer if few keys are compared at once."""
-    products = 3 if queue <= losses._MAX_KEYS_UNCHUNKED else 4
+    products = 3 if queue <= cross_entropy._MAX_KEYS_UNCHUNKED else 4
     return products * 2 * BATCH * WIDTH * (queue + BATCH)
 
 
