@@ -16,39 +16,26 @@ from comodo.core.settings import ADDED_LATER
 TEACHERS = Members(
     "comodo.teachers",
     {
-        "timesformer": "comodo.models.teachers:timesformer",
-        "videomae": "comodo.models.teachers:videomae",
-        "vjepa2": "comodo.models.teachers:vjepa2",
+        "timesformer": "comodo.models.timesformer:timesformer",
+        "videomae": "comodo.models.videomae:videomae",
+        "vjepa2": "comodo.models.vjepa2:vjepa2",
         "video": "comodo.models.video_teachers:video",
-        "image": "comodo.models.teachers:image",
-        "efficientnet-lite0": "comodo.models.teachers:efficientnet_lite0",
+        "image": "comodo.models.image_teacher:image",
+        "efficientnet-lite0": "comodo.models.efficientnet:efficientnet_lite0",
         "precomputed": "comodo.data.precomputed:precomputed_features",
         "several": "comodo.data.concatenated:concatenated_features",
     },
 )
-"""What makes each teacher; classes of other packages and files are described in
-docs/extending.md."""
-
-
-def on_hub(name: str, weights: str, **settings: Any) -> dict[str, Any]:
-    return {"name": name, "weights": weights, **settings}
+"""What builds the teachers of each family, a function of a file with what else is known of the
+family; classes of other packages and files are described in docs/extending.md."""
 
 
 TEACHER_PRESETS: dict[str, dict[str, Any]] = {
-    "timesformer-base-k400": on_hub("timesformer", "facebook/timesformer-base-finetuned-k400"),
-    "videomae-base-k400": on_hub("videomae", "MCG-NJU/videomae-base-finetuned-kinetics"),
-    # Trained with 64 frames: 16 are a quarter of the cost or less.
-    "vjepa2-vitl": on_hub("vjepa2", "facebook/vjepa2-vitl-fpc64-256", frames=16),
-    "vivit-base-k400": on_hub("video", "google/vivit-b-16x2-kinetics400"),
-    "videoprism-base": on_hub("video", "google/videoprism-base-f16r288"),
-    "xclip-base": on_hub("video", "microsoft/xclip-base-patch32"),
-    "dinov2-base": on_hub("image", "facebook/dinov2-base"),
-    "clip-vit-base": on_hub("image", "openai/clip-vit-base-patch16"),
-    "siglip-base": on_hub("image", "google/siglip-base-patch16-224"),
-    "siglip2-base": on_hub("image", "google/siglip2-base-patch16-224"),
-    "siglip2-base-naflex": on_hub("image", "google/siglip2-base-patch16-naflex"),
-    "efficientnet-lite0": {"name": "efficientnet-lite0"},
+    short: {"name": name, **settings}
+    for name in TEACHERS.built_in
+    for short, settings in TEACHERS.code(name).constants.get("PRESETS", {}).items()
 }
+"""The settings of teachers by their short names: of each family PRESETS in its file."""
 
 NOT_ENCODERS = ("precomputed", "several")
 """Teachers whose features are made from a file or from those of others."""

@@ -18,6 +18,7 @@ from comodo.config import TeacherConfig
 from comodo.core.paths import inside
 
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # of red, green and blue
+IMAGENET_MEAN_STD: MeanStd = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PROCESSORS = (
     ("preprocessor_config.json", ""),
     ("video_preprocessor_config.json", ""),

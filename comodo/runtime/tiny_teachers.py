@@ -6,55 +6,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from comodo.config.teacher import TEACHERS
 from comodo.core.store import Store, key_of, publish
 
-_VIT = {
-    "patch_size": 16, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-}  # fmt: skip
-_IMAGE_VIT = {**_VIT, "image_size": 32, "intermediate_size": 32}
-_VIDEO_VIT = {**_IMAGE_VIT, "num_frames": 2}
 ENDS = ("<pad>", "<end>", "<unk>", "<bos>", "<eos>", "<mask>")
 TEXT_LENGTH = 128  # of tiny models, in tokens, which are bytes
-_TEXT = {
-    "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": TEXT_LENGTH, "eos_token_id": 257,
-}  # fmt: skip
-STAND_INS = {
-    "image": ("siglip", "clip", "dinov2"),
-    "video": ("videoprism", "xclip", "vivit"),
+_OF_FAMILY: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    name: TEACHERS.code(name).constants.get("TINY", {}) for name in TEACHERS.built_in
 }
+STAND_INS = {name: tuple(tiny) for name, tiny in _OF_FAMILY.items() if len(tiny) > 1}
 """Of families with many architectures: the tiny one is that whose name is in the name of the
 weights, or else the last; with `pooling: joint` of those with a text side."""
-TINY_TEACHERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "timesformer": ("Timesformer", _VIDEO_VIT),
-    "videomae": ("VideoMAE", _VIDEO_VIT),
-    "vjepa2": ("VJEPA2", {
-        **_VIT, "crop_size": 32, "frames_per_clip": 2, "pred_hidden_size": 32,
-        "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1,
-    }),
-    "vivit": ("Vivit", {
-        **{key: n for key, n in _VIDEO_VIT.items() if key != "patch_size"},
-        "tubelet_size": (2, 16, 16),
-    }),
-    "videoprism": ("VideoPrismVision", {
-        "image_size": 32, "num_frames": 2, "tubelet_size": (1, 16, 16), "hidden_size": 32,
-        "num_attention_heads": 2, "intermediate_size": 32, "num_spatial_layers": 1,
-        "num_temporal_layers": 1,
-    }),
-    "xclip": ("XCLIP", {
-        "text_config": _TEXT, "projection_dim": 32, "prompt_num_attention_heads": 2,
-        "vision_config": {
-            **_VIDEO_VIT, "mit_hidden_size": 32, "mit_intermediate_size": 32,
-            "mit_num_hidden_layers": 1, "mit_num_attention_heads": 2,
-        },
-    }),
-    "siglip": ("Siglip", {"text_config": _TEXT, "vision_config": _IMAGE_VIT}),
-    "clip": ("CLIP", {
-        "text_config": _TEXT, "vision_config": _IMAGE_VIT, "projection_dim": 32,
-    }),
-    "dinov2": ("Dinov2", {**_VIT, "image_size": 32, "mlp_ratio": 1}),
-}  # fmt: skip
-"""Classes of transformers, without `Config` and `Model`, and their tiny sizes."""
+TINY_TEACHERS = {name: of for tiny in _OF_FAMILY.values() for name, of in tiny.items()}
+"""Classes of transformers, without `Config` and `Model`, and their tiny sizes: of each family TINY
+in its file."""
 
 
 def has_text(name: str) -> bool:
