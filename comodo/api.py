@@ -39,7 +39,7 @@ def read_sweep(
         ConfigError: the file is not there, or wrong: a line for each problem, with file, line, key
             and fix.
 
-    Example:
+    Examples:
         >>> sweep = comodo.read_sweep("sweeps/demo.yaml", {"seeds": [0], "trial.epochs": 2})
     """
     texts = [f"{key}={json.dumps(value, default=str)}" for key, value in (overrides or {}).items()]
@@ -73,7 +73,7 @@ def run_sweep(
             EncodeError, ClusterError, StoreError), with the fix in its text; LeaseError while
             another process runs the sweep.
 
-    Example:
+    Examples:
         >>> frames = comodo.run_sweep(comodo.read_sweep("sweeps/demo.yaml"))
         >>> frames.summary
     """
@@ -112,7 +112,7 @@ def load_sweep(name: str, store: str | Path | None = None) -> "SweepFrames":
         StatusError: the store has no such sweep, or none of its trials has started.
         StoreError: there is no such store.
 
-    Example:
+    Examples:
         >>> sweep = comodo.load_sweep("demo")
         >>> sweep.trials.groupby("configuration")["test/acc1"].mean()
     """

@@ -281,6 +281,17 @@ def smaller(line: str) -> str:
     return line
 
 
+def test_sections_of_docstrings_are_those_that_the_site_shows_as_such() -> None:
+    """Under `Example:` it would show code as quoted text, all in one line."""
+    shown = {"Args", "Attributes", "Examples", "Raises", "Returns"}
+    found = {
+        (path.name, section)
+        for path in (ROOT / "comodo").rglob("*.py")
+        for section in re.findall(r"^ +([A-Z][a-z]+):$", path.read_text(), re.MULTILINE)
+    }
+    assert {section for _, section in found} == shown, found
+
+
 def test_smaller_is_what_the_rules_say() -> None:
     assert smaller("comodo sweep a.yaml   # long") == "comodo sweep a.yaml --smoke   # long"
     assert smaller("comodo plan a.yaml") == "comodo plan a.yaml"

@@ -68,7 +68,7 @@ class SVMProbe:
         C_: the chosen C.
         cv_accuracy_: mean cross-validated accuracy for each C.
 
-    Example:
+    Examples:
         >>> probe = comodo.SVMProbe().fit(features_ND, labels_N)
         >>> probe.accuracy(others_ND, their_labels_N)[1]  # Acc@1, a fraction
     """

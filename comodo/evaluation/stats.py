@@ -79,7 +79,7 @@ def accuracy_interval(
     Raises:
         ValueError: wrong shapes, a group without windows, or more hits than windows.
 
-    Example:
+    Examples:
         >>> comodo.interval([[40, 31, 38], [42, 30, 35]], [50, 40, 50])
     """
     hits_SG, count_G = checked_table(hits_SG, count_G)
@@ -151,7 +151,7 @@ def compare(
     Raises:
         ValueError: as `accuracy_interval`, and for different shapes.
 
-    Example:
+    Examples:
         >>> found = comodo.compare([[9, 7, 8], [8, 9, 6]], [[2, 1, 3], [1, 2, 2]], [50, 40, 50])
         >>> found.difference, found.p
     """

@@ -76,7 +76,7 @@ def comodo_loss(
     Raises:
         ValueError: shapes that do not fit together, or a temperature that is not positive.
 
-    Example:
+    Examples:
         >>> queue = comodo.TeacherQueue(first_QD)
         >>> loss = comodo.comodo_loss(student_BD, teacher_BD, queue.keys_QD)
         >>> loss.backward()

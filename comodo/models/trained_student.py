@@ -120,7 +120,7 @@ class TrainedStudent(nn.Module):
             StudentError: another shape, channel, unit, rate or length of a window than it takes;
                 acceleration that looks like another unit; values that are not finite.
 
-        Example:
+        Examples:
             >>> student = comodo.load_student("recogniser")
             >>> features = student.embed(imu, rate=104, units=("m/s^2", "rad/s"))
         """
@@ -247,7 +247,7 @@ def load_student(
     Raises:
         StudentError: there is no such student, its files are damaged, or its code was not allowed.
 
-    Example:
+    Examples:
         >>> student = comodo.load_student("anna/wrist")
         >>> student.embed(imu, rate=50, units=("g", "deg/s")).shape
         (128, 256)

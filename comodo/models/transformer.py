@@ -35,7 +35,7 @@ class StudentTransformer(
 
     `fit` only loads the student, which is never trained. A pickle contains the student.
 
-    Example:
+    Examples:
         >>> embed = comodo.StudentTransformer("recogniser", rate=50, units=("g", "deg/s"))
         >>> model = make_pipeline(embed, StandardScaler(), SVC()).fit(windows, labels)
     """
